@@ -1,0 +1,252 @@
+//! Says a log in chat completion chunks, and a finished response as one chat completion.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::dialect::Spoken;
+use crate::event::{Entry, EventKind};
+use crate::fault::{Fault, FaultKind};
+use crate::item::{Item, Part};
+use crate::response::{Response, ResponseStatus};
+use crate::usage::Usage;
+
+/// What a caller may choose about the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChatOptions {
+    /// Whether one more chunk with the usage comes before the end (`stream_options.include_usage`).
+    pub include_usage: bool,
+}
+
+/// The state of the fold: what every chunk repeats, and which tool call stands where.
+#[derive(Clone, Debug)]
+pub struct Fold {
+    options: ChatOptions,
+    head: Map<String, Value>,
+    /// The `output_index` of each function call so far; its place here is the call's `index`.
+    calls: Vec<usize>,
+}
+
+#[derive(Deserialize)]
+struct DeltaEvent {
+    #[serde(default)]
+    output_index: usize,
+    delta: String,
+    #[serde(default)]
+    logprobs: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct AddedEvent {
+    output_index: usize,
+    item: Item,
+}
+
+#[derive(Deserialize)]
+struct ErrorEvent {
+    error: Value,
+}
+
+#[derive(Deserialize)]
+struct SnapshotEvent {
+    response: Response,
+}
+
+impl Fold {
+    /// A fold at the start of a log.
+    pub fn new(options: ChatOptions) -> Self {
+        Self { options, head: Map::new(), calls: Vec::new() }
+    }
+
+    /// Takes in one entry and appends the chunks it makes.
+    pub fn entry(&mut self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+        match entry.kind {
+            EventKind::Created => {
+                if let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) {
+                    self.head = head(&event.response, "chat.completion.chunk");
+                }
+            }
+            EventKind::InProgress => self.delta(entry, json!({ "role": "assistant", "content": "" }), spoken),
+            EventKind::OutputTextDelta => self.text(entry, "content", spoken),
+            EventKind::RefusalDelta => self.text(entry, "refusal", spoken),
+            EventKind::ReasoningDelta => self.text(entry, "reasoning_content", spoken),
+            EventKind::OutputItemAdded => self.added(entry, spoken),
+            EventKind::FunctionCallArgumentsDelta => self.arguments(entry, spoken),
+            EventKind::Error => self.error(entry, spoken),
+            EventKind::Completed | EventKind::Incomplete => self.end(entry, spoken),
+            // Their content was said by the deltas, and the error before `response.failed` has said the rest.
+            EventKind::Queued
+            | EventKind::ContentPartAdded
+            | EventKind::OutputTextDone
+            | EventKind::RefusalDone
+            | EventKind::ReasoningDone
+            | EventKind::FunctionCallArgumentsDone
+            | EventKind::ContentPartDone
+            | EventKind::OutputItemDone
+            | EventKind::Failed => {}
+        }
+    }
+
+    fn text(&self, entry: &Entry, field: &str, spoken: &mut Vec<Spoken>) {
+        let Ok(event) = serde_json::from_slice::<DeltaEvent>(&entry.data) else { return };
+        let mut delta = Map::new();
+        delta.insert(field.into(), event.delta.into());
+        let logprobs = if event.logprobs.is_empty() { Value::Null } else { json!({ "content": event.logprobs }) };
+        self.chunk(entry, json!([{ "index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": null }]), spoken);
+    }
+
+    fn added(&mut self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+        let Ok(AddedEvent { output_index, item: Item::FunctionCall(call) }) = serde_json::from_slice(&entry.data) else { return };
+        let index = self.calls.len();
+        self.calls.push(output_index);
+        let function = json!({ "name": call.name, "arguments": "" });
+        self.delta(entry, json!({ "tool_calls": [{ "index": index, "id": call.call_id, "type": "function", "function": function }] }), spoken);
+    }
+
+    fn arguments(&self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+        let Ok(event) = serde_json::from_slice::<DeltaEvent>(&entry.data) else { return };
+        let Some(index) = self.calls.iter().position(|output_index| *output_index == event.output_index) else { return };
+        self.delta(entry, json!({ "tool_calls": [{ "index": index, "function": { "arguments": event.delta } }] }), spoken);
+    }
+
+    fn error(&self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+        let Ok(event) = serde_json::from_slice::<ErrorEvent>(&entry.data) else { return };
+        spoken.push(say(entry, &json!({ "error": event.error })));
+    }
+
+    fn end(&self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+        let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) else { return };
+        match finish_reason(&event.response) {
+            Ok(reason) => {
+                self.chunk(entry, json!([{ "index": 0, "delta": {}, "logprobs": null, "finish_reason": reason }]), spoken);
+            }
+            Err(fault) => spoken.push(say(entry, &json!({ "error": fault.payload() }))),
+        }
+        if self.options.include_usage {
+            let mut chunk = self.head.clone();
+            chunk.insert("choices".into(), json!([]));
+            chunk.insert("usage".into(), event.response.usage.map_or(Value::Null, usage));
+            spoken.push(say(entry, &Value::Object(chunk)));
+        }
+    }
+
+    fn delta(&self, entry: &Entry, delta: Value, spoken: &mut Vec<Spoken>) {
+        self.chunk(entry, json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": null }]), spoken);
+    }
+
+    fn chunk(&self, entry: &Entry, choices: Value, spoken: &mut Vec<Spoken>) {
+        let mut chunk = self.head.clone();
+        chunk.insert("choices".into(), choices);
+        if self.options.include_usage {
+            chunk.insert("usage".into(), Value::Null);
+        }
+        spoken.push(say(entry, &Value::Object(chunk)));
+    }
+}
+
+/// A finished response as one `chat.completion`.
+///
+/// # Errors
+/// Where it did not end as a completion can: stopped by a caller, failed.
+pub fn completion(response: &Response) -> Result<Value, Fault> {
+    let reason = finish_reason(response)?;
+    let mut message = json!({ "role": "assistant", "content": null, "refusal": null });
+    let parts = || {
+        response.output.iter().flat_map(|item| match item {
+            Item::Message(message) => message.content.as_slice(),
+            Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Reasoning(_) => &[],
+        })
+    };
+    let mut logprobs = Vec::new();
+    for part in parts() {
+        match part {
+            Part::OutputText { text, logprobs: more, .. } => {
+                append(&mut message, "content", text);
+                logprobs.extend(more.iter().cloned());
+            }
+            Part::Refusal { refusal } => append(&mut message, "refusal", refusal),
+            Part::InputText { .. }
+            | Part::InputImage { .. }
+            | Part::InputFile { .. }
+            | Part::ReasoningText { .. }
+            | Part::SummaryText { .. } => {}
+        }
+    }
+    let mut calls = Vec::new();
+    for item in &response.output {
+        match item {
+            Item::FunctionCall(call) => calls.push(json!({
+                "id": call.call_id, "type": "function", "function": { "name": call.name, "arguments": call.arguments },
+            })),
+            Item::Reasoning(reasoning) => {
+                reasoning.content.iter().filter_map(Part::text).for_each(|text| append(&mut message, "reasoning_content", text));
+            }
+            Item::Message(_) | Item::FunctionCallOutput(_) => {}
+        }
+    }
+    if !calls.is_empty() {
+        message["tool_calls"] = calls.into();
+    }
+    let logprobs = if logprobs.is_empty() { Value::Null } else { json!({ "content": logprobs }) };
+    let mut completion = head(response, "chat.completion");
+    completion.insert("choices".into(), json!([{ "index": 0, "message": message, "logprobs": logprobs, "finish_reason": reason }]));
+    completion.insert("usage".into(), response.usage.map_or(Value::Null, usage));
+    Ok(completion.into())
+}
+
+/// What every chunk repeats.
+fn head(response: &Response, object: &str) -> Map<String, Value> {
+    let id = response.id.as_str();
+    let mut head = Map::new();
+    head.insert("id".into(), format!("chatcmpl-{}", id.strip_prefix("resp_").unwrap_or(id)).into());
+    head.insert("object".into(), object.into());
+    head.insert("created".into(), response.created_at.into());
+    head.insert("model".into(), response.model.clone().into());
+    head.insert("system_fingerprint".into(), Value::Null);
+    head.insert("service_tier".into(), response.service_tier.clone().into());
+    head
+}
+
+/// The `finish_reason` of a response that ended well, or early for a reason this dialect knows; otherwise an error, so
+/// that nobody takes a part for the whole.
+fn finish_reason(response: &Response) -> Result<&'static str, Fault> {
+    let reason = response.incomplete_details.as_ref().map_or("", |details| details.reason.as_str());
+    match (response.status, reason) {
+        (ResponseStatus::Completed, _) => {
+            let calls = response.output.iter().any(|item| matches!(item, Item::FunctionCall(_)));
+            Ok(if calls { "tool_calls" } else { "stop" })
+        }
+        (ResponseStatus::Incomplete, "max_output_tokens") => Ok("length"),
+        (ResponseStatus::Incomplete, "content_filter") => Ok("content_filter"),
+        (ResponseStatus::Failed, _) => Err(match &response.error {
+            Some(error) => Fault::new(FaultKind::Server, error.code.clone(), error.message.clone()),
+            None => Fault::new(FaultKind::Server, "server_error", "the answer failed"),
+        }),
+        (ResponseStatus::Cancelled, _) => {
+            Err(Fault::new(FaultKind::Conflict, "response_cancelled", "the answer was stopped before its end"))
+        }
+        (ResponseStatus::Queued | ResponseStatus::InProgress | ResponseStatus::Incomplete, reason) => {
+            let code = if reason.is_empty() { "incomplete" } else { reason };
+            Err(Fault::new(FaultKind::Server, code, "the answer ended before it was whole"))
+        }
+    }
+}
+
+fn usage(usage: Usage) -> Value {
+    json!({
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": { "cached_tokens": usage.input_tokens_details.cached_tokens },
+        "completion_tokens_details": { "reasoning_tokens": usage.output_tokens_details.reasoning_tokens },
+        "source": usage.source,
+    })
+}
+
+fn append(message: &mut Value, field: &str, text: &str) {
+    let joined = message.get(field).and_then(Value::as_str).unwrap_or_default().to_owned() + text;
+    message[field] = joined.into();
+}
+
+fn say(entry: &Entry, chunk: &Value) -> Spoken {
+    Spoken { name: None, position: entry.position, data: chunk.to_string().into() }
+}

@@ -1,0 +1,327 @@
+//! The canonical events, and the entry: an event serialised once, with its position.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::fault::Fault;
+use crate::id::ItemId;
+use crate::item::{Item, Part};
+use crate::response::{Response, ResponseStatus};
+
+macro_rules! kinds {
+    ($($variant:ident = $name:literal),+ $(,)?) => {
+        /// The `type` of an event (Open Responses 2026-04-24).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum EventKind {
+            $(#[doc = concat!("`", $name, "`")] $variant,)+
+        }
+
+        impl EventKind {
+            /// Every kind there is, in the order of an answer's life.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    Created = "response.created",
+    Queued = "response.queued",
+    InProgress = "response.in_progress",
+    OutputItemAdded = "response.output_item.added",
+    ContentPartAdded = "response.content_part.added",
+    OutputTextDelta = "response.output_text.delta",
+    OutputTextDone = "response.output_text.done",
+    RefusalDelta = "response.refusal.delta",
+    RefusalDone = "response.refusal.done",
+    ReasoningDelta = "response.reasoning.delta",
+    ReasoningDone = "response.reasoning.done",
+    FunctionCallArgumentsDelta = "response.function_call_arguments.delta",
+    FunctionCallArgumentsDone = "response.function_call_arguments.done",
+    ContentPartDone = "response.content_part.done",
+    OutputItemDone = "response.output_item.done",
+    Error = "error",
+    Completed = "response.completed",
+    Incomplete = "response.incomplete",
+    Failed = "response.failed",
+}
+
+impl EventKind {
+    /// Whether it ends the log.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Incomplete | Self::Failed)
+    }
+
+    /// Whether it comes before anything the model made; after the first that does not, nothing is retried (promise 8).
+    pub fn is_preamble(self) -> bool {
+        matches!(self, Self::Created | Self::Queued | Self::InProgress)
+    }
+}
+
+/// Where in an answer a part stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartPlace {
+    /// The item's id.
+    pub item_id: ItemId,
+    /// The item's index in `output`.
+    pub output_index: usize,
+    /// The part's index in `content`.
+    pub content_index: usize,
+}
+
+/// One step of an answer. Serialises to the fields behind `type` and `sequence_number`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// The response exists.
+    Created(Snapshot),
+    /// It waits for its turn.
+    Queued(Snapshot),
+    /// The model was asked.
+    InProgress(Snapshot),
+    /// An item begins.
+    OutputItemAdded(ItemEvent),
+    /// A content part begins.
+    ContentPartAdded(PartEvent),
+    /// More text.
+    OutputTextDelta(TextDelta),
+    /// The text is whole.
+    OutputTextDone(TextDone),
+    /// More of a refusal.
+    RefusalDelta(Delta),
+    /// The refusal is whole.
+    RefusalDone(RefusalDone),
+    /// More thoughts.
+    ReasoningDelta(Delta),
+    /// The thoughts are whole.
+    ReasoningDone(PlacedText),
+    /// More arguments.
+    FunctionCallArgumentsDelta(ArgumentsDelta),
+    /// The arguments are whole.
+    FunctionCallArgumentsDone(ArgumentsDone),
+    /// A content part is whole.
+    ContentPartDone(PartEvent),
+    /// An item is whole, or as whole as it will be.
+    OutputItemDone(ItemEvent),
+    /// What went wrong; `response.failed` follows.
+    Error(ErrorEvent),
+    /// The end: whole.
+    Completed(Snapshot),
+    /// The end: early, for a reason.
+    Incomplete(Snapshot),
+    /// The end: an error.
+    Failed(Snapshot),
+}
+
+/// The whole response at this step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// The response.
+    pub response: Box<Response>,
+}
+
+/// An item at its begin or end.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ItemEvent {
+    /// Its index in `output`.
+    pub output_index: usize,
+    /// The item.
+    pub item: Item,
+}
+
+/// A part at its begin or end.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PartEvent {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: PartPlace,
+    /// The part.
+    pub part: Part,
+}
+
+/// More text of an output text part. Written field by field, not flattened: it is the event a token costs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TextDelta {
+    /// The item's id.
+    pub item_id: ItemId,
+    /// The item's index in `output`.
+    pub output_index: usize,
+    /// The part's index in `content`.
+    pub content_index: usize,
+    /// The new text.
+    pub delta: String,
+    /// Its log probabilities, as they came from upstream.
+    pub logprobs: Vec<Value>,
+}
+
+/// More text of a refusal or of reasoning.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Delta {
+    /// The item's id.
+    pub item_id: ItemId,
+    /// The item's index in `output`.
+    pub output_index: usize,
+    /// The part's index in `content`.
+    pub content_index: usize,
+    /// The new text.
+    pub delta: String,
+}
+
+/// A whole output text.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TextDone {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: PartPlace,
+    /// The text.
+    pub text: String,
+    /// Its log probabilities, as they came from upstream.
+    pub logprobs: Vec<Value>,
+}
+
+/// A whole text of reasoning.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlacedText {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: PartPlace,
+    /// The text.
+    pub text: String,
+}
+
+/// A whole refusal.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RefusalDone {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: PartPlace,
+    /// The words.
+    pub refusal: String,
+}
+
+/// More arguments of a function call.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArgumentsDelta {
+    /// The item's id.
+    pub item_id: ItemId,
+    /// The item's index in `output`.
+    pub output_index: usize,
+    /// The new piece of JSON text.
+    pub delta: String,
+}
+
+/// The whole arguments of a function call.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArgumentsDone {
+    /// The item's id.
+    pub item_id: ItemId,
+    /// The item's index in `output`.
+    pub output_index: usize,
+    /// The function's name, which OpenAI's form of this event carries.
+    pub name: String,
+    /// The arguments.
+    pub arguments: String,
+}
+
+/// An error in the stream: Open Responses' nested object and OpenAI's flat fields, so that either reader is served.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ErrorEvent {
+    /// The flat form.
+    pub code: String,
+    /// The flat form.
+    pub message: String,
+    /// The flat form.
+    pub param: Option<String>,
+    /// The nested form, with status and headers.
+    pub error: Value,
+}
+
+impl Event {
+    /// An `error` event that says what `fault` says.
+    pub fn error(fault: &Fault) -> Self {
+        Self::Error(ErrorEvent {
+            code: fault.code.clone(),
+            message: fault.message.clone(),
+            param: fault.param.clone(),
+            error: fault.payload(),
+        })
+    }
+
+    /// The terminal event of a response that has ended.
+    pub fn terminal(response: Response) -> Self {
+        let snapshot = Snapshot { response: Box::new(response) };
+        match snapshot.response.status {
+            ResponseStatus::Completed => Self::Completed(snapshot),
+            ResponseStatus::Failed => Self::Failed(snapshot),
+            // There is no `response.cancelled` in the vocabulary: a cancel is an early end whose status says so.
+            ResponseStatus::Incomplete | ResponseStatus::Cancelled | ResponseStatus::Queued | ResponseStatus::InProgress => {
+                Self::Incomplete(snapshot)
+            }
+        }
+    }
+
+    /// Its `type`.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::Created(_) => EventKind::Created,
+            Self::Queued(_) => EventKind::Queued,
+            Self::InProgress(_) => EventKind::InProgress,
+            Self::OutputItemAdded(_) => EventKind::OutputItemAdded,
+            Self::ContentPartAdded(_) => EventKind::ContentPartAdded,
+            Self::OutputTextDelta(_) => EventKind::OutputTextDelta,
+            Self::OutputTextDone(_) => EventKind::OutputTextDone,
+            Self::RefusalDelta(_) => EventKind::RefusalDelta,
+            Self::RefusalDone(_) => EventKind::RefusalDone,
+            Self::ReasoningDelta(_) => EventKind::ReasoningDelta,
+            Self::ReasoningDone(_) => EventKind::ReasoningDone,
+            Self::FunctionCallArgumentsDelta(_) => EventKind::FunctionCallArgumentsDelta,
+            Self::FunctionCallArgumentsDone(_) => EventKind::FunctionCallArgumentsDone,
+            Self::ContentPartDone(_) => EventKind::ContentPartDone,
+            Self::OutputItemDone(_) => EventKind::OutputItemDone,
+            Self::Error(_) => EventKind::Error,
+            Self::Completed(_) => EventKind::Completed,
+            Self::Incomplete(_) => EventKind::Incomplete,
+            Self::Failed(_) => EventKind::Failed,
+        }
+    }
+}
+
+/// An event as the log holds it: serialised once, by the writer, and shared by every reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its position, which is its `sequence_number`.
+    pub position: u64,
+    /// Its `type`.
+    pub kind: EventKind,
+    /// The event as JSON without line breaks: the `data` of every frame.
+    pub data: Bytes,
+}
+
+impl Entry {
+    /// Serialises `event` at `position`: `{"type":…,"sequence_number":…,…}`.
+    pub fn new(position: u64, event: &Event) -> Self {
+        let kind = event.kind();
+        // A token's event is some 200 bytes; a larger one grows the buffer by itself.
+        let mut data = Vec::with_capacity(256);
+        data.extend_from_slice(b"{\"type\":\"");
+        data.extend_from_slice(kind.as_str().as_bytes());
+        data.extend_from_slice(b"\",\"sequence_number\":");
+        data.extend_from_slice(position.to_string().as_bytes());
+        let fields = data.len();
+        // Strings, numbers and maps with text keys always serialise; were that ever wrong, the event is its head alone.
+        if serde_json::to_writer(&mut data, event).is_ok() && data.get(fields) == Some(&b'{') {
+            if let Some(brace) = data.get_mut(fields) {
+                *brace = b',';
+            }
+        } else {
+            data.truncate(fields);
+            data.push(b'}');
+        }
+        Self { position, kind, data: data.into() }
+    }
+}

@@ -1,0 +1,34 @@
+//! The words: Open Responses and the dialects and frames it travels in, without I/O, clock or async.
+//!
+//! # Glossary
+//!
+//! The same word means the same thing in code, on the wire, in logs and in files.
+//!
+//! | Word | Meaning |
+//! |---|---|
+//! | *response* | One answer of a model to one request, as Open Responses names it. It has an id, an owner and a log. |
+//! | *item* | One entry of a conversation: a message, a function call, its output, or reasoning. |
+//! | *content part* | One piece of a message: text, an image, a refusal. |
+//! | *event* | One step of an answer, as Open Responses names it (`response.output_text.delta` and so on). |
+//! | *entry* | An event serialised once, with its position: what the log holds. |
+//! | *position* | The index of an entry in its log. On the wire: `sequence_number`. |
+//! | *dialect* | Which words a client hears: `responses`, `chat_completions`. |
+//! | *frame* | Which bytes carry them: `json`, `ndjson`, `sse`. |
+//! | *fault* | An error in the shape every OpenAI client understands. |
+//! | *terminal event* | The one event that ends a log. |
+
+pub mod fault;
+pub mod id;
+pub mod usage;
+
+pub mod item;
+pub mod request;
+pub mod response;
+
+pub mod event;
+pub mod snapshot;
+
+pub mod dialect;
+pub mod frame;
+
+mod read;

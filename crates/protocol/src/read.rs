@@ -1,0 +1,171 @@
+//! Reads a JSON request field by field; every refusal names the field by its path.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use crate::fault::Fault;
+
+/// A value of a request and the path to it.
+pub(crate) struct Node<'a> {
+    value: &'a Value,
+    path: String,
+}
+
+/// An object of a request; remembers nothing but its path.
+pub(crate) struct Object<'a> {
+    fields: &'a Map<String, Value>,
+    path: String,
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn root(value: &'a Value) -> Self {
+        Self { value, path: String::new() }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// A refusal because of the type.
+    pub(crate) fn wrong_type(&self, expected: &str) -> Fault {
+        let got = match self.value {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(number) if number.is_f64() => "a decimal number",
+            Value::Number(_) => "an integer",
+            Value::String(_) => "a string",
+            Value::Array(_) => "an array",
+            Value::Object(_) => "an object",
+        };
+        if self.path.is_empty() {
+            return Fault::new(
+                crate::fault::FaultKind::InvalidRequest,
+                "invalid_type",
+                format!("the body must be {expected}, but it is {got}"),
+            );
+        }
+        Fault::invalid("invalid_type", &self.path, format!("Invalid type for '{}': expected {expected}, but got {got} instead.", self.path))
+    }
+
+    /// A refusal because of the value.
+    pub(crate) fn wrong_value(&self, expected: &str) -> Fault {
+        Fault::invalid("invalid_value", &self.path, format!("Invalid value for '{}': expected {expected}.", self.path))
+    }
+
+    pub(crate) fn object(&self) -> Result<Object<'a>, Fault> {
+        match self.value {
+            Value::Object(fields) => Ok(Object { fields, path: self.path.clone() }),
+            _ => Err(self.wrong_type("an object")),
+        }
+    }
+
+    pub(crate) fn array(&self) -> Result<Vec<Node<'a>>, Fault> {
+        match self.value {
+            Value::Array(values) => {
+                Ok(values.iter().enumerate().map(|(index, value)| Node { value, path: format!("{}[{index}]", self.path) }).collect())
+            }
+            _ => Err(self.wrong_type("an array")),
+        }
+    }
+
+    pub(crate) fn string(&self) -> Result<String, Fault> {
+        self.value.as_str().map(str::to_owned).ok_or_else(|| self.wrong_type("a string"))
+    }
+
+    /// A string of 1 to `longest` characters.
+    pub(crate) fn short_string(&self, longest: usize) -> Result<String, Fault> {
+        let text = self.string()?;
+        let length = text.chars().count();
+        if length == 0 || length > longest {
+            return Err(self.wrong_value(&format!("a string of 1 to {longest} characters, but got {length}")));
+        }
+        Ok(text)
+    }
+
+    /// A function's name (`^[a-zA-Z0-9_-]{1,64}$`).
+    pub(crate) fn name(&self) -> Result<String, Fault> {
+        let text = self.short_string(64)?;
+        if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
+            return Ok(text);
+        }
+        Err(self.wrong_value("letters, digits, '_' and '-' only"))
+    }
+
+    pub(crate) fn word(&self, words: &[&str]) -> Result<String, Fault> {
+        let text = self.string()?;
+        if words.contains(&text.as_str()) {
+            return Ok(text);
+        }
+        Err(self.wrong_value(&format!("one of {}", words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", "))))
+    }
+
+    pub(crate) fn boolean(&self) -> Result<bool, Fault> {
+        self.value.as_bool().ok_or_else(|| self.wrong_type("a boolean"))
+    }
+
+    pub(crate) fn integer(&self, range: RangeInclusive<u64>) -> Result<u64, Fault> {
+        if !self.value.is_i64() && !self.value.is_u64() {
+            return Err(self.wrong_type("an integer"));
+        }
+        match self.value.as_u64() {
+            Some(number) if range.contains(&number) => Ok(number),
+            _ if *range.end() == u64::MAX => Err(self.wrong_value(&format!("an integer of {} or more", range.start()))),
+            _ => Err(self.wrong_value(&format!("an integer from {} to {}", range.start(), range.end()))),
+        }
+    }
+
+    pub(crate) fn number(&self, range: RangeInclusive<f64>) -> Result<f64, Fault> {
+        match self.value.as_f64() {
+            Some(number) if range.contains(&number) => Ok(number),
+            Some(_) => Err(self.wrong_value(&format!("a number from {} to {}", range.start(), range.end()))),
+            None => Err(self.wrong_type("a number")),
+        }
+    }
+}
+
+impl<'a> Object<'a> {
+    /// The field's path from the root of the body.
+    pub(crate) fn path_of(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// The field, unless it is absent or null.
+    pub(crate) fn get(&self, name: &str) -> Option<Node<'a>> {
+        let value = self.fields.get(name)?;
+        if value.is_null() { None } else { Some(Node { value, path: self.path_of(name) }) }
+    }
+
+    pub(crate) fn require(&self, name: &str) -> Result<Node<'a>, Fault> {
+        self.get(name).ok_or_else(|| {
+            let path = self.path_of(name);
+            Fault::invalid("missing_required_parameter", &path, format!("Missing required parameter: '{path}'."))
+        })
+    }
+
+    /// Reads an optional field.
+    pub(crate) fn read<T>(&self, name: &str, read: impl FnOnce(&Node<'a>) -> Result<T, Fault>) -> Result<Option<T>, Fault> {
+        self.get(name).as_ref().map(read).transpose()
+    }
+
+    pub(crate) fn boolean(&self, name: &str) -> Result<Option<bool>, Fault> {
+        self.read(name, Node::boolean)
+    }
+
+    pub(crate) fn string(&self, name: &str) -> Result<Option<String>, Fault> {
+        self.read(name, Node::string)
+    }
+
+    /// The fields that `known` does not name, nulls left out.
+    pub(crate) fn others(&self, known: &[&str]) -> Map<String, Value> {
+        self.fields
+            .iter()
+            .filter(|(name, value)| !known.contains(&name.as_str()) && !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+}

@@ -1,0 +1,105 @@
+//! The response so far, rebuilt from its log: what a reader that asks once gets to see.
+
+use serde::Deserialize;
+
+use crate::event::{Entry, EventKind};
+use crate::item::{Item, Part};
+use crate::response::Response;
+
+#[derive(Deserialize)]
+struct Whole {
+    response: Response,
+}
+
+#[derive(Deserialize)]
+struct WithItem {
+    output_index: usize,
+    item: Item,
+}
+
+#[derive(Deserialize)]
+struct WithPart {
+    output_index: usize,
+    content_index: usize,
+    part: Part,
+}
+
+#[derive(Deserialize)]
+struct WithDelta {
+    output_index: usize,
+    #[serde(default)]
+    content_index: usize,
+    delta: String,
+}
+
+/// Folds a log, or its terminal entry alone, into the response as it stands there. `None` where there is not enough of it.
+pub fn response(entries: &[Entry]) -> Option<Response> {
+    let mut response: Option<Response> = None;
+    for entry in entries {
+        match entry.kind {
+            EventKind::Created
+            | EventKind::Queued
+            | EventKind::InProgress
+            | EventKind::Completed
+            | EventKind::Incomplete
+            | EventKind::Failed => response = Some(serde_json::from_slice::<Whole>(&entry.data).ok()?.response),
+            EventKind::OutputItemAdded | EventKind::OutputItemDone => put_item(response.as_mut()?, entry)?,
+            EventKind::ContentPartAdded | EventKind::ContentPartDone => put_part(response.as_mut()?, entry)?,
+            EventKind::OutputTextDelta
+            | EventKind::RefusalDelta
+            | EventKind::ReasoningDelta
+            | EventKind::FunctionCallArgumentsDelta => add_delta(response.as_mut()?, entry)?,
+            // The deltas before them have said it, and an error shows in the terminal event that follows it.
+            EventKind::OutputTextDone
+            | EventKind::RefusalDone
+            | EventKind::ReasoningDone
+            | EventKind::FunctionCallArgumentsDone
+            | EventKind::Error => {}
+        }
+    }
+    response
+}
+
+fn put_item(response: &mut Response, entry: &Entry) -> Option<()> {
+    let event: WithItem = serde_json::from_slice(&entry.data).ok()?;
+    match response.output.get_mut(event.output_index) {
+        Some(item) => *item = event.item,
+        None => response.output.push(event.item),
+    }
+    Some(())
+}
+
+fn put_part(response: &mut Response, entry: &Entry) -> Option<()> {
+    let event: WithPart = serde_json::from_slice(&entry.data).ok()?;
+    let parts = parts(response.output.get_mut(event.output_index)?)?;
+    match parts.get_mut(event.content_index) {
+        Some(part) => *part = event.part,
+        None => parts.push(event.part),
+    }
+    Some(())
+}
+
+fn add_delta(response: &mut Response, entry: &Entry) -> Option<()> {
+    let event: WithDelta = serde_json::from_slice(&entry.data).ok()?;
+    let item = response.output.get_mut(event.output_index)?;
+    if let Item::FunctionCall(call) = item {
+        call.arguments.push_str(&event.delta);
+        return Some(());
+    }
+    match parts(item)?.get_mut(event.content_index)? {
+        Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } | Part::InputText { text } => {
+            text.push_str(&event.delta);
+        }
+        Part::Refusal { refusal } => refusal.push_str(&event.delta),
+        Part::InputImage { .. } | Part::InputFile { .. } => return None,
+    }
+    Some(())
+}
+
+fn parts(item: &mut Item) -> Option<&mut Vec<Part>> {
+    match item {
+        Item::Message(message) => Some(&mut message.content),
+        Item::Reasoning(reasoning) => Some(&mut reasoning.content),
+        Item::FunctionCall(_) | Item::FunctionCallOutput(_) => None,
+    }
+}
