@@ -1,0 +1,42 @@
+//! The engine's settings.
+
+use std::time::Duration;
+
+/// What happens to an answer when its last reader leaves (promise 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLeave {
+    /// The upstream is closed at once; the text so far stays.
+    Cancel,
+    /// The answer runs on.
+    Finish,
+}
+
+/// The engine's settings; the defaults fit one small machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Bytes of all logs together, above which the oldest finished answers go.
+    pub log_bytes: u64,
+    /// Bytes of one answer's log, above which it is ended.
+    pub answer_bytes: u64,
+    /// How long a finished answer stays.
+    pub retention: Duration,
+    /// How many answers may run at once.
+    pub running: usize,
+    /// Stored answers when their last reader leaves.
+    pub on_leave_stored: OnLeave,
+    /// Stateless answers (`store: false`) when their last reader leaves.
+    pub on_leave_stateless: OnLeave,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            log_bytes: 256 << 20,
+            answer_bytes: 16 << 20,
+            retention: Duration::from_secs(24 * 3600),
+            running: 10_000,
+            on_leave_stored: OnLeave::Finish,
+            on_leave_stateless: OnLeave::Cancel,
+        }
+    }
+}

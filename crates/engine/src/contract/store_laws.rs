@@ -1,0 +1,159 @@
+//! The laws of a store. Each takes a fresh one. A law that is broken panics with its name.
+#![expect(clippy::panic, clippy::missing_panics_doc, reason = "a broken law has to end the test that runs it")]
+
+use protocol::id::{ItemId, Owner, ResponseId};
+use protocol::item::{Item, ItemStatus, Message, Part, Role};
+
+use crate::store::{Claim, Claimed, Found, Record, Removal, Store, StoreError};
+
+/// Runs every law on stores that `fresh` makes.
+pub async fn all<S: Store>(fresh: impl Fn() -> S) {
+    a_record_is_found_by_its_id(&fresh()).await;
+    a_path_goes_from_the_root_to_the_head(&fresh()).await;
+    two_turns_may_continue_one(&fresh()).await;
+    an_item_belongs_to_its_owner(&fresh()).await;
+    a_key_is_claimed_once(&fresh()).await;
+    two_owners_may_use_one_key(&fresh()).await;
+    expiry_keeps_what_others_build_on(&fresh()).await;
+    deletion_takes_the_text_everywhere(&fresh()).await;
+    everything_removed_weighs_nothing(&fresh()).await;
+    the_oldest_end_comes_first(&fresh()).await;
+}
+
+async fn a_record_is_found_by_its_id(store: &dyn Store) {
+    turn(store, "one", None, &["a"], &["b"]).await;
+    require(matches!(find(store, "one").await, Found::Record(record) if record.owner == alice()), "a record is found by its id");
+    require(find(store, "other").await == Found::Missing, "an unknown id is missing");
+    let again = store.insert(record("one", &[]), None, Vec::new()).await;
+    require(again == Err(StoreError::Taken), "an id is taken once");
+}
+
+async fn a_path_goes_from_the_root_to_the_head(store: &dyn Store) {
+    let head = turn(store, "one", None, &["a", "b"], &["c"]).await;
+    let head = turn(store, "two", Some(head), &["d"], &["e", "f"]).await;
+    require(path(store, &head).await == ["a", "b", "c", "d", "e", "f"], "a path goes from the root to the head");
+}
+
+async fn two_turns_may_continue_one(store: &dyn Store) {
+    let head = turn(store, "one", None, &["a"], &["b"]).await;
+    let left = turn(store, "left", Some(head.clone()), &["c"], &["d"]).await;
+    let right = turn(store, "right", Some(head), &["e"], &["f"]).await;
+    require(path(store, &left).await == ["a", "b", "c", "d"], "a branch has its own path");
+    require(path(store, &right).await == ["a", "b", "e", "f"], "branches share their root");
+}
+
+async fn an_item_belongs_to_its_owner(store: &dyn Store) {
+    turn(store, "one", None, &["a"], &["b"]).await;
+    let of = |owner: Owner| async move { store.item(&owner, &ItemId::new("msg_a")).await.ok().flatten() };
+    require(of(alice()).await.is_some(), "an owner has its items");
+    require(of(Owner::new("bob")).await.is_none(), "nobody else has them");
+}
+
+async fn a_key_is_claimed_once(store: &dyn Store) {
+    let claim = |request: u8| Claim { owner: alice(), key: "key".into(), request: [request; 32] };
+    require(store.claim(claim(1), &id("one")).await == Ok(Claimed::New), "a new key is new");
+    require(store.claim(claim(1), &id("two")).await == Ok(Claimed::Same(id("one"))), "the same request finds the first");
+    require(store.claim(claim(2), &id("three")).await == Ok(Claimed::Other), "another request is told");
+    remove(store, "one", Removal::Forgotten).await;
+    require(store.claim(claim(2), &id("four")).await == Ok(Claimed::New), "a key goes with its answer");
+}
+
+async fn two_owners_may_use_one_key(store: &dyn Store) {
+    let claim = |owner: Owner| Claim { owner, key: "key".into(), request: [0; 32] };
+    require(store.claim(claim(alice()), &id("one")).await == Ok(Claimed::New), "a key of one owner");
+    require(store.claim(claim(Owner::new("bob")), &id("two")).await == Ok(Claimed::New), "is not a key of another");
+}
+
+async fn expiry_keeps_what_others_build_on(store: &dyn Store) {
+    let head = turn(store, "one", None, &["a"], &["b"]).await;
+    let head = turn(store, "two", Some(head), &["c"], &["d"]).await;
+    remove(store, "one", Removal::Expired).await;
+    require(find(store, "one").await == Found::Expired(alice()), "an expired id is remembered with its owner");
+    require(path(store, &head).await == ["a", "b", "c", "d"], "what later turns build on stays");
+}
+
+async fn deletion_takes_the_text_everywhere(store: &dyn Store) {
+    let head = turn(store, "one", None, &["a"], &["b"]).await;
+    let head = turn(store, "two", Some(head), &["c"], &["d"]).await;
+    remove(store, "one", Removal::Deleted).await;
+    require(find(store, "one").await == Found::Missing, "a deleted id is missing");
+    require(path(store, &head).await == ["c", "d"], "deleted text is gone from longer conversations");
+}
+
+async fn everything_removed_weighs_nothing(store: &dyn Store) {
+    let head = turn(store, "one", None, &["a"], &["b"]).await;
+    turn(store, "two", Some(head), &["c"], &["d"]).await;
+    require(store.bytes() > 0, "items weigh something");
+    remove(store, "one", Removal::Expired).await;
+    remove(store, "two", Removal::Deleted).await;
+    require(store.bytes() == 0, "nothing is left when the last turn goes");
+}
+
+async fn the_oldest_end_comes_first(store: &dyn Store) {
+    for (name, ended_at) in [("late", 30), ("early", 10), ("middle", 20)] {
+        insert(store, name, None, &["x"].map(|text| format!("{name}{text}")).iter().map(String::as_str).collect::<Vec<_>>()).await;
+        require(store.finish(&id(name), Vec::new(), ended_at).await == Ok(()), "a record ends");
+    }
+    insert(store, "running", None, &["y"]).await;
+    let oldest = store.oldest_ended(2).await.unwrap_or_default();
+    let names: Vec<_> = oldest.iter().map(|record| record.id.clone()).collect();
+    require(names == [id("early"), id("middle")], "the oldest end comes first, and what runs not at all");
+}
+
+/// Stores a whole turn and gives its head.
+async fn turn(store: &dyn Store, name: &str, parent: Option<ItemId>, input: &[&str], output: &[&str]) -> ItemId {
+    insert(store, name, parent, input).await;
+    let output: Vec<Item> = output.iter().map(|text| message(text)).collect();
+    require(store.finish(&id(name), output, 1).await == Ok(()), "a record ends");
+    match find(store, name).await {
+        Found::Record(Record { head: Some(head), .. }) => head,
+        Found::Record(_) | Found::Expired(_) | Found::Missing => panic!("broken law: a finished turn has a head"),
+    }
+}
+
+async fn insert(store: &dyn Store, name: &str, parent: Option<ItemId>, input: &[&str]) {
+    let items: Vec<Item> = input.iter().map(|text| message(text)).collect();
+    require(store.insert(record(name, &items), parent, items).await == Ok(()), "a record is taken");
+}
+
+async fn find(store: &dyn Store, name: &str) -> Found {
+    store.find(&id(name)).await.unwrap_or(Found::Missing)
+}
+
+async fn remove(store: &dyn Store, name: &str, removal: Removal) {
+    require(store.remove(&id(name), removal).await == Ok(()), "a record is removed");
+}
+
+async fn path(store: &dyn Store, head: &ItemId) -> Vec<String> {
+    let items = store.path(head).await.unwrap_or_default();
+    items.iter().map(|item| item.id().as_str().trim_start_matches("msg_").to_owned()).collect()
+}
+
+fn record(name: &str, input: &[Item]) -> Record {
+    Record {
+        id: id(name),
+        owner: alice(),
+        store: true,
+        readable: true,
+        input: input.iter().map(|item| item.id().clone()).collect(),
+        head: input.last().map(|item| item.id().clone()),
+        ended_at: None,
+    }
+}
+
+fn message(text: &str) -> Item {
+    let content = vec![Part::InputText { text: text.into() }];
+    Item::Message(Message { id: ItemId::new(format!("msg_{text}")), status: ItemStatus::Completed, role: Role::User, content })
+}
+
+fn alice() -> Owner {
+    Owner::new("alice")
+}
+
+fn id(name: &str) -> ResponseId {
+    ResponseId::new(format!("resp_{name}"))
+}
+
+fn require(holds: bool, law: &str) {
+    assert!(holds, "broken law: {law}");
+}

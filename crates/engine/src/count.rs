@@ -1,0 +1,47 @@
+//! Counts tokens with the model's vocabulary, where upstream does not.
+//!
+//! Images and files are not counted: what they cost is each provider's own rule.
+
+use protocol::item::{Item, Part};
+use tokens::{Encoding, Message, count_messages};
+
+/// Tokens of everything the model reads: instructions and items as chat messages.
+pub(crate) fn input(model: &str, instructions: Option<&str>, context: &[Item]) -> u64 {
+    let instructions = instructions.map(|text| ("system", vec![text.to_owned()]));
+    let items = context.iter().map(|item| (speaker(item), texts(item)));
+    let all: Vec<(&str, Vec<String>)> = instructions.into_iter().chain(items).collect();
+    let messages = all.iter().map(|(role, texts)| Message { role, name: None, texts: texts.iter().map(String::as_str) });
+    count_messages(model, messages)
+}
+
+/// Tokens the model wrote: all of them, and those of them that are reasoning.
+pub(crate) fn output(model: &str, output: &[Item]) -> (u64, u64) {
+    let encoding = Encoding::for_model(model);
+    let (mut all, mut reasoning) = (0, 0);
+    for item in output {
+        let count: u64 = texts(item).iter().map(|text| encoding.count(text)).sum();
+        all += count;
+        if matches!(item, Item::Reasoning(_)) {
+            reasoning += count;
+        }
+    }
+    (all, reasoning)
+}
+
+fn speaker(item: &Item) -> &'static str {
+    match item {
+        Item::Message(message) => message.role.as_str(),
+        Item::FunctionCall(_) | Item::Reasoning(_) => "assistant",
+        Item::FunctionCallOutput(_) => "tool",
+    }
+}
+
+fn texts(item: &Item) -> Vec<String> {
+    let of_parts = |parts: &[Part]| parts.iter().filter_map(Part::text).map(str::to_owned).collect();
+    match item {
+        Item::Message(message) => of_parts(&message.content),
+        Item::FunctionCall(call) => vec![call.name.clone(), call.arguments.clone()],
+        Item::FunctionCallOutput(output) => vec![output.output.text()],
+        Item::Reasoning(reasoning) => of_parts(&reasoning.content),
+    }
+}

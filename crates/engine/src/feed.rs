@@ -1,0 +1,98 @@
+//! A reader of an answer: a cursor that catches up from the log and then goes on live, in one loop.
+
+use protocol::event::Entry;
+use tokio::sync::watch;
+
+use crate::log::{LogError, LogReader, LogState, Progress};
+use crate::turn::Seat;
+
+/// A cursor on one log. Its memory is a position, whatever the reader's pace (promise 7).
+pub struct Feed {
+    reader: Box<dyn LogReader>,
+    progress: watch::Receiver<Progress>,
+    next: u64,
+    _seat: Option<Seat>,
+}
+
+impl Feed {
+    /// A cursor that stands before `position`. While it lives it counts as a reader of the answer, if it has a seat.
+    pub(crate) fn new(reader: Box<dyn LogReader>, position: u64, seat: Option<Seat>) -> Self {
+        let progress = reader.progress();
+        Self { reader, progress, next: position, _seat: seat }
+    }
+
+    /// The next entries, as many as are ready and fit `budget` bytes; at least one. `None` after the terminal event.
+    /// Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// The log failed or is gone: what the reader has is a part, not the whole.
+    pub async fn next(&mut self, budget: usize) -> Result<Option<Vec<Entry>>, LogError> {
+        loop {
+            let progress = *self.progress.borrow_and_update();
+            if self.next < progress.committed {
+                let entries = self.reader.read(self.next, budget).await?;
+                if let Some(last) = entries.last() {
+                    self.next = last.position + 1;
+                    return Ok(Some(entries));
+                }
+                return Err(LogError::Missing);
+            }
+            match progress.state {
+                LogState::Ended => return Ok(None),
+                LogState::Failed => return Err(LogError::Unavailable),
+                LogState::Open => self.progress.changed().await.map_err(|_closed| LogError::Missing)?,
+            }
+        }
+    }
+
+    /// Waits for the end and gives the terminal entry, with the one before it, which says why where the answer failed.
+    ///
+    /// # Errors
+    /// The log failed or is gone.
+    pub async fn ending(&mut self) -> Result<Vec<Entry>, LogError> {
+        let ended = self.progress.wait_for(|progress| progress.state != LogState::Open).await;
+        let progress = *ended.map_err(|_closed| LogError::Missing)?;
+        match progress.state {
+            LogState::Ended => {}
+            LogState::Open | LogState::Failed => return Err(LogError::Unavailable),
+        }
+        let mut entries = Vec::new();
+        let mut position = progress.committed.saturating_sub(2);
+        while position < progress.committed {
+            let more = self.reader.read(position, usize::MAX).await?;
+            position = more.last().map_or(progress.committed, |entry| entry.position + 1);
+            entries.extend(more);
+        }
+        Ok(entries)
+    }
+
+    /// Waits until the answer is beyond `position`, or will never be, and gives the entry there. The cursor stays.
+    ///
+    /// # Errors
+    /// The log failed or is gone.
+    pub async fn peek(&mut self, position: u64) -> Result<Option<Entry>, LogError> {
+        let come = self.progress.wait_for(|progress| progress.committed > position || progress.state != LogState::Open).await;
+        let progress = *come.map_err(|_closed| LogError::Missing)?;
+        if progress.committed > position {
+            return Ok(self.reader.read(position, 0).await?.into_iter().next());
+        }
+        if progress.state == LogState::Failed { Err(LogError::Unavailable) } else { Ok(None) }
+    }
+
+    /// Whether the answer has ended and everything was read.
+    pub fn is_at_end(&self) -> bool {
+        let progress = *self.progress.borrow();
+        progress.state == LogState::Ended && self.next >= progress.committed
+    }
+
+    /// Whether an entry can be read without waiting, or the end is known.
+    pub fn is_ready(&self) -> bool {
+        let progress = *self.progress.borrow();
+        self.next < progress.committed || progress.state != LogState::Open
+    }
+
+    /// The position the next entry will have.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+}

@@ -1,0 +1,233 @@
+//! Records and the tree of items in memory.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use protocol::id::{ItemId, Owner, ResponseId};
+use protocol::item::Item;
+
+use crate::store::{Claim, Claimed, Found, Record, Removal, Store, StoreError};
+
+/// How many expired ids are remembered, so that their owners get a 410 and not a 404.
+const TOMBSTONES: usize = 100_000;
+
+/// Records that live as long as the process.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    records: HashMap<ResponseId, Record>,
+    /// By when they ended, and within one second by which ended first.
+    ended: BTreeMap<(u64, u64), ResponseId>,
+    ended_places: HashMap<ResponseId, (u64, u64)>,
+    ends: u64,
+    expired: HashMap<ResponseId, Owner>,
+    expired_order: VecDeque<ResponseId>,
+    nodes: HashMap<ItemId, Node>,
+    claims: HashMap<(Owner, String), ([u8; 32], ResponseId)>,
+    claimed: HashMap<ResponseId, (Owner, String)>,
+    bytes: u64,
+}
+
+/// A place in the tree. A deleted item leaves its place, so that what hangs below keeps its roots.
+#[derive(Debug)]
+struct Node {
+    owner: Owner,
+    parent: Option<ItemId>,
+    item: Option<Item>,
+    children: usize,
+    held: bool,
+}
+
+impl MemoryStore {
+    /// No records.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn insert(&self, record: Record, parent: Option<ItemId>, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>> {
+        ready(self.held().insert(record, parent, input)).boxed()
+    }
+
+    fn finish(&self, id: &ResponseId, output: Vec<Item>, ended_at: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        ready(self.held().finish(id, output, ended_at)).boxed()
+    }
+
+    fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<Found, StoreError>> {
+        let held = self.held();
+        let found = match (held.records.get(id), held.expired.get(id)) {
+            (Some(record), _) => Found::Record(record.clone()),
+            (None, Some(owner)) => Found::Expired(owner.clone()),
+            (None, None) => Found::Missing,
+        };
+        ready(Ok(found)).boxed()
+    }
+
+    fn remove(&self, id: &ResponseId, removal: Removal) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.held().remove(id, removal);
+        ready(Ok(())).boxed()
+    }
+
+    fn path(&self, head: &ItemId) -> BoxFuture<'_, Result<Vec<Item>, StoreError>> {
+        let held = self.held();
+        let mut path = Vec::new();
+        let mut next = Some(head);
+        while let Some(node) = next.and_then(|id| held.nodes.get(id)) {
+            path.extend(node.item.clone());
+            next = node.parent.as_ref();
+        }
+        path.reverse();
+        ready(Ok(path)).boxed()
+    }
+
+    fn item(&self, owner: &Owner, id: &ItemId) -> BoxFuture<'_, Result<Option<Item>, StoreError>> {
+        let held = self.held();
+        let item = held.nodes.get(id).filter(|node| node.owner == *owner).and_then(|node| node.item.clone());
+        ready(Ok(item)).boxed()
+    }
+
+    fn claim(&self, claim: Claim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>> {
+        let mut held = self.held();
+        let name = (claim.owner, claim.key);
+        let claimed = match held.claims.get(&name) {
+            Some((request, id)) if *request == claim.request => Claimed::Same(id.clone()),
+            Some(_) => Claimed::Other,
+            None => {
+                held.claimed.insert(id.clone(), name.clone());
+                held.claims.insert(name, (claim.request, id.clone()));
+                Claimed::New
+            }
+        };
+        ready(Ok(claimed)).boxed()
+    }
+
+    fn oldest_ended(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        let held = self.held();
+        let oldest = held.ended.values().filter_map(|id| held.records.get(id).cloned()).take(limit).collect();
+        ready(Ok(oldest)).boxed()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.held().bytes
+    }
+}
+
+impl Held {
+    fn insert(&mut self, record: Record, parent: Option<ItemId>, input: Vec<Item>) -> Result<(), StoreError> {
+        if self.records.contains_key(&record.id) {
+            return Err(StoreError::Taken);
+        }
+        self.grow(&record.owner, parent, input);
+        self.records.insert(record.id.clone(), record);
+        Ok(())
+    }
+
+    fn finish(&mut self, id: &ResponseId, output: Vec<Item>, ended_at: u64) -> Result<(), StoreError> {
+        let record = self.records.get_mut(id).ok_or(StoreError::Missing)?;
+        let parent = record.head.clone();
+        record.head = output.last().map(|item| item.id().clone()).or(record.head.take());
+        record.ended_at = Some(ended_at);
+        let owner = record.owner.clone();
+        let place = (ended_at, self.ends);
+        self.ends += 1;
+        self.ended.insert(place, id.clone());
+        self.ended_places.insert(id.clone(), place);
+        self.grow(&owner, parent, output);
+        Ok(())
+    }
+
+    /// Hangs `items`, each below the one before, under `parent`. The last is held by its record.
+    fn grow(&mut self, owner: &Owner, mut parent: Option<ItemId>, items: Vec<Item>) {
+        for item in items {
+            let id = item.id().clone();
+            if let Some(above) = parent.as_ref().and_then(|id| self.nodes.get_mut(id)) {
+                above.children += 1;
+            }
+            self.bytes += size(&item);
+            self.nodes.insert(id.clone(), Node { owner: owner.clone(), parent, item: Some(item), children: 0, held: true });
+            parent = Some(id);
+        }
+    }
+
+    fn remove(&mut self, id: &ResponseId, removal: Removal) {
+        if let Some(name) = self.claimed.remove(id) {
+            self.claims.remove(&name);
+        }
+        let Some(record) = self.records.remove(id) else { return };
+        if let Some(place) = self.ended_places.remove(id) {
+            self.ended.remove(&place);
+        }
+        if removal == Removal::Expired {
+            self.remember(id.clone(), record.owner.clone());
+        }
+        let mut next = record.head.clone();
+        // The record's own items run from its head up to its first input item.
+        while let Some(item_id) = next.take() {
+            let Some(node) = self.nodes.get_mut(&item_id) else { break };
+            let is_first = record.input.first().is_none_or(|first| *first == item_id);
+            node.held = false;
+            if removal == Removal::Deleted {
+                self.bytes -= node.item.take().as_ref().map_or(0, size);
+            }
+            if !is_first {
+                next.clone_from(&node.parent);
+            }
+        }
+        self.prune(record.head);
+    }
+
+    /// Cuts leaves that no record holds, upward from `next`.
+    fn prune(&mut self, mut next: Option<ItemId>) {
+        while let Some(id) = next.take() {
+            let Some(node) = self.nodes.get(&id) else { return };
+            if node.held || node.children > 0 {
+                return;
+            }
+            if let Some(node) = self.nodes.remove(&id) {
+                self.bytes -= node.item.as_ref().map_or(0, size);
+                if let Some(above) = node.parent.as_ref().and_then(|id| self.nodes.get_mut(id)) {
+                    above.children -= 1;
+                }
+                next = node.parent;
+            }
+        }
+    }
+
+    fn remember(&mut self, id: ResponseId, owner: Owner) {
+        if self.expired_order.len() == TOMBSTONES
+            && let Some(oldest) = self.expired_order.pop_front()
+        {
+            self.expired.remove(&oldest);
+        }
+        self.expired_order.push_back(id.clone());
+        self.expired.insert(id, owner);
+    }
+}
+
+/// What an item weighs, as JSON; close enough to bound memory.
+fn size(item: &Item) -> u64 {
+    struct Counter(u64);
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    // Items always serialise; if one did not, it would weigh what was written.
+    let _written = serde_json::to_writer(&mut counter, item);
+    counter.0
+}

@@ -1,0 +1,53 @@
+//! Takes the oldest finished answers away when they are too old, or all of them together too large.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::answers::Shared;
+use crate::clock;
+use crate::store::{Record, Removal};
+
+/// How often age is looked at; size is looked at whenever an answer ends.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// How many answers go in one step, so that nobody waits long behind it.
+const STEP: usize = 32;
+
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.tasks.stopping() => return,
+            () = shared.ended.notified() => {}
+            () = sleep(INTERVAL) => {}
+        }
+        while step(&shared).await {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Expires up to [`STEP`] answers; says whether there may be more.
+async fn step(shared: &Shared) -> bool {
+    let Ok(oldest) = shared.store.oldest_ended(STEP).await else { return false };
+    let now = clock::unix_seconds();
+    let mut expired = 0;
+    for record in &oldest {
+        let too_large = shared.log.bytes() + shared.store.bytes() > shared.config.log_bytes;
+        if !too_large && !is_too_old(record, now, shared.config.retention) {
+            return false;
+        }
+        let removal = if record.readable { Removal::Expired } else { Removal::Forgotten };
+        if shared.store.remove(&record.id, removal).await.is_err() {
+            return false;
+        }
+        shared.log.remove(&record.id);
+        expired += 1;
+    }
+    expired == STEP
+}
+
+fn is_too_old(record: &Record, now: u64, retention: Duration) -> bool {
+    record.ended_at.is_some_and(|ended_at| now.saturating_sub(ended_at) > retention.as_secs())
+}

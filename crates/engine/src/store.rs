@@ -1,0 +1,136 @@
+//! What is known of answers beside their logs: who owns them, where they hang in the tree of items, what was asked.
+
+use futures_util::future::BoxFuture;
+use protocol::id::{ItemId, Owner, ResponseId};
+use protocol::item::Item;
+
+/// What is known of one answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Its id.
+    pub id: ResponseId,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Whether it is kept after its end.
+    pub store: bool,
+    /// Whether it can be fetched by id after its end. A stateless answer that is only kept for its idempotency key cannot.
+    pub readable: bool,
+    /// The items that were new in this turn, in order.
+    pub input: Vec<ItemId>,
+    /// Where the next turn goes on: the last item of the output, or of the input while there is none.
+    pub head: Option<ItemId>,
+    /// Seconds since 1970 at which it ended.
+    pub ended_at: Option<u64>,
+}
+
+/// What there is under an id.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// An answer.
+    Record(Record),
+    /// An answer that was there, until retention took it.
+    Expired(Owner),
+    /// Nothing, or nothing any more because its owner deleted it.
+    Missing,
+}
+
+/// Who may use an idempotency key, and for what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// The caller.
+    pub owner: Owner,
+    /// The key it sent.
+    pub key: String,
+    /// SHA-256 of the path and the body.
+    pub request: [u8; 32],
+}
+
+/// What became of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// The key is new and now belongs to the given id.
+    New,
+    /// The same request was made before.
+    Same(ResponseId),
+    /// Another request was made under this key.
+    Other,
+}
+
+/// Why a removed answer is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Its owner deleted it: its text is gone at once, also as a part of longer conversations.
+    Deleted,
+    /// Retention took it: what later turns build on stays for them.
+    Expired,
+    /// It was stateless and has ended, or its creation failed.
+    Forgotten,
+}
+
+/// Why a store does not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// There is such a record already.
+    #[error("the id is taken")]
+    Taken,
+    /// There is no such record.
+    #[error("no such record")]
+    Missing,
+    /// It cannot be read or written now.
+    #[error("the store is not available")]
+    Unavailable,
+}
+
+/// Holds the records and the tree of items.
+pub trait Store: Send + Sync + 'static {
+    /// Adds a record whose new items `input` continue `parent`.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`], [`StoreError::Unavailable`].
+    fn insert(&self, record: Record, parent: Option<ItemId>, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Ends a record: `output` continues its head.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::Unavailable`].
+    fn finish(&self, id: &ResponseId, output: Vec<Item>, ended_at: u64) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// What there is under `id`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<Found, StoreError>>;
+
+    /// Takes a record away.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn remove(&self, id: &ResponseId, removal: Removal) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The conversation up to and with `head`, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn path(&self, head: &ItemId) -> BoxFuture<'_, Result<Vec<Item>, StoreError>>;
+
+    /// One item of `owner`, if it has one under this id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn item(&self, owner: &Owner, id: &ItemId) -> BoxFuture<'_, Result<Option<Item>, StoreError>>;
+
+    /// Claims an idempotency key for `id`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn claim(&self, claim: Claim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>>;
+
+    /// Ended records, oldest end first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn oldest_ended(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
+
+    /// Bytes of all items, roughly.
+    fn bytes(&self) -> u64;
+}

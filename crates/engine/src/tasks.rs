@@ -1,0 +1,61 @@
+//! The only place that spawns: every task has a name, is counted, and is awaited at shutdown.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// The tasks of one process, or of one test.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl Tasks {
+    /// No tasks yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs `future` to its end, or to the end of the process.
+    #[expect(clippy::disallowed_methods, reason = "this is the one spawn: tracked, named and awaited")]
+    pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        let running = self.tracker.token();
+        drop(tokio::spawn(async move {
+            future.await;
+            tracing::trace!(task = name, "task ended");
+            drop::<TaskTrackerToken>(running);
+        }));
+    }
+
+    /// Runs work that would hold up the runtime for more than half a millisecond. `None` if it panicked.
+    #[expect(clippy::disallowed_methods, reason = "this is the one spawn: tracked and awaited")]
+    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let running = self.tracker.token();
+        let done = tokio::task::spawn_blocking(work).await.ok();
+        drop(running);
+        done
+    }
+
+    /// Resolves when the process is to stop.
+    pub async fn stopping(&self) {
+        self.stopping.cancelled().await;
+    }
+
+    /// How many tasks run.
+    pub fn running(&self) -> usize {
+        self.tracker.len()
+    }
+
+    /// Tells every task to stop and waits for them, at most `deadline`. Gives the number still running.
+    pub async fn shutdown(&self, deadline: Duration) -> usize {
+        self.stopping.cancel();
+        self.tracker.close();
+        // Whoever is not done by the deadline is counted below.
+        let _ended = tokio::time::timeout(deadline, self.tracker.wait()).await;
+        self.tracker.len()
+    }
+}

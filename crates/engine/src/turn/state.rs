@@ -1,0 +1,380 @@
+//! One answer as a pure state machine: words from upstream go in, numbered entries come out.
+
+use std::collections::BTreeMap;
+
+use protocol::event::{
+    ArgumentsDelta, ArgumentsDone, Delta, Entry, Event, ItemEvent, PartEvent, PartPlace, PlacedText, RefusalDone, Snapshot, TextDelta,
+    TextDone,
+};
+use protocol::fault::{Fault, FaultKind};
+use protocol::id::ItemId;
+use protocol::item::{FunctionCall, Item, ItemStatus, Message, Part, Reasoning, Role};
+use protocol::request::ToolMode;
+use protocol::response::{IncompleteDetails, Response, ResponseStatus};
+use protocol::usage::Usage;
+use serde_json::Value;
+
+use crate::id;
+use crate::provider::{Finish, Word};
+use crate::turn::Cause;
+
+/// How an answer ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The upstream's stream is over. Whether the answer is whole, the evidence says (promise 4).
+    Over,
+    /// Something failed.
+    Failed(Fault),
+    /// Somebody stopped it.
+    Stopped(Cause),
+}
+
+/// An answer in the making.
+pub(crate) struct Answer {
+    response: Response,
+    position: u64,
+    open: Option<Open>,
+    calls: BTreeMap<u64, Call>,
+    finish: Option<Finish>,
+    usage: Option<Usage>,
+    entries: Vec<Entry>,
+}
+
+/// The item that grows: it closes when another kind of word comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Reasoning,
+    Text,
+    Refusal,
+}
+
+/// A tool call. Calls may be interleaved, so they stay open until the end.
+#[derive(Default)]
+struct Call {
+    id: Option<String>,
+    name: Option<String>,
+    /// What came before the name was known.
+    held_back: String,
+    output_index: Option<usize>,
+}
+
+impl Answer {
+    /// An answer to `response`, which has just been accepted. Its first entries are ready.
+    pub(crate) fn begin(response: Response) -> Self {
+        let queued = response.status == ResponseStatus::Queued;
+        let mut answer =
+            Self { response, position: 0, open: None, calls: BTreeMap::new(), finish: None, usage: None, entries: Vec::new() };
+        let created = answer.snapshot();
+        answer.push(&Event::Created(created));
+        if queued {
+            let snapshot = answer.snapshot();
+            answer.push(&Event::Queued(snapshot));
+            answer.response.status = ResponseStatus::InProgress;
+        }
+        let snapshot = answer.snapshot();
+        answer.push(&Event::InProgress(snapshot));
+        answer
+    }
+
+    /// The entries made since the last call.
+    pub(crate) fn take_entries(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.entries)
+    }
+
+    /// The response so far.
+    pub(crate) fn response(&self) -> &Response {
+        &self.response
+    }
+
+    /// What upstream says it cost.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// Whether the model has said why it stopped.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    /// Whether the model has made anything.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.response.output.is_empty()
+    }
+
+    /// Takes a word in.
+    ///
+    /// # Errors
+    /// The model did what the request forbids.
+    pub(crate) fn word(&mut self, word: Word) -> Result<(), Fault> {
+        match word {
+            Word::Text { text, logprobs } => {
+                self.open(Open::Text);
+                self.text(text, logprobs);
+            }
+            Word::Reasoning(text) => {
+                self.open(Open::Reasoning);
+                self.reasoning(text);
+            }
+            Word::Refusal(text) => {
+                self.open(Open::Refusal);
+                self.refusal(text);
+            }
+            Word::ToolCall { index, id, name, arguments } => self.tool_call(index, id, name, &arguments)?,
+            Word::Usage(usage) => self.usage = Some(usage),
+            Word::Finish(finish) => self.finish = Some(finish),
+            Word::KeepAlive => {}
+        }
+        Ok(())
+    }
+
+    /// Ends the answer: closes what is open and appends the terminal event, with an `error` before it where it failed.
+    pub(crate) fn end(&mut self, end: &End, usage: Option<Usage>, now: u64) {
+        let failure = match end {
+            End::Failed(fault) => Some(fault.clone()),
+            End::Over => self.missing_evidence(),
+            End::Stopped(cause) => cause.fault(),
+        };
+        let reason = match (end, &self.finish) {
+            (End::Stopped(cause), _) => Some(cause.reason()),
+            (_, Some(Finish::Length)) => Some("max_output_tokens"),
+            (_, Some(Finish::ContentFilter)) => Some("content_filter"),
+            (_, Some(Finish::Stop | Finish::Other(_)) | None) => None,
+        };
+        let whole = failure.is_none() && reason.is_none();
+        self.close(if whole { ItemStatus::Completed } else { ItemStatus::Incomplete });
+        if let Some(fault) = &failure {
+            self.push(&Event::error(fault));
+        }
+        let response = &mut self.response;
+        response.usage = usage;
+        response.error = failure.as_ref().map(Into::into);
+        response.status = match (&failure, end, reason) {
+            (Some(_), _, _) => ResponseStatus::Failed,
+            (None, End::Stopped(_), _) => ResponseStatus::Cancelled,
+            (None, _, Some(_)) => ResponseStatus::Incomplete,
+            (None, _, None) => ResponseStatus::Completed,
+        };
+        if failure.is_none() {
+            response.incomplete_details = reason.map(|reason| IncompleteDetails { reason: reason.into() });
+        }
+        response.completed_at = whole.then_some(now);
+        let terminal = Event::terminal(response.clone());
+        self.push(&terminal);
+    }
+
+    /// Why a stream that is over was not the whole answer.
+    fn missing_evidence(&self) -> Option<Fault> {
+        if self.finish.is_none() {
+            return Some(Fault::new(
+                FaultKind::Upstream,
+                "upstream_truncated",
+                "the upstream's answer stopped without a finish reason: it is not whole",
+            ));
+        }
+        let called = !self.calls.is_empty();
+        if self.finish == Some(Finish::Stop) && self.response.tool_choice.mode() == ToolMode::Required && !called {
+            return Some(Fault::new(FaultKind::Upstream, "tool_choice_unmet", "the model had to call a tool and did not"));
+        }
+        None
+    }
+
+    /// Opens what a word needs, and closes what it cannot go into. Text and refusal share a message.
+    fn open(&mut self, wanted: Open) {
+        if self.open == Some(wanted) {
+            return;
+        }
+        let shares_message = matches!(self.open, Some(Open::Text | Open::Refusal)) && wanted != Open::Reasoning;
+        if shares_message {
+            self.close_part();
+        } else {
+            self.close_open(ItemStatus::Completed);
+            let item = match wanted {
+                Open::Reasoning => Item::Reasoning(Reasoning {
+                    id: id::item("rs"),
+                    summary: Vec::new(),
+                    content: Vec::new(),
+                    encrypted_content: None,
+                }),
+                Open::Text | Open::Refusal => Item::Message(Message {
+                    id: id::item("msg"),
+                    status: ItemStatus::InProgress,
+                    role: Role::Assistant,
+                    content: Vec::new(),
+                }),
+            };
+            self.add_item(item);
+        }
+        self.open = Some(wanted);
+        let part = match wanted {
+            Open::Reasoning => Part::ReasoningText { text: String::new() },
+            Open::Text => Part::output_text(""),
+            Open::Refusal => Part::Refusal { refusal: String::new() },
+        };
+        if let Some(parts) = self.open_parts() {
+            parts.push(part.clone());
+        }
+        if let Some(place) = self.place() {
+            self.push(&Event::ContentPartAdded(PartEvent { place, part }));
+        }
+    }
+
+    fn text(&mut self, delta: String, logprobs: Vec<Value>) {
+        let Some(place) = self.place() else { return };
+        if let Some(Part::OutputText { text, logprobs: all, .. }) = self.open_part() {
+            text.push_str(&delta);
+            all.extend(logprobs.iter().cloned());
+        }
+        let PartPlace { item_id, output_index, content_index } = place;
+        self.push(&Event::OutputTextDelta(TextDelta { item_id, output_index, content_index, delta, logprobs }));
+    }
+
+    fn reasoning(&mut self, delta: String) {
+        let Some(place) = self.place() else { return };
+        if let Some(Part::ReasoningText { text }) = self.open_part() {
+            text.push_str(&delta);
+        }
+        let PartPlace { item_id, output_index, content_index } = place;
+        self.push(&Event::ReasoningDelta(Delta { item_id, output_index, content_index, delta }));
+    }
+
+    fn refusal(&mut self, delta: String) {
+        let Some(place) = self.place() else { return };
+        if let Some(Part::Refusal { refusal }) = self.open_part() {
+            refusal.push_str(&delta);
+        }
+        let PartPlace { item_id, output_index, content_index } = place;
+        self.push(&Event::RefusalDelta(Delta { item_id, output_index, content_index, delta }));
+    }
+
+    fn tool_call(&mut self, index: u64, call_id: Option<String>, name: Option<String>, arguments: &str) -> Result<(), Fault> {
+        self.close_open(ItemStatus::Completed);
+        let call = self.calls.entry(index).or_default();
+        call.id = call.id.take().or(call_id);
+        call.name = call.name.take().or(name);
+        if let Some(output_index) = call.output_index {
+            self.arguments(output_index, arguments.to_owned());
+            return Ok(());
+        }
+        call.held_back.push_str(arguments);
+        let Some(name) = call.name.clone() else { return Ok(()) };
+        let known = self.response.tools.iter().any(|tool| tool.name == name);
+        if !known || !self.response.tool_choice.allows(&name) {
+            let message = format!("the model called the tool '{name}', which this request does not allow");
+            return Err(Fault::new(FaultKind::Upstream, "tool_not_allowed", message));
+        }
+        let held_back = std::mem::take(&mut call.held_back);
+        let call_id = call.id.clone().unwrap_or_else(|| id::item("call").as_str().to_owned());
+        let output_index = self.response.output.len();
+        call.output_index = Some(output_index);
+        self.add_item(Item::FunctionCall(FunctionCall {
+            id: id::item("fc"),
+            call_id,
+            name,
+            arguments: String::new(),
+            status: ItemStatus::InProgress,
+        }));
+        self.arguments(output_index, held_back);
+        Ok(())
+    }
+
+    fn arguments(&mut self, output_index: usize, delta: String) {
+        if delta.is_empty() {
+            return;
+        }
+        let Some(Item::FunctionCall(call)) = self.response.output.get_mut(output_index) else { return };
+        call.arguments.push_str(&delta);
+        let item_id = call.id.clone();
+        self.push(&Event::FunctionCallArgumentsDelta(ArgumentsDelta { item_id, output_index, delta }));
+    }
+
+    /// Closes everything, in the order of the output.
+    fn close(&mut self, status: ItemStatus) {
+        self.close_open(status);
+        let open: Vec<usize> = self.calls.values().filter_map(|call| call.output_index).collect();
+        for output_index in open {
+            let Some(Item::FunctionCall(call)) = self.response.output.get_mut(output_index) else { continue };
+            call.status = status;
+            let call = call.clone();
+            // Arguments that were cut are not called done: a client might run them.
+            if status == ItemStatus::Completed {
+                self.push(&Event::FunctionCallArgumentsDone(ArgumentsDone {
+                    item_id: call.id.clone(),
+                    output_index,
+                    name: call.name.clone(),
+                    arguments: call.arguments.clone(),
+                }));
+            }
+            self.push(&Event::OutputItemDone(ItemEvent { output_index, item: Item::FunctionCall(call) }));
+        }
+    }
+
+    fn close_open(&mut self, status: ItemStatus) {
+        if self.open.is_none() {
+            return;
+        }
+        self.close_part();
+        self.open = None;
+        let Some(output_index) = self.open_index() else { return };
+        let Some(item) = self.response.output.get_mut(output_index) else { return };
+        if let Item::Message(message) = item {
+            message.status = status;
+        }
+        let item = item.clone();
+        self.push(&Event::OutputItemDone(ItemEvent { output_index, item }));
+    }
+
+    fn close_part(&mut self) {
+        let (Some(place), Some(part)) = (self.place(), self.open_part().cloned()) else { return };
+        let done = match &part {
+            Part::OutputText { text, logprobs, .. } => {
+                Some(Event::OutputTextDone(TextDone { place: place.clone(), text: text.clone(), logprobs: logprobs.clone() }))
+            }
+            Part::Refusal { refusal } => Some(Event::RefusalDone(RefusalDone { place: place.clone(), refusal: refusal.clone() })),
+            Part::ReasoningText { text } => Some(Event::ReasoningDone(PlacedText { place: place.clone(), text: text.clone() })),
+            Part::InputText { .. } | Part::InputImage { .. } | Part::InputFile { .. } | Part::SummaryText { .. } => None,
+        };
+        if let Some(done) = done {
+            self.push(&done);
+        }
+        self.push(&Event::ContentPartDone(PartEvent { place, part }));
+    }
+
+    fn add_item(&mut self, item: Item) {
+        let output_index = self.response.output.len();
+        self.push(&Event::OutputItemAdded(ItemEvent { output_index, item: item.clone() }));
+        self.response.output.push(item);
+    }
+
+    /// The open item is the last that is not a call: a call closes it before it is added.
+    fn open_index(&self) -> Option<usize> {
+        self.response.output.len().checked_sub(1)
+    }
+
+    fn open_parts(&mut self) -> Option<&mut Vec<Part>> {
+        match self.response.output.last_mut()? {
+            Item::Message(message) => Some(&mut message.content),
+            Item::Reasoning(reasoning) => Some(&mut reasoning.content),
+            Item::FunctionCall(_) | Item::FunctionCallOutput(_) => None,
+        }
+    }
+
+    fn open_part(&mut self) -> Option<&mut Part> {
+        self.open_parts()?.last_mut()
+    }
+
+    fn place(&mut self) -> Option<PartPlace> {
+        let output_index = self.open_index()?;
+        let item_id: ItemId = self.response.output.last()?.id().clone();
+        let content_index = self.open_parts()?.len().checked_sub(1)?;
+        Some(PartPlace { item_id, output_index, content_index })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot { response: Box::new(self.response.clone()) }
+    }
+
+    fn push(&mut self, event: &Event) {
+        self.entries.push(Entry::new(self.position, event));
+        self.position += 1;
+    }
+}

@@ -1,0 +1,522 @@
+//! Whole turns over a provider that a test plays by hand, on paused time: what is appended, what ends an answer, who is told.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{StreamExt, unfold};
+use protocol::event::{Entry, EventKind};
+use protocol::fault::{Fault, FaultKind};
+use protocol::id::Owner;
+use protocol::item::{Item, Part, Role};
+use protocol::request::{Create, FunctionTool, InputItem, ToolChoice, ToolMode};
+use protocol::response::ResponseStatus;
+use tokio::sync::{mpsc, watch};
+use weir_engine::answers::Idempotency;
+use weir_engine::contract::log_laws::request;
+use weir_engine::contract::{FailingLog, LateLog};
+use weir_engine::log::{Log, LogError};
+use weir_engine::memory::{MemoryLog, MemoryStore};
+use weir_engine::provider::{Finish, ModelListing, ModelRequest, Models, Provider, Route, Timeouts, Word, Words};
+use weir_engine::tasks::Tasks;
+use weir_engine::{Config, Engine};
+
+type Said = Result<Word, Fault>;
+
+/// A model that says what the test tells it to, and counts the connections that are open to it.
+#[derive(Clone)]
+struct Puppet {
+    scripts: Arc<Mutex<Vec<mpsc::Receiver<Said>>>>,
+    open: watch::Sender<usize>,
+    asked: Arc<Mutex<Vec<ModelRequest>>>,
+}
+
+struct Guard(watch::Sender<usize>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open -= 1);
+    }
+}
+
+impl Provider for Puppet {
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Fault>> {
+        self.asked.lock().unwrap().push(request);
+        let script = self.scripts.lock().unwrap().pop();
+        self.open.send_modify(|open| *open += 1);
+        let guard = Guard(self.open.clone());
+        async move {
+            let Some(script) = script else {
+                let _open = guard;
+                return std::future::pending().await;
+            };
+            Ok(unfold((script, guard), |(mut script, guard)| async move { script.recv().await.map(|said| (said, (script, guard))) }).boxed())
+        }
+        .boxed()
+    }
+
+    fn knows(&self, parameter: &str) -> bool {
+        parameter == "seed"
+    }
+}
+
+impl Models for Puppet {
+    fn route(&self, model: &str) -> Option<Route> {
+        (model == "demo").then(|| Route { upstream: "puppet".into(), provider: Arc::new(self.clone()), timeouts: Timeouts::default() })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
+        async { Vec::new() }.boxed()
+    }
+}
+
+struct Stage {
+    engine: Engine,
+    puppet: Puppet,
+    tasks: Tasks,
+}
+
+fn stage_on(log: impl Log, config: Config) -> Stage {
+    let puppet = Puppet { scripts: Arc::default(), open: watch::Sender::new(0), asked: Arc::default() };
+    let tasks = Tasks::new();
+    let engine = Engine::new(config, Arc::new(log), Arc::new(MemoryStore::new()), Arc::new(puppet.clone()), tasks.clone());
+    Stage { engine, puppet, tasks }
+}
+
+fn stage() -> Stage {
+    stage_on(MemoryLog::new(), Config::default())
+}
+
+impl Stage {
+    /// The next question gets what is sent here.
+    fn script(&self) -> mpsc::Sender<Said> {
+        let (sender, receiver) = mpsc::channel(64);
+        self.puppet.scripts.lock().unwrap().insert(0, receiver);
+        sender
+    }
+
+    async fn closed(&self) {
+        self.puppet.open.subscribe().wait_for(|open| *open == 0).await.unwrap();
+    }
+}
+
+fn alice() -> Owner {
+    Owner::new("alice")
+}
+
+fn asking(text: &str) -> Create {
+    let content = vec![Part::InputText { text: text.into() }];
+    Create { input: vec![InputItem::Message { id: None, role: Role::User, content }], ..request("demo") }
+}
+
+fn text(text: &str) -> Said {
+    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
+}
+
+async fn say(script: &mpsc::Sender<Said>, words: impl IntoIterator<Item = Said>) {
+    for word in words {
+        script.send(word).await.unwrap();
+    }
+}
+
+async fn read(feed: &mut weir_engine::feed::Feed) -> Result<Vec<Entry>, LogError> {
+    let mut entries = Vec::new();
+    while let Some(more) = feed.next(usize::MAX).await? {
+        entries.extend(more);
+    }
+    Ok(entries)
+}
+
+fn kinds(entries: &[Entry]) -> Vec<&'static str> {
+    entries.iter().map(|entry| entry.kind.as_str().trim_start_matches("response.")).collect()
+}
+
+fn last_response(entries: &[Entry]) -> protocol::response::Response {
+    protocol::snapshot::response(entries).unwrap()
+}
+
+async fn run(stage: &Stage, create: Create, words: Vec<Said>) -> Vec<Entry> {
+    let script = stage.script();
+    let mut started = stage.engine.start(&alice(), create, None).await.unwrap();
+    say(&script, words).await;
+    drop(script);
+    read(&mut started.feed).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_answer_has_every_event_in_order() {
+    let stage = stage();
+    let entries = run(&stage, asking("hi"), vec![text("Hel"), text("lo"), Ok(Word::Finish(Finish::Stop))]).await;
+    let expected = [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "completed",
+    ];
+    assert_eq!(kinds(&entries), expected);
+    assert!(entries.iter().map(|entry| entry.position).eq(0..expected.len() as u64));
+    let response = last_response(&entries);
+    assert_eq!(response.status, ResponseStatus::Completed);
+    assert!(response.completed_at.is_some());
+    let usage = response.usage.unwrap();
+    assert_eq!((usage.output_tokens, usage.source), (1, protocol::usage::UsageSource::Counted), "Hel|lo is one token, Hello");
+    assert_eq!(protocol::snapshot::response(&entries[entries.len() - 1..]), Some(response), "the terminal entry alone is the response");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_snapshot_of_a_part_is_what_was_said_so_far() {
+    let stage = stage();
+    let script = stage.script();
+    let started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    say(&script, [Ok(Word::Reasoning("hm".into())), text("Hel"), text("lo")]).await;
+    let mut feed = stage.engine.feed(&alice(), &started.id, None).await.unwrap();
+    feed.peek(9).await.unwrap();
+    let response = stage.engine.response(&alice(), &started.id).await.unwrap();
+    assert_eq!(response.status, ResponseStatus::InProgress);
+    let texts: Vec<_> = response
+        .output
+        .iter()
+        .map(|item| match item {
+            Item::Message(message) => message.content[0].text().unwrap().to_owned(),
+            Item::Reasoning(reasoning) => reasoning.content[0].text().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(texts[0], "hm");
+    assert!("Hello".starts_with(&texts[1]), "{texts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reasoning_refusal_and_interleaved_calls_have_their_events() {
+    let stage = stage();
+    let tool = |name: &str| FunctionTool { kind: "function".into(), name: name.into(), description: None, parameters: None, strict: None };
+    let call = |index, id: Option<&str>, name: Option<&str>, arguments: &str| {
+        Ok(Word::ToolCall { index, id: id.map(Into::into), name: name.map(Into::into), arguments: arguments.into() })
+    };
+    let create = Create { tools: vec![tool("one"), tool("two")], ..asking("hi") };
+    let words = vec![
+        Ok(Word::Reasoning("hm".into())),
+        text("a"),
+        Ok(Word::Refusal("no".into())),
+        call(0, Some("call_1"), None, "{"),
+        call(0, None, Some("one"), ""),
+        call(1, Some("call_2"), Some("two"), "[1"),
+        call(0, None, None, "}"),
+        call(1, None, None, "]"),
+        Ok(Word::Finish(Finish::Stop)),
+    ];
+    let entries = run(&stage, create, words).await;
+    assert_eq!(
+        kinds(&entries)[2..],
+        [
+            "output_item.added", "content_part.added", "reasoning.delta", "reasoning.done", "content_part.done", "output_item.done",
+            "output_item.added", "content_part.added", "output_text.delta", "output_text.done", "content_part.done",
+            "content_part.added", "refusal.delta", "refusal.done", "content_part.done", "output_item.done",
+            "output_item.added", "function_call_arguments.delta", "output_item.added", "function_call_arguments.delta",
+            "function_call_arguments.delta", "function_call_arguments.delta",
+            "function_call_arguments.done", "output_item.done", "function_call_arguments.done", "output_item.done", "completed",
+        ]
+    );
+    let response = last_response(&entries);
+    let calls: Vec<_> = response.output.iter().filter_map(|item| if let Item::FunctionCall(call) = item { Some(call) } else { None }).collect();
+    assert_eq!((calls[0].call_id.as_str(), calls[0].arguments.as_str()), ("call_1", "{}"));
+    assert_eq!((calls[1].call_id.as_str(), calls[1].arguments.as_str()), ("call_2", "[1]"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_without_a_finish_reason_is_a_failure() {
+    let stage = stage();
+    let entries = run(&stage, asking("hi"), vec![text("Hel")]).await;
+    assert_eq!(kinds(&entries)[entries.len() - 2..], ["error", "failed"]);
+    assert_eq!(last_response(&entries).error.unwrap().code, "upstream_truncated");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_behind_the_finish_reason_takes_nothing() {
+    let stage = stage();
+    let cut = Fault::new(FaultKind::Upstream, "upstream_cut", "cut");
+    let entries = run(&stage, asking("hi"), vec![text("Hel"), Ok(Word::Finish(Finish::Stop)), Err(cut)]).await;
+    assert_eq!(last_response(&entries).status, ResponseStatus::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn early_ends_have_their_reasons() {
+    let stage = stage();
+    for (finish, reason) in [(Finish::Length, "max_output_tokens"), (Finish::ContentFilter, "content_filter")] {
+        let entries = run(&stage, asking("hi"), vec![text("Hel"), Ok(Word::Finish(finish))]).await;
+        let response = last_response(&entries);
+        assert_eq!(response.status, ResponseStatus::Incomplete);
+        assert_eq!(response.incomplete_details.unwrap().reason, reason);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_timer_has_its_own_cause() {
+    let stage = stage();
+    let first = stage.script();
+    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let entries = read(&mut started.feed).await.unwrap();
+    assert_eq!(last_response(&entries).error.unwrap().code, "upstream_first_token_timeout");
+    drop(first);
+
+    let idle = stage.script();
+    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    say(&idle, [text("a")]).await;
+    // Keep-alives do not count as a sign of the model.
+    let keep_alives = idle.clone();
+    let knocking = async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if keep_alives.send(Ok(Word::KeepAlive)).await.is_err() {
+                return;
+            }
+        }
+    };
+    let (entries, ()) = tokio::join!(read(&mut started.feed), knocking);
+    assert_eq!(last_response(&entries.unwrap()).error.unwrap().code, "upstream_idle_timeout");
+
+    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let entries = read(&mut started.feed).await.unwrap();
+    assert_eq!(last_response(&entries).error.unwrap().code, "upstream_headers_timeout");
+    stage.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_closes_upstream_and_keeps_the_text() {
+    let stage = stage();
+    let script = stage.script();
+    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    say(&script, [text("Hello")]).await;
+    started.feed.peek(4).await.unwrap();
+    let first = stage.engine.cancel(&alice(), &started.id).await.unwrap();
+    let second = stage.engine.cancel(&alice(), &started.id).await.unwrap();
+    stage.closed().await;
+    assert_eq!(first, second);
+    assert_eq!(first.status, ResponseStatus::Cancelled);
+    assert_eq!(first.usage.unwrap().output_tokens, 1);
+    let entries = read(&mut started.feed).await.unwrap();
+    assert_eq!(entries.last().unwrap().kind, EventKind::Incomplete);
+    assert!(String::from_utf8_lossy(&entries.last().unwrap().data).contains("Hello"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_before_upstream_has_answered_counts() {
+    let stage = stage();
+    let started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let response = stage.engine.cancel(&alice(), &started.id).await.unwrap();
+    assert_eq!((response.status, response.usage), (ResponseStatus::Cancelled, None));
+    stage.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_stops_a_stateless_answer_and_no_other() {
+    let stage = stage();
+    let _stateless = stage.script();
+    let started = stage.engine.start(&alice(), Create { store: false, ..asking("hi") }, None).await.unwrap();
+    let id = started.id.clone();
+    drop(started);
+    stage.closed().await;
+
+    let stored = stage.script();
+    let started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let second = started.id.clone();
+    drop(started);
+    say(&stored, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
+    drop(stored);
+    let mut feed = stage.engine.feed(&alice(), &second, None).await.unwrap();
+    assert_eq!(last_response(&read(&mut feed).await.unwrap()).status, ResponseStatus::Completed);
+    while stage.engine.census().running > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stage.engine.response(&alice(), &id).await.unwrap_err().status, 404, "a stateless answer is gone after its end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_sees_an_event_before_it_is_committed() {
+    let log = LateLog::new();
+    let stage = stage_on(log.clone(), Config::default());
+    let script = stage.script();
+    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
+    drop(script);
+    let unseen = tokio::time::timeout(Duration::from_secs(60), started.feed.next(usize::MAX)).await;
+    assert!(unseen.is_err(), "an uncommitted event was delivered: {unseen:?}");
+    assert!(log.waiting() > 5);
+    log.release();
+    let first = started.feed.next(usize::MAX).await.unwrap().unwrap();
+    assert_eq!(first[0].kind, EventKind::Created);
+    log.open_gate();
+    read(&mut started.feed).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_fails_ends_its_readers_and_gets_its_end_when_it_recovers() {
+    let log = FailingLog::new();
+    let stage = stage_on(log.clone(), Config::default());
+    let script = stage.script();
+    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    started.feed.peek(1).await.unwrap();
+    log.break_after(1);
+    say(&script, [text("a")]).await;
+    started.feed.peek(4).await.unwrap();
+    say(&script, [text("b")]).await;
+    assert_eq!(read(&mut started.feed).await, Err(LogError::Unavailable));
+    stage.closed().await;
+    assert!(log.is_broken());
+    log.mend();
+    let mut feed = loop {
+        // Until the writer has tried again, readers are still told of the failure.
+        let mut feed = stage.engine.feed(&alice(), &started.id, None).await.unwrap();
+        match feed.ending().await {
+            Ok(_) => break stage.engine.feed(&alice(), &started.id, None).await.unwrap(),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    let entries = read(&mut feed).await.unwrap();
+    assert_eq!(entries.iter().filter(|entry| entry.kind.is_terminal()).count(), 1);
+    assert_eq!(last_response(&entries).error.unwrap().code, "log_failed");
+    assert!(entries.iter().map(|entry| entry.position).eq(0..entries.len() as u64));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tool_choice_is_enforced() {
+    let stage = stage();
+    let tool = |name: &str| FunctionTool { kind: "function".into(), name: name.into(), description: None, parameters: None, strict: None };
+    let call = |name: &str| Ok(Word::ToolCall { index: 0, id: Some("c".into()), name: Some(name.into()), arguments: "{}".into() });
+    let with = |mode| Create { tools: vec![tool("one")], tool_choice: ToolChoice::Mode(mode), ..asking("hi") };
+    let cases = [
+        (with(ToolMode::None), call("one"), "tool_not_allowed"),
+        (with(ToolMode::Auto), call("two"), "tool_not_allowed"),
+        (with(ToolMode::Required), text("no"), "tool_choice_unmet"),
+    ];
+    for (create, word, code) in cases {
+        let entries = run(&stage, create, vec![word, Ok(Word::Finish(Finish::Stop))]).await;
+        assert_eq!(last_response(&entries).error.unwrap().code, code);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_sees_what_came_before_it() {
+    let stage = stage();
+    let script = stage.script();
+    let mut started = stage.engine.start(&alice(), asking("I am Ada"), None).await.unwrap();
+    say(&script, [text("Hi Ada"), Ok(Word::Finish(Finish::Stop))]).await;
+    drop(script);
+    read(&mut started.feed).await.unwrap();
+    while stage.engine.census().running > 0 {
+        tokio::task::yield_now().await;
+    }
+    let create = Create { previous_response_id: Some(started.id.clone()), ..asking("who am I?") };
+    let stranger = stage.engine.start(&Owner::new("bob"), create.clone(), None).await.err().unwrap();
+    assert_eq!(stranger.code, "previous_response_not_found");
+    run(&stage, create, vec![text("Ada"), Ok(Word::Finish(Finish::Stop))]).await;
+    let asked = stage.puppet.asked.lock().unwrap();
+    let texts: Vec<_> = asked[1].context.iter().map(|item| if let Item::Message(message) = item { message.content[0].text().unwrap() } else { "" }).collect();
+    assert_eq!(texts, ["I am Ada", "Hi Ada", "who am I?"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_idempotency_key_is_one_answer() {
+    let stage = stage();
+    let script = stage.script();
+    let key = |request: u8| Some(Idempotency { key: "k".into(), request: [request; 32] });
+    let first = stage.engine.start(&alice(), asking("hi"), key(1)).await.unwrap();
+    let mut again = stage.engine.start(&alice(), asking("hi"), key(1)).await.unwrap();
+    assert_eq!(first.id, again.id);
+    assert_eq!(stage.engine.start(&alice(), asking("ho"), key(2)).await.err().unwrap().status, 409);
+    say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
+    drop(script);
+    read(&mut again.feed).await.unwrap();
+    let mut later = stage.engine.start(&alice(), asking("hi"), key(1)).await.unwrap();
+    assert_eq!(last_response(&read(&mut later.feed).await.unwrap()).status, ResponseStatus::Completed);
+    assert_eq!(stage.puppet.asked.lock().unwrap().len(), 1, "the model was asked once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_bounded_by_bytes_and_by_age() {
+    let config = Config { log_bytes: 20_000, ..Config::default() };
+    let stage = stage_on(MemoryLog::new(), config);
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        let script = stage.script();
+        let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+        say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
+        drop(script);
+        read(&mut started.feed).await.unwrap();
+        ids.push(started.id);
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let census = stage.engine.census();
+    assert!(census.log_bytes + census.item_bytes <= 20_000, "{census:?}");
+    let expired = stage.engine.response(&alice(), &ids[0]).await.unwrap_err();
+    assert_eq!((expired.status, expired.code.as_str()), (410, "response_expired"));
+    assert_eq!(stage.engine.response(&Owner::new("bob"), &ids[0]).await.unwrap_err().status, 404);
+    assert!(stage.engine.response(&alice(), &ids[19]).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_grows_too_large_is_ended() {
+    let stage = stage_on(MemoryLog::new(), Config { answer_bytes: 5_000, ..Config::default() });
+    let script = stage.script();
+    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    // The model goes on until its connection is closed.
+    while script.send(text("0123456789")).await.is_ok() {}
+    let entries = read(&mut started.feed).await.unwrap();
+    assert_eq!(last_response(&entries).error.unwrap().code, "answer_too_large");
+    stage.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_answer_is_gone_and_its_upstream_closed() {
+    let stage = stage();
+    let _script = stage.script();
+    let started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    assert_eq!(stage.engine.delete(&Owner::new("bob"), &started.id).await.unwrap_err().status, 404);
+    stage.engine.delete(&alice(), &started.id).await.unwrap();
+    stage.closed().await;
+    assert_eq!(stage.engine.response(&alice(), &started.id).await.unwrap_err().status, 404);
+    let id = started.id.clone();
+    drop(started);
+    while stage.engine.census().running > 0 {
+        tokio::task::yield_now().await;
+    }
+    let census = stage.engine.census();
+    assert_eq!((census.log_bytes, census.item_bytes), (0, 0), "{id} left something behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_is_a_failure_and_leaves_no_task() {
+    let stage = stage();
+    let _script = stage.script();
+    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    stage.engine.shut_down();
+    let entries = read(&mut started.feed).await.unwrap();
+    assert_eq!(last_response(&entries).error.unwrap().code, "server_shutdown");
+    drop(started);
+    assert_eq!(stage.tasks.shutdown(Duration::from_secs(5)).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_models_parameters_and_calls_are_named() {
+    let stage = stage();
+    let start = |create| async { stage.engine.start(&alice(), create, None).await.err().unwrap() };
+    let model = start(Create { model: "nope".into(), ..asking("hi") }).await;
+    assert_eq!((model.status, model.param.as_deref()), (404, Some("model")));
+    let mut create = asking("hi");
+    create.extra.insert("seed".into(), 1.into());
+    create.extra.insert("logit_bias".into(), 1.into());
+    assert_eq!(start(create).await.param.as_deref(), Some("logit_bias"));
+    let mut create = asking("hi");
+    create.input.push(InputItem::FunctionCallOutput { id: None, call_id: "call_x".into(), output: protocol::item::FunctionOutput::Text("1".into()) });
+    let call = start(create).await;
+    assert_eq!((call.code.as_str(), call.param.as_deref()), ("unknown_call_id", Some("input[1].call_id")));
+    let census = stage.engine.census();
+    assert_eq!((census.running, census.log_bytes, census.item_bytes), (0, 0, 0), "a refused request leaves nothing behind");
+}
