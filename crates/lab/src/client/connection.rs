@@ -1,0 +1,108 @@
+//! One TCP connection to a server: requests in order, raw bytes, and the ways to cut it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::{Bytes, BytesMut};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::{Request, Response};
+use crate::wire::take_head;
+
+/// A connection. Dropping it closes it: the peer sees FIN, or RST if bytes it sent were not read.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    pub(super) buffer: BytesMut,
+    host: String,
+}
+
+impl Connection {
+    /// Connects.
+    pub async fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        Self::over(stream, address)
+    }
+
+    /// Connects with a receive buffer of about `bytes`, so that not reading stalls the server after little data.
+    pub async fn open_narrow(address: SocketAddr, bytes: u32) -> Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_recv_buffer_size(bytes)?;
+        let stream = socket.connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        Self::over(stream, address)
+    }
+
+    fn over(stream: TcpStream, address: SocketAddr) -> Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: BytesMut::new(), host: address.to_string() })
+    }
+
+    /// Writes a request and waits for its answer's head. [`Response::into_connection`] gives the connection back.
+    pub async fn send(mut self, request: &Request) -> Result<Response> {
+        self.write(request).await?;
+        self.read_response(request).await
+    }
+
+    /// Writes a request without waiting, for pipelining and for cuts before the answer.
+    pub async fn write(&mut self, request: &Request) -> Result<()> {
+        let bytes = request.encode(&self.host);
+        self.write_raw(&bytes).await.with_context(|| format!("writing {} {}", request.method, request.path))
+    }
+
+    /// Reads the head of the answer to `request`, which was written before; interim answers (1xx but 101) are skipped.
+    pub async fn read_response(mut self, request: &Request) -> Result<Response> {
+        loop {
+            if let Some(head) = take_head(&mut self.buffer)? {
+                let response = Response::new(self, &request.method, head)?;
+                if response.status >= 200 || response.status == 101 {
+                    return Ok(response);
+                }
+                self = response.abandon();
+                continue;
+            }
+            let read = self.fill().await.with_context(|| format!("reading the answer to {} {}", request.method, request.path))?;
+            ensure!(read > 0, "closed before the answer to {} {}", request.method, request.path);
+        }
+    }
+
+    /// Writes bytes as they are.
+    pub async fn write_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
+    /// Bytes as they came: what is buffered, else what the next read gives; empty at the peer's end.
+    pub async fn read_raw(&mut self) -> io::Result<Bytes> {
+        if self.buffer.is_empty() {
+            self.fill().await?;
+        }
+        Ok(self.buffer.split().freeze())
+    }
+
+    /// The socket.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// Sends FIN and goes on reading.
+    pub async fn half_close(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+
+    /// Cuts the connection by RST.
+    pub fn reset(self) -> io::Result<()> {
+        reset_on_close(&self.stream)
+    }
+
+    pub(super) async fn fill(&mut self) -> io::Result<usize> {
+        self.stream.read_buf(&mut self.buffer).await
+    }
+}
+
+/// Makes the coming close of a socket an RST: a linger time of zero discards what is unsent (tcp(7), socket(7)).
+pub(crate) fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_linger(Some(Duration::ZERO))
+}

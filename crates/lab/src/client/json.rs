@@ -1,0 +1,15 @@
+//! A body of one JSON document.
+
+use anyhow::{Context, Result, ensure};
+use protocol::frame::json;
+use serde_json::Value;
+
+use super::{BodyEnd, Response};
+
+/// The document; an error if the answer is something else or its body was cut. The status may be any.
+pub async fn value(response: &mut Response) -> Result<Value> {
+    response.ensure_media_type(json::CONTENT_TYPE)?;
+    let (body, end) = response.collect().await?;
+    ensure!(end == BodyEnd::Clean, "the body was cut after {} bytes", body.len());
+    serde_json::from_slice(&body).with_context(|| format!("not JSON: {:?}", String::from_utf8_lossy(&body)))
+}

@@ -1,0 +1,40 @@
+//! The only place of the lab that spawns, reads the clock or bounds a wait.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::task::JoinHandle;
+
+/// A running task; dropping it ends it.
+#[derive(Debug)]
+#[must_use = "dropping a task ends it"]
+pub struct Task(JoinHandle<()>);
+
+impl Task {
+    /// Whether the task has ended.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Starts a task that lives no longer than what is returned.
+pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Task {
+    Task(tokio::spawn(future))
+}
+
+/// The time, for measurements.
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// What must happen soon: a test that waits for it fails after ten seconds instead of hanging.
+pub async fn soon<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+    tokio::time::timeout(Duration::from_secs(10), future).await.context("nothing happened within ten seconds")
+}
