@@ -1,0 +1,249 @@
+// The server's API: models, and one answer read to its end over whatever transport, through cuts and reloads.
+
+import { apply, countRead, endHere, finish, isRunning, now } from './answer.js';
+import { decoderFor } from './stream.js';
+
+const KEY = 'weir.key';
+const TRIES = 6;
+const SILENCE_MS = 45_000; // three missed heartbeats
+const BURST_MS = 120; // what arrives this soon after a resume counts as caught up
+
+export const apiKey = {
+  get: () => sessionStorage.getItem(KEY) ?? '',
+  set: (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY)),
+};
+
+export class ApiError extends Error {
+  constructor(status, error, retryAfter) {
+    super(error?.message || `HTTP ${status}`);
+    this.status = status;
+    this.code = error?.code ?? null;
+    this.param = error?.param ?? null;
+    this.retryAfter = retryAfter;
+  }
+}
+
+async function call(path, { accept = 'application/json', json, method = json ? 'POST' : 'GET', signal } = {}) {
+  const headers = { accept };
+  if (json) headers['content-type'] = 'application/json';
+  if (apiKey.get()) headers.authorization = `Bearer ${apiKey.get()}`;
+  const reply = await fetch(path, { method, headers, signal, body: json && JSON.stringify(json), cache: 'no-store' });
+  if (reply.ok) return reply;
+  let error = null;
+  try {
+    error = (await reply.json()).error;
+  } catch { /* not ours: a proxy's page */ }
+  throw new ApiError(reply.status, error, Number(reply.headers.get('retry-after')) || 0);
+}
+
+export async function models() {
+  return (await (await call('/v1/models')).json()).data.map((m) => m.id);
+}
+
+const ACCEPT = { sse: 'text/event-stream', ndjson: 'application/x-ndjson' };
+const path = (id) => `/v1/responses/${encodeURIComponent(id)}`;
+
+/**
+ * One answer on its way. `on` is told: change() after new data, note(name) for connecting, reconnecting and such.
+ * start() and resume() settle when the answer has ended, one way or the other.
+ */
+export class Run {
+  #abort = null;
+  #wake = null;
+  #heard = now();
+  #stopping = false;
+  #moved = false;
+
+  constructor(answer, transport, on) {
+    this.answer = answer;
+    this.transport = transport; // read again at every connection
+    this.on = on;
+    this.stopped = false;
+  }
+
+  async start(body) {
+    const json = this.transport() === 'json';
+    try {
+      if (json) await this.#whole({ ...body, store: false });
+      else await this.#follow((options) => call('/v1/responses', { ...options, json: { ...body, store: true, stream: true } }));
+    } catch (error) {
+      this.#failed(error);
+    }
+    this.on.change();
+  }
+
+  async resume() {
+    this.answer.gap = true;
+    try {
+      await this.#follow(null);
+    } catch (error) {
+      this.#failed(error);
+    }
+    this.on.change();
+  }
+
+  /** Asks the server to stop. What the page then shows is how the server ended the answer. */
+  async stop() {
+    const again = this.stopped;
+    this.stopped = true;
+    if (!this.answer.stored || (again && !this.answer.id)) {
+      this.#abort?.abort(); // nobody else reads this answer, so the server stops the model
+      return;
+    }
+    this.on.note('stopping');
+    if (this.answer.id) await this.#cancel();
+  }
+
+  /** Takes the answer over to the transport chosen now, in mid-answer. */
+  move() {
+    if (!this.answer.id || !isRunning(this.answer) || this.transport() === 'json') return;
+    this.#moved = true;
+    this.#wake?.();
+    this.#abort?.abort();
+  }
+
+  /** The page was shown again or the network is back: do not trust a connection that has been silent. */
+  kick(limit = 20_000) {
+    this.#wake?.();
+    if (this.answer.id && this.answer.stored && now() - this.#heard > limit) this.#abort?.abort();
+  }
+
+  #failed(error) {
+    if (!isRunning(this.answer)) return;
+    if (error.name === 'AbortError' && this.stopped) endHere(this.answer, 'aborted');
+    else if (error instanceof ApiError) endHere(this.answer, 'failed', { message: error.message, code: error.code, status: error.status });
+    else endHere(this.answer, this.answer.id && this.answer.stored ? 'lost' : 'failed', { code: 'network' });
+    
+  }
+
+  async #whole(body) {
+    this.#abort = new AbortController();
+    const reply = await call('/v1/responses', { json: body, signal: this.#abort.signal });
+    const text = new TextDecoder();
+    let whole = '';
+    for await (const bytes of chunks(reply.body)) {
+      countRead(this.answer, bytes.length);
+      whole += text.decode(bytes, { stream: true });
+      this.on.change();
+    }
+    finish(this.answer, JSON.parse(whole));
+  }
+
+  async #follow(first) {
+    for (let tries = 0; ;) {
+      const before = this.answer.seq;
+      const resumed = !first;
+      try {
+        const accept = ACCEPT[this.transport()] ?? ACCEPT.sse;
+        this.#abort = new AbortController();
+        this.#heard = now();
+        const options = { accept, signal: this.#abort.signal };
+        const from = this.answer.seq < 0 ? '' : `&starting_after=${this.answer.seq}`;
+        const reply = await (first ? first(options) : call(`${path(this.answer.id)}?stream=true${from}`, options));
+        first = null;
+        await this.#read(reply, resumed);
+        if (!isRunning(this.answer)) return;
+        throw new Error('the stream ended before the answer did');
+      } catch (error) {
+        if (!isRunning(this.answer)) return;
+        const refused = error instanceof ApiError && error.status < 500 && error.status !== 429 && error.status !== 408;
+        if (refused || !this.answer.id) throw error;
+        first = null;
+        if (this.#moved) {
+          this.#moved = false;
+          continue;
+        }
+        if (this.answer.seq > before) tries = 0;
+        if (tries === TRIES) throw error;
+        this.on.note('reconnecting');
+        await this.#sleep(Math.max(Math.min(8000, 500 * 2 ** tries++), (error.retryAfter ?? 0) * 1000));
+      }
+    }
+  }
+
+  async #read(reply, resumed) {
+    const decoder = decoderFor(reply.headers.get('content-type') ?? '');
+    if (!decoder) throw new ApiError(415, { message: `unexpected content type: ${reply.headers.get('content-type')}` });
+    if (this.answer.via.at(-1) !== decoder.name) this.answer.via.push(decoder.name);
+    let opened = null;
+    const watch = setInterval(() => {
+      if (!document.hidden && now() - this.#heard > SILENCE_MS) this.#abort.abort();
+    }, 5000);
+    const take = (frames) => {
+      for (const frame of frames) {
+        if (frame.beat || frame.data === '[DONE]') continue;
+        const had = this.answer.id;
+        const result = apply(this.answer, JSON.parse(frame.data));
+        if (result === 'gap') throw new Error('events are missing');
+        if (!had && this.answer.id && this.#stopWaits()) this.#cancel();
+        if (resumed && opened !== null && now() - opened < BURST_MS && result !== 'seen') this.answer.caughtUp += 1;
+      }
+    };
+    try {
+      if (resumed) this.answer.caughtUp ??= 0;
+      this.on.note('');
+      for await (const bytes of chunks(reply.body)) {
+        this.#heard = now();
+        opened ??= this.#heard;
+        countRead(this.answer, bytes.length);
+        take(decoder.push(bytes));
+        this.on.change();
+      }
+      take(decoder.end());
+    } finally {
+      clearInterval(watch);
+    }
+  }
+
+  #stopWaits() {
+    return this.stopped && !this.#stopping;
+  }
+
+  async #cancel() {
+    this.#stopping = true;
+    this.kick(Infinity);
+    for (let tries = 0; tries < 3 && isRunning(this.answer); tries++) {
+      try {
+        const response = await (await call(`${path(this.answer.id)}/cancel`, { method: 'POST' })).json();
+        // The stream tells the end itself; if it is cut just now, this is the server's word too.
+        await new Promise((done) => setTimeout(done, 3000));
+        if (isRunning(this.answer) && /^(cancelled|completed|incomplete|failed)$/.test(response.status)) {
+          finish(this.answer, response);
+          this.#abort?.abort();
+          this.on.change();
+        }
+        return;
+      } catch (error) {
+        if (error instanceof ApiError && error.status < 500) break;
+        await new Promise((done) => setTimeout(done, 500 * 2 ** tries));
+      }
+    }
+    if (!isRunning(this.answer)) return;
+    this.#stopping = this.stopped = false;
+    this.on.note('stopFailed');
+  }
+
+  #sleep(ms) {
+    return new Promise((done) => {
+      const timer = setTimeout(done, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        done();
+      };
+    }).finally(() => (this.#wake = null));
+  }
+}
+
+/** A body as network reads; async iteration of streams is missing in older Safari. */
+async function* chunks(body) {
+  const reader = body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

@@ -1,0 +1,193 @@
+// The page's words in English and Chinese: two flat dictionaries with equal keys.
+
+export const EN = {
+  skip: 'Skip to the question',
+  tagline: 'One answer, three ways down the wire.',
+  fresh: 'New chat',
+  transcript: 'Conversation',
+  emptyTitle: 'Ask something, and watch how it arrives.',
+  emptyText: 'Each answer shows what it cost and when its bytes reached you. Change the transport below, ask again, compare.',
+  prompt1: 'Show me what you can do',
+  prompt2: 'Explain SSE vs WebSocket in a table',
+  prompt3: '用中文介绍一下你自己',
+  prompt4: '/help',
+  latest: 'Jump to latest',
+  question: 'Your question',
+  placeholder: 'Ask anything',
+  send: 'Send',
+  stop: 'Stop',
+  model: 'Model',
+  noModels: 'no models',
+  transport: 'Transport',
+  json: 'One request, one body: nothing arrives until the whole answer is written.',
+  ndjson: 'One open body, one JSON event per line, each sent the moment it happens.',
+  sse: 'One open body, events framed as text/event-stream, as most LLM APIs do.',
+  keyLabel: 'This server asks for an API key',
+  keyUse: 'Use key',
+  keyWrong: 'The server did not accept this key.',
+  offline: 'The server does not answer. Trying again…',
+  waiting: 'waiting for the first token',
+  waitingJson: 'waiting for the whole answer',
+  thinking: 'Thinking…',
+  thought: 'Thought for {s}',
+  calls: 'calls',
+  copy: 'Copy',
+  copied: 'Copied',
+  again: 'Ask again',
+  reconnect: 'Reconnect',
+  reconnecting: 'Connection cut. Reconnecting…',
+  stopping: 'Stopping…',
+  stopFailed: 'The server did not take the stop. The answer goes on.',
+  caughtUp: 'Reconnected, {n} events caught up',
+  cancelled: 'Stopped. The server ended the answer and kept what was written.',
+  aborted: 'Stopped: the connection was closed. Nothing was stored, so the server stops the model too.',
+  abortedStored: 'Stopped waiting before the server named the answer. It may still run there.',
+  reloaded: 'The page was reloaded while a JSON answer was on its way. It was not stored, so it is gone.',
+  lost: 'The connection is lost. The answer may still be running on the server.',
+  failed: 'Failed: {why}',
+  incomplete: 'Ended early: {why}',
+  noText: 'The answer has no text.',
+  network: 'the server could not be reached',
+  max_output_tokens: 'the token limit was reached',
+  content_filter: 'the content filter stepped in',
+  server_restarted: 'the server was restarted',
+  figTotal: 'total',
+  figTotalHint: 'From sending the question to the end of the answer',
+  figTtft: 'first token',
+  figTtftHint: 'From sending the question to the first piece of the answer',
+  figTtftJson: 'Nothing could be shown before the whole answer was there',
+  figRate: 'tokens/s',
+  figRateHint: 'Output tokens over the time from the first token to the end',
+  figRateLeast: 'A lower bound: the time of generation was not seen, so the total time is used',
+  figTokens: 'tokens in → out',
+  provider: 'provider',
+  counted: 'counted',
+  providerHint: 'Reported by the model provider',
+  countedHint: 'Counted by this server',
+  figEvents: 'events',
+  figReads: 'reads',
+  figBytes: 'received',
+  strip: '{n} network reads in {s}',
+  saysBusy: 'Generating',
+  saysDone: 'Done',
+  saysStopped: 'Stopped',
+  saysError: 'Error',
+};
+
+export const ZH = {
+  skip: '跳到提问框',
+  tagline: '同一个回答，三种走法。',
+  fresh: '新对话',
+  transcript: '对话',
+  emptyTitle: '问一句，看它怎样到来。',
+  emptyText: '每个回答都会标出它的代价，以及字节何时到达。换一种传输方式再问一次，比一比。',
+  prompt1: '展示一下你的本事',
+  prompt2: '用表格比较 SSE 和 WebSocket',
+  prompt3: '用中文介绍一下你自己',
+  prompt4: '/help',
+  latest: '回到最新',
+  question: '你的问题',
+  placeholder: '问点什么',
+  send: '发送',
+  stop: '停止',
+  model: '模型',
+  noModels: '没有模型',
+  transport: '传输方式',
+  json: '一次请求，一个整体：整个回答写完之前，什么也不会到。',
+  ndjson: '响应一直开着，每行一个 JSON 事件，产生一个就送出一个。',
+  sse: '响应一直开着，事件按 text/event-stream 成帧，多数大模型 API 都如此。',
+  keyLabel: '此服务器需要 API 密钥',
+  keyUse: '使用密钥',
+  keyWrong: '服务器没有接受这个密钥。',
+  offline: '服务器没有应答，正在重试…',
+  waiting: '等待首个词元',
+  waitingJson: '等待整个回答',
+  thinking: '思考中…',
+  thought: '思考了 {s}',
+  calls: '调用',
+  copy: '复制',
+  copied: '已复制',
+  again: '再问一次',
+  reconnect: '重新连接',
+  reconnecting: '连接断开，正在重连…',
+  stopping: '正在停止…',
+  stopFailed: '服务器没有接受停止，回答仍在继续。',
+  caughtUp: '已重连，补上 {n} 个事件',
+  cancelled: '已停止。服务器结束了这个回答，并保留了已写的部分。',
+  aborted: '已停止：连接已关闭。这个回答没有存储，服务器也会停下模型。',
+  abortedStored: '服务器还没给出回答编号，页面已不再等待；它可能仍在服务器上运行。',
+  reloaded: 'JSON 回答还在路上时页面刷新了。它没有存储，已经丢失。',
+  lost: '连接已断开。回答可能仍在服务器上继续。',
+  failed: '失败：{why}',
+  incomplete: '提前结束：{why}',
+  noText: '这个回答没有文字。',
+  network: '无法连接服务器',
+  max_output_tokens: '达到词元上限',
+  content_filter: '被内容过滤器拦下',
+  server_restarted: '服务器重启了',
+  figTotal: '总用时',
+  figTotalHint: '从发出问题到回答结束',
+  figTtft: '首词元',
+  figTtftHint: '从发出问题到回答的第一个片段',
+  figTtftJson: '整个回答到齐之前，什么都显示不了',
+  figRate: '词元/秒',
+  figRateHint: '输出词元数除以首词元到结束的时间',
+  figRateLeast: '这是下限：看不到生成过程，只能用总用时来算',
+  figTokens: '词元 入 → 出',
+  provider: '上游报告',
+  counted: '本机计数',
+  providerHint: '由模型提供方报告',
+  countedHint: '由本服务器计数',
+  figEvents: '事件',
+  figReads: '读取次数',
+  figBytes: '已接收',
+  strip: '{s} 内 {n} 次网络读取',
+  saysBusy: '正在生成',
+  saysDone: '完成',
+  saysStopped: '已停止',
+  saysError: '出错',
+};
+
+const STORE = 'weir.language';
+let language = localStorage_()?.getItem(STORE) ?? (/^zh\b/i.test(globalThis.navigator?.language ?? '') ? 'zh' : 'en');
+
+function localStorage_() {
+  try {
+    return globalThis.window?.localStorage;
+  } catch {
+    return null; // storage may be forbidden
+  }
+}
+
+export const languageNow = () => language;
+
+export function t(key, values = {}) {
+  const words = (language === 'zh' ? ZH : EN)[key] ?? key;
+  return words.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? '');
+}
+
+export const has = (key) => Object.hasOwn(EN, key);
+
+export const number = (value, digits = 0) => value.toLocaleString(language === 'zh' ? 'zh-CN' : 'en-US', {
+  minimumFractionDigits: digits, maximumFractionDigits: digits,
+});
+
+export const duration = (ms) => (ms < 1000 ? `${number(ms)} ms` : ms < 60_000 ? `${number(ms / 1000, 2)} s` : `${number(ms / 1000)} s`);
+
+export const size = (bytes) => (bytes < 1000 ? `${bytes} B` : bytes < 1e6 ? `${number(bytes / 1000, 1)} kB` : `${number(bytes / 1e6, 1)} MB`);
+
+export function speak(to) {
+  language = to;
+  localStorage_()?.setItem(STORE, to);
+  translate();
+}
+
+/** Fills every element that names its words: data-t (text), data-t-label, data-t-placeholder. */
+export function translate() {
+  document.documentElement.lang = language === 'zh' ? 'zh-Hans' : 'en';
+  for (const node of document.querySelectorAll('[data-t]')) node.textContent = t(node.dataset.t);
+  for (const node of document.querySelectorAll('[data-t-label]')) node.setAttribute('aria-label', t(node.dataset.tLabel));
+  for (const node of document.querySelectorAll('[data-t-placeholder]')) node.placeholder = t(node.dataset.tPlaceholder);
+  for (const node of document.querySelectorAll('[data-copy]')) node.textContent = t('copy');
+  for (const node of document.querySelectorAll('[data-lang]')) node.setAttribute('aria-pressed', String(node.dataset.lang === language));
+}
