@@ -1,0 +1,93 @@
+//! `POST /v1/chat/completions`: the same answers in OpenAI's older words.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use engine::answers::log_fault;
+use engine::feed::Feed;
+use http::{HeaderMap, StatusCode};
+use protocol::dialect::Dialect;
+use protocol::dialect::chat_completions::{Fold, completion, read_create};
+use protocol::event::EventKind;
+use protocol::fault::{Fault, FaultKind};
+use protocol::snapshot;
+
+use super::responses::{idempotency, named};
+use super::{From, body};
+use crate::error::Refused;
+use crate::listen::Connection;
+use crate::router::App;
+use crate::transport::{Delivery, Ending, Style, respond, stream_frame, wait_for_end};
+
+/// Where the entries that the model made begin: behind `response.created` and `response.in_progress`.
+const FIRST_OUTPUT: u64 = 2;
+
+/// `POST /v1/chat/completions`
+pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+    let body = body::json(&app.config, &headers, body).await?;
+    let chat = read_create(&body.value)?;
+    let stream = chat.create.stream;
+    let started = app.engine.start(&from.owner, chat.create, idempotency(&headers, "/v1/chat/completions", &body.bytes)?).await?;
+    let response = if stream {
+        let mut feed = started.feed;
+        match hold(&mut feed, from.connection.as_ref(), app.config.chat_hold).await? {
+            Held::Failed => ended(feed, &app, &from).await?,
+            Held::Go => respond(Delivery {
+                feed,
+                dialect: Dialect::ChatCompletions(Box::new(Fold::new(chat.options))),
+                frame: stream_frame(&headers),
+                style: Style::Sdk,
+                silent_below: 0,
+                connection: from.connection,
+                is_http_1_0: from.is_http_1_0,
+                config: app.config.clone(),
+            }),
+        }
+    } else {
+        ended(started.feed, &app, &from).await?
+    };
+    Ok(named(response, &started.id))
+}
+
+/// Whether the head of a stream may say 200.
+enum Held {
+    Go,
+    /// The answer has failed before the model made anything: its status can still be true.
+    Failed,
+}
+
+/// Holds the head until upstream has answered, or `patience` is over, or the client half-closes: it then wants a sign.
+async fn hold(feed: &mut Feed, connection: Option<&Connection>, patience: Duration) -> Result<Held, Fault> {
+    let signal = async {
+        match connection {
+            Some(connection) => connection.signal().await,
+            None => std::future::pending().await,
+        }
+    };
+    let first = tokio::select! {
+        biased;
+        first = feed.peek(FIRST_OUTPUT) => first,
+        _ = signal => return Ok(Held::Go),
+        () = tokio::time::sleep(patience) => return Ok(Held::Go),
+    };
+    match first.map_err(log_fault)? {
+        Some(entry) if entry.kind == EventKind::Error => Ok(Held::Failed),
+        Some(_) | None => Ok(Held::Go),
+    }
+}
+
+/// Waits for the end and says it as one completion.
+async fn ended(feed: Feed, app: &App, from: &From) -> Result<Response, Fault> {
+    match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
+        Ending::Answer(terminal) => {
+            let response = snapshot::response(&[terminal])
+                .ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the log's last entry is not readable"))?;
+            Ok(Json(completion(&response)?).into_response())
+        }
+        Ending::Failed(fault) => Err(fault),
+        Ending::Left => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+}

@@ -1,0 +1,84 @@
+//! `GET /v1/responses/{id}/events`: an answer for browsers' `EventSource`, and by long poll.
+
+use std::time::Duration;
+
+use axum::extract::{Path, Query as QueryOf, State};
+use axum::response::{IntoResponse, Response};
+use bytes::{BufMut, BytesMut};
+use engine::answers::log_fault;
+use engine::feed::Feed;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use protocol::fault::Fault;
+use protocol::id::ResponseId;
+
+use super::From;
+use super::query::{self, Query};
+use super::responses::{deliver, named};
+use crate::error::Refused;
+use crate::listen::{Connection, Signal};
+use crate::router::App;
+use crate::transport::{Style, respond};
+
+/// The longest a poll may wait, in seconds: below the idle limits of proxies met so far.
+const LONGEST_WAIT: u64 = 60;
+
+/// How many bytes of events one poll gives.
+const POLL: usize = 1 << 20;
+
+/// `GET /v1/responses/{id}/events`
+pub(crate) async fn events(
+    State(app): State<App>,
+    from: From,
+    Path(id): Path<ResponseId>,
+    QueryOf(query): QueryOf<Query>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let wait = query::integer(&query, "wait", 0..=LONGEST_WAIT)?;
+    let feed = app.engine.feed(&from.owner, &id, after(&headers, &query)?).await?;
+    let response = match wait {
+        Some(seconds) => poll(feed, from.connection.as_ref(), Duration::from_secs(seconds)).await?,
+        // The client has everything. Any other answer would make an `EventSource` ask again for ever.
+        None if feed.is_at_end() => StatusCode::NO_CONTENT.into_response(),
+        None => respond(deliver(&app, from, feed, &headers, Style::EventSource, 0)),
+    };
+    Ok(named(response, &id))
+}
+
+/// Where the client stands: the header that a browser sends by itself outranks what its first address said.
+fn after(headers: &HeaderMap, query: &Query) -> Result<Option<u64>, Fault> {
+    if let Some(value) = headers.get("last-event-id") {
+        return query::parse("Last-Event-ID", value.to_str().unwrap_or_default(), 0..=u64::MAX).map(Some);
+    }
+    match query::integer(query, "lastEventId", 0..=u64::MAX)? {
+        Some(after) => Ok(Some(after)),
+        None => query::integer(query, "starting_after", 0..=u64::MAX),
+    }
+}
+
+/// Waits for at least one event and gives all that are ready, as `{"object":"list","data":[…],"ended":…}`.
+async fn poll(mut feed: Feed, connection: Option<&Connection>, wait: Duration) -> Result<Response, Fault> {
+    let gone = async {
+        match connection {
+            Some(connection) if connection.signal().await == Signal::Reset => {}
+            Some(connection) => drop(connection.reset().await),
+            None => std::future::pending().await,
+        }
+    };
+    let entries = tokio::select! {
+        biased;
+        entries = feed.next(POLL) => entries.map_err(log_fault)?.unwrap_or_default(),
+        () = gone => return Ok(StatusCode::NO_CONTENT.into_response()),
+        () = tokio::time::sleep(wait) => Vec::new(),
+    };
+    let mut body = BytesMut::with_capacity(64 + entries.iter().map(|entry| entry.data.len() + 1).sum::<usize>());
+    body.put_slice(b"{\"object\":\"list\",\"data\":[");
+    for (index, entry) in entries.iter().enumerate() {
+        if index > 0 {
+            body.put_u8(b',');
+        }
+        body.put_slice(&entry.data);
+    }
+    let ended: &[u8] = if feed.is_at_end() { b"],\"ended\":true}" } else { b"],\"ended\":false}" };
+    body.put_slice(ended);
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.freeze()).into_response())
+}

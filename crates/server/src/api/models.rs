@@ -1,0 +1,30 @@
+//! `/v1/models`: what can be asked.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use engine::provider::ModelListing;
+use protocol::fault::Fault;
+use serde_json::{Value, json};
+
+use super::From;
+use crate::error::Refused;
+use crate::router::App;
+
+/// `GET /v1/models`
+pub(crate) async fn list(State(app): State<App>, _from: From) -> Json<Value> {
+    let models: Vec<Value> = app.engine.models().await.iter().map(object).collect();
+    Json(json!({ "object": "list", "data": models }))
+}
+
+/// `GET /v1/models/{id}`
+pub(crate) async fn retrieve(State(app): State<App>, _from: From, Path(id): Path<String>) -> Result<Json<Value>, Refused> {
+    let models = app.engine.models().await;
+    let model = models.iter().find(|model| model.id == id).ok_or_else(|| {
+        Fault::invalid("model_not_found", "model", format!("The model '{id}' does not exist.")).with_status(404)
+    })?;
+    Ok(Json(object(model)))
+}
+
+fn object(model: &ModelListing) -> Value {
+    json!({ "id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by })
+}

@@ -1,0 +1,171 @@
+//! `/v1/responses`: create, retrieve and resume, cancel, delete, what went in, what it would cost.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query as QueryOf, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use engine::answers::Idempotency;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use protocol::dialect::{Dialect, responses};
+use protocol::event::Entry;
+use protocol::fault::{Fault, FaultKind};
+use protocol::id::ResponseId;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::query::{self, Query};
+use super::{From, body};
+use crate::error::Refused;
+use crate::router::App;
+use crate::transport::{Delivery, Ending, Style, respond, stream_frame, wait_for_end};
+
+/// `POST /v1/responses`
+pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+    let body = body::json(&app.config, &headers, body).await?;
+    let create = responses::read_create(&body.value)?;
+    let (stream, background) = (create.stream, create.background);
+    let started = app.engine.start(&from.owner, create, idempotency(&headers, "/v1/responses", &body.bytes)?).await?;
+    let response = if stream {
+        respond(deliver(&app, from, started.feed, &headers, Style::Sdk, 0))
+    } else if background {
+        Json(app.engine.response(&from.owner, &started.id).await?).into_response()
+    } else {
+        match wait_for_end(started.feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
+            Ending::Answer(terminal) => whole(&terminal),
+            Ending::Failed(fault) => Refused(fault).into_response(),
+            Ending::Left => StatusCode::NO_CONTENT.into_response(),
+        }
+    };
+    Ok(named(response, &started.id))
+}
+
+/// `GET /v1/responses/{id}`, with `?stream=true&starting_after=N` to resume.
+pub(crate) async fn retrieve(
+    State(app): State<App>,
+    from: From,
+    Path(id): Path<ResponseId>,
+    QueryOf(query): QueryOf<Query>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let after = query::integer(&query, "starting_after", 0..=u64::MAX)?;
+    if !query::boolean(&query, "stream")? {
+        if after.is_some() {
+            let message = "'starting_after' resumes a stream: add stream=true.";
+            return Err(Fault::invalid("invalid_value", "starting_after", message).into());
+        }
+        return Ok(named(Json(app.engine.response(&from.owner, &id).await?).into_response(), &id));
+    }
+    let feed = app.engine.feed(&from.owner, &id, after).await?;
+    Ok(named(respond(deliver(&app, from, feed, &headers, Style::Sdk, 0)), &id))
+}
+
+/// `DELETE /v1/responses/{id}`
+pub(crate) async fn delete(State(app): State<App>, from: From, Path(id): Path<ResponseId>) -> Result<Json<Value>, Refused> {
+    app.engine.delete(&from.owner, &id).await?;
+    Ok(Json(json!({ "id": id, "object": "response", "deleted": true })))
+}
+
+/// `POST /v1/responses/{id}/cancel`
+pub(crate) async fn cancel(
+    State(app): State<App>,
+    from: From,
+    Path(id): Path<ResponseId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    // SDKs send an empty body, or `{}`; whatever it says, it changes nothing.
+    body::ignore(&app.config, &headers, body).await?;
+    Ok(named(Json(app.engine.cancel(&from.owner, &id).await?).into_response(), &id))
+}
+
+/// `GET /v1/responses/{id}/input_items`
+pub(crate) async fn input_items(
+    State(app): State<App>,
+    from: From,
+    Path(id): Path<ResponseId>,
+    QueryOf(query): QueryOf<Query>,
+) -> Result<Json<Value>, Refused> {
+    let limit = query::integer(&query, "limit", 1..=100)?.unwrap_or(20);
+    let mut items = app.engine.input_items(&from.owner, &id).await?;
+    match query.get("order").map(String::as_str) {
+        None | Some("desc") => items.reverse(),
+        Some("asc") => {}
+        Some(_) => return Err(Fault::invalid("invalid_value", "order", "Invalid value for 'order': expected 'asc' or 'desc'.").into()),
+    }
+    if let Some(after) = query.get("after") {
+        let index = items.iter().position(|item| item.id().as_str() == after).ok_or_else(|| {
+            Fault::invalid("invalid_value", "after", format!("Invalid value for 'after': there is no item '{after}' here."))
+        })?;
+        items.drain(..=index);
+    }
+    let has_more = items.len() as u64 > limit;
+    items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let id_of = |item: Option<&protocol::item::Item>| item.map(|item| item.id().clone());
+    Ok(Json(json!({
+        "object": "list", "first_id": id_of(items.first()), "last_id": id_of(items.last()), "has_more": has_more, "data": items,
+    })))
+}
+
+/// `POST /v1/responses/input_tokens`
+pub(crate) async fn input_tokens(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refused> {
+    let body = body::json(&app.config, &headers, body).await?;
+    let tokens = app.engine.count_input(&from.owner, responses::read_count(&body.value)?).await?;
+    Ok(Json(json!({ "object": "response.input_tokens", "input_tokens": tokens })))
+}
+
+/// A reader of the log in its own words.
+pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, headers: &HeaderMap, style: Style, silent_below: u64) -> Delivery {
+    Delivery {
+        feed,
+        dialect: Dialect::Responses,
+        frame: if style == Style::Sdk { stream_frame(headers) } else { protocol::frame::Frame::Sse },
+        style,
+        silent_below,
+        connection: from.connection,
+        is_http_1_0: from.is_http_1_0,
+        config: app.config.clone(),
+    }
+}
+
+/// The response in a terminal entry, byte for byte as the log has it.
+fn whole(terminal: &Entry) -> Response {
+    #[derive(Deserialize)]
+    struct Terminal<'a> {
+        #[serde(borrow)]
+        response: &'a RawValue,
+    }
+    match serde_json::from_slice::<Terminal<'_>>(&terminal.data) {
+        Ok(terminal) => {
+            let body = Bytes::copy_from_slice(terminal.response.get().as_bytes());
+            ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+        }
+        Err(_) => Refused(Fault::new(FaultKind::Server, "server_error", "the log's last entry is not readable")).into_response(),
+    }
+}
+
+/// Puts the response's id on its answer, so that a client which waits for JSON, or is refused, still learns it.
+pub(super) fn named(mut response: Response, id: &ResponseId) -> Response {
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert("weir-response-id", value);
+    }
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The idempotency key of a request, with what was asked under it.
+pub(super) fn idempotency(headers: &HeaderMap, path: &str, body: &[u8]) -> Result<Option<Idempotency>, Fault> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().unwrap_or_default().trim();
+    if key.is_empty() || key.len() > 255 {
+        let message = "An Idempotency-Key has 1 to 255 printable characters.";
+        return Err(Fault::invalid("invalid_value", "Idempotency-Key", message));
+    }
+    let mut digest = Sha256::new();
+    digest.update(path);
+    digest.update([0]);
+    digest.update(body);
+    Ok(Some(Idempotency { key: key.to_owned(), request: digest.finalize().into() }))
+}

@@ -1,0 +1,139 @@
+//! Who calls, and from where: keys, `Host` and `Origin`.
+
+use std::net::IpAddr;
+
+use engine::keys::{Caller, Keys};
+use http::{HeaderMap, Uri, header};
+use protocol::fault::{Fault, FaultKind};
+
+use crate::config::Config;
+
+/// Who calls.
+///
+/// # Errors
+/// 401 without a key, or with one that is nobody's, where keys are configured.
+pub fn caller(keys: &dyn Keys, headers: &HeaderMap) -> Result<Caller, Fault> {
+    if !keys.configured() {
+        return Ok(Caller::local());
+    }
+    let presented = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, key)| key.trim());
+    let Some(presented) = presented else {
+        let message = "This server wants a key: send it as 'Authorization: Bearer KEY'. `weir key create` makes one.";
+        return Err(Fault::new(FaultKind::Authentication, "missing_api_key", message));
+    };
+    keys.authenticate(presented).ok_or_else(|| Fault::new(FaultKind::Authentication, "invalid_api_key", "This key is not known here."))
+}
+
+/// Whether the request is addressed to this server. A page of a foreign site whose name was pointed at this address
+/// (DNS rebinding) is not.
+///
+/// # Errors
+/// 421 with the setting that would allow the name (RFC 9110 §15.5.20).
+pub fn check_host(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<(), Fault> {
+    let Some(authority) = authority(uri, headers) else { return Ok(()) };
+    let name = without_port(&authority);
+    let is_open = !config.listen.ip().is_loopback() && config.hosts.is_empty();
+    if is_open || is_loopback(name) || config.hosts.iter().any(|host| without_port(host).eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    let message = format!("This server does not answer for '{name}'. If it should, add the name to server.hosts.");
+    Err(Fault::new(FaultKind::InvalidRequest, "misdirected_request", message).with_status(421).with_param("Host"))
+}
+
+/// Whether a browser may send this on behalf of the page it shows. `None` where no page is behind it.
+///
+/// # Errors
+/// 403 for a page that is neither ours nor in `server.origins`.
+pub fn check_origin(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        let is_cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+        return if is_cross_site { Err(foreign("another site")) } else { Ok(None) };
+    };
+    let origin = origin.to_str().map_err(|_opaque| foreign("another site"))?;
+    let is_ours = authority(uri, headers)
+        .is_some_and(|authority| origin.split_once("://").is_some_and(|(_, from)| from.eq_ignore_ascii_case(&authority)));
+    if is_ours || config.origins.iter().any(|allowed| allowed.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
+        return Ok(Some(origin.to_owned()));
+    }
+    Err(foreign(origin))
+}
+
+fn foreign(origin: &str) -> Fault {
+    let message = format!("Pages of {origin} may not use this server. If they should, add the origin to server.origins.");
+    Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
+}
+
+fn authority(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    match uri.authority() {
+        Some(authority) => Some(authority.as_str().to_owned()),
+        None => headers.get(header::HOST)?.to_str().ok().map(str::to_owned),
+    }
+}
+
+/// A name without its port; an IPv6 address keeps its colons (RFC 3986 §3.2.2).
+fn without_port(authority: &str) -> &str {
+    if let Some(inside) = authority.strip_prefix('[') {
+        return inside.split(']').next().unwrap_or(inside);
+    }
+    match authority.split_once(':') {
+        Some((name, port)) if !port.contains(':') => name,
+        Some(_) | None => authority,
+    }
+}
+
+fn is_loopback(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    name.eq_ignore_ascii_case("localhost")
+        || name.to_ascii_lowercase().ends_with(".localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .filter_map(|(name, value)| Some((http::HeaderName::try_from(*name).ok()?, http::HeaderValue::try_from(*value).ok()?)))
+            .collect()
+    }
+
+    fn check_names(host: &str, expected: bool) {
+        let config = Config { hosts: vec!["chat.example".into()], ..Config::default() };
+        assert_eq!(check_host(&config, &Uri::from_static("/"), &headers(&[("host", host)])).is_ok(), expected, "{host}");
+    }
+
+    #[test]
+    fn only_loopback_names_and_configured_hosts_are_ours() {
+        check_names("127.0.0.1:8000", true);
+        check_names("localhost", true);
+        check_names("[::1]:8000", true);
+        check_names("chat.example:443", true);
+        check_names("CHAT.example", true);
+        check_names("evil.example", false);
+        check_names("127.0.0.1.evil.example", false);
+        check_names("localhost.evil.example:8000", false);
+    }
+
+    fn check_page(pairs: &[(&str, &str)], expected: bool) {
+        let config = Config { origins: vec!["https://app.example".into()], ..Config::default() };
+        assert_eq!(check_origin(&config, &Uri::from_static("/"), &headers(pairs)).is_ok(), expected, "{pairs:?}");
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_refused() {
+        check_page(&[], true);
+        check_page(&[("host", "127.0.0.1:8000"), ("origin", "http://127.0.0.1:8000")], true);
+        check_page(&[("host", "127.0.0.1:8000"), ("origin", "http://127.0.0.1:9000")], false);
+        check_page(&[("host", "127.0.0.1:8000"), ("origin", "https://app.example")], true);
+        check_page(&[("host", "127.0.0.1:8000"), ("origin", "null")], false);
+        check_page(&[("sec-fetch-site", "cross-site")], false);
+        check_page(&[("sec-fetch-site", "same-origin")], true);
+    }
+}

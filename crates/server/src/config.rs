@@ -1,0 +1,50 @@
+//! The server's settings.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The server's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Names under which the server may be addressed (`Host`), beside loopback names; a port is ignored.
+    pub hosts: Vec<String>,
+    /// Web origins (`scheme://host[:port]`) whose pages may use the API.
+    pub origins: Vec<String>,
+    /// The largest request body, in bytes.
+    pub body_bytes: usize,
+    /// The largest request head, in bytes; hyper wants 8 KiB or more.
+    pub head_bytes: usize,
+    /// How long a request head may take, from its first byte or from the connection's begin.
+    pub head_timeout: Duration,
+    /// How long a request body may take.
+    pub body_timeout: Duration,
+    /// The pause after which a stream shows that it lives.
+    pub heartbeat: Duration,
+    /// How long a reader may take nothing before it is cut; it can resume.
+    pub write_timeout: Duration,
+    /// How long chat completions hold their head for a true status.
+    pub chat_hold: Duration,
+    /// Whether a FIN before the head of a JSON answer means that the client has left.
+    pub fin_leaves_json: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            body_bytes: 32 << 20,
+            head_bytes: 64 << 10,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            // WHATWG advises about 15 s, which is below every proxy's idle limit met so far.
+            heartbeat: Duration::from_secs(15),
+            write_timeout: Duration::from_secs(30),
+            chat_hold: Duration::from_secs(5),
+            fin_leaves_json: true,
+        }
+    }
+}

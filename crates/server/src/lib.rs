@@ -1,0 +1,18 @@
+//! The face: sockets, routes, transports and callers. It turns requests into commands to the engine, and logs into bytes.
+
+pub mod config;
+
+pub mod listen;
+pub mod router;
+
+mod middleware;
+pub mod auth;
+mod error;
+
+mod api;
+mod transport;
+mod web;
+
+pub use config::Config;
+pub use listen::{Connection, Connections, serve};
+pub use router::{App, router};

@@ -1,0 +1,97 @@
+//! Every layer that a request passes, with its reason. The first named sees it first.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+
+use crate::error::{Refused, panicked};
+use crate::router::App;
+use crate::{Connection, auth};
+
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
+
+/// Puts the layers around the routes.
+pub(crate) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
+    // Each `layer` goes around those before it: read from below to follow a request.
+    routes
+        // Nearest to the handlers: what a page may do depends on whose page it is.
+        .layer(middleware::from_fn_with_state(app.clone(), origin))
+        // Before anything is read of a request that was meant for another name.
+        .layer(middleware::from_fn_with_state(app.clone(), host))
+        // Around everything that can panic, so that one bad request is one bad answer.
+        .layer(middleware::from_fn(catch_panic))
+        // Outermost: it names the request, logs it once, and its headers are on every answer, refusals included.
+        .layer(middleware::from_fn(name_and_log))
+}
+
+async fn name_and_log(request: Request, next: Next) -> Response {
+    let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("req_{:x}_{number:x}", std::process::id());
+    let connection = request.extensions().get::<Connection>().map(Connection::id);
+    let method = request.method().clone();
+    // The path, never the query: that is where careless clients put what nobody should see.
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(value) = HeaderValue::from_str(&name) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+    tracing::info!(request = name, connection, %method, path, status = response.status().as_u16(), "request");
+    response
+}
+
+async fn catch_panic(request: Request, next: Next) -> Response {
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => {
+            tracing::error!(panic = said(&*panic), "a request panicked");
+            panicked().into_response()
+        }
+    }
+}
+
+fn said(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+}
+
+async fn host(State(app): State<App>, request: Request, next: Next) -> Response {
+    match auth::check_host(&app.config, request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(fault) => Refused(fault).into_response(),
+    }
+}
+
+/// Refuses pages of other sites, and tells the browser of those that may.
+async fn origin(State(app): State<App>, request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with("/v1/") {
+        return next.run(request).await;
+    }
+    let origin = match auth::check_origin(&app.config, request.uri(), request.headers()) {
+        Ok(origin) => origin,
+        Err(fault) => return Refused(fault).into_response(),
+    };
+    let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let is_preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if is_preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) else { return response };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after, x-request-id, weir-response-id"));
+    if is_preflight {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        if let Some(asked) = asked {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
+        }
+    }
+    response
+}

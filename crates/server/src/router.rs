@@ -1,0 +1,53 @@
+//! Every route on one page.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use engine::Engine;
+use engine::keys::Keys;
+
+use crate::api::{chat_completions, events, models, operations, responses};
+use crate::config::Config;
+use crate::listen::Connections;
+use crate::{error, middleware, web};
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct App {
+    /// Runs the answers.
+    pub engine: Engine,
+    /// Knows the callers.
+    pub keys: Arc<dyn Keys>,
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Counts the connections.
+    pub connections: Arc<Connections>,
+}
+
+/// The whole face.
+pub fn router(app: App) -> Router {
+    let routes = Router::new()
+        // Open Responses.
+        .route("/v1/responses", post(responses::create))
+        .route("/v1/responses/input_tokens", post(responses::input_tokens))
+        .route("/v1/responses/{id}", get(responses::retrieve).delete(responses::delete))
+        .route("/v1/responses/{id}/cancel", post(responses::cancel))
+        .route("/v1/responses/{id}/input_items", get(responses::input_items))
+        // The same answers for browsers' EventSource, and by long poll.
+        .route("/v1/responses/{id}/events", get(events::events))
+        // OpenAI's older API.
+        .route("/v1/chat/completions", post(chat_completions::create))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::retrieve))
+        // The page.
+        .route("/", get(web::page))
+        .route("/assets/{*path}", get(web::asset))
+        // Operations.
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .route("/openapi.json", get(operations::openapi))
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method);
+    middleware::wrap(routes, &app).with_state(app)
+}

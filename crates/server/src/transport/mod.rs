@@ -1,0 +1,11 @@
+//! Carries answers: negotiates the frame, waits for the end or streams, and watches the client's side meanwhile.
+
+mod body;
+mod json;
+mod negotiate;
+mod stream;
+
+pub(crate) use body::Watched;
+pub(crate) use json::{Ending, wait_for_end};
+pub(crate) use negotiate::stream_frame;
+pub(crate) use stream::{Delivery, Style, respond};

@@ -1,0 +1,214 @@
+//! The frames that stream: one loop that reads the feed, watches the client and shows that it lives.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use engine::answers::log_fault;
+use engine::feed::Feed;
+use engine::log::LogError;
+use futures_util::stream::unfold;
+use http::{HeaderName, HeaderValue, header};
+use protocol::dialect::{Dialect, Spoken};
+use protocol::event::Entry;
+use protocol::frame::{Frame, ndjson, sse};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::config::Config;
+use crate::listen::{Connection, Signal};
+
+/// How many bytes of events that are ready go out in one write.
+const WRITE: usize = 64 << 10;
+
+/// After how many milliseconds a browser's `EventSource` comes back.
+const RETRY: u64 = 1000;
+
+/// How events look in Server-Sent Events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// For SDKs: `event:` equals `type`, no `id:`, a final `[DONE]`.
+    Sdk,
+    /// For browsers' `EventSource`: no names, as one named `error` would fire `onerror`; `id:` and `retry:`; no `[DONE]`.
+    EventSource,
+}
+
+/// A reader on its way to a client.
+pub(crate) struct Delivery {
+    pub(crate) feed: Feed,
+    pub(crate) dialect: Dialect,
+    pub(crate) frame: Frame,
+    pub(crate) style: Style,
+    /// Entries below this position are folded without a word: the client has heard them.
+    pub(crate) silent_below: u64,
+    pub(crate) connection: Option<Connection>,
+    pub(crate) is_http_1_0: bool,
+    pub(crate) config: Arc<Config>,
+}
+
+/// The stream was cut on purpose: its body must not end as if it were whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer's log failed; the stream was cut")]
+struct Cut;
+
+/// What the client's side has said so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Client {
+    Open,
+    HalfClosed,
+}
+
+/// What comes next of a stream.
+enum Next {
+    Fed(Result<Option<Vec<Entry>>, LogError>),
+    Signal(Signal),
+    Silence,
+}
+
+struct Stream {
+    delivery: Delivery,
+    silence: Pin<Box<Sleep>>,
+    client: Client,
+    begun: bool,
+    state: State,
+    spoken: Vec<Spoken>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    /// Everything was said; the body ends.
+    Over,
+    /// The body must break off.
+    Broken,
+}
+
+/// The answer as a streamed response. Its head goes out at once, and so does a first event or sign of life.
+pub(crate) fn respond(delivery: Delivery) -> Response {
+    let content_type = delivery.frame.content_type();
+    let silence = Box::pin(sleep(delivery.config.heartbeat));
+    let stream =
+        Stream { delivery, silence, client: Client::Open, begun: false, state: State::Running, spoken: Vec::new() };
+    let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, body).into_response()
+}
+
+impl Stream {
+    /// The next bytes: whole events only, all that are ready.
+    async fn next(&mut self) -> Option<Result<Bytes, Cut>> {
+        let mut out = BytesMut::new();
+        if !self.begun {
+            self.begun = true;
+            self.begin(&mut out);
+        }
+        while out.is_empty() {
+            match self.state {
+                State::Running => {}
+                State::Over => return None,
+                State::Broken => return Some(Err(self.cut())),
+            }
+            match self.wait().await {
+                Next::Fed(Ok(Some(entries))) => self.say(&entries, &mut out),
+                Next::Fed(Ok(None)) => self.end(&mut out),
+                Next::Fed(Err(error)) => self.fail(error, &mut out),
+                // A half-close is not a leave. The heartbeat finds out: a client that is gone answers it with a reset.
+                Next::Signal(Signal::Fin) => {
+                    self.client = Client::HalfClosed;
+                    self.heartbeat(&mut out);
+                }
+                Next::Signal(Signal::Reset) => return Some(Err(Cut)),
+                Next::Silence => self.heartbeat(&mut out),
+            }
+        }
+        self.silence.as_mut().reset(Instant::now() + self.delivery.config.heartbeat);
+        Some(Ok(out.freeze()))
+    }
+
+    async fn wait(&mut self) -> Next {
+        let connection = self.delivery.connection.clone();
+        let client = self.client;
+        let signal = async move {
+            match (connection, client) {
+                (Some(connection), Client::Open) => connection.signal().await,
+                (Some(connection), Client::HalfClosed) => connection.reset().await,
+                (None, _) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            signal = signal => Next::Signal(signal),
+            fed = self.delivery.feed.next(WRITE) => Next::Fed(fed),
+            () = self.silence.as_mut() => Next::Silence,
+        }
+    }
+
+    /// A first sign of life, where no event is ready to be one.
+    fn begin(&mut self, out: &mut BytesMut) {
+        match self.delivery.style {
+            Style::EventSource => sse::retry(out, RETRY),
+            Style::Sdk if !self.delivery.feed.is_ready() => self.heartbeat(out),
+            Style::Sdk => {}
+        }
+    }
+
+    fn say(&mut self, entries: &[Entry], out: &mut BytesMut) {
+        for entry in entries {
+            let is_known = entry.position < self.delivery.silent_below;
+            self.delivery.dialect.fold(entry, &mut self.spoken);
+            if is_known {
+                self.spoken.clear();
+            }
+            for spoken in self.spoken.drain(..) {
+                match (self.delivery.frame, self.delivery.style) {
+                    (Frame::Ndjson, _) => ndjson::encode(out, &spoken.data),
+                    (Frame::Sse | Frame::Json, Style::Sdk) => sse::encode(out, spoken.name, None, &spoken.data),
+                    (Frame::Sse | Frame::Json, Style::EventSource) => sse::encode(out, None, Some(spoken.position), &spoken.data),
+                }
+            }
+        }
+        // The end is known with the last event: it does not wait for another turn.
+        if self.delivery.feed.is_at_end() {
+            self.end(out);
+        }
+    }
+
+    fn end(&mut self, out: &mut BytesMut) {
+        self.state = State::Over;
+        if self.delivery.frame == Frame::Sse && self.delivery.style == Style::Sdk {
+            sse::encode(out, None, None, b"[DONE]");
+        }
+    }
+
+    /// The log failed: an error without a number, then the cut (promise 1).
+    fn fail(&mut self, error: LogError, out: &mut BytesMut) {
+        self.state = State::Broken;
+        let data = self.delivery.dialect.unnumbered_error(&log_fault(error));
+        match (self.delivery.frame, self.delivery.style) {
+            (Frame::Ndjson, _) => ndjson::encode(out, &data),
+            (Frame::Sse | Frame::Json, Style::Sdk) => sse::encode(out, Some("error"), None, &data),
+            (Frame::Sse | Frame::Json, Style::EventSource) => sse::encode(out, None, None, &data),
+        }
+    }
+
+    fn heartbeat(&self, out: &mut BytesMut) {
+        if let Some(heartbeat) = self.delivery.frame.heartbeat() {
+            out.extend_from_slice(&heartbeat);
+        }
+    }
+
+    /// Without a length or chunks only a reset tells a part from the whole.
+    fn cut(&self) -> Cut {
+        if self.delivery.is_http_1_0
+            && let Some(connection) = &self.delivery.connection
+        {
+            connection.abort();
+        }
+        Cut
+    }
+}
