@@ -208,7 +208,8 @@ impl Engine {
         self.route(&create)?;
         let head = self.head(owner, create.previous_response_id.as_ref()).await?;
         let conversation = Conversation::assemble(&*self.shared.store, owner, head.as_ref(), &create).await.map_err(fault_of)?;
-        let counted = self.shared.tasks.blocking(move || count::input(&create.model, create.instructions.as_deref(), &conversation.context));
+        let counted =
+            self.shared.tasks.blocking(move || count::input(&create.model, create.instructions.as_deref(), &conversation.context));
         counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the input could not be counted"))
     }
 

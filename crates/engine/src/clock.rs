@@ -2,8 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Seconds since 1970, UTC.
+/// Now.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+pub fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Seconds since 1970, UTC.
 pub fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

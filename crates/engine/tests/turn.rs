@@ -51,7 +51,8 @@ impl Provider for Puppet {
                 let _open = guard;
                 return std::future::pending().await;
             };
-            Ok(unfold((script, guard), |(mut script, guard)| async move { script.recv().await.map(|said| (said, (script, guard))) }).boxed())
+            Ok(unfold((script, guard), |(mut script, guard)| async move { script.recv().await.map(|said| (said, (script, guard))) })
+                .boxed())
         }
         .boxed()
     }
@@ -216,16 +217,38 @@ async fn reasoning_refusal_and_interleaved_calls_have_their_events() {
     assert_eq!(
         kinds(&entries)[2..],
         [
-            "output_item.added", "content_part.added", "reasoning.delta", "reasoning.done", "content_part.done", "output_item.done",
-            "output_item.added", "content_part.added", "output_text.delta", "output_text.done", "content_part.done",
-            "content_part.added", "refusal.delta", "refusal.done", "content_part.done", "output_item.done",
-            "output_item.added", "function_call_arguments.delta", "output_item.added", "function_call_arguments.delta",
-            "function_call_arguments.delta", "function_call_arguments.delta",
-            "function_call_arguments.done", "output_item.done", "function_call_arguments.done", "output_item.done", "completed",
+            "output_item.added",
+            "content_part.added",
+            "reasoning.delta",
+            "reasoning.done",
+            "content_part.done",
+            "output_item.done",
+            "output_item.added",
+            "content_part.added",
+            "output_text.delta",
+            "output_text.done",
+            "content_part.done",
+            "content_part.added",
+            "refusal.delta",
+            "refusal.done",
+            "content_part.done",
+            "output_item.done",
+            "output_item.added",
+            "function_call_arguments.delta",
+            "output_item.added",
+            "function_call_arguments.delta",
+            "function_call_arguments.delta",
+            "function_call_arguments.delta",
+            "function_call_arguments.done",
+            "output_item.done",
+            "function_call_arguments.done",
+            "output_item.done",
+            "completed",
         ]
     );
     let response = last_response(&entries);
-    let calls: Vec<_> = response.output.iter().filter_map(|item| if let Item::FunctionCall(call) = item { Some(call) } else { None }).collect();
+    let calls: Vec<_> =
+        response.output.iter().filter_map(|item| if let Item::FunctionCall(call) = item { Some(call) } else { None }).collect();
     assert_eq!((calls[0].call_id.as_str(), calls[0].arguments.as_str()), ("call_1", "{}"));
     assert_eq!((calls[1].call_id.as_str(), calls[1].arguments.as_str()), ("call_2", "[1]"));
 }
@@ -418,7 +441,11 @@ async fn a_turn_sees_what_came_before_it() {
     assert_eq!(stranger.code, "previous_response_not_found");
     run(&stage, create, vec![text("Ada"), Ok(Word::Finish(Finish::Stop))]).await;
     let asked = stage.puppet.asked.lock().unwrap();
-    let texts: Vec<_> = asked[1].context.iter().map(|item| if let Item::Message(message) = item { message.content[0].text().unwrap() } else { "" }).collect();
+    let texts: Vec<_> = asked[1]
+        .context
+        .iter()
+        .map(|item| if let Item::Message(message) = item { message.content[0].text().unwrap() } else { "" })
+        .collect();
     assert_eq!(texts, ["I am Ada", "Hi Ada", "who am I?"]);
 }
 
@@ -514,7 +541,11 @@ async fn unknown_models_parameters_and_calls_are_named() {
     create.extra.insert("logit_bias".into(), 1.into());
     assert_eq!(start(create).await.param.as_deref(), Some("logit_bias"));
     let mut create = asking("hi");
-    create.input.push(InputItem::FunctionCallOutput { id: None, call_id: "call_x".into(), output: protocol::item::FunctionOutput::Text("1".into()) });
+    create.input.push(InputItem::FunctionCallOutput {
+        id: None,
+        call_id: "call_x".into(),
+        output: protocol::item::FunctionOutput::Text("1".into()),
+    });
     let call = start(create).await;
     assert_eq!((call.code.as_str(), call.param.as_deref()), ("unknown_call_id", Some("input[1].call_id")));
     let census = stage.engine.census();

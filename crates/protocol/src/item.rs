@@ -210,7 +210,9 @@ impl Part {
     /// The words in it; images and files have none.
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::InputText { text } | Self::OutputText { text, .. } | Self::ReasoningText { text } | Self::SummaryText { text } => Some(text),
+            Self::InputText { text } | Self::OutputText { text, .. } | Self::ReasoningText { text } | Self::SummaryText { text } => {
+                Some(text)
+            }
             Self::Refusal { refusal } => Some(refusal),
             Self::InputImage { .. } | Self::InputFile { .. } => None,
         }

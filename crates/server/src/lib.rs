@@ -5,9 +5,9 @@ pub mod config;
 pub mod listen;
 pub mod router;
 
-mod middleware;
 pub mod auth;
 mod error;
+mod middleware;
 
 mod api;
 mod transport;

@@ -125,4 +125,3 @@ impl LogWriter for Writer {
         Ok(())
     }
 }
-

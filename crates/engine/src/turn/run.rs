@@ -11,8 +11,8 @@ use protocol::response::Response;
 use protocol::usage::{Usage, UsageSource};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::state::{Answer, End};
 use super::Live;
+use super::state::{Answer, End};
 use crate::clock;
 use crate::count;
 use crate::log::{LogError, LogWriter};
@@ -213,4 +213,3 @@ fn silence(what: &str, limit: Duration) -> Fault {
     let message = format!("the upstream was silent for longer than {what}_timeout allows ({limit:?})");
     Fault::new(FaultKind::Upstream, format!("upstream_{what}_timeout"), message).with_status(504)
 }
-

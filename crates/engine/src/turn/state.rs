@@ -62,8 +62,7 @@ impl Answer {
     /// An answer to `response`, which has just been accepted. Its first entries are ready.
     pub(crate) fn begin(response: Response) -> Self {
         let queued = response.status == ResponseStatus::Queued;
-        let mut answer =
-            Self { response, position: 0, open: None, calls: BTreeMap::new(), finish: None, usage: None, entries: Vec::new() };
+        let mut answer = Self { response, position: 0, open: None, calls: BTreeMap::new(), finish: None, usage: None, entries: Vec::new() };
         let created = answer.snapshot();
         answer.push(&Event::Created(created));
         if queued {
@@ -189,12 +188,9 @@ impl Answer {
         } else {
             self.close_open(ItemStatus::Completed);
             let item = match wanted {
-                Open::Reasoning => Item::Reasoning(Reasoning {
-                    id: id::item("rs"),
-                    summary: Vec::new(),
-                    content: Vec::new(),
-                    encrypted_content: None,
-                }),
+                Open::Reasoning => {
+                    Item::Reasoning(Reasoning { id: id::item("rs"), summary: Vec::new(), content: Vec::new(), encrypted_content: None })
+                }
                 Open::Text | Open::Refusal => Item::Message(Message {
                     id: id::item("msg"),
                     status: ItemStatus::InProgress,

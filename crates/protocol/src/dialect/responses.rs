@@ -187,8 +187,7 @@ fn read_parts(node: &Node<'_>, role: Role) -> Result<Vec<Part>, Fault> {
 }
 
 fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
-    const KINDS: &[&str] =
-        &["input_text", "output_text", "text", "input_image", "input_file", "refusal", "reasoning_text", "summary_text"];
+    const KINDS: &[&str] = &["input_text", "output_text", "text", "input_image", "input_file", "refusal", "reasoning_text", "summary_text"];
     let object = node.object()?;
     match object.require("type")?.word(KINDS)?.as_str() {
         "input_image" => {
@@ -209,7 +208,9 @@ fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
         "summary_text" => Ok(Part::SummaryText { text: object.require("text")?.string()? }),
         "output_text" => Ok(Part::OutputText {
             text: object.require("text")?.string()?,
-            annotations: object.read("annotations", |node| Ok(node.array()?.iter().map(|node| node.value().clone()).collect()))?.unwrap_or_default(),
+            annotations: object
+                .read("annotations", |node| Ok(node.array()?.iter().map(|node| node.value().clone()).collect()))?
+                .unwrap_or_default(),
             logprobs: Vec::new(),
         }),
         _ => Ok(text_part(role, object.require("text")?.string()?)),
@@ -312,7 +313,10 @@ fn read_schema(object: &Object<'_>) -> Result<TextFormat, Fault> {
 
 fn read_reasoning(node: &Node<'_>) -> Result<ReasoningConfig, Fault> {
     let object = node.object()?;
-    Ok(ReasoningConfig { effort: object.read("effort", read_effort)?, summary: object.read("summary", |node| node.word(&["concise", "detailed", "auto"]))? })
+    Ok(ReasoningConfig {
+        effort: object.read("effort", read_effort)?,
+        summary: object.read("summary", |node| node.word(&["concise", "detailed", "auto"]))?,
+    })
 }
 
 /// Reads a reasoning effort. Used by both dialects.
@@ -332,7 +336,11 @@ pub(super) fn read_metadata(node: &Node<'_>) -> Result<Map<String, Value>, Fault
             return Err(Fault::invalid("invalid_type", &path, format!("Invalid type for '{path}': expected a string.")));
         };
         if key.chars().count() > 64 || text.chars().count() > 512 {
-            return Err(Fault::invalid("invalid_value", &path, format!("'{path}' is too long: keys have at most 64 characters, values 512.")));
+            return Err(Fault::invalid(
+                "invalid_value",
+                &path,
+                format!("'{path}' is too long: keys have at most 64 characters, values 512."),
+            ));
         }
     }
     Ok(pairs.clone())

@@ -61,9 +61,7 @@ async fn read(config: &Config, headers: &HeaderMap, body: Body) -> Result<Bytes,
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(config)),
         Ok(Err(_)) => Err(Fault::new(FaultKind::InvalidRequest, "truncated_body", "The body ended before it was whole.")),
-        Err(_elapsed) => {
-            Err(Fault::new(FaultKind::InvalidRequest, "body_timeout", "The body took too long.").with_status(408))
-        }
+        Err(_elapsed) => Err(Fault::new(FaultKind::InvalidRequest, "body_timeout", "The body took too long.").with_status(408)),
     }
 }
 

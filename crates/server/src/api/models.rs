@@ -19,9 +19,10 @@ pub(crate) async fn list(State(app): State<App>, _from: From) -> Json<Value> {
 /// `GET /v1/models/{id}`
 pub(crate) async fn retrieve(State(app): State<App>, _from: From, Path(id): Path<String>) -> Result<Json<Value>, Refused> {
     let models = app.engine.models().await;
-    let model = models.iter().find(|model| model.id == id).ok_or_else(|| {
-        Fault::invalid("model_not_found", "model", format!("The model '{id}' does not exist.")).with_status(404)
-    })?;
+    let model = models
+        .iter()
+        .find(|model| model.id == id)
+        .ok_or_else(|| Fault::invalid("model_not_found", "model", format!("The model '{id}' does not exist.")).with_status(404))?;
     Ok(Json(object(model)))
 }
 

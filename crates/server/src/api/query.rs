@@ -17,9 +17,11 @@ pub(crate) fn integer(query: &Query, name: &str, range: RangeInclusive<u64>) -> 
 pub(crate) fn parse(name: &str, text: &str, range: RangeInclusive<u64>) -> Result<u64, Fault> {
     match text.trim().parse() {
         Ok(number) if range.contains(&number) => Ok(number),
-        _ if *range.end() == u64::MAX => {
-            Err(Fault::invalid("invalid_value", name, format!("Invalid value for '{name}': expected a whole number of {} or more.", range.start())))
-        }
+        _ if *range.end() == u64::MAX => Err(Fault::invalid(
+            "invalid_value",
+            name,
+            format!("Invalid value for '{name}': expected a whole number of {} or more.", range.start()),
+        )),
         _ => Err(Fault::invalid(
             "invalid_value",
             name,

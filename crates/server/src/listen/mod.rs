@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub(crate) use io::Answering;
-pub use io::{Connection, Signal};
 use io::Io;
+pub use io::{Connection, Signal};
 
 use crate::config::Config;
 use crate::transport::Watched;

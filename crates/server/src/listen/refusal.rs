@@ -56,7 +56,10 @@ mod tests {
     #[test]
     fn only_hypers_empty_refusals_are_replaced() {
         check("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\ndate: x\r\n\r\n", Some("HTTP/1.1 400 Bad Request"));
-        check("HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", Some("HTTP/1.1 431 Request Header Fields Too Large"));
+        check(
+            "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            Some("HTTP/1.1 431 Request Header Fields Too Large"),
+        );
         check("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", None);
         check("HTTP/1.1 404 Not Found\r\ncontent-length: 20\r\n\r\n", None);
         check("data: HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", None);

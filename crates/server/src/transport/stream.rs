@@ -88,8 +88,7 @@ enum State {
 pub(crate) fn respond(delivery: Delivery) -> Response {
     let content_type = delivery.frame.content_type();
     let silence = Box::pin(sleep(delivery.config.heartbeat));
-    let stream =
-        Stream { delivery, silence, client: Client::Open, begun: false, state: State::Running, spoken: Vec::new() };
+    let stream = Stream { delivery, silence, client: Client::Open, begun: false, state: State::Running, spoken: Vec::new() };
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),

@@ -99,7 +99,11 @@ impl Fold {
         let index = self.calls.len();
         self.calls.push(output_index);
         let function = json!({ "name": call.name, "arguments": "" });
-        self.delta(entry, json!({ "tool_calls": [{ "index": index, "id": call.call_id, "type": "function", "function": function }] }), spoken);
+        self.delta(
+            entry,
+            json!({ "tool_calls": [{ "index": index, "id": call.call_id, "type": "function", "function": function }] }),
+            spoken,
+        );
     }
 
     fn arguments(&self, entry: &Entry, spoken: &mut Vec<Spoken>) {

@@ -80,14 +80,10 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
         tool_choice,
         parallel_tool_calls: root.boolean("parallel_tool_calls")?,
         text: TextConfig {
-            format: root
-                .read("response_format", |node| read_format(&node.object()?, Some("json_schema")))?
-                .unwrap_or(TextFormat::Text),
+            format: root.read("response_format", |node| read_format(&node.object()?, Some("json_schema")))?.unwrap_or(TextFormat::Text),
             verbosity: root.read("verbosity", |node| node.word(&["low", "medium", "high"]))?,
         },
-        reasoning: root
-            .read("reasoning_effort", read_effort)?
-            .map(|effort| ReasoningConfig { effort: Some(effort), summary: None }),
+        reasoning: root.read("reasoning_effort", read_effort)?.map(|effort| ReasoningConfig { effort: Some(effort), summary: None }),
         temperature: root.read("temperature", |node| node.number(0.0..=2.0))?,
         top_p: root.read("top_p", |node| node.number(0.0..=1.0))?,
         presence_penalty: root.read("presence_penalty", |node| node.number(-2.0..=2.0))?,
@@ -240,4 +236,3 @@ fn read_tool_choice(node: &Node<'_>, tools: &[FunctionTool]) -> Result<ToolChoic
     let mode = allowed.read("mode", |node| read_tool_mode(node, tools))?.unwrap_or(ToolMode::Auto);
     Ok(ToolChoice::Allowed(AllowedTools { kind: AllowedToolsWord::AllowedTools, tools: named, mode }))
 }
-

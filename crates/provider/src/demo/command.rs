@@ -1,0 +1,117 @@
+//! Commands at the start of the last message: what a test or a curious person wants to see a model do.
+
+use std::time::Duration;
+
+use engine::provider::{Finish, ModelRequest, Word};
+use protocol::fault::{Fault, FaultKind};
+use protocol::request::TextFormat;
+
+use super::content::{HELP, LOREM};
+use super::pieces::Pieces;
+use super::scene::Scene;
+use super::script::{Script, Step, json_object, json_text, say};
+use super::{schema, talk, tool};
+
+/// More would be a load test by accident.
+const MAX_COUNT: u64 = 100_000;
+
+/// How many words come before something goes wrong, where nobody says.
+const WORDS_BEFORE_TROUBLE: usize = 5;
+
+/// The text in which something goes wrong. It is said again and again.
+const TROUBLE: &str = " This answer is about to go wrong, as it was told to.";
+
+/// Obeys the command, if there is one.
+pub(super) fn obey(scene: &Scene, request: &ModelRequest) -> Option<Result<Script, Fault>> {
+    let (command, rest) = split(&scene.said)?;
+    let script = match command {
+        "help" => Script::text(HELP),
+        "echo" => Script::text(rest),
+        "count" => count(rest),
+        "lorem" => lorem(rest),
+        "think" => think(rest, scene),
+        "refuse" => refuse(),
+        "json" => Script::text(json(scene, request)),
+        "stall" => trouble(rest, Some(Step::Stall)),
+        "fail" => trouble(rest, Some(Step::Fail(Fault::new(FaultKind::Upstream, "demo_failure", "The demo failed, as it was told to.")))),
+        "cut" => trouble(rest, None),
+        "slow" => slow(rest, scene),
+        "status" => return Some(Err(status(rest))),
+        "tool" if tool::is_any_allowed(&request.create) => return None,
+        "tool" => Script::text("No tool was offered that I may call: send `tools` with the request."),
+        _ => return None,
+    };
+    Some(Ok(script))
+}
+
+/// `/command rest`; any other text is no command.
+pub(super) fn split(said: &str) -> Option<(&str, &str)> {
+    let (command, rest) = said.strip_prefix('/')?.split_once(char::is_whitespace).unwrap_or((&said[1..], ""));
+    Some((command, rest.trim()))
+}
+
+fn count(rest: &str) -> Script {
+    let last = rest.parse().unwrap_or(10).min(MAX_COUNT);
+    let number = |number: u64| if number == 1 { "1".to_owned() } else { format!(" {number}") };
+    Script::new((1..=last).map(move |step| text(number(step))).chain([Step::Finish(Finish::Stop)]))
+}
+
+fn lorem(rest: &str) -> Script {
+    let length = rest.parse().unwrap_or(100).min(MAX_COUNT);
+    let words = Pieces::new(LOREM).collect::<Vec<_>>().into_iter().cycle();
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    Script::new(words.take(length).map(text).chain([Step::Finish(Finish::Stop)]))
+}
+
+fn think(rest: &str, scene: &Scene) -> Script {
+    let about = if rest.is_empty() { "nothing in particular" } else { rest };
+    let thought = format!(
+        "I am asked about: {about}. I am a demo, so these thoughts were written beforehand. There are {} messages to consider. Now I answer.",
+        scene.messages
+    );
+    let thoughts = Pieces::new(thought).map(|piece| Step::Say(Word::Reasoning(piece)));
+    let answer = format!("I have thought about it: {about}. A real model would now tell you what it found.");
+    Script::new(thoughts.chain(say(answer)).chain([Step::Finish(Finish::Stop)]))
+}
+
+fn refuse() -> Script {
+    let words = Pieces::new("I would rather not, because I was told to refuse.").map(|piece| Step::Say(Word::Refusal(piece)));
+    Script::new(words.chain([Step::Finish(Finish::Stop)]))
+}
+
+fn json(scene: &Scene, request: &ModelRequest) -> String {
+    match &request.create.text.format {
+        TextFormat::JsonSchema { schema, .. } => json_text(&schema::generate(schema, &scene.said)),
+        TextFormat::Text | TextFormat::JsonObject => json_object(scene),
+    }
+}
+
+/// Some words, and then `step`; without one the stream is cut.
+fn trouble(rest: &str, step: Option<Step>) -> Script {
+    let length = rest.parse().unwrap_or(WORDS_BEFORE_TROUBLE);
+    let pieces = Pieces::new(TROUBLE).collect::<Vec<_>>().into_iter().cycle();
+    Script::new(pieces.take(length).map(text).chain(step))
+}
+
+fn slow(rest: &str, scene: &Scene) -> Script {
+    let milliseconds = rest.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(500);
+    let answer = format!("This answer takes its time: {milliseconds} ms between two words. {}", talk::about_messages(scene));
+    Script { pause: Some(Duration::from_millis(milliseconds)), ..Script::text(answer) }
+}
+
+/// The refusal before the stream.
+fn status(rest: &str) -> Fault {
+    let fault = |kind, code| Fault::new(kind, code, format!("The demo refuses with status {rest}, as it was told to."));
+    match rest {
+        "400" => fault(FaultKind::InvalidRequest, "demo_refusal"),
+        "401" => fault(FaultKind::Authentication, "demo_refusal"),
+        "429" => Fault { retry_after: Some(7), ..fault(FaultKind::RateLimit, "rate_limit_exceeded") },
+        "500" => fault(FaultKind::Server, "demo_refusal"),
+        "503" => fault(FaultKind::Upstream, "upstream_overloaded").with_status(503),
+        _ => Fault::new(FaultKind::InvalidRequest, "demo_unknown_status", "The demo knows /status 400, 401, 429, 500 and 503."),
+    }
+}
+
+fn text(text: String) -> Step {
+    Step::Say(Word::Text { text, logprobs: Vec::new() })
+}

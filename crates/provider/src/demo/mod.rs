@@ -1,0 +1,48 @@
+//! The built-in model `demo`: no language model, but deterministic, free, and able to misbehave when told to.
+
+mod command;
+mod content;
+mod facts;
+mod pieces;
+mod play;
+mod scene;
+mod schema;
+mod script;
+mod talk;
+mod tool;
+
+use engine::provider::{ModelRequest, Provider, Words};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use protocol::fault::Fault;
+
+/// The name under which it is asked.
+pub const MODEL: &str = "demo";
+
+/// The demo model.
+#[derive(Clone, Copy, Debug)]
+pub struct Demo {
+    tokens_per_second: f64,
+}
+
+impl Demo {
+    /// A demo with this pace; 0 is as fast as it can.
+    pub fn new(tokens_per_second: f64) -> Self {
+        Self { tokens_per_second }
+    }
+}
+
+impl Provider for Demo {
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Fault>> {
+        let words = script::plan(&request).map(|script| play::words(script, &request.create, self.tokens_per_second));
+        ready(words).boxed()
+    }
+
+    fn knows(&self, parameter: &str) -> bool {
+        // Every seed gives the same answer, which is all that a seed promises.
+        matches!(parameter, "stop" | "seed")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! Plays a script at its pace, within the request's limits.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use engine::provider::{Finish, Word, Words};
+use futures_util::StreamExt;
+use futures_util::stream::unfold;
+use protocol::request::Create;
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until};
+
+use super::script::{Script, Step};
+
+/// As fast as it can still lets others run: after so many words the task yields once.
+const WORDS_PER_TURN: u64 = 64;
+
+/// A pause that is longer is a typing error, and might not fit the clock.
+const MAX_PAUSE: Duration = Duration::from_hours(1);
+
+/// A reader that was slow is not rewarded with more than this much at once.
+const MAX_LAG: Duration = Duration::from_millis(100);
+
+/// The words of an answer. 0 tokens per second is as fast as it can.
+pub(super) fn words(script: Script, create: &Create, tokens_per_second: f64) -> Words {
+    let usual = Duration::try_from_secs_f64(1.0 / tokens_per_second).unwrap_or_default();
+    let pace = Pace { pause: script.pause.unwrap_or(usual).min(MAX_PAUSE), next: None, count: 0 };
+    let limited = Limited::new(script.steps, create.max_output_tokens);
+    let steps = Stopping::new(limited, stop_texts(create.extra.get("stop")));
+    let playing = Playing { steps: Some(steps), pace };
+    unfold(playing, |mut playing| async move { playing.next().await.map(|word| (word, playing)) }).boxed()
+}
+
+struct Playing<Steps> {
+    /// `None` after the end.
+    steps: Option<Steps>,
+    pace: Pace,
+}
+
+impl<Steps: Iterator<Item = Step>> Playing<Steps> {
+    async fn next(&mut self) -> Option<Result<Word, protocol::fault::Fault>> {
+        match self.steps.as_mut()?.next()? {
+            Step::Say(word) => {
+                self.pace.wait().await;
+                Some(Ok(word))
+            }
+            Step::Stall => std::future::pending().await,
+            Step::Fail(fault) => {
+                self.steps = None;
+                Some(Err(fault))
+            }
+            Step::Finish(finish) => {
+                self.steps = None;
+                Some(Ok(Word::Finish(finish)))
+            }
+        }
+    }
+}
+
+/// The pause between words.
+struct Pace {
+    pause: Duration,
+    next: Option<Instant>,
+    count: u64,
+}
+
+impl Pace {
+    async fn wait(&mut self) {
+        self.count += 1;
+        if self.pause.is_zero() {
+            if self.count.is_multiple_of(WORDS_PER_TURN) {
+                tokio::task::yield_now().await;
+            }
+            return;
+        }
+        let now = Instant::now();
+        let earliest = now.checked_sub(MAX_LAG).unwrap_or(now);
+        // Counted from the word before, so that the mean is right though timers tick in milliseconds.
+        let due = self.next.map_or(now, |next| next.max(earliest));
+        self.next = Some(due + self.pause);
+        if due > now {
+            sleep_until(due).await;
+        }
+    }
+}
+
+/// Honours `max_output_tokens`: a piece is a token.
+struct Limited<Steps> {
+    steps: Steps,
+    /// How many more there may be.
+    left: Option<u64>,
+}
+
+impl<Steps> Limited<Steps> {
+    fn new(steps: Steps, limit: Option<u64>) -> Self {
+        Self { steps, left: limit }
+    }
+}
+
+impl<Steps: Iterator<Item = Step>> Iterator for Limited<Steps> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        let step = self.steps.next()?;
+        if let (Step::Say(_), Some(left)) = (&step, &mut self.left) {
+            match left.checked_sub(1) {
+                Some(fewer) => *left = fewer,
+                None => return Some(Step::Finish(Finish::Length)),
+            }
+        }
+        Some(step)
+    }
+}
+
+/// `stop`: a text or a list of texts.
+fn stop_texts(stop: Option<&Value>) -> Vec<String> {
+    let texts = stop.into_iter().flat_map(|stop| stop.as_array().map_or(std::slice::from_ref(stop), Vec::as_slice));
+    texts.filter_map(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+}
+
+/// Honours `stop`: ends before the first of some texts, also where it lies across pieces.
+struct Stopping<Source> {
+    source: Source,
+    stops: Vec<String>,
+    /// The pieces not yet said, because a stop text may begin in them.
+    held: VecDeque<String>,
+    /// Steps that are to come before any other.
+    ready: VecDeque<Step>,
+}
+
+impl<Source: Iterator<Item = Step>> Stopping<Source> {
+    fn new(source: Source, stops: Vec<String>) -> Self {
+        Self { source, stops, held: VecDeque::new(), ready: VecDeque::new() }
+    }
+
+    fn take_text(&mut self, text: String) {
+        self.held.push_back(text);
+        let joined: String = self.held.iter().map(String::as_str).collect();
+        if let Some(end) = self.stops.iter().filter_map(|stop| joined.find(stop.as_str())).min() {
+            self.release(end);
+            self.held.clear();
+            self.ready.push_back(Step::Finish(Finish::Stop));
+            return;
+        }
+        self.release(joined.len() - longest_beginning(&joined, &self.stops));
+    }
+
+    /// Lets the first `length` bytes of what is held go, in their pieces.
+    fn release(&mut self, mut length: usize) {
+        while length > 0 {
+            let Some(mut piece) = self.held.pop_front() else { return };
+            if piece.len() > length {
+                self.held.push_front(piece.split_off(length));
+            }
+            length -= piece.len();
+            self.ready.push_back(text_step(piece));
+        }
+    }
+}
+
+impl<Source: Iterator<Item = Step>> Iterator for Stopping<Source> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        loop {
+            if let Some(step) = self.ready.pop_front() {
+                return Some(step);
+            }
+            match self.source.next() {
+                Some(Step::Say(Word::Text { text, .. })) if !self.stops.is_empty() => self.take_text(text),
+                step => {
+                    // Whatever else comes, no stop text goes on across it.
+                    self.ready.extend(self.held.drain(..).map(text_step));
+                    if self.ready.is_empty() {
+                        return step;
+                    }
+                    self.ready.extend(step);
+                }
+            }
+        }
+    }
+}
+
+fn text_step(text: String) -> Step {
+    Step::Say(Word::Text { text, logprobs: Vec::new() })
+}
+
+/// The length of the longest end of `text` with which one of `stops` begins.
+fn longest_beginning(text: &str, stops: &[String]) -> usize {
+    let ends = text.char_indices().map(|(index, _)| &text[index..]);
+    ends.filter(|end| stops.iter().any(|stop| stop.starts_with(end))).map(str::len).max().unwrap_or(0)
+}

@@ -1,0 +1,82 @@
+//! What the demo will say, step by step; decided before the first word.
+
+use std::time::Duration;
+
+use engine::provider::{Finish, ModelRequest, Word};
+use protocol::fault::Fault;
+use protocol::request::TextFormat;
+use serde_json::Value;
+
+use super::pieces::Pieces;
+use super::scene::Scene;
+use super::{command, schema, talk, tool};
+
+/// One step of an answer.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A word of the model.
+    Say(Word),
+    /// Silence until somebody hangs up.
+    Stall,
+    /// An error in the stream.
+    Fail(Fault),
+    /// The end.
+    Finish(Finish),
+}
+
+/// An answer. Where its steps run out without a [`Step::Finish`], the stream is cut.
+pub(super) struct Script {
+    /// The steps; made as they are needed, since some answers are long.
+    pub(super) steps: Box<dyn Iterator<Item = Step> + Send>,
+    /// The pause between two words, where it is not the usual pace.
+    pub(super) pause: Option<Duration>,
+}
+
+impl Script {
+    /// These steps at the usual pace.
+    pub(super) fn new(steps: impl Iterator<Item = Step> + Send + 'static) -> Self {
+        Self { steps: Box::new(steps), pause: None }
+    }
+
+    /// A text, and then the end.
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self::new(say(text).chain([Step::Finish(Finish::Stop)]))
+    }
+}
+
+/// The steps that say a text.
+pub(super) fn say(text: impl Into<String>) -> impl Iterator<Item = Step> + Send + 'static {
+    Pieces::new(text).map(|text| Step::Say(Word::Text { text, logprobs: Vec::new() }))
+}
+
+/// Decides what to say.
+///
+/// # Errors
+/// The refusal that `/status` asks for.
+pub(super) fn plan(request: &ModelRequest) -> Result<Script, Fault> {
+    let scene = Scene::of(request);
+    if scene.outputs.is_empty() {
+        if let Some(script) = command::obey(&scene, request) {
+            return script;
+        }
+        if let Some(call) = tool::choose(&request.create, &scene) {
+            return Ok(call);
+        }
+    }
+    Ok(Script::text(match &request.create.text.format {
+        TextFormat::Text => talk::answer(&scene),
+        TextFormat::JsonObject => json_object(&scene),
+        TextFormat::JsonSchema { schema, .. } => json_text(&schema::generate(schema, &scene.said)),
+    }))
+}
+
+/// An object for callers that want just some JSON.
+pub(super) fn json_object(scene: &Scene) -> String {
+    let outputs: Vec<&str> = scene.outputs.iter().map(|output| output.text.as_str()).collect();
+    json_text(&serde_json::json!({ "model": super::MODEL, "said": scene.said, "messages": scene.messages, "outputs": outputs }))
+}
+
+/// JSON as people read it.
+pub(super) fn json_text(value: &Value) -> String {
+    format!("{value:#}")
+}

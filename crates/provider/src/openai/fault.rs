@@ -1,0 +1,227 @@
+//! Turns what an upstream says went wrong into a fault fit for the caller, never with a key in it.
+
+use std::sync::Arc;
+
+use engine::secret::Secret;
+use protocol::fault::{Fault, FaultKind};
+use serde_json::Value;
+
+/// No sentence for people is longer; what is, is a page of HTML or an echo of the request.
+const MAX_MESSAGE_CHARACTERS: usize = 2000;
+
+/// Whom to name in a fault, and which key to keep out of it.
+#[derive(Clone, Debug)]
+pub(super) struct Upstream {
+    pub(super) name: Arc<str>,
+    pub(super) key: Option<Secret>,
+}
+
+/// An upstream's error as far as it could be read. All of it may be missing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Reported {
+    message: Option<String>,
+    kind: Option<String>,
+    code: Option<String>,
+    param: Option<String>,
+    /// A status inside the error, where the HTTP status said 200.
+    status: Option<u16>,
+}
+
+impl Reported {
+    /// Reads a whole error body: OpenAI's shape, a list with one such object (Gemini), `{"error":"text"}` (Ollama),
+    /// `{"message":…}` (old vLLM) or `{"detail":…}` (FastAPI). Anything else has nothing to say.
+    pub(super) fn from_body(body: &[u8]) -> Self {
+        let Ok(value) = serde_json::from_slice::<Value>(body) else { return Self::default() };
+        let root = value.get(0).unwrap_or(&value);
+        Self::from_error(root.get("error").filter(|error| is_truthy(error)).unwrap_or(root))
+    }
+
+    /// Reads the value of `error`: an object or a text.
+    pub(super) fn from_error(error: &Value) -> Self {
+        if let Some(text) = error.as_str() {
+            return Self { message: Some(text.to_owned()), ..Self::default() };
+        }
+        let text = |name: &str| error.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let code = error.get("code");
+        let number = |value: Option<&Value>| value.and_then(as_number).filter(|status| (400..600).contains(status));
+        Self {
+            message: text("message").or_else(|| text("detail")),
+            kind: text("type"),
+            code: text("code").filter(|code| code.parse::<u64>().is_err()),
+            param: text("param"),
+            status: number(code).or_else(|| number(error.get("status"))).or_else(|| number(error.get("status_code"))),
+        }
+    }
+
+    /// The status its words stand for, where it gives no number.
+    fn guessed_status(&self) -> u16 {
+        let words = [self.code.as_deref(), self.kind.as_deref()];
+        let any = |needles: &[&str]| words.iter().flatten().any(|word| needles.iter().any(|needle| word.contains(needle)));
+        if any(&["api_key", "authentication", "permission"]) {
+            401
+        } else if any(&["rate_limit"]) {
+            429
+        } else if any(&["overloaded", "unavailable"]) {
+            503
+        } else if any(&["timeout"]) {
+            504
+        } else if any(&["not_found"]) {
+            404
+        } else if any(&["invalid_request", "context_length", "BadRequest"]) {
+            400
+        } else {
+            500
+        }
+    }
+
+    /// Money is not a rate: waiting does not help.
+    fn is_about_money(&self) -> bool {
+        let words = [self.code.as_deref(), self.kind.as_deref()];
+        words
+            .iter()
+            .flatten()
+            .any(|word| ["insufficient_quota", "insufficient_balance", "billing"].iter().any(|money| word.contains(money)))
+    }
+}
+
+/// Whether an `error` field really reports one: some servers send `"error":null` or `""` with every chunk.
+pub(super) fn is_truthy(error: &Value) -> bool {
+    let is_empty = |value: &Value| {
+        value.as_str().is_some_and(str::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_u64() == Some(0)
+    };
+    !error.is_null() && error.as_bool() != Some(false) && !is_empty(error)
+}
+
+fn as_number(value: &Value) -> Option<u16> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok()).and_then(|number| u16::try_from(number).ok())
+}
+
+impl Upstream {
+    /// An error in the middle of a stream, where the HTTP status said 200.
+    pub(super) fn in_band(&self, reported: Reported) -> Fault {
+        let status = reported.status.unwrap_or_else(|| reported.guessed_status());
+        self.refusal(status, reported, None)
+    }
+
+    /// An error with its HTTP status.
+    pub(super) fn refusal(&self, status: u16, reported: Reported, retry_after: Option<u64>) -> Fault {
+        let name = &self.name;
+        if reported.is_about_money() {
+            return self.failure("upstream_quota_exhausted", "has no quota or credit left for this server's key", &reported);
+        }
+        match status {
+            // What it says to a wrong key may hold parts of the key: none of it is passed on.
+            401 | 403 => Fault::new(
+                FaultKind::Upstream,
+                "upstream_authentication_failed",
+                format!("The upstream '{name}' refused this server's key ({status})."),
+            ),
+            402 => self.failure("upstream_quota_exhausted", "has no quota or credit left for this server's key", &reported),
+            400 | 413 | 422 => {
+                self.passed_on(FaultKind::InvalidRequest, status, "upstream_invalid_request", "refused the request", reported)
+            }
+            404 => {
+                self.passed_on(FaultKind::NotFound, status, "model_not_found", "knows no such model, or nothing at this address", reported)
+            }
+            408 | 504 => self.failure("upstream_timeout", "gave up waiting for its model", &reported).with_status(504),
+            429 => {
+                Fault { retry_after, ..self.passed_on(FaultKind::RateLimit, 429, "rate_limit_exceeded", "has too much to do", reported) }
+            }
+            503 | 529 => Fault { retry_after, ..self.failure("upstream_overloaded", "is overloaded", &reported).with_status(503) },
+            300..=399 => Fault::new(
+                FaultKind::Upstream,
+                "upstream_redirect",
+                format!("The upstream '{name}' answered with a redirect ({status}); its base_url must be the address that this leads to."),
+            ),
+            _ => self.failure("upstream_error", &format!("failed ({status})"), &reported),
+        }
+    }
+
+    /// A failure that is the upstream's own: 502, with its words in the message.
+    pub(super) fn failure(&self, code: &str, what: &str, reported: &Reported) -> Fault {
+        let said = reported.message.as_ref().map(|said| format!(": {said}"));
+        let word = reported.code.as_ref().or(reported.kind.as_ref()).map(|word| format!(" [{word}]"));
+        let end = if said.is_none() && word.is_none() { "." } else { "" };
+        let message = format!("The upstream '{}' {what}{}{}{end}", self.name, said.unwrap_or_default(), word.unwrap_or_default());
+        Fault::new(FaultKind::Upstream, code, self.fit(&message))
+    }
+
+    /// A failure with a plain sentence.
+    pub(super) fn plain(&self, code: &str, what: &str) -> Fault {
+        self.failure(code, what, &Reported::default())
+    }
+
+    /// A refusal that the caller can act upon: in the upstream's own words, where it has any.
+    fn passed_on(&self, kind: FaultKind, status: u16, code: &str, what: &str, reported: Reported) -> Fault {
+        let message = reported.message.unwrap_or_else(|| format!("The upstream '{}' {what} ({status}).", self.name));
+        let code = reported.code.unwrap_or_else(|| code.to_owned());
+        Fault { param: reported.param, ..Fault::new(kind, code, self.fit(&message)).with_status(status) }
+    }
+
+    /// Without our key, in case it was echoed, and of bounded length.
+    fn fit(&self, message: &str) -> String {
+        let key = self.key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty());
+        let message = key.map_or_else(|| message.to_owned(), |key| message.replace(key, "(hidden)"));
+        match message.char_indices().nth(MAX_MESSAGE_CHARACTERS) {
+            Some((end, _)) => format!("{}…", &message[..end]),
+            None => message,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream() -> Upstream {
+        Upstream { name: "north".into(), key: Some(Secret::new("sk-very-secret")) }
+    }
+
+    fn check(status: u16, body: &str, expected: (u16, FaultKind, &str, &str)) {
+        let fault = upstream().refusal(status, Reported::from_body(body.as_bytes()), Some(7));
+        assert_eq!((fault.status, fault.kind, fault.code.as_str(), fault.message.as_str()), expected);
+        let may_wait = matches!(expected.0, 429 | 503);
+        assert_eq!(fault.retry_after, may_wait.then_some(7));
+    }
+
+    #[test]
+    fn refusals_the_caller_can_act_upon_keep_their_words() {
+        let body = r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#;
+        check(400, body, (400, FaultKind::InvalidRequest, "context_length_exceeded", "too long"));
+        assert_eq!(upstream().refusal(400, Reported::from_body(body.as_bytes()), None).param.as_deref(), Some("messages"));
+        check(422, r#"{"detail":"no"}"#, (422, FaultKind::InvalidRequest, "upstream_invalid_request", "no"));
+        check(404, r#"{"error":"model 'x' not found"}"#, (404, FaultKind::NotFound, "model_not_found", "model 'x' not found"));
+        check(
+            404,
+            "<html>",
+            (404, FaultKind::NotFound, "model_not_found", "The upstream 'north' knows no such model, or nothing at this address (404)."),
+        );
+        check(429, r#"[{"error":{"message":"slow down","code":429}}]"#, (429, FaultKind::RateLimit, "rate_limit_exceeded", "slow down"));
+    }
+
+    #[test]
+    fn failures_of_the_upstream_are_not_the_callers() {
+        let key = r#"{"error":{"message":"Incorrect API key provided: sk-very-*cret","code":"invalid_api_key"}}"#;
+        let said = "The upstream 'north' refused this server's key (401).";
+        check(401, key, (502, FaultKind::Upstream, "upstream_authentication_failed", said));
+        let quota = r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#;
+        let said = "The upstream 'north' has no quota or credit left for this server's key: pay [insufficient_quota]";
+        check(429, quota, (502, FaultKind::Upstream, "upstream_quota_exhausted", said));
+        check(500, "", (502, FaultKind::Upstream, "upstream_error", "The upstream 'north' failed (500)."));
+        check(529, "", (503, FaultKind::Upstream, "upstream_overloaded", "The upstream 'north' is overloaded."));
+        check(504, "", (504, FaultKind::Upstream, "upstream_timeout", "The upstream 'north' gave up waiting for its model."));
+        let echo = r#"{"error":{"message":"got Bearer sk-very-secret"}}"#;
+        check(500, echo, (502, FaultKind::Upstream, "upstream_error", "The upstream 'north' failed (500): got Bearer (hidden)"));
+    }
+
+    #[test]
+    fn errors_in_band_find_their_status_by_number_or_word() {
+        let status = |error: Value| upstream().in_band(Reported::from_error(&error)).status;
+        assert_eq!(status(serde_json::json!({"code": 429, "message": "slow"})), 429);
+        assert_eq!(status(serde_json::json!({"code": "429"})), 429);
+        assert_eq!(status(serde_json::json!({"type": "rate_limit_error"})), 429);
+        assert_eq!(status(serde_json::json!({"type": "overloaded_error"})), 503);
+        assert_eq!(status(serde_json::json!({"code": "invalid_api_key", "type": "invalid_request_error"})), 502);
+        assert_eq!(status(serde_json::json!("boom")), 502);
+    }
+}

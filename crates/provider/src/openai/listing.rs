@@ -1,0 +1,88 @@
+//! The upstream's own list of models, kept for a minute and asked for by one caller at a time.
+
+use std::time::Duration;
+
+use engine::provider::ModelListing;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// Models come and go by the day; a minute spares the upstream every page that is opened.
+const KEEP: Duration = Duration::from_mins(1);
+
+/// An upstream that is down is asked again soon, but not by everyone at once.
+const KEEP_FAILURE: Duration = Duration::from_secs(5);
+
+/// The list, as it was last heard.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    known: Mutex<Option<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    models: Vec<ModelListing>,
+    until: Instant,
+}
+
+impl Listing {
+    /// The list: the one that is known, or what `fetch` gives. Who comes while another fetches waits for its result.
+    /// A failure is an empty list.
+    pub(super) async fn get(&self, fetch: impl Future<Output = Option<Vec<ModelListing>>>) -> Vec<ModelListing> {
+        let mut known = self.known.lock().await;
+        if let Some(known) = known.as_ref().filter(|known| Instant::now() < known.until) {
+            return known.models.clone();
+        }
+        let fetched = fetch.await;
+        let keep = if fetched.is_some() { KEEP } else { KEEP_FAILURE };
+        let models = fetched.unwrap_or_default();
+        *known = Some(Known { models: models.clone(), until: Instant::now() + keep });
+        models
+    }
+}
+
+/// Reads `GET /models`: entries without a name are left out; `name` says who serves them where they do not.
+pub(super) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
+    let list: List = serde_json::from_slice(body).ok()?;
+    let listing = |entry: serde_json::Value| {
+        let text = |field: &str| entry.get(field)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        Some(ModelListing {
+            id: text("id")?,
+            owned_by: text("owned_by").unwrap_or_else(|| name.to_owned()),
+            created: entry.get("created").and_then(serde_json::Value::as_u64).unwrap_or(0),
+        })
+    };
+    Some(list.data.into_iter().filter_map(listing).collect())
+}
+
+#[derive(Deserialize)]
+struct List {
+    data: Vec<serde_json::Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_read_as_far_as_it_can_be() {
+        let body = br#"{"object":"list","data":[{"id":"a","created":5,"owned_by":"them"},{"id":"b","extra":1},{"created":1},7]}"#;
+        let listing = |id: &str, owned_by: &str, created| ModelListing { id: id.into(), owned_by: owned_by.into(), created };
+        assert_eq!(read(body, "north"), Some(vec![listing("a", "them", 5), listing("b", "north", 0)]));
+        assert_eq!(read(b"<html>", "north"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_is_kept_for_a_minute_and_a_failure_for_five_seconds() {
+        let kept = Listing::default();
+        let some = |id: &str| Some(vec![ModelListing { id: id.into(), owned_by: "north".into(), created: 0 }]);
+        assert_eq!(kept.get(async { None }).await, []);
+        assert_eq!(kept.get(async { some("a") }).await, []);
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(kept.get(async { some("a") }).await[0].id, "a");
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert_eq!(kept.get(async { some("b") }).await[0].id, "a");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(kept.get(async { some("b") }).await[0].id, "b");
+    }
+}

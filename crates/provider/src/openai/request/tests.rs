@@ -1,0 +1,189 @@
+//! The golden bodies.
+
+use protocol::request::{AllowedTools, AllowedToolsWord, FunctionWord, NamedFunction, ReasoningConfig, TextConfig};
+
+use super::*;
+use crate::sample;
+
+fn tool_named(name: &str) -> FunctionTool {
+    let parameters = Some(json!({ "type": "object" }));
+    FunctionTool { kind: "function".into(), name: name.into(), description: Some("does it".into()), parameters, strict: Some(true) }
+}
+
+fn named(name: &str) -> NamedFunction {
+    NamedFunction { kind: FunctionWord::Function, name: name.into() }
+}
+
+fn check_create(family: Family, create: Create, expected: &Value) {
+    let request = sample::request(create, vec![sample::user("Hi")]);
+    let mut body = body(&request, family).unwrap();
+    let common = body.as_object_mut().unwrap();
+    assert_eq!(common.remove("messages"), Some(json!([{ "role": "user", "content": "Hi" }])));
+    assert_eq!(common.remove("model"), Some(json!("any")));
+    assert_eq!(common.remove("stream"), Some(json!(true)));
+    common.remove("stream_options");
+    assert_eq!(&body, expected);
+}
+
+fn messages_of(family: Family, context: Vec<Item>) -> Result<Value, Fault> {
+    let request = sample::request(sample::create(), context);
+    body(&request, family).map(|mut body| body["messages"].take())
+}
+
+fn check_messages(family: Family, context: Vec<Item>, expected: &Value) {
+    assert_eq!(&messages_of(family, context).unwrap(), expected);
+}
+
+#[test]
+fn the_least_body_is_plain() {
+    let create = Create { instructions: Some("Be brief.".into()), ..sample::create() };
+    let request = sample::request(create, vec![sample::user("Hi")]);
+    let expected = json!({
+        "model": "any",
+        "messages": [{ "role": "system", "content": "Be brief." }, { "role": "user", "content": "Hi" }],
+        "stream": true,
+        "stream_options": { "include_usage": true },
+    });
+    assert_eq!(body(&request, Family::Compatible).unwrap().to_string(), expected.to_string());
+}
+
+#[test]
+fn calls_and_words_of_one_turn_are_one_message() {
+    let call = |id: &str| json!({ "id": id, "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let context = vec![
+        sample::user("Go"),
+        sample::reasoning("hm"),
+        sample::assistant("I call."),
+        sample::call("a", "f", "{}"),
+        sample::call("b", "f", ""),
+        sample::assistant("Both."),
+        sample::output("a", "1"),
+        sample::output("b", "2"),
+        sample::call("c", "f", "{}"),
+        sample::output("c", "3"),
+        sample::assistant("Done."),
+    ];
+    let expected = json!([
+        { "role": "user", "content": "Go" },
+        { "role": "assistant", "content": "I call.\n\nBoth.", "tool_calls": [call("a"), call("b")] },
+        { "role": "tool", "tool_call_id": "a", "content": "1" },
+        { "role": "tool", "tool_call_id": "b", "content": "2" },
+        { "role": "assistant", "content": null, "tool_calls": [call("c")] },
+        { "role": "tool", "tool_call_id": "c", "content": "3" },
+        { "role": "assistant", "content": "Done." },
+    ]);
+    check_messages(Family::Compatible, context, &expected);
+}
+
+/// openai-python#3561: a call that was cut and never answered broke the next turn.
+#[test]
+fn an_abandoned_call_is_left_out() {
+    let Item::FunctionCall(call) = sample::call("a", "f", "{\"ci") else { panic!() };
+    let cut = Item::FunctionCall(FunctionCall { status: ItemStatus::Incomplete, ..call });
+    check_messages(Family::OpenAi, vec![cut, sample::user("Go on")], &json!([{ "role": "user", "content": "Go on" }]));
+}
+
+#[test]
+fn parts_become_parts() {
+    let image = Part::InputImage { image_url: Some("https://x/y.png".into()), detail: "low".into() };
+    let file =
+        Part::InputFile { filename: Some("a.pdf".into()), file_data: Some("data:application/pdf;base64,AA==".into()), file_url: None };
+    let text = Part::InputText { text: "See:".into() };
+    let expected = json!([{ "role": "user", "content": [
+        { "type": "text", "text": "See:" },
+        { "type": "image_url", "image_url": { "url": "https://x/y.png", "detail": "low" } },
+        { "type": "file", "file": { "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA==" } },
+    ] }]);
+    check_messages(Family::Compatible, vec![sample::message(Role::User, vec![text, image, file])], &expected);
+    let refusal = || vec![sample::message(Role::Assistant, vec![Part::Refusal { refusal: "No.".into() }])];
+    check_messages(Family::Compatible, refusal(), &json!([{ "role": "assistant", "content": "No." }]));
+    check_messages(Family::OpenAi, refusal(), &json!([{ "role": "assistant", "content": [{ "type": "refusal", "refusal": "No." }] }]));
+}
+
+#[test]
+fn what_has_no_word_is_a_named_error() {
+    let file = Part::InputFile { filename: None, file_data: None, file_url: Some("https://x/a.pdf".into()) };
+    let fault = messages_of(Family::OpenAi, vec![sample::user("Hi"), sample::message(Role::User, vec![file])]).unwrap_err();
+    assert_eq!((fault.status, fault.param.as_deref()), (400, Some("input[1].content[0].file_data")));
+}
+
+#[test]
+fn only_openai_knows_the_developer() {
+    let context = || vec![sample::message(Role::Developer, vec![Part::InputText { text: "Be kind.".into() }])];
+    check_messages(Family::OpenAi, context(), &json!([{ "role": "developer", "content": "Be kind." }]));
+    check_messages(Family::Compatible, context(), &json!([{ "role": "system", "content": "Be kind." }]));
+}
+
+#[test]
+fn tools_and_choices() {
+    let sent = |name: &str| {
+        let function = json!({ "name": name, "description": "does it", "parameters": { "type": "object" }, "strict": true });
+        json!({ "type": "function", "function": function })
+    };
+    let create = |tool_choice| Create { tools: vec![tool_named("a"), tool_named("b")], tool_choice, ..sample::create() };
+    check_create(
+        Family::Compatible,
+        Create { parallel_tool_calls: Some(false), ..create(ToolChoice::Mode(ToolMode::Auto)) },
+        &json!({ "tools": [sent("a"), sent("b")], "tool_choice": "auto", "parallel_tool_calls": false }),
+    );
+    check_create(
+        Family::Compatible,
+        create(ToolChoice::Function(named("b"))),
+        &json!({ "tools": [sent("a"), sent("b")], "tool_choice": { "type": "function", "function": { "name": "b" } } }),
+    );
+    let allowed = AllowedTools { kind: AllowedToolsWord::AllowedTools, tools: vec![named("b")], mode: ToolMode::Required };
+    check_create(Family::Compatible, create(ToolChoice::Allowed(allowed)), &json!({ "tools": [sent("b")], "tool_choice": "required" }));
+    check_create(Family::Compatible, Create { parallel_tool_calls: Some(true), ..sample::create() }, &json!({}));
+}
+
+#[test]
+fn every_parameter_has_its_name_in_each_family() {
+    let schema = json!({ "type": "object" });
+    let create = || Create {
+        text: TextConfig {
+            format: TextFormat::JsonSchema { name: "n".into(), description: None, schema: schema.clone(), strict: true },
+            verbosity: Some("low".into()),
+        },
+        reasoning: Some(ReasoningConfig { effort: Some("high".into()), summary: None }),
+        temperature: Some(0.5),
+        top_p: Some(0.25),
+        presence_penalty: Some(1.0),
+        frequency_penalty: Some(-1.0),
+        top_logprobs: Some(2),
+        max_output_tokens: Some(9),
+        metadata: Map::from_iter([("a".to_owned(), json!("b"))]),
+        store: true,
+        service_tier: Some("flex".into()),
+        safety_identifier: Some("u".into()),
+        prompt_cache_key: Some("k".into()),
+        extra: Map::from_iter([
+            ("stop".to_owned(), json!(["x"])),
+            ("stream".to_owned(), json!(false)),
+            ("model".to_owned(), json!("other")),
+        ]),
+        ..sample::create()
+    };
+    let common = json!({
+        "response_format": { "type": "json_schema", "json_schema": { "name": "n", "schema": schema, "strict": true } },
+        "verbosity": "low", "reasoning_effort": "high", "temperature": 0.5, "top_p": 0.25, "presence_penalty": 1.0,
+        "frequency_penalty": -1.0, "logprobs": true, "top_logprobs": 2, "stop": ["x"],
+    });
+    let with = |more: Value| {
+        let mut all = common.clone();
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    check_create(Family::Compatible, create(), &with(json!({ "max_tokens": 9 })));
+    let account = json!({
+        "max_completion_tokens": 9, "store": true, "metadata": { "a": "b" }, "service_tier": "flex",
+        "safety_identifier": "u", "prompt_cache_key": "k",
+    });
+    check_create(Family::OpenAi, create(), &with(account));
+}
+
+#[test]
+fn only_openais_own_host_is_openai() {
+    assert_eq!(Family::of_host("api.openai.com"), Family::OpenAi);
+    assert_eq!(Family::of_host("eu.api.openai.com"), Family::OpenAi);
+    assert_eq!(Family::of_host("api.openai.com.example.org"), Family::Compatible);
+}

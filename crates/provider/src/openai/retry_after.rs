@@ -1,0 +1,87 @@
+//! After how many seconds an upstream wants to be asked again.
+
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+
+/// Nobody waits longer; a mistaken date would otherwise lock a client out for years.
+const MAX_SECONDS: u64 = 86_400;
+
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// Reads `retry-after-ms` (OpenAI), or `Retry-After` as seconds or a date (RFC 9110, section 10.2.3). Between 1 and 86400.
+pub(super) fn read(headers: &HeaderMap) -> Option<u64> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let milliseconds = || text("retry-after-ms").and_then(read_number).map(|milliseconds| milliseconds / 1000.0);
+    let seconds = || text(RETRY_AFTER.as_str()).and_then(read_number);
+    // The date is compared with the upstream's own, so its clock need not be right.
+    let date = || {
+        let (until, now) = (text(RETRY_AFTER.as_str()).and_then(read_date)?, text(DATE.as_str()).and_then(read_date)?);
+        Some(until.saturating_sub(now))
+    };
+    let whole = milliseconds().or_else(seconds).map(round_up).or_else(date)?;
+    Some(whole.clamp(1, MAX_SECONDS))
+}
+
+fn read_number(text: &str) -> Option<f64> {
+    text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and a float cast saturates")]
+fn round_up(seconds: f64) -> u64 {
+    seconds.ceil() as u64
+}
+
+/// Reads `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7) as seconds since 1970. Older forms are not sent any more.
+fn read_date(text: &str) -> Option<u64> {
+    let mut words = text.split_once(", ")?.1.split([' ', ':']);
+    let mut number = || words.next()?.parse::<u64>().ok();
+    let day = number()?;
+    let month = words.next().and_then(|word| MONTHS.iter().position(|month| *month == word))? as u64;
+    let mut number = || words.next()?.parse::<u64>().ok();
+    let (year, hour, minute, second) = (number()?, number()?, number()?, number()?);
+    if !(1970..10_000).contains(&year) || !(1..=31).contains(&day) {
+        return None;
+    }
+    Some(((days_before(year, month) + day - 1) * 24 + hour) * 3600 + minute * 60 + second)
+}
+
+/// Days from 1970 to the first of `month` (0 is January) of `year`.
+fn days_before(year: u64, month: u64) -> u64 {
+    let is_leap = (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
+    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
+    let before_month = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    let months = usize::try_from(month).ok().and_then(|month| before_month.get(month)).copied().unwrap_or(0);
+    let leap_day = u64::from(is_leap && month >= 2);
+    (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969) + months + leap_day
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(headers: &[(&'static str, &str)], expected: Option<u64>) {
+        let pairs = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        assert_eq!(read(&pairs.collect::<HeaderMap>()), expected, "{headers:?}");
+    }
+
+    #[test]
+    fn all_its_forms_are_read() {
+        check(&[], None);
+        check(&[("retry-after", "7")], Some(7));
+        check(&[("retry-after", "0")], Some(1));
+        check(&[("retry-after", "99999999")], Some(86_400));
+        check(&[("retry-after", "soon")], None);
+        check(&[("retry-after-ms", "1500"), ("retry-after", "7")], Some(2));
+        let now = ("date", "Sat, 28 Feb 2026 23:59:50 GMT");
+        check(&[("retry-after", "Sun, 01 Mar 2026 00:00:20 GMT"), now], Some(30));
+        check(&[("retry-after", "Sun, 01 Mar 2026 00:00:20 GMT")], None);
+        check(&[("retry-after", "Sat, 28 Feb 2026 23:00:00 GMT"), now], Some(1));
+    }
+
+    #[test]
+    fn dates_are_seconds_since_1970() {
+        assert_eq!(read_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(read_date("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
+        assert_eq!(read_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(read_date("yesterday"), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! Requests and items for the tests.
+
+use std::sync::Arc;
+
+use engine::provider::ModelRequest;
+use protocol::id::ItemId;
+use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, Part, Reasoning, Role};
+use protocol::request::{Create, TextConfig, ToolChoice, ToolMode};
+use serde_json::Map;
+
+/// A request that asks for nothing special.
+pub(crate) fn create() -> Create {
+    Create {
+        model: "any".into(),
+        input: Vec::new(),
+        instructions: None,
+        previous_response_id: None,
+        tools: Vec::new(),
+        tool_choice: ToolChoice::Mode(ToolMode::Auto),
+        parallel_tool_calls: None,
+        text: TextConfig::default(),
+        reasoning: None,
+        temperature: None,
+        top_p: None,
+        presence_penalty: None,
+        frequency_penalty: None,
+        top_logprobs: None,
+        max_output_tokens: None,
+        max_tool_calls: None,
+        truncation: None,
+        service_tier: None,
+        include: Vec::new(),
+        metadata: Map::new(),
+        safety_identifier: None,
+        prompt_cache_key: None,
+        store: false,
+        background: false,
+        stream: true,
+        extra: Map::new(),
+    }
+}
+
+pub(crate) fn request(create: Create, context: Vec<Item>) -> ModelRequest {
+    ModelRequest { create: Arc::new(create), context: context.into() }
+}
+
+pub(crate) fn message(role: Role, content: Vec<Part>) -> Item {
+    Item::Message(Message { id: ItemId::new("msg_1"), status: ItemStatus::Completed, role, content })
+}
+
+pub(crate) fn user(text: &str) -> Item {
+    message(Role::User, vec![Part::InputText { text: text.into() }])
+}
+
+pub(crate) fn assistant(text: &str) -> Item {
+    message(Role::Assistant, vec![Part::output_text(text)])
+}
+
+pub(crate) fn call(call_id: &str, name: &str, arguments: &str) -> Item {
+    let (name, arguments) = (name.to_owned(), arguments.to_owned());
+    Item::FunctionCall(FunctionCall { id: ItemId::new("fc_1"), call_id: call_id.into(), name, arguments, status: ItemStatus::Completed })
+}
+
+pub(crate) fn output(call_id: &str, text: &str) -> Item {
+    let output = FunctionOutput::Text(text.into());
+    Item::FunctionCallOutput(FunctionCallOutput {
+        id: ItemId::new("fco_1"),
+        call_id: call_id.into(),
+        output,
+        status: ItemStatus::Completed,
+    })
+}
+
+pub(crate) fn reasoning(text: &str) -> Item {
+    let content = vec![Part::ReasoningText { text: text.into() }];
+    Item::Reasoning(Reasoning { id: ItemId::new("rs_1"), summary: Vec::new(), content, encrypted_content: None })
+}

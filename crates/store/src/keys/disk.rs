@@ -1,0 +1,168 @@
+//! The key file itself: its format, and how it is changed so that a reader sees the old one or the new one, never half.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{Key, KeyError, Role};
+use crate::directory;
+
+/// The version of the format. A later Weir that adds a field counts up, so that this one does not drop it unseen.
+const VERSION: u64 = 1;
+
+/// A key as it stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoredKey {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) admin: bool,
+    pub(super) created_at: u64,
+    #[serde(serialize_with = "write_digest", deserialize_with = "read_digest")]
+    pub(super) sha256: [u8; 32],
+}
+
+impl StoredKey {
+    pub(super) fn listed(&self) -> Key {
+        let role = if self.admin { Role::Admin } else { Role::User };
+        Key { id: self.id.clone(), name: self.name.clone(), role, created_at: self.created_at }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u64,
+    keys: Vec<StoredKey>,
+}
+
+/// Only the version, whatever else a later Weir may have written.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u64,
+}
+
+/// Where the keys are.
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    directory: PathBuf,
+    path: PathBuf,
+}
+
+impl Disk {
+    pub(super) fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_path_buf(), path: directory.join("keys.json") }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The keys; `None` where there is no file.
+    pub(super) fn read(&self) -> Result<Option<Vec<StoredKey>>, KeyError> {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(KeyError::Io { path: self.path.clone(), source }),
+        };
+        let corrupt = |source| KeyError::Corrupt { path: self.path.clone(), source };
+        let Versioned { version } = serde_json::from_slice(&bytes).map_err(corrupt)?;
+        if version != VERSION {
+            return Err(KeyError::Version { path: self.path.clone(), version });
+        }
+        let document: Document = serde_json::from_slice(&bytes).map_err(corrupt)?;
+        Ok(Some(document.keys))
+    }
+
+    /// Reads, changes and writes the keys while nobody else can; makes what is missing.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Vec<StoredKey>) -> T) -> Result<T, KeyError> {
+        directory::prepare(&self.directory)?;
+        // The lock has a file of its own, because the key file is replaced. It goes when `_lock` is dropped.
+        let lock_path = self.directory.join("keys.lock");
+        let _lock = lock(&lock_path).map_err(|source| KeyError::Io { path: lock_path, source })?;
+        let mut keys = self.read()?.unwrap_or_default();
+        let result = change(&mut keys);
+        self.replace(keys).map_err(|source| KeyError::Io { path: self.path.clone(), source })?;
+        Ok(result)
+    }
+
+    fn replace(&self, keys: Vec<StoredKey>) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(&Document { version: VERSION, keys })?;
+        text.push(b'\n');
+        let draft = self.directory.join("keys.json.new");
+        match fs::remove_file(&draft) {
+            // A writer that was killed left it; we hold the lock, so it is nobody's.
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let mut file = private().create_new(true).open(&draft)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&draft, &self.path)?;
+        sync_directory(&self.directory)
+    }
+}
+
+fn lock(path: &Path) -> io::Result<File> {
+    let file = private().create(true).truncate(false).open(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Options for a file that only this user may read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+
+        options.mode(0o600);
+    }
+    options
+}
+
+/// Makes a rename last through a power cut.
+#[cfg(unix)]
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same shape as on Unix")]
+fn sync_directory(_: &Path) -> io::Result<()> {
+    // A directory cannot be opened as a file there; NTFS journals its renames.
+    Ok(())
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(super) fn to_hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    let mut bytes = [0; 32];
+    if digits.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    }
+    Some(bytes)
+}
+
+fn write_digest<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&to_hex(digest))
+}
+
+fn read_digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    let text = String::deserialize(deserializer)?;
+    from_hex(&text).ok_or_else(|| de::Error::custom("expected a SHA-256 as 64 hexadecimal digits"))
+}

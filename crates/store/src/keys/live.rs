@@ -1,0 +1,153 @@
+//! What a running server knows of the key file: read again whenever the file changes, closed to all when it breaks.
+
+use std::error::Error;
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::Path;
+use std::sync::{PoisonError, RwLockReadGuard};
+use std::time::SystemTime;
+
+use engine::keys::{Caller, Keys};
+use protocol::id::Owner;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::disk::{Disk, StoredKey};
+use super::{KeyError, KeyFile};
+
+/// The keys as last read.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// What the file looked like then. Taken before reading: a change in between is seen at the next look. `None` where
+    /// the system could not say, which may pass without a change of the file.
+    mark: Option<Mark>,
+    keys: Vec<StoredKey>,
+    condition: Condition,
+}
+
+/// How the file stands, and so who gets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    /// There has never been a key while this process ran: nobody needs one.
+    Open,
+    /// There are keys, or there were: nobody gets in without one.
+    Keyed,
+    /// There should be keys, but the file has vanished or cannot be read: nobody gets in at all.
+    Broken,
+}
+
+/// By what a change of the file is noticed. Replacing it changes the inode, even within one tick of the clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Mark {
+    Absent,
+    Present { modified: Option<SystemTime>, bytes: u64, inode: u64 },
+}
+
+impl Mark {
+    fn of(path: &Path) -> io::Result<Self> {
+        match fs::metadata(path) {
+            Ok(file) => Ok(Self::Present { modified: file.modified().ok(), bytes: file.len(), inode: inode(&file) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Absent),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn inode(metadata: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &Metadata) -> u64 {
+    0
+}
+
+impl Live {
+    /// The first look.
+    pub(super) fn begin(disk: &Disk) -> Result<Self, KeyError> {
+        let mark = Mark::of(disk.path()).map_err(|source| KeyError::Io { path: disk.path().to_path_buf(), source })?;
+        let keys = disk.read()?.unwrap_or_default();
+        let condition = if keys.is_empty() { Condition::Open } else { Condition::Keyed };
+        Ok(Self { mark: Some(mark), keys, condition })
+    }
+
+    /// Looks again, after `mark` was taken.
+    fn look(&mut self, disk: &Disk, mark: Mark) {
+        let path = disk.path().display();
+        self.mark = Some(mark);
+        self.keys.clear();
+        match disk.read() {
+            Ok(Some(keys)) => {
+                if self.condition == Condition::Broken {
+                    tracing::info!(%path, "the key file is back");
+                }
+                if self.condition != Condition::Open || !keys.is_empty() {
+                    self.condition = Condition::Keyed;
+                }
+                self.keys = keys;
+            }
+            Ok(None) if self.condition == Condition::Open => {}
+            Ok(None) => self.fail(disk, &io::Error::from(io::ErrorKind::NotFound)),
+            Err(error) => {
+                if matches!(error, KeyError::Io { .. }) {
+                    self.mark = None;
+                }
+                self.fail(disk, &error);
+            }
+        }
+    }
+
+    fn fail(&mut self, disk: &Disk, error: &(dyn Error + 'static)) {
+        if self.condition != Condition::Broken {
+            tracing::error!(path = %disk.path().display(), error, "the key file is lost; nobody gets in until it is back");
+        }
+        self.condition = Condition::Broken;
+        self.keys.clear();
+    }
+}
+
+impl KeyFile {
+    /// The keys as they are now. Costs a `stat` while the file is the same.
+    fn now(&self) -> RwLockReadGuard<'_, Live> {
+        // Nothing panics while the lock is held, and a panic would leave it whole: a poisoned one is as good.
+        let mark = Mark::of(self.disk.path());
+        let same = |live: &Live| mark.as_ref().is_ok_and(|mark| live.mark.as_ref() == Some(mark));
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        if same(&live) {
+            return live;
+        }
+        drop(live);
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        if !same(&live) {
+            match mark {
+                Ok(mark) => live.look(&self.disk, mark),
+                Err(error) => {
+                    live.mark = None;
+                    live.fail(&self.disk, &error);
+                }
+            }
+        }
+        drop(live);
+        self.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keys for KeyFile {
+    fn configured(&self) -> bool {
+        self.now().condition != Condition::Open
+    }
+
+    fn authenticate(&self, presented: &str) -> Option<Caller> {
+        let presented: [u8; 32] = Sha256::digest(presented).into();
+        let live = self.now();
+        let mut found = None;
+        for key in &live.keys {
+            // No early end: how long it takes does not say which key, or how much of one, was right.
+            if bool::from(key.sha256.ct_eq(&presented)) {
+                found = Some(key);
+            }
+        }
+        found.map(|key| Caller { owner: Owner::new(&key.id), admin: key.admin })
+    }
+}

@@ -1,0 +1,99 @@
+//! The composition root: makes every part in order and hands each only what it needs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use engine::Engine;
+use engine::keys::Keys;
+use engine::log::Log;
+use engine::memory::{MemoryLog, MemoryStore};
+use engine::store::Store;
+use engine::tasks::Tasks;
+use server::{App, Connections};
+use tokio::net::TcpListener;
+
+use crate::shutdown;
+
+/// What the parts are made from. Tests give their own log and keys; the program gives what its settings say.
+pub struct Blueprint {
+    /// The server's settings.
+    pub server: server::Config,
+    /// The engine's.
+    pub engine: engine::Config,
+    /// The upstreams'.
+    pub provider: provider::Config,
+    /// Who may come in.
+    pub keys: Arc<dyn Keys>,
+    /// Where answers are written.
+    pub log: Arc<dyn Log>,
+    /// Where the rest is.
+    pub store: Arc<dyn Store>,
+    /// How long running answers may take to end when the process is told to stop.
+    pub grace: Duration,
+}
+
+impl Blueprint {
+    /// Everything in memory, with the given keys.
+    pub fn in_memory(server: server::Config, engine: engine::Config, provider: provider::Config, keys: Arc<dyn Keys>) -> Self {
+        let (log, store) = (Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
+        Self { server, engine, provider, keys, log, store, grace: Duration::from_secs(5) }
+    }
+}
+
+/// The parts, put together and bound to an address, not yet serving.
+pub struct Weir {
+    listener: TcpListener,
+    app: App,
+    tasks: Tasks,
+    grace: Duration,
+}
+
+impl Weir {
+    /// Makes the parts and takes the address.
+    ///
+    /// # Errors
+    /// An upstream's settings that cannot be used; an address that cannot be had, or must not be had without a key.
+    pub async fn assemble(blueprint: Blueprint) -> anyhow::Result<Self> {
+        let Blueprint { mut server, engine, provider, keys, log, store, grace } = blueprint;
+        if !server.listen.ip().is_loopback() && !keys.configured() {
+            bail!(
+                "refusing to listen on {}: it can be reached from other machines, and no key is configured.\n\
+                 Make one with `weir key create --name NAME`, or listen on 127.0.0.1.",
+                server.listen
+            );
+        }
+        let routes = provider::build(&provider)?;
+        let tasks = Tasks::new();
+        let engine = Engine::new(engine, log, store, Arc::new(routes), tasks.clone());
+        let listener = TcpListener::bind(server.listen).await.with_context(|| format!("cannot listen on {}", server.listen))?;
+        server.listen = listener.local_addr().context("the address that was taken is not known")?;
+        let app = App { engine, keys, config: Arc::new(server), connections: Arc::new(Connections::default()) };
+        Ok(Self { listener, app, tasks, grace })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.app.config.listen
+    }
+
+    /// The engine, for tests that count what is left.
+    pub fn engine(&self) -> &Engine {
+        &self.app.engine
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> Arc<Connections> {
+        Arc::clone(&self.app.connections)
+    }
+
+    /// Serves until `stop` resolves, then shuts down in order. Gives the number of tasks that had to be left behind.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> usize {
+        let Self { listener, app, tasks, grace } = self;
+        let engine = app.engine.clone();
+        let (config, connections) = (Arc::clone(&app.config), Arc::clone(&app.connections));
+        server::serve(listener, server::router(app), config, tasks.clone(), connections, stop).await;
+        shutdown::drain(&engine, &tasks, grace).await
+    }
+}

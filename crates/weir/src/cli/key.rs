@@ -1,0 +1,176 @@
+//! `weir key create|list|revoke`: works on the data directory, and a running server obeys at once.
+
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use store::keys::{Key, KeyFile, NewKey, Role};
+
+use super::output::{Printed, columns};
+use crate::config::Settings;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  weir key create --name laptop            make a key; it is shown this once
+  KEY=$(weir key create --name ci)         the same in a script: standard output has the key alone
+  weir key list                            who has one
+  weir key revoke key_0123456789abcdef     take it back; a running server obeys at once";
+
+/// What to do with keys.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and print it, this once
+    Create {
+        /// What to call it in the list
+        #[arg(long, default_value = "", hide_default_value = true)]
+        name: String,
+        /// Let its holder look after the server, too
+        #[arg(long)]
+        admin: bool,
+    },
+    /// List the keys: id, role, when made, name
+    List,
+    /// Revoke a key
+    Revoke {
+        /// Its id, as the list shows it
+        id: String,
+    },
+}
+
+/// Does it. `now` is when.
+pub(crate) fn run(settings: &Settings, command: &KeyCommand, now: SystemTime) -> Result<Printed> {
+    let Some(directory) = settings.data.directory() else {
+        bail!("with --data :memory: there is nowhere to keep keys; choose a directory");
+    };
+    let keys = KeyFile::open(directory).context("the keys cannot be read")?;
+    match command {
+        KeyCommand::Create { name, admin } => {
+            let role = if *admin { Role::Admin } else { Role::User };
+            let new = keys.create(name, role, now).context("no key was made")?;
+            Ok(created(&new, settings))
+        }
+        KeyCommand::List => Ok(listed(&keys.list()?)),
+        KeyCommand::Revoke { id } => revoke(&keys, id),
+    }
+}
+
+fn created(new: &NewKey, settings: &Settings) -> Printed {
+    let (id, address) = (&new.key.id, settings.server.listen);
+    let first = "It is the first key: from now on every caller needs one, also of a server that runs.\n";
+    let hints = format!(
+        "Made {id}. The line above is the key; it is shown this once. For example, with KEY set to it:\n  \
+         curl -H \"Authorization: Bearer $KEY\" http://{address}/v1/models\n{}",
+        if new.first { first } else { "" }
+    );
+    Printed { out: format!("{}\n", new.secret.reveal()), hints }
+}
+
+fn listed(keys: &[Key]) -> Printed {
+    if keys.is_empty() {
+        let hints = "There are no keys: whoever reaches this machine's loopback may talk. weir key create makes one.\n";
+        return Printed { out: String::new(), hints: hints.to_owned() };
+    }
+    let heading = ["id", "role", "made", "name"].map(str::to_owned);
+    let rows = keys.iter().map(|key| [key.id.clone(), role(key.role).to_owned(), date(key.created_at), key.name.clone()]);
+    Printed { out: columns(&std::iter::once(heading).chain(rows).collect::<Vec<_>>()), hints: String::new() }
+}
+
+fn revoke(keys: &KeyFile, id: &str) -> Result<Printed> {
+    if id.starts_with("wk_") {
+        bail!("that is a key, not its id; weir key list shows the ids");
+    }
+    let Some(key) = keys.revoke(id)? else {
+        bail!("there is no key {id}; weir key list shows the ids");
+    };
+    let mut hints = format!("Revoked {}{}.\n", key.id, if key.name.is_empty() { String::new() } else { format!(" ({})", key.name) });
+    if keys.list()?.is_empty() {
+        hints += "It was the last key: a server that runs lets nobody in until there is another, and one started without keys serves loopback alone.\n";
+    }
+    Ok(Printed { out: String::new(), hints })
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::User => "user",
+        Role::Admin => "admin",
+    }
+}
+
+/// Seconds since 1970 as a date and a time in UTC.
+fn date(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3600, rest % 3600 / 60)
+}
+
+/// Days since 1970 as year, month and day (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"): years begin in
+/// March there, so that the leap day is a year's last, and come in eras of 400.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use crate::config::tests::{Outcome, environment, settings};
+
+    use super::*;
+
+    fn noon() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_750_000_000)
+    }
+
+    #[test]
+    fn dates() {
+        for (seconds, expected) in [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59 UTC"),
+            (951_782_400, "2000-02-29 00:00 UTC"),
+            (1_750_000_000, "2025-06-15 15:06 UTC"),
+            (4_102_444_800, "2100-01-01 00:00 UTC"),
+            (4_107_542_400, "2100-03-01 00:00 UTC"),
+        ] {
+            assert_eq!(date(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn a_key_is_made_listed_and_revoked() -> Outcome {
+        let root = tempfile::tempdir()?;
+        let data = root.path().join("data").display().to_string();
+        let settings = settings(&[("data", &data)], &environment(&[]), None)?;
+        assert!(run(&settings, &KeyCommand::List, noon())?.hints.contains("weir key create"));
+
+        let made = run(&settings, &KeyCommand::Create { name: "laptop".to_owned(), admin: true }, noon())?;
+        assert!(made.out.starts_with("wk_") && made.out.lines().count() == 1, "{made:?}");
+        assert!(!made.hints.contains("wk_") && made.hints.contains("127.0.0.1:8000"), "{}", made.hints);
+
+        let list = run(&settings, &KeyCommand::List, noon())?.out;
+        let line = list.lines().nth(1).unwrap_or_default();
+        assert!(line.ends_with("  admin  2025-06-15 15:06 UTC  laptop"), "{list}");
+        let id = line.split_whitespace().next().unwrap_or_default().to_owned();
+
+        let secret = made.out.trim().to_owned();
+        let refused = run(&settings, &KeyCommand::Revoke { id: secret.clone() }, noon()).err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|text| text.contains("not its id") && !text.contains(&secret)));
+        let revoked = run(&settings, &KeyCommand::Revoke { id: id.clone() }, noon())?;
+        assert!(revoked.hints.contains("(laptop)") && revoked.hints.contains("the last key"), "{revoked:?}");
+        assert!(run(&settings, &KeyCommand::Revoke { id }, noon()).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn memory_keeps_no_keys() -> Outcome {
+        let settings = settings(&[("data", ":memory:")], &environment(&[]), None)?;
+        assert!(run(&settings, &KeyCommand::List, noon()).is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! The command line: what one can type, as clap reads it.
+
+pub(crate) mod config;
+pub(crate) mod key;
+pub(crate) mod output;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Flags;
+
+const EXAMPLES: &str = "\
+Examples:
+  weir                                     serve on http://127.0.0.1:8000 with the demo model
+  OPENAI_API_KEY=sk-… weir                 serve OpenAI's models, too
+  weir --listen 127.0.0.1:9000             serve elsewhere
+  weir config                              show every setting in force and where it comes from
+  weir config --example > weir.toml        begin a file of settings
+  weir key create --name laptop            make an API key";
+
+/// A streaming chat server for language models: it serves unless told otherwise.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "weir", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Command {
+    /// Serve (the default)
+    Serve,
+    /// Show every setting in force and where it comes from
+    Config(config::ConfigArguments),
+    /// Make, list and revoke API keys
+    #[command(subcommand, after_help = key::EXAMPLES)]
+    Key(key::KeyCommand),
+}
+
+/// Settings that have a flag. They are texts here, because `config` reads all values and reports all problems together.
+#[derive(Clone, Debug, Args)]
+struct Options {
+    /// Where to listen [default: 127.0.0.1:8000]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where data is kept; :memory: keeps nothing [default: the platform's place for data]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    data: Option<String>,
+    /// The file of settings [default: weir.toml, here or in the user's settings]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<String>,
+    /// How the log is written: text or json [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// What is logged: off, error, warn, info, debug or trace, or levels by module [default: info]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl Cli {
+    /// What to do.
+    pub(crate) fn chosen(&self) -> Command {
+        self.command.clone().unwrap_or(Command::Serve)
+    }
+
+    /// The flags that are settings.
+    pub(crate) fn flags(&self) -> Flags {
+        let Options { listen, data, config, log_format, log_level } = self.options.clone();
+        [("listen", listen), ("data", data), ("config", config), ("log-format", log_format), ("log-level", log_level)]
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text?)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["weir"].iter().chain(arguments))
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn weir_alone_serves() -> Result<(), clap::Error> {
+        assert_eq!(parse(&[])?.chosen(), Command::Serve);
+        assert_eq!(parse(&["serve"])?.chosen(), Command::Serve);
+        assert_eq!(parse(&["--listen", "[::]:80"])?.flags().get("listen").map(String::as_str), Some("[::]:80"));
+        Ok(())
+    }
+
+    #[test]
+    fn flags_stand_anywhere() -> Result<(), clap::Error> {
+        let create = parse(&["key", "create", "--name", "laptop", "--admin", "--data", "/data"])?;
+        assert_eq!(create.chosen(), Command::Key(key::KeyCommand::Create { name: "laptop".to_owned(), admin: true }));
+        assert_eq!(create.flags().get("data").map(String::as_str), Some("/data"));
+        assert!(parse(&["--data", "/data", "key", "list"])?.flags().contains_key("data"));
+        assert!(parse(&["key"]).is_err());
+        assert!(parse(&["sevre"]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn every_setting_with_a_flag_has_it_here_and_the_reverse() {
+        let mut here: Vec<String> = Cli::command().get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned)).collect();
+        here.sort();
+        let mut there: Vec<&str> = crate::config::flag_names().chain(["config"]).collect();
+        there.sort_unstable();
+        assert_eq!(here, there);
+    }
+}

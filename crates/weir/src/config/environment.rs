@@ -1,0 +1,117 @@
+//! The environment: which variables are settings, which only look like it, and where the platform keeps things.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::problem::{Place, Problem, did_you_mean};
+use super::table::{Definition, SETTINGS};
+
+/// Variables by name.
+pub(crate) type Environment = BTreeMap<String, OsString>;
+
+/// The environment of this process. A name that is not Unicode is none of ours.
+pub(super) fn of_process() -> Environment {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect()
+}
+
+/// The text of a variable; `None` where it is unset or empty, as Compose files leave it.
+pub(super) fn text<'a>(environment: &'a Environment, name: &str) -> Result<Option<&'a str>, Problem> {
+    match environment.get(name).map(|value| value.to_str()) {
+        Some(None) => Err(Problem::new(Place::Variable(name.to_owned()), "expected Unicode text")),
+        Some(Some(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        None => Ok(None),
+    }
+}
+
+/// The settings in the environment, each with the variable it comes from and its text.
+pub(super) fn settings(environment: &Environment, problems: &mut Vec<Problem>) -> Vec<(&'static Definition, String, String)> {
+    let mut found: Vec<(&Definition, String, String)> = Vec::new();
+    for name in environment.keys().filter(|name| name.starts_with("WEIR_") && *name != "WEIR_CONFIG" && !is_foreign(name)) {
+        let Some(definition) = SETTINGS.iter().find(|definition| definition.variables().contains(name)) else {
+            problems.push(unknown(name));
+            continue;
+        };
+        match text(environment, name) {
+            Ok(Some(_)) if found.iter().any(|(other, ..)| other.path == definition.path) => {
+                let what = format!("the same setting as {}; set one of them", definition.variables().join(" and "));
+                problems.push(Problem::new(Place::Variable(name.clone()), what));
+            }
+            Ok(Some(text)) => found.push((definition, name.clone(), text.to_owned())),
+            Ok(None) => {}
+            Err(problem) => problems.push(problem),
+        }
+    }
+    found
+}
+
+fn unknown(name: &str) -> Problem {
+    let known: Vec<String> = SETTINGS.iter().flat_map(Definition::variables).chain(["WEIR_CONFIG".to_owned()]).collect();
+    let near = did_you_mean(name, '_', &known.iter().map(String::as_str).collect::<Vec<_>>());
+    Problem::new(Place::Variable(name.to_owned()), format!("unknown setting{near}"))
+}
+
+/// Whether Kubernetes or Docker set it, which they do for every service that is called `weir`: `WEIR_SERVICE_HOST`,
+/// `WEIR_SERVICE_PORT_HTTP`, `WEIR_PORT`, `WEIR_PORT_8000_TCP_ADDR`.
+fn is_foreign(name: &str) -> bool {
+    let rest = name.strip_prefix("WEIR_").unwrap_or(name);
+    rest == "SERVICE_HOST" || rest == "PORT" || rest.starts_with("SERVICE_PORT") || rest.starts_with("PORT_")
+}
+
+/// Where this platform keeps a user's data; `None` where the user has no home.
+pub(super) fn data_directory(environment: &Environment) -> Option<PathBuf> {
+    let place = if cfg!(target_os = "macos") {
+        home(environment)?.join("Library/Application Support")
+    } else if cfg!(windows) {
+        directory(environment, "LOCALAPPDATA")?
+    } else {
+        directory(environment, "XDG_DATA_HOME").or_else(|| Some(home(environment)?.join(".local/share")))?
+    };
+    Some(place.join("weir"))
+}
+
+/// Where this platform keeps a user's settings.
+pub(super) fn config_directory(environment: &Environment) -> Option<PathBuf> {
+    let place = if cfg!(target_os = "macos") {
+        home(environment)?.join("Library/Application Support")
+    } else if cfg!(windows) {
+        directory(environment, "APPDATA")?
+    } else {
+        directory(environment, "XDG_CONFIG_HOME").or_else(|| Some(home(environment)?.join(".config")))?
+    };
+    Some(place.join("weir"))
+}
+
+fn home(environment: &Environment) -> Option<PathBuf> {
+    directory(environment, "HOME")
+}
+
+fn directory(environment: &Environment, name: &str) -> Option<PathBuf> {
+    // The XDG specification says to ignore what is not absolute, and it is good advice for the others.
+    environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kubernetes_sets_is_not_ours() {
+        for name in ["WEIR_SERVICE_HOST", "WEIR_SERVICE_PORT", "WEIR_SERVICE_PORT_HTTP", "WEIR_PORT", "WEIR_PORT_8000_TCP_ADDR"] {
+            assert!(is_foreign(name), "{name}");
+        }
+        let ours: Vec<String> = SETTINGS.iter().flat_map(Definition::variables).filter(|name| is_foreign(name)).collect();
+        assert_eq!(ours, Vec::<String>::new());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_platforms_places() {
+        let environment = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect();
+        let home: Environment = environment(&[("HOME", "/home/ada"), ("XDG_CONFIG_HOME", "relative")]);
+        assert_eq!(data_directory(&home), Some("/home/ada/.local/share/weir".into()));
+        assert_eq!(config_directory(&home), Some("/home/ada/.config/weir".into()));
+        assert_eq!(data_directory(&environment(&[("XDG_DATA_HOME", "/data")])), Some("/data/weir".into()));
+        assert_eq!(data_directory(&Environment::new()), None);
+    }
+}

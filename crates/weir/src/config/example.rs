@@ -1,0 +1,44 @@
+//! `weir.example.toml`, made of the table: every setting with its default, commented out.
+
+use super::table::{Definition, SETTINGS};
+use super::upstream;
+
+/// The text of the example.
+pub(crate) fn example() -> String {
+    let mut parts = vec![HEAD.to_owned()];
+    let mut open = "";
+    for definition in SETTINGS {
+        let (table, key) = definition.table_and_key();
+        if table != open {
+            parts.push(format!("\n[{table}]\n"));
+            open = table;
+        }
+        parts.push(entry(definition, key));
+    }
+    parts.push(UPSTREAMS.to_owned());
+    parts.extend(upstream::KEYS.iter().map(|(key, line)| format!("# {key} = {line}\n")));
+    parts.concat()
+}
+
+const HEAD: &str = "\
+# Settings of Weir, with their defaults: remove the # of those you change.
+# Flags and variables of the environment outrank this file. `weir config` shows what is in force, and why.
+# It is read from --config, else WEIR_CONFIG, else ./weir.toml, else the user's weir/weir.toml (~/.config on Linux).
+# Paths in it are meant from its directory. Durations: 500ms, 30s, 2m, 1h, 7d. Bytes: 4096, 64KiB, 32MiB.
+";
+
+const UPSTREAMS: &str = "
+# Servers that speak OpenAI's chat completions, in order: the first that serves a model gets it.
+# OPENAI_API_KEY and OPENAI_BASE_URL in the environment add one named openai.
+# [[upstream]]
+";
+
+fn entry(definition: &Definition, key: &str) -> String {
+    let help = definition.help.replace('\n', "\n# ");
+    let names = definition.variables().join(" or ");
+    let flag = definition.flag.map(|flag| format!(" or --{flag}")).unwrap_or_default();
+    // Where the machine decides, any place serves as an example.
+    let typed = if definition.path == "data" { "/var/lib/weir" } else { definition.default };
+    let value = definition.kind.toml(typed);
+    format!("\n# {help}\n# ({names}{flag})\n# {key} = {value}\n")
+}

@@ -1,0 +1,194 @@
+//! `weir.toml`: where it is, and which settings and upstreams stand in it at which line.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeString, DeTable, DeValue};
+
+use super::environment::{self, Environment};
+use super::problem::{Place, Problem, did_you_mean};
+use super::table::{Definition, SETTINGS};
+use super::value::Raw;
+use super::{Flags, upstream};
+
+/// A file of settings, read but not understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileText {
+    /// Its name, as problems show it; relative paths in it are meant from its directory.
+    pub(crate) name: PathBuf,
+    /// What stands in it.
+    pub(crate) text: String,
+}
+
+/// The file that `--config` or `WEIR_CONFIG` names, else `./weir.toml`, else the user's; `None` where there is none.
+pub(super) fn find(flags: &Flags, environment: &Environment) -> Result<Option<FileText>, Problem> {
+    if let Some(name) = flags.get("config") {
+        return read(Path::new(name)).map(Some).map_err(|what| Problem::new(Place::Flag("config"), what));
+    }
+    if let Some(name) = environment.get("WEIR_CONFIG").filter(|name| !name.is_empty()) {
+        let place = || Place::Variable("WEIR_CONFIG".to_owned());
+        return read(Path::new(name)).map(Some).map_err(|what| Problem::new(place(), what));
+    }
+    let users = environment::config_directory(environment).map(|directory| directory.join("weir.toml"));
+    for name in [Some(PathBuf::from("weir.toml")), users].into_iter().flatten() {
+        let absent = |kind| matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory);
+        if !fs::metadata(&name).is_err_and(|error| absent(error.kind())) {
+            return read(&name).map(Some).map_err(|what| Problem::new(Place::Default, what));
+        }
+    }
+    Ok(None)
+}
+
+fn read(name: &Path) -> Result<FileText, String> {
+    let text = fs::read_to_string(name).map_err(|error| format!("cannot read {}: {error}", name.display()))?;
+    Ok(FileText { name: name.to_path_buf(), text })
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    pub(super) place: Place,
+    pub(super) raw: Raw,
+}
+
+/// One `[[upstream]]`, its keys known, its values not yet looked at.
+#[derive(Clone, Debug)]
+pub(super) struct UpstreamTable {
+    pub(super) place: Place,
+    pub(super) fields: BTreeMap<&'static str, Field>,
+}
+
+/// What stands in a file.
+#[derive(Default)]
+pub(super) struct Contents {
+    pub(super) settings: Vec<(&'static Definition, Field)>,
+    pub(super) upstreams: Vec<UpstreamTable>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Takes a file apart. A file that is not TOML has only its syntax errors.
+pub(super) fn parse(file: &FileText) -> Contents {
+    let name: Arc<str> = file.name.display().to_string().into();
+    let mut parser = Parser { name, text: &file.text, contents: Contents::default() };
+    let (root, errors) = DeTable::parse_recoverable(&file.text);
+    for error in &errors {
+        let place = parser.place(error.span().map_or(0, |span| span.start));
+        // Its `Display` would repeat the line, and with it perhaps a key.
+        parser.problem(place, error.message());
+    }
+    if errors.is_empty() {
+        parser.root(root.get_ref());
+    }
+    parser.contents
+}
+
+const NO_TABLES: &str = "upstream: expected tables; write [[upstream]], once for each";
+
+struct Parser<'a> {
+    name: Arc<str>,
+    text: &'a str,
+    contents: Contents,
+}
+
+type Entry<'a> = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>);
+
+impl Parser<'_> {
+    fn root(&mut self, root: &DeTable<'_>) {
+        for (key, value) in root {
+            let name = key.get_ref().as_ref();
+            let is_table = SETTINGS.iter().any(|definition| definition.table_and_key().0 == name);
+            if name == "upstream" {
+                self.upstreams(value);
+            } else if !is_table {
+                self.setting("", (key, value));
+            } else if let DeValue::Table(table) = value.get_ref() {
+                table.iter().for_each(|entry| self.setting(name, entry));
+            } else {
+                self.problem_at(value, &format!("{name}: expected a table; write [{name}]"));
+            }
+        }
+    }
+
+    fn setting(&mut self, table: &str, (key, value): Entry<'_>) {
+        let path = if table.is_empty() { key.get_ref().to_string() } else { format!("{table}.{}", key.get_ref()) };
+        if let Some(definition) = SETTINGS.iter().find(|definition| definition.path == path) {
+            let field = self.field(value);
+            return self.contents.settings.push((definition, field));
+        }
+        let tables = ["upstream"].into_iter().chain(SETTINGS.iter().map(|definition| definition.table_and_key().0));
+        let known = SETTINGS.iter().map(|definition| definition.path).chain(tables.filter(|_| table.is_empty()));
+        let near = did_you_mean(&path, '.', &known.collect::<Vec<_>>());
+        self.problem_at(key, &format!("{path}: unknown setting{near}"));
+    }
+
+    fn upstreams(&mut self, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Array(tables) = value.get_ref() else {
+            return self.problem_at(value, NO_TABLES);
+        };
+        for table in tables {
+            if let DeValue::Table(entries) = table.get_ref() {
+                self.upstream(self.place(table.span().start), entries);
+            } else {
+                self.problem_at(table, NO_TABLES);
+            }
+        }
+    }
+
+    fn upstream(&mut self, place: Place, entries: &DeTable<'_>) {
+        let mut fields = BTreeMap::new();
+        let known: Vec<&'static str> = upstream::KEYS.iter().map(|(known, _)| *known).collect();
+        for (key, value) in entries {
+            let name = key.get_ref().as_ref();
+            if let Some(known) = known.iter().copied().find(|known| *known == name) {
+                fields.insert(known, self.field(value));
+            } else {
+                self.problem_at(key, &format!("upstream.{name}: unknown setting{}", did_you_mean(name, '_', &known)));
+            }
+        }
+        self.contents.upstreams.push(UpstreamTable { place, fields });
+    }
+
+    fn field(&self, value: &Spanned<DeValue<'_>>) -> Field {
+        Field { place: self.place(value.span().start), raw: raw(value.get_ref()) }
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.matches('\n').count() + 1;
+        Place::File { name: Arc::clone(&self.name), line, column: before[line_start..].chars().count() + 1 }
+    }
+
+    fn problem_at<T>(&mut self, spanned: &Spanned<T>, what: &str) {
+        let place = self.place(spanned.span().start);
+        self.problem(place, what);
+    }
+
+    fn problem(&mut self, place: Place, what: &str) {
+        self.contents.problems.push(Problem::new(place, what));
+    }
+}
+
+fn raw(value: &DeValue<'_>) -> Raw {
+    match value {
+        DeValue::String(text) => Raw::Text(text.to_string()),
+        DeValue::Integer(number) => Raw::Number(decimal(number)),
+        DeValue::Float(number) => Raw::Number(number.to_string()),
+        DeValue::Boolean(value) => Raw::Boolean(*value),
+        DeValue::Datetime(_) => Raw::Other("a date"),
+        DeValue::Table(_) => Raw::Other("a table"),
+        DeValue::Array(values) => {
+            let texts = values.iter().map(|value| if let DeValue::String(text) = value.get_ref() { Some(text.to_string()) } else { None });
+            texts.collect::<Option<_>>().map_or(Raw::Other("a list of other things"), Raw::List)
+        }
+    }
+}
+
+/// TOML also writes whole numbers to the bases 2, 8 and 16.
+fn decimal(number: &DeInteger<'_>) -> String {
+    i128::from_str_radix(number.as_str(), number.radix()).map_or_else(|_| number.to_string(), |value| value.to_string())
+}

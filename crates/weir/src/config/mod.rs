@@ -1,0 +1,259 @@
+//! The settings: flags, then the environment, then `weir.toml`, then defaults, turned once from what was typed into what is meant.
+//!
+//! Everything wrong is reported together, each with its place. Nothing here but [`load`] touches the machine.
+
+pub(crate) mod example;
+pub(crate) mod problem;
+
+mod environment;
+mod file;
+mod table;
+mod upstream;
+mod value;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub(crate) use environment::Environment;
+pub(crate) use file::FileText;
+
+use file::{Contents, Field};
+use problem::{Place, Problem, Problems};
+use table::{Definition, Draft, SETTINGS};
+use upstream::Upstreams;
+use value::Raw;
+
+/// The settings in force.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    /// The server's.
+    pub(crate) server: server::Config,
+    /// The engine's.
+    pub(crate) engine: engine::Config,
+    /// The upstreams.
+    pub(crate) provider: provider::Config,
+    /// Where data is kept.
+    pub(crate) data: Data,
+    /// How to log.
+    pub(crate) log: LogConfig,
+    /// The file that was read, if there was one.
+    pub(crate) file: Option<PathBuf>,
+    /// Each setting, as it was typed, and where.
+    pub(crate) in_force: Vec<InForce>,
+    /// What is worth knowing, but not wrong.
+    pub(crate) notes: Vec<String>,
+}
+
+/// One setting in force. Never holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InForce {
+    /// Its place in the file.
+    pub(crate) path: String,
+    /// Its value, as one types it.
+    pub(crate) value: String,
+    /// Where it was typed.
+    pub(crate) place: Place,
+}
+
+/// Where data is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Data {
+    /// Nowhere: what is there is gone with the process.
+    Memory,
+    /// In this directory, which may not exist yet.
+    Directory(PathBuf),
+}
+
+impl Data {
+    /// How one types [`Data::Memory`].
+    pub(crate) const MEMORY: &str = ":memory:";
+
+    /// The directory, if there is one.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Memory => None,
+            Self::Directory(path) => Some(path),
+        }
+    }
+}
+
+impl fmt::Display for Data {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => formatter.write_str(Self::MEMORY),
+            Self::Directory(path) => write!(formatter, "{}", path.display()),
+        }
+    }
+}
+
+/// How to log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogConfig {
+    /// How lines look.
+    pub(crate) format: LogFormat,
+    /// What is logged: a level, or levels by module, as `tracing_subscriber::EnvFilter` reads them.
+    pub(crate) level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// Flags by name, without dashes, as typed.
+pub(crate) type Flags = BTreeMap<&'static str, String>;
+
+/// Everything that settings come from.
+pub(crate) struct Inputs<'a> {
+    /// The flags.
+    pub(crate) flags: &'a Flags,
+    /// The environment.
+    pub(crate) environment: &'a Environment,
+    /// The file.
+    pub(crate) file: Option<&'a FileText>,
+    /// Reads the file that an `api_key_file` names.
+    pub(crate) read: &'a dyn Fn(&Path) -> io::Result<String>,
+}
+
+/// The settings of this process: reads its environment and its file.
+pub(crate) fn load(flags: &Flags) -> Result<Settings, Problems> {
+    let environment = environment::of_process();
+    let (file, unreadable) = match file::find(flags, &environment) {
+        Ok(file) => (file, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let inputs = Inputs { flags, environment: &environment, file: file.as_ref(), read: &|path| fs::read_to_string(path) };
+    let (settings, mut problems) = gather(&inputs);
+    problems.extend(unreadable);
+    Problems::of(problems).map_or(Ok(settings), Err)
+}
+
+/// The names of the flags that are settings, for the test that the command line has them all.
+#[cfg(test)]
+pub(crate) fn flag_names() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter_map(|definition| definition.flag)
+}
+
+/// The settings that these inputs mean.
+#[cfg(test)]
+pub(crate) fn settle(inputs: &Inputs<'_>) -> Result<Settings, Problems> {
+    let (settings, problems) = gather(inputs);
+    Problems::of(problems).map_or(Ok(settings), Err)
+}
+
+fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
+    let base = inputs.file.and_then(|file| file.name.parent()).unwrap_or(Path::new(""));
+    let Contents { settings, upstreams: tables, mut problems } = inputs.file.map(file::parse).unwrap_or_default();
+    let mut gathering = Gathering { draft: Draft::default(), in_force: defaults(), problems: Vec::new() };
+    for definition in SETTINGS.iter().filter(|definition| !definition.default.is_empty()) {
+        gathering.put(definition, typed(Place::Default, definition.default), base);
+    }
+    for (definition, field) in settings {
+        gathering.put(definition, field, base);
+    }
+    for (definition, name, text) in environment::settings(inputs.environment, &mut problems) {
+        gathering.put(definition, typed(Place::Variable(name), &text), Path::new(""));
+    }
+    for definition in SETTINGS {
+        if let Some((flag, text)) = definition.flag.and_then(|flag| inputs.flags.get_key_value(flag)) {
+            gathering.put(definition, typed(Place::Flag(flag), text), Path::new(""));
+        }
+    }
+    let data = gathering.data(inputs.environment);
+    gathering.check_sizes();
+
+    let Gathering { draft, mut in_force, problems: more } = gathering;
+    problems.extend(more);
+    let mut upstreams = Upstreams {
+        environment: inputs.environment,
+        read: inputs.read,
+        base,
+        timeouts: draft.timeouts,
+        configs: Vec::new(),
+        in_force: &mut in_force,
+        problems: &mut problems,
+    };
+    for table in &tables {
+        upstreams.add(table);
+    }
+    let mut notes = Vec::from_iter(upstreams.add_openai(&tables));
+    let provider = provider::Config { demo: draft.demo, upstreams: upstreams.configs };
+    if !provider.demo.enabled && provider.upstreams.is_empty() {
+        notes.push("there is no model: demo.enabled is false and there is no upstream".to_owned());
+    }
+    let file = inputs.file.map(|file| file.name.clone());
+    (Settings { server: draft.server, engine: draft.engine, provider, data, log: draft.log, file, in_force, notes }, problems)
+}
+
+/// What is in force before anybody has typed anything.
+fn defaults() -> Vec<InForce> {
+    let row =
+        |definition: &Definition| InForce { path: definition.path.to_owned(), value: definition.default.to_owned(), place: Place::Default };
+    SETTINGS.iter().map(row).collect()
+}
+
+fn typed(place: Place, text: &str) -> Field {
+    Field { place, raw: Raw::Typed(text.to_owned()) }
+}
+
+struct Gathering {
+    draft: Draft,
+    in_force: Vec<InForce>,
+    problems: Vec<Problem>,
+}
+
+impl Gathering {
+    /// A later value replaces an earlier one; a wrong one is reported though another replaces it.
+    fn put(&mut self, definition: &Definition, field: Field, base: &Path) {
+        match definition.kind.put(&mut self.draft, &field.raw, base) {
+            Ok(()) => self.note(definition.path, field.raw.to_string(), Some(field.place)),
+            Err(what) => self.problems.push(Problem::value(&field.place, definition.path, &what)),
+        }
+    }
+
+    fn note(&mut self, path: &str, value: String, place: Option<Place>) {
+        if let Some(row) = self.in_force.iter_mut().find(|row| row.path == path) {
+            row.value = value;
+            row.place = place.unwrap_or_else(|| row.place.clone());
+        }
+    }
+
+    fn data(&mut self, environment: &Environment) -> Data {
+        let platforms = || environment::data_directory(environment).map(Data::Directory);
+        let data = self.draft.data.take().or_else(platforms).unwrap_or_else(|| {
+            let what = "data: there is no home directory to keep it in; say --data DIR, or --data :memory: to keep nothing";
+            self.problems.push(Problem::new(Place::Default, what));
+            Data::Memory
+        });
+        self.note("data", data.to_string(), None);
+        data
+    }
+
+    fn check_sizes(&mut self) {
+        if self.draft.engine.answer_bytes <= self.draft.engine.log_bytes {
+            return;
+        }
+        let rows = ["engine.answer_bytes", "engine.log_bytes"].map(|path| self.in_force.iter().find(|row| row.path == path));
+        let values = rows.map(|row| row.map_or("", |row| &row.value));
+        // The one that was typed is the one to change.
+        let place = rows.into_iter().flatten().map(|row| &row.place).max().unwrap_or(&Place::Default);
+        let what = format!("engine.answer_bytes ({}) must not be larger than engine.log_bytes ({})", values[0], values[1]);
+        self.problems.push(Problem::new(place.clone(), what));
+    }
+}

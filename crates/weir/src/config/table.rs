@@ -1,0 +1,238 @@
+//! Every setting, once: its place in the file, its variable, its flag, what it may be, its default and what it is for.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use engine::config::OnLeave;
+use engine::provider::Timeouts;
+use provider::config::DemoConfig;
+
+use super::value::{self, Raw};
+use super::{Data, LogConfig, LogFormat};
+
+/// All settings, in the order of the file. Defaults are also in the rooms' own `Default`; a test holds them together.
+pub(crate) const SETTINGS: &[Definition] = &[
+    setting("data", "", Kind::Data(|draft, value| draft.data = Some(value)))
+        .flag("data")
+        .help("Where Weir keeps what must survive, such as API keys. \":memory:\" keeps nothing.\nDefault: the platform's place for data, ~/.local/share/weir on Linux."),
+    setting("server.listen", "127.0.0.1:8000", Kind::Address(|draft, value| draft.server.listen = value))
+        .also("WEIR_LISTEN")
+        .flag("listen")
+        .help("Where to listen. Port 0 takes a free one. Beyond loopback there must be an API key: weir key create."),
+    setting("server.hosts", "", Kind::List(value::host, |draft, value| draft.server.hosts = value))
+        .help("Names under which the server may be addressed (Host), beside localhost; for a reverse proxy or a tunnel."),
+    setting("server.origins", "", Kind::List(value::origin, |draft, value| draft.server.origins = value))
+        .help("Web origins whose pages may use the API, such as https://chat.example.org."),
+    setting("server.body_bytes", "32MiB", Kind::Bytes(1, |draft, value| draft.server.body_bytes = size(value)))
+        .help("The largest request body."),
+    setting("server.head_bytes", "64KiB", Kind::Bytes(LEAST_HEAD, |draft, value| draft.server.head_bytes = size(value)))
+        .help("The largest request head; 8KiB or more."),
+    setting("server.head_timeout", "10s", Kind::Duration(MOMENT, |draft, value| draft.server.head_timeout = value))
+        .help("How long a request head may take."),
+    setting("server.body_timeout", "60s", Kind::Duration(MOMENT, |draft, value| draft.server.body_timeout = value))
+        .help("How long a request body may take."),
+    setting("server.heartbeat", "15s", Kind::Duration(MOMENT, |draft, value| draft.server.heartbeat = value))
+        .help("The pause after which a stream shows that it lives. Shorter than the idle limit of every proxy in between."),
+    setting("server.write_timeout", "30s", Kind::Duration(MOMENT, |draft, value| draft.server.write_timeout = value))
+        .help("How long a reader may take nothing before it is cut; it can resume."),
+    setting("server.chat_hold", "5s", Kind::Duration(Duration::ZERO, |draft, value| draft.server.chat_hold = value))
+        .help("How long a chat completion waits for its first word before it answers 200, so that a refusal keeps its true status."),
+    setting("server.fin_leaves_json", "true", Kind::Boolean(|draft, value| draft.server.fin_leaves_json = value))
+        .help("Whether a client that closes its half of the connection before a JSON answer begins has left."),
+    setting("engine.log_bytes", "256MiB", Kind::Bytes(1, |draft, value| draft.engine.log_bytes = value))
+        .help("Bytes of all answers together, above which the oldest finished ones go."),
+    setting("engine.answer_bytes", "16MiB", Kind::Bytes(1, |draft, value| draft.engine.answer_bytes = value))
+        .help("Bytes of one answer, above which it is ended."),
+    setting("engine.retention", "24h", Kind::Duration(Duration::ZERO, |draft, value| draft.engine.retention = value))
+        .help("How long a finished answer stays."),
+    setting("engine.running", "10000", Kind::Count(1, |draft, value| draft.engine.running = value))
+        .help("How many answers may run at once."),
+    setting("engine.on_leave_stored", "finish", Kind::OnLeave(|draft, value| draft.engine.on_leave_stored = value))
+        .help("What happens to a stored answer when its last reader leaves: cancel or finish."),
+    setting("engine.on_leave_stateless", "cancel", Kind::OnLeave(|draft, value| draft.engine.on_leave_stateless = value))
+        .help("The same for an answer that is not stored (store: false)."),
+    setting("demo.enabled", "true", Kind::Boolean(|draft, value| draft.demo.enabled = value))
+        .help("Whether there is the built-in demo model, which needs no key."),
+    setting("demo.tokens_per_second", "60", Kind::Rate(|draft, value| draft.demo.tokens_per_second = value))
+        .help("Its pace; 0 is as fast as it can."),
+    setting("timeouts.connect", "10s", Kind::Duration(MOMENT, |draft, value| draft.timeouts.connect = value))
+        .instead("WEIR_UPSTREAM_CONNECT_TIMEOUT")
+        .help("How long to wait for the connection to an upstream. Each [[upstream]] may say otherwise."),
+    setting("timeouts.headers", "2m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.headers = value))
+        .instead("WEIR_UPSTREAM_HEADERS_TIMEOUT")
+        .help("How long to wait for the head of its answer."),
+    setting("timeouts.first_token", "10m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.first_token = value))
+        .instead("WEIR_UPSTREAM_FIRST_TOKEN_TIMEOUT")
+        .help("How long to wait for the first word of the model."),
+    setting("timeouts.idle", "2m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.idle = value))
+        .instead("WEIR_UPSTREAM_IDLE_TIMEOUT")
+        .help("How long to wait between two words of the model. Keep-alives are not words."),
+    setting("log.format", "text", Kind::LogFormat(|draft, value| draft.log.format = value))
+        .flag("log-format")
+        .help("How the log is written: text or json."),
+    setting("log.level", "info", Kind::Filter(|draft, value| draft.log.level = value))
+        .flag("log-level")
+        .help("What is logged: off, error, warn, info, debug or trace, or by module: info,weir_engine=debug."),
+];
+
+/// Shorter than this is a mistake: a timeout of nothing lets nothing through.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// hyper refuses smaller read buffers.
+const LEAST_HEAD: u64 = 8 << 10;
+
+/// The settings while they are gathered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) server: server::Config,
+    pub(crate) engine: engine::Config,
+    pub(crate) demo: DemoConfig,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) data: Option<Data>,
+    pub(crate) log: LogConfig,
+}
+
+/// Where a value goes.
+type Set<T> = fn(&mut Draft, T);
+
+/// What a setting may be, and where it goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// An address and a port.
+    Address(Set<SocketAddr>),
+    /// A duration, not shorter than the first.
+    Duration(Duration, Set<Duration>),
+    /// A number of bytes, not less than the first.
+    Bytes(u64, Set<u64>),
+    /// A whole number, not less than the first.
+    Count(usize, Set<usize>),
+    /// A number.
+    Rate(Set<f64>),
+    /// True or false.
+    Boolean(Set<bool>),
+    /// Texts, each of which the first accepts.
+    List(fn(&str) -> Result<String, String>, Set<Vec<String>>),
+    /// What happens when the last reader leaves.
+    OnLeave(Set<OnLeave>),
+    /// The data directory.
+    Data(Set<Data>),
+    /// The log's format.
+    LogFormat(Set<LogFormat>),
+    /// The log's level.
+    Filter(Set<String>),
+}
+
+impl Kind {
+    /// Puts a value where it belongs, or says what was expected. Paths are meant from `base`.
+    pub(crate) fn put(&self, draft: &mut Draft, raw: &Raw, base: &Path) -> Result<(), String> {
+        match self {
+            Self::Address(set) => set(draft, value::address(raw)?),
+            Self::Duration(least, set) => set(draft, value::duration(raw, *least)?),
+            Self::Bytes(least, set) => set(draft, value::bytes(raw, *least)?),
+            Self::Count(least, set) => set(draft, value::count(raw, *least)?),
+            Self::Rate(set) => set(draft, value::rate(raw)?),
+            Self::Boolean(set) => set(draft, value::boolean(raw)?),
+            Self::List(check, set) => set(draft, value::list(raw)?.into_iter().map(check).collect::<Result<_, _>>()?),
+            Self::OnLeave(set) => set(draft, value::word(raw, &[("cancel", OnLeave::Cancel), ("finish", OnLeave::Finish)])?),
+            Self::Data(set) => set(draft, data(raw, base)?),
+            Self::LogFormat(set) => set(draft, value::word(raw, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?),
+            Self::Filter(set) => set(draft, value::filter(raw)?),
+        }
+        Ok(())
+    }
+
+    /// A typed value as TOML writes it.
+    pub(crate) fn toml(&self, typed: &str) -> String {
+        match self {
+            Self::Count(..) | Self::Rate(_) | Self::Boolean(_) => typed.to_owned(),
+            Self::List(..) => "[]".to_owned(),
+            Self::Address(_)
+            | Self::Duration(..)
+            | Self::Bytes(..)
+            | Self::OnLeave(_)
+            | Self::Data(_)
+            | Self::LogFormat(_)
+            | Self::Filter(_) => format!("\"{typed}\""),
+        }
+    }
+}
+
+fn data(raw: &Raw, base: &Path) -> Result<Data, String> {
+    let path = value::path(raw, base)?;
+    // Before `base` came in: the word is not a file's name.
+    Ok(if raw.to_string() == Data::MEMORY { Data::Memory } else { Data::Directory(path) })
+}
+
+fn size(bytes: u64) -> usize {
+    // More than the machine can address is no limit at all.
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// One setting.
+#[derive(Clone, Copy)]
+pub(crate) struct Definition {
+    /// Its place in the file: `table.key`, or a key at the top.
+    pub(crate) path: &'static str,
+    /// Its default, as one would type it; empty where the machine decides.
+    pub(crate) default: &'static str,
+    /// What it may be.
+    pub(crate) kind: Kind,
+    /// Its flag, without dashes.
+    pub(crate) flag: Option<&'static str>,
+    /// What it is for.
+    pub(crate) help: &'static str,
+    variable: Variable,
+}
+
+/// How the environment names a setting.
+#[derive(Clone, Copy)]
+enum Variable {
+    /// `WEIR_` and the path in capitals.
+    Rule,
+    /// That, and a shorter one.
+    Also(&'static str),
+    /// This one instead.
+    Instead(&'static str),
+}
+
+const fn setting(path: &'static str, default: &'static str, kind: Kind) -> Definition {
+    Definition { path, default, kind, flag: None, help: "", variable: Variable::Rule }
+}
+
+impl Definition {
+    const fn flag(mut self, flag: &'static str) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+
+    const fn help(mut self, help: &'static str) -> Self {
+        self.help = help;
+        self
+    }
+
+    const fn also(mut self, variable: &'static str) -> Self {
+        self.variable = Variable::Also(variable);
+        self
+    }
+
+    const fn instead(mut self, variable: &'static str) -> Self {
+        self.variable = Variable::Instead(variable);
+        self
+    }
+
+    /// Its table in the file (empty: the top) and its key there.
+    pub(crate) fn table_and_key(&self) -> (&'static str, &'static str) {
+        self.path.split_once('.').unwrap_or(("", self.path))
+    }
+
+    /// Its names in the environment, the best first.
+    pub(crate) fn variables(&self) -> Vec<String> {
+        let rule = || format!("WEIR_{}", self.path.replace('.', "_").to_uppercase());
+        match self.variable {
+            Variable::Rule => vec![rule()],
+            Variable::Also(short) => vec![short.to_owned(), rule()],
+            Variable::Instead(only) => vec![only.to_owned()],
+        }
+    }
+}

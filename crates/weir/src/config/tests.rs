@@ -1,0 +1,299 @@
+//! From what is typed to what is meant, and everything that is wrong in between.
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use engine::config::OnLeave;
+use engine::secret::Secret;
+
+use super::example::example;
+use super::problem::Problems;
+use super::*;
+
+pub(crate) type Outcome = Result<(), Box<dyn Error>>;
+
+pub(crate) fn environment(pairs: &[(&str, &str)]) -> Environment {
+    // A home, so that there is a place for data.
+    let home = [("HOME", "/home/ada"), ("LOCALAPPDATA", r"C:\Users\ada")];
+    home.iter().chain(pairs).map(|(name, value)| ((*name).to_owned(), value.into())).collect()
+}
+
+pub(crate) fn file(text: &str) -> FileText {
+    FileText { name: PathBuf::from("weir.toml"), text: text.to_owned() }
+}
+
+pub(crate) fn settings(flags: &[(&'static str, &str)], environment: &Environment, file: Option<&FileText>) -> Result<Settings, Problems> {
+    let flags = flags.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+    let read = |path: &Path| match path.to_str() {
+        Some("secrets/key") => Ok("sk-file\n".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    settle(&Inputs { flags: &flags, environment, file, read: &read })
+}
+
+fn of_file(text: &str) -> Result<Settings, Problems> {
+    settings(&[], &environment(&[]), Some(&file(text)))
+}
+
+fn complaints(result: Result<Settings, Problems>) -> Vec<String> {
+    result.err().map(|problems| problems.to_string().lines().map(str::to_owned).collect()).unwrap_or_default()
+}
+
+#[test]
+fn the_tables_defaults_are_the_rooms_defaults() -> Outcome {
+    let settings = settings(&[], &environment(&[]), None)?;
+    assert_eq!(settings.server, server::Config::default());
+    assert_eq!(settings.engine, engine::Config::default());
+    assert_eq!(settings.provider, provider::Config::default());
+    assert_eq!(settings.log, LogConfig::default());
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn data_has_a_place_by_default() -> Outcome {
+    let place = PathBuf::from("/home/ada/.local/share/weir");
+    assert_eq!(settings(&[], &environment(&[]), None)?.data, Data::Directory(place));
+    let homeless = complaints(settings(&[], &Environment::new(), None));
+    assert_eq!(homeless, ["data: there is no home directory to keep it in; say --data DIR, or --data :memory: to keep nothing"]);
+    assert_eq!(settings(&[("data", ":memory:")], &Environment::new(), None)?.data, Data::Memory);
+    Ok(())
+}
+
+#[test]
+fn flags_outrank_the_environment_which_outranks_the_file() -> Outcome {
+    let file = file("data = \"from-file\"\n[server]\nlisten = \"127.0.0.1:1\"\nheartbeat = \"1s\"\n[engine]\nrunning = 5");
+    let environment = environment(&[("WEIR_SERVER_LISTEN", "127.0.0.1:2"), ("WEIR_SERVER_HEARTBEAT", "2s"), ("WEIR_ENGINE_RUNNING", "")]);
+    let settings = settings(&[("listen", "127.0.0.1:3")], &environment, Some(&file))?;
+    assert_eq!(settings.server.listen.port(), 3);
+    assert_eq!(settings.server.heartbeat, Duration::from_secs(2));
+    assert_eq!(settings.engine.running, 5);
+    assert_eq!(settings.data, Data::Directory("from-file".into()));
+    Ok(())
+}
+
+#[test]
+fn every_kind_of_value_can_stand_in_the_file() -> Outcome {
+    let settings = of_file(
+        r#"
+        data = "data"
+        log = { format = "json", level = "warn,weir=debug" }
+        timeouts.idle = "30s"
+        [server]
+        hosts = ["Chat.example.org"]
+        origins = ["https://chat.example.org/"]
+        body_bytes = 0x100_000
+        head_bytes = "16KiB"
+        fin_leaves_json = false
+        chat_hold = "0s"
+        [engine]
+        on_leave_stored = "cancel"
+        on_leave_stateless = "finish"
+        running = 1_000
+        [demo]
+        enabled = false
+        tokens_per_second = 1.5
+        "#,
+    )?;
+    assert_eq!(settings.server.hosts, ["chat.example.org"]);
+    assert_eq!(settings.server.origins, ["https://chat.example.org"]);
+    assert_eq!((settings.server.body_bytes, settings.server.head_bytes), (1 << 20, 16 << 10));
+    assert!(!settings.server.fin_leaves_json && settings.server.chat_hold.is_zero());
+    assert_eq!((settings.engine.on_leave_stored, settings.engine.on_leave_stateless), (OnLeave::Cancel, OnLeave::Finish));
+    assert_eq!(settings.engine.running, 1_000);
+    assert!(!settings.provider.demo.enabled);
+    assert!((settings.provider.demo.tokens_per_second - 1.5).abs() < f64::EPSILON);
+    assert_eq!(settings.log, LogConfig { format: LogFormat::Json, level: "warn,weir=debug".to_owned() });
+    assert_eq!(settings.notes, ["there is no model: demo.enabled is false and there is no upstream"]);
+    Ok(())
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_place() {
+    let file =
+        file("dta = 1\nserver = 5\n[engine]\nrunning = 0\nretention = \"soon\"\ncolour = \"red\"\n[upstream]\nname = \"x\"\n[logs]\n");
+    let environment = environment(&[
+        ("WEIR_UPSTREAM_IDLE_TIMEOUT", "30"),
+        ("WEIR_HEARTBEAT", "15s"),
+        ("WEIR_LISTEN", "127.0.0.1:1"),
+        ("WEIR_SERVER_LISTEN", "127.0.0.1:2"),
+        ("WEIR_SERVICE_PORT", "8000"),
+        ("WEIR_CONFIG", "weir.toml"),
+        ("OPENAI_BASE_URL", "api.openai.com"),
+    ]);
+    let result = settings(&[("listen", "everywhere"), ("log-format", "xml")], &environment, Some(&file));
+    let expected = [
+        "weir.toml:1:1: dta: unknown setting; did you mean data?",
+        "weir.toml:2:10: server: expected a table; write [server]",
+        "weir.toml:4:11: engine.running: must be at least 1, got 0",
+        "weir.toml:5:13: engine.retention: expected a duration such as 30s, 500ms, 2m or 1h, got \"soon\"",
+        "weir.toml:6:1: engine.colour: unknown setting",
+        "weir.toml:7:1: upstream: expected tables; write [[upstream]], once for each",
+        "weir.toml:9:2: logs: unknown setting; did you mean log?",
+        "OPENAI_BASE_URL: expected an address that begins with http:// or https://",
+        "WEIR_HEARTBEAT: unknown setting; did you mean WEIR_SERVER_HEARTBEAT?",
+        "WEIR_SERVER_LISTEN: the same setting as WEIR_LISTEN and WEIR_SERVER_LISTEN; set one of them",
+        "WEIR_UPSTREAM_IDLE_TIMEOUT: expected a duration such as 30s, 500ms, 2m or 1h, got \"30\"",
+        "--listen: expected an address and a port such as 127.0.0.1:8000, got \"everywhere\"",
+        "--log-format: expected text or json, got \"xml\"",
+    ];
+    assert_eq!(complaints(result), expected);
+}
+
+#[test]
+fn a_file_that_is_not_toml_has_all_its_errors_with_places_and_shows_no_line() {
+    let problems = complaints(of_file("[server\nlisten = \n[[upstream]]\napi_key = sk-hunter2\n"));
+    assert!(problems.len() >= 2, "{problems:?}");
+    assert!(problems.iter().all(|problem| problem.starts_with("weir.toml:") && !problem.contains("hunter2")), "{problems:?}");
+}
+
+#[test]
+fn one_answer_is_not_larger_than_all_together() {
+    let problems = complaints(of_file("[engine]\nlog_bytes = \"1MiB\""));
+    assert_eq!(problems, ["weir.toml:2:13: engine.answer_bytes (16MiB) must not be larger than engine.log_bytes (1MiB)"]);
+}
+
+#[test]
+fn upstreams_come_in_order_with_their_keys_and_timeouts() -> Outcome {
+    let file = FileText {
+        name: PathBuf::from("secrets/weir.toml"),
+        text: r#"
+            timeouts.idle = "20s"
+            [[upstream]]
+            name = "one"
+            base_url = "http://localhost:1/v1/"
+            api_key_file = "key"
+            models = ["a", "b"]
+            connect_timeout = "1s"
+            [[upstream]]
+            name = "two"
+            base_url = "https://example.org/v1"
+            api_key_env = "TWO_KEY"
+            "#
+        .to_owned(),
+    };
+    let environment = environment(&[("TWO_KEY", "sk-two"), ("OPENAI_API_KEY", "sk-openai\n"), ("WEIR_UPSTREAM_IDLE_TIMEOUT", "30s")]);
+    let upstreams = settings(&[], &environment, Some(&file))?.provider.upstreams;
+    let seen: Vec<_> = upstreams
+        .iter()
+        .map(|one| (one.name.as_str(), one.base_url.as_str(), one.api_key.as_ref().map(Secret::reveal), one.models.len()))
+        .collect();
+    let expected = [
+        ("one", "http://localhost:1/v1", Some("sk-file"), 2),
+        ("two", "https://example.org/v1", Some("sk-two"), 0),
+        ("openai", "https://api.openai.com/v1", Some("sk-openai"), 0),
+    ];
+    assert_eq!(seen, expected);
+    assert!(upstreams.iter().all(|one| one.timeouts.idle == Duration::from_secs(30)));
+    assert_eq!(upstreams[0].timeouts.connect, Duration::from_secs(1));
+    assert_eq!(upstreams[1].timeouts.connect, Duration::from_secs(10));
+    Ok(())
+}
+
+#[test]
+fn the_environment_alone_adds_openai() -> Outcome {
+    let upstreams = settings(&[], &environment(&[("OPENAI_BASE_URL", "http://localhost:1/v1")]), None)?.provider.upstreams;
+    assert_eq!(upstreams.len(), 1);
+    assert_eq!((upstreams[0].base_url.as_str(), &upstreams[0].api_key), ("http://localhost:1/v1", &None));
+    assert!(settings(&[], &environment(&[("OPENAI_API_KEY", "")]), None)?.provider.upstreams.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_key_that_the_file_gives_to_somebody_does_not_also_go_to_openai() -> Outcome {
+    let environment = environment(&[("OPENAI_API_KEY", "sk-1")]);
+    for text in [
+        "[[upstream]]\nname = \"mine\"\nbase_url = \"https://example.org/v1\"\napi_key_env = \"OPENAI_API_KEY\"",
+        "[[upstream]]\nname = \"openai\"\nbase_url = \"https://example.org/v1\"",
+    ] {
+        let settings = settings(&[], &environment, Some(&file(text)))?;
+        assert_eq!(settings.provider.upstreams.len(), 1);
+        assert_eq!(settings.notes.len(), 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_with_an_upstream_is_said_without_its_key() {
+    let text = r#"
+[[upstream]]
+base_url = "https://me:hunter2@example.org/v1"
+api_key = 5
+api_ky = "hunter2"
+[[upstream]]
+name = "two words"
+api_key = "hunter2 hunter2"
+models = "gpt-5"
+[[upstream]]
+name = "three"
+base_url = "http://localhost"
+api_key = "hunter2"
+api_key_env = "HUNTER"
+idle_timeout = "0s"
+[[upstream]]
+name = "three"
+base_url = "http://localhost"
+api_key_env = "UNSET"
+[[upstream]]
+name = "four"
+base_url = "http://localhost"
+api_key_file = "missing"
+"#;
+    let problems = complaints(of_file(text));
+    let expected = [
+        "weir.toml:2:1: upstream.name: missing; it is the upstream's name in logs",
+        "weir.toml:3:12: upstream.base_url: a name or password does not belong into the address; use api_key",
+        "weir.toml:4:11: upstream.api_key: expected a text between quotes",
+        "weir.toml:5:1: upstream.api_ky: unknown setting; did you mean api_key?",
+        "weir.toml:6:1: upstream.base_url: missing; it is the upstream's address up to and with /v1",
+        "weir.toml:7:8: upstream.name: expected letters, digits, - _ and .",
+        "weir.toml:8:11: upstream.api_key: not a key: a key is one word of letters, digits and signs",
+        "weir.toml:9:10: upstream.models: expected a list of texts, got \"gpt-5\"",
+        "weir.toml:14:15: upstream.api_key_env: an upstream has one key; say api_key, api_key_env or api_key_file",
+        "weir.toml:15:16: upstream.idle_timeout: must be at least 1ms, got 0s",
+        "weir.toml:17:8: upstream.name: there is already an upstream \"three\"",
+        "weir.toml:19:15: upstream.api_key_env: \"UNSET\" is not set; it should be the name of a variable that holds the key",
+        "weir.toml:23:16: upstream.api_key_file: cannot read missing: entity not found",
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[test]
+fn no_setting_has_two_definitions() {
+    let mut names: Vec<String> = SETTINGS.iter().flat_map(|one| one.variables().into_iter().chain([one.path.to_owned()])).collect();
+    let all = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), all);
+    assert!(SETTINGS.iter().all(|definition| !definition.help.is_empty()));
+}
+
+#[test]
+fn the_committed_example_is_the_tables() -> Outcome {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weir.example.toml");
+    assert_eq!(fs::read_to_string(path)?, example(), "write it again: cargo run -- config --example > weir.example.toml");
+    Ok(())
+}
+
+#[test]
+fn the_example_changes_nothing_with_and_without_its_marks() -> Outcome {
+    let plain = of_file(&example())?;
+    let text = example();
+    let settings_part = text.split("# Servers that speak").next().unwrap_or_default();
+    // A setting is a mark, one word and an equals sign; prose has more words before one.
+    let unmarked = settings_part.lines().map(|line| match line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")) {
+        Some((key, value)) if !key.contains(' ') => format!("{key} = {value}\n"),
+        Some(_) | None => format!("{line}\n"),
+    });
+    let all = of_file(&unmarked.collect::<String>())?;
+    assert!(all.in_force.iter().all(|row| row.place != Place::Default), "{:?}", all.in_force);
+    assert_eq!(plain.server, all.server);
+    assert_eq!(plain.engine, all.engine);
+    assert_eq!(plain.provider, all.provider);
+    assert_eq!(plain.log, all.log);
+    assert_eq!(all.data, Data::Directory("/var/lib/weir".into()));
+    Ok(())
+}

@@ -1,0 +1,261 @@
+//! What can be typed as a setting's value, and how it is read: each reader says what it expected and what it got.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::Authority;
+
+/// A century is for ever, and far from where adding it to a clock would overflow.
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+
+/// A value as it was typed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Raw {
+    /// In a flag, in a variable or in the table of settings: one text, whatever it means.
+    Typed(String),
+    /// In the file, between quotes.
+    Text(String),
+    /// In the file, a number.
+    Number(String),
+    /// In the file, true or false.
+    Boolean(bool),
+    /// In the file, a list of texts.
+    List(Vec<String>),
+    /// In the file, something that no setting is; what, in words.
+    Other(&'static str),
+}
+
+impl Raw {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Typed(text) | Self::Text(text) => Some(text),
+            Self::Number(_) | Self::Boolean(_) | Self::List(_) | Self::Other(_) => None,
+        }
+    }
+
+    fn number(&self) -> Option<&str> {
+        match self {
+            Self::Typed(text) | Self::Number(text) => Some(text),
+            Self::Text(_) | Self::Boolean(_) | Self::List(_) | Self::Other(_) => None,
+        }
+    }
+
+    fn list(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::Typed(text) => Some(text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect()),
+            Self::List(list) => Some(list.iter().map(String::as_str).collect()),
+            Self::Text(_) | Self::Number(_) | Self::Boolean(_) | Self::Other(_) => None,
+        }
+    }
+
+    fn instead_of(&self, expected: &str) -> String {
+        match self {
+            Self::Typed(text) | Self::Text(text) => format!("expected {expected}, got {text:?}"),
+            Self::Number(_) | Self::Boolean(_) | Self::Other(_) => format!("expected {expected}, got {self}"),
+            Self::List(_) => format!("expected {expected}, got a list"),
+        }
+    }
+}
+
+/// As `weir config` shows it.
+impl fmt::Display for Raw {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Typed(text) | Self::Text(text) | Self::Number(text) => formatter.write_str(text),
+            Self::Boolean(value) => write!(formatter, "{value}"),
+            Self::List(list) => formatter.write_str(&list.join(", ")),
+            Self::Other(what) => formatter.write_str(what),
+        }
+    }
+}
+
+/// An address and a port. No names but `localhost`: a server should not ask a resolver where it stands.
+pub(crate) fn address(raw: &Raw) -> Result<SocketAddr, String> {
+    let parse = |text: &str| match text.strip_prefix("localhost:") {
+        Some(port) => port.parse().ok().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        None => text.parse().ok(),
+    };
+    raw.text().and_then(parse).ok_or_else(|| raw.instead_of("an address and a port such as 127.0.0.1:8000"))
+}
+
+/// A whole number of milliseconds, seconds, minutes, hours or days, and not less than `least`.
+pub(crate) fn duration(raw: &Raw, least: Duration) -> Result<Duration, String> {
+    let expected = "a duration such as 30s, 500ms, 2m or 1h";
+    let duration = raw.text().and_then(parse_duration).ok_or_else(|| raw.instead_of(expected))?;
+    if duration < least {
+        return Err(format!("must be at least {least:?}, got {raw}"));
+    }
+    if duration > LONGEST {
+        return Err(format!("must be at most a hundred years, got {raw}"));
+    }
+    Ok(duration)
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text)?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.saturating_mul(milliseconds)))
+}
+
+/// A number of bytes, with or without a unit, and not less than `least`.
+pub(crate) fn bytes(raw: &Raw, least: u64) -> Result<u64, String> {
+    let text = raw.text().or_else(|| raw.number());
+    let bytes = text.and_then(parse_bytes).ok_or_else(|| raw.instead_of("a number of bytes such as 32MiB"))?;
+    if bytes < least {
+        return Err(format!("must be at least {least} bytes, got {raw}"));
+    }
+    Ok(bytes)
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    Some((number.parse().ok()?, unit.trim_start()))
+}
+
+/// A whole number, and not less than `least`.
+pub(crate) fn count(raw: &Raw, least: usize) -> Result<usize, String> {
+    let count = raw.number().and_then(|text| text.parse().ok()).ok_or_else(|| raw.instead_of("a whole number"))?;
+    if count < least {
+        return Err(format!("must be at least {least}, got {raw}"));
+    }
+    Ok(count)
+}
+
+/// A number that is not negative.
+pub(crate) fn rate(raw: &Raw) -> Result<f64, String> {
+    let parse = |text: &str| text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
+    raw.number().and_then(parse).ok_or_else(|| raw.instead_of("a number such as 60"))
+}
+
+/// True or false.
+pub(crate) fn boolean(raw: &Raw) -> Result<bool, String> {
+    match raw {
+        Raw::Boolean(value) => Some(*value),
+        Raw::Typed(text) => match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" => Some(true),
+            "false" | "no" | "off" | "0" => Some(false),
+            _ => None,
+        },
+        Raw::Text(_) | Raw::Number(_) | Raw::List(_) | Raw::Other(_) => None,
+    }
+    .ok_or_else(|| raw.instead_of("true or false"))
+}
+
+/// Texts; in one text they stand with commas between them.
+pub(crate) fn list(raw: &Raw) -> Result<Vec<&str>, String> {
+    raw.list().ok_or_else(|| raw.instead_of("a list of texts"))
+}
+
+/// Any text that says something.
+pub(crate) fn text(raw: &Raw) -> Result<&str, String> {
+    raw.text().filter(|text| !text.trim().is_empty()).ok_or_else(|| raw.instead_of("a text"))
+}
+
+/// One of a few words.
+pub(crate) fn word<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Result<T, String> {
+    let found = raw.text().and_then(|text| words.iter().find(|(word, _)| *word == text));
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        raw.instead_of(&words.join(" or "))
+    })
+}
+
+/// A path; one in the file is meant from where the file is, `base`.
+pub(crate) fn path(raw: &Raw, base: &Path) -> Result<PathBuf, String> {
+    let text = text(raw).map_err(|_| raw.instead_of("a path"))?;
+    if text.starts_with('~') {
+        // The shell would have replaced it; here it would make a directory of that name.
+        return Err(format!("~ means nothing here; write the whole path, got {text:?}"));
+    }
+    Ok(base.join(text))
+}
+
+/// A level, or levels by module: `info`, `warn,weir=debug`.
+pub(crate) fn filter(raw: &Raw) -> Result<String, String> {
+    let is_level = |text: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&text);
+    let is_module = |text: &str| !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_:".contains(letter));
+    let is_part = |part: &str| match part.split_once('=') {
+        Some((module, level)) => is_module(module) && is_level(level),
+        None => is_level(part),
+    };
+    raw.text()
+        .map(str::to_ascii_lowercase)
+        .filter(|text| text.split(',').all(is_part))
+        .ok_or_else(|| raw.instead_of("off, error, warn, info, debug or trace, or levels by module such as info,weir=debug"))
+}
+
+/// A name under which the server may be addressed, without scheme and path.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    match text.parse::<Authority>() {
+        Ok(authority) if is_host_and_port(&authority) => Ok(text.to_ascii_lowercase()),
+        Ok(_) | Err(_) => Err(format!("expected host names such as chat.example.org, got {text:?}")),
+    }
+}
+
+/// `http` accepts names, passwords and any port before it is asked for one.
+fn is_host_and_port(authority: &Authority) -> bool {
+    let host = authority.host();
+    let port = authority.as_str().strip_prefix(host);
+    let is_port = |rest: &str| rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    !host.is_empty() && port.is_some_and(is_port)
+}
+
+/// A web origin: scheme, host and perhaps a port.
+pub(crate) fn origin(text: &str) -> Result<String, String> {
+    let trimmed = text.strip_suffix('/').unwrap_or(text);
+    match trimmed.split_once("://") {
+        Some((scheme, rest)) if !scheme.is_empty() && host(rest).is_ok() => Ok(trimmed.to_ascii_lowercase()),
+        Some(_) | None => Err(format!("expected origins such as https://chat.example.org, each by name, got {text:?}")),
+    }
+}
+
+/// The address of an upstream. It is not repeated in errors: somebody may have typed a password into it.
+pub(crate) fn base_url(raw: &Raw) -> Result<String, String> {
+    let text = text(raw).map_err(|_| "expected an address such as https://api.openai.com/v1".to_owned())?;
+    let Ok(uri) = text.parse::<Uri>() else {
+        return Err("not a web address; expected one such as https://api.openai.com/v1".to_owned());
+    };
+    let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err("expected an address that begins with http:// or https://".to_owned());
+    };
+    if authority.as_str().contains('@') {
+        return Err("a name or password does not belong into the address; use api_key".to_owned());
+    }
+    if !is_host_and_port(authority) {
+        return Err("expected an address with a host, and a port below 65536 if any".to_owned());
+    }
+    if text.contains(['?', '#']) {
+        return Err("expected an address without ? and #".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+#[path = "value_tests.rs"]
+mod tests;

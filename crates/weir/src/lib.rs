@@ -1,0 +1,9 @@
+//! The program: the only crate that sees all the others. It reads the settings, puts the parts together and runs them.
+
+pub mod assemble;
+mod cli;
+mod config;
+mod run;
+mod shutdown;
+
+pub use run::run;

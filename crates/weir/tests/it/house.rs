@@ -1,0 +1,149 @@
+//! A whole server with a scripted upstream behind it, in one process with the test.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::Engine;
+use engine::keys::{Caller, MemoryKeys};
+use engine::provider::Timeouts;
+use lab::client::{self, Request, Response, Stream};
+use lab::upstream::Upstream;
+use protocol::id::Owner;
+use provider::config::{DemoConfig, UpstreamConfig};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use weir::assemble::{Blueprint, Weir};
+
+/// The model that the scripted upstream serves.
+pub(crate) const MODEL: &str = "scripted";
+
+/// The keys of a house with callers.
+pub(crate) const ALICE: &str = "wk_alice";
+pub(crate) const BOB: &str = "wk_bob";
+
+/// A server, its upstream, and what is needed to end both.
+pub(crate) struct House {
+    pub(crate) address: SocketAddr,
+    pub(crate) engine: Engine,
+    pub(crate) upstream: Upstream,
+    connections: Arc<server::Connections>,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<usize>,
+}
+
+/// What a test may want otherwise.
+pub(crate) struct Plan {
+    pub(crate) server: server::Config,
+    pub(crate) engine: engine::Config,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) with_keys: bool,
+    pub(crate) log: Option<Arc<dyn engine::log::Log>>,
+    pub(crate) grace: Duration,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            server: server::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..server::Config::default() },
+            engine: engine::Config::default(),
+            timeouts: Timeouts::default(),
+            with_keys: false,
+            log: None,
+            grace: Duration::ZERO,
+        }
+    }
+}
+
+impl House {
+    pub(crate) async fn open() -> Self {
+        Self::open_with(Plan::default()).await
+    }
+
+    pub(crate) async fn open_with(plan: Plan) -> Self {
+        let upstream = Upstream::start().await.unwrap();
+        let provider = provider::Config {
+            demo: DemoConfig { enabled: true, tokens_per_second: 0.0 },
+            upstreams: vec![UpstreamConfig {
+                name: "lab".into(),
+                base_url: upstream.base_url(),
+                api_key: Some(engine::secret::Secret::new("sk-of-the-upstream")),
+                models: vec![MODEL.into()],
+                timeouts: plan.timeouts,
+            }],
+        };
+        let caller = |name: &str| Caller { owner: Owner::new(name), admin: false };
+        let keys = if plan.with_keys { MemoryKeys::new([(ALICE, caller("alice")), (BOB, caller("bob"))]) } else { MemoryKeys::default() };
+        let mut blueprint = Blueprint::in_memory(plan.server, plan.engine, provider, Arc::new(keys));
+        blueprint.grace = plan.grace;
+        if let Some(log) = plan.log {
+            blueprint.log = log;
+        }
+        let weir = Weir::assemble(blueprint).await.unwrap();
+        let (address, engine, connections) = (weir.address(), weir.engine().clone(), weir.connections());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(weir.serve(async { drop(stopped.await) }));
+        Self { address, engine, upstream, connections, stop, serving }
+    }
+
+    /// Sends a request on a connection of its own.
+    pub(crate) async fn send(&self, request: &Request) -> Response {
+        client::send(self.address, request).await.unwrap()
+    }
+
+    /// Posts JSON and reads the whole answer as JSON.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.json(&Request::post(path, body)).await
+    }
+
+    /// Gets JSON.
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        self.json(&Request::get(path)).await
+    }
+
+    /// Sends a request and reads the whole answer as JSON.
+    pub(crate) async fn json(&self, request: &Request) -> (u16, Value) {
+        let mut response = self.send(request).await;
+        let (body, end) = response.collect().await.unwrap();
+        assert_eq!(end, client::BodyEnd::Clean, "a JSON answer ends cleanly");
+        let value = serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body)));
+        (response.status, value)
+    }
+
+    /// Opens a stream.
+    pub(crate) async fn stream(&self, request: &Request) -> Stream {
+        let response = self.send(request).await;
+        assert_eq!(response.status, 200);
+        response.events().unwrap()
+    }
+
+    /// Resolves when no answer runs any more. Upstream may keep idle connections; whether one was closed, it says itself.
+    pub(crate) async fn quiet(&self) {
+        let quiet = async {
+            while self.engine.census().running > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        lab::soon(quiet).await.unwrap_or_else(|_late| panic!("still there: {:?}", self.engine.census()));
+    }
+
+    /// Ends the server; whatever it leaves behind fails the test.
+    pub(crate) async fn close(self) {
+        let _asked = self.stop.send(());
+        let left = lab::soon(self.serving).await.unwrap().unwrap();
+        assert_eq!(left, 0, "tasks were left behind");
+        assert_eq!(self.connections.open(), 0, "connections were left behind");
+        assert_eq!(self.engine.census().running, 0, "answers were left behind");
+    }
+}
+
+/// A streamed question to the scripted model.
+pub(crate) fn ask(text: &str) -> Value {
+    json!({ "model": MODEL, "input": text, "stream": true })
+}
+
+/// A question to the demo model.
+pub(crate) fn demo(text: &str) -> Value {
+    json!({ "model": "demo", "input": text, "stream": true })
+}

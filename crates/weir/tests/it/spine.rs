@@ -1,0 +1,20 @@
+//! The shortest way through the house: a question, a streamed answer, and the same answer again.
+
+use lab::client::{BodyEnd, Request};
+use lab::upstream::Script;
+
+use crate::house::{House, ask};
+
+#[tokio::test]
+async fn a_question_is_answered_and_can_be_read_again() {
+    let house = House::open().await;
+    house.upstream.script(Script::text(&["Hel", "lo"]));
+    let (events, end) = house.stream(&Request::post("/v1/responses", &ask("hi"))).await.collect().await.unwrap();
+    assert_eq!(end, BodyEnd::Clean);
+    let created = events[0].json().unwrap();
+    let id = created["response"]["id"].as_str().unwrap();
+    let (status, response) = house.get(&format!("/v1/responses/{id}")).await;
+    assert_eq!((status, response["output"][0]["content"][0]["text"].as_str()), (200, Some("Hello")));
+    house.quiet().await;
+    house.close().await;
+}
