@@ -117,7 +117,7 @@ impl Engine {
             let claim = Claim { owner: owner.clone(), key, request };
             match self.shared.store.claim(claim, &id).await.map_err(store_fault)? {
                 Claimed::New => {}
-                Claimed::Same(first) => return self.again(owner, first).await,
+                Claimed::Same(first) => return self.again(owner, first),
                 Claimed::Other => return Err(key_conflict()),
             }
         }
@@ -234,7 +234,7 @@ impl Engine {
     }
 
     /// The answer that was started before under the same key.
-    async fn again(&self, owner: &Owner, id: ResponseId) -> Result<Started, Fault> {
+    fn again(&self, owner: &Owner, id: ResponseId) -> Result<Started, Fault> {
         let reader = self.shared.log.open(&id).map_err(|_missing| {
             let message = format!("the answer to this Idempotency-Key, {id} of {owner}, is no longer kept");
             Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)

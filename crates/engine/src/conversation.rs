@@ -93,14 +93,14 @@ async fn to_item(store: &dyn Store, owner: &Owner, index: usize, input: &InputIt
             content: content.clone(),
             encrypted_content: encrypted_content.clone(),
         }),
-        InputItem::Reference(id) => match store.item(owner, id).await? {
-            Some(item) => renamed(item),
-            None => {
+        InputItem::Reference(id) => {
+            let item = store.item(owner, id).await?;
+            let missing = || {
                 let message = format!("Item '{id}' not found.");
-                let fault = Fault::invalid("item_not_found", format!("input[{index}].id"), message).with_status(404);
-                return Err(ConversationError::Fault(fault));
-            }
-        },
+                Fault::invalid("item_not_found", format!("input[{index}].id"), message).with_status(404)
+            };
+            renamed(item.ok_or_else(missing).map_err(ConversationError::Fault)?)
+        }
     })
 }
 

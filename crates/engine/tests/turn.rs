@@ -1,5 +1,5 @@
 //! Whole turns over a provider that a test plays by hand, on paused time: what is appended, what ends an answer, who is told.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(clippy::unwrap_used, clippy::unnecessary_wraps, reason = "a test that cannot go on should say where")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -46,7 +46,7 @@ pub fn response(entries: &[Entry]) -> Option<Response> {
             EventKind::OutputItemAdded | EventKind::OutputItemDone => put_item(response.as_mut()?, entry)?,
             EventKind::ContentPartAdded | EventKind::ContentPartDone => put_part(response.as_mut()?, entry)?,
             EventKind::OutputTextDelta | EventKind::RefusalDelta | EventKind::ReasoningDelta | EventKind::FunctionCallArgumentsDelta => {
-                add_delta(response.as_mut()?, entry)?
+                add_delta(response.as_mut()?, entry)?;
             }
             // The deltas before them have said it, and an error shows in the terminal event that follows it.
             EventKind::OutputTextDone

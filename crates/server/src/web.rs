@@ -34,8 +34,8 @@ fn file(path: &str, headers: &HeaderMap) -> Response {
 }
 
 fn answer(file: &EmbeddedFile, kind: &'static str, headers: &HeaderMap) -> Response {
-    let tag: String = file.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{tag}\"");
+    let hash = file.metadata.sha256_hash();
+    let tag = format!("\"{:016x}\"", u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default()));
     let is_known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|known| known.contains(&tag));
     let mut response = if is_known { StatusCode::NOT_MODIFIED.into_response() } else { file.data.to_vec().into_response() };
     let headers = response.headers_mut();

@@ -1,5 +1,5 @@
 //! The laws of a store. Each takes a fresh one. A law that is broken panics with its name.
-#![expect(clippy::panic, clippy::missing_panics_doc, reason = "a broken law has to end the test that runs it")]
+#![expect(clippy::panic, reason = "a broken law has to end the test that runs it")]
 
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::{Item, ItemStatus, Message, Part, Role};

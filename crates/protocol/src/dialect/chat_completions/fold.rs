@@ -1,6 +1,7 @@
 //! Says a log in chat completion chunks, and a finished response as one chat completion.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::dialect::Spoken;
@@ -21,18 +22,21 @@ pub struct ChatOptions {
 #[derive(Clone, Debug)]
 pub struct Fold {
     options: ChatOptions,
-    head: Map<String, Value>,
+    /// The begin of every chunk, up to its `choices`: rendered once, as a chunk is what a token costs.
+    head: String,
     /// The `output_index` of each function call so far; its place here is the call's `index`.
     calls: Vec<usize>,
 }
 
+/// Texts are spliced as they stand in the log, escapes and all.
 #[derive(Deserialize)]
-struct DeltaEvent {
+struct DeltaEvent<'a> {
     #[serde(default)]
     output_index: usize,
-    delta: String,
-    #[serde(default)]
-    logprobs: Vec<Value>,
+    #[serde(borrow)]
+    delta: &'a RawValue,
+    #[serde(borrow)]
+    logprobs: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -42,8 +46,9 @@ struct AddedEvent {
 }
 
 #[derive(Deserialize)]
-struct ErrorEvent {
-    error: Value,
+struct ErrorEvent<'a> {
+    #[serde(borrow)]
+    error: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -54,24 +59,20 @@ struct SnapshotEvent {
 impl Fold {
     /// A fold at the start of a log.
     pub fn new(options: ChatOptions) -> Self {
-        Self { options, head: Map::new(), calls: Vec::new() }
+        Self { options, head: "{".into(), calls: Vec::new() }
     }
 
     /// Takes in one entry and appends the chunks it makes.
     pub fn entry(&mut self, entry: &Entry, spoken: &mut Vec<Spoken>) {
         match entry.kind {
-            EventKind::Created => {
-                if let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) {
-                    self.head = head(&event.response, "chat.completion.chunk");
-                }
-            }
-            EventKind::InProgress => self.delta(entry, json!({ "role": "assistant", "content": "" }), spoken),
-            EventKind::OutputTextDelta => self.text(entry, "content", spoken),
-            EventKind::RefusalDelta => self.text(entry, "refusal", spoken),
-            EventKind::ReasoningDelta => self.text(entry, "reasoning_content", spoken),
-            EventKind::OutputItemAdded => self.added(entry, spoken),
-            EventKind::FunctionCallArgumentsDelta => self.arguments(entry, spoken),
-            EventKind::Error => self.error(entry, spoken),
+            EventKind::Created => self.begin(entry),
+            EventKind::InProgress => spoken.push(self.chunk(entry, r#"{"role":"assistant","content":""}"#, "null", "null")),
+            EventKind::OutputTextDelta => spoken.extend(self.text(entry, "content")),
+            EventKind::RefusalDelta => spoken.extend(self.text(entry, "refusal")),
+            EventKind::ReasoningDelta => spoken.extend(self.text(entry, "reasoning_content")),
+            EventKind::OutputItemAdded => spoken.extend(self.added(entry)),
+            EventKind::FunctionCallArgumentsDelta => spoken.extend(self.arguments(entry)),
+            EventKind::Error => spoken.extend(error(entry)),
             EventKind::Completed | EventKind::Incomplete => self.end(entry, spoken),
             // Their content was said by the deltas, and the error before `response.failed` has said the rest.
             EventKind::Queued
@@ -86,65 +87,64 @@ impl Fold {
         }
     }
 
-    fn text(&self, entry: &Entry, field: &str, spoken: &mut Vec<Spoken>) {
-        let Ok(event) = serde_json::from_slice::<DeltaEvent>(&entry.data) else { return };
-        let mut delta = Map::new();
-        delta.insert(field.into(), event.delta.into());
-        let logprobs = if event.logprobs.is_empty() { Value::Null } else { json!({ "content": event.logprobs }) };
-        self.chunk(entry, json!([{ "index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": null }]), spoken);
+    fn begin(&mut self, entry: &Entry) {
+        let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) else { return };
+        let head = Value::Object(head(&event.response, "chat.completion.chunk")).to_string();
+        self.head = format!("{},", head.strip_suffix('}').unwrap_or(&head));
     }
 
-    fn added(&mut self, entry: &Entry, spoken: &mut Vec<Spoken>) {
-        let Ok(AddedEvent { output_index, item: Item::FunctionCall(call) }) = serde_json::from_slice(&entry.data) else { return };
+    fn text(&self, entry: &Entry, field: &str) -> Option<Spoken> {
+        let event: DeltaEvent<'_> = serde_json::from_slice(&entry.data).ok()?;
+        let delta = format!("{{\"{field}\":{}}}", event.delta.get());
+        let logprobs = match event.logprobs.map(RawValue::get) {
+            None | Some("[]") => "null".into(),
+            Some(logprobs) => format!("{{\"content\":{logprobs}}}"),
+        };
+        Some(self.chunk(entry, &delta, &logprobs, "null"))
+    }
+
+    fn added(&mut self, entry: &Entry) -> Option<Spoken> {
+        let AddedEvent { output_index, item: Item::FunctionCall(call) } = serde_json::from_slice(&entry.data).ok()? else {
+            return None;
+        };
         let index = self.calls.len();
         self.calls.push(output_index);
         let function = json!({ "name": call.name, "arguments": "" });
-        self.delta(
-            entry,
-            json!({ "tool_calls": [{ "index": index, "id": call.call_id, "type": "function", "function": function }] }),
-            spoken,
-        );
+        let delta = json!({ "tool_calls": [{ "index": index, "id": call.call_id, "type": "function", "function": function }] });
+        Some(self.chunk(entry, &delta.to_string(), "null", "null"))
     }
 
-    fn arguments(&self, entry: &Entry, spoken: &mut Vec<Spoken>) {
-        let Ok(event) = serde_json::from_slice::<DeltaEvent>(&entry.data) else { return };
-        let Some(index) = self.calls.iter().position(|output_index| *output_index == event.output_index) else { return };
-        self.delta(entry, json!({ "tool_calls": [{ "index": index, "function": { "arguments": event.delta } }] }), spoken);
-    }
-
-    fn error(&self, entry: &Entry, spoken: &mut Vec<Spoken>) {
-        let Ok(event) = serde_json::from_slice::<ErrorEvent>(&entry.data) else { return };
-        spoken.push(say(entry, &json!({ "error": event.error })));
+    fn arguments(&self, entry: &Entry) -> Option<Spoken> {
+        let event: DeltaEvent<'_> = serde_json::from_slice(&entry.data).ok()?;
+        let index = self.calls.iter().position(|output_index| *output_index == event.output_index)?;
+        let delta = format!("{{\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":{}}}}}]}}", event.delta.get());
+        Some(self.chunk(entry, &delta, "null", "null"))
     }
 
     fn end(&self, entry: &Entry, spoken: &mut Vec<Spoken>) {
         let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) else { return };
-        match finish_reason(&event.response) {
-            Ok(reason) => {
-                self.chunk(entry, json!([{ "index": 0, "delta": {}, "logprobs": null, "finish_reason": reason }]), spoken);
-            }
-            Err(fault) => spoken.push(say(entry, &json!({ "error": fault.payload() }))),
-        }
+        spoken.push(match finish_reason(&event.response) {
+            Ok(reason) => self.chunk(entry, "{}", "null", &format!("\"{reason}\"")),
+            Err(fault) => say(entry, json!({ "error": fault.payload() }).to_string()),
+        });
         if self.options.include_usage {
-            let mut chunk = self.head.clone();
-            chunk.insert("choices".into(), json!([]));
-            chunk.insert("usage".into(), event.response.usage.map_or(Value::Null, usage));
-            spoken.push(say(entry, &Value::Object(chunk)));
+            let usage = event.response.usage.map_or(Value::Null, usage);
+            spoken.push(say(entry, format!("{}\"choices\":[],\"usage\":{usage}}}", self.head)));
         }
     }
 
-    fn delta(&self, entry: &Entry, delta: Value, spoken: &mut Vec<Spoken>) {
-        self.chunk(entry, json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": null }]), spoken);
+    /// One chunk of the one choice; everything is JSON already.
+    fn chunk(&self, entry: &Entry, delta: &str, logprobs: &str, finish_reason: &str) -> Spoken {
+        let head = &self.head;
+        let usage = if self.options.include_usage { ",\"usage\":null" } else { "" };
+        let choice = format!("{{\"index\":0,\"delta\":{delta},\"logprobs\":{logprobs},\"finish_reason\":{finish_reason}}}");
+        say(entry, format!("{head}\"choices\":[{choice}]{usage}}}"))
     }
+}
 
-    fn chunk(&self, entry: &Entry, choices: Value, spoken: &mut Vec<Spoken>) {
-        let mut chunk = self.head.clone();
-        chunk.insert("choices".into(), choices);
-        if self.options.include_usage {
-            chunk.insert("usage".into(), Value::Null);
-        }
-        spoken.push(say(entry, &Value::Object(chunk)));
-    }
+fn error(entry: &Entry) -> Option<Spoken> {
+    let event: ErrorEvent<'_> = serde_json::from_slice(&entry.data).ok()?;
+    Some(say(entry, format!("{{\"error\":{}}}", event.error.get())))
 }
 
 /// A finished response as one `chat.completion`.
@@ -251,6 +251,6 @@ fn append(message: &mut Value, field: &str, text: &str) {
     message[field] = joined.into();
 }
 
-fn say(entry: &Entry, chunk: &Value) -> Spoken {
-    Spoken { name: None, position: entry.position, data: chunk.to_string().into() }
+fn say(entry: &Entry, chunk: String) -> Spoken {
+    Spoken { name: None, position: entry.position, data: chunk.into() }
 }
