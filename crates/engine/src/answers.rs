@@ -3,19 +3,23 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::stream::{StreamExt, once};
+use protocol::dialect::responses::Lane;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 use protocol::request::Create;
-use protocol::response::Response;
+use protocol::response::{Response, ResponseStatus};
 use protocol::snapshot;
 use tokio::sync::Notify;
 
 use crate::config::{Config, OnLeave};
 use crate::conversation::{Conversation, ConversationError};
 use crate::feed::Feed;
+use crate::local::Local;
 use crate::log::{Log, LogError, LogState};
-use crate::provider::{ModelListing, ModelRequest, Models, Route};
+use crate::provider::{Finish, ModelListing, ModelRequest, Models, Provider, Route, Word, Words};
 use crate::store::{Claim, Claimed, Found, Record, Removal, Store, StoreError};
 use crate::tasks::Tasks;
 use crate::turn::{Answer, Cause, Live, Turn};
@@ -55,6 +59,26 @@ pub struct Idempotency {
     pub request: [u8; 32],
 }
 
+/// What a start may carry beside the request.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// The key under which the same request is the same answer.
+    pub idempotency: Option<Idempotency>,
+    /// The socket it came on, for turns that go on from what only the socket remembers.
+    pub socket: Option<Socket>,
+    /// Whether the model is left out: the answer is empty and only its id is of use.
+    pub warm_up: bool,
+}
+
+/// A place on a socket.
+#[derive(Clone, Debug)]
+pub struct Socket {
+    /// What the socket remembers.
+    pub local: Arc<Local>,
+    /// The lane of the turn.
+    pub lane: Lane,
+}
+
 /// What is there, for tests and operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Census {
@@ -82,10 +106,12 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with the request, by its field; too many answers; a log or store that cannot write.
-    pub async fn start(&self, owner: &Owner, create: Create, idempotency: Option<Idempotency>) -> Result<Started, Fault> {
+    pub async fn start(&self, owner: &Owner, create: Create, terms: Terms) -> Result<Started, Fault> {
+        let Terms { idempotency, socket, warm_up } = terms;
         let route = self.route(&create)?;
-        let head = self.head(owner, create.previous_response_id.as_ref()).await?;
-        let conversation = Conversation::assemble(&*self.shared.store, owner, head.as_ref(), &create).await.map_err(fault_of)?;
+        let route = if warm_up { Route { provider: Arc::new(WarmUp), ..route } } else { route };
+        let (before, head) = self.before(owner, create.previous_response_id.as_ref(), socket.as_ref()).await?;
+        let conversation = Conversation::assemble(&*self.shared.store, owner, before, &create).await.map_err(fault_of)?;
 
         let id = id::response();
         // A caller that names its request will come back for the answer: it is kept, and leaving does not stop it.
@@ -117,7 +143,7 @@ impl Engine {
             let claim = Claim { owner: owner.clone(), key, request };
             match self.shared.store.claim(claim, &id).await.map_err(store_fault)? {
                 Claimed::New => {}
-                Claimed::Same(first) => return self.again(owner, first),
+                Claimed::Same(first) => return self.again(first),
                 Claimed::Other => return Err(key_conflict()),
             }
         }
@@ -126,8 +152,9 @@ impl Engine {
         let request = ModelRequest { create: Arc::new(create), context: conversation.context.into() };
         let limit = self.shared.config.answer_bytes;
         let tasks = self.shared.tasks.clone();
+        let remembering = socket.map(|socket| Remembering { socket, before: Arc::clone(&request.context) });
         let turn = Turn { live: Arc::clone(&live), answer, writer, route, request, limit, tasks };
-        self.shared.tasks.spawn("turn", run_to_end(Arc::clone(&self.shared), live, turn));
+        self.shared.tasks.spawn("turn", run_to_end(Arc::clone(&self.shared), live, turn, remembering));
         Ok(Started { id, feed })
     }
 
@@ -178,6 +205,18 @@ impl Engine {
         self.response(owner, id).await
     }
 
+    /// Asks an answer to stop and does not wait: its end comes to its readers as the log has it.
+    ///
+    /// # Errors
+    /// No such answer for this caller.
+    pub async fn request_cancel(&self, owner: &Owner, id: &ResponseId) -> Result<(), Fault> {
+        self.record(owner, id).await?;
+        if let Some(live) = self.running(id) {
+            live.stop(Cause::Cancelled);
+        }
+        Ok(())
+    }
+
     /// Stops an answer if it runs, and forgets it and its text.
     ///
     /// # Errors
@@ -206,8 +245,8 @@ impl Engine {
     /// As [`Engine::start`].
     pub async fn count_input(&self, owner: &Owner, create: Create) -> Result<u64, Fault> {
         self.route(&create)?;
-        let head = self.head(owner, create.previous_response_id.as_ref()).await?;
-        let conversation = Conversation::assemble(&*self.shared.store, owner, head.as_ref(), &create).await.map_err(fault_of)?;
+        let (before, _head) = self.before(owner, create.previous_response_id.as_ref(), None).await?;
+        let conversation = Conversation::assemble(&*self.shared.store, owner, before, &create).await.map_err(fault_of)?;
         let counted =
             self.shared.tasks.blocking(move || count::input(&create.model, create.instructions.as_deref(), &conversation.context));
         counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the input could not be counted"))
@@ -234,9 +273,9 @@ impl Engine {
     }
 
     /// The answer that was started before under the same key.
-    fn again(&self, owner: &Owner, id: ResponseId) -> Result<Started, Fault> {
+    fn again(&self, id: ResponseId) -> Result<Started, Fault> {
         let reader = self.shared.log.open(&id).map_err(|_missing| {
-            let message = format!("the answer to this Idempotency-Key, {id} of {owner}, is no longer kept");
+            let message = format!("the answer to this Idempotency-Key, {id}, is no longer kept");
             Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
         })?;
         let seat = self.running(&id).map(|live| live.sit());
@@ -253,6 +292,29 @@ impl Engine {
             return Err(Fault::invalid("unknown_parameter", unknown, message));
         }
         Ok(route)
+    }
+
+    /// The conversation that the new turn continues, and its head in the tree. What only the socket remembers has none.
+    async fn before(
+        &self,
+        owner: &Owner,
+        previous: Option<&ResponseId>,
+        socket: Option<&Socket>,
+    ) -> Result<(Vec<Item>, Option<ItemId>), Fault> {
+        if let (Some(previous), Some(socket)) = (previous, socket)
+            && let Some(context) = socket.local.context(previous)
+            && !self.is_stored(previous).await?
+        {
+            return Ok((context.to_vec(), None));
+        }
+        match self.head(owner, previous).await? {
+            Some(head) => Ok((self.shared.store.path(&head).await.map_err(store_fault)?, Some(head))),
+            None => Ok((Vec::new(), None)),
+        }
+    }
+
+    async fn is_stored(&self, id: &ResponseId) -> Result<bool, Fault> {
+        Ok(matches!(self.shared.store.find(id).await.map_err(store_fault)?, Found::Record(record) if record.readable))
     }
 
     /// Where the new turn goes on.
@@ -347,9 +409,46 @@ impl Drop for Admission<'_> {
     }
 }
 
+/// What a socket will remember of a turn when it has ended.
+struct Remembering {
+    socket: Socket,
+    before: Arc<[Item]>,
+}
+
+impl Remembering {
+    fn remember(self, response: &Response) {
+        let Socket { local, lane } = self.socket;
+        if response.status == ResponseStatus::Failed {
+            if let Some(parent) = &response.previous_response_id {
+                local.evict(&lane, parent);
+            }
+            return;
+        }
+        let context = self.before.iter().chain(&response.output).cloned().collect();
+        local.put(lane, response.id.clone(), context);
+    }
+}
+
+/// The model of a warm-up: it says nothing.
+struct WarmUp;
+
+impl Provider for WarmUp {
+    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<Words, Fault>> {
+        let nothing = Word::Finish(Finish::Other("warm_up".into()));
+        ready(Ok(once(ready(Ok(nothing))).boxed())).boxed()
+    }
+
+    fn knows(&self, _parameter: &str) -> bool {
+        true
+    }
+}
+
 /// Runs a turn, writes down how it ended, and forgets it if it is not to be kept.
-async fn run_to_end(shared: Arc<Shared>, live: Arc<Live>, turn: Turn) {
+async fn run_to_end(shared: Arc<Shared>, live: Arc<Live>, turn: Turn, remembering: Option<Remembering>) {
     let ended = turn.run().await;
+    if let (Some(remembering), Some(response)) = (remembering, &ended) {
+        remembering.remember(response);
+    }
     let output = ended.map(|response| response.output).unwrap_or_default();
     let kept = match shared.store.find(&live.id).await {
         Ok(Found::Record(record)) => record.store.then_some(record.readable),

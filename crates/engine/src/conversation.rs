@@ -1,7 +1,7 @@
 //! Turns what a caller sent into items, and into the conversation the model will see.
 
 use protocol::fault::Fault;
-use protocol::id::{ItemId, Owner};
+use protocol::id::Owner;
 use protocol::item::{FunctionCall, FunctionCallOutput, Item, ItemStatus, Message, Reasoning};
 use protocol::request::{Create, InputItem};
 
@@ -29,20 +29,12 @@ impl From<StoreError> for ConversationError {
 }
 
 impl Conversation {
-    /// Continues the path to `head` with the request's input.
+    /// Continues what was said `before` with the request's input.
     ///
     /// # Errors
     /// A reference to an item the caller does not have; an output for a call that nobody made.
-    pub(crate) async fn assemble(
-        store: &dyn Store,
-        owner: &Owner,
-        head: Option<&ItemId>,
-        create: &Create,
-    ) -> Result<Self, ConversationError> {
-        let mut context = match head {
-            Some(head) => store.path(head).await?,
-            None => Vec::new(),
-        };
+    pub(crate) async fn assemble(store: &dyn Store, owner: &Owner, before: Vec<Item>, create: &Create) -> Result<Self, ConversationError> {
+        let mut context = before;
         let before = context.len();
         for (index, input) in create.input.iter().enumerate() {
             let item = to_item(store, owner, index, input).await?;

@@ -6,6 +6,7 @@ pub mod config;
 
 pub mod answers;
 mod conversation;
+pub mod local;
 mod retention;
 pub mod turn;
 

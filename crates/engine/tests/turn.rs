@@ -13,7 +13,7 @@ use protocol::item::{Item, Part, Role};
 use protocol::request::{Create, FunctionTool, InputItem, ToolChoice, ToolMode};
 use protocol::response::ResponseStatus;
 use tokio::sync::{mpsc, watch};
-use weir_engine::answers::Idempotency;
+use weir_engine::answers::{Idempotency, Terms};
 use weir_engine::contract::log_laws::request;
 use weir_engine::contract::{FailingLog, LateLog};
 use weir_engine::log::{Log, LogError};
@@ -139,7 +139,7 @@ fn last_response(entries: &[Entry]) -> protocol::response::Response {
 
 async fn run(stage: &Stage, create: Create, words: Vec<Said>) -> Vec<Entry> {
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), create, None).await.unwrap();
+    let mut started = stage.engine.start(&alice(), create, Terms::default()).await.unwrap();
     say(&script, words).await;
     drop(script);
     read(&mut started.feed).await.unwrap()
@@ -175,7 +175,7 @@ async fn a_text_answer_has_every_event_in_order() {
 async fn the_snapshot_of_a_part_is_what_was_said_so_far() {
     let stage = stage();
     let script = stage.script();
-    let started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
     say(&script, [Ok(Word::Reasoning("hm".into())), text("Hel"), text("lo")]).await;
     let mut feed = stage.engine.feed(&alice(), &started.id, None).await.unwrap();
     feed.peek(9).await.unwrap();
@@ -284,13 +284,13 @@ async fn early_ends_have_their_reasons() {
 async fn each_timer_has_its_own_cause() {
     let stage = stage();
     let first = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
     let entries = read(&mut started.feed).await.unwrap();
     assert_eq!(last_response(&entries).error.unwrap().code, "upstream_first_token_timeout");
     drop(first);
 
     let idle = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
     say(&idle, [text("a")]).await;
     // Keep-alives do not count as a sign of the model.
     let keep_alives = idle.clone();
@@ -305,7 +305,7 @@ async fn each_timer_has_its_own_cause() {
     let (entries, ()) = tokio::join!(read(&mut started.feed), knocking);
     assert_eq!(last_response(&entries.unwrap()).error.unwrap().code, "upstream_idle_timeout");
 
-    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
     let entries = read(&mut started.feed).await.unwrap();
     assert_eq!(last_response(&entries).error.unwrap().code, "upstream_headers_timeout");
     stage.closed().await;
@@ -315,7 +315,7 @@ async fn each_timer_has_its_own_cause() {
 async fn a_cancel_closes_upstream_and_keeps_the_text() {
     let stage = stage();
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
     say(&script, [text("Hello")]).await;
     started.feed.peek(4).await.unwrap();
     let first = stage.engine.cancel(&alice(), &started.id).await.unwrap();
@@ -332,7 +332,7 @@ async fn a_cancel_closes_upstream_and_keeps_the_text() {
 #[tokio::test(start_paused = true)]
 async fn a_cancel_before_upstream_has_answered_counts() {
     let stage = stage();
-    let started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
     let response = stage.engine.cancel(&alice(), &started.id).await.unwrap();
     assert_eq!((response.status, response.usage), (ResponseStatus::Cancelled, None));
     stage.closed().await;
@@ -342,13 +342,13 @@ async fn a_cancel_before_upstream_has_answered_counts() {
 async fn leaving_stops_a_stateless_answer_and_no_other() {
     let stage = stage();
     let _stateless = stage.script();
-    let started = stage.engine.start(&alice(), Create { store: false, ..asking("hi") }, None).await.unwrap();
+    let started = stage.engine.start(&alice(), Create { store: false, ..asking("hi") }, Terms::default()).await.unwrap();
     let id = started.id.clone();
     drop(started);
     stage.closed().await;
 
     let stored = stage.script();
-    let started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
     let second = started.id.clone();
     drop(started);
     say(&stored, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
@@ -366,7 +366,7 @@ async fn nobody_sees_an_event_before_it_is_committed() {
     let log = LateLog::new();
     let stage = stage_on(log.clone(), Config::default());
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
     say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
     drop(script);
     let unseen = tokio::time::timeout(Duration::from_secs(60), started.feed.next(usize::MAX)).await;
@@ -384,7 +384,7 @@ async fn a_log_that_fails_ends_its_readers_and_gets_its_end_when_it_recovers() {
     let log = FailingLog::new();
     let stage = stage_on(log.clone(), Config::default());
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
     started.feed.peek(1).await.unwrap();
     log.break_after(1);
     say(&script, [text("a")]).await;
@@ -429,7 +429,7 @@ async fn tool_choice_is_enforced() {
 async fn a_turn_sees_what_came_before_it() {
     let stage = stage();
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("I am Ada"), None).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("I am Ada"), Terms::default()).await.unwrap();
     say(&script, [text("Hi Ada"), Ok(Word::Finish(Finish::Stop))]).await;
     drop(script);
     read(&mut started.feed).await.unwrap();
@@ -437,7 +437,7 @@ async fn a_turn_sees_what_came_before_it() {
         tokio::task::yield_now().await;
     }
     let create = Create { previous_response_id: Some(started.id.clone()), ..asking("who am I?") };
-    let stranger = stage.engine.start(&Owner::new("bob"), create.clone(), None).await.err().unwrap();
+    let stranger = stage.engine.start(&Owner::new("bob"), create.clone(), Terms::default()).await.err().unwrap();
     assert_eq!(stranger.code, "previous_response_not_found");
     run(&stage, create, vec![text("Ada"), Ok(Word::Finish(Finish::Stop))]).await;
     let asked = stage.puppet.asked.lock().unwrap();
@@ -453,7 +453,7 @@ async fn a_turn_sees_what_came_before_it() {
 async fn one_idempotency_key_is_one_answer() {
     let stage = stage();
     let script = stage.script();
-    let key = |request: u8| Some(Idempotency { key: "k".into(), request: [request; 32] });
+    let key = |request: u8| Terms { idempotency: Some(Idempotency { key: "k".into(), request: [request; 32] }), ..Terms::default() };
     let first = stage.engine.start(&alice(), asking("hi"), key(1)).await.unwrap();
     let mut again = stage.engine.start(&alice(), asking("hi"), key(1)).await.unwrap();
     assert_eq!(first.id, again.id);
@@ -473,7 +473,7 @@ async fn memory_is_bounded_by_bytes_and_by_age() {
     let mut ids = Vec::new();
     for _ in 0..20 {
         let script = stage.script();
-        let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+        let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
         say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
         drop(script);
         read(&mut started.feed).await.unwrap();
@@ -492,7 +492,7 @@ async fn memory_is_bounded_by_bytes_and_by_age() {
 async fn an_answer_that_grows_too_large_is_ended() {
     let stage = stage_on(MemoryLog::new(), Config { answer_bytes: 5_000, ..Config::default() });
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
     // The model goes on until its connection is closed.
     while script.send(text("0123456789")).await.is_ok() {}
     let entries = read(&mut started.feed).await.unwrap();
@@ -504,7 +504,7 @@ async fn an_answer_that_grows_too_large_is_ended() {
 async fn a_deleted_answer_is_gone_and_its_upstream_closed() {
     let stage = stage();
     let _script = stage.script();
-    let started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
     assert_eq!(stage.engine.delete(&Owner::new("bob"), &started.id).await.unwrap_err().status, 404);
     stage.engine.delete(&alice(), &started.id).await.unwrap();
     stage.closed().await;
@@ -522,7 +522,7 @@ async fn a_deleted_answer_is_gone_and_its_upstream_closed() {
 async fn a_shutdown_is_a_failure_and_leaves_no_task() {
     let stage = stage();
     let _script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), None).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
     stage.engine.shut_down();
     let entries = read(&mut started.feed).await.unwrap();
     assert_eq!(last_response(&entries).error.unwrap().code, "server_shutdown");
@@ -533,7 +533,7 @@ async fn a_shutdown_is_a_failure_and_leaves_no_task() {
 #[tokio::test(start_paused = true)]
 async fn unknown_models_parameters_and_calls_are_named() {
     let stage = stage();
-    let start = |create| async { stage.engine.start(&alice(), create, None).await.err().unwrap() };
+    let start = |create| async { stage.engine.start(&alice(), create, Terms::default()).await.err().unwrap() };
     let model = start(Create { model: "nope".into(), ..asking("hi") }).await;
     assert_eq!((model.status, model.param.as_deref()), (404, Some("model")));
     let mut create = asking("hi");

@@ -2,31 +2,78 @@
 
 use std::net::IpAddr;
 
-use engine::keys::{Caller, Keys};
+use engine::keys::Caller;
+use engine::secret::Secret;
+use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 use protocol::fault::{Fault, FaultKind};
 
 use crate::config::Config;
+use crate::router::App;
+use crate::tickets::Shown;
 
-/// Who calls.
+/// The name of the session's cookie.
+pub(crate) const COOKIE: &str = "weir_session";
+
+/// Who calls: by key, by the session of a browser, or for a stream by its ticket.
 ///
 /// # Errors
-/// 401 without a key, or with one that is nobody's, where keys are configured.
-pub fn caller(keys: &dyn Keys, headers: &HeaderMap) -> Result<Caller, Fault> {
-    if !keys.configured() {
+/// 401 without any of them, or with one that is nobody's, where keys are configured.
+pub(crate) fn caller(app: &App, parts: &Parts) -> Result<Caller, Fault> {
+    if !app.keys.configured() {
         return Ok(Caller::local());
     }
-    let presented = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, key)| key.trim());
-    let Some(presented) = presented else {
-        let message = "This server wants a key: send it as 'Authorization: Bearer KEY'. `weir key create` makes one.";
-        return Err(Fault::new(FaultKind::Authentication, "missing_api_key", message));
+    let shown = match ticket(parts.uri.query()) {
+        Some(ticket) => {
+            let returning = parts.headers.contains_key("last-event-id");
+            let spent = app.tickets.spend(ticket, parts.uri.path(), returning);
+            spent.ok_or_else(|| refused("invalid_ticket", "This ticket is not known, too old, or was used."))?.0
+        }
+        None => key(app, &parts.headers)?,
     };
-    keys.authenticate(presented).ok_or_else(|| Fault::new(FaultKind::Authentication, "invalid_api_key", "This key is not known here."))
+    let shown = shown.ok_or_else(|| refused("missing_api_key", NO_KEY))?;
+    app.keys.authenticate(shown.reveal()).ok_or_else(|| refused("invalid_api_key", "This key is not known here."))
+}
+
+/// The key that a request shows, itself or by a session. `None` only where the server wants none.
+///
+/// # Errors
+/// 401 where keys are configured and nothing was shown.
+pub(crate) fn key(app: &App, headers: &HeaderMap) -> Result<Option<Secret>, Fault> {
+    if !app.keys.configured() {
+        return Ok(None);
+    }
+    if let Some(key) = bearer(headers) {
+        return match app.keys.authenticate(key) {
+            Some(_) => Ok(Some(Secret::new(key))),
+            None => Err(refused("invalid_api_key", "This key is not known here.")),
+        };
+    }
+    match session_cookie(headers).and_then(|session| app.tickets.of_session(session)) {
+        Some(Shown(Some(key))) => Ok(Some(key)),
+        Some(Shown(None)) | None => Err(refused("missing_api_key", NO_KEY)),
+    }
+}
+
+const NO_KEY: &str = "This server wants a key: send it as 'Authorization: Bearer KEY'. `weir key create` makes one.";
+
+fn refused(code: &str, message: &str) -> Fault {
+    Fault::new(FaultKind::Authentication, code, message)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// The session's cookie (RFC 6265 §5.4).
+pub(crate) fn session_cookie(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
+    cookies.filter_map(|cookie| cookie.trim().split_once('=')).find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+}
+
+fn ticket(query: Option<&str>) -> Option<&str> {
+    query?.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == "ticket").map(|(_, value)| value)
 }
 
 /// Whether the request is addressed to this server. A page of a foreign site whose name was pointed at this address
@@ -34,7 +81,7 @@ pub fn caller(keys: &dyn Keys, headers: &HeaderMap) -> Result<Caller, Fault> {
 ///
 /// # Errors
 /// 421 with the setting that would allow the name (RFC 9110 §15.5.20).
-pub fn check_host(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<(), Fault> {
+pub(crate) fn check_host(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<(), Fault> {
     let Some(authority) = authority(uri, headers) else { return Ok(()) };
     let name = without_port(&authority);
     let is_open = !config.listen.ip().is_loopback() && config.hosts.is_empty();
@@ -49,7 +96,7 @@ pub fn check_host(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<(),
 ///
 /// # Errors
 /// 403 for a page that is neither ours nor in `server.origins`.
-pub fn check_origin(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, Fault> {
+pub(crate) fn check_origin(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, Fault> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         let is_cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
         return if is_cross_site { Err(foreign("another site")) } else { Ok(None) };

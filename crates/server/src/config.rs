@@ -26,8 +26,17 @@ pub struct Config {
     pub write_timeout: Duration,
     /// How long chat completions hold their head for a true status.
     pub chat_hold: Duration,
+    /// How long a socket may begin new turns (Open Responses: 60 minutes).
+    pub socket_age: Duration,
     /// Whether a FIN before the head of a JSON answer means that the client has left.
     pub fin_leaves_json: bool,
+}
+
+impl Config {
+    /// Whether connections are encrypted here.
+    pub fn is_tls(&self) -> bool {
+        false
+    }
 }
 
 impl Default for Config {
@@ -44,6 +53,7 @@ impl Default for Config {
             heartbeat: Duration::from_secs(15),
             write_timeout: Duration::from_secs(30),
             chat_hold: Duration::from_secs(5),
+            socket_age: Duration::from_secs(3600),
             fin_leaves_json: true,
         }
     }

@@ -5,9 +5,10 @@ pub mod config;
 pub mod listen;
 pub mod router;
 
-pub mod auth;
+mod auth;
 mod error;
 mod middleware;
+mod tickets;
 
 mod api;
 mod transport;
@@ -16,3 +17,4 @@ mod web;
 pub use config::Config;
 pub use listen::{Connection, Connections, serve};
 pub use router::{App, router};
+pub use tickets::Tickets;

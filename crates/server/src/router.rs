@@ -6,10 +6,13 @@ use axum::Router;
 use axum::routing::{get, post};
 use engine::Engine;
 use engine::keys::Keys;
+use engine::tasks::Tasks;
+use tokio_util::sync::CancellationToken;
 
-use crate::api::{chat_completions, events, models, operations, responses};
+use crate::api::{chat_completions, events, models, operations, responses, socket, tickets};
 use crate::config::Config;
 use crate::listen::Connections;
+use crate::tickets::Tickets;
 use crate::{error, middleware, web};
 
 /// What the handlers share.
@@ -23,13 +26,19 @@ pub struct App {
     pub config: Arc<Config>,
     /// Counts the connections.
     pub connections: Arc<Connections>,
+    /// What browsers show instead of keys.
+    pub tickets: Arc<Tickets>,
+    /// Runs sockets.
+    pub tasks: Tasks,
+    /// Cancelled when the server stops taking work.
+    pub closing: CancellationToken,
 }
 
 /// The whole face.
 pub fn router(app: App) -> Router {
     let routes = Router::new()
         // Open Responses.
-        .route("/v1/responses", post(responses::create))
+        .route("/v1/responses", post(responses::create).get(socket::open).connect(socket::open))
         .route("/v1/responses/input_tokens", post(responses::input_tokens))
         .route("/v1/responses/{id}", get(responses::retrieve).delete(responses::delete))
         .route("/v1/responses/{id}/cancel", post(responses::cancel))
@@ -40,6 +49,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/chat/completions", post(chat_completions::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
+        // What a browser's EventSource and WebSocket show instead of a key.
+        .route("/v1/tickets", post(tickets::create).delete(tickets::delete))
         // The page.
         .route("/", get(web::page))
         .route("/assets/{*path}", get(web::asset))

@@ -13,6 +13,7 @@ use engine::store::Store;
 use engine::tasks::Tasks;
 use server::{App, Connections};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::shutdown;
 
@@ -69,7 +70,15 @@ impl Weir {
         let engine = Engine::new(engine, log, store, Arc::new(routes), tasks.clone());
         let listener = TcpListener::bind(server.listen).await.with_context(|| format!("cannot listen on {}", server.listen))?;
         server.listen = listener.local_addr().context("the address that was taken is not known")?;
-        let app = App { engine, keys, config: Arc::new(server), connections: Arc::new(Connections::default()) };
+        let app = App {
+            engine,
+            keys,
+            config: Arc::new(server),
+            connections: Arc::new(Connections::default()),
+            tickets: Arc::default(),
+            tasks: tasks.clone(),
+            closing: CancellationToken::new(),
+        };
         Ok(Self { listener, app, tasks, grace })
     }
 
@@ -93,6 +102,11 @@ impl Weir {
         let Self { listener, app, tasks, grace } = self;
         let engine = app.engine.clone();
         let (config, connections) = (Arc::clone(&app.config), Arc::clone(&app.connections));
+        let closing = app.closing.clone();
+        let stop = async move {
+            stop.await;
+            closing.cancel();
+        };
         server::serve(listener, server::router(app), config, tasks.clone(), connections, stop).await;
         shutdown::drain(&engine, &tasks, grace).await
     }

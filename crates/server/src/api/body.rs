@@ -25,11 +25,20 @@ pub(crate) async fn json(config: &Config, headers: &HeaderMap, body: Body) -> Re
     if bytes.is_empty() {
         return Err(Fault::new(FaultKind::InvalidRequest, "empty_body", "This needs a JSON object as its body."));
     }
-    let value = serde_json::from_slice(&bytes).map_err(|error| {
-        let message = format!("The body is not JSON: {error}.");
-        Fault::new(FaultKind::InvalidRequest, "invalid_json", message)
-    })?;
-    Ok(JsonBody { value, bytes })
+    Ok(JsonBody { value: parse(&bytes)?, bytes })
+}
+
+/// Reads a JSON body that may be left out.
+///
+/// # Errors
+/// As [`json`].
+pub(crate) async fn json_or_nothing(config: &Config, headers: &HeaderMap, body: Body) -> Result<Value, Fault> {
+    let bytes = read(config, headers, body).await?;
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
+    check_type(headers)?;
+    parse(&bytes)
 }
 
 /// Takes in a body that says nothing.
@@ -49,6 +58,13 @@ fn check_type(headers: &HeaderMap) -> Result<(), Fault> {
     }
     let message = format!("The body must be application/json, not '{given}'. With curl: -H 'Content-Type: application/json'.");
     Err(Fault::new(FaultKind::InvalidRequest, "unsupported_media_type", message).with_status(415).with_param("Content-Type"))
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Fault> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let message = format!("The body is not JSON: {error}.");
+        Fault::new(FaultKind::InvalidRequest, "invalid_json", message)
+    })
 }
 
 async fn read(config: &Config, headers: &HeaderMap, body: Body) -> Result<Bytes, Fault> {

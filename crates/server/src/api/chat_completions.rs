@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use engine::answers::log_fault;
+use engine::answers::{Terms, log_fault};
 use engine::feed::Feed;
 use http::{HeaderMap, StatusCode};
 use protocol::dialect::Dialect;
@@ -30,7 +30,8 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let body = body::json(&app.config, &headers, body).await?;
     let chat = read_create(&body.value)?;
     let stream = chat.create.stream;
-    let started = app.engine.start(&from.owner, chat.create, idempotency(&headers, "/v1/chat/completions", &body.bytes)?).await?;
+    let terms = Terms { idempotency: idempotency(&headers, "/v1/chat/completions", &body.bytes)?, ..Terms::default() };
+    let started = app.engine.start(&from.owner, chat.create, terms).await?;
     let response = if stream {
         let mut feed = started.feed;
         match hold(&mut feed, from.connection.as_ref(), app.config.chat_hold).await? {

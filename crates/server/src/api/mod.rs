@@ -5,6 +5,8 @@ pub(crate) mod events;
 pub(crate) mod models;
 pub(crate) mod operations;
 pub(crate) mod responses;
+pub(crate) mod socket;
+pub(crate) mod tickets;
 
 mod body;
 mod query;
@@ -30,7 +32,7 @@ impl FromRequestParts<App> for From {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
-        let Caller { owner, .. } = auth::caller(&*app.keys, &parts.headers)?;
+        let Caller { owner, .. } = auth::caller(app, parts)?;
         let connection = parts.extensions.get::<Connection>().cloned();
         Ok(Self { owner, connection, is_http_1_0: parts.version == http::Version::HTTP_10 })
     }

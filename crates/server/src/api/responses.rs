@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query as QueryOf, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use engine::answers::Idempotency;
+use engine::answers::{Idempotency, Terms};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::dialect::{Dialect, responses};
 use protocol::event::Entry;
@@ -27,7 +27,8 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let body = body::json(&app.config, &headers, body).await?;
     let create = responses::read_create(&body.value)?;
     let (stream, background) = (create.stream, create.background);
-    let started = app.engine.start(&from.owner, create, idempotency(&headers, "/v1/responses", &body.bytes)?).await?;
+    let terms = Terms { idempotency: idempotency(&headers, "/v1/responses", &body.bytes)?, ..Terms::default() };
+    let started = app.engine.start(&from.owner, create, terms).await?;
     let response = if stream {
         respond(deliver(&app, from, started.feed, &headers, Style::Sdk, 0))
     } else if background {

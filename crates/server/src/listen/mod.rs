@@ -128,7 +128,7 @@ async fn connection(io: Io, router: Router, config: Arc<Config>, closing: Cancel
         .max_headers(MAX_HEADERS)
         // A FIN is not a leave: what it means is decided where the answer is, which watches the socket by itself.
         .half_close(true);
-    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(io), service));
+    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(io), service).with_upgrades());
     let served = tokio::select! {
         served = serving.as_mut() => served,
         () = closing.cancelled() => {

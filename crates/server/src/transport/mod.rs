@@ -4,6 +4,7 @@ mod body;
 mod json;
 mod negotiate;
 mod stream;
+pub(crate) mod websocket;
 
 pub(crate) use body::Watched;
 pub(crate) use json::{Ending, wait_for_end};

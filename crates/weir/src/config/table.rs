@@ -38,6 +38,8 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("How long a reader may take nothing before it is cut; it can resume."),
     setting("server.chat_hold", "5s", Kind::Duration(Duration::ZERO, |draft, value| draft.server.chat_hold = value))
         .help("How long a chat completion waits for its first word before it answers 200, so that a refusal keeps its true status."),
+    setting("server.socket_age", "1h", Kind::Duration(MOMENT, |draft, value| draft.server.socket_age = value))
+        .help("How long a WebSocket may begin new turns; a turn that runs then still ends."),
     setting("server.fin_leaves_json", "true", Kind::Boolean(|draft, value| draft.server.fin_leaves_json = value))
         .help("Whether a client that closes its half of the connection before a JSON answer begins has left."),
     setting("engine.log_bytes", "256MiB", Kind::Bytes(1, |draft, value| draft.engine.log_bytes = value))

@@ -1,5 +1,9 @@
 //! The dialect `responses`: reads Open Responses requests. Its stream is the log itself.
 
+mod client_event;
+
+pub use client_event::{ClientEvent, Lane, read_client_event, refusal};
+
 use serde_json::{Map, Value};
 
 use crate::fault::Fault;
@@ -40,6 +44,10 @@ const KNOWN: &[&str] = &[
     "service_tier",
     "top_logprobs",
     "user",
+    // Of a socket's `response.create`.
+    "type",
+    "stream_id",
+    "generate",
 ];
 
 /// Reads the body of `POST /v1/responses`.

@@ -1,0 +1,56 @@
+//! What a socket remembers by itself: the latest turn of each of its lanes, so that stateless turns can be continued
+//! without anything being stored. It goes with the socket.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::dialect::responses::Lane;
+use protocol::id::ResponseId;
+use protocol::item::Item;
+
+/// The heads of one socket: one turn a lane, so as many as it has lanes.
+#[derive(Debug, Default)]
+pub struct Local {
+    heads: Mutex<HashMap<Lane, Head>>,
+}
+
+#[derive(Debug)]
+struct Head {
+    id: ResponseId,
+    context: Arc<[Item]>,
+}
+
+impl Local {
+    /// Nothing remembered.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The conversation up to and with `id`, on whichever lane it ended.
+    pub(crate) fn context(&self, id: &ResponseId) -> Option<Arc<[Item]>> {
+        self.heads().values().find(|head| head.id == *id).map(|head| Arc::clone(&head.context))
+    }
+
+    /// The turn `id` of `lane` has ended well.
+    pub(crate) fn put(&self, lane: Lane, id: ResponseId, context: Arc<[Item]>) {
+        self.heads().insert(lane, Head { id, context });
+    }
+
+    /// A turn that continued `parent` has failed on `lane`: what it built on is no longer trusted there. A failed fork
+    /// on another lane leaves its source alone.
+    pub fn evict(&self, lane: &Lane, parent: &ResponseId) {
+        let mut heads = self.heads();
+        if heads.get(lane).is_some_and(|head| head.id == *parent) {
+            heads.remove(lane);
+        }
+    }
+
+    /// A lane is given up.
+    pub fn forget(&self, lane: &Lane) {
+        self.heads().remove(lane);
+    }
+
+    fn heads(&self) -> MutexGuard<'_, HashMap<Lane, Head>> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,14 @@
+//! `GET /v1/responses` with an upgrade: the API over one WebSocket.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+use super::From;
+use crate::error::Refused;
+use crate::router::App;
+use crate::transport::websocket;
+
+/// `GET /v1/responses` + Upgrade, or an extended CONNECT on HTTP/2.
+pub(crate) async fn open(State(app): State<App>, from: From, request: Request) -> Result<Response, Refused> {
+    Ok(websocket::open(app, from.owner, request)?)
+}

@@ -1,0 +1,59 @@
+//! `/v1/tickets`: what a browser shows instead of a key.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use protocol::fault::{Fault, FaultKind};
+use serde_json::{Value, json};
+
+use super::body;
+use crate::auth;
+use crate::error::Refused;
+use crate::router::App;
+use crate::tickets::{SESSION, TICKET};
+
+/// `POST /v1/tickets`: a ticket for one stream, or with `{"cookie": true}` a session for this browser.
+pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+    let key = auth::key(&app, &headers)?;
+    let body = body::json_or_nothing(&app.config, &headers, body).await?;
+    if !wants_cookie(&body)? {
+        let ticket = app.tickets.ticket(key).ok_or_else(no_randomness)?;
+        let answer = json!({ "object": "ticket", "ticket": ticket, "expires_in": TICKET.as_secs() });
+        return Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(answer)).into_response());
+    }
+    let session = app.tickets.session(key).ok_or_else(no_randomness)?;
+    let answer = Json(json!({ "object": "session", "expires_in": SESSION.as_secs() }));
+    cookie(&app, &session, SESSION.as_secs(), answer.into_response())
+}
+
+/// `DELETE /v1/tickets`: ends this browser's session.
+pub(crate) async fn delete(State(app): State<App>, headers: HeaderMap) -> Result<Response, Refused> {
+    if let Some(session) = auth::session_cookie(&headers) {
+        app.tickets.end_session(session);
+    }
+    cookie(&app, "", 0, StatusCode::NO_CONTENT.into_response())
+}
+
+/// Scripts cannot read it, other sites cannot send it, and under TLS it never goes out in clear.
+fn cookie(app: &App, value: &str, seconds: u64, mut response: Response) -> Result<Response, Refused> {
+    let secure = if app.config.is_tls() { "; Secure" } else { "" };
+    let text = format!("{}={value}; Path=/v1; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", auth::COOKIE);
+    let value = HeaderValue::try_from(text).map_err(|_invalid| no_randomness())?;
+    response.headers_mut().insert(header::SET_COOKIE, value);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+fn wants_cookie(body: &Value) -> Result<bool, Fault> {
+    match body.get("cookie") {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(wanted)) => Ok(*wanted),
+        Some(_) => Err(Fault::invalid("invalid_type", "cookie", "Invalid type for 'cookie': expected a boolean.")),
+    }
+}
+
+fn no_randomness() -> Fault {
+    Fault::new(FaultKind::Server, "server_error", "no ticket could be made")
+}

@@ -1,0 +1,357 @@
+//! One socket from its first message to its close: one loop over what the client says, the logs it reads and the timers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use engine::answers::{Socket, Terms, log_fault};
+use engine::feed::Feed;
+use engine::local::Local;
+use engine::log::LogError;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use protocol::dialect::responses::{ClientEvent, Lane, read_client_event, refusal};
+use protocol::event::Entry;
+use protocol::fault::{Fault, FaultKind};
+use protocol::frame::websocket::decode::{Decoder, Incoming, Limits};
+use protocol::frame::websocket::encode::{self, close, ping, pong};
+use protocol::frame::websocket::{CloseCode, Opcode, Role};
+use protocol::id::Owner;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::lanes::{Lanes, Wanted};
+use crate::router::App;
+
+/// How many bytes of events that are ready go out in one write.
+const WRITE: usize = 64 << 10;
+
+/// What one read takes in; an idle socket holds no more than this.
+const READ: usize = 2 << 10;
+
+/// How long the peer gets to answer a close.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// What a feed gave, and the lane it is for.
+type Fed = (Lane, Feed, Result<Option<Vec<Entry>>, LogError>);
+
+/// Why a session ends.
+enum Exit {
+    /// The connection is gone, or the peer has closed it in order.
+    Gone,
+    /// We close it.
+    Close(CloseCode, String),
+}
+
+/// What comes next.
+enum Next {
+    Read,
+    Fed(Box<Fed>),
+    Silence,
+    Old,
+    Stopping,
+    Gone,
+}
+
+/// A socket and what runs on it.
+pub(super) struct Session {
+    app: App,
+    owner: Owner,
+    io: TokioIo<Upgraded>,
+    decoder: Decoder,
+    local: Arc<Local>,
+    lanes: Lanes,
+    feeds: FuturesUnordered<BoxFuture<'static, Fed>>,
+    out: BytesMut,
+    /// When the client was last heard.
+    heard: Instant,
+    /// When it is asked whether it is there.
+    knock: Instant,
+    /// When nothing new may begin; `None` once that is so.
+    end: Option<Instant>,
+}
+
+impl Session {
+    pub(super) fn new(app: App, owner: Owner, io: TokioIo<Upgraded>) -> Self {
+        let bytes = app.config.body_bytes;
+        let now = Instant::now();
+        Self {
+            decoder: Decoder::new(Role::Server, Limits { frame_bytes: bytes, message_bytes: bytes }),
+            local: Local::new(),
+            lanes: Lanes::default(),
+            feeds: FuturesUnordered::new(),
+            out: BytesMut::new(),
+            heard: now,
+            knock: now + app.config.heartbeat,
+            end: Some(now + app.config.socket_age),
+            app,
+            owner,
+            io,
+        }
+    }
+
+    /// Runs to the close. Answers that are not stored stop with it, as their reader leaves.
+    pub(super) async fn run(mut self) {
+        let exit = loop {
+            let next = self.next().await;
+            if let Some(exit) = self.handle(next).await {
+                break exit;
+            }
+            if self.flush().await.is_none() {
+                break Exit::Gone;
+            }
+        };
+        self.feeds.clear();
+        if let Exit::Close(code, reason) = exit {
+            tracing::debug!(code = code.get(), "socket closed");
+            self.close(code, &reason).await;
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let mut buffer = [0_u8; READ];
+        tokio::select! {
+            biased;
+            read = self.io.read(&mut buffer) => match read {
+                Ok(0) | Err(_) => Next::Gone,
+                Ok(count) => {
+                    self.decoder.push(buffer.get(..count).unwrap_or_default());
+                    Next::Read
+                }
+            },
+            Some(fed) = self.feeds.next(), if !self.feeds.is_empty() => Next::Fed(Box::new(fed)),
+            () = self.app.closing.cancelled(), if self.end.is_some() => Next::Stopping,
+            () = sleep_until(self.end.unwrap_or(self.knock)), if self.end.is_some() => Next::Old,
+            () = sleep_until(self.knock) => Next::Silence,
+        }
+    }
+
+    async fn handle(&mut self, next: Next) -> Option<Exit> {
+        match next {
+            Next::Read => {
+                self.heard = Instant::now();
+                let exit = self.read().await;
+                self.start_ready().await;
+                exit
+            }
+            Next::Fed(fed) => {
+                let (lane, feed, entries) = *fed;
+                let exit = self.fed(lane, feed, entries);
+                self.start_ready().await;
+                exit.or_else(|| self.leave_if_done())
+            }
+            Next::Silence => self.silence(),
+            Next::Old | Next::Stopping => {
+                self.end = None;
+                for lane in self.lanes.clear() {
+                    self.refuse(&lane, &self.too_old());
+                }
+                self.leave_if_done()
+            }
+            Next::Gone => Some(Exit::Gone),
+        }
+    }
+
+    /// Everything that the client has said by now.
+    async fn read(&mut self) -> Option<Exit> {
+        while let Some(incoming) = self.decoder.next_message() {
+            match incoming {
+                Ok(Incoming::Text(text)) => self.event(text.as_bytes()).await,
+                Ok(Incoming::Binary(_)) => return Some(Exit::Close(CloseCode::UNSUPPORTED, "events are text".into())),
+                Ok(Incoming::Ping(payload)) => self.out.extend_from_slice(&pong(&payload)),
+                Ok(Incoming::Pong(_)) => {}
+                Ok(Incoming::Close(code, _)) => return Some(Exit::Close(code.unwrap_or(CloseCode::NORMAL), String::new())),
+                Err(violation) => return Some(Exit::Close(violation.close_code(), violation.to_string())),
+            }
+        }
+        None
+    }
+
+    async fn event(&mut self, message: &[u8]) {
+        let (lane, wanted) = match read_client_event(message) {
+            Err((lane, fault)) => return self.refuse(&lane, &fault),
+            Ok(ClientEvent::Cancel { lane, response_id }) => {
+                let id = response_id.or_else(|| self.lanes.running(&lane).cloned());
+                let Some(id) = id else {
+                    let fault = Fault::new(FaultKind::NotFound, "response_not_found", "Nothing runs on this stream.");
+                    return self.refuse(&lane, &fault);
+                };
+                // It overtakes what waits: the answer's own end tells that it worked.
+                if let Err(fault) = self.app.engine.request_cancel(&self.owner, &id).await {
+                    self.refuse(&lane, &fault);
+                }
+                return;
+            }
+            Ok(ClientEvent::Create { lane, create, generate }) => (lane, Wanted::Create { create, generate }),
+            Ok(ClientEvent::Resume { lane, response_id, starting_after }) => (lane, Wanted::Resume { response_id, starting_after }),
+        };
+        let put = if self.end.is_none() { Err(self.too_old()) } else { self.lanes.put(&lane, wanted) };
+        if let Err(fault) = put {
+            self.refuse(&lane, &fault);
+        }
+    }
+
+    /// Starts what may start.
+    async fn start_ready(&mut self) {
+        while let Some((lane, wanted)) = self.lanes.take() {
+            match self.start(&lane, wanted).await {
+                Ok(feed) => self.tail(lane, feed),
+                Err(fault) => {
+                    self.refuse(&lane, &fault);
+                    self.lanes.done(&lane);
+                }
+            }
+        }
+    }
+
+    async fn start(&mut self, lane: &Lane, wanted: Wanted) -> Result<Feed, Fault> {
+        let engine = self.app.engine.clone();
+        match wanted {
+            Wanted::Resume { response_id, starting_after } => {
+                let feed = engine.feed(&self.owner, &response_id, starting_after).await?;
+                self.lanes.runs(lane, response_id);
+                Ok(feed)
+            }
+            Wanted::Create { create, generate } => {
+                let parent = create.previous_response_id.clone();
+                let socket = Socket { local: Arc::clone(&self.local), lane: lane.clone() };
+                let terms = Terms { socket: Some(socket), warm_up: !generate, ..Terms::default() };
+                match engine.start(&self.owner, *create, terms).await {
+                    Ok(started) => {
+                        self.lanes.runs(lane, started.id);
+                        Ok(started.feed)
+                    }
+                    Err(fault) => {
+                        if let Some(parent) = parent {
+                            self.local.evict(lane, &parent);
+                        }
+                        Err(fault)
+                    }
+                }
+            }
+        }
+    }
+
+    fn tail(&mut self, lane: Lane, mut feed: Feed) {
+        let reading = async move {
+            let entries = feed.next(WRITE).await;
+            (lane, feed, entries)
+        };
+        self.feeds.push(reading.boxed());
+    }
+
+    fn fed(&mut self, lane: Lane, feed: Feed, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {
+        match entries {
+            Ok(entries) => {
+                entries.iter().flatten().for_each(|entry| self.say(&lane, entry));
+                if entries.is_none() || feed.is_at_end() {
+                    self.lanes.done(&lane);
+                } else {
+                    self.tail(lane, feed);
+                }
+                None
+            }
+            Err(error) => {
+                self.refuse(&lane, &log_fault(error));
+                Some(Exit::Close(CloseCode::INTERNAL, "the answer's log failed".into()))
+            }
+        }
+    }
+
+    /// One event is one message: the log's own bytes, with the lane's name put in front where it has one.
+    fn say(&mut self, lane: &Lane, entry: &Entry) {
+        let Some(name) = lane.name() else {
+            encode::head(&mut self.out, Opcode::Text, entry.data.len());
+            return self.out.put_slice(&entry.data);
+        };
+        // A name has no character that JSON would escape, and an event is an object that is not empty.
+        let prefix = format!("{{\"stream_id\":\"{name}\",");
+        let rest = entry.data.get(1..).unwrap_or_default();
+        encode::head(&mut self.out, Opcode::Text, prefix.len() + rest.len());
+        self.out.put_slice(prefix.as_bytes());
+        self.out.put_slice(rest);
+    }
+
+    fn refuse(&mut self, lane: &Lane, fault: &Fault) {
+        let envelope = refusal(lane, fault);
+        encode::head(&mut self.out, Opcode::Text, envelope.len());
+        self.out.put_slice(envelope.as_bytes());
+    }
+
+    fn too_old(&self) -> Fault {
+        let message = if self.app.closing.is_cancelled() {
+            "The server shuts down: connect again.".to_owned()
+        } else {
+            format!("This socket is older than {} minutes: connect again.", self.app.config.socket_age.as_secs() / 60)
+        };
+        Fault::new(FaultKind::InvalidRequest, "websocket_connection_limit_reached", message)
+    }
+
+    /// A socket on which nothing may begin any more closes when nothing runs.
+    fn leave_if_done(&self) -> Option<Exit> {
+        if self.end.is_some() || !self.lanes.is_idle() {
+            return None;
+        }
+        if self.app.closing.is_cancelled() {
+            return Some(Exit::Close(CloseCode::RESTART, "the server shuts down".into()));
+        }
+        Some(Exit::Close(CloseCode::GOING_AWAY, "the socket is too old".into()))
+    }
+
+    /// Knocks; who has not been heard for two knocks is gone.
+    fn silence(&mut self) -> Option<Exit> {
+        let heartbeat = self.app.config.heartbeat;
+        if self.heard.elapsed() > heartbeat * 2 + heartbeat / 2 {
+            return Some(Exit::Gone);
+        }
+        self.out.extend_from_slice(&ping(b""));
+        self.knock = Instant::now() + heartbeat;
+        None
+    }
+
+    /// Sends what is ready, all of it together. `None` when the connection is gone, or takes nothing for too long.
+    async fn flush(&mut self) -> Option<()> {
+        if self.out.is_empty() {
+            return Some(());
+        }
+        let sent = async {
+            self.io.write_all(&self.out).await?;
+            self.io.flush().await
+        };
+        timeout(self.app.config.write_timeout, sent).await.ok()?.ok()?;
+        self.forget_sent();
+        Some(())
+    }
+
+    /// An idle socket keeps no buffer for what it has sent.
+    fn forget_sent(&mut self) {
+        if self.out.capacity() > READ {
+            self.out = BytesMut::new();
+        } else {
+            self.out.clear();
+        }
+    }
+
+    /// The closing handshake: our close, then whatever still comes until the peer's, for a moment.
+    async fn close(&mut self, code: CloseCode, reason: &str) {
+        self.out.extend_from_slice(&close(code, reason));
+        if self.flush().await.is_none() {
+            return;
+        }
+        let over = async {
+            let mut buffer = [0_u8; READ];
+            while !self.decoder.is_over() {
+                match self.io.read(&mut buffer).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(count) => self.decoder.push(buffer.get(..count).unwrap_or_default()),
+                }
+                while self.decoder.next_message().is_some() {}
+            }
+        };
+        drop(timeout(CLOSING, over).await);
+        // A peer that is gone already needs no goodbye.
+        drop(self.io.shutdown().await);
+    }
+}

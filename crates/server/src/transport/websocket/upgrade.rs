@@ -1,0 +1,89 @@
+//! The opening handshake, over HTTP/1.1 (RFC 6455 §4.2) and over HTTP/2 (RFC 8441).
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use protocol::fault::{Fault, FaultKind};
+use protocol::frame::websocket::handshake;
+use protocol::id::Owner;
+
+use super::session::Session;
+use crate::router::App;
+
+/// Answers the handshake and runs a session for `owner` when the connection has changed hands.
+///
+/// # Errors
+/// 426 where this is no handshake, or one of another version; 400 where it is malformed.
+pub(crate) fn open(app: App, owner: Owner, mut request: Request) -> Result<Response, Fault> {
+    let key = match request.version() {
+        Version::HTTP_2 => check_http2(&request)?,
+        _ => Some(check_http1(request.headers())?),
+    };
+    check_version(request.headers())?;
+    let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
+        return Err(
+            Fault::new(FaultKind::InvalidRequest, "upgrade_impossible", "This connection cannot become a WebSocket.").with_status(426)
+        );
+    };
+    let tasks = app.tasks.clone();
+    tasks.spawn("socket", async move {
+        match upgrade.await {
+            Ok(upgraded) => Session::new(app, owner, TokioIo::new(upgraded)).run().await,
+            Err(error) => tracing::debug!(%error, "a handshake was answered, but the client was gone"),
+        }
+    });
+    Ok(accepted(key))
+}
+
+fn check_http1(headers: &HeaderMap) -> Result<String, Fault> {
+    let names = |name: HeaderName, word: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|token| token.trim().eq_ignore_ascii_case(word))
+    };
+    if !names(header::UPGRADE, "websocket") || !names(header::CONNECTION, "upgrade") {
+        return Err(upgrade_required("GET /v1/responses is for WebSocket; POST a request for anything else."));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if handshake::check_key(key) {
+        return Ok(key.to_owned());
+    }
+    Err(Fault::invalid("invalid_value", "Sec-WebSocket-Key", "A Sec-WebSocket-Key is 16 bytes in base64."))
+}
+
+/// On HTTP/2 the stream itself is the handshake: an extended CONNECT for `websocket`, without a key.
+fn check_http2(request: &Request) -> Result<Option<String>, Fault> {
+    let protocol = request.extensions().get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str);
+    if request.method() == Method::CONNECT && protocol == Some("websocket") {
+        return Ok(None);
+    }
+    Err(upgrade_required("On HTTP/2 a WebSocket is opened by an extended CONNECT (RFC 8441)."))
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), Fault> {
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == handshake::VERSION) {
+        return Ok(());
+    }
+    Err(upgrade_required("The WebSocket version must be 13."))
+}
+
+fn upgrade_required(message: &str) -> Fault {
+    Fault::new(FaultKind::InvalidRequest, "upgrade_required", message).with_status(426).with_param("Upgrade")
+}
+
+fn accepted(key: Option<String>) -> Response {
+    let Some(key) = key else { return StatusCode::OK.into_response() };
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&handshake::accept_key(&key)) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
