@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
-use protocol::request::Create;
-use protocol::response::Response;
+use protocol::request::{Create, InputItem};
+use protocol::response::{Response, ResponseStatus};
 use protocol::snapshot;
 use tokio::sync::Notify;
 
 use crate::config::{Config, OnLeave};
 use crate::conversation::{Conversation, ConversationError};
 use crate::feed::Feed;
-use crate::log::{Log, LogError, LogState};
+use crate::log::{Log, LogError, LogReader, LogState};
 use crate::provider::{ModelListing, ModelRequest, Models, Route};
 use crate::store::{Claim, Claimed, Found, Record, Removal, Store, StoreError};
 use crate::tasks::Tasks;
@@ -84,7 +84,7 @@ impl Engine {
     /// What is wrong with the request, by its field; too many answers; a log or store that cannot write.
     pub async fn start(&self, owner: &Owner, create: Create, idempotency: Option<Idempotency>) -> Result<Started, Fault> {
         let route = self.route(&create)?;
-        let head = self.head(owner, create.previous_response_id.as_ref()).await?;
+        let head = self.head(owner, &create).await?;
         let conversation = Conversation::assemble(&*self.shared.store, owner, head.as_ref(), &create).await.map_err(fault_of)?;
 
         let id = id::response();
@@ -109,6 +109,7 @@ impl Engine {
             store: create.store || keyed,
             readable: create.store,
             input: input.iter().map(|item| item.id().clone()).collect(),
+            output: Vec::new(),
             head: if create.store { input.last().map(|item| item.id().clone()).or(head.clone()) } else { None },
             ended_at: None,
         };
@@ -117,7 +118,7 @@ impl Engine {
             let claim = Claim { owner: owner.clone(), key, request };
             match self.shared.store.claim(claim, &id).await.map_err(store_fault)? {
                 Claimed::New => {}
-                Claimed::Same(first) => return self.again(owner, first),
+                Claimed::Same(first) => return self.again(first),
                 Claimed::Other => return Err(key_conflict()),
             }
         }
@@ -154,18 +155,7 @@ impl Engine {
     /// No such answer for this caller.
     pub async fn response(&self, owner: &Owner, id: &ResponseId) -> Result<Response, Fault> {
         self.record(owner, id).await?;
-        let reader = self.shared.log.open(id).map_err(|_missing| not_found(id))?;
-        let progress = *reader.progress().borrow();
-        // The terminal event holds the whole response; an answer that still runs is folded from its begin.
-        let from = if progress.state == LogState::Ended { progress.committed.saturating_sub(1) } else { 0 };
-        let mut entries = Vec::new();
-        let mut position = from;
-        while position < progress.committed {
-            let more = reader.read(position, usize::MAX).await.map_err(log_fault)?;
-            position = more.last().map_or(progress.committed, |entry| entry.position + 1);
-            entries.extend(more);
-        }
-        snapshot::response(&entries).ok_or_else(|| log_fault(LogError::Unavailable))
+        self.read(&*self.shared.log.open(id).map_err(|_missing| not_found(id))?).await
     }
 
     /// Stops an answer if it runs, and gives it as it ended. Doing it twice changes nothing.
@@ -174,8 +164,13 @@ impl Engine {
     /// No such answer for this caller; a log that cannot take its end.
     pub async fn cancel(&self, owner: &Owner, id: &ResponseId) -> Result<Response, Fault> {
         self.record(owner, id).await?;
+        // An answer that is not kept is forgotten when its last reader goes: who stops it is one until it is told the end.
+        let seat = self.running(id).map(|live| live.sit());
+        let reader = self.shared.log.open(id).map_err(|_missing| not_found(id))?;
         self.stop(id, Cause::Cancelled).await?;
-        self.response(owner, id).await
+        let response = self.read(&*reader).await;
+        drop(seat);
+        response
     }
 
     /// Stops an answer if it runs, and forgets it and its text.
@@ -206,7 +201,7 @@ impl Engine {
     /// As [`Engine::start`].
     pub async fn count_input(&self, owner: &Owner, create: Create) -> Result<u64, Fault> {
         self.route(&create)?;
-        let head = self.head(owner, create.previous_response_id.as_ref()).await?;
+        let head = self.head(owner, &create).await?;
         let conversation = Conversation::assemble(&*self.shared.store, owner, head.as_ref(), &create).await.map_err(fault_of)?;
         let counted =
             self.shared.tasks.blocking(move || count::input(&create.model, create.instructions.as_deref(), &conversation.context));
@@ -233,10 +228,25 @@ impl Engine {
         }
     }
 
+    /// The response as its log has it now.
+    async fn read(&self, reader: &dyn LogReader) -> Result<Response, Fault> {
+        let progress = *reader.progress().borrow();
+        // The terminal event holds the whole response; an answer that still runs is folded from its begin.
+        let from = if progress.state == LogState::Ended { progress.committed.saturating_sub(1) } else { 0 };
+        let mut entries = Vec::new();
+        let mut position = from;
+        while position < progress.committed {
+            let more = reader.read(position, usize::MAX).await.map_err(log_fault)?;
+            position = more.last().map_or(progress.committed, |entry| entry.position + 1);
+            entries.extend(more);
+        }
+        snapshot::response(&entries).ok_or_else(|| log_fault(LogError::Unavailable))
+    }
+
     /// The answer that was started before under the same key.
-    fn again(&self, owner: &Owner, id: ResponseId) -> Result<Started, Fault> {
+    fn again(&self, id: ResponseId) -> Result<Started, Fault> {
         let reader = self.shared.log.open(&id).map_err(|_missing| {
-            let message = format!("the answer to this Idempotency-Key, {id} of {owner}, is no longer kept");
+            let message = format!("the answer to this Idempotency-Key, {id}, is no longer kept");
             Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
         })?;
         let seat = self.running(&id).map(|live| live.sit());
@@ -256,13 +266,23 @@ impl Engine {
     }
 
     /// Where the new turn goes on.
-    async fn head(&self, owner: &Owner, previous: Option<&ResponseId>) -> Result<Option<ItemId>, Fault> {
-        let Some(previous) = previous else { return Ok(None) };
+    async fn head(&self, owner: &Owner, create: &Create) -> Result<Option<ItemId>, Fault> {
+        if create.input.iter().any(|input| matches!(input, InputItem::Reference(_))) {
+            // Whose item it is, only the store can say: any answer that has just ended may have made it.
+            let running: Vec<Arc<Live>> = self.shared.live().values().cloned().collect();
+            self.settled(&running).await;
+        }
+        let Some(previous) = &create.previous_response_id else { return Ok(None) };
         let missing = || {
             let message = format!("Previous response with id '{previous}' not found.");
             Fault::invalid("previous_response_not_found", "previous_response_id", message)
         };
-        match self.shared.store.find(previous).await.map_err(store_fault)? {
+        let mut found = self.shared.store.find(previous).await.map_err(store_fault)?;
+        if matches!(&found, Found::Record(record) if record.owner == *owner && record.ended_at.is_none()) {
+            self.settled(self.running(previous).as_slice()).await;
+            found = self.shared.store.find(previous).await.map_err(store_fault)?;
+        }
+        match found {
             Found::Record(record) if record.owner == *owner && record.readable => {
                 if record.ended_at.is_none() {
                     let message = format!("Previous response '{previous}' still runs: wait for its end, or cancel it.");
@@ -271,6 +291,16 @@ impl Engine {
                 Ok(record.head)
             }
             Found::Record(_) | Found::Expired(_) | Found::Missing => Err(missing()),
+        }
+    }
+
+    /// Waits until the store knows the end of those answers whose log has one: readers hear of it first, and may build
+    /// on it at once.
+    async fn settled(&self, answers: &[Arc<Live>]) {
+        for live in answers {
+            if self.shared.log.open(&live.id).is_ok_and(|reader| reader.progress().borrow().state == LogState::Ended) {
+                live.recorded().await;
+            }
         }
     }
 
@@ -350,6 +380,11 @@ impl Drop for Admission<'_> {
 /// Runs a turn, writes down how it ended, and forgets it if it is not to be kept.
 async fn run_to_end(shared: Arc<Shared>, live: Arc<Live>, turn: Turn) {
     let ended = turn.run().await;
+    if ended.as_ref().is_some_and(|response| response.status == ResponseStatus::Failed && response.output.is_empty()) {
+        // Nothing was made and nothing paid: who comes back with the same key wants another try, not the same refusal. A
+        // store that cannot give the key back repeats the refusal, which is safe.
+        let _released = shared.store.release(&live.id).await;
+    }
     let output = ended.map(|response| response.output).unwrap_or_default();
     let kept = match shared.store.find(&live.id).await {
         Ok(Found::Record(record)) => record.store.then_some(record.readable),

@@ -8,6 +8,7 @@ pub mod router;
 pub mod auth;
 mod error;
 mod middleware;
+mod unread;
 
 mod api;
 mod transport;

@@ -3,6 +3,7 @@
 pub mod json;
 pub mod ndjson;
 pub mod sse;
+pub mod websocket;
 
 use bytes::Bytes;
 
