@@ -8,6 +8,7 @@ mod hostile;
 mod leaving;
 mod log_weather;
 mod process;
+mod refusals;
 mod spine;
 mod streams;
 mod vanish;
