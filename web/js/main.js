@@ -107,7 +107,7 @@ async function send(question, replaced) {
   const turn = addTurn(question, fresh());
   following = true;
   await go(turn, (run) => run.start(body));
-  if (toldAll && turn.answer.state === 'failed' && turn.answer.error?.status === 404) {
+  if (toldAll && turn.answer.state === 'failed' && turn.answer.error?.code === 'previous_response_not_found') {
     turn.answer = fresh(); // the server no longer has the turn before
     await go(turn, (run) => run.start(toldAll));
   }

@@ -9,7 +9,7 @@ use protocol::dialect::responses::Lane;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
-use protocol::request::Create;
+use protocol::request::{Create, InputItem};
 use protocol::response::{Response, ResponseStatus};
 use protocol::snapshot;
 use tokio::sync::Notify;
@@ -18,7 +18,7 @@ use crate::config::{Config, OnLeave};
 use crate::conversation::{Conversation, ConversationError};
 use crate::feed::Feed;
 use crate::local::Local;
-use crate::log::{Log, LogError, LogState};
+use crate::log::{Log, LogError, LogReader, LogState};
 use crate::provider::{Finish, ModelListing, ModelRequest, Models, Provider, Route, Word, Words};
 use crate::store::{Claim, Claimed, Found, Record, Removal, Store, StoreError};
 use crate::tasks::Tasks;
@@ -110,7 +110,7 @@ impl Engine {
         let Terms { idempotency, socket, warm_up } = terms;
         let route = self.route(&create)?;
         let route = if warm_up { Route { provider: Arc::new(WarmUp), ..route } } else { route };
-        let (before, head) = self.before(owner, create.previous_response_id.as_ref(), socket.as_ref()).await?;
+        let (before, head) = self.before(owner, &create, socket.as_ref()).await?;
         let conversation = Conversation::assemble(&*self.shared.store, owner, before, &create).await.map_err(fault_of)?;
 
         let id = id::response();
@@ -135,6 +135,7 @@ impl Engine {
             store: create.store || keyed,
             readable: create.store,
             input: input.iter().map(|item| item.id().clone()).collect(),
+            output: Vec::new(),
             head: if create.store { input.last().map(|item| item.id().clone()).or(head.clone()) } else { None },
             ended_at: None,
         };
@@ -181,18 +182,7 @@ impl Engine {
     /// No such answer for this caller.
     pub async fn response(&self, owner: &Owner, id: &ResponseId) -> Result<Response, Fault> {
         self.record(owner, id).await?;
-        let reader = self.shared.log.open(id).map_err(|_missing| not_found(id))?;
-        let progress = *reader.progress().borrow();
-        // The terminal event holds the whole response; an answer that still runs is folded from its begin.
-        let from = if progress.state == LogState::Ended { progress.committed.saturating_sub(1) } else { 0 };
-        let mut entries = Vec::new();
-        let mut position = from;
-        while position < progress.committed {
-            let more = reader.read(position, usize::MAX).await.map_err(log_fault)?;
-            position = more.last().map_or(progress.committed, |entry| entry.position + 1);
-            entries.extend(more);
-        }
-        snapshot::response(&entries).ok_or_else(|| log_fault(LogError::Unavailable))
+        self.read(&*self.shared.log.open(id).map_err(|_missing| not_found(id))?).await
     }
 
     /// Stops an answer if it runs, and gives it as it ended. Doing it twice changes nothing.
@@ -201,8 +191,13 @@ impl Engine {
     /// No such answer for this caller; a log that cannot take its end.
     pub async fn cancel(&self, owner: &Owner, id: &ResponseId) -> Result<Response, Fault> {
         self.record(owner, id).await?;
+        // An answer that is not kept is forgotten when its last reader goes: who stops it is one until it is told the end.
+        let seat = self.running(id).map(|live| live.sit());
+        let reader = self.shared.log.open(id).map_err(|_missing| not_found(id))?;
         self.stop(id, Cause::Cancelled).await?;
-        self.response(owner, id).await
+        let response = self.read(&*reader).await;
+        drop(seat);
+        response
     }
 
     /// Asks an answer to stop and does not wait: its end comes to its readers as the log has it.
@@ -245,7 +240,7 @@ impl Engine {
     /// As [`Engine::start`].
     pub async fn count_input(&self, owner: &Owner, create: Create) -> Result<u64, Fault> {
         self.route(&create)?;
-        let (before, _head) = self.before(owner, create.previous_response_id.as_ref(), None).await?;
+        let (before, _head) = self.before(owner, &create, None).await?;
         let conversation = Conversation::assemble(&*self.shared.store, owner, before, &create).await.map_err(fault_of)?;
         let counted =
             self.shared.tasks.blocking(move || count::input(&create.model, create.instructions.as_deref(), &conversation.context));
@@ -270,6 +265,21 @@ impl Engine {
             log_bytes: self.shared.log.bytes(),
             item_bytes: self.shared.store.bytes(),
         }
+    }
+
+    /// The response as its log has it now.
+    async fn read(&self, reader: &dyn LogReader) -> Result<Response, Fault> {
+        let progress = *reader.progress().borrow();
+        // The terminal event holds the whole response; an answer that still runs is folded from its begin.
+        let from = if progress.state == LogState::Ended { progress.committed.saturating_sub(1) } else { 0 };
+        let mut entries = Vec::new();
+        let mut position = from;
+        while position < progress.committed {
+            let more = reader.read(position, usize::MAX).await.map_err(log_fault)?;
+            position = more.last().map_or(progress.committed, |entry| entry.position + 1);
+            entries.extend(more);
+        }
+        snapshot::response(&entries).ok_or_else(|| log_fault(LogError::Unavailable))
     }
 
     /// The answer that was started before under the same key.
@@ -298,16 +308,16 @@ impl Engine {
     async fn before(
         &self,
         owner: &Owner,
-        previous: Option<&ResponseId>,
+        create: &Create,
         socket: Option<&Socket>,
     ) -> Result<(Vec<Item>, Option<ItemId>), Fault> {
-        if let (Some(previous), Some(socket)) = (previous, socket)
+        if let (Some(previous), Some(socket)) = (&create.previous_response_id, socket)
             && let Some(context) = socket.local.context(previous)
             && !self.is_stored(previous).await?
         {
             return Ok((context.to_vec(), None));
         }
-        match self.head(owner, previous).await? {
+        match self.head(owner, create).await? {
             Some(head) => Ok((self.shared.store.path(&head).await.map_err(store_fault)?, Some(head))),
             None => Ok((Vec::new(), None)),
         }
@@ -318,13 +328,23 @@ impl Engine {
     }
 
     /// Where the new turn goes on.
-    async fn head(&self, owner: &Owner, previous: Option<&ResponseId>) -> Result<Option<ItemId>, Fault> {
-        let Some(previous) = previous else { return Ok(None) };
+    async fn head(&self, owner: &Owner, create: &Create) -> Result<Option<ItemId>, Fault> {
+        if create.input.iter().any(|input| matches!(input, InputItem::Reference(_))) {
+            // Whose item it is, only the store can say: any answer that has just ended may have made it.
+            let running: Vec<Arc<Live>> = self.shared.live().values().cloned().collect();
+            self.settled(&running).await;
+        }
+        let Some(previous) = &create.previous_response_id else { return Ok(None) };
         let missing = || {
             let message = format!("Previous response with id '{previous}' not found.");
             Fault::invalid("previous_response_not_found", "previous_response_id", message)
         };
-        match self.shared.store.find(previous).await.map_err(store_fault)? {
+        let mut found = self.shared.store.find(previous).await.map_err(store_fault)?;
+        if matches!(&found, Found::Record(record) if record.owner == *owner && record.ended_at.is_none()) {
+            self.settled(self.running(previous).as_slice()).await;
+            found = self.shared.store.find(previous).await.map_err(store_fault)?;
+        }
+        match found {
             Found::Record(record) if record.owner == *owner && record.readable => {
                 if record.ended_at.is_none() {
                     let message = format!("Previous response '{previous}' still runs: wait for its end, or cancel it.");
@@ -333,6 +353,16 @@ impl Engine {
                 Ok(record.head)
             }
             Found::Record(_) | Found::Expired(_) | Found::Missing => Err(missing()),
+        }
+    }
+
+    /// Waits until the store knows the end of those answers whose log has one: readers hear of it first, and may build
+    /// on it at once.
+    async fn settled(&self, answers: &[Arc<Live>]) {
+        for live in answers {
+            if self.shared.log.open(&live.id).is_ok_and(|reader| reader.progress().borrow().state == LogState::Ended) {
+                live.recorded().await;
+            }
         }
     }
 
@@ -448,6 +478,11 @@ async fn run_to_end(shared: Arc<Shared>, live: Arc<Live>, turn: Turn, rememberin
     let ended = turn.run().await;
     if let (Some(remembering), Some(response)) = (remembering, &ended) {
         remembering.remember(response);
+    }
+    if ended.as_ref().is_some_and(|response| response.status == ResponseStatus::Failed && response.output.is_empty()) {
+        // Nothing was made and nothing paid: who comes back with the same key wants another try, not the same refusal. A
+        // store that cannot give the key back repeats the refusal, which is safe.
+        let _released = shared.store.release(&live.id).await;
     }
     let output = ended.map(|response| response.output).unwrap_or_default();
     let kept = match shared.store.find(&live.id).await {

@@ -15,9 +15,11 @@ pub struct Record {
     pub store: bool,
     /// Whether it can be fetched by id after its end. A stateless answer that is only kept for its idempotency key cannot.
     pub readable: bool,
-    /// The items that were new in this turn, in order.
+    /// The items that were sent for this turn, in order.
     pub input: Vec<ItemId>,
-    /// Where the next turn goes on: the last item of the output, or of the input while there is none.
+    /// The items that the model made in it, in order; none before its end.
+    pub output: Vec<ItemId>,
+    /// Where the next turn goes on: the last item of the output, or of the input, or of what this turn continued.
     pub head: Option<ItemId>,
     /// Seconds since 1970 at which it ended.
     pub ended_at: Option<u64>,
@@ -124,6 +126,12 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn claim(&self, claim: Claim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>>;
+
+    /// Gives a claimed key back: the answer failed before anything was made, and the same request may try again.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn release(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Ended records, oldest end first, at most `limit`.
     ///

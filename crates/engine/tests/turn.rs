@@ -467,6 +467,30 @@ async fn one_idempotency_key_is_one_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_whose_answer_failed_before_any_output_may_be_tried_again() {
+    let stage = stage();
+    let key = || Some(Idempotency { key: "k".into(), request: [1; 32] });
+    for (words, is_released) in [(vec![], true), (vec![text("a")], false)] {
+        let script = stage.script();
+        let mut first = stage.engine.start(&alice(), asking("hi"), key()).await.unwrap();
+        say(&script, words).await;
+        drop(script);
+        assert_eq!(last_response(&read(&mut first.feed).await.unwrap()).status, ResponseStatus::Failed);
+        while stage.engine.census().running > 0 {
+            tokio::task::yield_now().await;
+        }
+        let asked = stage.puppet.asked.lock().unwrap().len();
+        let retry = stage.script();
+        let again = stage.engine.start(&alice(), asking("hi"), key()).await.unwrap();
+        drop(retry);
+        assert_eq!(again.id != first.id, is_released, "asked {asked} times before");
+        while stage.engine.census().running > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn memory_is_bounded_by_bytes_and_by_age() {
     let config = Config { log_bytes: 20_000, ..Config::default() };
     let stage = stage_on(MemoryLog::new(), config);

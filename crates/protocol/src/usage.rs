@@ -34,6 +34,9 @@ pub struct Usage {
 pub struct InputTokensDetails {
     /// Tokens read from a cache.
     pub cached_tokens: u64,
+    /// Tokens written to a cache; OpenAI's field, which its SDK demands.
+    #[serde(default)]
+    pub cache_write_tokens: u64,
 }
 
 /// Details of the output's count.

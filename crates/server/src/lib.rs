@@ -9,6 +9,7 @@ mod auth;
 mod error;
 mod middleware;
 mod tickets;
+mod unread;
 
 mod api;
 mod transport;

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::error::{Refused, panicked};
 use crate::router::App;
-use crate::{Connection, auth};
+use crate::{Connection, auth, unread};
 
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
@@ -25,6 +25,8 @@ pub(crate) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
         .layer(middleware::from_fn_with_state(app.clone(), origin))
         // Before anything is read of a request that was meant for another name.
         .layer(middleware::from_fn_with_state(app.clone(), host))
+        // Around all who refuse: what they did not read would otherwise cost the connection, and with it their answer.
+        .layer(middleware::from_fn(unread::take_in))
         // Around everything that can panic, so that one bad request is one bad answer.
         .layer(middleware::from_fn(catch_panic))
         // Outermost: it names the request, logs it once, and its headers are on every answer, refusals included.

@@ -1,11 +1,11 @@
 //! The page and its assets, embedded in release builds and read from disk in debug builds.
 
-use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::fault::{Fault, FaultKind};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
+use crate::api::Path;
 use crate::error::Refused;
 
 #[derive(RustEmbed)]

@@ -16,6 +16,8 @@ pub async fn all<S: Store>(fresh: impl Fn() -> S) {
     two_owners_may_use_one_key(&fresh()).await;
     expiry_keeps_what_others_build_on(&fresh()).await;
     deletion_takes_the_text_everywhere(&fresh()).await;
+    a_turn_without_items_of_its_own_takes_nobody_elses(&fresh()).await;
+    a_released_key_is_new_again(&fresh()).await;
     everything_removed_weighs_nothing(&fresh()).await;
     the_oldest_end_comes_first(&fresh()).await;
 }
@@ -80,6 +82,30 @@ async fn deletion_takes_the_text_everywhere(store: &dyn Store) {
     require(path(store, &head).await == ["c", "d"], "deleted text is gone from longer conversations");
 }
 
+async fn a_turn_without_items_of_its_own_takes_nobody_elses(store: &dyn Store) {
+    let head = turn(store, "one", None, &["a"], &["b"]).await;
+    let empty = Record { head: Some(head.clone()), ..record("two", &[]) };
+    require(store.insert(empty, Some(head.clone()), Vec::new()).await == Ok(()), "a turn may have no input");
+    require(store.finish(&id("two"), Vec::new(), 2).await == Ok(()), "and no output");
+    remove(store, "two", Removal::Deleted).await;
+    require(path(store, &head).await == ["a", "b"], "its deletion takes nothing of the turn before");
+
+    let several = Record { head: Some(head.clone()), ..record("three", &[]) };
+    require(store.insert(several, Some(head), Vec::new()).await == Ok(()), "a turn may have no input");
+    let output = vec![message("c"), message("d")];
+    require(store.finish(&id("three"), output, 3).await == Ok(()), "and several items of output");
+    remove(store, "three", Removal::Deleted).await;
+    remove(store, "one", Removal::Deleted).await;
+    require(store.bytes() == 0, "all of them go with it");
+}
+
+async fn a_released_key_is_new_again(store: &dyn Store) {
+    let claim = || Claim { owner: alice(), key: "key".into(), request: [1; 32] };
+    require(store.claim(claim(), &id("one")).await == Ok(Claimed::New), "a new key is new");
+    require(store.release(&id("one")).await == Ok(()), "a key is released");
+    require(store.claim(claim(), &id("two")).await == Ok(Claimed::New), "a released key is new again");
+}
+
 async fn everything_removed_weighs_nothing(store: &dyn Store) {
     let head = turn(store, "one", None, &["a"], &["b"]).await;
     turn(store, "two", Some(head), &["c"], &["d"]).await;
@@ -136,6 +162,7 @@ fn record(name: &str, input: &[Item]) -> Record {
         store: true,
         readable: true,
         input: input.iter().map(|item| item.id().clone()).collect(),
+        output: Vec::new(),
         head: input.last().map(|item| item.id().clone()),
         ended_at: None,
     }

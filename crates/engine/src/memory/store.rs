@@ -111,6 +111,11 @@ impl Store for MemoryStore {
         ready(Ok(claimed)).boxed()
     }
 
+    fn release(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.held().release(id);
+        ready(Ok(())).boxed()
+    }
+
     fn oldest_ended(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
         let held = self.held();
         let oldest = held.ended.values().filter_map(|id| held.records.get(id).cloned()).take(limit).collect();
@@ -135,7 +140,8 @@ impl Held {
     fn finish(&mut self, id: &ResponseId, output: Vec<Item>, ended_at: u64) -> Result<(), StoreError> {
         let record = self.records.get_mut(id).ok_or(StoreError::Missing)?;
         let parent = record.head.clone();
-        record.head = output.last().map(|item| item.id().clone()).or(record.head.take());
+        record.output = output.iter().map(|item| item.id().clone()).collect();
+        record.head = record.output.last().cloned().or(record.head.take());
         record.ended_at = Some(ended_at);
         let owner = record.owner.clone();
         let place = (ended_at, self.ends);
@@ -160,9 +166,7 @@ impl Held {
     }
 
     fn remove(&mut self, id: &ResponseId, removal: Removal) {
-        if let Some(name) = self.claimed.remove(id) {
-            self.claims.remove(&name);
-        }
+        self.release(id);
         let Some(record) = self.records.remove(id) else { return };
         if let Some(place) = self.ended_places.remove(id) {
             self.ended.remove(&place);
@@ -170,20 +174,20 @@ impl Held {
         if removal == Removal::Expired {
             self.remember(id.clone(), record.owner.clone());
         }
-        let mut next = record.head.clone();
-        // The record's own items run from its head up to its first input item.
-        while let Some(item_id) = next.take() {
-            let Some(node) = self.nodes.get_mut(&item_id) else { break };
-            let is_first = record.input.first().is_none_or(|first| *first == item_id);
+        for item_id in record.input.iter().chain(&record.output) {
+            let Some(node) = self.nodes.get_mut(item_id) else { continue };
             node.held = false;
             if removal == Removal::Deleted {
                 self.bytes -= node.item.take().as_ref().map_or(0, size);
             }
-            if !is_first {
-                next.clone_from(&node.parent);
-            }
         }
         self.prune(record.head);
+    }
+
+    fn release(&mut self, id: &ResponseId) {
+        if let Some(name) = self.claimed.remove(id) {
+            self.claims.remove(&name);
+        }
     }
 
     /// Cuts leaves that no record holds, upward from `next`.

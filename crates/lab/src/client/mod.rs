@@ -7,6 +7,7 @@ mod stream;
 pub mod json;
 pub mod ndjson;
 pub mod sse;
+pub mod websocket;
 
 use std::net::SocketAddr;
 

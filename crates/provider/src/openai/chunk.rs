@@ -139,10 +139,11 @@ fn read_usage(usage: &Value) -> Option<Usage> {
         return None;
     }
     let counted = Usage::new(UsageSource::Provider, input.unwrap_or(0), output.unwrap_or(0));
+    let cache_write_tokens = count("/prompt_tokens_details/cache_write_tokens").unwrap_or(0);
     let cached_tokens = count("/prompt_tokens_details/cached_tokens").or_else(|| count("/prompt_cache_hit_tokens")).unwrap_or(0);
     let reasoning_tokens = count("/completion_tokens_details/reasoning_tokens").unwrap_or(0);
     Some(Usage {
-        input_tokens_details: InputTokensDetails { cached_tokens },
+        input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens },
         output_tokens_details: OutputTokensDetails { reasoning_tokens },
         total_tokens: count("/total_tokens").unwrap_or(counted.total_tokens),
         ..counted

@@ -154,17 +154,17 @@ impl Upstream {
     /// A refusal that the caller can act upon: in the upstream's own words, where it has any.
     fn passed_on(&self, kind: FaultKind, status: u16, code: &str, what: &str, reported: Reported) -> Fault {
         let message = reported.message.unwrap_or_else(|| format!("The upstream '{}' {what} ({status}).", self.name));
-        let code = reported.code.unwrap_or_else(|| code.to_owned());
-        Fault { param: reported.param, ..Fault::new(kind, code, self.fit(&message)).with_status(status) }
+        let code = reported.code.map_or_else(|| code.to_owned(), |code| self.fit(&code));
+        Fault { param: reported.param.map(|param| self.fit(&param)), ..Fault::new(kind, code, self.fit(&message)).with_status(status) }
     }
 
     /// Without our key, in case it was echoed, and of bounded length.
-    fn fit(&self, message: &str) -> String {
+    fn fit(&self, words: &str) -> String {
         let key = self.key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty());
-        let message = key.map_or_else(|| message.to_owned(), |key| message.replace(key, "(hidden)"));
-        match message.char_indices().nth(MAX_MESSAGE_CHARACTERS) {
-            Some((end, _)) => format!("{}…", &message[..end]),
-            None => message,
+        let words = key.map_or_else(|| words.to_owned(), |key| words.replace(key, "(hidden)"));
+        match words.char_indices().nth(MAX_MESSAGE_CHARACTERS) {
+            Some((end, _)) => format!("{}…", &words[..end]),
+            None => words,
         }
     }
 }

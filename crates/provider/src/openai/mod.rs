@@ -158,6 +158,18 @@ fn words(response: Response, upstream: Upstream) -> Words {
     unfold(answer, |mut answer| async move { answer.next().await.map(|word| (word, answer)) }).boxed()
 }
 
+/// The words in a body that came in these pieces: the parser alone, without HTTP. For measurements.
+#[doc(hidden)]
+pub fn read_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, mut hear: impl FnMut(Result<Word, Fault>)) {
+    let mut reader = Reader::new(Upstream { name: "measured".into(), key: None });
+    for piece in pieces {
+        reader.push(piece);
+        std::iter::from_fn(|| reader.next_word()).for_each(&mut hear);
+    }
+    reader.finish();
+    std::iter::from_fn(|| reader.next_word()).for_each(hear);
+}
+
 struct Answer {
     /// `None` when nothing more is read; that closes the connection, or gives it back if the body has ended.
     response: Option<Response>,

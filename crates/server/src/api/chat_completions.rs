@@ -10,7 +10,7 @@ use engine::answers::{Terms, log_fault};
 use engine::feed::Feed;
 use http::{HeaderMap, StatusCode};
 use protocol::dialect::Dialect;
-use protocol::dialect::chat_completions::{Fold, completion, read_create};
+use protocol::dialect::chat_completions::{ChatOptions, Fold, completion, read_create};
 use protocol::event::EventKind;
 use protocol::fault::{Fault, FaultKind};
 use protocol::snapshot;
@@ -32,25 +32,26 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let stream = chat.create.stream;
     let terms = Terms { idempotency: idempotency(&headers, "/v1/chat/completions", &body.bytes)?, ..Terms::default() };
     let started = app.engine.start(&from.owner, chat.create, terms).await?;
-    let response = if stream {
-        let mut feed = started.feed;
-        match hold(&mut feed, from.connection.as_ref(), app.config.chat_hold).await? {
-            Held::Failed => ended(feed, &app, &from).await?,
-            Held::Go => respond(Delivery {
-                feed,
-                dialect: Dialect::ChatCompletions(Box::new(Fold::new(chat.options))),
-                frame: stream_frame(&headers),
-                style: Style::Sdk,
-                silent_below: 0,
-                connection: from.connection,
-                is_http_1_0: from.is_http_1_0,
-                config: app.config.clone(),
-            }),
-        }
-    } else {
-        ended(started.feed, &app, &from).await?
-    };
-    Ok(named(response, &started.id))
+    let id = started.id.clone();
+    let response =
+        if stream { streamed(&app, from, started.feed, chat.options, &headers).await } else { ended(started.feed, &app, &from).await };
+    Ok(named(response.unwrap_or_else(|fault| Refused(fault).into_response()), &id))
+}
+
+/// Streams the answer, unless it fails while its head can still say so.
+async fn streamed(app: &App, from: From, mut feed: Feed, options: ChatOptions, headers: &HeaderMap) -> Result<Response, Fault> {
+    match hold(&mut feed, from.connection.as_ref(), app.config.chat_hold).await? {
+        Held::Failed => ended(feed, app, &from).await,
+        Held::Go => Ok(respond(Delivery {
+            feed,
+            dialect: Dialect::ChatCompletions(Box::new(Fold::new(options))),
+            frame: stream_frame(headers),
+            style: Style::Sdk,
+            connection: from.connection,
+            is_http_1_0: from.is_http_1_0,
+            config: app.config.clone(),
+        })),
+    }
 }
 
 /// Whether the head of a stream may say 200.

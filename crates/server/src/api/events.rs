@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, Query as QueryOf, State};
+use axum::extract::{Query as QueryOf, State};
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut, BytesMut};
 use engine::answers::log_fault;
@@ -11,9 +11,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::fault::Fault;
 use protocol::id::ResponseId;
 
-use super::From;
 use super::query::{self, Query};
 use super::responses::{deliver, named};
+use super::{From, Path};
 use crate::error::Refused;
 use crate::listen::{Connection, Signal};
 use crate::router::App;
@@ -39,7 +39,7 @@ pub(crate) async fn events(
         Some(seconds) => poll(feed, from.connection.as_ref(), Duration::from_secs(seconds)).await?,
         // The client has everything. Any other answer would make an `EventSource` ask again for ever.
         None if feed.is_at_end() => StatusCode::NO_CONTENT.into_response(),
-        None => respond(deliver(&app, from, feed, &headers, Style::EventSource, 0)),
+        None => respond(deliver(&app, from, feed, &headers, Style::EventSource)),
     };
     Ok(named(response, &id))
 }

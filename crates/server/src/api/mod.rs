@@ -11,10 +11,12 @@ pub(crate) mod tickets;
 mod body;
 mod query;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path as PathOf};
 use engine::keys::Caller;
 use http::request::Parts;
+use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
+use serde::de::DeserializeOwned;
 
 use crate::auth;
 use crate::error::Refused;
@@ -35,5 +37,19 @@ impl FromRequestParts<App> for From {
         let Caller { owner, .. } = auth::caller(app, parts)?;
         let connection = parts.extensions.get::<Connection>().cloned();
         Ok(Self { owner, connection, is_http_1_0: parts.version == http::Version::HTTP_10 })
+    }
+}
+
+/// What a path names. axum's own extractor refuses in plain text; every refusal here has one shape.
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Path<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+        let named = PathOf::from_request_parts(parts, app).await;
+        let named = named.map(|PathOf(name)| Self(name));
+        named
+            .map_err(|_not_text| Fault::new(FaultKind::InvalidRequest, "invalid_path", "This path is not UTF-8 once it is decoded.").into())
     }
 }

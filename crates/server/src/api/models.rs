@@ -1,12 +1,12 @@
 //! `/v1/models`: what can be asked.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use engine::provider::ModelListing;
 use protocol::fault::Fault;
 use serde_json::{Value, json};
 
-use super::From;
+use super::{From, Path};
 use crate::error::Refused;
 use crate::router::App;
 

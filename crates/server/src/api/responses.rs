@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query as QueryOf, State};
+use axum::extract::{Query as QueryOf, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use engine::answers::{Idempotency, Terms};
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::query::{self, Query};
-use super::{From, body};
+use super::{From, Path, body};
 use crate::error::Refused;
 use crate::router::App;
 use crate::transport::{Delivery, Ending, Style, respond, stream_frame, wait_for_end};
@@ -30,7 +30,7 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let terms = Terms { idempotency: idempotency(&headers, "/v1/responses", &body.bytes)?, ..Terms::default() };
     let started = app.engine.start(&from.owner, create, terms).await?;
     let response = if stream {
-        respond(deliver(&app, from, started.feed, &headers, Style::Sdk, 0))
+        respond(deliver(&app, from, started.feed, &headers, Style::Sdk))
     } else if background {
         Json(app.engine.response(&from.owner, &started.id).await?).into_response()
     } else {
@@ -60,7 +60,7 @@ pub(crate) async fn retrieve(
         return Ok(named(Json(app.engine.response(&from.owner, &id).await?).into_response(), &id));
     }
     let feed = app.engine.feed(&from.owner, &id, after).await?;
-    Ok(named(respond(deliver(&app, from, feed, &headers, Style::Sdk, 0)), &id))
+    Ok(named(respond(deliver(&app, from, feed, &headers, Style::Sdk)), &id))
 }
 
 /// `DELETE /v1/responses/{id}`
@@ -118,13 +118,12 @@ pub(crate) async fn input_tokens(State(app): State<App>, from: From, headers: He
 }
 
 /// A reader of the log in its own words.
-pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, headers: &HeaderMap, style: Style, silent_below: u64) -> Delivery {
+pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, headers: &HeaderMap, style: Style) -> Delivery {
     Delivery {
         feed,
         dialect: Dialect::Responses,
         frame: if style == Style::Sdk { stream_frame(headers) } else { protocol::frame::Frame::Sse },
         style,
-        silent_below,
         connection: from.connection,
         is_http_1_0: from.is_http_1_0,
         config: app.config.clone(),

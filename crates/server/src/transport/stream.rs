@@ -40,8 +40,6 @@ pub(crate) struct Delivery {
     pub(crate) dialect: Dialect,
     pub(crate) frame: Frame,
     pub(crate) style: Style,
-    /// Entries below this position are folded without a word: the client has heard them.
-    pub(crate) silent_below: u64,
     pub(crate) connection: Option<Connection>,
     pub(crate) is_http_1_0: bool,
     pub(crate) config: Arc<Config>,
@@ -110,7 +108,11 @@ impl Stream {
             match self.state {
                 State::Running => {}
                 State::Over => return None,
-                State::Broken => return Some(Err(self.cut())),
+                State::Broken => {
+                    // hyper forgets what it has not flushed when a body fails; while this waits, it flushes the last words.
+                    tokio::task::yield_now().await;
+                    return Some(Err(self.cut()));
+                }
             }
             match self.wait().await {
                 Next::Fed(Ok(Some(entries))) => self.say(&entries, &mut out),
@@ -158,11 +160,7 @@ impl Stream {
 
     fn say(&mut self, entries: &[Entry], out: &mut BytesMut) {
         for entry in entries {
-            let is_known = entry.position < self.delivery.silent_below;
             self.delivery.dialect.fold(entry, &mut self.spoken);
-            if is_known {
-                self.spoken.clear();
-            }
             for spoken in self.spoken.drain(..) {
                 match (self.delivery.frame, self.delivery.style) {
                     (Frame::Ndjson, _) => ndjson::encode(out, &spoken.data),

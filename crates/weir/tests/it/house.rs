@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) server: server::Config,
     pub(crate) engine: engine::Config,
     pub(crate) timeouts: Timeouts,
+    /// Upstreams beside the scripted one.
+    pub(crate) more_upstreams: Vec<UpstreamConfig>,
     pub(crate) with_keys: bool,
     pub(crate) log: Option<Arc<dyn engine::log::Log>>,
     pub(crate) grace: Duration,
@@ -49,6 +51,7 @@ impl Default for Plan {
             server: server::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..server::Config::default() },
             engine: engine::Config::default(),
             timeouts: Timeouts::default(),
+            more_upstreams: Vec::new(),
             with_keys: false,
             log: None,
             grace: Duration::ZERO,
@@ -65,13 +68,7 @@ impl House {
         let upstream = Upstream::start().await.unwrap();
         let provider = provider::Config {
             demo: DemoConfig { enabled: true, tokens_per_second: 0.0 },
-            upstreams: vec![UpstreamConfig {
-                name: "lab".into(),
-                base_url: upstream.base_url(),
-                api_key: Some(engine::secret::Secret::new("sk-of-the-upstream")),
-                models: vec![MODEL.into()],
-                timeouts: plan.timeouts,
-            }],
+            upstreams: [upstream_of(MODEL, upstream.base_url(), plan.timeouts)].into_iter().chain(plan.more_upstreams).collect(),
         };
         let caller = |name: &str| Caller { owner: Owner::new(name), admin: false };
         let keys = if plan.with_keys { MemoryKeys::new([(ALICE, caller("alice")), (BOB, caller("bob"))]) } else { MemoryKeys::default() };
@@ -128,6 +125,21 @@ impl House {
         lab::soon(quiet).await.unwrap_or_else(|_late| panic!("still there: {:?}", self.engine.census()));
     }
 
+    /// How many client connections are open.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.open()
+    }
+
+    /// Resolves when no more than `most` client connections are open.
+    pub(crate) async fn wait_connections(&self, most: u64) {
+        let few = async {
+            while self.connections() > most {
+                tokio::task::yield_now().await;
+            }
+        };
+        lab::soon(few).await.unwrap_or_else(|_late| panic!("{} connections are open", self.connections()));
+    }
+
     /// Ends the server; whatever it leaves behind fails the test.
     pub(crate) async fn close(self) {
         let _asked = self.stop.send(());
@@ -136,6 +148,56 @@ impl House {
         assert_eq!(self.connections.open(), 0, "connections were left behind");
         assert_eq!(self.engine.census().running, 0, "answers were left behind");
     }
+}
+
+/// An upstream that serves one model.
+pub(crate) fn upstream_of(model: &str, base_url: String, timeouts: Timeouts) -> UpstreamConfig {
+    let api_key = Some(engine::secret::Secret::new("sk-of-the-upstream"));
+    UpstreamConfig { name: format!("lab-{model}"), base_url, api_key, models: vec![model.into()], timeouts }
+}
+
+/// In which words one asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    Responses,
+    Chat,
+}
+
+/// In which frame the answer comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Frame {
+    Json,
+    Ndjson,
+    Sse,
+}
+
+/// Every way to ask over plain HTTP.
+pub(crate) const WAYS: [(Words, Frame); 6] = [
+    (Words::Responses, Frame::Json),
+    (Words::Responses, Frame::Ndjson),
+    (Words::Responses, Frame::Sse),
+    (Words::Chat, Frame::Json),
+    (Words::Chat, Frame::Ndjson),
+    (Words::Chat, Frame::Sse),
+];
+
+/// A question that does not say whether its answer is to be stored.
+pub(crate) fn question((words, frame): (Words, Frame), model: &str, more: &Value) -> Request {
+    let (path, mut body) = match words {
+        Words::Responses => ("/v1/responses", json!({ "model": model, "input": "hi" })),
+        Words::Chat => ("/v1/chat/completions", json!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] })),
+    };
+    body["stream"] = (frame != Frame::Json).into();
+    for (name, value) in more.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
+    let request = Request::post(path, &body);
+    if frame == Frame::Ndjson { request.header("accept", "application/x-ndjson") } else { request }
+}
+
+/// A question whose answer stops when its last reader leaves.
+pub(crate) fn stateless(way: (Words, Frame), model: &str) -> Request {
+    question(way, model, &json!({ "store": false }))
 }
 
 /// A streamed question to the scripted model.

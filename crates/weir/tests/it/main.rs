@@ -1,6 +1,22 @@
 //! Weir from the outside: real sockets on free ports, a scripted upstream, and leftovers that fail the test.
-#![expect(clippy::panic, reason = "a test that cannot go on should say where")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test that cannot go on should say where")]
 
 mod house;
 
+mod faults;
+mod hostile;
+mod leaving;
+mod log_weather;
+mod process;
+mod refusals;
 mod spine;
+mod streams;
+mod vanish;
+
+mod events_endpoint;
+mod idempotency;
+mod isolation;
+mod resume;
+mod scenarios;
+mod tools;
+mod turns;

@@ -240,7 +240,10 @@ fn usage(usage: Usage) -> Value {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": { "cached_tokens": usage.input_tokens_details.cached_tokens },
+        "prompt_tokens_details": {
+            "cached_tokens": usage.input_tokens_details.cached_tokens,
+            "cache_write_tokens": usage.input_tokens_details.cache_write_tokens,
+        },
         "completion_tokens_details": { "reasoning_tokens": usage.output_tokens_details.reasoning_tokens },
         "source": usage.source,
     })

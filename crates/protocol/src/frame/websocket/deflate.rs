@@ -1,7 +1,7 @@
 //! permessage-deflate (RFC 7692): what is agreed upon, and the coding of one message at a time.
 //!
 //! A server here never keeps a compression context between messages and asks clients not to: a context costs about 300 KiB
-//! to keep for each socket that sends and 43 KiB for each that receives. So one [`Compressor`] serves all sockets, one
+//! to keep for each socket that sends and about 75 KiB for each that receives. So one [`Compressor`] serves all sockets, one
 //! compressed frame serves all readers, and a socket that waits holds nothing.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
@@ -124,7 +124,7 @@ impl Agreement {
             ("client_max_window_bits", self.offer.client_max_window_bits.flatten()),
         ] {
             if let Some(bits) = bits {
-                header.push_str(&format!("; {name}={bits}"));
+                header.extend(["; ", name, "=", &bits.to_string()]);
             }
         }
         header
@@ -198,7 +198,7 @@ impl Compressor {
         // What is no smaller than the payload is of no use, so there need not be room for it; the tail does not count.
         let mut out = Vec::with_capacity(payload.len() + TAIL.len());
         self.deflate.compress_vec(payload, &mut out, FlushCompress::Sync).ok()?;
-        let is_whole = out.len() < out.capacity() && out.ends_with(&TAIL);
+        let is_whole = self.deflate.total_in() == payload.len() as u64 && out.len() < out.capacity() && out.ends_with(&TAIL);
         out.truncate(out.len().saturating_sub(TAIL.len()));
         (is_whole && out.len() < payload.len()).then_some(out)
     }
@@ -268,7 +268,8 @@ impl Stream {
                 }
                 // A step that was filled may have more behind it.
                 Ok(Status::Ok | Status::BufError) if written == self.step.len() => {}
-                Ok(Status::Ok | Status::BufError) if input.is_empty() || read == 0 => return Ok(()),
+                Ok(Status::Ok | Status::BufError) if input.is_empty() => return Ok(()),
+                Ok(Status::Ok | Status::BufError) if read + written == 0 => return Err(Violation::InvalidDeflate),
                 Ok(Status::Ok | Status::BufError) => {}
             }
         }

@@ -89,13 +89,13 @@ fn control(payload: &[u8]) -> &[u8] {
 fn put_head(out: &mut BytesMut, head: Head, mask_bit: u8, length: usize) {
     out.put_u8(head.byte());
     match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(length @ ..=125), _) => out.put_u8(mask_bit | length),
+        (Ok(length @ ..=125), _) => out.put_u8(mask_bit + length),
         (_, Ok(length)) => {
-            out.put_u8(mask_bit | 126);
+            out.put_u8(mask_bit + 126);
             out.put_u16(length);
         }
         _ => {
-            out.put_u8(mask_bit | 127);
+            out.put_u8(mask_bit + 127);
             out.put_u64(length as u64);
         }
     }

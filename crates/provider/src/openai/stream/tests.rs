@@ -50,7 +50,7 @@ fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Re
 
 fn usage(input: u64, output: u64, cached_tokens: u64, reasoning_tokens: u64) -> Result<Word, Fault> {
     Ok(Word::Usage(Usage {
-        input_tokens_details: InputTokensDetails { cached_tokens },
+        input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens: 0 },
         output_tokens_details: OutputTokensDetails { reasoning_tokens },
         ..Usage::new(UsageSource::Provider, input, output)
     }))

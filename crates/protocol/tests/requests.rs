@@ -1,0 +1,166 @@
+//! Requests of both dialects: what is taken, what is refused, and by which name.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use serde_json::{Value, json};
+use weir_protocol::dialect::{chat_completions, responses};
+use weir_protocol::fault::Fault;
+use weir_protocol::item::{Part, Role};
+use weir_protocol::request::{InputItem, ToolChoice, ToolMode};
+
+fn refused(fault: &Fault) -> (&str, &str) {
+    (fault.code.as_str(), fault.param.as_deref().unwrap_or(""))
+}
+
+fn check_responses(mut body: Value, code: &str, param: &str) {
+    let object = body.as_object_mut().unwrap();
+    for (name, value) in [("model", json!("demo")), ("input", json!("hi"))] {
+        object.entry(name).or_insert(value);
+    }
+    let fault = responses::read_create(&body).unwrap_err();
+    assert_eq!((refused(&fault), fault.status), ((code, param), 400), "{body}");
+}
+
+#[test]
+fn a_wrong_field_is_named_by_its_path() {
+    check_responses(json!({ "model": 5 }), "invalid_type", "model");
+    check_responses(json!({ "model": null }), "missing_required_parameter", "model");
+    check_responses(json!({ "model": "" }), "invalid_value", "model");
+    check_responses(json!({ "input": 5 }), "invalid_type", "input");
+    check_responses(json!({ "input": "" }), "empty_input", "input");
+    check_responses(json!({ "input": [] }), "empty_input", "input");
+    check_responses(json!({ "input": null }), "missing_required_parameter", "input");
+    check_responses(json!({ "input": [5] }), "invalid_type", "input[0]");
+    check_responses(json!({ "input": [{}] }), "missing_required_parameter", "input[0].type");
+    check_responses(json!({ "input": [{ "type": "poem" }] }), "invalid_value", "input[0].type");
+    check_responses(json!({ "input": [{ "role": "king", "content": "x" }] }), "invalid_value", "input[0].role");
+    check_responses(json!({ "input": [{ "role": "user" }] }), "missing_required_parameter", "input[0].content");
+    check_responses(json!({ "input": [{ "role": "user", "content": 1 }] }), "invalid_type", "input[0].content");
+    check_responses(
+        json!({ "input": [{ "role": "user", "content": [{ "type": "input_text", "text": 1 }] }] }),
+        "invalid_type",
+        "input[0].content[0].text",
+    );
+    check_responses(
+        json!({ "input": [{ "role": "user", "content": [{ "type": "input_image" }] }] }),
+        "missing_required_parameter",
+        "input[0].content[0].image_url",
+    );
+    check_responses(
+        json!({ "input": [{ "type": "function_call_output", "call_id": "", "output": "" }] }),
+        "invalid_value",
+        "input[0].call_id",
+    );
+    check_responses(json!({ "temperature": "hot" }), "invalid_type", "temperature");
+    check_responses(json!({ "temperature": 3 }), "invalid_value", "temperature");
+    check_responses(json!({ "max_output_tokens": 0 }), "invalid_value", "max_output_tokens");
+    check_responses(json!({ "max_output_tokens": 1.5 }), "invalid_type", "max_output_tokens");
+    check_responses(json!({ "stream": "yes" }), "invalid_type", "stream");
+    check_responses(json!({ "tools": [{ "type": "web_search" }] }), "unsupported_tool", "tools[0].type");
+    check_responses(json!({ "tools": [{ "type": "function", "name": "a b" }] }), "invalid_value", "tools[0].name");
+    check_responses(json!({ "tool_choice": "required" }), "invalid_value", "tool_choice");
+    check_responses(json!({ "tool_choice": { "type": "function", "name": "x" } }), "invalid_value", "tool_choice.name");
+    check_responses(json!({ "metadata": { "a": 1 } }), "invalid_type", "metadata.a");
+    check_responses(
+        json!({ "text": { "format": { "type": "json_schema", "name": "x" } } }),
+        "missing_required_parameter",
+        "text.format.schema",
+    );
+    check_responses(json!({ "reasoning": { "effort": "huge" } }), "invalid_value", "reasoning.effort");
+    check_responses(json!({ "background": true, "store": false }), "invalid_value", "background");
+}
+
+#[test]
+fn a_body_that_is_no_object_is_refused_without_a_field() {
+    for body in [json!([]), json!("x"), json!(null)] {
+        assert_eq!(refused(&responses::read_create(&body).unwrap_err()), ("invalid_type", ""));
+        assert_eq!(refused(&chat_completions::read_create(&body).unwrap_err()), ("invalid_type", ""));
+    }
+}
+
+fn check_chat(mut body: Value, code: &str, param: &str) {
+    let object = body.as_object_mut().unwrap();
+    for (name, value) in [("model", json!("demo")), ("messages", json!([{ "role": "user", "content": "hi" }]))] {
+        object.entry(name).or_insert(value);
+    }
+    let fault = chat_completions::read_create(&body).unwrap_err();
+    assert_eq!((refused(&fault), fault.status), ((code, param), 400), "{body}");
+}
+
+#[test]
+fn a_wrong_field_of_a_chat_is_named_by_its_path() {
+    check_chat(json!({ "messages": null }), "missing_required_parameter", "messages");
+    check_chat(json!({ "messages": [] }), "empty_input", "messages");
+    check_chat(json!({ "messages": "hi" }), "invalid_type", "messages");
+    check_chat(json!({ "messages": [{ "content": "hi" }] }), "missing_required_parameter", "messages[0].role");
+    check_chat(json!({ "messages": [{ "role": "user" }] }), "missing_required_parameter", "messages[0].content");
+    check_chat(json!({ "messages": [{ "role": "tool", "content": "x" }] }), "missing_required_parameter", "messages[0].tool_call_id");
+    check_chat(
+        json!({ "messages": [{ "role": "assistant", "tool_calls": [{ "id": "c" }] }] }),
+        "missing_required_parameter",
+        "messages[0].tool_calls[0].function",
+    );
+    check_chat(
+        json!({ "messages": [{ "role": "user", "content": [{ "type": "image_url", "image_url": "x" }] }] }),
+        "invalid_type",
+        "messages[0].content[0].image_url",
+    );
+    check_chat(json!({ "n": 2 }), "unsupported_value", "n");
+    check_chat(json!({ "stream_options": { "include_usage": true } }), "invalid_value", "stream_options");
+    check_chat(json!({ "tools": [{ "type": "function" }] }), "missing_required_parameter", "tools[0].function");
+    check_chat(json!({ "response_format": { "type": "json_schema" } }), "missing_required_parameter", "response_format.json_schema");
+}
+
+#[test]
+fn what_is_right_is_read() {
+    let create = responses::read_create(&json!({
+        "model": "m",
+        "input": [
+            { "role": "user", "content": "a" },
+            { "type": "message", "role": "assistant", "id": "msg_1", "status": "completed", "content": [{ "type": "output_text", "text": "b", "annotations": [] }] },
+            { "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}" },
+            { "type": "function_call_output", "call_id": "c", "output": [{ "type": "input_text", "text": "r" }] },
+            { "type": "reasoning", "summary": [], "encrypted_content": "xyz" },
+            { "type": "item_reference", "id": "msg_2" },
+        ],
+        "tools": [{ "type": "function", "name": "f", "parameters": { "z": 1, "a": 2 } }, { "type": "function", "name": "g" }],
+        "tool_choice": { "type": "allowed_tools", "tools": [{ "type": "function", "name": "f" }], "mode": "required" },
+        "store": null,
+        "stop": ["x"],
+    }))
+    .unwrap();
+    assert_eq!(create.input.len(), 6);
+    assert!(
+        matches!(&create.input[0], InputItem::Message { role: Role::User, content, .. } if matches!(content[0], Part::InputText { .. }))
+    );
+    assert!(
+        matches!(&create.input[1], InputItem::Message { role: Role::Assistant, content, .. } if matches!(content[0], Part::OutputText { .. }))
+    );
+    assert!(create.tool_choice.allows("f") && !create.tool_choice.allows("g"));
+    assert_eq!(create.tool_choice.mode(), ToolMode::Required);
+    assert!(create.store, "null is absent");
+    assert_eq!(create.extra.get("stop"), Some(&json!(["x"])));
+    assert_eq!(create.tools[0].parameters.as_ref().unwrap().to_string(), r#"{"z":1,"a":2}"#, "a schema keeps its order");
+}
+
+#[test]
+fn a_chat_becomes_items() {
+    let chat = chat_completions::read_create(&json!({
+        "model": "m",
+        "messages": [
+            { "role": "system", "content": "s" },
+            { "role": "user", "content": [{ "type": "text", "text": "u" }, { "type": "image_url", "image_url": { "url": "data:,x" } }] },
+            { "role": "assistant", "content": null, "tool_calls": [{ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" } }] },
+            { "role": "tool", "tool_call_id": "c", "content": "r" },
+        ],
+        "max_tokens": 5,
+        "stream": true,
+        "stream_options": { "include_usage": true },
+        "logit_bias": {},
+    }))
+    .unwrap();
+    assert_eq!(chat.create.input.len(), 4);
+    assert!(matches!(&chat.create.input[2], InputItem::FunctionCall { call_id, .. } if call_id == "c"));
+    assert_eq!((chat.create.max_output_tokens, chat.create.store, chat.options.include_usage), (Some(5), false, true));
+    assert_eq!(chat.create.tool_choice, ToolChoice::Mode(ToolMode::Auto));
+    assert!(chat.create.extra.contains_key("logit_bias"));
+}

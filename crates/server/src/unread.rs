@@ -1,0 +1,65 @@
+//! Takes in what a handler left of a request's body.
+//!
+//! A refusal often comes before the body: without this, the socket would be closed on unread bytes, the kernel would make
+//! that a reset, and the reset would overtake the refusal on its way to the client.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
+
+/// How much of a refused body is taken in. What is larger costs its client the connection.
+const MOST: usize = 256 << 10;
+
+/// How long it may take: the answer waits for it.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The layer.
+pub(crate) async fn take_in(request: Request, next: Next) -> Response {
+    // Who waits for leave to send (RFC 9110 §10.1.1) sends nothing where it is refused.
+    if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let body = Lent(Arc::new(Mutex::new(body)));
+    let response = next.run(Request::from_parts(parts, Body::new(body.clone()))).await;
+    // A body that is too large, too slow or broken is left where it is.
+    let _rest = tokio::time::timeout(PATIENCE, Limited::new(body, MOST).collect()).await;
+    response
+}
+
+/// A body that comes back when the handler has dropped it.
+#[derive(Clone)]
+struct Lent(Arc<Mutex<Body>>);
+
+impl Lent {
+    fn body(&self) -> MutexGuard<'_, Body> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.body()).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body().size_hint()
+    }
+}

@@ -1,0 +1,412 @@
+//! Bad input: an error in OpenAI's shape with the true status, and a connection that can still be used where HTTP allows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lab::client::{BodyEnd, Connection, Request, Response};
+use lab::upstream::Script;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::house::{Frame, House, MODEL, Plan, Words, demo, question};
+
+const RESPONSES: &str = "/v1/responses";
+const CHAT: &str = "/v1/chat/completions";
+
+/// A limit on bodies that a test can pass.
+const BODY: usize = 10_000;
+
+async fn house() -> House {
+    let mut plan = Plan::default();
+    plan.server.body_bytes = BODY;
+    House::open_with(plan).await
+}
+
+/// What a refusal must say; of an empty code and param nothing is asked.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    status: u16,
+    code: &'static str,
+    param: Option<&'static str>,
+}
+
+fn expect(status: u16, code: &'static str) -> Expected {
+    Expected { status, code, param: None }
+}
+
+fn wrong(code: &'static str, param: &'static str) -> Expected {
+    Expected { status: 400, code, param: Some(param) }
+}
+
+/// The refusal's body, which is checked for its shape.
+async fn refusal(response: &mut Response, expected: Expected, what: &str) {
+    assert_eq!(response.status, expected.status, "{what}");
+    assert_eq!(response.headers.get("content-type"), Some("application/json"), "{what}");
+    assert_eq!(response.headers.get("x-content-type-options"), Some("nosniff"), "{what}");
+    assert_eq!(response.headers.get("cache-control"), Some("no-store"), "{what}");
+    let (body, end) = response.collect().await.unwrap();
+    assert_eq!(end, BodyEnd::Clean, "{what}");
+    let body: Value = serde_json::from_slice(&body).unwrap_or_else(|_| panic!("{what}: {}", String::from_utf8_lossy(&body)));
+    let error = &body["error"];
+    let keys: Vec<&str> = error.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["message", "type", "code", "param"], "{what}");
+    assert_eq!((error["code"].as_str(), error["param"].as_str()), (Some(expected.code), expected.param), "{what}: {error}");
+    assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()) && error["type"].is_string(), "{what}: {error}");
+}
+
+/// Sends what is to be refused, and then, over the same connection, what is good.
+async fn check(house: &House, request: &Request, expected: Expected) {
+    let what = format!("{} {} {}", request.method, request.path, String::from_utf8_lossy(&request.body[..request.body.len().min(80)]));
+    let connection = Connection::open(house.address).await.unwrap();
+    let mut response = lab::soon(connection.send(request)).await.unwrap().unwrap_or_else(|error| panic!("{what}: {error:#}"));
+    refusal(&mut response, expected, &what).await;
+    let connection = response.into_connection().await.unwrap_or_else(|error| panic!("{what}: {error:#}"));
+    good(connection, &what).await;
+}
+
+/// The connection serves a good question.
+async fn good(connection: Connection, what: &str) -> Connection {
+    let request = Request::post(RESPONSES, &json!({ "model": "demo", "input": "/echo still here" }));
+    let mut response = lab::soon(connection.send(&request)).await.unwrap().unwrap_or_else(|error| panic!("{what}: then {error:#}"));
+    let (body, end) = response.collect().await.unwrap();
+    assert_eq!((response.status, end), (200, BodyEnd::Clean), "{what}");
+    assert!(String::from_utf8_lossy(&body).contains("still here"), "{what}");
+    response.into_connection().await.unwrap()
+}
+
+#[tokio::test]
+async fn bodies_that_are_wrong_are_named_by_path() {
+    let house = house().await;
+    let deep = format!("{}1{}", "[".repeat(4000), "]".repeat(4000));
+    for path in [RESPONSES, CHAT] {
+        for (body, expected) in [
+            ("", expect(400, "empty_body")),
+            ("hello", expect(400, "invalid_json")),
+            ("{\"model\":", expect(400, "invalid_json")),
+            ("{\"model\":\"demo\"} and more", expect(400, "invalid_json")),
+            ("{\"model\":\"\\ud800\"}", expect(400, "invalid_json")),
+            ("{\"temperature\":1e999}", expect(400, "invalid_json")),
+            (deep.as_str(), expect(400, "invalid_json")),
+            ("[]", expect(400, "invalid_type")),
+            ("\"hello\"", expect(400, "invalid_type")),
+            ("null", expect(400, "invalid_type")),
+        ] {
+            check(&house, &Request::new("POST", path).header("content-type", "application/json").body(body), expected).await;
+        }
+        let not_text = b"{\"model\":\"\xff\xfe\"}".to_vec();
+        check(&house, &Request::new("POST", path).header("content-type", "application/json").body(not_text), expect(400, "invalid_json"))
+            .await;
+    }
+    for (body, expected) in [
+        (json!({ "input": "hi" }), wrong("missing_required_parameter", "model")),
+        (json!({ "model": null, "input": "hi" }), wrong("missing_required_parameter", "model")),
+        (json!({ "model": 7, "input": "hi" }), wrong("invalid_type", "model")),
+        (json!({ "model": "", "input": "hi" }), wrong("invalid_value", "model")),
+        (json!({ "model": "nobody", "input": "hi" }), Expected { status: 404, ..wrong("model_not_found", "model") }),
+        (json!({ "model": "demo" }), wrong("missing_required_parameter", "input")),
+        (json!({ "model": "demo", "input": "" }), wrong("empty_input", "input")),
+        (json!({ "model": "demo", "input": [] }), wrong("empty_input", "input")),
+        (json!({ "model": "demo", "input": 7 }), wrong("invalid_type", "input")),
+        (json!({ "model": "demo", "input": ["hi"] }), wrong("invalid_type", "input[0]")),
+        (json!({ "model": "demo", "input": [{}] }), wrong("missing_required_parameter", "input[0].type")),
+        (json!({ "model": "demo", "input": [{ "role": "user" }] }), wrong("missing_required_parameter", "input[0].content")),
+        (json!({ "model": "demo", "input": [{ "role": "user", "content": 7 }] }), wrong("invalid_type", "input[0].content")),
+        (json!({ "model": "demo", "input": [{ "role": "king", "content": "hi" }] }), wrong("invalid_value", "input[0].role")),
+        (
+            json!({ "model": "demo", "input": [{ "role": "user", "content": "a" }, { "role": "user", "content": [{ "type": "input_text", "text": [] }] }] }),
+            wrong("invalid_type", "input[1].content[0].text"),
+        ),
+        (json!({ "model": "demo", "input": "hi", "stream": "yes" }), wrong("invalid_type", "stream")),
+        (json!({ "model": "demo", "input": "hi", "store": 1 }), wrong("invalid_type", "store")),
+        (json!({ "model": "demo", "input": "hi", "temperature": 3 }), wrong("invalid_value", "temperature")),
+        (json!({ "model": "demo", "input": "hi", "temperature": "hot" }), wrong("invalid_type", "temperature")),
+        (json!({ "model": "demo", "input": "hi", "max_output_tokens": 0 }), wrong("invalid_value", "max_output_tokens")),
+        (json!({ "model": "demo", "input": "hi", "metadata": { "a": 1 } }), wrong("invalid_type", "metadata.a")),
+        (
+            json!({ "model": "demo", "input": "hi", "tools": [{ "type": "function" }] }),
+            wrong("missing_required_parameter", "tools[0].name"),
+        ),
+        (json!({ "model": "demo", "input": "hi", "background": true, "store": false }), wrong("invalid_value", "background")),
+        (
+            json!({ "model": "demo", "input": "hi", "previous_response_id": "resp_x" }),
+            wrong("previous_response_not_found", "previous_response_id"),
+        ),
+        (json!({ "model": "demo", "input": "hi", "wibble": 1 }), wrong("unknown_parameter", "wibble")),
+    ] {
+        check(&house, &Request::post(RESPONSES, &body), expected).await;
+    }
+    let hi = json!([{ "role": "user", "content": "hi" }]);
+    for (body, expected) in [
+        (json!({ "messages": hi }), wrong("missing_required_parameter", "model")),
+        (json!({ "model": "nobody", "messages": hi }), Expected { status: 404, ..wrong("model_not_found", "model") }),
+        (json!({ "model": "demo" }), wrong("missing_required_parameter", "messages")),
+        (json!({ "model": "demo", "messages": [] }), wrong("empty_input", "messages")),
+        (json!({ "model": "demo", "messages": "hi" }), wrong("invalid_type", "messages")),
+        (json!({ "model": "demo", "messages": [{ "content": "hi" }] }), wrong("missing_required_parameter", "messages[0].role")),
+        (
+            json!({ "model": "demo", "messages": [{ "role": "user", "content": { "text": "hi" } }] }),
+            wrong("invalid_type", "messages[0].content"),
+        ),
+        (
+            json!({ "model": "demo", "messages": [{ "role": "user", "content": [{ "type": "image_url", "image_url": "x" }] }] }),
+            wrong("invalid_type", "messages[0].content[0].image_url"),
+        ),
+        (json!({ "model": "demo", "messages": hi, "stream": 1 }), wrong("invalid_type", "stream")),
+        (json!({ "model": "demo", "messages": hi, "n": 2 }), wrong("unsupported_value", "n")),
+        (json!({ "model": "demo", "messages": hi, "stream_options": {} }), wrong("invalid_value", "stream_options")),
+    ] {
+        check(&house, &Request::post(CHAT, &body), expected).await;
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn addresses_methods_and_types_that_are_wrong_are_named() {
+    let house = house().await;
+    let missing = "/v1/responses/resp_0123456789abcdef";
+    for (request, expected) in [
+        (Request::get("/v1/nothing"), expect(404, "unknown_path")),
+        (Request::get("/v1/responses/"), expect(404, "unknown_path")),
+        (Request::get("/v1/models/nobody"), Expected { status: 404, ..wrong("model_not_found", "model") }),
+        (Request::get(missing), expect(404, "response_not_found")),
+        (Request::get(&format!("{missing}?stream=true")), expect(404, "response_not_found")),
+        (Request::get(&format!("{missing}/events")), expect(404, "response_not_found")),
+        (Request::get(&format!("{missing}/input_items")), expect(404, "response_not_found")),
+        (Request::new("DELETE", missing), expect(404, "response_not_found")),
+        (Request::new("POST", &format!("{missing}/cancel")), expect(404, "response_not_found")),
+        (Request::new("POST", &format!("{missing}/cancel")).body("whatever"), expect(404, "response_not_found")),
+        (Request::get(&format!("{missing}?stream=true&starting_after=-1")), wrong("invalid_value", "starting_after")),
+        (Request::get(&format!("{missing}?stream=true&starting_after=soon")), wrong("invalid_value", "starting_after")),
+        (Request::get(&format!("{missing}?stream=maybe")), wrong("invalid_value", "stream")),
+        (Request::get("/v1/responses/%FF"), expect(400, "invalid_path")),
+        (Request::new("DELETE", "/v1/responses/%FF"), expect(400, "invalid_path")),
+        (Request::get("/v1/responses/%FF/events"), expect(400, "invalid_path")),
+        (Request::new("POST", "/v1/responses/%FF/cancel"), expect(400, "invalid_path")),
+        (Request::get("/v1/models/%FF"), expect(400, "invalid_path")),
+        (Request::get("/assets/..%2f..%2fCargo.toml"), expect(404, "unknown_path")),
+        (Request::get("/assets/../Cargo.toml"), expect(404, "unknown_path")),
+        (Request::get("/assets/%FF"), expect(400, "invalid_path")),
+        (Request::get(&format!("{missing}?stream=%FF")), wrong("invalid_value", "stream")),
+        (Request::new("POST", RESPONSES).header("content-type", "text/plain").body("{}"), media()),
+        (Request::new("POST", CHAT).header("content-type", "application/x-www-form-urlencoded").body("a=b"), media()),
+        (Request::post(RESPONSES, &demo("hi")).header("idempotency-key", ""), wrong("invalid_value", "Idempotency-Key")),
+    ] {
+        check(&house, &request, expected).await;
+    }
+    for (method, path, allow) in [
+        ("GET", RESPONSES, "POST"),
+        ("PUT", RESPONSES, "POST"),
+        ("GET", CHAT, "POST"),
+        ("POST", "/v1/models", "GET"),
+        ("POST", missing, "GET"),
+        ("GET", "/v1/responses/x/cancel", "POST"),
+        ("OPTIONS", CHAT, "POST"),
+        ("BREW", "/healthz", "GET"),
+    ] {
+        let request = Request::new(method, path);
+        check(&house, &request, expect(405, "method_not_allowed")).await;
+        let response = house.send(&request).await;
+        let allowed = response.headers.get("allow").unwrap_or_default().to_owned();
+        assert!(allowed.split(',').any(|word| word.trim() == allow), "{method} {path}: Allow is {allowed:?}");
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+fn media() -> Expected {
+    Expected { status: 415, ..wrong("unsupported_media_type", "Content-Type") }
+}
+
+#[tokio::test]
+async fn an_empty_cancel_needs_no_content_type() {
+    let house = house().await;
+    let (_, done) = house.post(RESPONSES, &json!({ "model": "demo", "input": "/echo hi" })).await;
+    let path = format!("/v1/responses/{}/cancel", done["id"].as_str().unwrap());
+    for request in
+        [Request::new("POST", &path), Request::post(&path, &json!({})), Request::new("POST", &path).header("content-type", "text/plain")]
+    {
+        assert_eq!(house.json(&request).await, (200, done.clone()));
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn bodies_above_the_limit_are_refused_with_and_without_a_length() {
+    let house = house().await;
+    let body = json!({ "model": "demo", "input": "a".repeat(2 * BODY) }).to_string();
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    for path in [RESPONSES, CHAT] {
+        let typed = Request::new("POST", path).header("content-type", "application/json");
+        let endless = typed.clone().header("content-length", "99999999999");
+        let chunks = typed.clone().header("transfer-encoding", "chunked").body(chunked.clone());
+        let expects = endless.clone().header("expect", "100-continue");
+        for request in [typed.clone().body(body.clone()), chunks, endless, expects] {
+            let mut response = lab::soon(house.send(&request)).await.unwrap();
+            refusal(&mut response, expect(413, "body_too_large"), path).await;
+        }
+        // Just as large as it may be.
+        let prefix = json!({ "model": "nobody" }).to_string();
+        let fits = format!("{prefix}{}", " ".repeat(BODY - prefix.len()));
+        let mut response = house.send(&typed.body(fits)).await;
+        let (_, end) = response.collect().await.unwrap();
+        assert_eq!((response.status, end), (400, BodyEnd::Clean));
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+/// Writes raw bytes and reads the answer; the server may close before it has read them all.
+async fn raw(house: &House, bytes: &[u8]) -> Response {
+    let mut connection = Connection::open(house.address).await.unwrap();
+    let _cut_off = connection.write_raw(bytes).await;
+    lab::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn heads_that_are_no_heads_are_refused_in_words() {
+    let house = house().await;
+    let many = "x: 1\r\n".repeat(200);
+    let cases: [(String, Expected); 10] = [
+        ("GARBAGE\r\n\r\n".into(), expect(400, "malformed_request")),
+        ("GET /healthz HTTP/1.1\r\nno colon here\r\n\r\n".into(), expect(400, "malformed_request")),
+        ("GET /healthz HTTP/1.1\r\nhost: a\r\nbad\x01name: b\r\n\r\n".into(), expect(400, "malformed_request")),
+        (
+            format!("POST {RESPONSES} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{{}}"),
+            expect(400, "malformed_request"),
+        ),
+        (format!("POST {RESPONSES} HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n"), expect(400, "malformed_request")),
+        (format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{many}\r\n"), expect(431, "head_too_large")),
+        (format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "a".repeat(300_000)), expect(431, "head_too_large")),
+        (format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(300_000)), expect(431, "head_too_large")),
+        (format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(65_535)), expect(414, "target_too_long")),
+        (format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(60_000)), expect(404, "unknown_path")),
+    ];
+    for (bytes, expected) in cases {
+        let what = &bytes[..bytes.len().min(60)];
+        let mut response = raw(&house, bytes.as_bytes()).await;
+        refusal(&mut response, expected, what).await;
+        if expected.code != "unknown_path" {
+            let end = lab::soon(response.connection().read_raw()).await.unwrap();
+            assert!(
+                end.is_ok_and(|bytes| bytes.is_empty()) || expected.status == 431 || expected.status == 414,
+                "{what}: the connection is closed"
+            );
+        }
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_garbled_head_behind_a_good_request_is_refused_too() {
+    let house = house().await;
+    let mut connection = good(Connection::open(house.address).await.unwrap(), "first").await;
+    connection.write_raw(b"GARBAGE\r\n\r\n").await.unwrap();
+    let mut response = lab::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap();
+    refusal(&mut response, expect(400, "malformed_request"), "behind a good request").await;
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn who_is_too_slow_is_told_so_and_who_says_nothing_is_not() {
+    let mut plan = Plan::default();
+    plan.server.head_timeout = Duration::from_millis(100);
+    plan.server.body_timeout = Duration::from_millis(100);
+    let house = House::open_with(plan).await;
+    for begun in ["G", "GET /healthz HTTP/1.1\r\n", "GET /healthz HTTP/1.1\r\nhost: loc"] {
+        let mut response = raw(&house, begun.as_bytes()).await;
+        refusal(&mut response, expect(408, "head_timeout"), begun).await;
+        assert!(lab::soon(response.connection().read_raw()).await.unwrap().unwrap().is_empty(), "closed");
+    }
+    let mut silent = Connection::open(house.address).await.unwrap();
+    assert!(lab::soon(silent.read_raw()).await.unwrap().unwrap().is_empty(), "closed without a word");
+    for path in [RESPONSES, CHAT] {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n");
+        for body in ["content-length: 100\r\n\r\n{\"model\":", "transfer-encoding: chunked\r\n\r\n5\r\n{\"mod\r\n"] {
+            let mut response = raw(&house, format!("{head}{body}").as_bytes()).await;
+            refusal(&mut response, expect(408, "body_timeout"), body).await;
+        }
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_starts_nothing() {
+    let house = house().await;
+    let head = format!("POST {RESPONSES} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n");
+    let mut connection = Connection::open(house.address).await.unwrap();
+    connection.write_raw(format!("{head}{{\"model\":").as_bytes()).await.unwrap();
+    connection.half_close().await.unwrap();
+    let mut response = lab::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap();
+    refusal(&mut response, expect(400, "truncated_body"), "a FIN in the body").await;
+    let mut connection = Connection::open(house.address).await.unwrap();
+    connection.write_raw(format!("{head}{{\"model\":").as_bytes()).await.unwrap();
+    connection.reset().unwrap();
+    drop(response);
+    house.wait_connections(0).await;
+    assert_eq!(house.engine.census().running, 0);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let house = house().await;
+    let gate = Arc::new(Notify::new());
+    house.upstream.script(Script::new().wait_for(&gate).content("slow").finish("stop").end());
+    house.upstream.script(Script::text(&["fast"]));
+    let requests = [
+        (question((Words::Responses, Frame::Json), MODEL, &json!({})), 200, "slow"),
+        (Request::get("/healthz"), 200, "ok"),
+        (Request::post(RESPONSES, &json!({})), 400, "model"),
+        (question((Words::Chat, Frame::Sse), MODEL, &json!({})), 200, "[DONE]"),
+        (Request::get("/v1/nothing"), 404, "unknown_path"),
+    ];
+    let mut connection = Connection::open(house.address).await.unwrap();
+    for (request, ..) in &requests {
+        connection.write(request).await.unwrap();
+    }
+    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    gate.notify_one();
+    for (request, status, word) in &requests {
+        let mut response = lab::soon(connection.read_response(request)).await.unwrap().unwrap();
+        let (body, end) = response.collect().await.unwrap();
+        let body = String::from_utf8(body).unwrap();
+        assert_eq!((response.status, end), (*status, BodyEnd::Clean), "{} {}: {body}", request.method, request.path);
+        assert!(body.contains(word), "{} {}: {body}", request.method, request.path);
+        connection = response.into_connection().await.unwrap();
+    }
+    drop(connection);
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn head_and_options_are_answered_without_a_body() {
+    let mut plan = Plan::default();
+    plan.server.origins = vec!["https://app.example".into()];
+    let house = House::open_with(plan).await;
+    let connection = Connection::open(house.address).await.unwrap();
+    let response = connection.send(&Request::new("HEAD", "/healthz")).await.unwrap();
+    assert_eq!((response.status, response.headers.get("content-length")), (200, Some("15")));
+    let response = response.into_connection().await.unwrap().send(&Request::new("HEAD", RESPONSES)).await.unwrap();
+    assert_eq!(response.status, 405);
+    let preflight = Request::new("OPTIONS", RESPONSES)
+        .header("origin", "https://app.example")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "authorization,content-type");
+    let response = response.into_connection().await.unwrap().send(&preflight).await.unwrap();
+    assert_eq!(response.status, 204);
+    assert_eq!(response.headers.get("access-control-allow-origin"), Some("https://app.example"));
+    assert_eq!(response.headers.get("access-control-allow-headers"), Some("authorization,content-type"));
+    good(response.into_connection().await.unwrap(), "behind HEAD and OPTIONS").await;
+    let foreign =
+        Request::new("OPTIONS", RESPONSES).header("origin", "https://evil.example").header("access-control-request-method", "POST");
+    let mut response = house.send(&foreign).await;
+    refusal(&mut response, Expected { status: 403, ..wrong("origin_not_allowed", "Origin") }, "a foreign page").await;
+    house.quiet().await;
+    house.close().await;
+}

@@ -1,0 +1,398 @@
+//! Stop and leave: a stopped answer's upstream is closed at once, a reader's leaving stops what it should and nothing else.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::config::OnLeave;
+use lab::client::{BodyEnd, Connection, Request, Stream};
+use lab::upstream::Script;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::house::{Frame, House, MODEL, Plan, WAYS, Words, question, stateless};
+
+/// How far the upstream has come when it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    BeforeHeaders,
+    BeforeFirstToken,
+    MidStream,
+}
+
+const PHASES: [Phase; 3] = [Phase::BeforeHeaders, Phase::BeforeFirstToken, Phase::MidStream];
+
+/// A first piece so long that it can be told from the log's size that it has come.
+const LONG: usize = 20_000;
+
+fn script(phase: Phase) -> Script {
+    match phase {
+        Phase::BeforeHeaders => Script::no_head(),
+        Phase::BeforeFirstToken => Script::new().role().comment().stall(),
+        Phase::MidStream => Script::new().role().content(&"a".repeat(LONG)).stall(),
+    }
+}
+
+/// How a client goes.
+#[derive(Clone, Copy, Debug)]
+enum Leave {
+    /// Its process closes the socket: FIN, and RST for what comes then.
+    Drop,
+    Rst,
+}
+
+impl Leave {
+    fn go(self, connection: Connection) {
+        match self {
+            Self::Drop => drop(connection),
+            Self::Rst => connection.reset().unwrap(),
+        }
+    }
+}
+
+/// The slowest close so far.
+#[derive(Default)]
+struct Slowest(Duration, String);
+
+impl Slowest {
+    /// Waits for the upstream to be closed, and counts from `act`.
+    async fn wait(&mut self, house: &House, request: usize, act: Instant, what: &str) {
+        let closed = lab::soon(house.upstream.wait_closed(request)).await;
+        let closed = closed.unwrap_or_else(|_late| panic!("{what}: the upstream was not closed"));
+        let took = closed.saturating_duration_since(act);
+        assert!(took < Duration::from_secs(1), "{what}: {took:?}");
+        if took > self.0 {
+            *self = Self(took, what.to_owned());
+        }
+    }
+
+    /// The promise is 100 ms; a loaded machine may be slower than the product.
+    #[expect(clippy::print_stderr, reason = "the measure is part of the test's report")]
+    fn tell(&self, of: &str) {
+        eprintln!("slowest close: {} ms ({of}; {})", self.0.as_millis(), self.1);
+    }
+}
+
+/// Resolves when the answer's log holds the long piece.
+async fn has_come(house: &House, phase: Phase, before: u64) {
+    let come = async {
+        while phase == Phase::MidStream && house.engine.census().log_bytes < before + LONG as u64 {
+            tokio::task::yield_now().await;
+        }
+    };
+    lab::soon(come).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_reader_of_a_stateless_answer_closes_the_upstream_by_leaving() {
+    let house = House::open().await;
+    let mut slowest = Slowest::default();
+    let mut count = 0;
+    for phase in PHASES {
+        for way in WAYS {
+            for leave in [Leave::Drop, Leave::Rst] {
+                let what = format!("{phase:?}, {way:?}, {leave:?}");
+                house.upstream.script(script(phase));
+                let before = house.engine.census().log_bytes;
+                let request = stateless(way, MODEL);
+                let mut connection = Connection::open(house.address).await.unwrap();
+                connection.write(&request).await.unwrap();
+                lab::soon(house.upstream.wait_requests(count + 1)).await.unwrap();
+                has_come(&house, phase, before).await;
+                let has_head = way.1 != Frame::Json && (way.0 == Words::Responses || phase == Phase::MidStream);
+                if has_head {
+                    let mut stream = connection.read_response(&request).await.unwrap().events().unwrap();
+                    assert!(stream.next().await.unwrap().is_some(), "{what}");
+                    connection = stream.abandon();
+                }
+                let act = lab::now();
+                leave.go(connection);
+                slowest.wait(&house, count, act, &what).await;
+                house.quiet().await;
+                assert_eq!(house.engine.census().log_bytes, before, "{what}: nobody can read it any more");
+                count += 1;
+            }
+        }
+    }
+    assert_eq!(house.upstream.requests().len(), count);
+    slowest.tell("the last reader left");
+    house.close().await;
+}
+
+/// Reads up to the event of that type.
+async fn read_until(stream: &mut Stream, kind: &str) -> Value {
+    loop {
+        let event = lab::soon(stream.next()).await.unwrap().unwrap().unwrap_or_else(|| panic!("no {kind}")).json().unwrap();
+        if event["type"] == kind {
+            return event;
+        }
+    }
+}
+
+fn id_of(stream: &Stream) -> String {
+    stream.response().headers.get("weir-response-id").unwrap().to_owned()
+}
+
+fn cancel(id: &str) -> Request {
+    Request::new("POST", &format!("/v1/responses/{id}/cancel"))
+}
+
+#[tokio::test]
+async fn a_cancel_closes_the_upstream_and_every_reader_learns_it() {
+    let house = House::open().await;
+    let mut slowest = Slowest::default();
+    let mut count = 0;
+    for phase in PHASES {
+        for frame in [Frame::Ndjson, Frame::Sse] {
+            for store in [true, false] {
+                let what = format!("{phase:?}, {frame:?}, store {store}");
+                house.upstream.script(script(phase));
+                let before = house.engine.census().log_bytes;
+                let mut stream = house.stream(&question((Words::Responses, frame), MODEL, &json!({ "store": store }))).await;
+                let id = id_of(&stream);
+                let accept = if frame == Frame::Ndjson { "application/x-ndjson" } else { "*/*" };
+                let again = Request::get(&format!("/v1/responses/{id}?stream=true")).header("accept", accept);
+                let mut second = house.stream(&again).await;
+                lab::soon(house.upstream.wait_requests(count + 1)).await.unwrap();
+                has_come(&house, phase, before).await;
+                let act = lab::now();
+                let (status, cancelled) = house.json(&cancel(&id)).await;
+                slowest.wait(&house, count, act, &what).await;
+                assert_eq!((status, cancelled["status"].as_str()), (200, Some("cancelled")), "{what}");
+                for reader in [&mut stream, &mut second] {
+                    let terminal = read_until(reader, "response.incomplete").await;
+                    check_cancelled(&terminal["response"], phase, &what);
+                    assert_eq!(terminal["response"], cancelled, "{what}");
+                    let (rest, end) = reader.collect().await.unwrap();
+                    assert_eq!((rest.len(), end), (usize::from(frame == Frame::Sse), BodyEnd::Clean), "{what}");
+                }
+                if store {
+                    assert_eq!(house.json(&cancel(&id)).await, (200, cancelled), "{what}: twice is once");
+                }
+                count += 1;
+            }
+        }
+    }
+    slowest.tell("a cancel");
+    house.quiet().await;
+    house.close().await;
+}
+
+fn check_cancelled(response: &Value, phase: Phase, what: &str) {
+    assert_eq!(response["status"], "cancelled", "{what}");
+    assert_eq!(response["incomplete_details"]["reason"], "cancelled", "{what}");
+    assert_eq!(response["error"], Value::Null, "{what}");
+    if phase == Phase::MidStream {
+        assert_eq!(response["usage"]["source"], "counted", "{what}");
+        assert!(response["usage"]["output_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{what}: {}", response["usage"]);
+        let text = response["output"][0]["content"][0]["text"].as_str().unwrap();
+        assert_eq!(text.len(), LONG, "{what}: the text so far is kept");
+    } else {
+        assert_eq!((&response["usage"], &response["output"]), (&Value::Null, &json!([])), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_chat_stream_ends_with_an_error_and_not_as_if_it_were_whole() {
+    let house = House::open().await;
+    for frame in [Frame::Ndjson, Frame::Sse] {
+        house.upstream.script(Script::new().role().content("Once").stall());
+        let mut stream = house.stream(&question((Words::Chat, frame), MODEL, &json!({}))).await;
+        let (status, _) = house.json(&cancel(&id_of(&stream))).await;
+        assert_eq!(status, 200);
+        let (mut events, end) = stream.collect().await.unwrap();
+        if frame == Frame::Sse {
+            assert_eq!(&events.pop().unwrap().data[..], b"[DONE]");
+        }
+        let last = events.pop().unwrap().json().unwrap();
+        assert_eq!((end, last["error"]["code"].as_str()), (BodyEnd::Clean, Some("response_cancelled")));
+        assert!(events.iter().all(|event| event.json().unwrap()["choices"][0]["finish_reason"].is_null()));
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_background_answer_can_be_cancelled_and_a_finished_one_stays_as_it_is() {
+    let house = House::open().await;
+    house.upstream.script(Script::no_head());
+    let (_, begun) = house.json(&question((Words::Responses, Frame::Json), MODEL, &json!({ "background": true }))).await;
+    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    let (_, cancelled) = house.json(&cancel(begun["id"].as_str().unwrap())).await;
+    assert_eq!(cancelled["status"], "cancelled");
+    lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+
+    let (_, done) = house.json(&question((Words::Responses, Frame::Json), MODEL, &json!({}))).await;
+    assert_eq!(done["status"], "completed");
+    assert_eq!(house.json(&cancel(done["id"].as_str().unwrap())).await, (200, done));
+    house.quiet().await;
+    house.close().await;
+}
+
+/// Resolves at the next heartbeat; an event before it is an error.
+pub(crate) async fn heartbeat(stream: &mut Stream) {
+    let before = stream.heartbeats();
+    let beat = async {
+        while stream.heartbeats() == before {
+            tokio::select! {
+                biased;
+                event = stream.next() => panic!("no heartbeat, but {event:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    };
+    lab::soon(beat).await.unwrap_or_else(|_late| panic!("no heartbeat"));
+}
+
+#[tokio::test]
+async fn a_half_close_in_mid_stream_is_not_leaving() {
+    let house = House::open().await;
+    for (count, (words, frame)) in WAYS.into_iter().filter(|(_, frame)| *frame != Frame::Json).enumerate() {
+        let gate = Arc::new(Notify::new());
+        house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
+        let mut stream = house.stream(&stateless((words, frame), MODEL)).await;
+        // What the client has before the gate: up to the first piece.
+        for _ in 0..if words == Words::Chat { 2 } else { 5 } {
+            lab::soon(stream.next()).await.unwrap().unwrap().unwrap();
+        }
+        stream.connection().half_close().await.unwrap();
+        // The usual one would come after 15 s.
+        heartbeat(&mut stream).await;
+        gate.notify_one();
+        let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+        let rest: String = events.iter().map(|event| String::from_utf8_lossy(&event.data).into_owned()).collect();
+        assert_eq!(end, BodyEnd::Clean, "{words:?} {frame:?}");
+        assert!(
+            rest.contains(" more") && (rest.contains("response.completed") || rest.contains("\"stop\"")),
+            "{words:?} {frame:?}: {rest}"
+        );
+        assert_eq!(house.upstream.requests().len(), count + 1);
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+/// Asks for JSON, half-closes when the upstream was asked, and gives the connection.
+async fn half_closed(house: &House, request: &Request) -> Connection {
+    let mut connection = Connection::open(house.address).await.unwrap();
+    connection.write(request).await.unwrap();
+    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    connection.half_close().await.unwrap();
+    connection
+}
+
+#[tokio::test]
+async fn a_fin_before_a_json_answer_leaves_unless_a_setting_says_otherwise() {
+    for words in [Words::Responses, Words::Chat] {
+        let request = stateless((words, Frame::Json), MODEL);
+        let house = House::open().await;
+        house.upstream.script(Script::no_head());
+        let connection = half_closed(&house, &request).await;
+        lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+        drop(connection);
+        house.quiet().await;
+        house.close().await;
+
+        let mut plan = Plan::default();
+        plan.server.fin_leaves_json = false;
+        let house = House::open_with(plan).await;
+        let gate = Arc::new(Notify::new());
+        house.upstream.script(Script::new().wait_for(&gate).content("whole").finish("stop").end());
+        let connection = half_closed(&house, &request).await;
+        gate.notify_one();
+        let mut response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
+        let (body, end) = response.collect().await.unwrap();
+        assert_eq!((response.status, end), (200, BodyEnd::Clean));
+        assert!(String::from_utf8_lossy(&body).contains("whole"));
+        house.quiet().await;
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stored_answer_runs_on_after_its_readers_have_left() {
+    let house = House::open().await;
+    for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
+        for leave in [Leave::Drop, Leave::Rst] {
+            let gate = Arc::new(Notify::new());
+            let asked = house.upstream.requests().len();
+            house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
+            let request = question((Words::Responses, frame), MODEL, &json!({}));
+            let mut connection = Connection::open(house.address).await.unwrap();
+            connection.write(&request).await.unwrap();
+            lab::soon(house.upstream.wait_requests(asked + 1)).await.unwrap();
+            let mut id = None;
+            if frame != Frame::Json {
+                let response = connection.read_response(&request).await.unwrap();
+                id = response.headers.get("weir-response-id").map(str::to_owned);
+                connection = response.abandon();
+            }
+            leave.go(connection);
+            // A stream finds out by its heartbeat, which a drop answers with a reset.
+            house.wait_connections(0).await;
+            assert_eq!(house.engine.census().running, 1, "{frame:?} {leave:?}");
+            gate.notify_one();
+            house.quiet().await;
+            if let Some(id) = id {
+                let (_, response) = house.get(&format!("/v1/responses/{id}")).await;
+                let text = &response["output"][0]["content"][0]["text"];
+                assert_eq!((&response["status"], text), (&json!("completed"), &json!("Once more")), "{frame:?} {leave:?}");
+            }
+        }
+    }
+    // None was cut: they all came over one kept connection.
+    assert!(house.upstream.requests().iter().all(|request| request.connection == 0));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_second_reader_keeps_a_stateless_answer_alive() {
+    let house = House::open().await;
+    let gate = Arc::new(Notify::new());
+    house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
+    let first = house.stream(&stateless((Words::Responses, Frame::Sse), MODEL)).await;
+    let id = id_of(&first);
+    let mut second = house.stream(&Request::get(&format!("/v1/responses/{id}?stream=true"))).await;
+    first.abandon().reset().unwrap();
+    house.wait_connections(1).await;
+    gate.notify_one();
+    let done = read_until(&mut second, "response.completed").await;
+    assert_eq!(done["response"]["output"][0]["content"][0]["text"], "Once more");
+    drop(second);
+    house.quiet().await;
+    assert_eq!(house.get(&format!("/v1/responses/{id}")).await.0, 404, "it was not to be kept");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_leaving_means_is_a_setting() {
+    let mut plan = Plan::default();
+    plan.engine.on_leave_stored = OnLeave::Cancel;
+    plan.engine.on_leave_stateless = OnLeave::Finish;
+    let house = House::open_with(plan).await;
+    house.upstream.script(Script::no_head());
+    let stream = house.stream(&question((Words::Responses, Frame::Sse), MODEL, &json!({}))).await;
+    let id = id_of(&stream);
+    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    stream.abandon().reset().unwrap();
+    lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+    house.quiet().await;
+    let (_, response) = house.get(&format!("/v1/responses/{id}")).await;
+    assert_eq!((&response["status"], &response["incomplete_details"]["reason"]), (&json!("cancelled"), &json!("client_left")));
+
+    let gate = Arc::new(Notify::new());
+    house.upstream.script(Script::new().wait_for(&gate).content("whole").finish("stop").end());
+    let stream = house.stream(&stateless((Words::Responses, Frame::Sse), MODEL)).await;
+    lab::soon(house.upstream.wait_requests(2)).await.unwrap();
+    stream.abandon().reset().unwrap();
+    house.wait_connections(0).await;
+    assert_eq!(house.engine.census().running, 1);
+    gate.notify_one();
+    house.quiet().await;
+    // The upstream was heard to its end: its connection serves the next request.
+    house.upstream.script(Script::text(&["next"]));
+    house.json(&question((Words::Responses, Frame::Json), MODEL, &json!({}))).await;
+    let requests = house.upstream.requests();
+    assert_eq!(requests[1].connection, requests[2].connection);
+    house.quiet().await;
+    house.close().await;
+}

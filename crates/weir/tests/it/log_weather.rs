@@ -1,0 +1,201 @@
+//! Promise 1 in hard weather: a log that fails cuts its readers without a lie, and one that is late delivers nothing early.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::contract::{FailingLog, LateLog};
+use engine::log::Log;
+use lab::client::{BodyEnd, Connection, Request, Stream};
+use lab::upstream::Script;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::house::{Frame, House, MODEL, Plan, Words, ask, question};
+use crate::leaving::heartbeat;
+
+async fn house(log: Arc<dyn Log>) -> House {
+    let mut plan = Plan { log: Some(log), ..Plan::default() };
+    plan.server.heartbeat = Duration::from_millis(20);
+    // Whether the head waits for the upstream is not what is asked here.
+    plan.server.chat_hold = Duration::ZERO;
+    House::open_with(plan).await
+}
+
+fn once_and_more(gate: &Arc<Notify>) -> Script {
+    Script::new().role().content("Once").wait_for(gate).content(" more").finish("stop").done().end()
+}
+
+/// Reads until the first piece of the text is there.
+async fn until_once(stream: &mut Stream) {
+    while !lab::soon(stream.next()).await.unwrap().unwrap().unwrap().data.windows(4).any(|window| window == b"Once") {}
+}
+
+#[tokio::test]
+async fn readers_of_a_log_that_fails_are_told_and_cut() {
+    let log = FailingLog::new();
+    let house = house(Arc::new(log.clone())).await;
+    let gate = Arc::new(Notify::new());
+    house.upstream.script(once_and_more(&gate));
+    let mut sse = house.stream(&Request::post("/v1/responses", &ask("hi"))).await;
+    let id = sse.response().headers.get("weir-response-id").unwrap().to_owned();
+    let again = Request::get(&format!("/v1/responses/{id}?stream=true"));
+    let mut ndjson = house.stream(&again.clone().header("accept", "application/x-ndjson")).await;
+    let mut browser = house.stream(&Request::get(&format!("/v1/responses/{id}/events"))).await;
+    for stream in [&mut sse, &mut ndjson, &mut browser] {
+        until_once(stream).await;
+    }
+    log.break_after(0);
+    gate.notify_one();
+    for (frame, stream) in [("sse", &mut sse), ("ndjson", &mut ndjson), ("EventSource", &mut browser)] {
+        let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+        assert_eq!(end, BodyEnd::Truncated, "{frame}");
+        let [error] = &events[..] else { panic!("{frame}: {events:?}") };
+        let name = (frame == "sse").then_some("error");
+        assert_eq!((error.name.as_deref(), error.id.as_ref()), (name, None), "{frame}");
+        let error = error.json().unwrap();
+        assert_eq!((&error["type"], &error["error"]["code"]), (&json!("error"), &json!("log_unavailable")), "{frame}");
+        assert_eq!(error.get("sequence_number"), None, "{frame}: it has no position");
+    }
+    // Nothing new begins, and who asks is told so with a true status.
+    assert!(log.is_broken());
+    let (status, refused) = house.post("/v1/responses", &ask("hi")).await;
+    assert_eq!((status, &refused["error"]["code"]), (503, &json!("log_unavailable")));
+
+    log.mend();
+    house.quiet().await;
+    let (events, end) = house.stream(&again).await.collect().await.unwrap();
+    let said: Vec<Value> = events.iter().filter_map(|event| event.json().ok()).collect();
+    let numbers: Vec<_> = said.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
+    assert!(numbers.iter().copied().eq(0..said.len() as u64), "{numbers:?}");
+    let [.., error, terminal] = &said[..] else { panic!("{said:?}") };
+    assert_eq!((&error["type"], &terminal["type"], end), (&json!("error"), &json!("response.failed"), BodyEnd::Clean));
+    assert_eq!(terminal["response"]["error"]["code"], "log_failed");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn chat_and_json_readers_of_a_log_that_fails_are_told_too() {
+    for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
+        for words in [Words::Responses, Words::Chat] {
+            let what = format!("{words:?} {frame:?}");
+            let log = FailingLog::new();
+            let house = house(Arc::new(log.clone())).await;
+            let gate = Arc::new(Notify::new());
+            house.upstream.script(once_and_more(&gate));
+            let request = question((words, frame), MODEL, &json!({}));
+            let mut connection = Connection::open(house.address).await.unwrap();
+            connection.write(&request).await.unwrap();
+            lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+            if frame == Frame::Json {
+                log.break_after(0);
+                gate.notify_one();
+                let mut response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
+                assert_eq!(response.status, 503, "{what}");
+                let body: Value = serde_json::from_slice(&response.collect().await.unwrap().0).unwrap();
+                assert_eq!(body["error"]["code"], "log_unavailable", "{what}");
+            } else {
+                let mut stream = connection.read_response(&request).await.unwrap().events().unwrap();
+                until_once(&mut stream).await;
+                log.break_after(0);
+                gate.notify_one();
+                let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+                assert_eq!(end, BodyEnd::Truncated, "{what}");
+                let last = events.last().unwrap_or_else(|| panic!("{what}: nothing was said")).json().unwrap();
+                assert_eq!(last["error"]["code"], "log_unavailable", "{what}");
+            }
+            log.mend();
+            house.quiet().await;
+            house.close().await;
+        }
+    }
+}
+
+/// Waits until so many entries wait in the log.
+async fn waiting(log: &LateLog, count: usize) {
+    let come = async {
+        while log.waiting() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    lab::soon(come).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_late_log_delivers_nothing_before_it_is_released() {
+    for way in [(Words::Responses, Frame::Ndjson), (Words::Responses, Frame::Sse), (Words::Chat, Frame::Ndjson), (Words::Chat, Frame::Sse)]
+    {
+        let log = LateLog::new();
+        let house = house(Arc::new(log.clone())).await;
+        let gate = Arc::new(Notify::new());
+        house.upstream.script(once_and_more(&gate));
+        let mut stream = house.stream(&question(way, MODEL, &json!({}))).await;
+        // Created, in progress, item, part, delta: upstream has said "Once", and only heartbeats come.
+        waiting(&log, 5).await;
+        for _ in 0..3 {
+            heartbeat(&mut stream).await;
+        }
+        log.release();
+        until_once(&mut stream).await;
+        gate.notify_one();
+        // Delta, text, part, item, completed: the answer has ended, and nobody knows.
+        waiting(&log, 5).await;
+        for _ in 0..3 {
+            heartbeat(&mut stream).await;
+        }
+        log.open_gate();
+        let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+        assert_eq!(end, BodyEnd::Clean, "{way:?}");
+        assert!(events.iter().any(|event| event.data.windows(5).any(|window| window == b" more")), "{way:?}");
+        house.quiet().await;
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_json_answer_from_a_late_log_waits_for_the_release() {
+    let log = LateLog::new();
+    let house = house(Arc::new(log.clone())).await;
+    for (count, words) in [Words::Responses, Words::Chat].into_iter().enumerate() {
+        house.upstream.script(Script::text(&["whole"]));
+        let request = question((words, Frame::Json), MODEL, &json!({}));
+        let mut connection = Connection::open(house.address).await.unwrap();
+        connection.write(&request).await.unwrap();
+        // The terminal event is the last of nine that wait.
+        waiting(&log, 9).await;
+        assert_eq!(house.engine.census().log_bytes == 0, count == 0, "nothing is committed of it");
+        let early = connection.stream().try_read(&mut [0; 1]).unwrap_err();
+        assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock, "{words:?}: it has been answered");
+        log.release();
+        let mut response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
+        let (body, end) = response.collect().await.unwrap();
+        assert_eq!((response.status, end), (200, BodyEnd::Clean));
+        assert!(String::from_utf8_lossy(&body).contains("whole"));
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_cancel_is_confirmed_when_its_end_is_in_the_log() {
+    let log = LateLog::new();
+    let house = house(Arc::new(log.clone())).await;
+    house.upstream.script(Script::no_head());
+    let mut stream = house.stream(&Request::post("/v1/responses", &ask("hi"))).await;
+    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    let id = stream.response().headers.get("weir-response-id").unwrap().to_owned();
+    let request = Request::new("POST", &format!("/v1/responses/{id}/cancel"));
+    let mut connection = Connection::open(house.address).await.unwrap();
+    connection.write(&request).await.unwrap();
+    // The upstream is closed at once, whatever the log does.
+    lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+    waiting(&log, 3).await;
+    heartbeat(&mut stream).await;
+    let early = connection.stream().try_read(&mut [0; 1]).unwrap_err();
+    assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
+    log.release();
+    let mut response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
+    assert!(String::from_utf8(response.collect().await.unwrap().0).unwrap().contains("\"cancelled\""));
+    assert_eq!(lab::soon(stream.end()).await.unwrap().unwrap(), BodyEnd::Clean);
+    house.quiet().await;
+    house.close().await;
+}

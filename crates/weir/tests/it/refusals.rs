@@ -1,0 +1,28 @@
+//! A refusal that comes before the request's body: the client still gets it, and keeps its connection.
+
+use lab::client::{Connection, Request};
+use serde_json::json;
+
+use crate::house::{ALICE, House, Plan};
+
+#[tokio::test]
+async fn a_refusal_before_the_body_does_not_cost_the_connection() {
+    let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
+    for _ in 0..20 {
+        let mut connection = Connection::open(house.address).await.unwrap();
+        let refused = Request::post("/v1/responses", &json!({ "model": "demo", "input": "x".repeat(50_000) })).bearer("wk_nobody");
+        let bytes = refused.encode(&house.address.to_string());
+        let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        // The head alone is enough to refuse; the body comes when the server has had its turn.
+        connection.write_raw(&bytes[..head]).await.unwrap();
+        tokio::task::yield_now().await;
+        connection.write_raw(&bytes[head..]).await.unwrap();
+        let mut response = connection.read_response(&refused).await.unwrap();
+        assert_eq!(response.status, 401);
+        response.collect().await.unwrap();
+        let connection = response.into_connection().await.unwrap();
+        let good = Request::get("/v1/models").bearer(ALICE);
+        assert_eq!(connection.send(&good).await.unwrap().status, 200);
+    }
+    house.close().await;
+}

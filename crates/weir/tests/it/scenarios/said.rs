@@ -1,0 +1,30 @@
+//! What an answer says, whoever says it and in whichever words.
+
+/// The content of an answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Said {
+    pub(crate) reasoning: String,
+    pub(crate) text: String,
+    pub(crate) refusal: String,
+    pub(crate) calls: Vec<Call>,
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) arguments: String,
+}
+
+impl Said {
+    pub(crate) fn text(text: &str) -> Self {
+        Self { text: text.to_owned(), ..Self::default() }
+    }
+
+    /// Fails where it is not what was expected; megabytes are not printed.
+    pub(crate) fn check(&self, scenario: &str, expected: &Self) {
+        let short = |said: &Self| format!("{said:?}").chars().take(500).collect::<String>();
+        assert!(self == expected, "{scenario}: {} is not {}", short(self), short(expected));
+    }
+}

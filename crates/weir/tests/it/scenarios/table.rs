@@ -1,0 +1,260 @@
+//! The table: what upstream sends, and what becomes of it.
+
+use lab::upstream::Script;
+use serde_json::json;
+
+use super::said::{Call, Said};
+
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) script: Script,
+    pub(crate) said: Said,
+    pub(crate) outcome: Outcome,
+    pub(crate) cost: Cost,
+}
+
+/// How the answer ends.
+pub(crate) enum Outcome {
+    /// Whole: with this `finish_reason`.
+    Completed(&'static str),
+    /// Early, with this reason in `incomplete_details` and this `finish_reason`.
+    Incomplete(&'static str, &'static str),
+    /// With an error: the status it has where nothing was sent yet, and its code.
+    Fails { status: u16, code: &'static str, after_output: bool },
+}
+
+/// What `usage` says.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Cost {
+    /// Upstream's counts: input, output, and reasoning among the output.
+    Provider(u64, u64, u64),
+    /// Weir's own.
+    Counted,
+    /// Null.
+    Unknown,
+}
+
+const STOP: Outcome = Outcome::Completed("stop");
+
+/// One delta as large as a picture.
+const LARGE: usize = 2 << 20;
+
+const TRUNCATED: Outcome = Outcome::Fails { status: 502, code: "upstream_truncated", after_output: true };
+
+pub(crate) fn table() -> Vec<Scenario> {
+    let large = "0123456789abcdef".repeat(LARGE / 16);
+    vec![
+        scenario("text", Script::text(&["Hel", "lo", "!"]), Said::text("Hello!"), STOP, Cost::Provider(9, 3, 0)),
+        scenario(
+            "reasoning_content",
+            Script::reasoning(&["Let me ", "think."], &["4", "2"]),
+            Said { reasoning: "Let me think.".into(), ..Said::text("42") },
+            STOP,
+            Cost::Provider(9, 4, 2),
+        ),
+        scenario(
+            "reasoning",
+            Script::new()
+                .role()
+                .delta(&json!({ "reasoning": "Let me " }))
+                .delta(&json!({ "reasoning": "think." }))
+                .contents(&["4", "2"])
+                .finish("stop")
+                .usage(5, 4, 2)
+                .done(),
+            Said { reasoning: "Let me think.".into(), ..Said::text("42") },
+            STOP,
+            Cost::Provider(5, 4, 2),
+        ),
+        scenario(
+            "refusal",
+            Script::refusal(&["I ", "cannot."]),
+            Said { refusal: "I cannot.".into(), ..Said::default() },
+            STOP,
+            Cost::Provider(9, 2, 0),
+        ),
+        scenario(
+            "tool call in fragments",
+            Script::tool_call("weather", "call_1", &["{\"ci", "ty\":\"Wi", "en\"}"]),
+            Said { calls: vec![call("call_1", "weather", "{\"city\":\"Wien\"}")], ..Said::default() },
+            Outcome::Completed("tool_calls"),
+            Cost::Provider(9, 3, 0),
+        ),
+        scenario(
+            "text and two interleaved tool calls",
+            Script::new()
+                .role()
+                .content("I look.")
+                .delta(&tool_call(0, Some(("call_a", "weather")), ""))
+                .delta(&tool_call(0, None, "{\"a\""))
+                .delta(&tool_call(1, Some(("call_b", "time")), "{"))
+                .delta(&tool_call(0, None, ":1}"))
+                .delta(&tool_call(1, None, "}"))
+                .finish("tool_calls")
+                .usage(9, 9, 0)
+                .done(),
+            Said { calls: vec![call("call_a", "weather", "{\"a\":1}"), call("call_b", "time", "{}")], ..Said::text("I look.") },
+            Outcome::Completed("tool_calls"),
+            Cost::Provider(9, 9, 0),
+        ),
+        scenario(
+            "length",
+            Script::new().role().content("And then").finish("length").usage(9, 2, 0).done(),
+            Said::text("And then"),
+            Outcome::Incomplete("max_output_tokens", "length"),
+            Cost::Provider(9, 2, 0),
+        ),
+        scenario(
+            "content filter",
+            Script::new().role().content("One sh").finish("content_filter").usage(9, 2, 0).done(),
+            Said::text("One sh"),
+            Outcome::Incomplete("content_filter", "content_filter"),
+            Cost::Provider(9, 2, 0),
+        ),
+        scenario(
+            "no usage from upstream",
+            Script::new().role().contents(&["Count ", "me."]).finish("stop").done(),
+            Said::text("Count me."),
+            STOP,
+            Cost::Counted,
+        ),
+        scenario(
+            "a finish reason and no [DONE]",
+            Script::new().role().content("Whole.").finish("stop").usage(9, 1, 0),
+            Said::text("Whole."),
+            STOP,
+            Cost::Provider(9, 1, 0),
+        ),
+        scenario(
+            "a chunk without choices, and one with an empty choice",
+            Script::new()
+                .event(json!({ "id": "x", "choices": [], "prompt_filter_results": [] }))
+                .role()
+                .event(json!({ "choices": [{ "index": 0, "delta": null }] }))
+                .event(json!({ "choices": [{}], "usage": null }))
+                .comment()
+                .content("Still here.")
+                .finish("stop")
+                .usage(9, 1, 0)
+                .done(),
+            Said::text("Still here."),
+            STOP,
+            Cost::Provider(9, 1, 0),
+        ),
+        scenario(
+            "unknown fields",
+            Script::new()
+                .event(json!({
+                    "object": 7, "provider": "x", "x_groq": { "id": 1 },
+                    "choices": [{
+                        "index": 0, "native_finish_reason": null, "finish_reason": null, "token_ids": [1],
+                        "delta": { "role": "assistant", "content": "Never ", "reasoning_details": [{ "type": "x" }], "audio": null },
+                    }],
+                }))
+                .event(json!({ "choices": [{ "delta": { "content": "mind.", "new": {} }, "finish_reason": "" }] }))
+                .finish("stop")
+                .usage(9, 2, 0)
+                .done(),
+            Said::text("Never mind."),
+            STOP,
+            Cost::Provider(9, 2, 0),
+        ),
+        scenario(
+            "UTF-8 split at every byte",
+            Script::text(&["你好，", "世界 ", "👩‍👩‍👧‍👦 é\u{301}", "\u{2028}"]).byte_by_byte(),
+            Said::text("你好，世界 👩‍👩‍👧‍👦 é\u{301}\u{2028}"),
+            STOP,
+            Cost::Provider(9, 4, 0),
+        ),
+        scenario(
+            "escaped surrogates, line ends and control characters",
+            Script::new()
+                .role()
+                .raw("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\ud83d\\ude00\\r\\n\\u0000\\\"\\\\\"}}]}\n\n")
+                .finish("stop")
+                .usage(9, 1, 0)
+                .done(),
+            Said::text("😀\r\n\0\"\\"),
+            STOP,
+            Cost::Provider(9, 1, 0),
+        ),
+        scenario("CRLF", raw("\r\n", "data: "), Said::text("Hello"), STOP, Cost::Provider(9, 2, 0)),
+        scenario("CRLF, byte by byte", raw("\r\n", "data: ").byte_by_byte(), Said::text("Hello"), STOP, Cost::Provider(9, 2, 0)),
+        scenario("CR, and no space", raw("\r", "data:"), Said::text("Hello"), STOP, Cost::Provider(9, 2, 0)),
+        scenario("a delta of 2 MiB", Script::text(&[&large]), Said::text(&large), STOP, Cost::Provider(9, 1, 0)),
+        scenario("[DONE] without a finish reason", Script::new().role().content("Hal").done(), Said::text("Hal"), TRUNCATED, Cost::Counted),
+        scenario("an end without either", Script::new().role().content("Hal"), Said::text("Hal"), TRUNCATED, Cost::Counted),
+        scenario(
+            "[DONE] and nothing else",
+            Script::new().done(),
+            Said::default(),
+            Outcome::Fails { status: 502, code: "upstream_truncated", after_output: false },
+            Cost::Unknown,
+        ),
+        scenario(
+            "an error in the middle",
+            Script::new().role().content("Hal").event(json!({ "error": { "message": "boom", "type": "server_error" } })),
+            Said::text("Hal"),
+            Outcome::Fails { status: 502, code: "upstream_error", after_output: true },
+            Cost::Counted,
+        ),
+        scenario(
+            "an error in a tool call",
+            Script::new()
+                .role()
+                .delta(&tool_call(0, Some(("call_1", "weather")), "{\"ci"))
+                .event(json!({ "error": { "message": "slow down", "code": 429 } })),
+            Said { calls: vec![call("call_1", "weather", "{\"ci")], ..Said::default() },
+            Outcome::Fails { status: 429, code: "rate_limit_exceeded", after_output: true },
+            Cost::Counted,
+        ),
+        scenario(
+            "an error in band at once",
+            Script::new().event(json!({ "error": { "message": "slow down", "code": 429 } })),
+            Said::default(),
+            Outcome::Fails { status: 429, code: "rate_limit_exceeded", after_output: false },
+            Cost::Unknown,
+        ),
+        scenario(
+            "a tool that nobody offered",
+            Script::tool_call("launch", "call_1", &["{}"]),
+            Said::default(),
+            Outcome::Fails { status: 502, code: "tool_not_allowed", after_output: false },
+            Cost::Unknown,
+        ),
+    ]
+}
+
+fn scenario(name: &'static str, script: Script, said: Said, outcome: Outcome, cost: Cost) -> Scenario {
+    Scenario { name, script, said, outcome, cost }
+}
+
+fn call(id: &str, name: &str, arguments: &str) -> Call {
+    Call { id: id.into(), name: name.into(), arguments: arguments.into() }
+}
+
+/// A delta with a piece of a tool call; its first names it.
+fn tool_call(index: u64, first: Option<(&str, &str)>, arguments: &str) -> serde_json::Value {
+    let call = match first {
+        Some((id, name)) => {
+            json!({ "index": index, "id": id, "type": "function", "function": { "name": name, "arguments": arguments } })
+        }
+        None => json!({ "index": index, "function": { "arguments": arguments } }),
+    };
+    json!({ "tool_calls": [call] })
+}
+
+/// "Hello" with these line ends and this begin of a data line, comments and other fields between.
+fn raw(line_end: &str, field: &str) -> Script {
+    let chunk = |delta: serde_json::Value, reason: Option<&str>| {
+        let chunk = json!({ "choices": [{ "index": 0, "delta": delta, "finish_reason": reason }] });
+        format!("{field}{chunk}{line_end}{line_end}")
+    };
+    let usage = json!({ "choices": [], "usage": { "prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11 } });
+    Script::new()
+        .raw(format!(": queued{line_end}{line_end}id: 1{line_end}retry: 5{line_end}{line_end}"))
+        .raw(chunk(json!({ "role": "assistant" }), None))
+        .raw(chunk(json!({ "content": "Hel" }), None) + &chunk(json!({ "content": "lo" }), None))
+        .raw(chunk(json!({}), Some("stop")))
+        .raw(format!("{field}{usage}{line_end}{line_end}{field}[DONE]{line_end}{line_end}"))
+}

@@ -1,0 +1,339 @@
+//! What holds for every stream: its headers, its signs of life, its events one by one, and what a slow reader costs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lab::client::{BodyEnd, Connection, Request, Response, Stream};
+use lab::upstream::Script;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::house::{Frame, House, MODEL, Plan, WAYS, Words, ask, demo, question};
+use crate::leaving::heartbeat;
+
+fn streamed() -> impl Iterator<Item = (Words, Frame)> {
+    WAYS.into_iter().filter(|(_, frame)| *frame != Frame::Json)
+}
+
+fn media_type(frame: Frame) -> &'static str {
+    match frame {
+        Frame::Json => "application/json",
+        Frame::Ndjson => "application/x-ndjson",
+        Frame::Sse => "text/event-stream",
+    }
+}
+
+#[tokio::test]
+async fn every_stream_has_its_headers_and_is_never_compressed() {
+    let house = House::open().await;
+    let (_, done) = house.post("/v1/responses", &json!({ "model": "demo", "input": "/echo hi" })).await;
+    let path = format!("/v1/responses/{}", done["id"].as_str().unwrap());
+    let resumed = Request::get(&format!("{path}?stream=true"));
+    let asked = streamed().map(|way| (question(way, MODEL, &json!({})), way.1));
+    let read = [
+        (resumed.clone(), Frame::Sse),
+        (resumed.header("accept", "application/x-ndjson"), Frame::Ndjson),
+        (Request::get(&format!("{path}/events")), Frame::Sse),
+    ];
+    for (request, frame) in asked.chain(read) {
+        let what = format!("{} {} {frame:?}", request.method, request.path);
+        let mut response = house.send(&request.header("accept-encoding", "gzip, deflate, br, zstd")).await;
+        assert_eq!(response.status, 200, "{what}");
+        let headers = &response.headers;
+        for (name, value) in [
+            ("content-type", Some(media_type(frame))),
+            ("cache-control", Some("no-store, no-transform")),
+            ("x-accel-buffering", Some("no")),
+            ("x-content-type-options", Some("nosniff")),
+            ("content-encoding", None),
+            ("content-length", None),
+            ("transfer-encoding", Some("chunked")),
+        ] {
+            assert_eq!(headers.all(name).collect::<Vec<_>>(), value.into_iter().collect::<Vec<_>>(), "{what}: {name}");
+        }
+        assert!(headers.get("weir-response-id").is_some(), "{what}");
+        assert_eq!(response.end().await.unwrap(), BodyEnd::Clean, "{what}");
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+/// The next bytes of the body.
+async fn piece(response: &mut Response) -> Bytes {
+    lab::soon(response.chunk()).await.unwrap().unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_silent_upstream_is_covered_by_heartbeats_from_the_start() {
+    let mut plan = Plan::default();
+    plan.server.heartbeat = Duration::from_millis(30);
+    plan.server.chat_hold = Duration::from_millis(60);
+    let house = House::open_with(plan).await;
+    house.upstream.default_script(Script::no_head());
+    for way in streamed() {
+        let mut response = lab::soon(house.send(&question(way, MODEL, &json!({ "store": false })))).await.unwrap();
+        let (end, beat): (&[u8], &[u8]) = if way.1 == Frame::Sse { (b"}\n\n", b": ping\n\n") } else { (b"}\n", b"\n") };
+        let mut first = Vec::new();
+        let last = if way.0 == Words::Responses { "\"type\":\"response.in_progress\"" } else { "\"role\":\"assistant\"" };
+        while !(first.ends_with(end) && String::from_utf8_lossy(&first).contains(last)) {
+            first.extend_from_slice(&piece(&mut response).await);
+        }
+        for _ in 0..3 {
+            assert_eq!(&piece(&mut response).await[..], beat, "{way:?}");
+        }
+    }
+    // A browser's reader hears the same, behind its `retry:`.
+    let stream = house.stream(&Request::post("/v1/responses", &ask("hi"))).await;
+    let path = format!("/v1/responses/{}/events?starting_after=1", stream.response().headers.get("weir-response-id").unwrap());
+    let mut response = house.send(&Request::get(&path)).await;
+    assert_eq!(&piece(&mut response).await[..], b"retry: 1000\n\n");
+    for _ in 0..3 {
+        assert_eq!(&piece(&mut response).await[..], b": ping\n\n");
+    }
+    drop((response, stream));
+    house.engine.shut_down();
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn chat_holds_its_head_for_a_true_status_but_not_for_ever() {
+    let refused = json!({ "error": { "message": "slow down", "code": "rate_limit_exceeded" } });
+    for frame in [Frame::Ndjson, Frame::Sse] {
+        let mut plan = Plan::default();
+        plan.server.chat_hold = Duration::from_secs(60);
+        let house = House::open_with(plan).await;
+        let gate = Arc::new(Notify::new());
+        house.upstream.script(Script::new().wait_for(&gate).step(lab::upstream::Step::Status(429, Vec::new(), refused.to_string().into())));
+        let request = question((Words::Chat, frame), MODEL, &json!({}));
+        let mut connection = Connection::open(house.address).await.unwrap();
+        connection.write(&request).await.unwrap();
+        lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+        gate.notify_one();
+        let mut response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
+        assert_eq!(response.status, 429, "the head was held");
+        response.end().await.unwrap();
+        house.quiet().await;
+        house.close().await;
+
+        let mut plan = Plan::default();
+        plan.server.chat_hold = Duration::from_millis(50);
+        let house = House::open_with(plan).await;
+        house.upstream.script(Script::new().wait_for(&gate).step(lab::upstream::Step::Status(429, Vec::new(), refused.to_string().into())));
+        let asked = lab::now();
+        let mut stream = house.stream(&request).await;
+        assert!(asked.elapsed() >= Duration::from_millis(50));
+        gate.notify_one();
+        let (events, end) = stream.collect().await.unwrap();
+        let said: Vec<Value> = events.iter().filter_map(|event| event.json().ok()).collect();
+        assert_eq!((said.last().unwrap()["error"]["code"].as_str(), end), (Some("rate_limit_exceeded"), BodyEnd::Clean));
+        house.quiet().await;
+        house.close().await;
+    }
+}
+
+/// The text of the next delta; what is no delta is passed over.
+async fn delta(stream: &mut Stream, words: Words) -> String {
+    loop {
+        let event = lab::soon(stream.next()).await.unwrap_or_else(|_late| panic!("the delta waits for the next")).unwrap().unwrap();
+        let event = event.json().unwrap();
+        let text = match words {
+            Words::Responses if event["type"] == "response.output_text.delta" => event["delta"].as_str(),
+            Words::Responses => None,
+            Words::Chat => event["choices"][0]["delta"]["content"].as_str().filter(|text| !text.is_empty()),
+        };
+        if let Some(text) = text {
+            return text.to_owned();
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_event_waits_for_the_next() {
+    let house = House::open().await;
+    for way in streamed() {
+        let gate = Arc::new(Notify::new());
+        let pieces: Vec<String> = (0..30).map(|number| format!(" {number}")).collect();
+        let script = pieces.iter().fold(Script::new().role(), |script, piece| script.wait_for(&gate).content(piece));
+        house.upstream.script(script.wait_for(&gate).finish("stop").done().end());
+        gate.notify_one();
+        let mut stream = house.stream(&question(way, MODEL, &json!({}))).await;
+        for piece in &pieces {
+            assert_eq!(delta(&mut stream, way.0).await, *piece, "{way:?}");
+            gate.notify_one();
+        }
+        assert_eq!(stream.end().await.unwrap(), BodyEnd::Clean);
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+/// The chunks of a chunked body, as they stand on the wire.
+async fn chunks(house: &House, request: &Request) -> Vec<Vec<u8>> {
+    let response = house.send(request).await;
+    assert_eq!(response.status, 200);
+    let mut connection = response.abandon();
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n0\r\n\r\n") {
+        let more = lab::soon(connection.read_raw()).await.unwrap().unwrap();
+        assert!(!more.is_empty(), "the body ends before its last chunk");
+        bytes.extend_from_slice(&more);
+    }
+    let mut chunks = Vec::new();
+    let mut rest = &bytes[..];
+    loop {
+        let line = rest.windows(2).position(|window| window == b"\r\n").unwrap();
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        if size == 0 {
+            return chunks;
+        }
+        chunks.push(rest[line + 2..line + 2 + size].to_vec());
+        rest = &rest[line + 4 + size..];
+    }
+}
+
+#[tokio::test]
+async fn what_is_ready_goes_out_together_and_no_event_is_split() {
+    let house = House::open().await;
+    let (_, done) = house.post("/v1/responses", &json!({ "model": "demo", "input": "/count 2000" })).await;
+    let path = format!("/v1/responses/{}", done["id"].as_str().unwrap());
+    let replay = Request::get(&format!("{path}?stream=true"));
+    let replays = [
+        (replay.clone(), "\n\n"),
+        (replay.header("accept", "application/x-ndjson"), "\n"),
+        (Request::get(&format!("{path}/events")), "\n\n"),
+    ];
+    let live = [
+        (Request::post("/v1/responses", &demo("/count 2000")), "\n\n"),
+        (question((Words::Chat, Frame::Sse), "demo", &json!({ "messages": [{ "role": "user", "content": "/count 500" }] })), "\n\n"),
+    ];
+    for (request, end) in replays.iter().chain(&live) {
+        let chunks = chunks(&house, request).await;
+        let bytes: usize = chunks.iter().map(Vec::len).sum();
+        for chunk in &chunks {
+            assert!(
+                chunk.ends_with(end.as_bytes()),
+                "{}: a chunk ends in mid-event: …{:?}",
+                request.path,
+                String::from_utf8_lossy(chunk).chars().rev().take(40).collect::<String>()
+            );
+        }
+        if request.method == "GET" {
+            // 64 KiB of events and what frames them.
+            let most = 2 + bytes / (48 << 10);
+            assert!(chunks.len() <= most, "{}: {} chunks for {bytes} bytes", request.path, chunks.len());
+        }
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+/// So many events are more than the kernel takes for a reader that takes nothing; small ones, because an answer's whole
+/// text comes four times more at its end.
+const PIECES: usize = 20_000;
+
+/// The position of the last piece: before the first are created, in progress, item, part and "go".
+const LAST_PIECE: usize = 4 + PIECES;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_reader_is_cut_and_resumes_while_a_hundred_others_finish() {
+    let mut plan = Plan::default();
+    // Long enough for readers that only wait for their turn on a loaded machine.
+    plan.server.write_timeout = Duration::from_secs(3);
+    let house = House::open_with(plan).await;
+    let (flood, rest) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let pieces = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n".repeat(PIECES);
+    let script = Script::new().role().content("go").wait_for(&flood).raw(pieces);
+    house.upstream.script(script.wait_for(&rest).content("over").finish("stop").usage(1, 1, 0).done().end());
+    let narrow = Connection::open_narrow(house.address, 4096).await.unwrap();
+    let mut stalled = narrow.send(&Request::post("/v1/responses", &ask("hi"))).await.unwrap().events().unwrap();
+    assert_eq!(delta(&mut stalled, Words::Responses).await, "go");
+    let path = format!("/v1/responses/{}?stream=true", stalled.response().headers.get("weir-response-id").unwrap());
+    flood.notify_one();
+    let mut reader = house.stream(&Request::get(&path)).await;
+    for _ in 0..=LAST_PIECE {
+        lab::soon(reader.next()).await.unwrap().unwrap().unwrap();
+    }
+
+    let before = house.engine.census().log_bytes;
+    let mut others = JoinSet::new();
+    for number in 0..100 {
+        let accept = if number % 2 == 0 { "text/event-stream" } else { "application/x-ndjson" };
+        // Most know the flood already: the test is about readers, not about memcpy.
+        let path = if number < 5 { path.clone() } else { format!("{path}&starting_after={LAST_PIECE}") };
+        let mut response = house.send(&Request::get(&path).header("accept", accept)).await;
+        assert_eq!(response.status, 200);
+        others.spawn(async move { response.end().await.unwrap() });
+    }
+    let census = house.engine.census();
+    assert_eq!((census.running, census.log_bytes), (1, before), "readers cost nothing in the log");
+    rest.notify_one();
+    house.quiet().await;
+    while let Some(end) = lab::soon(others.join_next()).await.unwrap() {
+        assert_eq!(end.unwrap(), BodyEnd::Clean);
+    }
+    assert_eq!(reader.end().await.unwrap(), BodyEnd::Clean);
+    drop(reader);
+    house.wait_connections(0).await;
+
+    // What the kernel had taken of it comes, and then the cut: never a clean end.
+    let (got, end) = stalled.collect_data().await.unwrap();
+    assert_eq!((end, stalled.response().cut_by()), (BodyEnd::Truncated, Some(std::io::ErrorKind::ConnectionReset)));
+    let (whole, end) = house.stream(&Request::get(&path)).await.collect_data().await.unwrap();
+    assert_eq!(end, BodyEnd::Clean);
+    // It had heard as far as "go".
+    let next = 5 + got.len();
+    assert_eq!(whole[5..next], got[..], "what it had is a part of the whole");
+    let resumed = Request::get(&format!("{path}&starting_after={}", next - 1));
+    let (rest, end) = house.stream(&resumed).await.collect_data().await.unwrap();
+    assert!((&rest[..], end) == (&whole[next..], BodyEnd::Clean));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn readers_cost_no_memory_in_the_log() {
+    let house = House::open().await;
+    let gate = Arc::new(Notify::new());
+    house.upstream.script(Script::new().role().content("go").wait_for(&gate).finish("stop").done().end());
+    let mut first = house.stream(&Request::post("/v1/responses", &ask("hi"))).await;
+    assert_eq!(delta(&mut first, Words::Responses).await, "go");
+    let path = format!("/v1/responses/{}?stream=true", first.response().headers.get("weir-response-id").unwrap());
+    let before = house.engine.census();
+    let mut readers = Vec::new();
+    for _ in 0..100 {
+        let mut reader = house.stream(&Request::get(&path)).await;
+        assert_eq!(delta(&mut reader, Words::Responses).await, "go");
+        readers.push(reader);
+    }
+    let after = house.engine.census();
+    assert_eq!((after.log_bytes, after.item_bytes, after.running), (before.log_bytes, before.item_bytes, 1));
+    assert_eq!(after.tasks, before.tasks + 100, "a task per connection and no more");
+    gate.notify_one();
+    for mut reader in readers {
+        assert_eq!(reader.end().await.unwrap(), BodyEnd::Clean);
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_first_bytes_come_at_once_though_the_upstream_never_answers() {
+    let house = House::open().await;
+    house.upstream.default_script(Script::no_head());
+    for frame in [Frame::Ndjson, Frame::Sse] {
+        let mut stream = house.stream(&question((Words::Responses, frame), MODEL, &json!({ "store": false }))).await;
+        for kind in ["response.created", "response.in_progress"] {
+            let event = lab::soon(stream.next()).await.unwrap().unwrap().unwrap();
+            assert_eq!(event.json().unwrap()["type"], kind);
+        }
+        // A late reader of an answer that says nothing gets a sign at once, too: the usual one would come after 15 s.
+        let id = stream.response().headers.get("weir-response-id").unwrap();
+        let accept = media_type(frame);
+        let late = Request::get(&format!("/v1/responses/{id}?stream=true&starting_after=1")).header("accept", accept);
+        heartbeat(&mut house.stream(&late).await).await;
+    }
+    house.quiet().await;
+    house.close().await;
+}

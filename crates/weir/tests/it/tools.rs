@@ -1,0 +1,165 @@
+//! Function tools: their outputs go back to the model, and the choice of them is enforced.
+
+use lab::client::Request;
+use lab::upstream::Script;
+use protocol::frame::Frame;
+use serde_json::{Value, json};
+
+use crate::house::{House, MODEL};
+use crate::resume::rest;
+
+#[tokio::test]
+async fn a_tools_output_goes_back_to_the_model() {
+    let house = House::open().await;
+    house.upstream.script(Script::tool_call("weather", "call_1", &["{\"city\":", "\"Wien\"}"]));
+    let (_, first) = house.post("/v1/responses", &with_tools("Weather?", &json!({}))).await;
+    let call = &first["output"][0];
+    assert_eq!(
+        (&call["type"], &call["call_id"], &call["arguments"]),
+        (&json!("function_call"), &json!("call_1"), &json!("{\"city\":\"Wien\"}"))
+    );
+    house.upstream.script(Script::text(&["Sunny."]));
+    let output = json!([{ "type": "function_call_output", "call_id": "call_1", "output": "{\"sun\":true}" }]);
+    let (status, second) =
+        house.post("/v1/responses", &with_tools("", &json!({ "input": output, "previous_response_id": first["id"] }))).await;
+    assert_eq!((status, &second["output"][0]["content"][0]["text"]), (200, &json!("Sunny.")));
+    assert_eq!(second["previous_response_id"], first["id"]);
+    let messages = json!([
+        { "role": "user", "content": "Weather?" },
+        { "role": "assistant", "content": null, "tool_calls": [
+            { "id": "call_1", "type": "function", "function": { "name": "weather", "arguments": "{\"city\":\"Wien\"}" } },
+        ] },
+        { "role": "tool", "tool_call_id": "call_1", "content": "{\"sun\":true}" },
+    ]);
+    assert_eq!(house.upstream.requests()[1].body["messages"], messages);
+    // The same turn in the other words, where the client carries the conversation itself.
+    house.upstream.script(Script::text(&["Sunny."]));
+    let (status, completion) = house.post("/v1/chat/completions", &json!({ "model": MODEL, "messages": messages })).await;
+    assert_eq!((status, &completion["choices"][0]["message"]["content"]), (200, &json!("Sunny.")));
+    assert_eq!(house.upstream.requests()[2].body["messages"], messages);
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_output_for_no_call_is_refused() {
+    let house = House::open().await;
+    let output = |id: &str| json!({ "type": "function_call_output", "call_id": id, "output": "x" });
+    let (_, first) = house.post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).await;
+    let asked = house.upstream.requests().len();
+    let refused = [
+        ("/v1/responses", json!({ "model": MODEL, "input": [output("call_9")] }), "input[0].call_id"),
+        ("/v1/responses", json!({ "model": MODEL, "input": [output("call_9")], "previous_response_id": first["id"] }), "input[0].call_id"),
+        (
+            "/v1/responses",
+            json!({ "model": MODEL, "stream": true, "input": [{ "role": "user", "content": "x" }, output("call_9")] }),
+            "input[1].call_id",
+        ),
+        ("/v1/chat/completions", json!({ "model": MODEL, "messages": [{ "role": "tool", "tool_call_id": "call_9", "content": "x" }] }), ""),
+    ];
+    for (path, body, param) in refused {
+        let (status, answer) = house.post(path, &body).await;
+        assert_eq!((status, &answer["error"]["code"]), (400, &json!("unknown_call_id")), "{body}");
+        assert!(param.is_empty() || answer["error"]["param"] == param, "{answer}");
+    }
+    assert_eq!(house.upstream.requests().len(), asked);
+    house.close().await;
+}
+
+/// What the caller chose; what upstream is told, and of which tools; what the model does; with which error it ends.
+type Choice = (Value, Value, &'static [&'static str], Script, Option<&'static str>);
+
+#[tokio::test]
+async fn the_choice_of_tools_is_passed_on_and_enforced() {
+    let house = House::open().await;
+    let weather = || Script::tool_call("weather", "call_1", &["{}"]);
+    let time = || Script::tool_call("time", "call_1", &["{}"]);
+    let named = json!({ "type": "function", "name": "weather" });
+    let told = json!({ "type": "function", "function": { "name": "weather" } });
+    let allowed = |mode: &str| json!({ "type": "allowed_tools", "mode": mode, "tools": [named] });
+    let both: &'static [&str] = &["weather", "time"];
+    let cases: Vec<Choice> = vec![
+        (json!("auto"), json!("auto"), both, weather(), None),
+        (json!("auto"), json!("auto"), both, Script::text(&["No."]), None),
+        (json!("none"), json!("none"), both, Script::text(&["No."]), None),
+        (json!("none"), json!("none"), both, weather(), Some("tool_not_allowed")),
+        (json!("required"), json!("required"), both, time(), None),
+        (json!("required"), json!("required"), both, Script::text(&["No."]), Some("tool_choice_unmet")),
+        (named.clone(), told.clone(), both, weather(), None),
+        (named.clone(), told.clone(), both, time(), Some("tool_not_allowed")),
+        (named.clone(), told, both, Script::text(&["No."]), Some("tool_choice_unmet")),
+        (allowed("auto"), json!("auto"), &["weather"], weather(), None),
+        (allowed("auto"), json!("auto"), &["weather"], time(), Some("tool_not_allowed")),
+        (allowed("auto"), json!("auto"), &["weather"], Script::text(&["No."]), None),
+        (allowed("required"), json!("required"), &["weather"], Script::text(&["No."]), Some("tool_choice_unmet")),
+    ];
+    for (choice, told, tools, script, code) in cases {
+        house.upstream.script(script);
+        let request = with_tools("Weather?", &json!({ "tool_choice": choice, "stream": true }));
+        let data = rest(&mut house.stream(&Request::post("/v1/responses", &request)).await, Frame::Sse).await;
+        let last: Value = serde_json::from_str(data.last().unwrap()).unwrap();
+        assert_eq!(last["response"]["error"]["code"].as_str(), code, "{choice}: {last}");
+        assert_eq!(last["response"]["tool_choice"], choice);
+        assert_eq!(last["response"]["tools"].as_array().unwrap().len(), 2, "the caller sees what it sent");
+        let asked = house.upstream.requests().pop().unwrap().body;
+        let sent: Vec<&str> = asked["tools"].as_array().unwrap().iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
+        assert_eq!((sent.as_slice(), &asked["tool_choice"]), (tools, &told), "{choice}");
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn chat_completions_choose_tools_in_their_own_words() {
+    let house = House::open().await;
+    let function = |name: &str| json!({ "type": "function", "function": { "name": name } });
+    let allowed = json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [function("time")] } });
+    for (choice, told, tools) in
+        [(function("time"), function("time"), 2), (allowed, json!("required"), 1), (json!("required"), json!("required"), 2)]
+    {
+        house.upstream.script(Script::tool_call("time", "call_1", &["{}"]));
+        let request = json!({
+            "model": MODEL, "messages": [{ "role": "user", "content": "Time?" }],
+            "tools": [function("weather"), function("time")], "tool_choice": choice,
+        });
+        let (status, completion) = house.post("/v1/chat/completions", &request).await;
+        assert_eq!((status, &completion["choices"][0]["finish_reason"]), (200, &json!("tool_calls")), "{choice}");
+        let asked = house.upstream.requests().pop().unwrap().body;
+        assert_eq!((asked["tools"].as_array().unwrap().len(), &asked["tool_choice"]), (tools, &told), "{choice}");
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn wrong_choices_are_refused_by_name() {
+    let house = House::open().await;
+    let refused = [
+        (json!({ "tool_choice": "sometimes" }), "tool_choice"),
+        (json!({ "tool_choice": { "type": "function", "name": "launch" } }), "tool_choice.name"),
+        (json!({ "tool_choice": { "type": "allowed_tools", "tools": [] } }), "tool_choice.tools"),
+        (
+            json!({ "tool_choice": { "type": "allowed_tools", "tools": [{ "type": "function", "name": "launch" }] } }),
+            "tool_choice.tools[0].name",
+        ),
+        (json!({ "tool_choice": "required", "tools": [] }), "tool_choice"),
+        (json!({ "tools": [{ "type": "web_search" }] }), "tools[0].type"),
+        (json!({ "tools": [{ "type": "function", "name": "no spaces" }] }), "tools[0].name"),
+    ];
+    for (more, param) in refused {
+        let (status, body) = house.post("/v1/responses", &with_tools("x", &more)).await;
+        assert_eq!((status, &body["error"]["param"]), (400, &json!(param)), "{more}: {body}");
+    }
+    assert!(house.upstream.requests().is_empty());
+    house.close().await;
+}
+
+/// A request with two tools.
+fn with_tools(input: &str, more: &Value) -> Value {
+    let tool = |name: &str| json!({ "type": "function", "name": name, "parameters": { "type": "object", "properties": {} } });
+    let mut request = json!({ "model": MODEL, "input": input, "tools": [tool("weather"), tool("time")] });
+    for (name, value) in more.as_object().unwrap() {
+        request[name] = value.clone();
+    }
+    request
+}

@@ -1,0 +1,201 @@
+//! Holds the house to its plan: what clippy and cargo-deny cannot see, read from the files themselves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use toml::{Table, Value};
+
+/// Which of our crates each may depend on: the arrows of design.md §5. The program may see all of them.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("tokens", &[]),
+    ("engine", &["protocol", "tokens"]),
+    ("provider", &["engine", "protocol"]),
+    ("store", &["engine", "protocol"]),
+    ("server", &["engine", "protocol"]),
+    ("lab", &["protocol"]),
+];
+
+/// The crate that sees all.
+const PROGRAM: &str = "weir";
+
+/// Longer files are not read, only searched.
+const MAX_LINES: usize = 500;
+
+/// Where a task may be started: in the one place that counts and awaits them, and in the outside view, which is no server.
+const MAY_SPAWN: &[&str] = &["crates/engine/src/tasks.rs", "crates/lab/src/"];
+
+#[test]
+fn arrows_point_upward_only() -> Result<()> {
+    let mut wrong = Vec::new();
+    for (name, manifest) in manifests()? {
+        if name == PROGRAM {
+            continue;
+        }
+        let allowed = ARROWS.iter().find(|(from, _)| *from == name).map(|(_, to)| *to);
+        let allowed = allowed.with_context(|| format!("crates/{name} has no arrows here: say what it may depend on"))?;
+        let used = dependencies(&manifest).into_iter().filter(|used| !allowed.contains(&used.as_str()));
+        wrong.extend(used.map(|used| format!("{name} -> {used}")));
+    }
+    check_none("a dependency that design.md §5 does not draw", &wrong)
+}
+
+#[test]
+fn every_crate_obeys_the_lints_of_the_workspace() -> Result<()> {
+    let root: Table = fs::read_to_string(root().join("Cargo.toml"))?.parse()?;
+    let unsafe_code = at(&root, &["workspace", "lints", "rust", "unsafe_code"]);
+    ensure!(unsafe_code.and_then(Value::as_str) == Some("forbid"), "unsafe code is not forbidden");
+    let inherits = |manifest: &Table| at(manifest, &["lints", "workspace"]).and_then(Value::as_bool) == Some(true);
+    let wrong: Vec<String> = manifests()?.into_iter().filter(|(_, manifest)| !inherits(manifest)).map(|(name, _)| name).collect();
+    check_none("no `[lints] workspace = true`", &wrong)
+}
+
+#[test]
+fn every_file_says_what_it_is_for() -> Result<()> {
+    let wrong: Vec<String> = rust_files()?.into_iter().filter(|file| !file.text.starts_with("//! ")).map(|file| file.name).collect();
+    check_none("the first line is no `//!` sentence", &wrong)
+}
+
+#[test]
+fn production_files_can_be_read() -> Result<()> {
+    let long = rust_files()?.into_iter().filter(|file| file.is_production() && file.text.lines().count() > MAX_LINES);
+    let wrong: Vec<String> = long.map(|file| format!("{}: {} lines", file.name, file.text.lines().count())).collect();
+    check_none("longer than 500 lines", &wrong)
+}
+
+#[test]
+fn tasks_are_started_in_one_place() -> Result<()> {
+    let spawns =
+        |line: &str| ["tokio::spawn", "task::spawn", "spawn_local", "spawn_blocking", "JoinSet"].iter().any(|word| line.contains(word));
+    let may = |file: &File| MAY_SPAWN.iter().any(|place| file.name.starts_with(place));
+    let wrong: Vec<String> =
+        rust_files()?.into_iter().filter(|file| file.is_production() && !may(file)).flat_map(|file| file.lines_with(spawns)).collect();
+    check_none("a task that nobody counts: use engine::tasks", &wrong)
+}
+
+#[test]
+fn nothing_is_unsafe() -> Result<()> {
+    let is_unsafe = |line: &str| {
+        let code = line.split("//").next().unwrap_or_default();
+        code.split(|character: char| !(character.is_alphanumeric() || character == '_')).any(|word| word == "unsafe")
+    };
+    let wrong: Vec<String> = rust_files()?.into_iter().filter(File::is_production).flat_map(|file| file.lines_with(is_unsafe)).collect();
+    check_none("unsafe", &wrong)
+}
+
+#[test]
+fn both_readmes_have_the_same_headings() -> Result<()> {
+    let (english, chinese) = (root().join("README.md"), root().join("README.zh.md"));
+    if !english.exists() && !chinese.exists() {
+        return Ok(());
+    }
+    let (english, chinese) = (headings(&fs::read_to_string(english)?), headings(&fs::read_to_string(chinese)?));
+    ensure!(english == chinese, "levels of headings differ: {english:?} in English, {chinese:?} in Chinese");
+    Ok(())
+}
+
+#[test]
+fn the_lock_file_of_npm_names_no_mirror() -> Result<()> {
+    let lock = fs::read_to_string(root().join("tests/browser/package-lock.json"))?;
+    ensure!(!lock.contains("\"resolved\""), "package-lock.json names the registry of one machine");
+    Ok(())
+}
+
+/// A Rust file of ours.
+struct File {
+    /// Its path below the root, with `/`.
+    name: String,
+    text: String,
+}
+
+impl File {
+    /// Whether it is part of what is shipped, rather than a test or a benchmark.
+    fn is_production(&self) -> bool {
+        self.name.contains("/src/") && !self.name.ends_with("tests.rs") && !self.name.contains("/tests/")
+    }
+
+    /// The lines of code, comments left out, that `is_wanted`, with their places.
+    fn lines_with(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let lines = self.text.lines().enumerate();
+        let code = lines.filter(|(_, line)| !line.trim_start().starts_with("//"));
+        code.filter(|(_, line)| is_wanted(line)).map(|(index, line)| format!("{}:{}: {}", self.name, index + 1, line.trim())).collect()
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The manifests of all crates, by directory.
+fn manifests() -> Result<Vec<(String, Table)>> {
+    let mut manifests = Vec::new();
+    for entry in fs::read_dir(root().join("crates"))? {
+        let entry = entry?;
+        let path = entry.path().join("Cargo.toml");
+        if path.exists() {
+            let manifest = fs::read_to_string(&path)?.parse().with_context(|| path.display().to_string())?;
+            manifests.push((entry.file_name().to_string_lossy().into_owned(), manifest));
+        }
+    }
+    ensure!(manifests.len() > ARROWS.len(), "only {} crates were found", manifests.len());
+    Ok(manifests)
+}
+
+/// Which of our crates a manifest names, tests excepted.
+fn dependencies(manifest: &Table) -> Vec<String> {
+    let targets = manifest.get("target").and_then(Value::as_table).into_iter().flat_map(Table::values).filter_map(Value::as_table);
+    let tables = std::iter::once(manifest).chain(targets).flat_map(|table| [table.get("dependencies"), table.get("build-dependencies")]);
+    let named = tables.flatten().filter_map(Value::as_table).flatten().map(|(name, value)| {
+        let package = value.get("package").and_then(Value::as_str).unwrap_or(name);
+        package.strip_prefix("weir-").unwrap_or(package).to_owned()
+    });
+    named.filter(|name| name == PROGRAM || ARROWS.iter().any(|(ours, _)| ours == name)).collect()
+}
+
+fn at<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Value> {
+    let (first, rest) = path.split_first()?;
+    rest.iter().try_fold(table.get(*first)?, |value, name| value.get(*name))
+}
+
+fn rust_files() -> Result<Vec<File>> {
+    let root = root();
+    let mut files = Vec::new();
+    collect(&root.join("crates"), &root, &mut files)?;
+    ensure!(files.len() > 50, "only {} files were found", files.len());
+    Ok(files)
+}
+
+fn collect(directory: &Path, root: &Path, files: &mut Vec<File>) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, root, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
+            files.push(File { name, text: fs::read_to_string(&path)? });
+        }
+    }
+    Ok(())
+}
+
+/// The levels of a text's headings. A `#` inside a fence is a comment of a shell.
+fn headings(text: &str) -> Vec<usize> {
+    let mut is_code = false;
+    let mut levels = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+        }
+        let level = line.chars().take_while(|character| *character == '#').count();
+        if !is_code && level > 0 && line[level..].starts_with(' ') {
+            levels.push(level);
+        }
+    }
+    levels
+}
+
+fn check_none(what: &str, wrong: &[String]) -> Result<()> {
+    ensure!(wrong.is_empty(), "{what}:\n  {}", wrong.join("\n  "));
+    Ok(())
+}

@@ -1,0 +1,121 @@
+// What every test of the page needs: a server of its own, a browser, and a page that remembers all that went wrong.
+
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const BINARY = resolve(process.env.WEIR_BINARY || join(ROOT, 'target/debug/weir'));
+const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync', '--force-color-profile=srgb', '--disable-dev-shm-usage', '--no-proxy-server'];
+
+export const PICTURES = join(ROOT, 'target/screenshots');
+mkdirSync(PICTURES, { recursive: true });
+
+// Nothing of the person who runs the tests has a say.
+const environment = (home, more) => ({ PATH: process.env.PATH, HOME: home, XDG_CONFIG_HOME: home, ...more });
+
+/** A running server. `stop()` ends it as a service manager does; it must then end well. */
+export async function startWeir({ tokensPerSecond = 0, keys = 0 } = {}) {
+  const home = mkdtempSync(join(tmpdir(), 'weir-page-'));
+  const data = ['--data', join(home, 'data')];
+  const secrets = Array.from({ length: keys }, () => {
+    const made = spawnSync(BINARY, ['key', 'create', ...data], { cwd: home, env: environment(home), encoding: 'utf8' });
+    assert.equal(made.status, 0, made.stderr);
+    return made.stdout.trim();
+  });
+  const server = spawn(BINARY, ['--listen', '127.0.0.1:0', ...data], {
+    cwd: home, env: environment(home, { WEIR_DEMO_TOKENS_PER_SECOND: String(tokensPerSecond) }), stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const ended = new Promise((done) => server.once('exit', (code, signal) => done(code ?? signal)));
+  let log = '';
+  server.stderr.setEncoding('utf8').on('data', (text) => (log += text));
+  const url = await new Promise((done, failed) => {
+    let said = '';
+    server.stdout.setEncoding('utf8').on('data', (text) => {
+      said += text;
+      const found = /http:\/\/127\.0\.0\.1:\d+/.exec(said);
+      if (found && said.includes('\n')) done(found[0]);
+    });
+    server.once('error', failed);
+    server.once('exit', () => failed(new Error(`weir did not start: ${log}`)));
+  });
+  return {
+    url, secrets, api: (path, options) => fetch(url + path, options),
+    async stop() {
+      server.kill('SIGTERM');
+      const status = await ended;
+      rmSync(home, { recursive: true, force: true });
+      assert.equal(status, 0, log);
+      assert.doesNotMatch(log, /panicked/);
+    },
+  };
+}
+
+function browserPath() {
+  if (process.env.CHROMIUM) return process.env.CHROMIUM;
+  for (const name of ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome']) {
+    for (const directory of (process.env.PATH ?? '').split(delimiter)) {
+      if (existsSync(join(directory, name))) return join(directory, name);
+    }
+  }
+  throw new Error('no chromium was found: scripts/test installs it, or name one in CHROMIUM');
+}
+
+export const startBrowser = () => chromium.launch({ executablePath: browserPath(), headless: true, args: FLAGS });
+
+/**
+ * A page in a context of its own. Everything that a visitor would find wrong in the console is kept in `page.wrongs`:
+ * errors, refusals by the content security policy, requests to other places. `close()` asserts that there is nothing.
+ */
+export async function openPage(browser, url, { width = 1280, height = 800, ...options } = {}) {
+  const context = await browser.newContext({ viewport: { width, height }, locale: 'en-US', reducedMotion: 'reduce', ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  const wrongs = [];
+  page.on('pageerror', (error) => wrongs.push(`error: ${error.message}`));
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) wrongs.push(`console: ${message.text()} (${message.location().url})`);
+  });
+  page.on('request', (request) => {
+    if (!request.url().startsWith(url) && !request.url().startsWith('data:')) wrongs.push(`request: ${request.url()}`);
+  });
+  await page.exposeFunction('noteViolation', (text) => wrongs.push(`policy: ${text}`));
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) => window.noteViolation(`${event.violatedDirective} ${event.blockedURI}`));
+  });
+  await page.goto(url);
+  await page.waitForFunction(() => document.querySelector('#model')?.value || !document.querySelector('#key-form').hidden);
+  return {
+    page, wrongs,
+    async close({ expected = [] } = {}) {
+      await context.close();
+      assert.deepEqual(wrongs.filter((wrong) => !expected.some((pattern) => pattern.test(wrong))), []);
+    },
+  };
+}
+
+// What a visitor does
+
+export const choose = (page, transport) => page.locator(`label:has(input[value=${transport}])`).click();
+
+export async function ask(page, question) {
+  await page.locator('#question').fill(question);
+  await page.locator('#question').press('Enter');
+}
+
+export const turn = (page, index = -1) => page.locator('.turn').nth(index);
+
+/** Waits until the last answer has ended, and is shown so. */
+export const ended = (page) => page.waitForFunction(() => {
+  const last = [...document.querySelectorAll('.answer')].at(-1);
+  return last?.getAttribute('aria-busy') === 'false' && !document.body.classList.contains('running');
+});
+
+/** The figures below an answer, by name. */
+export const figures = (page, index = -1) => turn(page, index).locator('.figures').evaluate((list) =>
+  Object.fromEntries([...list.children].map((row) => [row.className, row.querySelector('dd').textContent])));
