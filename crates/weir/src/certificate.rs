@@ -97,7 +97,8 @@ mod tests {
     fn it_is_made_once_and_again_for_other_names() -> anyhow::Result<()> {
         let root = tempfile::tempdir()?;
         let directory = root.path().join("data");
-        let names = |hosts: &[&str]| names(&server::Config { hosts: hosts.iter().map(|&host| host.into()).collect(), ..Default::default() });
+        let names =
+            |hosts: &[&str]| names(&server::Config { hosts: hosts.iter().map(|&host| host.into()).collect(), ..Default::default() });
         let fingerprint = |hosts: &[&str]| Ok::<_, anyhow::Error>(self_signed(Some(&directory), &names(hosts))?.fingerprint());
         let first = fingerprint(&[])?;
         assert_eq!(first.len(), 32 * 3 - 1);

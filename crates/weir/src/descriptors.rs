@@ -9,7 +9,12 @@ pub(crate) fn fit(wanted: usize) -> usize {
     let Some(files) = raise() else { return wanted };
     let connections = wanted.min(places(files));
     if connections < wanted {
-        tracing::warn!(files, connections, wanted, "the limit of open files allows fewer connections than server.connections; ulimit -Hn raises it");
+        tracing::warn!(
+            files,
+            connections,
+            wanted,
+            "the limit of open files allows fewer connections than server.connections; ulimit -Hn raises it"
+        );
     } else {
         tracing::info!(files, connections, "limits");
     }

@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::error::Error;
 
 use axum::body::Body;
-use http::Request;
+use http::{Request, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -35,7 +36,12 @@ where
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(connection);
-            let response = router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
+            let version = request.version();
+            let mut response = router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
+            // Of an answer of version 1.1 hyper would say that the connection stays, though only its close ends the answer.
+            if version == Version::HTTP_10 && response.body().size_hint().exact().is_none() {
+                *response.version_mut() = version;
+            }
             Ok::<_, Infallible>(response.map(|body| Watched::http1(body, answering)))
         }
     });
@@ -62,7 +68,8 @@ where
 /// A word for why hyper gave a connection up.
 fn cause(error: &hyper::Error) -> &'static str {
     let failed = Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
-    if failed.is_some_and(|error| error.get_ref().is_some_and(|inner| inner.is::<SlowHead>())) {
+    let inner = failed.and_then(std::io::Error::get_ref);
+    if inner.is_some_and(|inner| inner.is::<SlowHead>()) {
         "head_timeout"
     } else if failed.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
         "write_timeout"

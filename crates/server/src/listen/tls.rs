@@ -154,8 +154,7 @@ impl Files {
             .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
             .map_err(|source| missing("certificate", &self.certificate, source))?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|source| missing("private key", &self.key, source))?;
-        CertifiedKey::from_der(chain, key, provider)
-            .map_err(|source| TlsError::Unusable { path: self.certificate.clone(), source })
+        CertifiedKey::from_der(chain, key, provider).map_err(|source| TlsError::Unusable { path: self.certificate.clone(), source })
     }
 
     fn stamp(&self) -> Stamp {

@@ -8,8 +8,8 @@ use engine::config::OnLeave;
 use engine::provider::Timeouts;
 use provider::config::DemoConfig;
 
-use super::value::{self, Raw};
 use super::tls::{TlsDraft, TlsWord};
+use super::value::{self, Raw};
 use super::{Data, LogConfig, LogFormat};
 
 /// All settings, in the order of the file. Defaults are also in the rooms' own `Default`; a test holds them together.

@@ -290,10 +290,8 @@ async fn limits_are_announced() {
     let mut stream = raw(&house).await;
     let (kind, payload) = next_frame(&mut stream).await.unwrap();
     assert_eq!(kind, SETTINGS);
-    let settings: Vec<(u16, u32)> = payload
-        .chunks(6)
-        .map(|six| (u16::from_be_bytes([six[0], six[1]]), u32::from_be_bytes([six[2], six[3], six[4], six[5]])))
-        .collect();
+    let settings: Vec<(u16, u32)> =
+        payload.chunks(6).map(|six| (u16::from_be_bytes([six[0], six[1]]), u32::from_be_bytes([six[2], six[3], six[4], six[5]]))).collect();
     assert!(settings.contains(&(3, 128)), "MAX_CONCURRENT_STREAMS: {settings:?}");
     assert!(settings.contains(&(6, 64 << 10)), "MAX_HEADER_LIST_SIZE: {settings:?}");
     drop(stream);

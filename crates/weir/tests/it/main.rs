@@ -6,5 +6,7 @@ mod house;
 
 mod spine;
 
+mod http1;
 mod http2;
+mod limits;
 mod tls;

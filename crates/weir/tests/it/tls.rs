@@ -139,7 +139,10 @@ async fn what_is_said_during_an_answer_is_heard_after_it() {
     let rest = say(&mut stream, Request::get("/v1/models")).await;
     let (first, after) = rest.split_once("\r\n0\r\n\r\n").unwrap();
     assert!(first.ends_with("data: [DONE]\n\n"), "{first}");
-    assert!(after.starts_with("HTTP/1.1 200 OK\r\n") && after.contains(r#"{"status":"ok"}"#) && after.contains(r#""object":"list""#), "{after}");
+    assert!(
+        after.starts_with("HTTP/1.1 200 OK\r\n") && after.contains(r#"{"status":"ok"}"#) && after.contains(r#""object":"list""#),
+        "{after}"
+    );
     house.quiet().await;
     house.close().await;
 }
