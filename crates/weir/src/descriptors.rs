@@ -8,13 +8,9 @@ const OTHERS: usize = 64;
 pub(crate) fn fit(wanted: usize) -> usize {
     let Some(files) = raise() else { return wanted };
     let connections = wanted.min(places(files));
-    if connections < wanted {
-        tracing::warn!(
-            files,
-            connections,
-            wanted,
-            "the limit of open files allows fewer connections than server.connections; ulimit -Hn raises it"
-        );
+    if connections < wanted / 2 {
+        let hint = "the limit of open files allows far fewer connections than server.connections; ulimit -Hn raises it";
+        tracing::warn!(files, connections, wanted, "{hint}");
     } else {
         tracing::info!(files, connections, "limits");
     }

@@ -69,7 +69,7 @@ where
 fn cause(error: &hyper::Error) -> &'static str {
     let failed = Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     let inner = failed.and_then(std::io::Error::get_ref);
-    if inner.is_some_and(|inner| inner.is::<SlowHead>()) {
+    if inner.is_some_and(<dyn Error + Send + Sync>::is::<SlowHead>) {
         "head_timeout"
     } else if failed.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
         "write_timeout"

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -52,8 +52,8 @@ struct Shared {
     sent: AtomicU64,
     /// Set once, as soon as it is known.
     protocol: OnceLock<Protocol>,
-    /// Whether a request is being answered; otherwise what comes in is a head.
-    answering: AtomicBool,
+    /// How many hold that a request is being answered; while nobody does, what comes in is a head.
+    answering: AtomicUsize,
     answered: AtomicU64,
 }
 
@@ -83,7 +83,7 @@ impl Io {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             protocol: OnceLock::new(),
-            answering: AtomicBool::new(false),
+            answering: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared), write_timeout, stalled: None }
@@ -283,15 +283,16 @@ impl Connection {
         self.0.protocol.get_or_init(|| protocol);
     }
 
-    /// A request is read: what comes now belongs to it, until the guard goes.
+    /// A request is read: what comes now belongs to it, until the guard goes. Whoever takes the connection over for
+    /// something else, such as a WebSocket, holds one as long: there are no heads any more, and no pauses between them.
     pub(crate) fn answer(&self) -> Answering {
-        self.0.answering.store(true, Ordering::Relaxed);
+        self.0.answering.fetch_add(1, Ordering::Relaxed);
         Answering(self.clone())
     }
 
     /// The number of requests answered so far, unless one is being answered now.
     pub(crate) fn answered(&self) -> Option<u64> {
-        (!self.0.answering.load(Ordering::Relaxed)).then(|| self.0.answered.load(Ordering::Relaxed))
+        (self.0.answering.load(Ordering::Relaxed) == 0).then(|| self.0.answered.load(Ordering::Relaxed))
     }
 
     /// Whether bytes have come that nobody has taken.
@@ -313,6 +314,38 @@ impl Drop for Answering {
     fn drop(&mut self) {
         let shared = &self.0.0;
         shared.answered.fetch_add(1, Ordering::Relaxed);
-        shared.answering.store(false, Ordering::Relaxed);
+        shared.answering.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use futures_util::FutureExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn signals_are_of_http1_only() -> io::Result<()> {
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let mut client = TcpStream::connect(listener.local_addr()?).await?;
+            let (stream, peer) = listener.accept().await?;
+            let connection = Io::new(0, stream, peer, Duration::from_secs(1)).connection();
+            connection.speaks(protocol);
+            client.write_all(b"more").await?;
+            client.shutdown().await?;
+            // The FIN is there when all that can be read was read.
+            connection.0.stream.ready(Interest::READABLE).await?;
+            match protocol {
+                Protocol::Http1 => assert_eq!(connection.signal().await, Signal::Fin),
+                Protocol::Http2 => assert_eq!(connection.signal().now_or_never(), None),
+            }
+            assert_eq!(connection.has_begun(), protocol == Protocol::Http1, "what belongs to a codec must stay in the socket");
+        }
+        Ok(())
     }
 }

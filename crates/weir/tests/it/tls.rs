@@ -12,7 +12,7 @@ use lab::client::{BodyEnd, Connection, Request};
 use lab::upstream::Script;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -162,6 +162,52 @@ async fn a_client_that_leaves_is_seen_below_tls() {
         house.quiet().await;
     }
     house.close().await;
+}
+
+/// Asks for an answer again and again, and reads none of it.
+async fn ask_and_take_nothing(mut stream: impl AsyncWrite + Unpin, id: &str) -> impl Sized {
+    let request = Request::get(&format!("/v1/responses/{id}?stream=true")).encode("localhost");
+    for _ in 0..100 {
+        stream.write_all(&request).await.unwrap();
+    }
+    stream.flush().await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_reader_who_takes_nothing_is_cut_in_clear_and_through_tls() {
+    let pair = Pair::new();
+    for is_encrypted in [false, true] {
+        let mut plan = if is_encrypted { pair.plan() } else { Plan::default() };
+        plan.server.write_timeout = Duration::from_millis(300);
+        let house = House::open_with(plan).await;
+        let connector = connector(&pair.certificate(), &[], &[&TLS13]);
+        let question = Request::post("/v1/responses", &json!({ "model": "demo", "input": format!("echo {}", "word ".repeat(1000)) }));
+        let answer = if is_encrypted {
+            say(&mut connect(&connector, house.address).await, question).await
+        } else {
+            String::from_utf8(house.send(&question).await.collect().await.unwrap().0).unwrap()
+        };
+        let (_, id) = answer.split_once(r#""id":""#).unwrap();
+        let id = &id[..id.find('"').unwrap()];
+        if is_encrypted {
+            let _held = ask_and_take_nothing(connect(&connector, house.address).await, id).await;
+            wait_none_open(&house).await;
+        } else {
+            let _held = ask_and_take_nothing(TcpStream::connect(house.address).await.unwrap(), id).await;
+            wait_none_open(&house).await;
+        }
+        house.close().await;
+    }
+}
+
+async fn wait_none_open(house: &House) {
+    let none = async {
+        while house.connections.open() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    lab::soon(none).await.unwrap();
 }
 
 #[tokio::test]
