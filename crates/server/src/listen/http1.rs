@@ -54,7 +54,7 @@ where
         .max_headers(MAX_HEADERS)
         // A FIN is not a leave: what it means is decided where the answer is, which watches the socket by itself.
         .half_close(true);
-    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(heads), service));
+    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(heads), service).with_upgrades());
     let served = tokio::select! {
         served = serving.as_mut() => served,
         () = closing.cancelled() => {

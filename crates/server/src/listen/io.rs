@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::connections::Open;
 use super::opening::{self, Opening};
 
 /// How much a client may send ahead of the answer it waits for. What is more stays in the kernel, and only a reset is
@@ -71,10 +72,12 @@ pub(crate) struct Io {
     shared: Arc<Shared>,
     write_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Its place among the connections, also when it is no longer HTTP that is spoken on it.
+    _open: Open,
 }
 
 impl Io {
-    pub(crate) fn new(id: u64, stream: TcpStream, peer: SocketAddr, write_timeout: Duration) -> Self {
+    pub(crate) fn new(id: u64, stream: TcpStream, peer: SocketAddr, write_timeout: Duration, open: Open) -> Self {
         let shared = Shared {
             id,
             stream,
@@ -86,7 +89,7 @@ impl Io {
             answering: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared), write_timeout, stalled: None }
+        Self { shared: Arc::new(shared), write_timeout, stalled: None, _open: open }
     }
 
     pub(crate) fn connection(&self) -> Connection {
@@ -326,7 +329,9 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
 
+    use super::super::connections::Connections;
     use super::*;
+    use crate::config::Config;
 
     #[tokio::test]
     async fn signals_are_of_http1_only() -> io::Result<()> {
@@ -334,7 +339,9 @@ mod tests {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let mut client = TcpStream::connect(listener.local_addr()?).await?;
             let (stream, peer) = listener.accept().await?;
-            let connection = Io::new(0, stream, peer, Duration::from_secs(1)).connection();
+            let open = Arc::new(Connections::default()).admit(peer.ip(), &Config::default());
+            let Ok((open, id)) = open else { panic!("there is no place for a first connection") };
+            let connection = Io::new(id, stream, peer, Duration::from_secs(1), open).connection();
             connection.speaks(protocol);
             client.write_all(b"more").await?;
             client.shutdown().await?;

@@ -31,7 +31,7 @@ pub use io::{Connection, Protocol, Signal};
 pub use tls::{Tls, TlsError};
 
 use crate::config::Config;
-use connections::{Full, Open};
+use connections::Full;
 use opening::Opening;
 
 /// How many connections the kernel completes while we are busy; what is more tries again by itself.
@@ -92,8 +92,8 @@ pub async fn serve(
             Ok((stream, peer)) => match connections.admit(peer.ip(), &serving.config) {
                 Ok((open, id)) => {
                     tune(&stream, &serving.config);
-                    let io = Io::new(id, stream, peer, serving.config.write_timeout);
-                    start(io, serving.clone(), open);
+                    let io = Io::new(id, stream, peer, serving.config.write_timeout, open);
+                    start(io, serving.clone());
                 }
                 Err(full) => refuse(stream, full, &serving, &connections),
             },
@@ -120,38 +120,32 @@ fn tune(stream: &TcpStream, config: &Config) {
 
 /// A task keeps the size of its largest state for its whole life, so each kind of connection is a task of its own, and
 /// what comes before is another.
-fn start(io: Io, serving: Serving, open: Open) {
+fn start(io: Io, serving: Serving) {
     let tasks = serving.tasks.clone();
     if serving.tls.is_some() {
-        tasks.spawn("handshake", handshake(io, serving, open));
+        tasks.spawn("handshake", handshake(io, serving));
     } else {
-        tasks.spawn("connection", clear(io, serving, open));
+        tasks.spawn("connection", clear(io, serving));
     }
 }
 
 /// A connection in clear.
-async fn clear(io: Io, serving: Serving, open: Open) {
+async fn clear(io: Io, serving: Serving) {
     let deadline = Instant::now() + serving.config.head_timeout;
     let connection = io.connection();
     match opening(&io, &serving, deadline).await {
         Some(Opening::Http2) => {
             let tasks = serving.tasks.clone();
-            tasks.spawn("connection", async move {
-                http2::serve(io, connection, serving).await;
-                drop(open);
-            });
+            tasks.spawn("connection", http2::serve(io, connection, serving));
         }
         // What else it may be, the parser has words for it.
-        Some(Opening::Http1 | Opening::Tls) => {
-            http1::serve(io, connection, serving, deadline).await;
-            drop(open);
-        }
+        Some(Opening::Http1 | Opening::Tls) => http1::serve(io, connection, serving, deadline).await,
         Some(Opening::Silence) | None => end(&connection, None),
     }
 }
 
 /// The begin of a connection through TLS.
-async fn handshake(io: Io, serving: Serving, open: Open) {
+async fn handshake(io: Io, serving: Serving) {
     let Some(tls) = serving.tls.clone() else { return };
     let deadline = Instant::now() + serving.config.head_timeout;
     let connection = io.connection();
@@ -178,15 +172,9 @@ async fn handshake(io: Io, serving: Serving, open: Open) {
     };
     let tasks = serving.tasks.clone();
     if tls::speaks_http2(&stream) {
-        tasks.spawn("connection", async move {
-            http2::serve(stream, connection, serving).await;
-            drop(open);
-        });
+        tasks.spawn("connection", http2::serve(stream, connection, serving));
     } else {
-        tasks.spawn("connection", async move {
-            http1::serve(stream, connection, serving, deadline).await;
-            drop(open);
-        });
+        tasks.spawn("connection", http1::serve(stream, connection, serving, deadline));
     }
 }
 
