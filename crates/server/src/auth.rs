@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use engine::keys::{Caller, Keys};
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, Uri, Version, header};
 use protocol::fault::{Fault, FaultKind};
 
 use crate::config::Config;
@@ -27,6 +27,20 @@ pub fn caller(keys: &dyn Keys, headers: &HeaderMap) -> Result<Caller, Fault> {
         return Err(Fault::new(FaultKind::Authentication, "missing_api_key", message));
     };
     keys.authenticate(presented).ok_or_else(|| Fault::new(FaultKind::Authentication, "invalid_api_key", "This key is not known here."))
+}
+
+/// Whether a request says once for whom it is. Two names would let a proxy and us believe different ones; HTTP/1.0 and
+/// HTTP/2 may have none.
+///
+/// # Errors
+/// 400 (RFC 9112 §3.2).
+pub fn check_host_once(version: Version, headers: &HeaderMap) -> Result<(), Fault> {
+    let count = headers.get_all(header::HOST).iter().count();
+    if count == 1 || (count == 0 && version != Version::HTTP_11) {
+        return Ok(());
+    }
+    let message = format!("A request has one Host header; this one has {count}.");
+    Err(Fault::new(FaultKind::InvalidRequest, "invalid_host", message).with_param("Host"))
 }
 
 /// Whether the request is addressed to this server. A page of a foreign site whose name was pointed at this address
