@@ -305,12 +305,7 @@ impl Engine {
     }
 
     /// The conversation that the new turn continues, and its head in the tree. What only the socket remembers has none.
-    async fn before(
-        &self,
-        owner: &Owner,
-        create: &Create,
-        socket: Option<&Socket>,
-    ) -> Result<(Vec<Item>, Option<ItemId>), Fault> {
+    async fn before(&self, owner: &Owner, create: &Create, socket: Option<&Socket>) -> Result<(Vec<Item>, Option<ItemId>), Fault> {
         if let (Some(previous), Some(socket)) = (&create.previous_response_id, socket)
             && let Some(context) = socket.local.context(previous)
             && !self.is_stored(previous).await?

@@ -469,7 +469,7 @@ async fn one_idempotency_key_is_one_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_key_whose_answer_failed_before_any_output_may_be_tried_again() {
     let stage = stage();
-    let key = || Some(Idempotency { key: "k".into(), request: [1; 32] });
+    let key = || Terms { idempotency: Some(Idempotency { key: "k".into(), request: [1; 32] }), ..Terms::default() };
     for (words, is_released) in [(vec![], true), (vec![text("a")], false)] {
         let script = stage.script();
         let mut first = stage.engine.start(&alice(), asking("hi"), key()).await.unwrap();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use engine::keys::Caller;
 use engine::secret::Secret;
 use http::request::Parts;
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, Uri, Version, header};
 use protocol::fault::{Fault, FaultKind};
 
 use crate::config::Config;
@@ -74,6 +74,20 @@ pub(crate) fn session_cookie(headers: &HeaderMap) -> Option<&str> {
 
 fn ticket(query: Option<&str>) -> Option<&str> {
     query?.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == "ticket").map(|(_, value)| value)
+}
+
+/// Whether a request says once for whom it is. Two names would let a proxy and us believe different ones; HTTP/1.0 and
+/// HTTP/2 may have none.
+///
+/// # Errors
+/// 400 (RFC 9112 §3.2).
+pub(crate) fn check_host_once(version: Version, headers: &HeaderMap) -> Result<(), Fault> {
+    let count = headers.get_all(header::HOST).iter().count();
+    if count == 1 || (count == 0 && version != Version::HTTP_11) {
+        return Ok(());
+    }
+    let message = format!("A request has one Host header; this one has {count}.");
+    Err(Fault::new(FaultKind::InvalidRequest, "invalid_host", message).with_param("Host"))
 }
 
 /// Whether the request is addressed to this server. A page of a foreign site whose name was pointed at this address

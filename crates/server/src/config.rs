@@ -18,6 +18,12 @@ pub struct Config {
     pub head_bytes: usize,
     /// How long a request head may take, from its first byte or from the connection's begin.
     pub head_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+    /// How many connections there may be. The program lowers it where the system allows fewer.
+    pub connections: usize,
+    /// How many of them may come from one address; 0: a thousand, and no limit for this machine itself.
+    pub connections_per_address: usize,
     /// How long a request body may take.
     pub body_timeout: Duration,
     /// The pause after which a stream shows that it lives.
@@ -32,13 +38,6 @@ pub struct Config {
     pub fin_leaves_json: bool,
 }
 
-impl Config {
-    /// Whether connections are encrypted here.
-    pub fn is_tls(&self) -> bool {
-        false
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -48,6 +47,10 @@ impl Default for Config {
             body_bytes: 32 << 20,
             head_bytes: 64 << 10,
             head_timeout: Duration::from_secs(10),
+            // Longer than the minute after which most proxies and clients let go of a connection, so that it is they who do.
+            idle_timeout: Duration::from_secs(75),
+            connections: 10_000,
+            connections_per_address: 0,
             body_timeout: Duration::from_secs(60),
             // WHATWG advises about 15 s, which is below every proxy's idle limit met so far.
             heartbeat: Duration::from_secs(15),

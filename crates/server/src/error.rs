@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use protocol::fault::{Fault, FaultKind};
 
 /// A fault on its way out as an HTTP answer.
@@ -36,16 +36,23 @@ impl IntoResponse for Refused {
     }
 }
 
-/// There is nothing at this path.
-pub(crate) async fn no_such_path(uri: http::Uri) -> Refused {
+/// There is nothing at this path. `*` is no path: who asks for its options wants to know whether we live (RFC 9110 §9.3.7).
+pub(crate) async fn no_such_path(method: Method, uri: Uri) -> Response {
+    if method == Method::OPTIONS && uri.path() == "*" {
+        return StatusCode::NO_CONTENT.into_response();
+    }
     let message = format!("There is nothing at {}. GET /openapi.json lists what there is.", uri.path());
-    Fault::new(FaultKind::NotFound, "unknown_path", message).into()
+    Refused(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
 }
 
-/// The path exists, but not for this method.
-pub(crate) async fn no_such_method(method: http::Method, uri: http::Uri) -> Refused {
+/// The path exists, but not for this method. What it exists for is in `Allow`, which is all that `OPTIONS` asks.
+pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
     let message = format!("{method} is not possible on {}; the Allow header says what is.", uri.path());
-    Fault::new(FaultKind::InvalidRequest, "method_not_allowed", message).with_status(405).into()
+    let fault = Fault::new(FaultKind::InvalidRequest, "method_not_allowed", message).with_status(405);
+    Refused(fault).into_response()
 }
 
 /// A handler panicked.

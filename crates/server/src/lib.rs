@@ -16,6 +16,6 @@ mod transport;
 mod web;
 
 pub use config::Config;
-pub use listen::{Connection, Connections, serve};
+pub use listen::{Connection, Connections, Tls, TlsError, bind, serve};
 pub use router::{App, router};
 pub use tickets::Tickets;

@@ -65,7 +65,9 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 }
 
 async fn host(State(app): State<App>, request: Request, next: Next) -> Response {
-    match auth::check_host(&app.config, request.uri(), request.headers()) {
+    let checked = auth::check_host_once(request.version(), request.headers())
+        .and_then(|()| auth::check_host(&app.config, request.uri(), request.headers()));
+    match checked {
         Ok(()) => next.run(request).await,
         Err(fault) => Refused(fault).into_response(),
     }

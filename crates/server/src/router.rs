@@ -26,6 +26,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// Counts the connections.
     pub connections: Arc<Connections>,
+    /// Whether connections are encrypted here, and not by a proxy.
+    pub is_encrypted: bool,
     /// What browsers show instead of keys.
     pub tickets: Arc<Tickets>,
     /// Runs sockets.

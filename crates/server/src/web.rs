@@ -1,6 +1,13 @@
 //! The page and its assets, embedded in release builds and read from disk in debug builds.
 
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::fault::{Fault, FaultKind};
 use rust_embed::{EmbeddedFile, RustEmbed};
@@ -35,18 +42,66 @@ fn file(path: &str, headers: &HeaderMap) -> Response {
 
 fn answer(file: &EmbeddedFile, kind: &'static str, headers: &HeaderMap) -> Response {
     let hash = file.metadata.sha256_hash();
-    let tag = format!("\"{:016x}\"", u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default()));
-    let is_known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|known| known.contains(&tag));
-    let mut response = if is_known { StatusCode::NOT_MODIFIED.into_response() } else { file.data.to_vec().into_response() };
+    let packed = takes_gzip(headers).then(|| packed(hash, &file.data)).flatten();
+    let suffix = if packed.is_some() { "-gzip" } else { "" };
+    let tag = format!("\"{:016x}{suffix}\"", u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default()));
+    let is_packed = packed.is_some();
+    let mut response = if is_known(headers, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        packed.unwrap_or_else(|| file.data.to_vec().into()).into_response()
+    };
+    let is_whole = response.status() == StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if is_packed && is_whole {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
     }
     response
+}
+
+/// Whether the client has this representation: a weak comparison with each tag of a list (RFC 9110 §13.1.2).
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    // Our tags have no commas; what is torn apart at one of another's is none of ours.
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
+    known.map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+/// Whether gzip is welcome (RFC 9110 §12.5.3). What the client says of gzip outranks what it says of everything.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let (mut gzip, mut any) = (None, None);
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    for coding in values.flat_map(|value| value.split(',')) {
+        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = parameters.trim().strip_prefix("q=").map_or(1.0, |weight| weight.trim().parse::<f32>().unwrap_or(0.0));
+        match name.trim().to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => gzip = Some(weight),
+            "*" => any = Some(weight),
+            _ => {}
+        }
+    }
+    gzip.or(any).is_some_and(|weight| weight > 0.0)
+}
+
+/// Each asset, packed when it is first asked for; `None` where that saves nothing.
+fn packed(hash: [u8; 32], data: &[u8]) -> Option<Bytes> {
+    // By content: a debug build reads its files again.
+    static PACKED: Mutex<BTreeMap<[u8; 32], Option<Bytes>>> = Mutex::new(BTreeMap::new());
+    let mut known = PACKED.lock().unwrap_or_else(PoisonError::into_inner);
+    known.entry(hash).or_insert_with(|| pack(data).filter(|packed| packed.len() < data.len())).clone()
+}
+
+fn pack(data: &[u8]) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(data).ok()?;
+    encoder.finish().ok().map(Bytes::from)
 }
 
 /// The kinds of files the page is made of; nothing else is served, its tests for one.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput};
+use engine::answers::Terms;
 use engine::feed::Feed;
 use engine::log::Log;
 use engine::memory::{MemoryLog, MemoryStore};
@@ -179,7 +180,7 @@ fn engine(pace: Pace) -> Engine {
 
 fn answer(runtime: &Runtime, engine: &Engine) {
     runtime.block_on(async {
-        let mut feed: Feed = engine.start(&Owner::local(), create(), None).await.unwrap().feed;
+        let mut feed: Feed = engine.start(&Owner::local(), create(), Terms::default()).await.unwrap().feed;
         while let Some(entries) = feed.next(WRITE).await.unwrap() {
             black_box(entries);
         }

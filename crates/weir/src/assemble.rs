@@ -11,7 +11,7 @@ use engine::log::Log;
 use engine::memory::{MemoryLog, MemoryStore};
 use engine::store::Store;
 use engine::tasks::Tasks;
-use server::{App, Connections};
+use server::{App, Connections, Tls};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,8 @@ pub struct Blueprint {
     pub log: Arc<dyn Log>,
     /// Where the rest is.
     pub store: Arc<dyn Store>,
+    /// How connections are encrypted; `None`: not at all.
+    pub tls: Option<Arc<Tls>>,
     /// How long running answers may take to end when the process is told to stop.
     pub grace: Duration,
 }
@@ -39,7 +41,7 @@ impl Blueprint {
     /// Everything in memory, with the given keys.
     pub fn in_memory(server: server::Config, engine: engine::Config, provider: provider::Config, keys: Arc<dyn Keys>) -> Self {
         let (log, store) = (Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
-        Self { server, engine, provider, keys, log, store, grace: Duration::from_secs(5) }
+        Self { server, engine, provider, keys, log, store, tls: None, grace: Duration::from_secs(5) }
     }
 }
 
@@ -48,6 +50,7 @@ pub struct Weir {
     listener: TcpListener,
     app: App,
     tasks: Tasks,
+    tls: Option<Arc<Tls>>,
     grace: Duration,
 }
 
@@ -56,8 +59,9 @@ impl Weir {
     ///
     /// # Errors
     /// An upstream's settings that cannot be used; an address that cannot be had, or must not be had without a key.
+    #[expect(clippy::unused_async, reason = "a store that is opened over the network awaits")]
     pub async fn assemble(blueprint: Blueprint) -> anyhow::Result<Self> {
-        let Blueprint { mut server, engine, provider, keys, log, store, grace } = blueprint;
+        let Blueprint { mut server, engine, provider, keys, log, store, tls, grace } = blueprint;
         if !server.listen.ip().is_loopback() && !keys.configured() {
             bail!(
                 "refusing to listen on {}: it can be reached from other machines, and no key is configured.\n\
@@ -68,18 +72,19 @@ impl Weir {
         let routes = provider::build(&provider)?;
         let tasks = Tasks::new();
         let engine = Engine::new(engine, log, store, Arc::new(routes), tasks.clone());
-        let listener = TcpListener::bind(server.listen).await.with_context(|| format!("cannot listen on {}", server.listen))?;
+        let listener = server::bind(server.listen).with_context(|| format!("cannot listen on {}", server.listen))?;
         server.listen = listener.local_addr().context("the address that was taken is not known")?;
         let app = App {
             engine,
             keys,
             config: Arc::new(server),
             connections: Arc::new(Connections::default()),
+            is_encrypted: tls.is_some(),
             tickets: Arc::default(),
             tasks: tasks.clone(),
             closing: CancellationToken::new(),
         };
-        Ok(Self { listener, app, tasks, grace })
+        Ok(Self { listener, app, tasks, tls, grace })
     }
 
     /// Where it listens.
@@ -99,7 +104,7 @@ impl Weir {
 
     /// Serves until `stop` resolves, then shuts down in order. Gives the number of tasks that had to be left behind.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> usize {
-        let Self { listener, app, tasks, grace } = self;
+        let Self { listener, app, tasks, tls, grace } = self;
         let engine = app.engine.clone();
         let (config, connections) = (Arc::clone(&app.config), Arc::clone(&app.connections));
         let closing = app.closing.clone();
@@ -107,7 +112,7 @@ impl Weir {
             stop.await;
             closing.cancel();
         };
-        server::serve(listener, server::router(app), config, tasks.clone(), connections, stop).await;
+        server::serve(listener, server::router(app), config, tasks.clone(), connections, tls, stop).await;
         shutdown::drain(&engine, &tasks, grace).await
     }
 }

@@ -1,8 +1,10 @@
 //! The program: the only crate that sees all the others. It reads the settings, puts the parts together and runs them.
 
 pub mod assemble;
+mod certificate;
 mod cli;
 mod config;
+mod descriptors;
 mod run;
 mod shutdown;
 

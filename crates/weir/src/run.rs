@@ -1,5 +1,6 @@
 //! Runs a command: reads what was typed and what is set, and does it.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::assemble::{Blueprint, Weir};
 use crate::cli::output::{self, Printed};
 use crate::cli::{self, Cli, Command};
 use crate::config::{self, LogConfig, LogFormat, Settings};
-use crate::shutdown;
+use crate::{certificate, descriptors, shutdown};
 
 /// Exit status for settings that cannot be used (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
@@ -42,8 +43,9 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn serve(settings: Settings) -> anyhow::Result<Printed> {
+fn serve(mut settings: Settings) -> anyhow::Result<Printed> {
     start_log(&settings.log)?;
+    settings.server.connections = descriptors::fit(settings.server.connections);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let keys: Arc<dyn Keys> = match settings.data.directory() {
@@ -53,8 +55,13 @@ fn serve(settings: Settings) -> anyhow::Result<Printed> {
         for note in &settings.notes {
             tracing::warn!("{note}");
         }
-        let weir = Weir::assemble(Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys)).await?;
-        output::print(&Printed { out: greeting(&weir), hints: String::new() })?;
+        let tls = certificate::tls(&settings.tls, &settings.data, &settings.server)?.map(Arc::new);
+        let (is_encrypted, is_ours) = (tls.is_some(), settings.tls == config::Tls::SelfSigned);
+        let fingerprint = tls.as_ref().filter(|_| is_ours).map(|tls| tls.fingerprint());
+        let mut blueprint = Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys);
+        blueprint.tls = tls;
+        let weir = Weir::assemble(blueprint).await?;
+        output::print(&Printed { out: greeting(weir.address(), fingerprint.as_deref(), is_encrypted), hints: String::new() })?;
         let left = weir.serve(shutdown::asked()).await;
         if left > 0 {
             tracing::warn!(left, "tasks did not end in time");
@@ -63,11 +70,13 @@ fn serve(settings: Settings) -> anyhow::Result<Printed> {
     })
 }
 
-/// One line: where it is, and what to try next.
-fn greeting(weir: &Weir) -> String {
-    let address = weir.address();
+/// One line: where it is, and what to try next. Another, where only a fingerprint tells who it is.
+fn greeting(address: SocketAddr, fingerprint: Option<&str>, is_encrypted: bool) -> String {
+    let scheme = if is_encrypted { "https" } else { "http" };
+    let flags = if fingerprint.is_some() { "-kN" } else { "-N" };
+    let certificate = fingerprint.map(|text| format!("its certificate is self-signed; SHA-256 {text}\n")).unwrap_or_default();
     format!(
-        "weir listens on http://{address} - open it in a browser, or try: curl -N http://{address}/v1/responses -H 'content-type: application/json' -d '{{\"model\":\"demo\",\"input\":\"hello\",\"stream\":true}}'\n"
+        "weir listens on {scheme}://{address} - open it in a browser, or try: curl {flags} {scheme}://{address}/v1/responses -H 'content-type: application/json' -d '{{\"model\":\"demo\",\"input\":\"hello\",\"stream\":true}}'\n{certificate}"
     )
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn delete(State(app): State<App>, headers: HeaderMap) -> Result
 
 /// Scripts cannot read it, other sites cannot send it, and under TLS it never goes out in clear.
 fn cookie(app: &App, value: &str, seconds: u64, mut response: Response) -> Result<Response, Refused> {
-    let secure = if app.config.is_tls() { "; Secure" } else { "" };
+    let secure = if app.is_encrypted { "; Secure" } else { "" };
     let text = format!("{}={value}; Path=/v1; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", auth::COOKIE);
     let value = HeaderValue::try_from(text).map_err(|_invalid| no_randomness())?;
     response.headers_mut().insert(header::SET_COOKIE, value);

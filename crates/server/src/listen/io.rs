@@ -3,18 +3,19 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::refusal;
+use super::connections::Open;
+use super::opening::{self, Opening};
 
 /// How much a client may send ahead of the answer it waits for. What is more stays in the kernel, and only a reset is
 /// then seen, not a FIN behind it.
@@ -29,6 +30,15 @@ pub enum Signal {
     Reset,
 }
 
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0 or 1.1: one answer at a time, so that the socket's signals are about it.
+    Http1,
+    /// HTTP/2: many streams, each of which is reset by itself. The socket's signals are about none of them.
+    Http2,
+}
+
 /// The handle on a connection that requests carry.
 #[derive(Clone, Debug)]
 pub struct Connection(Arc<Shared>);
@@ -41,9 +51,11 @@ struct Shared {
     ahead: Mutex<Ahead>,
     received: AtomicU64,
     sent: AtomicU64,
-    /// Whether a request is being answered; otherwise what comes in is a head.
-    answering: AtomicBool,
-    head_begun: AtomicBool,
+    /// Set once, as soon as it is known.
+    protocol: OnceLock<Protocol>,
+    /// How many hold that a request is being answered; while nobody does, what comes in is a head.
+    answering: AtomicUsize,
+    answered: AtomicU64,
 }
 
 /// What was read while nobody asked for it.
@@ -60,12 +72,12 @@ pub(crate) struct Io {
     shared: Arc<Shared>,
     write_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Our words in place of an empty refusal of hyper's.
-    instead: Bytes,
+    /// Its place among the connections, also when it is no longer HTTP that is spoken on it.
+    _open: Open,
 }
 
 impl Io {
-    pub(crate) fn new(id: u64, stream: TcpStream, peer: SocketAddr, write_timeout: Duration) -> Self {
+    pub(crate) fn new(id: u64, stream: TcpStream, peer: SocketAddr, write_timeout: Duration, open: Open) -> Self {
         let shared = Shared {
             id,
             stream,
@@ -73,14 +85,36 @@ impl Io {
             ahead: Mutex::default(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
-            answering: AtomicBool::new(false),
-            head_begun: AtomicBool::new(false),
+            protocol: OnceLock::new(),
+            answering: AtomicUsize::new(0),
+            answered: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared), write_timeout, stalled: None, instead: Bytes::new() }
+        Self { shared: Arc::new(shared), write_timeout, stalled: None, _open: open }
     }
 
     pub(crate) fn connection(&self) -> Connection {
         Connection(Arc::clone(&self.shared))
+    }
+
+    /// Waits for the first bytes, as many as tell what the client speaks. They are read again by whoever speaks it.
+    pub(crate) async fn opening(&self) -> io::Result<Opening> {
+        let shared = &self.shared;
+        loop {
+            shared.stream.ready(Interest::READABLE).await?;
+            let mut ahead = shared.ahead();
+            ahead.bytes.reserve(opening::LENGTH);
+            match shared.stream.try_read_buf(&mut ahead.bytes) {
+                Ok(0) => ahead.fin = true,
+                Ok(count) => {
+                    shared.received.fetch_add(count as u64, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
+            }
+            if let Some(opening) = opening::recognise(&ahead.bytes, ahead.fin) {
+                return Ok(opening);
+            }
+        }
     }
 
     /// Counts a stall from its begin, and fails when it lasts too long (promise 7).
@@ -111,28 +145,17 @@ impl Io {
             }
         }
     }
-
-    /// Sends what stands in for hyper's words.
-    fn poll_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.instead.is_empty() {
-            let words = self.instead.clone();
-            let count = ready!(self.poll_send(context, |stream| stream.try_write(&words)))?;
-            self.instead.advance(count);
-        }
-        Poll::Ready(Ok(()))
-    }
 }
 
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let shared = &self.shared;
-        let before = buffer.filled().len();
         loop {
             let mut ahead = shared.ahead();
             if !ahead.bytes.is_empty() {
                 let count = ahead.bytes.len().min(buffer.remaining());
                 buffer.put_slice(&ahead.bytes.split_to(count));
-                break;
+                return Poll::Ready(Ok(()));
             }
             if ahead.fin {
                 return Poll::Ready(Ok(()));
@@ -145,35 +168,21 @@ impl AsyncRead for Io {
             match shared.stream.try_read_buf(buffer) {
                 Ok(count) => {
                     shared.received.fetch_add(count as u64, Ordering::Relaxed);
-                    break;
+                    return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        if buffer.filled().len() > before && !shared.answering.load(Ordering::Relaxed) {
-            shared.head_begun.store(true, Ordering::Relaxed);
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(instead) = refusal::of_empty_answer(bytes) {
-            self.instead = instead;
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        ready!(self.poll_instead(context))?;
         self.poll_send(context, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if let Some(instead) = slices.first().and_then(|first| refusal::of_empty_answer(first)) {
-            self.instead = instead;
-            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
-        }
-        ready!(self.poll_instead(context))?;
         self.poll_send(context, |stream| stream.try_write_vectored(slices))
     }
 
@@ -181,12 +190,11 @@ impl AsyncWrite for Io {
         true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_instead(context)
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_instead(context))?;
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match SockRef::from(&self.shared.stream).shutdown(std::net::Shutdown::Write) {
             // A client that has already gone has nothing to be told.
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
@@ -217,10 +225,19 @@ impl Connection {
         (self.0.received.load(Ordering::Relaxed), self.0.sent.load(Ordering::Relaxed))
     }
 
+    /// What is spoken on it.
+    pub fn protocol(&self) -> Protocol {
+        self.0.protocol.get().copied().unwrap_or(Protocol::Http1)
+    }
+
     /// Resolves when the client half-closes or is gone, from the moment it does: what it sends meanwhile is kept for
-    /// the next request. Dropping the future loses nothing.
+    /// the next request. Dropping the future loses nothing. Never resolves on HTTP/2, where the stream says by itself
+    /// that its reader has left: its handler and its body are dropped.
     pub async fn signal(&self) -> Signal {
         let shared = &self.0;
+        if self.protocol() == Protocol::Http2 {
+            return std::future::pending().await;
+        }
         loop {
             if shared.ahead().fin {
                 return Signal::Fin;
@@ -248,8 +265,11 @@ impl Connection {
         }
     }
 
-    /// Resolves when the client is gone; a half-close is not enough.
+    /// Resolves when the client is gone; a half-close is not enough. Never resolves on HTTP/2.
     pub async fn reset(&self) -> Signal {
+        if self.protocol() == Protocol::Http2 {
+            return std::future::pending().await;
+        }
         // A broken readiness source means that the runtime goes down: then nobody is there either.
         drop(self.0.stream.ready(Interest::ERROR).await);
         Signal::Reset
@@ -261,15 +281,26 @@ impl Connection {
         drop(SockRef::from(&self.0.stream).set_linger(Some(Duration::ZERO)));
     }
 
-    /// A request is read: what comes now belongs to it, until the guard goes.
+    /// What is spoken is known now.
+    pub(crate) fn speaks(&self, protocol: Protocol) {
+        self.0.protocol.get_or_init(|| protocol);
+    }
+
+    /// A request is read: what comes now belongs to it, until the guard goes. Whoever takes the connection over for
+    /// something else, such as a WebSocket, holds one as long: there are no heads any more, and no pauses between them.
     pub(crate) fn answer(&self) -> Answering {
-        self.0.answering.store(true, Ordering::Relaxed);
+        self.0.answering.fetch_add(1, Ordering::Relaxed);
         Answering(self.clone())
     }
 
-    /// Whether a request's head has begun and is not whole.
-    pub(crate) fn has_begun_head(&self) -> bool {
-        self.0.head_begun.load(Ordering::Relaxed)
+    /// The number of requests answered so far, unless one is being answered now.
+    pub(crate) fn answered(&self) -> Option<u64> {
+        (self.0.answering.load(Ordering::Relaxed) == 0).then(|| self.0.answered.load(Ordering::Relaxed))
+    }
+
+    /// Whether bytes have come that nobody has taken.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.0.ahead().bytes.is_empty()
     }
 
     /// Says `words` outside of any answer, as far as the socket takes them at once.
@@ -285,7 +316,43 @@ pub(crate) struct Answering(Connection);
 impl Drop for Answering {
     fn drop(&mut self) {
         let shared = &self.0.0;
-        shared.answering.store(false, Ordering::Relaxed);
-        shared.head_begun.store(!shared.ahead().bytes.is_empty(), Ordering::Relaxed);
+        shared.answered.fetch_add(1, Ordering::Relaxed);
+        shared.answering.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use futures_util::FutureExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::super::connections::Connections;
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn signals_are_of_http1_only() -> io::Result<()> {
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let mut client = TcpStream::connect(listener.local_addr()?).await?;
+            let (stream, peer) = listener.accept().await?;
+            let open = Arc::new(Connections::default()).admit(peer.ip(), &Config::default());
+            let Ok((open, id)) = open else { panic!("there is no place for a first connection") };
+            let connection = Io::new(id, stream, peer, Duration::from_secs(1), open).connection();
+            connection.speaks(protocol);
+            client.write_all(b"more").await?;
+            client.shutdown().await?;
+            // The FIN is there when all that can be read was read.
+            connection.0.stream.ready(Interest::READABLE).await?;
+            match protocol {
+                Protocol::Http1 => assert_eq!(connection.signal().await, Signal::Fin),
+                Protocol::Http2 => assert_eq!(connection.signal().now_or_never(), None),
+            }
+            assert_eq!(connection.has_begun(), protocol == Protocol::Http1, "what belongs to a codec must stay in the socket");
+        }
+        Ok(())
     }
 }

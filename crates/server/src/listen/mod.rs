@@ -1,60 +1,71 @@
-//! Accepts connections and speaks HTTP/1 on them.
+//! Accepts connections, finds out what their clients speak, and speaks it: HTTP/1 or HTTP/2, in clear or through TLS.
 
+mod connections;
+mod heads;
+mod http1;
+mod http2;
 mod io;
+mod opening;
 mod refusal;
+mod tls;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io as std_io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use engine::tasks::Tasks;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
+pub use connections::Connections;
+pub(crate) use http2::Gauge;
 pub(crate) use io::Answering;
 use io::Io;
-pub use io::{Connection, Signal};
+pub use io::{Connection, Protocol, Signal};
+pub use tls::{Tls, TlsError};
 
 use crate::config::Config;
-use crate::transport::Watched;
+use connections::Full;
+use opening::Opening;
+
+/// How many connections the kernel completes while we are busy; what is more tries again by itself.
+const BACKLOG: u32 = 1024;
 
 /// A pause after a failed accept: the process may be out of file descriptors, and a loop would only burn the CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The most header fields of a request; real ones have some thirty.
-const MAX_HEADERS: usize = 128;
+/// How long a refused client may take to hear it, and how much it may say meanwhile: a close with bytes unread would be a
+/// reset, and the refusal lost.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+const REFUSAL_BYTES: u64 = 64 << 10;
 
-/// How many connections there are and were.
-#[derive(Debug, Default)]
-pub struct Connections {
-    opened: AtomicU64,
-    closed: AtomicU64,
+/// What every connection needs.
+#[derive(Clone)]
+struct Serving {
+    router: Router,
+    config: Arc<Config>,
+    tasks: Tasks,
+    tls: Option<Arc<Tls>>,
+    closing: CancellationToken,
 }
 
-impl Connections {
-    /// How many are open.
-    pub fn open(&self) -> u64 {
-        self.opened.load(Ordering::Relaxed).saturating_sub(self.closed.load(Ordering::Relaxed))
-    }
-}
-
-struct Open(Arc<Connections>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.closed.fetch_add(1, Ordering::Relaxed);
-    }
+/// Takes an address, also one whose last owner has only just left it.
+///
+/// # Errors
+/// What the system says.
+pub fn bind(address: SocketAddr) -> std_io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // On Windows this would let two processes share a port.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves `router` on `listener` until `shutdown` resolves. Then nothing new is accepted and idle connections close;
@@ -65,10 +76,12 @@ pub async fn serve(
     config: Arc<Config>,
     tasks: Tasks,
     connections: Arc<Connections>,
+    tls: Option<Arc<Tls>>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let mut shutdown = std::pin::pin!(shutdown);
     let closing = CancellationToken::new();
+    let serving = Serving { router, config, tasks, tls, closing: closing.clone() };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -76,17 +89,14 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let id = connections.opened.fetch_add(1, Ordering::Relaxed);
-                let open = Open(Arc::clone(&connections));
-                tune(&stream, &config);
-                let io = Io::new(id, stream, peer, config.write_timeout);
-                let (router, config, closing) = (router.clone(), Arc::clone(&config), closing.clone());
-                tasks.spawn("connection", async move {
-                    connection(io, router, config, closing).await;
-                    drop(open);
-                });
-            }
+            Ok((stream, peer)) => match connections.admit(peer.ip(), &serving.config) {
+                Ok((open, id)) => {
+                    tune(&stream, &serving.config);
+                    let io = Io::new(id, stream, peer, serving.config.write_timeout, open);
+                    start(io, serving.clone());
+                }
+                Err(full) => refuse(stream, full, &serving, &connections),
+            },
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -108,60 +118,112 @@ fn tune(stream: &TcpStream, config: &Config) {
     }
 }
 
-async fn connection(io: Io, router: Router, config: Arc<Config>, closing: CancellationToken) {
-    let connection = io.connection();
-    let for_requests = connection.clone();
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let (router, connection) = (router.clone(), for_requests.clone());
-        let answering = connection.answer();
-        async move {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(connection);
-            let response = router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
-            Ok::<_, Infallible>(response.map(|body| Watched::new(body, answering)))
-        }
-    });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(config.head_timeout)
-        .max_buf_size(config.head_bytes)
-        .max_headers(MAX_HEADERS)
-        // A FIN is not a leave: what it means is decided where the answer is, which watches the socket by itself.
-        .half_close(true);
-    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(io), service).with_upgrades());
-    let served = tokio::select! {
-        served = serving.as_mut() => served,
-        () = closing.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    let (received, sent) = connection.bytes();
-    match served {
-        Ok(()) => tracing::trace!(connection = connection.id(), received, sent, "connection closed"),
-        Err(error) => {
-            if error.is_timeout() && connection.has_begun_head() {
-                connection.say(&refusal::of_slow_head());
-            }
-            tracing::debug!(connection = connection.id(), received, sent, cause = cause(&error), "connection ended early");
-        }
+/// A task keeps the size of its largest state for its whole life, so each kind of connection is a task of its own, and
+/// what comes before is another.
+fn start(io: Io, serving: Serving) {
+    let tasks = serving.tasks.clone();
+    if serving.tls.is_some() {
+        tasks.spawn("handshake", handshake(io, serving));
+    } else {
+        tasks.spawn("connection", clear(io, serving));
     }
 }
 
-/// A word for why hyper gave a connection up.
-fn cause(error: &hyper::Error) -> &'static str {
-    let timed_out = std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<std_io::Error>())
-        .is_some_and(|error| error.kind() == std_io::ErrorKind::TimedOut);
-    if timed_out {
-        "write_timeout"
-    } else if error.is_timeout() {
-        "head_timeout"
-    } else if error.is_parse() {
-        "malformed"
-    } else if error.is_user() {
-        "aborted"
+/// A connection in clear.
+async fn clear(io: Io, serving: Serving) {
+    let deadline = Instant::now() + serving.config.head_timeout;
+    let connection = io.connection();
+    match opening(&io, &serving, deadline).await {
+        Some(Opening::Http2) => {
+            let tasks = serving.tasks.clone();
+            tasks.spawn("connection", http2::serve(io, connection, serving));
+        }
+        // What else it may be, the parser has words for it.
+        Some(Opening::Http1 | Opening::Tls) => http1::serve(io, connection, serving, deadline).await,
+        Some(Opening::Silence) | None => end(&connection, None),
+    }
+}
+
+/// The begin of a connection through TLS.
+async fn handshake(io: Io, serving: Serving) {
+    let Some(tls) = serving.tls.clone() else { return };
+    let deadline = Instant::now() + serving.config.head_timeout;
+    let connection = io.connection();
+    match opening(&io, &serving, deadline).await {
+        Some(Opening::Tls) => {}
+        Some(Opening::Http1 | Opening::Http2) => {
+            connection.say(&refusal::of_plain_words());
+            linger(io).await;
+            return end(&connection, Some("not_tls"));
+        }
+        Some(Opening::Silence) | None => return end(&connection, None),
+    }
+    let accepted = tokio::select! {
+        accepted = timeout_at(deadline, tls.accept(io)) => accepted,
+        () = serving.closing.cancelled() => return end(&connection, Some("shutdown")),
+    };
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(connection = connection.id(), %error, "handshake failed");
+            return end(&connection, Some("handshake"));
+        }
+        Err(_elapsed) => return end(&connection, Some("handshake_timeout")),
+    };
+    let tasks = serving.tasks.clone();
+    if tls::speaks_http2(&stream) {
+        tasks.spawn("connection", http2::serve(stream, connection, serving));
     } else {
-        "closed"
+        tasks.spawn("connection", http1::serve(stream, connection, serving, deadline));
+    }
+}
+
+/// What the client speaks; `None` where it does not say in time, or we are closing.
+async fn opening(io: &Io, serving: &Serving, deadline: Instant) -> Option<Opening> {
+    tokio::select! {
+        opening = timeout_at(deadline, io.opening()) => match opening {
+            Ok(opening) => opening.ok(),
+            Err(_elapsed) => {
+                let connection = io.connection();
+                if connection.has_begun() && serving.tls.is_none() {
+                    connection.say(&refusal::of_slow_head());
+                }
+                None
+            }
+        },
+        () = serving.closing.cancelled() => None,
+    }
+}
+
+/// Tells a client that there is no place for it. Through TLS that would cost what we do not have: it is only closed.
+fn refuse(stream: TcpStream, full: Full, serving: &Serving, connections: &Arc<Connections>) {
+    tracing::debug!(cause = full.message(), "connection refused");
+    let Some(refusing) = connections.refuse().filter(|_| serving.tls.is_none()) else { return };
+    serving.tasks.spawn("refusal", async move {
+        // A fresh socket takes so few bytes at once.
+        drop(stream.try_write(&refusal::of_connection(full.message())));
+        linger(stream).await;
+        drop(refusing);
+    });
+}
+
+/// Closes after the last word, without a reset that would destroy it on its way.
+async fn linger(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) {
+    use tokio::io::AsyncWriteExt;
+
+    let heard = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut (&mut stream).take(REFUSAL_BYTES), &mut tokio::io::sink()).await
+    };
+    // Whoever is not gone by then is cut.
+    drop(timeout(REFUSAL_TIME, heard).await);
+}
+
+/// A connection has ended; `cause`: why, if not in order.
+fn end(connection: &Connection, cause: Option<&'static str>) {
+    let (received, sent) = connection.bytes();
+    match cause {
+        None => tracing::trace!(connection = connection.id(), received, sent, "connection closed"),
+        Some(cause) => tracing::debug!(connection = connection.id(), received, sent, cause, "connection ended early"),
     }
 }

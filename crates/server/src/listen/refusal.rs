@@ -32,14 +32,27 @@ pub(crate) fn of_slow_head() -> Bytes {
     answer(&fault.with_status(408))
 }
 
+/// The answer to a connection above the limits. Whoever asks again in a second may find a place.
+pub(crate) fn of_connection(message: &str) -> Bytes {
+    let fault = Fault::new(FaultKind::RateLimit, "too_many_connections", message).with_status(503);
+    answer(&Fault { retry_after: Some(1), ..fault })
+}
+
+/// The answer to words that are not TLS where TLS is spoken.
+pub(crate) fn of_plain_words() -> Bytes {
+    let message = "this port speaks HTTPS: use https:// instead of http://";
+    answer(&Fault::new(FaultKind::InvalidRequest, "https_only", message))
+}
+
 fn answer(fault: &Fault) -> Bytes {
     let body = fault.body().to_string();
     let reason = http::StatusCode::from_u16(fault.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
     let length = body.len();
     let status = fault.status;
+    let retry_after = fault.retry_after.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
     format!(
         "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\ncache-control: no-store\r\n\
-         x-content-type-options: nosniff\r\nconnection: close\r\n\r\n{body}"
+         x-content-type-options: nosniff\r\n{retry_after}connection: close\r\n\r\n{body}"
     )
     .into()
 }

@@ -1,23 +1,41 @@
-//! A body that knows when it is over, so that its connection knows it too.
+//! A body that says how far it is: over, so that its connection can go on, or waiting for its reader.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::listen::Answering;
+use crate::listen::{Answering, Gauge};
 
-/// A response's body; while it lives, the connection is busy with it.
+/// How much an HTTP/2 stream is given at once: its largest frame by default (RFC 9113 §6.5.2). Smaller pieces show that a
+/// slow reader takes something.
+const PIECE: usize = 16 << 10;
+
+/// A response's body.
 pub(crate) struct Watched {
     body: Body,
-    _answering: Answering,
+    watch: Watch,
+    /// What is left of a chunk that was too large for one piece.
+    rest: Bytes,
+}
+
+enum Watch {
+    /// While it lives, the connection is busy with it.
+    Http1 { _answering: Answering },
+    /// Its stream is cut when the gauge stands still.
+    Http2(Arc<Gauge>),
 }
 
 impl Watched {
-    pub(crate) fn new(body: Body, answering: Answering) -> Self {
-        Self { body, _answering: answering }
+    pub(crate) fn http1(body: Body, answering: Answering) -> Self {
+        Self { body, watch: Watch::Http1 { _answering: answering }, rest: Bytes::new() }
+    }
+
+    pub(crate) fn http2(body: Body, gauge: Arc<Gauge>) -> Self {
+        Self { body, watch: Watch::Http2(gauge), rest: Bytes::new() }
     }
 }
 
@@ -26,14 +44,34 @@ impl HttpBody for Watched {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let Self { body, watch, rest } = &mut *self;
+        let Watch::Http2(gauge) = watch else { return Pin::new(body).poll_frame(context) };
+        gauge.asked();
+        if rest.is_empty() {
+            match ready!(Pin::new(body).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => *rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+        let piece = rest.split_to(rest.len().min(PIECE));
+        gauge.gave();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (rest, hint) = (self.rest.len() as u64, self.body.size_hint());
+        let mut whole = SizeHint::new();
+        whole.set_lower(hint.lower() + rest);
+        if let Some(upper) = hint.upper() {
+            whole.set_upper(upper + rest);
+        }
+        whole
     }
 }

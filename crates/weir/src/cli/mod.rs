@@ -13,6 +13,7 @@ Examples:
   weir                                     serve on http://127.0.0.1:8000 with the demo model
   OPENAI_API_KEY=sk-… weir                 serve OpenAI's models, too
   weir --listen 127.0.0.1:9000             serve elsewhere
+  weir --tls self-signed                   serve on https://127.0.0.1:8000, to try it
   weir config                              show every setting in force and where it comes from
   weir config --example > weir.toml        begin a file of settings
   weir key create --name laptop            make an API key";
@@ -45,6 +46,15 @@ struct Options {
     /// Where to listen [default: 127.0.0.1:8000]
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// Whether to speak HTTPS: auto, off or self-signed [default: auto, which is with --tls-cert and --tls-key]
+    #[arg(long, global = true, value_name = "WORD")]
+    tls: Option<String>,
+    /// The certificate for HTTPS, in PEM; it is read again when it changes
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Its private key, in PEM
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_key: Option<String>,
     /// Where data is kept; :memory: keeps nothing [default: the platform's place for data]
     #[arg(long, global = true, value_name = "DIRECTORY")]
     data: Option<String>,
@@ -67,11 +77,18 @@ impl Cli {
 
     /// The flags that are settings.
     pub(crate) fn flags(&self) -> Flags {
-        let Options { listen, data, config, log_format, log_level } = self.options.clone();
-        [("listen", listen), ("data", data), ("config", config), ("log-format", log_format), ("log-level", log_level)]
-            .into_iter()
-            .filter_map(|(name, text)| Some((name, text?)))
-            .collect()
+        let Options { listen, tls, tls_cert, tls_key, data, config, log_format, log_level } = self.options.clone();
+        let flags = [
+            ("listen", listen),
+            ("tls", tls),
+            ("tls-cert", tls_cert),
+            ("tls-key", tls_key),
+            ("data", data),
+            ("config", config),
+            ("log-format", log_format),
+            ("log-level", log_level),
+        ];
+        flags.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod problem;
 mod environment;
 mod file;
 mod table;
+mod tls;
 mod upstream;
 mod value;
 
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use environment::Environment;
 pub(crate) use file::FileText;
+pub(crate) use tls::Tls;
 
 use file::{Contents, Field};
 use problem::{Place, Problem, Problems};
@@ -38,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) engine: engine::Config,
     /// The upstreams.
     pub(crate) provider: provider::Config,
+    /// How connections are encrypted.
+    pub(crate) tls: Tls,
     /// Where data is kept.
     pub(crate) data: Data,
     /// How to log.
@@ -177,6 +181,7 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
     }
     let data = gathering.data(inputs.environment);
     gathering.check_sizes();
+    let tls = gathering.tls();
 
     let Gathering { draft, mut in_force, problems: more } = gathering;
     problems.extend(more);
@@ -198,7 +203,7 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
         notes.push("there is no model: demo.enabled is false and there is no upstream".to_owned());
     }
     let file = inputs.file.map(|file| file.name.clone());
-    (Settings { server: draft.server, engine: draft.engine, provider, data, log: draft.log, file, in_force, notes }, problems)
+    (Settings { server: draft.server, engine: draft.engine, provider, tls, data, log: draft.log, file, in_force, notes }, problems)
 }
 
 /// What is in force before anybody has typed anything.
@@ -243,6 +248,15 @@ impl Gathering {
         });
         self.note("data", data.to_string(), None);
         data
+    }
+
+    fn tls(&mut self) -> Tls {
+        let draft = std::mem::take(&mut self.draft.tls);
+        draft.settle().unwrap_or_else(|(path, what)| {
+            let place = self.in_force.iter().find(|row| row.path == path).map_or(Place::Default, |row| row.place.clone());
+            self.problems.push(Problem::new(place, format!("{path}: {what}")));
+            Tls::Off
+        })
     }
 
     fn check_sizes(&mut self) {

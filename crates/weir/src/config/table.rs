@@ -1,13 +1,14 @@
 //! Every setting, once: its place in the file, its variable, its flag, what it may be, its default and what it is for.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::config::OnLeave;
 use engine::provider::Timeouts;
 use provider::config::DemoConfig;
 
+use super::tls::{TlsDraft, TlsWord};
 use super::value::{self, Raw};
 use super::{Data, LogConfig, LogFormat};
 
@@ -20,6 +21,15 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .also("WEIR_LISTEN")
         .flag("listen")
         .help("Where to listen. Port 0 takes a free one. Beyond loopback there must be an API key: weir key create."),
+    setting("server.tls", "auto", Kind::Tls(|draft, value| draft.tls.word = value))
+        .flag("tls")
+        .help("Whether to speak HTTPS: auto (with tls_cert and tls_key), off, or self-signed, which makes a certificate for trying it."),
+    setting("server.tls_cert", "", Kind::File(|draft, value| draft.tls.certificate = value))
+        .flag("tls-cert")
+        .help("The file of the certificate and those that lead up from it, in PEM. It is read again when it changes."),
+    setting("server.tls_key", "", Kind::File(|draft, value| draft.tls.key = value))
+        .flag("tls-key")
+        .help("The file of its private key, in PEM."),
     setting("server.hosts", "", Kind::List(value::host, |draft, value| draft.server.hosts = value))
         .help("Names under which the server may be addressed (Host), beside localhost; for a reverse proxy or a tunnel."),
     setting("server.origins", "", Kind::List(value::origin, |draft, value| draft.server.origins = value))
@@ -30,6 +40,12 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("The largest request head; 8KiB or more."),
     setting("server.head_timeout", "10s", Kind::Duration(MOMENT, |draft, value| draft.server.head_timeout = value))
         .help("How long a request head may take."),
+    setting("server.idle_timeout", "75s", Kind::Duration(MOMENT, |draft, value| draft.server.idle_timeout = value))
+        .help("How long a connection may be without a request. Longer than a reverse proxy keeps its own."),
+    setting("server.connections", "10000", Kind::Count(1, |draft, value| draft.server.connections = value))
+        .help("How many connections there may be; what is more gets a 503. Lower where the system allows too few open files."),
+    setting("server.connections_per_address", "0", Kind::Count(0, |draft, value| draft.server.connections_per_address = value))
+        .help("How many of them may come from one address. 0: a thousand, and no limit for this machine itself."),
     setting("server.body_timeout", "60s", Kind::Duration(MOMENT, |draft, value| draft.server.body_timeout = value))
         .help("How long a request body may take."),
     setting("server.heartbeat", "15s", Kind::Duration(MOMENT, |draft, value| draft.server.heartbeat = value))
@@ -91,6 +107,7 @@ pub(crate) struct Draft {
     pub(crate) engine: engine::Config,
     pub(crate) demo: DemoConfig,
     pub(crate) timeouts: Timeouts,
+    pub(crate) tls: TlsDraft,
     pub(crate) data: Option<Data>,
     pub(crate) log: LogConfig,
 }
@@ -119,6 +136,10 @@ pub(crate) enum Kind {
     OnLeave(Set<OnLeave>),
     /// The data directory.
     Data(Set<Data>),
+    /// A file, or none.
+    File(Set<Option<PathBuf>>),
+    /// Whether to speak HTTPS.
+    Tls(Set<TlsWord>),
     /// The log's format.
     LogFormat(Set<LogFormat>),
     /// The log's level.
@@ -138,6 +159,8 @@ impl Kind {
             Self::List(check, set) => set(draft, value::list(raw)?.into_iter().map(check).collect::<Result<_, _>>()?),
             Self::OnLeave(set) => set(draft, value::word(raw, &[("cancel", OnLeave::Cancel), ("finish", OnLeave::Finish)])?),
             Self::Data(set) => set(draft, data(raw, base)?),
+            Self::File(set) => set(draft, value::optional_path(raw, base)?),
+            Self::Tls(set) => set(draft, value::word(raw, TlsWord::WORDS)?),
             Self::LogFormat(set) => set(draft, value::word(raw, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?),
             Self::Filter(set) => set(draft, value::filter(raw)?),
         }
@@ -154,6 +177,8 @@ impl Kind {
             | Self::Bytes(..)
             | Self::OnLeave(_)
             | Self::Data(_)
+            | Self::File(_)
+            | Self::Tls(_)
             | Self::LogFormat(_)
             | Self::Filter(_) => format!("\"{typed}\""),
         }

@@ -49,6 +49,25 @@ fn the_tables_defaults_are_the_rooms_defaults() -> Outcome {
     assert_eq!(settings.engine, engine::Config::default());
     assert_eq!(settings.provider, provider::Config::default());
     assert_eq!(settings.log, LogConfig::default());
+    assert_eq!(settings.tls, Tls::Off);
+    Ok(())
+}
+
+#[test]
+fn https_wants_a_certificate_and_its_key_or_makes_both() -> Outcome {
+    let file = FileText { name: PathBuf::from("etc/weir.toml"), text: "[server]\ntls_cert = \"chain.pem\"\n".to_owned() };
+    let key = [("tls-key", "/run/key.pem")];
+    let files = Tls::Files { certificate: "etc/chain.pem".into(), key: "/run/key.pem".into() };
+    assert_eq!(settings(&key, &environment(&[]), Some(&file))?.tls, files);
+    assert_eq!(settings(&[], &environment(&[("WEIR_SERVER_TLS", "self-signed")]), None)?.tls, Tls::SelfSigned);
+    assert_eq!(settings(&[("tls", "off"), key[0]], &environment(&[]), Some(&file))?.tls, Tls::Off);
+
+    let alone = complaints(settings(&key, &environment(&[]), None));
+    assert_eq!(alone, ["--tls-key: server.tls_key: the certificate is missing; say server.tls_cert (--tls-cert), too"]);
+    let alone = complaints(settings(&[], &environment(&[]), Some(&file)));
+    assert_eq!(alone, ["etc/weir.toml:2:12: server.tls_cert: the key is missing; say server.tls_key (--tls-key), too"]);
+    let both = complaints(settings(&[("tls", "self-signed"), key[0]], &environment(&[]), Some(&file)));
+    assert_eq!(both, ["--tls: server.tls: self-signed makes its own certificate; leave out server.tls_cert and server.tls_key"]);
     Ok(())
 }
 
@@ -294,6 +313,7 @@ fn the_example_changes_nothing_with_and_without_its_marks() -> Outcome {
     assert_eq!(plain.engine, all.engine);
     assert_eq!(plain.provider, all.provider);
     assert_eq!(plain.log, all.log);
+    assert_eq!(plain.tls, all.tls);
     assert_eq!(all.data, Data::Directory("/var/lib/weir".into()));
     Ok(())
 }

@@ -196,6 +196,11 @@ pub(crate) fn path(raw: &Raw, base: &Path) -> Result<PathBuf, String> {
     Ok(base.join(text))
 }
 
+/// The same, or nothing.
+pub(crate) fn optional_path(raw: &Raw, base: &Path) -> Result<Option<PathBuf>, String> {
+    if raw.text().is_some_and(str::is_empty) { Ok(None) } else { path(raw, base).map(Some) }
+}
+
 /// A level, or levels by module: `info`, `warn,weir=debug`.
 pub(crate) fn filter(raw: &Raw) -> Result<String, String> {
     let is_level = |text: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&text);

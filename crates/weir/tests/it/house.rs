@@ -28,7 +28,7 @@ pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
     pub(crate) upstream: Upstream,
-    connections: Arc<server::Connections>,
+    pub(crate) connections: Arc<server::Connections>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<usize>,
 }
@@ -42,7 +42,17 @@ pub(crate) struct Plan {
     pub(crate) more_upstreams: Vec<UpstreamConfig>,
     pub(crate) with_keys: bool,
     pub(crate) log: Option<Arc<dyn engine::log::Log>>,
+    pub(crate) tls: Option<Arc<server::Tls>>,
     pub(crate) grace: Duration,
+}
+
+impl Plan {
+    /// A plan whose server is `change`d from its defaults.
+    pub(crate) fn server(change: impl FnOnce(&mut server::Config)) -> Self {
+        let mut plan = Self::default();
+        change(&mut plan.server);
+        plan
+    }
 }
 
 impl Default for Plan {
@@ -54,6 +64,7 @@ impl Default for Plan {
             more_upstreams: Vec::new(),
             with_keys: false,
             log: None,
+            tls: None,
             grace: Duration::ZERO,
         }
     }
@@ -74,6 +85,7 @@ impl House {
         let keys = if plan.with_keys { MemoryKeys::new([(ALICE, caller("alice")), (BOB, caller("bob"))]) } else { MemoryKeys::default() };
         let mut blueprint = Blueprint::in_memory(plan.server, plan.engine, provider, Arc::new(keys));
         blueprint.grace = plan.grace;
+        blueprint.tls = plan.tls;
         if let Some(log) = plan.log {
             blueprint.log = log;
         }

@@ -1,5 +1,6 @@
 //! Weir from the outside: real sockets on free ports, a scripted upstream, and leftovers that fail the test.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test that cannot go on should say where")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(clippy::disallowed_methods, reason = "a test that ends has awaited what it spawned")]
 
 mod house;
 
@@ -20,3 +21,9 @@ mod resume;
 mod scenarios;
 mod tools;
 mod turns;
+
+mod http1;
+mod http2;
+mod limits;
+mod sockets;
+mod tls;

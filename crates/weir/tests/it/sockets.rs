@@ -125,7 +125,8 @@ async fn a_stateless_turn_is_continued_from_what_the_socket_remembers_and_nowher
     let second = turn(&mut socket).await;
     assert_eq!(text(&second), "Ada");
     let asked = house.upstream.requests();
-    let contents: Vec<_> = asked[1].body["messages"].as_array().unwrap().iter().map(|message| message["content"].as_str().unwrap()).collect();
+    let contents: Vec<_> =
+        asked[1].body["messages"].as_array().unwrap().iter().map(|message| message["content"].as_str().unwrap()).collect();
     assert_eq!(contents, ["I am Ada", "Hi Ada", "who am I?"]);
 
     let mut other = open(&house).await;
@@ -171,7 +172,11 @@ async fn a_warm_up_asks_nobody_and_can_be_continued() {
     assert_eq!(warm.last().unwrap()["response"]["output"], json!([]));
     assert_eq!(house.upstream.requests().len(), 0);
     house.upstream.script(Script::text(&["yes"]));
-    send(&mut socket, &json!({ "type": "response.create", "model": MODEL, "input": "and?", "previous_response_id": id(&warm), "store": false })).await;
+    send(
+        &mut socket,
+        &json!({ "type": "response.create", "model": MODEL, "input": "and?", "previous_response_id": id(&warm), "store": false }),
+    )
+    .await;
     assert_eq!(text(&turn(&mut socket).await), "yes");
     assert_eq!(house.upstream.requests()[0].body["messages"][0]["content"], "context");
     drop(socket);
@@ -205,7 +210,8 @@ async fn a_cancel_overtakes_the_queue() {
 async fn an_answer_is_resumed_on_a_socket_at_every_event() {
     let house = House::open().await;
     house.upstream.script(Script::reasoning(&["hm", "m"], &["Hel", "lo"]));
-    let (events, _) = house.stream(&Request::post(PATH, &json!({ "model": MODEL, "input": "hi", "stream": true }))).await.collect().await.unwrap();
+    let (events, _) =
+        house.stream(&Request::post(PATH, &json!({ "model": MODEL, "input": "hi", "stream": true }))).await.collect().await.unwrap();
     let data: Vec<_> = events.iter().map(|event| event.data.clone()).filter(|data| &data[..] != b"[DONE]").collect();
     let id = events[0].json().unwrap()["response"]["id"].as_str().unwrap().to_owned();
     let mut socket = open(&house).await;

@@ -10,6 +10,7 @@ use protocol::frame::websocket::handshake;
 use protocol::id::Owner;
 
 use super::session::Session;
+use crate::listen::Connection;
 use crate::router::App;
 
 /// Answers the handshake and runs a session for `owner` when the connection has changed hands.
@@ -27,8 +28,11 @@ pub(crate) fn open(app: App, owner: Owner, mut request: Request) -> Result<Respo
             Fault::new(FaultKind::InvalidRequest, "upgrade_impossible", "This connection cannot become a WebSocket.").with_status(426)
         );
     };
+    // The connection is busy with the socket for as long as there is one.
+    let busy = request.extensions().get::<Connection>().map(Connection::answer);
     let tasks = app.tasks.clone();
     tasks.spawn("socket", async move {
+        let _busy = busy;
         match upgrade.await {
             Ok(upgraded) => Session::new(app, owner, TokioIo::new(upgraded)).run().await,
             Err(error) => tracing::debug!(%error, "a handshake was answered, but the client was gone"),

@@ -90,6 +90,32 @@ fn a_bomb_is_refused_when_the_limit_is_reached() {
 }
 
 #[test]
+fn the_limit_is_for_what_a_message_says_not_for_what_it_weighs() {
+    // Not compressible: eleven bytes that say five.
+    let stored = b"\xc1\x0b\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00";
+    for (limit, expected) in [(5, hello()), (4, Err(Violation::MessageTooLarge { limit: 4 }))] {
+        let limits = Limits { frame_bytes: 11, message_bytes: limit };
+        let mut decoder = Decoder::new(Role::Client, limits).with_inflate(Inflate::new(Context::Fresh));
+        decoder.push(stored);
+        assert_eq!(decoder.next_message(), Some(expected));
+    }
+}
+
+#[test]
+fn all_that_has_come_is_given_at_once() {
+    // The last bytes of the input may hold more than is left of a step.
+    for length in (STEP_BYTES..2 * STEP_BYTES).step_by(255) {
+        let mut given = 0;
+        let count = |bytes: &[u8]| {
+            given += bytes.len();
+            Ok(())
+        };
+        Inflate::new(Context::Fresh).push(&deflated(&vec![b'a'; length]), count).unwrap();
+        assert_eq!(given, length);
+    }
+}
+
+#[test]
 fn a_socket_that_waits_holds_no_window() {
     let mut inflate = Inflate::new(Context::Fresh);
     inflate.push(b"\xf2\x48\xcd", |_| Ok(())).unwrap();

@@ -1,0 +1,162 @@
+//! How many connections there are, were, and may be.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::config::Config;
+
+/// How many connections one address may have that is not a loopback one, unless the settings say.
+const PER_ADDRESS: usize = 1000;
+
+/// How many refused connections are told so at once; what is above is closed without a word.
+const MAX_REFUSALS: usize = 64;
+
+/// How many connections there are and were.
+#[derive(Debug, Default)]
+pub struct Connections {
+    opened: AtomicU64,
+    closed: AtomicU64,
+    refused: AtomicU64,
+    refusing: AtomicUsize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// Why there is no place for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// `server.connections`.
+    All,
+    /// `server.connections_per_address`.
+    Address,
+}
+
+impl Full {
+    /// What the client is told.
+    pub(super) fn message(self) -> &'static str {
+        match self {
+            Self::All => "this server has as many connections as it takes (server.connections)",
+            Self::Address => "this address has as many connections as one may have (server.connections_per_address)",
+        }
+    }
+}
+
+impl Connections {
+    /// How many are open.
+    pub fn open(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed).saturating_sub(self.closed.load(Ordering::Relaxed))
+    }
+
+    /// How many were refused, because there were too many.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place for a connection of `address`, and its number.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, config: &Config) -> Result<(Open, u64), Full> {
+        let full = |full| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            Err(full)
+        };
+        if self.open() >= config.connections as u64 {
+            return full(Full::All);
+        }
+        let address = network(address);
+        let most = match config.connections_per_address {
+            0 if address.is_loopback() => usize::MAX,
+            0 => PER_ADDRESS,
+            most => most,
+        };
+        let mut by_address = self.by_address();
+        let count = by_address.entry(address).or_default();
+        if *count >= most {
+            return full(Full::Address);
+        }
+        *count += 1;
+        let id = self.opened.fetch_add(1, Ordering::Relaxed);
+        Ok((Open { connections: Arc::clone(self), address }, id))
+    }
+
+    /// The right to tell a client that it is refused; `None` where too many are being told.
+    pub(super) fn refuse(self: &Arc<Self>) -> Option<Refusing> {
+        let refusing = Refusing(Arc::clone(self));
+        (self.refusing.fetch_add(1, Ordering::Relaxed) < MAX_REFUSALS).then_some(refusing)
+    }
+
+    fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The address that counts: one customer has a whole /64 of IPv6 (RFC 6177), and an IPv4 address is one however it is written.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_loopback() => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
+    }
+}
+
+/// While it lives, a connection has its place.
+#[derive(Debug)]
+pub(super) struct Open {
+    connections: Arc<Connections>,
+    address: IpAddr,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.connections.closed.fetch_add(1, Ordering::Relaxed);
+        let mut by_address = self.connections.by_address();
+        match by_address.get_mut(&self.address) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) | None => drop(by_address.remove(&self.address)),
+        }
+    }
+}
+
+/// While it lives, a client is being told that it is refused.
+#[derive(Debug)]
+pub(super) struct Refusing(Arc<Connections>);
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        self.0.refusing.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admit(connections: &Arc<Connections>, address: &str, config: &Config) -> Result<Open, Full> {
+        connections.admit(address.parse().unwrap(), config).map(|(open, _)| open)
+    }
+
+    #[test]
+    fn places_are_counted_in_all_and_by_address() {
+        let config = Config { connections: 3, connections_per_address: 2, ..Config::default() };
+        let connections = Arc::new(Connections::default());
+        let first = admit(&connections, "192.0.2.1", &config).unwrap();
+        let _second = admit(&connections, "::ffff:192.0.2.1", &config).unwrap();
+        assert_eq!(admit(&connections, "192.0.2.1", &config).err(), Some(Full::Address));
+        let _third = admit(&connections, "2001:db8::1", &config).unwrap();
+        assert_eq!(admit(&connections, "192.0.2.2", &config).err(), Some(Full::All));
+        drop(first);
+        let _fourth = admit(&connections, "2001:db8::2", &config).unwrap();
+        assert_eq!((connections.open(), connections.refused(), connections.by_address().len()), (3, 2, 2));
+    }
+
+    #[test]
+    fn loopback_has_no_limit_of_its_own_unless_one_is_set() {
+        let connections = Arc::new(Connections::default());
+        let config = Config::default();
+        let held: Vec<_> = (0..=PER_ADDRESS).filter_map(|_| admit(&connections, "127.0.0.1", &config).ok()).collect();
+        assert_eq!(held.len(), PER_ADDRESS + 1);
+        let held: Vec<_> = (0..=PER_ADDRESS).filter_map(|_| admit(&connections, "192.0.2.1", &config).ok()).collect();
+        assert_eq!(held.len(), PER_ADDRESS);
+    }
+}

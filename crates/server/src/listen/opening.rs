@@ -1,0 +1,56 @@
+//! What a client speaks, told from its first bytes.
+
+/// How every HTTP/2 connection begins (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The first byte of a TLS record that begins a handshake (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 22;
+
+/// How many bytes always tell.
+pub(super) const LENGTH: usize = PREFACE.len();
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// HTTP/1, or nothing known: its parser says what is wrong with it.
+    Http1,
+    /// HTTP/2 by prior knowledge.
+    Http2,
+    /// TLS.
+    Tls,
+    /// Nothing: the client closed before its first byte.
+    Silence,
+}
+
+/// What begins with `bytes`; `None` where more of them are needed. `ended`: no more will come.
+pub(super) fn recognise(bytes: &[u8], ended: bool) -> Option<Opening> {
+    match bytes.first() {
+        None => ended.then_some(Opening::Silence),
+        Some(&HANDSHAKE) => Some(Opening::Tls),
+        Some(_) if bytes.starts_with(PREFACE) => Some(Opening::Http2),
+        Some(_) if PREFACE.starts_with(bytes) && !ended => None,
+        Some(_) => Some(Opening::Http1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8], expected: Option<Opening>) {
+        assert_eq!(recognise(bytes, false), expected, "{bytes:?}");
+    }
+
+    #[test]
+    fn the_first_bytes_tell() {
+        check(b"", None);
+        check(b"P", None);
+        check(b"POST / HTTP/1.1\r\n", Some(Opening::Http1));
+        check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", None);
+        check(PREFACE, Some(Opening::Http2));
+        check(&[PREFACE, b"\0\0\0\x04"].concat(), Some(Opening::Http2));
+        check(b"\x16\x03\x01", Some(Opening::Tls));
+        assert_eq!(recognise(b"", true), Some(Opening::Silence));
+        assert_eq!(recognise(b"PRI", true), Some(Opening::Http1));
+    }
+}

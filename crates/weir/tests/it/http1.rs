@@ -1,0 +1,264 @@
+//! HTTP/1.0 and 1.1 by hand: what ends an answer, which requests are none, and in which order answers come.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use engine::contract::FailingLog;
+use lab::client::{BodyEnd, Connection, Request};
+use lab::upstream::Script;
+use serde_json::{Value, json};
+
+use crate::house::{House, MODEL, Plan, ask};
+
+/// Says `bytes` on a connection of its own and reads until it ends.
+async fn say(house: &House, bytes: &[u8]) -> (String, Option<ErrorKind>) {
+    let mut connection = Connection::open(house.address).await.unwrap();
+    connection.write_raw(bytes).await.unwrap();
+    rest(&mut connection).await
+}
+
+/// What comes until the connection ends, and the error it ends with, if any.
+async fn rest(connection: &mut Connection) -> (String, Option<ErrorKind>) {
+    let mut all = Vec::new();
+    loop {
+        match lab::soon(connection.read_raw()).await.unwrap() {
+            Ok(bytes) if bytes.is_empty() => return (String::from_utf8(all).unwrap(), None),
+            Ok(bytes) => all.extend_from_slice(&bytes),
+            Err(error) => return (String::from_utf8(all).unwrap(), Some(error.kind())),
+        }
+    }
+}
+
+/// A request of HTTP/1.0.
+fn old(request: &Request) -> Vec<u8> {
+    String::from_utf8(request.encode("localhost")).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1).into_bytes()
+}
+
+fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let (head, _) = answer.split_once("\r\n\r\n")?;
+    head.lines().find_map(|line| line.split_once(": ").filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+}
+
+#[tokio::test]
+async fn http_1_0_ends_by_closing() {
+    let house = House::open().await;
+    house.upstream.script(Script::text(&["Hel", "lo"]));
+    let (text, cut) = say(&house, &old(&Request::post("/v1/responses", &ask("hi")))).await;
+    assert!(text.ends_with("data: [DONE]\n\n") && cut.is_none(), "{cut:?} {text}");
+    assert_eq!((header(&text, "transfer-encoding"), header(&text, "content-length")), (None, None));
+    // Without Host, as old clients are.
+    let (text, cut) = say(&house, b"GET /healthz HTTP/1.0\r\n\r\n").await;
+    assert!(text.ends_with(r#"{"status":"ok"}"#) && cut.is_none(), "{cut:?} {text}");
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn http_1_0_keeps_a_connection_that_asks_for_it() {
+    let house = House::open().await;
+    let keep = old(&Request::get("/healthz").header("connection", "keep-alive"));
+    let last = old(&Request::get("/healthz"));
+    let mut connection = Connection::open(house.address).await.unwrap();
+    connection.write_raw(&keep).await.unwrap();
+    let mut first = String::new();
+    while !first.ends_with(r#"{"status":"ok"}"#) {
+        first.push_str(std::str::from_utf8(&lab::soon(connection.read_raw()).await.unwrap().unwrap()).unwrap());
+    }
+    assert_eq!((header(&first, "connection"), header(&first, "content-length")), (Some("keep-alive"), Some("15")), "{first}");
+    connection.write_raw(&last).await.unwrap();
+    let (second, cut) = rest(&mut connection).await;
+    assert!(second.ends_with(r#"{"status":"ok"}"#) && cut.is_none(), "{cut:?} {second}");
+
+    // An answer without a length closes, whatever was asked for.
+    house.upstream.script(Script::text(&["Hel", "lo"]));
+    let stream = Request::post("/v1/responses", &ask("hi")).header("connection", "keep-alive");
+    let (text, cut) = say(&house, &old(&stream)).await;
+    assert!(text.ends_with("data: [DONE]\n\n") && cut.is_none() && header(&text, "connection") != Some("keep-alive"), "{cut:?} {text}");
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_broken_answer_of_http_1_0_is_reset() {
+    let log = Arc::new(FailingLog::new());
+    let house = House::open_with(Plan { log: Some(log.clone()), ..Plan::default() }).await;
+    house.upstream.script(Script::text(&["Hel", "lo", " again"]));
+    log.break_after(4);
+    let (text, cut) = say(&house, &old(&Request::post("/v1/responses", &ask("hi")))).await;
+    assert!(text.contains("response.created") && !text.contains("[DONE]"), "{text}");
+    assert_eq!(cut, Some(ErrorKind::ConnectionReset), "nothing but a reset tells a part from the whole");
+    log.mend();
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_broken_answer_of_http_1_1_has_no_last_chunk() {
+    let log = Arc::new(FailingLog::new());
+    let house = House::open_with(Plan { log: Some(log.clone()), ..Plan::default() }).await;
+    house.upstream.script(Script::text(&["Hel", "lo", " again"]));
+    log.break_after(4);
+    let (_, end) = house.stream(&Request::post("/v1/responses", &ask("hi"))).await.collect().await.unwrap();
+    assert_eq!(end, BodyEnd::Truncated);
+    log.mend();
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn host_is_demanded_once() {
+    let house = House::open().await;
+    for (heads, expected) in [
+        ("", 400),
+        ("Host: localhost\r\nHost: localhost\r\n", 400),
+        ("Host: localhost\r\nHost: evil.example\r\n", 400),
+        ("Host: evil.example\r\n", 421),
+        ("Host: localhost\r\n", 200),
+    ] {
+        let (text, _) = say(&house, format!("GET /healthz HTTP/1.1\r\n{heads}connection: close\r\n\r\n").as_bytes()).await;
+        assert!(text.starts_with(&format!("HTTP/1.1 {expected} ")), "{heads:?}: {text}");
+        assert_eq!(text.contains("\"error\""), expected != 200, "{text}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_body_may_wait_for_leave() {
+    let house = House::open().await;
+    let body = json!({ "model": "demo", "input": "hi" }).to_string();
+    let head = |length: usize| {
+        format!(
+            "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n"
+        )
+    };
+    let mut connection = Connection::open(house.address).await.unwrap();
+    connection.write_raw(head(body.len()).as_bytes()).await.unwrap();
+    let leave = lab::soon(connection.read_raw()).await.unwrap().unwrap();
+    assert_eq!(&*leave, b"HTTP/1.1 100 Continue\r\n\r\n");
+    connection.write_raw(body.as_bytes()).await.unwrap();
+    let (answer, cut) = rest(&mut connection).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && cut.is_none(), "{cut:?} {answer}");
+    // Who is refused need not send.
+    let (refused, _) = say(&house, head(1 << 30).as_bytes()).await;
+    assert!(refused.starts_with("HTTP/1.1 413 "), "{refused}");
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let house = House::open().await;
+    let gate = Arc::new(tokio::sync::Notify::new());
+    house.upstream.script(Script::new().role().content("slow").wait_for(&gate).finish("stop").done());
+    let mut all = Vec::new();
+    all.extend(Request::post("/v1/responses", &ask("hi")).encode("localhost"));
+    all.extend(Request::post("/v1/responses", &json!({ "model": "demo", "input": "echo fast", "stream": false })).encode("localhost"));
+    all.extend(Request::get("/v1/models").encode("localhost"));
+    all.extend(Request::get("/healthz").header("connection", "close").encode("localhost"));
+    let mut connection = Connection::open(house.address).await.unwrap();
+    connection.write_raw(&all).await.unwrap();
+    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    gate.notify_one();
+    let (text, cut) = rest(&mut connection).await;
+    let places: Vec<_> = ["slow", "[DONE]", "fast", MODEL, r#"{"status":"ok"}"#].iter().filter_map(|word| text.rfind(word)).collect();
+    assert!(places.len() == 5 && places.is_sorted() && cut.is_none(), "{places:?} {cut:?} {text}");
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn head_says_what_get_would_without_its_body() {
+    let house = House::open().await;
+    let (_, made) = house.post("/v1/responses", &json!({ "model": "demo", "input": "hi" })).await;
+    let id = made["id"].as_str().unwrap();
+    for path in ["/healthz", "/v1/models", "/", "/openapi.json", &format!("/v1/responses/{id}"), "/nowhere"] {
+        let mut got = house.send(&Request::get(path)).await;
+        let (body, _) = got.collect().await.unwrap();
+        let head = old(&Request::new("HEAD", path));
+        let (text, cut) = say(&house, &head).await;
+        assert!(text.ends_with("\r\n\r\n") && cut.is_none(), "{path}: {text}");
+        assert_eq!(header(&text, "content-length"), Some(body.len().to_string().as_str()), "{path}");
+        assert_eq!(header(&text, "content-type"), got.headers.get("content-type"), "{path}");
+        assert_eq!(text.split(' ').nth(1), Some(got.status.to_string().as_str()), "{path}");
+    }
+    // A stream has no length to tell, and nobody runs behind it.
+    let (text, _) = say(&house, &old(&Request::new("HEAD", &format!("/v1/responses/{id}?stream=true")))).await;
+    assert!(text.ends_with("\r\n\r\n") && header(&text, "content-type") == Some("text/event-stream"), "{text}");
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn options_says_what_is_possible() {
+    let house = House::open().await;
+    for (path, expected) in [
+        ("/v1/responses", vec!["POST"]),
+        ("/v1/responses/resp_1", vec!["DELETE", "GET", "HEAD"]),
+        ("/v1/models", vec!["GET", "HEAD"]),
+        ("/", vec!["GET", "HEAD"]),
+    ] {
+        let response = house.send(&Request::new("OPTIONS", path)).await;
+        let mut allowed: Vec<_> = response.headers.get("allow").unwrap_or_default().split(',').map(str::trim).collect();
+        allowed.sort_unstable();
+        assert_eq!((response.status, allowed), (204, expected), "{path}");
+    }
+    assert_eq!(house.send(&Request::new("OPTIONS", "*")).await.status, 204);
+    assert_eq!(house.send(&Request::new("OPTIONS", "/nowhere")).await.status, 404);
+    let wrong = house.send(&Request::new("PUT", "/v1/responses")).await;
+    assert_eq!((wrong.status, wrong.headers.get("allow")), (405, Some("POST")));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn assets_are_compressed_and_known_again() {
+    let house = House::open().await;
+    let plain = house.send(&Request::get("/")).await;
+    assert_eq!((plain.headers.get("content-encoding"), plain.headers.get("vary")), (None, Some("accept-encoding")));
+    let tag = plain.headers.get("etag").unwrap().to_owned();
+    let packed = house.send(&Request::get("/").header("accept-encoding", "br;q=1, gzip;q=0.5")).await;
+    assert_eq!((packed.headers.get("content-encoding"), packed.headers.get("vary")), (Some("gzip"), Some("accept-encoding")));
+    let packed_tag = packed.headers.get("etag").unwrap().to_owned();
+    assert_ne!(packed_tag, tag, "two representations have two strong tags");
+    let length = |response: &lab::client::Response| response.headers.get("content-length").unwrap().parse::<usize>().unwrap();
+    assert!(length(&packed) < length(&plain));
+    for refused in ["gzip;q=0", "identity", "br", "*;q=0"] {
+        assert_eq!(
+            house.send(&Request::get("/").header("accept-encoding", refused)).await.headers.get("content-encoding"),
+            None,
+            "{refused}"
+        );
+    }
+    for (given, encoding, expected) in [
+        (tag.clone(), "identity", 304),
+        (format!("W/{tag}"), "identity", 304),
+        (format!("\"other\", W/{tag} ,\"more\""), "identity", 304),
+        ("*".to_owned(), "identity", 304),
+        (packed_tag, "gzip", 304),
+        ("\"other\"".to_owned(), "identity", 200),
+        (tag.trim_matches('"').to_owned(), "identity", 200),
+    ] {
+        let response = house.send(&Request::get("/").header("if-none-match", &given).header("accept-encoding", encoding)).await;
+        assert_eq!(response.status, expected, "{given}");
+        assert!(response.headers.get("etag").is_some() && response.headers.get("cache-control").is_some());
+    }
+    // A stream is never compressed: each event has to be seen at once.
+    house.upstream.script(Script::text(&["Hel", "lo"]));
+    let stream = house.send(&Request::post("/v1/responses", &ask("hi")).header("accept-encoding", "gzip")).await;
+    assert_eq!(stream.headers.get("content-encoding"), None);
+    drop(stream);
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_told_so_in_json() {
+    let house = House::open().await;
+    let (text, _) = say(&house, b"what is this\r\n\r\n").await;
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert!(text.starts_with("HTTP/1.1 400 ") && body["error"]["code"] == "malformed_request", "{text}");
+    // TLS where none is spoken.
+    let (text, _) = say(&house, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").await;
+    assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+    house.close().await;
+}

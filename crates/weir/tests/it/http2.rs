@@ -1,0 +1,328 @@
+//! HTTP/2 in clear: what arrives, what is reset, what is refused, and how it ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::contract::FailingLog;
+use h2::client::{Builder, SendRequest};
+use h2::{Reason, RecvStream};
+use http::{Method, Request, Response};
+use lab::upstream::Script;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::house::{House, MODEL, Plan, ask, demo};
+
+/// A client on a connection of its own, which ends with it.
+pub(crate) struct Client {
+    send: SendRequest<Bytes>,
+    ended: tokio::sync::oneshot::Receiver<Result<(), h2::Error>>,
+    _task: lab::Task,
+}
+
+impl Client {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        Self::over(TcpStream::connect(address).await.unwrap(), &Builder::new()).await
+    }
+
+    pub(crate) async fn over(
+        stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        builder: &Builder,
+    ) -> Self {
+        let (send, connection) = builder.handshake(stream).await.unwrap();
+        let (tell, ended) = tokio::sync::oneshot::channel();
+        let task = lab::spawn(async move { drop(tell.send(connection.await)) });
+        Self { send, ended, _task: task }
+    }
+
+    pub(crate) async fn send(&mut self, method: Method, path: &str, body: Option<&Value>) -> Result<Response<RecvStream>, h2::Error> {
+        let mut send = self.send.clone().ready().await?;
+        let request = Request::builder().method(method).uri(format!("http://127.0.0.1{path}")).header("content-type", "application/json");
+        let (response, mut sending) = send.send_request(request.body(()).unwrap(), body.is_none())?;
+        if let Some(body) = body {
+            sending.send_data(body.to_string().into(), true)?;
+        }
+        lab::soon(response).await.unwrap()
+    }
+
+    pub(crate) async fn post(&mut self, path: &str, body: &Value) -> Response<RecvStream> {
+        self.send(Method::POST, path, Some(body)).await.unwrap()
+    }
+
+    /// Resolves when the connection has ended.
+    async fn ended(self) -> Result<(), h2::Error> {
+        lab::soon(self.ended).await.unwrap().unwrap()
+    }
+}
+
+/// The body, and what it ended with.
+pub(crate) async fn collect(response: Response<RecvStream>) -> (String, Option<Reason>) {
+    let mut body = response.into_body();
+    let mut text = Vec::new();
+    loop {
+        match lab::soon(body.data()).await.unwrap() {
+            Some(Ok(data)) => {
+                body.flow_control().release_capacity(data.len()).unwrap();
+                text.extend_from_slice(&data);
+            }
+            Some(Err(error)) => return (String::from_utf8(text).unwrap(), error.reason()),
+            None => return (String::from_utf8(text).unwrap(), None),
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_answers_share_a_connection() {
+    let house = House::open().await;
+    let mut client = Client::open(house.address).await;
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        house.upstream.script(Script::text(&["Hel", "lo"]));
+        answers.push(client.post("/v1/responses", &ask("hi")).await);
+    }
+    for answer in answers {
+        assert_eq!(answer.status(), 200);
+        for forbidden in ["connection", "transfer-encoding", "keep-alive", "content-length"] {
+            assert!(!answer.headers().contains_key(forbidden), "{:?}", answer.headers());
+        }
+        let (text, end) = collect(answer).await;
+        assert!(text.ends_with("data: [DONE]\n\n") && end.is_none(), "{end:?}: {text}");
+    }
+    let whole = client.post("/v1/responses", &json!({ "model": "demo", "input": "hi" })).await;
+    let length: usize = whole.headers()["content-length"].to_str().unwrap().parse().unwrap();
+    assert_eq!(collect(whole).await.0.len(), length);
+    assert_eq!(house.connections.open(), 1);
+    drop(client);
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_larger_than_every_window_arrives_whole() {
+    let house = House::open().await;
+    let mut client = Client::open(house.address).await;
+    let text = "字 and more of it. ".repeat(1_500);
+    let answer = client.post("/v1/responses", &demo(&format!("echo {text}"))).await;
+    let (stream, end) = collect(answer).await;
+    assert!(stream.len() > 200_000 && stream.ends_with("data: [DONE]\n\n") && end.is_none(), "{} {end:?}", stream.len());
+    drop(client);
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_broken_answer_resets_its_stream_and_nothing_else() {
+    let log = Arc::new(FailingLog::new());
+    let house = House::open_with(Plan { log: Some(log.clone()), ..Plan::default() }).await;
+    let mut client = Client::open(house.address).await;
+    house.upstream.script(Script::text(&["Hel", "lo", " again"]));
+    log.break_after(4);
+    let (text, end) = collect(client.post("/v1/responses", &ask("hi")).await).await;
+    assert!(text.contains("response.created") && !text.contains("[DONE]"), "{text}");
+    assert_eq!(end, Some(Reason::INTERNAL_ERROR), "a part must not end like a whole");
+    log.mend();
+    assert_eq!(client.send(Method::GET, "/healthz", None).await.unwrap().status(), 200);
+    drop(client);
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_window_stays_closed_is_cut_and_its_connection_lives() {
+    let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
+    let stream = TcpStream::connect(house.address).await.unwrap();
+    let mut client = Client::over(stream, Builder::new().initial_window_size(0)).await;
+    let mut body = client.post("/v1/responses", &demo("hi")).await.into_body();
+    let cut = lab::soon(body.data()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(cut.reason(), Some(Reason::CANCEL));
+    assert_eq!(client.send(Method::HEAD, "/healthz", None).await.unwrap().status(), 200);
+    drop(client);
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_not_cut() {
+    let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(500))).await;
+    let stream = TcpStream::connect(house.address).await.unwrap();
+    let mut client = Client::over(stream, Builder::new().initial_window_size(1024)).await;
+    let mut body = client.post("/v1/responses", &demo(&format!("echo {}", "word ".repeat(300)))).await.into_body();
+    let begun = lab::now();
+    let mut length = 0;
+    while let Some(data) = lab::soon(body.data()).await.unwrap() {
+        length += data.unwrap().len();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let taken = body.flow_control().used_capacity();
+        body.flow_control().release_capacity(taken).unwrap();
+    }
+    assert!(begun.elapsed() > Duration::from_millis(500), "{length} bytes were too few to tell");
+    drop(client);
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_reader_who_waits_for_the_model_is_not_cut() {
+    let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(200))).await;
+    let mut client = Client::open(house.address).await;
+    house.upstream.script(Script::text(&["Hel", "lo"]).paced(Duration::from_millis(300)));
+    let (text, end) = collect(client.post("/v1/responses", &ask("hi")).await).await;
+    assert!(text.ends_with("data: [DONE]\n\n") && end.is_none(), "{end:?}: {text}");
+    drop(client);
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_reset_stream_is_a_reader_who_left() {
+    let house = House::open().await;
+    let mut client = Client::open(house.address).await;
+    for stream in [true, false] {
+        house.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
+        let body = json!({ "model": MODEL, "input": "hi", "stream": stream, "store": false });
+        let request = house.upstream.requests().len();
+        if stream {
+            drop(client.post("/v1/responses", &body).await);
+        } else {
+            let waiting = tokio::time::timeout(Duration::from_millis(200), client.post("/v1/responses", &body)).await;
+            assert!(waiting.is_err(), "an answer that stalls was answered");
+        }
+        lab::soon(house.upstream.wait_closed(request)).await.unwrap();
+        house.quiet().await;
+    }
+    assert_eq!(house.connections.open(), 1);
+    drop(client);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_closed_connection_is_a_reader_who_left() {
+    let house = House::open().await;
+    let mut client = Client::open(house.address).await;
+    house.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
+    let answer = client.post("/v1/responses", &json!({ "model": MODEL, "input": "hi", "stream": true, "store": false })).await;
+    drop(client);
+    lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+    drop(answer);
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn idle_connections_are_told_to_go_away() {
+    let house = House::open_with(Plan::server(|server| server.idle_timeout = Duration::from_millis(200))).await;
+    let mut client = Client::open(house.address).await;
+    assert_eq!(client.send(Method::GET, "/healthz", None).await.unwrap().status(), 200);
+    client.ended().await.unwrap();
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_drain_lets_the_answer_end_and_says_goodbye() {
+    let house = House::open_with(Plan { grace: Duration::from_secs(5), ..Plan::default() }).await;
+    let mut client = Client::open(house.address).await;
+    let gate = Arc::new(tokio::sync::Notify::new());
+    house.upstream.script(Script::new().role().content("Hel").wait_for(&gate).content("lo").finish("stop").done());
+    let answer = client.post("/v1/responses", &ask("hi")).await;
+    let idle = Client::open(house.address).await;
+    let closing = tokio::spawn(house.close());
+    idle.ended().await.unwrap();
+    gate.notify_one();
+    let (text, end) = collect(answer).await;
+    assert!(text.ends_with("data: [DONE]\n\n") && end.is_none(), "{end:?}: {text}");
+    client.ended().await.unwrap();
+    closing.await.unwrap();
+}
+
+/// A frame (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The next frame: its kind and its payload.
+async fn next_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    lab::soon(stream.read_exact(&mut head)).await.unwrap().ok()?;
+    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    lab::soon(stream.read_exact(&mut payload)).await.unwrap().ok()?;
+    Some((head[3], payload))
+}
+
+/// A connection by hand, with its preface said.
+async fn raw(house: &House) -> TcpStream {
+    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    // In three parts: it has to be recognised however it comes.
+    for part in [&b"PRI * HT"[..], b"TP/2.0\r\n\r\nSM\r\n\r", b"\n"] {
+        stream.set_nodelay(true).unwrap();
+        stream.write_all(part).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    stream.write_all(&frame(4, 0, 0, &[])).await.unwrap();
+    stream
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+
+/// `GET / http://localhost` in HPACK's static table (RFC 7541, appendix A).
+const GET: &[u8] = b"\x82\x86\x84\x41\x09localhost";
+
+/// The code of the GOAWAY that ends the connection.
+async fn goaway(stream: &mut TcpStream) -> u32 {
+    while let Some((kind, payload)) = next_frame(stream).await {
+        if kind == GOAWAY {
+            return u32::from_be_bytes(payload[4..8].try_into().unwrap());
+        }
+    }
+    panic!("closed without GOAWAY")
+}
+
+#[tokio::test]
+async fn limits_are_announced() {
+    let house = House::open().await;
+    let mut stream = raw(&house).await;
+    let (kind, payload) = next_frame(&mut stream).await.unwrap();
+    assert_eq!(kind, SETTINGS);
+    let settings: Vec<(u16, u32)> =
+        payload.chunks(6).map(|six| (u16::from_be_bytes([six[0], six[1]]), u32::from_be_bytes([six[2], six[3], six[4], six[5]]))).collect();
+    assert!(settings.contains(&(3, 128)), "MAX_CONCURRENT_STREAMS: {settings:?}");
+    assert!(settings.contains(&(6, 64 << 10)), "MAX_HEADER_LIST_SIZE: {settings:?}");
+    drop(stream);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn rapid_reset_ends_the_connection() {
+    let house = House::open().await;
+    let mut stream = raw(&house).await;
+    let burst: Vec<u8> =
+        (0..200).flat_map(|n| [frame(HEADERS, 5, 2 * n + 1, GET), frame(RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8])].concat()).collect();
+    stream.write_all(&burst).await.unwrap();
+    assert_eq!(goaway(&mut stream).await, u32::from(Reason::ENHANCE_YOUR_CALM));
+    drop(stream);
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_continuations_ends_the_connection() {
+    let house = House::open().await;
+    let mut stream = raw(&house).await;
+    let mut flood = frame(HEADERS, 1, 1, GET);
+    for _ in 0..1000 {
+        flood.extend(frame(CONTINUATION, 0, 1, b"\x00\x01a\x01b"));
+    }
+    // The server may have closed before it has read all.
+    drop(stream.write_all(&flood).await);
+    let code = goaway(&mut stream).await;
+    assert!([Reason::ENHANCE_YOUR_CALM, Reason::COMPRESSION_ERROR].map(u32::from).contains(&code), "{code}");
+    drop(stream);
+    house.close().await;
+}

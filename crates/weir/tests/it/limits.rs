@@ -1,0 +1,115 @@
+//! What there may be too much of: connections, idle ones, slow heads.
+
+use std::time::Duration;
+
+use lab::client::{BodyEnd, Connection, Request};
+use serde_json::Value;
+
+use crate::house::{House, Plan};
+
+/// Waits until so many connections are open.
+async fn wait_open(house: &House, count: u64) {
+    let open = async {
+        while house.connections.open() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    lab::soon(open).await.unwrap();
+}
+
+async fn check_refusal(house: &House) {
+    let mut refused = house.send(&Request::get("/healthz")).await;
+    let (body, end) = refused.collect().await.unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((refused.status, end, refused.headers.get("retry-after")), (503, BodyEnd::Clean, Some("1")));
+    assert_eq!(body["error"]["code"], "too_many_connections");
+}
+
+#[tokio::test]
+async fn above_the_limit_a_connection_is_refused_and_below_it_is_not() {
+    for per_address in [0, 2] {
+        let house = House::open_with(Plan::server(|server| {
+            server.connections = if per_address == 0 { 2 } else { 100 };
+            server.connections_per_address = per_address;
+        }))
+        .await;
+        let first = Connection::open(house.address).await.unwrap();
+        let second = Connection::open(house.address).await.unwrap();
+        wait_open(&house, 2).await;
+        check_refusal(&house).await;
+        check_refusal(&house).await;
+        assert_eq!(house.connections.refused(), 2);
+        drop(second);
+        wait_open(&house, 1).await;
+        assert_eq!(house.get("/healthz").await.0, 200);
+        drop(first);
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_pause_between_requests_is_longer_than_a_head_may_take() {
+    let house = House::open_with(Plan::server(|server| {
+        server.head_timeout = Duration::from_millis(100);
+        server.idle_timeout = Duration::from_secs(2);
+    }))
+    .await;
+    let mut response = Connection::open(house.address).await.unwrap().send(&Request::get("/healthz")).await.unwrap();
+    response.collect().await.unwrap();
+    let connection = response.into_connection().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut response = lab::soon(connection.send(&Request::get("/healthz"))).await.unwrap().unwrap();
+    response.collect().await.unwrap();
+    let mut connection = response.into_connection().await.unwrap();
+    // Then it is closed, without a word.
+    let begun = lab::now();
+    assert!(lab::soon(connection.read_raw()).await.unwrap().unwrap().is_empty());
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_slow_head_is_told_so_wherever_it_stops() {
+    let house = House::open_with(Plan::server(|server| server.head_timeout = Duration::from_millis(200))).await;
+    for begin in ["PRI", "G", "GET / HTTP/1.1\r\nhost: localhost\r\n"] {
+        let mut connection = Connection::open(house.address).await.unwrap();
+        connection.write_raw(begin.as_bytes()).await.unwrap();
+        let said = lab::soon(connection.read_raw()).await.unwrap().unwrap();
+        assert!(said.starts_with(b"HTTP/1.1 408 "), "{begin:?}: {}", String::from_utf8_lossy(&said));
+    }
+    // So is the head of a second request, and one that comes byte by byte.
+    let mut response = Connection::open(house.address).await.unwrap().send(&Request::get("/healthz")).await.unwrap();
+    response.collect().await.unwrap();
+    let mut connection = response.into_connection().await.unwrap();
+    for _ in 0..3 {
+        connection.write_raw(b"G").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let said = lab::soon(connection.read_raw()).await.unwrap().unwrap();
+    assert!(said.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&said));
+    // Who has said nothing is told nothing.
+    let mut silent = Connection::open(house.address).await.unwrap();
+    assert!(lab::soon(silent.read_raw()).await.unwrap().unwrap().is_empty());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_told_so() {
+    let house = House::open().await;
+    let response = house.send(&Request::get("/healthz").header("x-large", &"x".repeat(70_000))).await;
+    assert_eq!(response.status, 431);
+    drop(response);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_nobody_who_asks_for_nothing() {
+    let house = House::open_with(Plan { grace: Duration::from_secs(60), ..Plan::default() }).await;
+    let _silent = Connection::open(house.address).await.unwrap();
+    let mut begun = Connection::open(house.address).await.unwrap();
+    begun.write_raw(b"PRI").await.unwrap();
+    let mut idle = Connection::open(house.address).await.unwrap().send(&Request::get("/healthz")).await.unwrap();
+    idle.collect().await.unwrap();
+    wait_open(&house, 3).await;
+    house.close().await;
+}

@@ -1,0 +1,282 @@
+//! HTTPS: both protocols through it, certificates that change, clients that come back, and those that do not speak it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use h2::client::Builder;
+use http::Method;
+use lab::client::{BodyEnd, Connection, Request};
+use lab::upstream::Script;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
+
+use crate::house::{House, MODEL, Plan, ask};
+use crate::http2::{Client, collect};
+
+/// A certificate's files in a directory of their own.
+struct Pair {
+    directory: tempfile::TempDir,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let pair = Self { directory: tempfile::tempdir().unwrap() };
+        pair.make();
+        pair
+    }
+
+    /// Makes it anew.
+    fn make(&self) {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(self.key(), signing_key.serialize_pem()).unwrap();
+        fs::write(self.certificate(), cert.pem()).unwrap();
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.directory.path().join("chain.pem")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.directory.path().join("key.pem")
+    }
+
+    fn plan(&self) -> Plan {
+        Plan { tls: Some(Arc::new(server::Tls::from_files(&self.certificate(), &self.key()).unwrap())), ..Plan::default() }
+    }
+}
+
+fn connector(certificate: &Path, alpn: &[&[u8]], versions: &[&'static SupportedProtocolVersion]) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
+}
+
+async fn connect(connector: &TlsConnector, address: SocketAddr) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    lab::soon(connector.connect(ServerName::try_from("localhost").unwrap(), stream)).await.unwrap().unwrap()
+}
+
+/// Sends a request that closes, and reads everything.
+async fn say(stream: &mut TlsStream<TcpStream>, request: Request) -> String {
+    stream.write_all(&request.header("connection", "close").encode("localhost")).await.unwrap();
+    let mut text = String::new();
+    lab::soon(stream.read_to_string(&mut text)).await.unwrap().unwrap();
+    text
+}
+
+#[tokio::test]
+async fn http1_through_both_versions() {
+    let pair = Pair::new();
+    let house = House::open_with(pair.plan()).await;
+    for versions in [&[&TLS12], &[&TLS13]] {
+        for alpn in [&[][..], &[&b"http/1.1"[..]]] {
+            let mut stream = connect(&connector(&pair.certificate(), alpn, versions), house.address).await;
+            assert_eq!(stream.get_ref().1.protocol_version(), Some(versions[0].version));
+            house.upstream.script(Script::text(&["Hel", "lo"]));
+            let text = say(&mut stream, Request::post("/v1/responses", &ask("hi"))).await;
+            assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("data: [DONE]\n\n\r\n0\r\n\r\n"), "{text}");
+        }
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn http2_by_alpn() {
+    let pair = Pair::new();
+    let house = House::open_with(pair.plan()).await;
+    let stream = connect(&connector(&pair.certificate(), &[b"h2", b"http/1.1"], &[&TLS13]), house.address).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let mut client = Client::over(stream, &Builder::new()).await;
+    house.upstream.script(Script::text(&["Hel", "lo"]));
+    let (text, end) = collect(client.post("/v1/responses", &ask("hi")).await).await;
+    assert!(text.ends_with("data: [DONE]\n\n") && end.is_none(), "{end:?}: {text}");
+    assert_eq!(client.send(Method::GET, "/healthz", None).await.unwrap().status(), 200);
+    drop(client);
+    house.quiet().await;
+    house.close().await;
+}
+
+/// What comes while an answer is on its way is read ahead below TLS, and must reach it in order.
+#[tokio::test]
+async fn what_is_said_during_an_answer_is_heard_after_it() {
+    let pair = Pair::new();
+    let house = House::open_with(pair.plan()).await;
+    let mut stream = connect(&connector(&pair.certificate(), &[], &[&TLS13]), house.address).await;
+    let gate = Arc::new(tokio::sync::Notify::new());
+    house.upstream.script(Script::new().role().content("Hel").wait_for(&gate).content("lo").finish("stop").done());
+    stream.write_all(&Request::post("/v1/responses", &ask("hi")).encode("localhost")).await.unwrap();
+    let mut seen = String::new();
+    while !seen.contains("Hel") {
+        let mut buffer = [0; 4096];
+        let count = lab::soon(stream.read(&mut buffer)).await.unwrap().unwrap();
+        seen.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+    }
+    // Much more than one record, in pieces.
+    let padding = "x".repeat(40_000);
+    stream.write_all(&Request::get("/healthz").header("x-padding", &padding).encode("localhost")).await.unwrap();
+    stream.flush().await.unwrap();
+    gate.notify_one();
+    let rest = say(&mut stream, Request::get("/v1/models")).await;
+    let (first, after) = rest.split_once("\r\n0\r\n\r\n").unwrap();
+    assert!(first.ends_with("data: [DONE]\n\n"), "{first}");
+    assert!(
+        after.starts_with("HTTP/1.1 200 OK\r\n") && after.contains(r#"{"status":"ok"}"#) && after.contains(r#""object":"list""#),
+        "{after}"
+    );
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_seen_below_tls() {
+    let pair = Pair::new();
+    let house = House::open_with(pair.plan()).await;
+    for (request, stream) in [true, false].into_iter().enumerate() {
+        house.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
+        let mut tls = connect(&connector(&pair.certificate(), &[], &[&TLS13]), house.address).await;
+        let body = json!({ "model": MODEL, "input": "hi", "stream": stream, "store": false });
+        tls.write_all(&Request::post("/v1/responses", &body).encode("localhost")).await.unwrap();
+        lab::soon(house.upstream.wait_requests(request + 1)).await.unwrap();
+        drop(tls);
+        lab::soon(house.upstream.wait_closed(request)).await.unwrap();
+        house.quiet().await;
+    }
+    house.close().await;
+}
+
+/// Asks for an answer again and again, and reads none of it.
+async fn ask_and_take_nothing(mut stream: impl AsyncWrite + Unpin, id: &str) -> impl Sized {
+    let request = Request::get(&format!("/v1/responses/{id}?stream=true")).encode("localhost");
+    for _ in 0..100 {
+        stream.write_all(&request).await.unwrap();
+    }
+    stream.flush().await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_reader_who_takes_nothing_is_cut_in_clear_and_through_tls() {
+    let pair = Pair::new();
+    for is_encrypted in [false, true] {
+        let mut plan = if is_encrypted { pair.plan() } else { Plan::default() };
+        plan.server.write_timeout = Duration::from_millis(300);
+        let house = House::open_with(plan).await;
+        let connector = connector(&pair.certificate(), &[], &[&TLS13]);
+        let question = Request::post("/v1/responses", &json!({ "model": "demo", "input": format!("echo {}", "word ".repeat(1000)) }));
+        let answer = if is_encrypted {
+            say(&mut connect(&connector, house.address).await, question).await
+        } else {
+            String::from_utf8(house.send(&question).await.collect().await.unwrap().0).unwrap()
+        };
+        let (_, id) = answer.split_once(r#""id":""#).unwrap();
+        let id = &id[..id.find('"').unwrap()];
+        if is_encrypted {
+            let _held = ask_and_take_nothing(connect(&connector, house.address).await, id).await;
+            wait_none_open(&house).await;
+        } else {
+            let _held = ask_and_take_nothing(TcpStream::connect(house.address).await.unwrap(), id).await;
+            wait_none_open(&house).await;
+        }
+        house.close().await;
+    }
+}
+
+async fn wait_none_open(house: &House) {
+    let none = async {
+        while house.connections.open() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    lab::soon(none).await.unwrap();
+}
+
+#[tokio::test]
+async fn plain_http_gets_a_readable_answer() {
+    let pair = Pair::new();
+    let house = House::open_with(pair.plan()).await;
+    let mut response = house.send(&Request::post("/v1/responses", &ask(&"hi ".repeat(1000)))).await;
+    let (body, end) = response.collect().await.unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((response.status, end, body["error"]["code"].as_str()), (400, BodyEnd::Clean, Some("https_only")));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_handshake_takes_no_longer_than_a_head() {
+    let pair = Pair::new();
+    let mut plan = pair.plan();
+    plan.server.head_timeout = Duration::from_millis(200);
+    let house = House::open_with(plan).await;
+    for begin in [&b""[..], b"\x16\x03\x01\x02"] {
+        let mut connection = Connection::open(house.address).await.unwrap();
+        connection.write_raw(begin).await.unwrap();
+        assert!(lab::soon(connection.read_raw()).await.unwrap().is_ok_and(|bytes| bytes.is_empty()), "{begin:?}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn who_comes_back_resumes() {
+    let pair = Pair::new();
+    let house = House::open_with(pair.plan()).await;
+    for version in [&TLS12, &TLS13] {
+        let connector = connector(&pair.certificate(), &[], &[version]);
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let mut stream = connect(&connector, house.address).await;
+            say(&mut stream, Request::get("/healthz")).await;
+            kinds.push(stream.get_ref().1.handshake_kind());
+        }
+        assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)], "{version:?}");
+    }
+    house.close().await;
+}
+
+/// Whether the server shows the certificate in `file`.
+async fn shows(house: &House, file: &Path) -> bool {
+    let stream = TcpStream::connect(house.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    lab::soon(connector(file, &[], &[&TLS13]).connect(name, stream)).await.unwrap().is_ok()
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_is_not() {
+    let pair = Pair::new();
+    let house = House::open_with(pair.plan()).await;
+    let first = pair.directory.path().join("first.pem");
+    fs::copy(pair.certificate(), &first).unwrap();
+    assert!(shows(&house, &first).await);
+    fs::write(pair.certificate(), "not a certificate").unwrap();
+    // The server looks once a second; that it has not changed its mind can only be seen after that.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(shows(&house, &first).await);
+    pair.make();
+    let changed = async {
+        while !shows(&house, &pair.certificate()).await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    lab::soon(changed).await.unwrap();
+    assert!(!shows(&house, &first).await);
+    house.close().await;
+}
