@@ -19,6 +19,8 @@ pub(crate) struct Conversation {
 /// Why there is no conversation.
 pub(crate) enum ConversationError {
     Fault(Fault),
+    /// A reference leads nowhere.
+    NoSuchItem(Fault),
     Store(StoreError),
 }
 
@@ -43,6 +45,11 @@ impl Conversation {
         }
         let input = context.get(before..).unwrap_or_default().to_vec();
         Ok(Self { context, input })
+    }
+
+    /// The whole of it under names of its own, for a place in the tree.
+    pub(crate) fn copy(&self) -> Vec<Item> {
+        self.context.iter().cloned().map(renamed).collect()
     }
 }
 
@@ -91,7 +98,7 @@ async fn to_item(store: &dyn Store, owner: &Owner, index: usize, input: &InputIt
                 let message = format!("Item '{id}' not found.");
                 Fault::invalid("item_not_found", format!("input[{index}].id"), message).with_status(404)
             };
-            renamed(item.ok_or_else(missing).map_err(ConversationError::Fault)?)
+            renamed(item.ok_or_else(missing).map_err(ConversationError::NoSuchItem)?)
         }
     })
 }

@@ -3,15 +3,29 @@
 //! Images and files are not counted: what they cost is each provider's own rule.
 
 use protocol::item::{Item, Part};
+use protocol::request::{Create, TextFormat};
 use tokens::{Encoding, Message, count_messages};
 
-/// Tokens of everything the model reads: instructions and items as chat messages.
-pub(crate) fn input(model: &str, instructions: Option<&str>, context: &[Item]) -> u64 {
-    let instructions = instructions.map(|text| ("system", vec![text.to_owned()]));
+/// Tokens of everything the model reads: instructions and items as chat messages, tools and a schema as their JSON.
+pub(crate) fn input(create: &Create, context: &[Item]) -> u64 {
+    let model = create.model.as_str();
+    let instructions = create.instructions.as_deref().map(|text| ("system", vec![text.to_owned()]));
     let items = context.iter().map(|item| (speaker(item), texts(item)));
     let all: Vec<(&str, Vec<String>)> = instructions.into_iter().chain(items).collect();
     let messages = all.iter().map(|(role, texts)| Message { role, name: None, texts: texts.iter().map(String::as_str) });
-    count_messages(model, messages)
+    count_messages(model, messages) + definitions(create)
+}
+
+/// Tokens of what the model may call and of the form it must keep to. How a provider words them is its own; their JSON is
+/// close, and far better than nothing: tools are often the larger part of a prompt.
+fn definitions(create: &Create) -> u64 {
+    let encoding = Encoding::for_model(&create.model);
+    let tools = create.tools.iter().filter_map(|tool| serde_json::to_string(tool).ok());
+    let schema = match &create.text.format {
+        TextFormat::JsonSchema { schema, .. } => Some(schema.to_string()),
+        TextFormat::Text | TextFormat::JsonObject => None,
+    };
+    tools.chain(schema).map(|text| encoding.count(&text)).sum()
 }
 
 /// Tokens the model wrote: all of them, and those of them that are reasoning.

@@ -15,6 +15,8 @@ pub struct Record {
     pub store: bool,
     /// Whether it can be fetched by id after its end. A stateless answer that is only kept for its idempotency key cannot.
     pub readable: bool,
+    /// The item that this turn continues.
+    pub parent: Option<ItemId>,
     /// The items that were sent for this turn, in order.
     pub input: Vec<ItemId>,
     /// The items that the model made in it, in order; none before its end.
@@ -85,11 +87,12 @@ pub enum StoreError {
 
 /// Holds the records and the tree of items.
 pub trait Store: Send + Sync + 'static {
-    /// Adds a record whose new items `input` continue `parent`.
+    /// Adds a record, whose new items `input` continue its parent. While the record is there, so is what it continues,
+    /// unless that is deleted.
     ///
     /// # Errors
     /// [`StoreError::Taken`], [`StoreError::Unavailable`].
-    fn insert(&self, record: Record, parent: Option<ItemId>, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn insert(&self, record: Record, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Ends a record: `output` continues its head.
     ///
@@ -120,6 +123,12 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn item(&self, owner: &Owner, id: &ItemId) -> BoxFuture<'_, Result<Option<Item>, StoreError>>;
+
+    /// What an idempotency key was claimed for, if it was. [`Claimed::New`] where it was not.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn claimed(&self, claim: &Claim) -> BoxFuture<'_, Result<Claimed, StoreError>>;
 
     /// Claims an idempotency key for `id`.
     ///

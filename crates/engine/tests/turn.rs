@@ -42,6 +42,7 @@ impl Drop for Guard {
 
 impl Provider for Puppet {
     fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Fault>> {
+        assert!(request.create.safety_identifier.as_deref() != Some("panic"), "a provider that panics, as asked");
         self.asked.lock().unwrap().push(request);
         let script = self.scripts.lock().unwrap().pop();
         self.open.send_modify(|open| *open += 1);
@@ -464,6 +465,64 @@ async fn one_idempotency_key_is_one_answer() {
     let mut later = stage.engine.start(&alice(), asking("hi"), key(1)).await.unwrap();
     assert_eq!(last_response(&read(&mut later.feed).await.unwrap()).status, ResponseStatus::Completed);
     assert_eq!(stage.puppet.asked.lock().unwrap().len(), 1, "the model was asked once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_call_without_a_name_is_never_swallowed() {
+    let stage = stage();
+    let nameless = |arguments: &str| Ok(Word::ToolCall { index: 0, id: Some("c".into()), name: None, arguments: arguments.into() });
+    let entries = run(&stage, asking("hi"), vec![nameless("{}"), Ok(Word::Finish(Finish::Stop))]).await;
+    assert_eq!(last_response(&entries).error.unwrap().code, "upstream_invalid_data");
+
+    let script = stage.script();
+    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    // A model that goes on like this for ever is closed before it fills the memory.
+    let mut sent = 0;
+    while script.send(nameless(&"x".repeat(1000))).await.is_ok() {
+        sent += 1;
+        assert!(sent < 1000, "a megabyte was held back");
+    }
+    let entries = read(&mut started.feed).await.unwrap();
+    assert_eq!(last_response(&entries).error.unwrap().code, "upstream_invalid_data");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_panics_has_an_end_too() {
+    let stage = stage();
+    let create = Create { safety_identifier: Some("panic".into()), ..asking("hi") };
+    let mut started = stage.engine.start(&alice(), create, Terms::default()).await.unwrap();
+    let entries = read(&mut started.feed).await.unwrap();
+    assert_eq!(kinds(&entries), ["created", "in_progress", "error", "failed"]);
+    assert_eq!(last_response(&entries).error.unwrap().code, "server_error");
+    assert_eq!(stage.engine.cancel(&alice(), &started.id).await.unwrap().status, ResponseStatus::Failed);
+    while stage.engine.census().running > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_the_same_answer_whatever_has_become_of_what_it_continued() {
+    let stage = stage();
+    let mut first = None;
+    for text_of in ["one", "two"] {
+        let script = stage.script();
+        let create = Create { previous_response_id: first.clone(), ..asking(text_of) };
+        let mut started = stage.engine.start(&alice(), create, key_of(1 + u8::from(first.is_some()))).await.unwrap();
+        say(&script, [text("yes"), Ok(Word::Finish(Finish::Stop))]).await;
+        drop(script);
+        read(&mut started.feed).await.unwrap();
+        first = first.or(Some(started.id));
+    }
+    stage.engine.delete(&alice(), first.as_ref().unwrap()).await.unwrap();
+    let again = Create { previous_response_id: first.clone(), ..asking("two") };
+    assert!(stage.engine.start(&alice(), again.clone(), key_of(2)).await.is_ok());
+    let mut other = key_of(2);
+    other.idempotency.as_mut().unwrap().request = [9; 32];
+    assert_eq!(stage.engine.start(&alice(), again, other).await.err().unwrap().status, 409);
+}
+
+fn key_of(number: u8) -> Terms {
+    Terms { idempotency: Some(Idempotency { key: number.to_string(), request: [number; 32] }), ..Terms::default() }
 }
 
 #[tokio::test(start_paused = true)]

@@ -106,6 +106,9 @@ fn a_wrong_field_of_a_chat_is_named_by_its_path() {
     );
     check_chat(json!({ "n": 2 }), "unsupported_value", "n");
     check_chat(json!({ "stream_options": { "include_usage": true } }), "invalid_value", "stream_options");
+    let tools = json!([{ "type": "function", "function": { "name": "f" } }]);
+    let none = json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [] } });
+    check_chat(json!({ "tools": tools, "tool_choice": none }), "invalid_value", "tool_choice.allowed_tools.tools");
     check_chat(json!({ "tools": [{ "type": "function" }] }), "missing_required_parameter", "tools[0].function");
     check_chat(json!({ "response_format": { "type": "json_schema" } }), "missing_required_parameter", "response_format.json_schema");
 }

@@ -36,6 +36,13 @@ impl IntoResponse for Refused {
     }
 }
 
+/// The client closed its half of the connection, which counts as leaving (`server.fin_leaves_json`). It may still read, and
+/// must not take silence for success. 499 is nginx's status for this.
+pub(crate) fn left() -> Fault {
+    let message = "The client closed its half of the connection before the answer: it was taken to have left (server.fin_leaves_json).";
+    Fault::new(FaultKind::InvalidRequest, "client_closed_request", message).with_status(499)
+}
+
 /// There is nothing at this path. `*` is no path: who asks for its options wants to know whether we live (RFC 9110 §9.3.7).
 pub(crate) async fn no_such_path(method: Method, uri: Uri) -> Response {
     if method == Method::OPTIONS && uri.path() == "*" {

@@ -43,10 +43,15 @@ async fn name_and_log(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if path.starts_with("/v1/") {
+        // What callers say and hear is nobody else's, a cache's least of all.
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    }
+    let answer = headers.get("weir-response-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     if let Ok(value) = HeaderValue::from_str(&name) {
         headers.insert(HeaderName::from_static("x-request-id"), value);
     }
-    tracing::info!(request = name, connection, %method, path, status = response.status().as_u16(), "request");
+    tracing::info!(request = name, connection, %method, path, status = response.status().as_u16(), response = answer, "request");
     response
 }
 

@@ -76,7 +76,7 @@ fn greeting(address: SocketAddr, fingerprint: Option<&str>, is_encrypted: bool) 
     let flags = if fingerprint.is_some() { "-kN" } else { "-N" };
     let certificate = fingerprint.map(|text| format!("its certificate is self-signed; SHA-256 {text}\n")).unwrap_or_default();
     format!(
-        "weir listens on {scheme}://{address} - open it in a browser, or try: curl {flags} {scheme}://{address}/v1/responses -H 'content-type: application/json' -d '{{\"model\":\"demo\",\"input\":\"hello\",\"stream\":true}}'\n{certificate}"
+        "weir listens on {scheme}://{address} - open it in a browser, or: curl {flags} --json '{{\"model\":\"demo\",\"input\":\"hi\",\"stream\":true}}' {scheme}://{address}/v1/responses\n{certificate}"
     )
 }
 

@@ -17,6 +17,7 @@ pub async fn all<S: Store>(fresh: impl Fn() -> S) {
     expiry_keeps_what_others_build_on(&fresh()).await;
     deletion_takes_the_text_everywhere(&fresh()).await;
     a_turn_without_items_of_its_own_takes_nobody_elses(&fresh()).await;
+    what_a_running_turn_continues_stays_for_it(&fresh()).await;
     a_released_key_is_new_again(&fresh()).await;
     everything_removed_weighs_nothing(&fresh()).await;
     the_oldest_end_comes_first(&fresh()).await;
@@ -26,7 +27,7 @@ async fn a_record_is_found_by_its_id(store: &dyn Store) {
     turn(store, "one", None, &["a"], &["b"]).await;
     require(matches!(find(store, "one").await, Found::Record(record) if record.owner == alice()), "a record is found by its id");
     require(find(store, "other").await == Found::Missing, "an unknown id is missing");
-    let again = store.insert(record("one", &[]), None, Vec::new()).await;
+    let again = store.insert(record("one", &[]), Vec::new()).await;
     require(again == Err(StoreError::Taken), "an id is taken once");
 }
 
@@ -53,7 +54,9 @@ async fn an_item_belongs_to_its_owner(store: &dyn Store) {
 
 async fn a_key_is_claimed_once(store: &dyn Store) {
     let claim = |request: u8| Claim { owner: alice(), key: "key".into(), request: [request; 32] };
+    require(store.claimed(&claim(1)).await == Ok(Claimed::New), "a key that nobody claimed is new");
     require(store.claim(claim(1), &id("one")).await == Ok(Claimed::New), "a new key is new");
+    require(store.claimed(&claim(1)).await == Ok(Claimed::Same(id("one"))), "looking does not claim");
     require(store.claim(claim(1), &id("two")).await == Ok(Claimed::Same(id("one"))), "the same request finds the first");
     require(store.claim(claim(2), &id("three")).await == Ok(Claimed::Other), "another request is told");
     remove(store, "one", Removal::Forgotten).await;
@@ -84,19 +87,32 @@ async fn deletion_takes_the_text_everywhere(store: &dyn Store) {
 
 async fn a_turn_without_items_of_its_own_takes_nobody_elses(store: &dyn Store) {
     let head = turn(store, "one", None, &["a"], &["b"]).await;
-    let empty = Record { head: Some(head.clone()), ..record("two", &[]) };
-    require(store.insert(empty, Some(head.clone()), Vec::new()).await == Ok(()), "a turn may have no input");
+    let empty = Record { parent: Some(head.clone()), head: Some(head.clone()), ..record("two", &[]) };
+    require(store.insert(empty, Vec::new()).await == Ok(()), "a turn may have no input");
     require(store.finish(&id("two"), Vec::new(), 2).await == Ok(()), "and no output");
     remove(store, "two", Removal::Deleted).await;
     require(path(store, &head).await == ["a", "b"], "its deletion takes nothing of the turn before");
 
-    let several = Record { head: Some(head.clone()), ..record("three", &[]) };
-    require(store.insert(several, Some(head), Vec::new()).await == Ok(()), "a turn may have no input");
+    let several = Record { parent: Some(head.clone()), head: Some(head), ..record("three", &[]) };
+    require(store.insert(several, Vec::new()).await == Ok(()), "a turn may have no input");
     let output = vec![message("c"), message("d")];
     require(store.finish(&id("three"), output, 3).await == Ok(()), "and several items of output");
     remove(store, "three", Removal::Deleted).await;
     remove(store, "one", Removal::Deleted).await;
     require(store.bytes() == 0, "all of them go with it");
+}
+
+async fn what_a_running_turn_continues_stays_for_it(store: &dyn Store) {
+    let root = turn(store, "one", None, &["a"], &["b"]).await;
+    let middle = turn(store, "two", Some(root), &["c"], &["d"]).await;
+    let running = Record { parent: Some(middle.clone()), head: Some(middle), ..record("three", &[]) };
+    require(store.insert(running, Vec::new()).await == Ok(()), "a turn may have no input");
+    remove(store, "two", Removal::Deleted).await;
+    require(store.finish(&id("three"), vec![message("e")], 3).await == Ok(()), "it ends");
+    require(path(store, &ItemId::new("msg_e")).await == ["a", "b", "e"], "only what was deleted is missing from it");
+    remove(store, "three", Removal::Deleted).await;
+    remove(store, "one", Removal::Deleted).await;
+    require(store.bytes() == 0, "and nothing is left behind");
 }
 
 async fn a_released_key_is_new_again(store: &dyn Store) {
@@ -139,7 +155,7 @@ async fn turn(store: &dyn Store, name: &str, parent: Option<ItemId>, input: &[&s
 
 async fn insert(store: &dyn Store, name: &str, parent: Option<ItemId>, input: &[&str]) {
     let items: Vec<Item> = input.iter().map(|text| message(text)).collect();
-    require(store.insert(record(name, &items), parent, items).await == Ok(()), "a record is taken");
+    require(store.insert(Record { parent, ..record(name, &items) }, items).await == Ok(()), "a record is taken");
 }
 
 async fn find(store: &dyn Store, name: &str) -> Found {
@@ -159,6 +175,7 @@ fn record(name: &str, input: &[Item]) -> Record {
     Record {
         id: id(name),
         owner: alice(),
+        parent: None,
         store: true,
         readable: true,
         input: input.iter().map(|item| item.id().clone()).collect(),

@@ -40,7 +40,8 @@ struct Node {
     parent: Option<ItemId>,
     item: Option<Item>,
     children: usize,
-    held: bool,
+    /// How many records have it as their own, or continue it.
+    holds: usize,
 }
 
 impl MemoryStore {
@@ -55,8 +56,8 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn insert(&self, record: Record, parent: Option<ItemId>, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>> {
-        ready(self.held().insert(record, parent, input)).boxed()
+    fn insert(&self, record: Record, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>> {
+        ready(self.held().insert(record, input)).boxed()
     }
 
     fn finish(&self, id: &ResponseId, output: Vec<Item>, ended_at: u64) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -96,18 +97,18 @@ impl Store for MemoryStore {
         ready(Ok(item)).boxed()
     }
 
+    fn claimed(&self, claim: &Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
+        ready(Ok(self.held().claimed(claim))).boxed()
+    }
+
     fn claim(&self, claim: Claim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         let mut held = self.held();
-        let name = (claim.owner, claim.key);
-        let claimed = match held.claims.get(&name) {
-            Some((request, id)) if *request == claim.request => Claimed::Same(id.clone()),
-            Some(_) => Claimed::Other,
-            None => {
-                held.claimed.insert(id.clone(), name.clone());
-                held.claims.insert(name, (claim.request, id.clone()));
-                Claimed::New
-            }
-        };
+        let claimed = held.claimed(&claim);
+        if claimed == Claimed::New {
+            let name = (claim.owner, claim.key);
+            held.claimed.insert(id.clone(), name.clone());
+            held.claims.insert(name, (claim.request, id.clone()));
+        }
         ready(Ok(claimed)).boxed()
     }
 
@@ -128,11 +129,14 @@ impl Store for MemoryStore {
 }
 
 impl Held {
-    fn insert(&mut self, record: Record, parent: Option<ItemId>, input: Vec<Item>) -> Result<(), StoreError> {
+    fn insert(&mut self, record: Record, input: Vec<Item>) -> Result<(), StoreError> {
         if self.records.contains_key(&record.id) {
             return Err(StoreError::Taken);
         }
-        self.grow(&record.owner, parent, input);
+        if let Some(parent) = record.parent.as_ref().and_then(|parent| self.nodes.get_mut(parent)) {
+            parent.holds += 1;
+        }
+        self.grow(&record.owner, record.parent.clone(), input);
         self.records.insert(record.id.clone(), record);
         Ok(())
     }
@@ -152,7 +156,7 @@ impl Held {
         Ok(())
     }
 
-    /// Hangs `items`, each below the one before, under `parent`. The last is held by its record.
+    /// Hangs `items`, each below the one before, under `parent`. Each is held by its record.
     fn grow(&mut self, owner: &Owner, mut parent: Option<ItemId>, items: Vec<Item>) {
         for item in items {
             let id = item.id().clone();
@@ -160,7 +164,7 @@ impl Held {
                 above.children += 1;
             }
             self.bytes += size(&item);
-            self.nodes.insert(id.clone(), Node { owner: owner.clone(), parent, item: Some(item), children: 0, held: true });
+            self.nodes.insert(id.clone(), Node { owner: owner.clone(), parent, item: Some(item), children: 0, holds: 1 });
             parent = Some(id);
         }
     }
@@ -176,12 +180,24 @@ impl Held {
         }
         for item_id in record.input.iter().chain(&record.output) {
             let Some(node) = self.nodes.get_mut(item_id) else { continue };
-            node.held = false;
+            node.holds -= 1;
             if removal == Removal::Deleted {
                 self.bytes -= node.item.take().as_ref().map_or(0, size);
             }
         }
         self.prune(record.head);
+        if let Some(parent) = record.parent.as_ref().and_then(|parent| self.nodes.get_mut(parent)) {
+            parent.holds -= 1;
+        }
+        self.prune(record.parent);
+    }
+
+    fn claimed(&self, claim: &Claim) -> Claimed {
+        match self.claims.get(&(claim.owner.clone(), claim.key.clone())) {
+            Some((request, id)) if *request == claim.request => Claimed::Same(id.clone()),
+            Some(_) => Claimed::Other,
+            None => Claimed::New,
+        }
     }
 
     fn release(&mut self, id: &ResponseId) {
@@ -194,7 +210,7 @@ impl Held {
     fn prune(&mut self, mut next: Option<ItemId>) {
         while let Some(id) = next.take() {
             let Some(node) = self.nodes.get(&id) else { return };
-            if node.held || node.children > 0 {
+            if node.holds > 0 || node.children > 0 {
                 return;
             }
             if let Some(node) = self.nodes.remove(&id) {

@@ -6,7 +6,7 @@ mod state;
 use std::sync::Arc;
 
 use protocol::fault::{Fault, FaultKind};
-use protocol::id::ResponseId;
+use protocol::id::{Owner, ResponseId};
 use tokio::sync::watch;
 
 pub(crate) use run::Turn;
@@ -52,6 +52,7 @@ impl Cause {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) id: ResponseId,
+    pub(crate) owner: Owner,
     on_leave: OnLeave,
     stop: watch::Sender<Option<Cause>>,
     seats: watch::Sender<usize>,
@@ -59,8 +60,15 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(id: ResponseId, on_leave: OnLeave) -> Arc<Self> {
-        Arc::new(Self { id, on_leave, stop: watch::Sender::new(None), seats: watch::Sender::new(0), recorded: watch::Sender::new(false) })
+    pub(crate) fn new(id: ResponseId, owner: Owner, on_leave: OnLeave) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            owner,
+            on_leave,
+            stop: watch::Sender::new(None),
+            seats: watch::Sender::new(0),
+            recorded: watch::Sender::new(false),
+        })
     }
 
     /// Stops the answer. The first cause counts; later ones change nothing.

@@ -68,7 +68,7 @@ impl Turn {
             Stop::Lost => return None,
         };
         if let End::Failed(fault) = &end {
-            tracing::warn!(response = %self.live.id, upstream = %self.route.upstream, code = %fault.code, status = fault.status, "answer failed");
+            tracing::warn!(response = %self.live.id, upstream = %self.route.upstream, code = ?fault.code, status = fault.status, "answer failed");
         }
         let usage = self.usage().await;
         self.answer.end(&end, usage, clock::unix_seconds());
@@ -186,14 +186,13 @@ impl Turn {
         if !self.answer.has_output() {
             return None;
         }
-        let model = self.request.create.model.clone();
-        let instructions = self.request.create.instructions.clone();
+        let create = Arc::clone(&self.request.create);
         let context = Arc::clone(&self.request.context);
         let output: Vec<Item> = self.answer.response().output.clone();
         self.tasks
             .blocking(move || {
-                let input = count::input(&model, instructions.as_deref(), &context);
-                let (all, reasoning) = count::output(&model, &output);
+                let input = count::input(&create, &context);
+                let (all, reasoning) = count::output(&create.model, &output);
                 let mut usage = Usage::new(UsageSource::Counted, input, all);
                 usage.output_tokens_details.reasoning_tokens = reasoning;
                 usage

@@ -18,6 +18,9 @@ use crate::id;
 use crate::provider::{Finish, Word};
 use crate::turn::Cause;
 
+/// How many bytes of arguments may come before the name of their function. It comes with the first piece, or never.
+const LONGEST_HELD_BACK: usize = 64 << 10;
+
 /// How an answer ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -170,6 +173,9 @@ impl Answer {
                 "the upstream's answer stopped without a finish reason: it is not whole",
             ));
         }
+        if self.calls.values().any(|call| call.output_index.is_none()) {
+            return Some(nameless());
+        }
         let called = !self.calls.is_empty();
         if self.finish == Some(Finish::Stop) && self.response.tool_choice.mode() == ToolMode::Required && !called {
             return Some(Fault::new(FaultKind::Upstream, "tool_choice_unmet", "the model had to call a tool and did not"));
@@ -252,7 +258,9 @@ impl Answer {
             return Ok(());
         }
         call.held_back.push_str(arguments);
-        let Some(name) = call.name.clone() else { return Ok(()) };
+        let Some(name) = call.name.clone() else {
+            return if call.held_back.len() > LONGEST_HELD_BACK { Err(nameless()) } else { Ok(()) };
+        };
         let known = self.response.tools.iter().any(|tool| tool.name == name);
         if !known || !self.response.tool_choice.allows(&name) {
             let message = format!("the model called the tool '{name}', which this request does not allow");
@@ -373,4 +381,8 @@ impl Answer {
         self.entries.push(Entry::new(self.position, event));
         self.position += 1;
     }
+}
+
+fn nameless() -> Fault {
+    Fault::new(FaultKind::Upstream, "upstream_invalid_data", "the model called a tool without naming it")
 }

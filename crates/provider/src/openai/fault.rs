@@ -154,8 +154,9 @@ impl Upstream {
     /// A refusal that the caller can act upon: in the upstream's own words, where it has any.
     fn passed_on(&self, kind: FaultKind, status: u16, code: &str, what: &str, reported: Reported) -> Fault {
         let message = reported.message.unwrap_or_else(|| format!("The upstream '{}' {what} ({status}).", self.name));
-        let code = reported.code.map_or_else(|| code.to_owned(), |code| self.fit(&code));
-        Fault { param: reported.param.map(|param| self.fit(&param)), ..Fault::new(kind, code, self.fit(&message)).with_status(status) }
+        let code = reported.code.filter(|code| is_token(code)).map_or_else(|| code.to_owned(), |code| self.fit(&code));
+        let param = reported.param.filter(|param| is_token(param)).map(|param| self.fit(&param));
+        Fault { param, ..Fault::new(kind, code, self.fit(&message)).with_status(status) }
     }
 
     /// Without our key, in case it was echoed, and of bounded length.
@@ -167,6 +168,12 @@ impl Upstream {
             None => words,
         }
     }
+}
+
+/// Whether an upstream's code is one: codes are logged, and free text could be a prompt or forge a line.
+fn is_token(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte);
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(is_allowed)
 }
 
 #[cfg(test)]
@@ -182,6 +189,12 @@ mod tests {
         assert_eq!((fault.status, fault.kind, fault.code.as_str(), fault.message.as_str()), expected);
         let may_wait = matches!(expected.0, 429 | 503);
         assert_eq!(fault.retry_after, may_wait.then_some(7));
+    }
+
+    #[test]
+    fn a_code_that_is_no_token_is_not_passed_on() {
+        let body = r#"{"error":{"message":"m","code":"PROMPT TEXT\n2026 INFO forged"}}"#;
+        check(400, body, (400, FaultKind::InvalidRequest, "upstream_invalid_request", "m"));
     }
 
     #[test]

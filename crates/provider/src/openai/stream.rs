@@ -30,6 +30,8 @@ pub(super) struct Reader {
 /// What kind of body it is. Content types lie, so the first byte decides: no event stream begins with a brace.
 #[derive(Debug)]
 enum Body {
+    /// Nothing yet, or a part of a byte order mark.
+    Begin(Vec<u8>),
     /// Nothing but white space so far.
     Unknown,
     Events(Decoder),
@@ -42,12 +44,16 @@ enum Body {
 impl Reader {
     /// A reader of one answer.
     pub(super) fn new(upstream: Upstream) -> Self {
-        Self { upstream, body: Body::Unknown, words: VecDeque::new(), calls: Calls::default(), is_finish_said: false }
+        Self { upstream, body: Body::Begin(Vec::new()), words: VecDeque::new(), calls: Calls::default(), is_finish_said: false }
     }
 
     /// Takes the next bytes. Call [`Self::next_word`] until `None` before the next push.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         match &mut self.body {
+            Body::Begin(held) => {
+                held.extend_from_slice(bytes);
+                self.begin();
+            }
             Body::Unknown => self.recognise(bytes),
             Body::Events(decoder) => decoder.push(bytes),
             Body::Document(document) if document.len() + bytes.len() > MAX_EVENT_BYTES => self.too_large(),
@@ -74,7 +80,7 @@ impl Reader {
     /// The body has ended. What is left then comes by [`Self::next_word`].
     pub(super) fn finish(&mut self) {
         match mem::replace(&mut self.body, Body::Over) {
-            Body::Unknown | Body::Over => {}
+            Body::Begin(_) | Body::Unknown | Body::Over => {}
             Body::Events(mut decoder) => {
                 if let Some(event) = decoder.finish() {
                     self.last_event(&event);
@@ -89,17 +95,27 @@ impl Reader {
         matches!(self.body, Body::Over)
     }
 
+    /// Takes the mark off, once it can be told whether there is one: it may come in pieces.
+    fn begin(&mut self) {
+        let Body::Begin(held) = &mut self.body else { return };
+        if held.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(held) {
+            return;
+        }
+        let held = mem::take(held);
+        self.body = Body::Unknown;
+        self.recognise(held.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&held));
+    }
+
     fn recognise(&mut self, bytes: &[u8]) {
-        let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-        let Some(start) = text.iter().position(|byte| !byte.is_ascii_whitespace()) else { return };
-        match text[start] {
+        let Some(start) = bytes.iter().position(|byte| !byte.is_ascii_whitespace()) else { return };
+        match bytes[start] {
             b'{' | b'[' => self.body = Body::Document(Vec::new()),
             // A page of HTML: a proxy's login, or a wrong address.
             b'<' => return self.invalid_data("sent a page of HTML instead of an answer"),
             _ => self.body = Body::Events(Decoder::new(MAX_EVENT_BYTES)),
         }
-        // White space at the start of a stream is empty lines; a mark in the middle of its three bytes is no brace.
-        self.push(&bytes[bytes.len() - text.len() + start..]);
+        // White space at the start of a stream is empty lines.
+        self.push(&bytes[start..]);
     }
 
     fn event(&mut self, event: &Event) {

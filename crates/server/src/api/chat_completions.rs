@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use engine::answers::{Terms, log_fault};
 use engine::feed::Feed;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use protocol::dialect::Dialect;
 use protocol::dialect::chat_completions::{ChatOptions, Fold, completion, read_create};
 use protocol::event::EventKind;
@@ -17,10 +17,10 @@ use protocol::snapshot;
 
 use super::responses::{idempotency, named};
 use super::{From, body};
-use crate::error::Refused;
+use crate::error::{Refused, left};
 use crate::listen::Connection;
 use crate::router::App;
-use crate::transport::{Delivery, Ending, Style, respond, stream_frame, wait_for_end};
+use crate::transport::{Delivery, Ending, respond, stream_frame, wait_for_end};
 
 /// Where the entries that the model made begin: behind `response.created` and `response.in_progress`.
 const FIRST_OUTPUT: u64 = 2;
@@ -46,7 +46,6 @@ async fn streamed(app: &App, from: From, mut feed: Feed, options: ChatOptions, h
             feed,
             dialect: Dialect::ChatCompletions(Box::new(Fold::new(options))),
             frame: stream_frame(headers),
-            style: Style::Sdk,
             connection: from.connection,
             is_http_1_0: from.is_http_1_0,
             config: app.config.clone(),
@@ -90,6 +89,6 @@ async fn ended(feed: Feed, app: &App, from: &From) -> Result<Response, Fault> {
             Ok(Json(completion(&response)?).into_response())
         }
         Ending::Failed(fault) => Err(fault),
-        Ending::Left => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ending::Left => Err(left()),
     }
 }

@@ -14,10 +14,10 @@ use protocol::id::ResponseId;
 use super::query::{self, Query};
 use super::responses::{deliver, named};
 use super::{From, Path};
-use crate::error::Refused;
+use crate::error::{Refused, left};
 use crate::listen::{Connection, Signal};
 use crate::router::App;
-use crate::transport::{Style, respond};
+use crate::transport::{StreamFrame, respond};
 
 /// The longest a poll may wait, in seconds: below the idle limits of proxies met so far.
 const LONGEST_WAIT: u64 = 60;
@@ -39,7 +39,7 @@ pub(crate) async fn events(
         Some(seconds) => poll(feed, from.connection.as_ref(), Duration::from_secs(seconds)).await?,
         // The client has everything. Any other answer would make an `EventSource` ask again for ever.
         None if feed.is_at_end() => StatusCode::NO_CONTENT.into_response(),
-        None => respond(deliver(&app, from, feed, &headers, Style::EventSource)),
+        None => respond(deliver(&app, from, feed, StreamFrame::EventSource)),
     };
     Ok(named(response, &id))
 }
@@ -67,7 +67,7 @@ async fn poll(mut feed: Feed, connection: Option<&Connection>, wait: Duration) -
     let entries = tokio::select! {
         biased;
         entries = feed.next(POLL) => entries.map_err(log_fault)?.unwrap_or_default(),
-        () = gone => return Ok(StatusCode::NO_CONTENT.into_response()),
+        () = gone => return Err(left()),
         () = tokio::time::sleep(wait) => Vec::new(),
     };
     let mut body = BytesMut::with_capacity(64 + entries.iter().map(|entry| entry.data.len() + 1).sum::<usize>());

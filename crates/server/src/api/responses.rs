@@ -6,7 +6,7 @@ use axum::extract::{Query as QueryOf, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use engine::answers::{Idempotency, Terms};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 use protocol::dialect::{Dialect, responses};
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
@@ -18,9 +18,9 @@ use sha2::{Digest, Sha256};
 
 use super::query::{self, Query};
 use super::{From, Path, body};
-use crate::error::Refused;
+use crate::error::{Refused, left};
 use crate::router::App;
-use crate::transport::{Delivery, Ending, Style, respond, stream_frame, wait_for_end};
+use crate::transport::{Delivery, Ending, StreamFrame, respond, stream_frame, wait_for_end};
 
 /// `POST /v1/responses`
 pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
@@ -30,14 +30,14 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let terms = Terms { idempotency: idempotency(&headers, "/v1/responses", &body.bytes)?, ..Terms::default() };
     let started = app.engine.start(&from.owner, create, terms).await?;
     let response = if stream {
-        respond(deliver(&app, from, started.feed, &headers, Style::Sdk))
+        respond(deliver(&app, from, started.feed, stream_frame(&headers)))
     } else if background {
         Json(app.engine.response(&from.owner, &started.id).await?).into_response()
     } else {
         match wait_for_end(started.feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
             Ending::Answer(terminal) => whole(&terminal),
             Ending::Failed(fault) => Refused(fault).into_response(),
-            Ending::Left => StatusCode::NO_CONTENT.into_response(),
+            Ending::Left => Refused(left()).into_response(),
         }
     };
     Ok(named(response, &started.id))
@@ -60,7 +60,7 @@ pub(crate) async fn retrieve(
         return Ok(named(Json(app.engine.response(&from.owner, &id).await?).into_response(), &id));
     }
     let feed = app.engine.feed(&from.owner, &id, after).await?;
-    Ok(named(respond(deliver(&app, from, feed, &headers, Style::Sdk)), &id))
+    Ok(named(respond(deliver(&app, from, feed, stream_frame(&headers))), &id))
 }
 
 /// `DELETE /v1/responses/{id}`
@@ -118,12 +118,11 @@ pub(crate) async fn input_tokens(State(app): State<App>, from: From, headers: He
 }
 
 /// A reader of the log in its own words.
-pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, headers: &HeaderMap, style: Style) -> Delivery {
+pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, frame: StreamFrame) -> Delivery {
     Delivery {
         feed,
         dialect: Dialect::Responses,
-        frame: if style == Style::Sdk { stream_frame(headers) } else { protocol::frame::Frame::Sse },
-        style,
+        frame,
         connection: from.connection,
         is_http_1_0: from.is_http_1_0,
         config: app.config.clone(),
@@ -151,7 +150,6 @@ pub(super) fn named(mut response: Response, id: &ResponseId) -> Response {
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert("weir-response-id", value);
     }
-    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

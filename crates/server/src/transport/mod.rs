@@ -9,4 +9,4 @@ pub(crate) mod websocket;
 pub(crate) use body::Watched;
 pub(crate) use json::{Ending, wait_for_end};
 pub(crate) use negotiate::stream_frame;
-pub(crate) use stream::{Delivery, Style, respond};
+pub(crate) use stream::{Delivery, StreamFrame, respond};

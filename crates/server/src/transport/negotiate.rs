@@ -1,11 +1,12 @@
 //! Which frame a stream comes in: Server-Sent Events, unless `Accept` prefers NDJSON.
 
 use http::{HeaderMap, header};
-use protocol::frame::Frame;
+
+use super::StreamFrame;
 
 /// The frame of a stream for this request (RFC 9110 §12.5.1). `Accept` decides nothing else: what it cannot be met by is
 /// answered with SSE, as every OpenAI client expects.
-pub(crate) fn stream_frame(headers: &HeaderMap) -> Frame {
+pub(crate) fn stream_frame(headers: &HeaderMap) -> StreamFrame {
     let (mut ndjson, mut sse) = (0.0_f32, None::<f32>);
     for value in headers.get_all(header::ACCEPT) {
         for range in value.to_str().unwrap_or_default().split(',') {
@@ -21,14 +22,14 @@ pub(crate) fn stream_frame(headers: &HeaderMap) -> Frame {
             }
         }
     }
-    if ndjson > sse.unwrap_or(0.0) { Frame::Ndjson } else { Frame::Sse }
+    if ndjson > sse.unwrap_or(0.0) { StreamFrame::Ndjson } else { StreamFrame::Sse }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(accept: &str, expected: Frame) {
+    fn check(accept: &str, expected: StreamFrame) {
         let mut headers = HeaderMap::new();
         if let Ok(value) = accept.parse() {
             headers.insert(header::ACCEPT, value);
@@ -38,14 +39,14 @@ mod tests {
 
     #[test]
     fn ndjson_has_to_be_preferred() {
-        check("", Frame::Sse);
-        check("*/*", Frame::Sse);
-        check("application/json", Frame::Sse);
-        check("text/event-stream", Frame::Sse);
-        check("application/x-ndjson", Frame::Ndjson);
-        check("application/x-ndjson, */*;q=0.1", Frame::Ndjson);
-        check("text/event-stream, application/x-ndjson;q=0.9", Frame::Sse);
-        check("text/event-stream;q=0.5, application/x-ndjson;q=0.9", Frame::Ndjson);
-        check("application/x-ndjson;q=0", Frame::Sse);
+        check("", StreamFrame::Sse);
+        check("*/*", StreamFrame::Sse);
+        check("application/json", StreamFrame::Sse);
+        check("text/event-stream", StreamFrame::Sse);
+        check("application/x-ndjson", StreamFrame::Ndjson);
+        check("application/x-ndjson, */*;q=0.1", StreamFrame::Ndjson);
+        check("text/event-stream, application/x-ndjson;q=0.9", StreamFrame::Sse);
+        check("text/event-stream;q=0.5, application/x-ndjson;q=0.9", StreamFrame::Ndjson);
+        check("application/x-ndjson;q=0", StreamFrame::Sse);
     }
 }

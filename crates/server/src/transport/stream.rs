@@ -25,21 +25,40 @@ const WRITE: usize = 64 << 10;
 /// After how many milliseconds a browser's `EventSource` comes back.
 const RETRY: u64 = 1000;
 
-/// How events look in Server-Sent Events.
+/// The frames that stream over an HTTP body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
-    /// For SDKs: `event:` equals `type`, no `id:`, a final `[DONE]`.
-    Sdk,
-    /// For browsers' `EventSource`: no names, as one named `error` would fire `onerror`; `id:` and `retry:`; no `[DONE]`.
+pub(crate) enum StreamFrame {
+    /// One event a line.
+    Ndjson,
+    /// Server-Sent Events for SDKs: `event:` equals `type`, no `id:`, a final `[DONE]`.
+    Sse,
+    /// Server-Sent Events for browsers' `EventSource`: no names, as one named `error` would fire `onerror`; `id:` and
+    /// `retry:`; no `[DONE]`.
     EventSource,
+}
+
+impl StreamFrame {
+    fn frame(self) -> Frame {
+        match self {
+            Self::Ndjson => Frame::Ndjson,
+            Self::Sse | Self::EventSource => Frame::Sse,
+        }
+    }
+
+    fn encode(self, out: &mut BytesMut, name: Option<&str>, position: Option<u64>, data: &[u8]) {
+        match self {
+            Self::Ndjson => ndjson::encode(out, data),
+            Self::Sse => sse::encode(out, name, None, data),
+            Self::EventSource => sse::encode(out, None, position, data),
+        }
+    }
 }
 
 /// A reader on its way to a client.
 pub(crate) struct Delivery {
     pub(crate) feed: Feed,
     pub(crate) dialect: Dialect,
-    pub(crate) frame: Frame,
-    pub(crate) style: Style,
+    pub(crate) frame: StreamFrame,
     pub(crate) connection: Option<Connection>,
     pub(crate) is_http_1_0: bool,
     pub(crate) config: Arc<Config>,
@@ -84,7 +103,7 @@ enum State {
 
 /// The answer as a streamed response. Its head goes out at once, and so does a first event or sign of life.
 pub(crate) fn respond(delivery: Delivery) -> Response {
-    let content_type = delivery.frame.content_type();
+    let content_type = delivery.frame.frame().content_type();
     let silence = Box::pin(sleep(delivery.config.heartbeat));
     let stream = Stream { delivery, silence, client: Client::Open, begun: false, state: State::Running, spoken: Vec::new() };
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
@@ -151,10 +170,10 @@ impl Stream {
 
     /// A first sign of life, where no event is ready to be one.
     fn begin(&mut self, out: &mut BytesMut) {
-        match self.delivery.style {
-            Style::EventSource => sse::retry(out, RETRY),
-            Style::Sdk if !self.delivery.feed.is_ready() => self.heartbeat(out),
-            Style::Sdk => {}
+        match self.delivery.frame {
+            StreamFrame::EventSource => sse::retry(out, RETRY),
+            StreamFrame::Ndjson | StreamFrame::Sse if !self.delivery.feed.is_ready() => self.heartbeat(out),
+            StreamFrame::Ndjson | StreamFrame::Sse => {}
         }
     }
 
@@ -162,11 +181,7 @@ impl Stream {
         for entry in entries {
             self.delivery.dialect.fold(entry, &mut self.spoken);
             for spoken in self.spoken.drain(..) {
-                match (self.delivery.frame, self.delivery.style) {
-                    (Frame::Ndjson, _) => ndjson::encode(out, &spoken.data),
-                    (Frame::Sse | Frame::Json, Style::Sdk) => sse::encode(out, spoken.name, None, &spoken.data),
-                    (Frame::Sse | Frame::Json, Style::EventSource) => sse::encode(out, None, Some(spoken.position), &spoken.data),
-                }
+                self.delivery.frame.encode(out, spoken.name, Some(spoken.position), &spoken.data);
             }
         }
         // The end is known with the last event: it does not wait for another turn.
@@ -177,7 +192,7 @@ impl Stream {
 
     fn end(&mut self, out: &mut BytesMut) {
         self.state = State::Over;
-        if self.delivery.frame == Frame::Sse && self.delivery.style == Style::Sdk {
+        if self.delivery.frame == StreamFrame::Sse {
             sse::encode(out, None, None, b"[DONE]");
         }
     }
@@ -186,15 +201,11 @@ impl Stream {
     fn fail(&mut self, error: LogError, out: &mut BytesMut) {
         self.state = State::Broken;
         let data = self.delivery.dialect.unnumbered_error(&log_fault(error));
-        match (self.delivery.frame, self.delivery.style) {
-            (Frame::Ndjson, _) => ndjson::encode(out, &data),
-            (Frame::Sse | Frame::Json, Style::Sdk) => sse::encode(out, Some("error"), None, &data),
-            (Frame::Sse | Frame::Json, Style::EventSource) => sse::encode(out, None, None, &data),
-        }
+        self.delivery.frame.encode(out, Some("error"), None, &data);
     }
 
     fn heartbeat(&self, out: &mut BytesMut) {
-        if let Some(heartbeat) = self.delivery.frame.heartbeat() {
+        if let Some(heartbeat) = self.delivery.frame.frame().heartbeat() {
             out.extend_from_slice(&heartbeat);
         }
     }

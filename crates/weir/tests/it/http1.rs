@@ -192,7 +192,7 @@ async fn head_says_what_get_would_without_its_body() {
 async fn options_says_what_is_possible() {
     let house = House::open().await;
     for (path, expected) in [
-        ("/v1/responses", vec!["POST"]),
+        ("/v1/responses", vec!["CONNECT", "GET", "HEAD", "POST"]),
         ("/v1/responses/resp_1", vec!["DELETE", "GET", "HEAD"]),
         ("/v1/models", vec!["GET", "HEAD"]),
         ("/", vec!["GET", "HEAD"]),
@@ -205,7 +205,7 @@ async fn options_says_what_is_possible() {
     assert_eq!(house.send(&Request::new("OPTIONS", "*")).await.status, 204);
     assert_eq!(house.send(&Request::new("OPTIONS", "/nowhere")).await.status, 404);
     let wrong = house.send(&Request::new("PUT", "/v1/responses")).await;
-    assert_eq!((wrong.status, wrong.headers.get("allow")), (405, Some("POST")));
+    assert_eq!((wrong.status, wrong.headers.get("allow")), (405, Some("POST,GET,HEAD,CONNECT")));
     house.close().await;
 }
 

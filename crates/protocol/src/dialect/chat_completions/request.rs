@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use super::ChatOptions;
-use crate::dialect::responses::{read_effort, read_format, read_function, read_metadata, read_named, read_tool_mode, text_part};
+use crate::dialect::responses::{
+    read_allowed, read_effort, read_format, read_function, read_metadata, read_named, read_tool_mode, text_part,
+};
 use crate::fault::Fault;
 use crate::item::{FunctionOutput, Part, Role};
 use crate::read::{Node, Object};
-use crate::request::{
-    AllowedTools, AllowedToolsWord, Create, FunctionTool, InputItem, ReasoningConfig, TextConfig, TextFormat, ToolChoice, ToolMode,
-};
+use crate::request::{Create, FunctionTool, InputItem, ReasoningConfig, TextConfig, TextFormat, ToolChoice, ToolMode};
 
 /// The fields that have a word in the vocabulary; anything else is `extra`.
 const KNOWN: &[&str] = &[
@@ -233,6 +233,5 @@ fn read_tool_choice(node: &Node<'_>, tools: &[FunctionTool]) -> Result<ToolChoic
         .iter()
         .map(|tool| read_named(&tool.object()?.require("function")?.object()?, tools))
         .collect::<Result<Vec<_>, _>>()?;
-    let mode = allowed.read("mode", |node| read_tool_mode(node, tools))?.unwrap_or(ToolMode::Auto);
-    Ok(ToolChoice::Allowed(AllowedTools { kind: AllowedToolsWord::AllowedTools, tools: named, mode }))
+    read_allowed(&allowed, named, tools)
 }

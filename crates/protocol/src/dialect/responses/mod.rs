@@ -261,6 +261,11 @@ fn read_tool_choice(node: &Node<'_>, tools: &[FunctionTool]) -> Result<ToolChoic
         return read_named(&object, tools).map(ToolChoice::Function);
     }
     let named = object.require("tools")?.array()?.iter().map(|tool| read_named(&tool.object()?, tools)).collect::<Result<Vec<_>, _>>()?;
+    read_allowed(&object, named, tools)
+}
+
+/// Reads the rest of `allowed_tools`, of which the names were read. Used by both dialects.
+pub(super) fn read_allowed(object: &Object<'_>, named: Vec<NamedFunction>, tools: &[FunctionTool]) -> Result<ToolChoice, Fault> {
     if named.is_empty() {
         return Err(Fault::invalid("invalid_value", object.path_of("tools"), "'allowed_tools' needs at least one tool."));
     }

@@ -255,6 +255,17 @@ fn a_huge_event_is_refused() {
     check_fault(&format!("{{{}", " ".repeat(MAX_EVENT_BYTES)), &[], (502, "upstream_event_too_large"));
 }
 
+#[test]
+fn a_byte_order_mark_may_come_in_pieces() {
+    let document = r#"{"choices":[{"index":0,"message":{"content":"Hello"},"finish_reason":"stop"}]}"#;
+    for body in [format!("\u{feff}{document}"), format!("\u{feff}\n{document}"), "\u{feff}data: [DONE]\n\n".to_owned()] {
+        for cut in 0..6 {
+            let (first, rest) = body.as_bytes().split_at(cut);
+            assert_eq!(read(&[first, rest]), read(&[body.as_bytes()]), "{body:?} cut at {cut}");
+        }
+    }
+}
+
 fn chunk() -> impl Strategy<Value = Value> {
     prop_oneof![
         "\\PC{0,8}|你好é\n".prop_map(|text| delta(&json!({ "content": text }))),

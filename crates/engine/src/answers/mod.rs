@@ -1,0 +1,276 @@
+//! The engine's face: start an answer, read it, stop it, forget it. Every door asks whose it is.
+
+mod end;
+mod start;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::dialect::responses::Lane;
+use protocol::fault::{Fault, FaultKind};
+use protocol::id::{Owner, ResponseId};
+use protocol::item::Item;
+use protocol::request::Create;
+use protocol::response::Response;
+use protocol::snapshot;
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::feed::Feed;
+use crate::local::Local;
+use crate::log::{Log, LogError, LogReader, LogState};
+use crate::provider::{ModelListing, Models};
+use crate::store::{Found, Record, Removal, Store, StoreError};
+use crate::tasks::Tasks;
+use crate::turn::{Cause, Live};
+use crate::{count, retention};
+
+/// Runs answers and feeds their readers. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) store: Arc<dyn Store>,
+    models: Arc<dyn Models>,
+    pub(crate) tasks: Tasks,
+    live: Mutex<HashMap<ResponseId, Arc<Live>>>,
+    /// Rung when an answer has ended, so that retention looks at once.
+    pub(crate) ended: Notify,
+}
+
+/// An answer that runs, or ran before under the same idempotency key.
+pub struct Started {
+    /// Its id.
+    pub id: ResponseId,
+    /// A reader that stands at the begin, and counts as present while it lives.
+    pub feed: Feed,
+}
+
+/// An idempotency key and the request it came with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The key.
+    pub key: String,
+    /// SHA-256 of the path and the body.
+    pub request: [u8; 32],
+}
+
+/// What a start may carry beside the request.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// The key under which the same request is the same answer.
+    pub idempotency: Option<Idempotency>,
+    /// The socket it came on, for turns that go on from what only the socket remembers.
+    pub socket: Option<Socket>,
+    /// Whether the model is left out: the answer is empty and only its id is of use.
+    pub warm_up: bool,
+}
+
+/// A place on a socket.
+#[derive(Clone, Debug)]
+pub struct Socket {
+    /// What the socket remembers.
+    pub local: Arc<Local>,
+    /// The lane of the turn.
+    pub lane: Lane,
+}
+
+/// What is there, for tests and operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Answers that run.
+    pub running: usize,
+    /// Tasks that run.
+    pub tasks: usize,
+    /// Bytes of all logs.
+    pub log_bytes: u64,
+    /// Bytes of all items.
+    pub item_bytes: u64,
+}
+
+impl Engine {
+    /// An engine over a log, a store and models. Starts its retention.
+    pub fn new(config: Config, log: Arc<dyn Log>, store: Arc<dyn Store>, models: Arc<dyn Models>, tasks: Tasks) -> Self {
+        let live = Mutex::default();
+        let shared = Arc::new(Shared { config, log, store, models, tasks, live, ended: Notify::new() });
+        shared.tasks.spawn("retention", retention::run(Arc::clone(&shared)));
+        Self { shared }
+    }
+
+    /// A reader of the answer that starts behind `after`.
+    ///
+    /// # Errors
+    /// No such answer for this caller; a position that the answer does not have.
+    pub async fn feed(&self, owner: &Owner, id: &ResponseId, after: Option<u64>) -> Result<Feed, Fault> {
+        self.record(owner, id).await?;
+        let reader = self.shared.log.open(id).map_err(|_missing| not_found(id))?;
+        let committed = reader.progress().borrow().committed;
+        let position = after.map_or(0, |after| after.saturating_add(1));
+        if position > committed {
+            let message = format!("the answer has no event {}; its last is {}", position - 1, committed.saturating_sub(1));
+            return Err(Fault::invalid("position_out_of_range", "starting_after", message));
+        }
+        let seat = self.running(id).map(|live| live.sit());
+        Ok(Feed::new(reader, position, seat))
+    }
+
+    /// The response as its log has it now.
+    ///
+    /// # Errors
+    /// No such answer for this caller.
+    pub async fn response(&self, owner: &Owner, id: &ResponseId) -> Result<Response, Fault> {
+        self.record(owner, id).await?;
+        self.read(&*self.shared.log.open(id).map_err(|_missing| not_found(id))?).await
+    }
+
+    /// Stops an answer if it runs, and gives it as it ended. Doing it twice changes nothing.
+    ///
+    /// # Errors
+    /// No such answer for this caller; a log that cannot take its end.
+    pub async fn cancel(&self, owner: &Owner, id: &ResponseId) -> Result<Response, Fault> {
+        self.record(owner, id).await?;
+        // An answer that is not kept is forgotten when its last reader goes: who stops it is one until it is told the end.
+        let seat = self.running(id).map(|live| live.sit());
+        let reader = self.shared.log.open(id).map_err(|_missing| not_found(id))?;
+        self.stop(id, Cause::Cancelled).await?;
+        let response = self.read(&*reader).await;
+        drop(seat);
+        response
+    }
+
+    /// Asks an answer to stop and does not wait: its end comes to its readers as the log has it.
+    ///
+    /// # Errors
+    /// No such answer for this caller.
+    pub async fn request_cancel(&self, owner: &Owner, id: &ResponseId) -> Result<(), Fault> {
+        self.record(owner, id).await?;
+        if let Some(live) = self.running(id) {
+            live.stop(Cause::Cancelled);
+        }
+        Ok(())
+    }
+
+    /// Stops an answer if it runs, and forgets it and its text.
+    ///
+    /// # Errors
+    /// No such answer for this caller; a log or store that cannot write.
+    pub async fn delete(&self, owner: &Owner, id: &ResponseId) -> Result<(), Fault> {
+        self.record(owner, id).await?;
+        self.stop(id, Cause::Deleted).await?;
+        self.shared.store.remove(id, Removal::Deleted).await.map_err(store_fault)?;
+        self.shared.log.remove(id);
+        Ok(())
+    }
+
+    /// The items that were sent for this answer, with what it continues, oldest first.
+    ///
+    /// # Errors
+    /// No such answer for this caller.
+    pub async fn input_items(&self, owner: &Owner, id: &ResponseId) -> Result<Vec<Item>, Fault> {
+        let record = self.record(owner, id).await?;
+        let Some(last) = record.input.last().or(record.head.as_ref()) else { return Ok(Vec::new()) };
+        self.shared.store.path(last).await.map_err(store_fault)
+    }
+
+    /// Counts what the model would read, without asking it.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn count_input(&self, owner: &Owner, create: Create) -> Result<u64, Fault> {
+        self.route(&create)?;
+        let context = self.conversation(owner, &create, None).await?.context;
+        let counted = self.shared.tasks.blocking(move || count::input(&create, &context));
+        counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the input could not be counted"))
+    }
+
+    /// All models.
+    pub async fn models(&self) -> Vec<ModelListing> {
+        self.shared.models.list().await
+    }
+
+    /// Ends every running answer as shut down.
+    pub fn shut_down(&self) {
+        self.shared.live().values().for_each(|live| live.stop(Cause::ServerShutdown));
+    }
+
+    /// What is there now.
+    pub fn census(&self) -> Census {
+        Census {
+            running: self.shared.live().len(),
+            tasks: self.shared.tasks.running(),
+            log_bytes: self.shared.log.bytes(),
+            item_bytes: self.shared.store.bytes(),
+        }
+    }
+
+    /// The response as its log has it now.
+    async fn read(&self, reader: &dyn LogReader) -> Result<Response, Fault> {
+        let progress = *reader.progress().borrow();
+        // The terminal event holds the whole response; an answer that still runs is folded from its begin.
+        let from = if progress.state == LogState::Ended { progress.committed.saturating_sub(1) } else { 0 };
+        let mut entries = Vec::new();
+        let mut position = from;
+        while position < progress.committed {
+            let more = reader.read(position, usize::MAX).await.map_err(log_fault)?;
+            position = more.last().map_or(progress.committed, |entry| entry.position + 1);
+            entries.extend(more);
+        }
+        snapshot::response(&entries).ok_or_else(|| log_fault(LogError::Unavailable))
+    }
+
+    /// The caller's record. Somebody else's is not there.
+    async fn record(&self, owner: &Owner, id: &ResponseId) -> Result<Record, Fault> {
+        match self.shared.store.find(id).await.map_err(store_fault)? {
+            Found::Record(record) if record.owner == *owner && (record.readable || record.ended_at.is_none()) => Ok(record),
+            Found::Expired(expired) if expired == *owner => {
+                let message = format!("Response with id '{id}' has expired and is no longer kept.");
+                Err(Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410))
+            }
+            Found::Record(_) | Found::Expired(_) | Found::Missing => Err(not_found(id)),
+        }
+    }
+
+    fn running(&self, id: &ResponseId) -> Option<Arc<Live>> {
+        self.shared.live().get(id).cloned()
+    }
+
+    /// Stops an answer and waits for its end to be in the log and in the store.
+    async fn stop(&self, id: &ResponseId, cause: Cause) -> Result<(), Fault> {
+        let Some(live) = self.running(id) else { return Ok(()) };
+        live.stop(cause);
+        // One that is not kept may have ended and gone meanwhile.
+        let Ok(reader) = self.shared.log.open(id) else { return Ok(()) };
+        let mut progress = reader.progress();
+        let seen = progress.wait_for(|progress| progress.state != LogState::Open).await.map(|progress| progress.state);
+        match seen {
+            Ok(LogState::Ended) => {
+                live.recorded().await;
+                Ok(())
+            }
+            Ok(LogState::Open | LogState::Failed) | Err(_) => Err(log_fault(LogError::Unavailable)),
+        }
+    }
+}
+
+impl Shared {
+    fn live(&self) -> MutexGuard<'_, HashMap<ResponseId, Arc<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn not_found(id: &ResponseId) -> Fault {
+    Fault::new(FaultKind::NotFound, "response_not_found", format!("Response with id '{id}' not found."))
+}
+
+fn store_fault(error: StoreError) -> Fault {
+    Fault::new(FaultKind::Server, "store_unavailable", error.to_string()).with_status(503)
+}
+
+/// The fault of a log that does not do what it was asked.
+pub fn log_fault(error: LogError) -> Fault {
+    Fault::new(FaultKind::Server, "log_unavailable", error.to_string()).with_status(503)
+}

@@ -1,0 +1,269 @@
+//! How an answer starts: what it continues, whether it was asked for before, whether there is room, and then its first
+//! entries, its record and its task.
+
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::stream::{StreamExt, once};
+use protocol::fault::{Fault, FaultKind};
+use protocol::id::{ItemId, Owner, ResponseId};
+use protocol::item::Item;
+use protocol::request::Create;
+use protocol::response::Response;
+
+use super::end::{Remembering, run_to_end};
+use super::{Engine, Shared, Socket, Started, Terms, log_fault, store_fault};
+use crate::config::OnLeave;
+use crate::conversation::{Conversation, ConversationError};
+use crate::feed::Feed;
+use crate::log::LogState;
+use crate::provider::{Finish, ModelRequest, Provider, Route, Word, Words};
+use crate::store::{Claim, Claimed, Found, Record, Removal};
+use crate::turn::{Answer, Live, Turn};
+use crate::{clock, id};
+
+/// What a new turn stands in.
+pub(super) struct Setting {
+    /// Everything the model will see.
+    pub(super) context: Vec<Item>,
+    /// What of it goes into the tree, if the turn is stored.
+    input: Vec<Item>,
+    /// Where in the tree it goes on.
+    head: Option<ItemId>,
+}
+
+impl Engine {
+    /// Starts an answer, or finds the one that was started before by the same request under the same key. The answer
+    /// exists and runs by itself when this returns; the reader may go at any time.
+    ///
+    /// # Errors
+    /// What is wrong with the request, by its field; too many answers; a log or store that cannot write.
+    pub async fn start(&self, owner: &Owner, create: Create, terms: Terms) -> Result<Started, Fault> {
+        let Terms { idempotency, socket, warm_up } = terms;
+        let claim = idempotency.map(|asked| Claim { owner: owner.clone(), key: asked.key, request: asked.request });
+        if let Some(claim) = &claim
+            && let Some(first) = self.claimed(claim).await?
+        {
+            return self.again(first);
+        }
+        let route = self.route(&create)?;
+        let route = if warm_up { Route { provider: Arc::new(WarmUp), ..route } } else { route };
+        let setting = self.conversation(owner, &create, socket.as_ref()).await?;
+
+        let id = id::response();
+        let live = Live::new(id.clone(), owner.clone(), self.on_leave(&create, claim.is_some()));
+        self.admit(&live)?;
+        let admitted = Admission { shared: &self.shared, id: Some(&id) };
+        let mut writer = self.shared.log.take(&id).map_err(log_fault)?;
+        let mut answer = Answer::begin(Response::accepted(id.clone(), clock::unix_seconds(), &create));
+        writer.append(&answer.take_entries()).map_err(log_fault)?;
+        let (record, input) = record(&id, owner, &create, claim.is_some(), setting.head, setting.input);
+        self.shared.store.insert(record, input).await.map_err(store_fault)?;
+        if let Some(claim) = claim {
+            match self.shared.store.claim(claim, &id).await.map_err(store_fault)? {
+                Claimed::New => {}
+                // Two of the same came at once, and the other was first.
+                Claimed::Same(first) => return self.again(first),
+                Claimed::Other => return Err(key_conflict()),
+            }
+        }
+        admitted.keep();
+
+        let feed = Feed::new(self.shared.log.open(&id).map_err(log_fault)?, 0, Some(live.sit()));
+        let request = ModelRequest { create: Arc::new(create), context: setting.context.into() };
+        let remembering = socket.map(|socket| Remembering { socket, before: Arc::clone(&request.context) });
+        let limit = self.shared.config.answer_bytes;
+        let turn = Turn { live: Arc::clone(&live), answer, writer, route, request, limit, tasks: self.shared.tasks.clone() };
+        self.shared.tasks.spawn("turn", run_to_end(Arc::clone(&self.shared), live, turn, remembering));
+        Ok(Started { id, feed })
+    }
+
+    /// A caller that names its request will come back for the answer: it is kept, and leaving does not stop it.
+    fn on_leave(&self, create: &Create, keyed: bool) -> OnLeave {
+        match (keyed, create.store) {
+            (true, _) => OnLeave::Finish,
+            (false, true) => self.shared.config.on_leave_stored,
+            (false, false) => self.shared.config.on_leave_stateless,
+        }
+    }
+
+    /// The answer that the same request was given before.
+    async fn claimed(&self, claim: &Claim) -> Result<Option<ResponseId>, Fault> {
+        if let Claimed::Same(first) = self.shared.store.claimed(claim).await.map_err(store_fault)? {
+            // An answer that has just failed may be about to give its key back.
+            self.settled(self.running(&first)).await;
+        }
+        match self.shared.store.claimed(claim).await.map_err(store_fault)? {
+            Claimed::New => Ok(None),
+            Claimed::Same(first) => Ok(Some(first)),
+            Claimed::Other => Err(key_conflict()),
+        }
+    }
+
+    /// A reader of the answer that was started before under the same key.
+    fn again(&self, id: ResponseId) -> Result<Started, Fault> {
+        let reader = self.shared.log.open(&id).map_err(|_missing| {
+            let message = format!("The answer to this Idempotency-Key, {id}, is no longer kept.");
+            Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
+        })?;
+        let seat = self.running(&id).map(|live| live.sit());
+        Ok(Started { id, feed: Feed::new(reader, 0, seat) })
+    }
+
+    pub(super) fn route(&self, create: &Create) -> Result<Route, Fault> {
+        let route = self.shared.models.route(&create.model).ok_or_else(|| {
+            let message = format!("The model '{}' does not exist. GET /v1/models lists those that do.", create.model);
+            Fault::invalid("model_not_found", "model", message).with_status(404)
+        })?;
+        if let Some(unknown) = create.extra.keys().find(|name| !route.provider.knows(name)) {
+            let message = format!("The model '{}' does not know the parameter '{unknown}'.", create.model);
+            return Err(Fault::invalid("unknown_parameter", unknown, message));
+        }
+        Ok(route)
+    }
+
+    /// The conversation that the new turn stands in.
+    pub(super) async fn conversation(&self, owner: &Owner, create: &Create, socket: Option<&Socket>) -> Result<Setting, Fault> {
+        let previous = create.previous_response_id.as_ref();
+        if let Some(previous) = previous {
+            self.settled(self.running(previous)).await;
+        }
+        let remembered = match (previous, socket) {
+            (Some(previous), Some(socket)) if !self.is_stored(previous).await? => socket.local.context(previous),
+            _ => None,
+        };
+        let is_remembered = remembered.is_some();
+        let (before, head) = match remembered {
+            Some(context) => (context.to_vec(), None),
+            None => self.before(owner, previous).await?,
+        };
+        let conversation = self.assemble(owner, before, create).await?;
+        // What only a socket remembers is in no tree: a stored turn that continues it takes all of it along.
+        let input = if is_remembered { conversation.copy() } else { conversation.input };
+        Ok(Setting { context: conversation.context, input, head })
+    }
+
+    async fn assemble(&self, owner: &Owner, before: Vec<Item>, create: &Create) -> Result<Conversation, Fault> {
+        match Conversation::assemble(&*self.shared.store, owner, before.clone(), create).await {
+            Err(ConversationError::NoSuchItem(_)) => {
+                // An answer of this caller that has just ended may be about to put the item into the store.
+                let running: Vec<Arc<Live>> = self.shared.live().values().filter(|live| live.owner == *owner).cloned().collect();
+                for live in running {
+                    self.settled(Some(live)).await;
+                }
+                Conversation::assemble(&*self.shared.store, owner, before, create).await
+            }
+            assembled => assembled,
+        }
+        .map_err(|error| match error {
+            ConversationError::NoSuchItem(fault) | ConversationError::Fault(fault) => fault,
+            ConversationError::Store(error) => store_fault(error),
+        })
+    }
+
+    async fn is_stored(&self, id: &ResponseId) -> Result<bool, Fault> {
+        Ok(matches!(self.shared.store.find(id).await.map_err(store_fault)?, Found::Record(record) if record.readable))
+    }
+
+    /// The path in the tree that the new turn continues, and its head.
+    async fn before(&self, owner: &Owner, previous: Option<&ResponseId>) -> Result<(Vec<Item>, Option<ItemId>), Fault> {
+        let Some(previous) = previous else { return Ok((Vec::new(), None)) };
+        let head = match self.shared.store.find(previous).await.map_err(store_fault)? {
+            Found::Record(record) if record.owner == *owner && record.readable => {
+                if record.ended_at.is_none() {
+                    let message = format!("Previous response '{previous}' still runs: wait for its end, or cancel it.");
+                    return Err(Fault { status: 409, ..Fault::invalid("previous_response_in_progress", "previous_response_id", message) });
+                }
+                record.head
+            }
+            Found::Record(_) | Found::Expired(_) | Found::Missing => {
+                let message = format!("Previous response with id '{previous}' not found.");
+                return Err(Fault::invalid("previous_response_not_found", "previous_response_id", message));
+            }
+        };
+        match head {
+            Some(head) => Ok((self.shared.store.path(&head).await.map_err(store_fault)?, Some(head))),
+            None => Ok((Vec::new(), None)),
+        }
+    }
+
+    /// Waits until the store knows the end of an answer whose log has one: readers hear of it first, and may build on it
+    /// at once.
+    async fn settled(&self, live: Option<Arc<Live>>) {
+        let Some(live) = live else { return };
+        if self.shared.log.open(&live.id).is_ok_and(|reader| reader.progress().borrow().state == LogState::Ended) {
+            live.recorded().await;
+        }
+    }
+
+    fn admit(&self, live: &Arc<Live>) -> Result<(), Fault> {
+        let mut running = self.shared.live();
+        if running.len() >= self.shared.config.running {
+            let fault = Fault::new(FaultKind::RateLimit, "too_many_answers", "This server runs as many answers as it may; try again soon.");
+            return Err(Fault { retry_after: Some(1), ..fault });
+        }
+        running.insert(live.id.clone(), Arc::clone(live));
+        Ok(())
+    }
+}
+
+/// The record of a new answer, and the items that go into the tree with it.
+fn record(id: &ResponseId, owner: &Owner, create: &Create, keyed: bool, head: Option<ItemId>, input: Vec<Item>) -> (Record, Vec<Item>) {
+    let (parent, input) = if create.store { (head, input) } else { (None, Vec::new()) };
+    let record = Record {
+        id: id.clone(),
+        owner: owner.clone(),
+        store: create.store || keyed,
+        readable: create.store,
+        head: input.last().map(|item| item.id().clone()).or_else(|| parent.clone()),
+        input: input.iter().map(|item| item.id().clone()).collect(),
+        output: Vec::new(),
+        parent,
+        ended_at: None,
+    };
+    (record, input)
+}
+
+/// Takes a place among the running answers back if the answer does not come to run.
+struct Admission<'a> {
+    shared: &'a Arc<Shared>,
+    id: Option<&'a ResponseId>,
+}
+
+impl Admission<'_> {
+    fn keep(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id.cloned() else { return };
+        self.shared.live().remove(&id);
+        self.shared.log.remove(&id);
+        let shared = Arc::clone(self.shared);
+        self.shared.tasks.spawn("forget", async move {
+            // A store that cannot forget now has at most a record that nobody knows the id of.
+            let _forgotten = shared.store.remove(&id, Removal::Forgotten).await;
+        });
+    }
+}
+
+/// The model of a warm-up: it says nothing.
+struct WarmUp;
+
+impl Provider for WarmUp {
+    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<Words, Fault>> {
+        let nothing = Word::Finish(Finish::Other("warm_up".into()));
+        ready(Ok(once(ready(Ok(nothing))).boxed())).boxed()
+    }
+
+    fn knows(&self, _parameter: &str) -> bool {
+        true
+    }
+}
+
+fn key_conflict() -> Fault {
+    let message = "This Idempotency-Key was used before with another request.";
+    Fault::new(FaultKind::Conflict, "idempotency_key_reused", message).with_param("Idempotency-Key")
+}
