@@ -3,7 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { join } from 'node:path';
-import { ask, choose, ended, figures, openPage, PICTURES, startBrowser, startWeir, turn } from './world.mjs';
+import { ask, choose, ended, figures, openPage, PICTURES, startBrowser, startProxy, startWeir, turn } from './world.mjs';
+
+const NAMES = { json: 'JSON', ndjson: 'NDJSON', sse: 'SSE', websocket: 'WebSocket' };
+const counted = (last) => Array.from({ length: last }, (_, index) => index + 1).join(' ');
 
 let browser;
 let weir; // as fast as it can
@@ -19,7 +22,7 @@ after(async () => {
 });
 
 describe('an answer', () => {
-  for (const transport of ['json', 'ndjson', 'sse']) {
+  for (const transport of ['json', 'ndjson', 'sse', 'websocket']) {
     test(`over ${transport} is shown with what it cost`, async () => {
       const { page, close } = await openPage(browser, weir.url);
       await choose(page, transport);
@@ -35,8 +38,9 @@ describe('an answer', () => {
       assert.match(shown.rate, transport === 'json' ? /^≥ [\d.,]+$/ : /^[\d.,]+$/);
       assert.match(shown.tokens, /^\d+ → \d+$/);
       assert.match(shown.bytes, /kB$/);
-      assert.equal(shown.via, `${{ json: 'JSON', ndjson: 'NDJSON', sse: 'SSE' }[transport]} · demo`);
+      assert.equal(shown.via, `${NAMES[transport]} · demo`);
       assert.equal('events' in shown, transport !== 'json');
+      if (transport === 'websocket') assert.equal(shown.reads, shown.events, 'one message is one event');
       await close();
     });
   }
@@ -91,7 +95,7 @@ describe('an answer', () => {
 });
 
 describe('stop', () => {
-  for (const transport of ['ndjson', 'sse']) {
+  for (const transport of ['ndjson', 'sse', 'websocket']) {
     test(`over ${transport} ends the answer at the server and keeps its text`, async () => {
       const { page, close } = await openPage(browser, paced.url);
       await choose(page, transport);
@@ -122,29 +126,87 @@ describe('stop', () => {
 });
 
 describe('an answer that is under way', () => {
-  test('goes on after a reload, with nothing missing', async () => {
-    const { page, close } = await openPage(browser, paced.url);
-    await ask(page, '/count 200');
-    await page.waitForFunction(() => document.querySelector('.prose')?.textContent.includes(' 9'));
-    await page.reload();
-    await ended(page);
-    const expected = Array.from({ length: 200 }, (_, index) => index + 1).join(' ');
-    assert.equal((await turn(page).locator('.prose').innerText()).trim(), expected);
-    assert.match(await turn(page).locator('.state').innerText(), /events caught up/);
-    assert.equal(await turn(page).locator('.question').innerText(), '/count 200');
+  for (const transport of ['sse', 'websocket']) {
+    test(`over ${transport} goes on after a reload, with nothing missing`, async () => {
+      const { page, close } = await openPage(browser, paced.url);
+      await choose(page, transport);
+      await ask(page, '/count 200');
+      await page.waitForFunction(() => document.querySelector('.prose')?.textContent.includes(' 9'));
+      await page.reload();
+      await ended(page);
+      assert.equal((await turn(page).locator('.prose').innerText()).trim(), counted(200));
+      assert.match(await turn(page).locator('.state').innerText(), /events caught up/);
+      assert.equal(await turn(page).locator('.question').innerText(), '/count 200');
+      assert.equal((await figures(page)).via, `${NAMES[transport]} · demo`);
+      await close();
+    });
+  }
+
+  for (const way of [['sse', 'ndjson'], ['ndjson', 'websocket', 'sse'], ['websocket', 'ndjson', 'websocket']]) {
+    test(`moves ${way.join(', ')} in the middle`, async () => {
+      const { page, close } = await openPage(browser, paced.url);
+      await choose(page, way[0]);
+      await ask(page, '/count 300');
+      for (const [index, transport] of way.slice(1).entries()) {
+        await page.waitForFunction((text) => document.querySelector('.prose')?.textContent.includes(text), ` ${(index + 1) * 30} `);
+        await choose(page, transport);
+      }
+      await ended(page);
+      assert.equal((await turn(page).locator('.prose').innerText()).trim(), counted(300));
+      assert.equal((await figures(page)).via, `${way.map((name) => NAMES[name]).join(' → ')} · demo`);
+      await close();
+    });
+  }
+});
+
+describe('its WebSocket', () => {
+  test('is one for all turns', async () => {
+    const { page, close } = await openPage(browser, weir.url);
+    const sockets = [];
+    page.on('websocket', (socket) => sockets.push(socket.url()));
+    await choose(page, 'websocket');
+    for (const question of ['My name is Ada.', 'What is my name?', '/echo third']) {
+      await ask(page, question);
+      await ended(page);
+    }
+    assert.match(await turn(page, 1).locator('.prose').innerText(), /Ada/);
+    assert.deepEqual(sockets, [`${weir.url.replace('http', 'ws')}/v1/responses`]);
     await close();
   });
 
-  test('moves to another transport in the middle', async () => {
-    const { page, close } = await openPage(browser, paced.url);
-    await choose(page, 'sse');
+  test('is opened again when it was cut, and the answer goes on where it was', async () => {
+    const proxy = await startProxy(paced.url);
+    const { page, close } = await openPage(browser, proxy.url);
+    await choose(page, 'websocket');
     await ask(page, '/count 200');
     await page.waitForFunction(() => document.querySelector('.prose')?.textContent.includes(' 9'));
-    await choose(page, 'ndjson');
+    proxy.cut();
     await ended(page);
-    const expected = Array.from({ length: 200 }, (_, index) => index + 1).join(' ');
-    assert.equal((await turn(page).locator('.prose').innerText()).trim(), expected);
-    assert.equal((await figures(page)).via, 'SSE → NDJSON · demo');
+    assert.equal((await turn(page).locator('.prose').innerText()).trim(), counted(200));
+    assert.match(await turn(page).locator('.state').innerText(), /Reconnected, \d+ events caught up/);
+    // Cut while it is idle: the next turn does not notice.
+    proxy.cut();
+    await ask(page, '/echo still here');
+    await ended(page);
+    assert.equal(await turn(page).locator('.prose').innerText(), 'still here');
+    await close();
+    await proxy.stop();
+  });
+
+  test('tells what the server refuses', async () => {
+    const { page, close } = await openPage(browser, weir.url);
+    await choose(page, 'websocket');
+    await ask(page, 'My name is Ada.');
+    await ended(page);
+    const [id] = await page.evaluate(() => JSON.parse(sessionStorage.getItem('weir.chat')).map(({ answer }) => answer.id));
+    assert.equal((await weir.api(`/v1/responses/${id}`, { method: 'DELETE' })).status, 200);
+    // The turn before is gone, so the page tells everything again.
+    await ask(page, 'What is my name?');
+    await ended(page);
+    assert.match(await turn(page).locator('.prose').innerText(), /Ada/);
+    await ask(page, '/fail 3');
+    await ended(page);
+    assert.match(await turn(page).locator('.state').innerText(), /^Failed: .*demo failed/);
     await close();
   });
 });
@@ -209,6 +271,15 @@ describe('the page', () => {
       await ended(page);
       assert.equal(await turn(page).locator('.prose').innerText(), 'let in');
       assert.ok(!page.url().includes('wk_'));
+      const sockets = [];
+      page.on('websocket', (socket) => sockets.push(socket.url()));
+      await choose(page, 'websocket');
+      for (const word of ['by', 'ticket']) {
+        await ask(page, `/echo ${word}`);
+        await ended(page);
+        assert.equal(await turn(page).locator('.prose').innerText(), word);
+      }
+      assert.ok(sockets.length === 1 && /\?ticket=tk_/.test(sockets[0]) && !sockets[0].includes('wk_'), sockets.join());
       await close({ expected: [/status of 401/] });
     } finally {
       await guarded.stop();
@@ -219,12 +290,15 @@ describe('the page', () => {
 describe('its looks', () => {
   const shots = [
     ['en-light-1280', { width: 1280, height: 800, colorScheme: 'light' }, 'Explain SSE vs WebSocket in a table'],
+    ['en-light-390', { width: 390, height: 844, colorScheme: 'light', deviceScaleFactor: 2 }, 'Explain SSE vs WebSocket in a table'],
+    ['zh-light-1280', { width: 1280, height: 800, colorScheme: 'light', locale: 'zh-CN' }, '用表格比较 SSE 和 WebSocket'],
     ['zh-dark-390', { width: 390, height: 844, colorScheme: 'dark', locale: 'zh-CN', deviceScaleFactor: 2 }, '用中文介绍一下你自己'],
   ];
   for (const [name, options, question] of shots) {
     test(`${name}: nothing is cut off`, async () => {
       const { page, close } = await openPage(browser, paced.url, options);
       await page.evaluate(() => document.fonts.ready);
+      await choose(page, 'websocket');
       await page.screenshot({ path: join(PICTURES, `${name}-empty.png`) });
       await ask(page, question);
       await page.waitForFunction(() => document.querySelector('.prose')?.textContent.length > 60);
@@ -233,6 +307,8 @@ describe('its looks', () => {
       await page.screenshot({ path: join(PICTURES, `${name}.png`) });
       const [scroll, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
       assert.ok(scroll <= width, `${scroll} px of page in ${width} px of window`);
+      const words = await page.locator('#explains').evaluate((node) => [node.scrollHeight, node.clientHeight]);
+      assert.ok(words[0] <= words[1], 'the explanation has room');
       await close();
     });
   }

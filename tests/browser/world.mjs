@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,8 +20,11 @@ mkdirSync(PICTURES, { recursive: true });
 // Nothing of the person who runs the tests has a say.
 const environment = (home, more) => ({ PATH: process.env.PATH, HOME: home, XDG_CONFIG_HOME: home, ...more });
 
-/** A running server. `stop()` ends it as a service manager does; it must then end well. */
-export async function startWeir({ tokensPerSecond = 0, keys = 0 } = {}) {
+/**
+ * A running server. `stop()` ends it as a service manager does; it must then end well. `crash()` ends it as a power cut
+ * does, and `again()` starts it on the same data at another address.
+ */
+export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false } = {}) {
   const home = mkdtempSync(join(tmpdir(), 'weir-page-'));
   const data = ['--data', join(home, 'data')];
   const secrets = Array.from({ length: keys }, () => {
@@ -28,30 +32,93 @@ export async function startWeir({ tokensPerSecond = 0, keys = 0 } = {}) {
     assert.equal(made.status, 0, made.stderr);
     return made.stdout.trim();
   });
-  const server = spawn(BINARY, ['--listen', '127.0.0.1:0', ...data], {
-    cwd: home, env: environment(home, { WEIR_DEMO_TOKENS_PER_SECOND: String(tokensPerSecond) }), stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const ended = new Promise((done) => server.once('exit', (code, signal) => done(code ?? signal)));
+  let server, ended;
   let log = '';
-  server.stderr.setEncoding('utf8').on('data', (text) => (log += text));
-  const url = await new Promise((done, failed) => {
-    let said = '';
-    server.stdout.setEncoding('utf8').on('data', (text) => {
-      said += text;
-      const found = /http:\/\/127\.0\.0\.1:\d+/.exec(said);
-      if (found && said.includes('\n')) done(found[0]);
+  async function start() {
+    server = spawn(BINARY, ['--listen', '127.0.0.1:0', ...(tls ? ['--tls', 'self-signed'] : []), ...data], {
+      cwd: home, env: environment(home, { WEIR_DEMO_TOKENS_PER_SECOND: String(tokensPerSecond) }), stdio: ['ignore', 'pipe', 'pipe'],
     });
-    server.once('error', failed);
-    server.once('exit', () => failed(new Error(`weir did not start: ${log}`)));
-  });
+    ended = new Promise((done) => server.once('exit', (code, signal) => done(code ?? signal)));
+    server.stderr.setEncoding('utf8').on('data', (text) => (log += text));
+    return new Promise((done, failed) => {
+      let said = '';
+      server.stdout.setEncoding('utf8').on('data', (text) => {
+        said += text;
+        const found = /https?:\/\/127\.0\.0\.1:\d+/.exec(said);
+        if (found && said.includes('\n')) done(found[0]);
+      });
+      server.once('error', failed);
+      server.once('exit', () => failed(new Error(`weir did not start: ${log}`)));
+    });
+  }
   return {
-    url, secrets, api: (path, options) => fetch(url + path, options),
+    url: await start(), secrets,
+    api(path, options) {
+      return fetch(this.url + path, options);
+    },
+    crash() {
+      server.kill('SIGKILL');
+      return ended;
+    },
+    async again() {
+      this.url = await start();
+    },
     async stop() {
       server.kill('SIGTERM');
       const status = await ended;
       rmSync(home, { recursive: true, force: true });
       assert.equal(status, 0, log);
       assert.doesNotMatch(log, /panicked/);
+    },
+  };
+}
+
+/**
+ * A network between browser and server. `cut()` ends all connections of now; `cutAfter(bytes)` ends the next one to carry
+ * more than that from the server, once. Both without a word, as a network does. `lead(url)` is where new ones go.
+ */
+export async function startProxy(target) {
+  const open = new Set();
+  let limit = Infinity;
+  let cuts = 0;
+  const proxy = createServer({ noDelay: true }, (near) => {
+    const { hostname, port } = new URL(target);
+    const far = connect({ host: hostname, port, noDelay: true });
+    const pair = { end: () => [near, far].forEach((socket) => socket.resetAndDestroy()) };
+    open.add(pair);
+    let carried = 0;
+    near.pipe(far);
+    far.on('data', (bytes) => {
+      carried += bytes.length;
+      if (carried <= limit) return near.write(bytes);
+      // The cut falls inside an event, not between two.
+      const over = carried - limit;
+      limit = Infinity;
+      cuts += 1;
+      near.write(bytes.subarray(0, bytes.length - over), pair.end);
+    });
+    far.on('end', () => near.end());
+    for (const socket of [near, far]) {
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        near.destroy();
+        far.destroy();
+        open.delete(pair);
+      });
+    }
+  });
+  await new Promise((done) => proxy.listen(0, '127.0.0.1', done));
+  return {
+    url: `http://127.0.0.1:${proxy.address().port}`,
+    cuts: () => cuts,
+    cutAfter: (bytes) => (limit = bytes),
+    lead: (url) => (target = url),
+    cut() {
+      for (const pair of open) pair.end();
+    },
+    stop() {
+      this.cut();
+      return new Promise((done) => proxy.close(done));
     },
   };
 }

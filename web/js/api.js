@@ -1,6 +1,7 @@
 // The server's API: models, and one answer read to its end over whatever transport, through cuts and reloads.
 
 import { apply, countRead, endHere, finish, isRunning, now } from './answer.js';
+import { messages, socketUrl, Wire } from './socket.js';
 import { decoderFor } from './stream.js';
 
 const KEY = 'weir.key';
@@ -43,6 +44,16 @@ export async function models() {
 const ACCEPT = { sse: 'text/event-stream', ndjson: 'application/x-ndjson' };
 const path = (id) => `/v1/responses/${encodeURIComponent(id)}`;
 
+/** A browser's WebSocket cannot send the key: a ticket, good for one connection, stands for it. */
+async function socketAddress(signal) {
+  if (!apiKey.get()) return socketUrl('/v1/responses');
+  const { ticket } = await (await call('/v1/tickets', { method: 'POST', signal })).json();
+  return socketUrl(`/v1/responses?ticket=${encodeURIComponent(ticket)}`);
+}
+
+/** The page's WebSocket. */
+export const wire = new Wire(socketAddress);
+
 /**
  * One answer on its way. `on` is told: change() after new data, note(name) for connecting, reconnecting and such.
  * start() and resume() settle when the answer has ended, one way or the other.
@@ -53,6 +64,7 @@ export class Run {
   #heard = now();
   #stopping = false;
   #moved = false;
+  #socket = null;
 
   constructor(answer, transport, on) {
     this.answer = answer;
@@ -65,7 +77,7 @@ export class Run {
     const json = this.transport() === 'json';
     try {
       if (json) await this.#whole({ ...body, store: false });
-      else await this.#follow((options) => call('/v1/responses', { ...options, json: { ...body, store: true, stream: true } }));
+      else await this.#follow({ ...body, store: true });
     } catch (error) {
       this.#failed(error);
     }
@@ -112,8 +124,7 @@ export class Run {
     if (!isRunning(this.answer)) return;
     if (error.name === 'AbortError' && this.stopped) endHere(this.answer, 'aborted');
     else if (error instanceof ApiError) endHere(this.answer, 'failed', { message: error.message, code: error.code, status: error.status });
-    else endHere(this.answer, this.answer.id && this.answer.stored ? 'lost' : 'failed', { code: 'network' });
-    
+    else endHere(this.answer, this.answer.id && this.answer.stored ? 'lost' : 'failed', { code: error.code === 'websocket' ? error.code : 'network' });
   }
 
   async #whole(body) {
@@ -129,31 +140,35 @@ export class Run {
     finish(this.answer, JSON.parse(whole));
   }
 
-  async #follow(first) {
+  /** Reads the answer to `body`, or without one goes on with the answer that there is. */
+  async #follow(body) {
     for (let tries = 0; ;) {
       const before = this.answer.seq;
-      const resumed = !first;
+      const began = now();
+      const resumed = !body;
       try {
-        const accept = ACCEPT[this.transport()] ?? ACCEPT.sse;
         this.#abort = new AbortController();
         this.#heard = now();
-        const options = { accept, signal: this.#abort.signal };
-        const from = this.answer.seq < 0 ? '' : `&starting_after=${this.answer.seq}`;
-        const reply = await (first ? first(options) : call(`${path(this.answer.id)}?stream=true${from}`, options));
-        first = null;
-        await this.#read(reply, resumed);
+        const source = await (this.transport() === 'websocket' ? this.#overSocket(body) : this.#overHttp(body));
+        body = null;
+        await this.#read(source, resumed);
         if (!isRunning(this.answer)) return;
         throw new Error('the stream ended before the answer did');
       } catch (error) {
         if (!isRunning(this.answer)) return;
+        if (error.code === 'websocket_connection_limit_reached' && tries < TRIES) {
+          await this.#sleep(250 * tries++); // too old for another turn, so this one has not begun: at once on a new one
+          continue;
+        }
         const refused = error instanceof ApiError && error.status < 500 && error.status !== 429 && error.status !== 408;
         if (refused || !this.answer.id) throw error;
-        first = null;
+        body = null;
         if (this.#moved) {
           this.#moved = false;
           continue;
         }
-        if (this.answer.seq > before) tries = 0;
+        // A WebSocket on which nothing came for long may have been sound: its pings cannot be seen here.
+        if (this.answer.seq > before || now() - began > SILENCE_MS) tries = 0;
         if (tries === TRIES) throw error;
         this.on.note('reconnecting');
         await this.#sleep(Math.max(Math.min(8000, 500 * 2 ** tries++), (error.retryAfter ?? 0) * 1000));
@@ -161,10 +176,54 @@ export class Run {
     }
   }
 
-  async #read(reply, resumed) {
-    const decoder = decoderFor(reply.headers.get('content-type') ?? '');
-    if (!decoder) throw new ApiError(415, { message: `unexpected content type: ${reply.headers.get('content-type')}` });
-    if (this.answer.via.at(-1) !== decoder.name) this.answer.via.push(decoder.name);
+  async #overHttp(body) {
+    const options = { accept: ACCEPT[this.transport()] ?? ACCEPT.sse, signal: this.#abort.signal };
+    const from = this.answer.seq < 0 ? '' : `&starting_after=${this.answer.seq}`;
+    const reply = await (body
+      ? call('/v1/responses', { ...options, json: { ...body, stream: true } })
+      : call(`${path(this.answer.id)}?stream=true${from}`, options));
+    const type = reply.headers.get('content-type') ?? '';
+    const decoder = decoderFor(type);
+    if (!decoder) throw new ApiError(415, { message: `unexpected content type: ${type}` });
+    return { name: decoder.name, reads: decoded(reply.body, decoder) };
+  }
+
+  async #overSocket(body) {
+    const { signal } = this.#abort;
+    let socket;
+    try {
+      socket = await wire.take(signal);
+    } catch (error) {
+      if (signal.aborted || error instanceof ApiError) throw error;
+      await models(); // says why where the browser does not: a key is wanted, or the server is away
+      throw Object.assign(error, { code: 'websocket' });
+    }
+    const position = this.answer.seq < 0 ? {} : { starting_after: this.answer.seq };
+    socket.send(JSON.stringify(body
+      ? { type: 'response.create', ...body }
+      : { type: 'response.resume', response_id: this.answer.id, ...position }));
+    return { name: 'websocket', reads: this.#fromSocket(socket, signal) };
+  }
+
+  /** The messages of this answer, to its end; then the connection is free for the next. */
+  async *#fromSocket(socket, signal) {
+    const size = new TextEncoder();
+    this.#socket = socket;
+    try {
+      for await (const data of messages(socket, signal)) {
+        yield [size.encode(data).length, [{ data }]];
+        if (!isRunning(this.answer)) return;
+      }
+    } finally {
+      this.#socket = null;
+      // Left in the middle, it would go on with this answer: nothing but a close ends that.
+      if (isRunning(this.answer)) socket.close();
+      else wire.give(socket);
+    }
+  }
+
+  async #read({ name, reads }, resumed) {
+    if (this.answer.via.at(-1) !== name) this.answer.via.push(name);
     let opened = null;
     const watch = setInterval(() => {
       if (!document.hidden && now() - this.#heard > SILENCE_MS) this.#abort.abort();
@@ -172,8 +231,13 @@ export class Run {
     const take = (frames) => {
       for (const frame of frames) {
         if (frame.beat || frame.data === '[DONE]') continue;
+        const event = JSON.parse(frame.data);
+        if (isRefusal(event)) {
+          if (this.#stopping) continue; // of a stop that came too late, or is asked for again
+          throw new ApiError(event.status, event.error);
+        }
         const had = this.answer.id;
-        const result = apply(this.answer, JSON.parse(frame.data));
+        const result = apply(this.answer, event);
         if (result === 'gap') throw new Error('events are missing');
         if (!had && this.answer.id && this.#stopWaits()) this.#cancel();
         if (resumed && opened !== null && now() - opened < BURST_MS && result !== 'seen') this.answer.caughtUp += 1;
@@ -182,14 +246,13 @@ export class Run {
     try {
       if (resumed) this.answer.caughtUp ??= 0;
       this.on.note('');
-      for await (const bytes of chunks(reply.body)) {
+      for await (const [bytes, frames] of reads) {
         this.#heard = now();
         opened ??= this.#heard;
-        countRead(this.answer, bytes.length);
-        take(decoder.push(bytes));
+        if (bytes) countRead(this.answer, bytes);
+        take(frames);
         this.on.change();
       }
-      take(decoder.end());
     } finally {
       clearInterval(watch);
     }
@@ -202,6 +265,10 @@ export class Run {
   async #cancel() {
     this.#stopping = true;
     this.kick(Infinity);
+    if (this.#socket?.readyState === 1) {
+      this.#socket.send(JSON.stringify({ type: 'response.cancel', response_id: this.answer.id }));
+      await new Promise((done) => setTimeout(done, 3000)); // the stream tells the end
+    }
     for (let tries = 0; tries < 3 && isRunning(this.answer); tries++) {
       try {
         const response = await (await call(`${path(this.answer.id)}/cancel`, { method: 'POST' })).json();
@@ -232,6 +299,15 @@ export class Run {
       };
     }).finally(() => (this.#wake = null));
   }
+}
+
+/** A turn that a socket refuses: what would be a status elsewhere. An `error` of the answer itself has a number. */
+const isRefusal = (event) => event.type === 'error' && Number.isInteger(event.status) && !('sequence_number' in event);
+
+/** A body as its reads: how many bytes, and the frames that they completed. */
+async function* decoded(body, decoder) {
+  for await (const bytes of chunks(body)) yield [bytes.length, decoder.push(bytes)];
+  yield [0, decoder.end()];
 }
 
 /** A body as network reads; async iteration of streams is missing in older Safari. */

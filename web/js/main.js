@@ -1,7 +1,7 @@
 // The page: asks, follows, stops, remembers. The conversation lives in this tab; the answers live at the server.
 
 import { endHere, isRunning, newAnswer, textOf } from './answer.js';
-import { apiKey, ApiError, models, Run } from './api.js';
+import { apiKey, ApiError, models, Run, wire } from './api.js';
 import { languageNow, speak, t, translate } from './i18n.js';
 import { element, TurnView } from './view.js';
 
@@ -305,6 +305,7 @@ document.addEventListener('click', (event) => {
 
 const kick = () => {
   if (document.hidden) return;
+  wire.doubt();
   if (running()) {
     last().run?.kick();
     last().view.later();

@@ -5,7 +5,7 @@ import { duration, has, number, size, t } from './i18n.js';
 import { MarkdownView } from './markdown.js';
 import { strip } from './strip.js';
 
-const NAMES = { json: 'JSON', ndjson: 'NDJSON', sse: 'SSE' };
+const NAMES = { json: 'JSON', ndjson: 'NDJSON', sse: 'SSE', websocket: 'WebSocket' };
 const STEP = 'M0 .5h6c12 0 10 11 22 11h6';
 const COUNTER_MS = 80; // the eye reads running numbers no faster
 
@@ -169,6 +169,7 @@ export class TurnView {
   #showFigures(answer, running) {
     const f = figures(answer);
     const json = answer.via[0] === 'json';
+    const inMessages = answer.via.every((name) => name === 'websocket');
     const rows = [
       ['total', 'figTotal', duration(f.total), 'figTotalHint'],
       f.ttft !== null && ['ttft', 'figTtft', duration(f.ttft), json ? 'figTtftJson' : 'figTtftHint'],
@@ -176,7 +177,7 @@ export class TurnView {
       f.out !== null && ['tokens', 'figTokens', `${f.in === null ? '?' : number(f.in)} → ${number(f.out)}`, f.source && `${f.source}Hint`, f.source],
       answer.events > 0 && ['events', 'figEvents', number(answer.events)],
       answer.readCount > 0 && ['bytes', 'figBytes', size(answer.bytes)],
-      answer.readCount > 0 && ['reads', 'figReads', number(answer.readCount)],
+      answer.readCount > 0 && ['reads', inMessages ? 'figMessages' : 'figReads', number(answer.readCount)],
     ].filter(Boolean);
     // Nodes are kept while the numbers run, so that hints and selections survive.
     const shape = rows.map(([name]) => name).join();
@@ -193,7 +194,7 @@ export class TurnView {
       if (this.figures.children[i].title !== title) this.figures.children[i].title = title;
     }
     set(this.figures.lastChild.firstChild, `${answer.via.map((name) => NAMES[name]).join(' → ')} · ${answer.model}`);
-    if (!running) this.canvas.setAttribute('aria-label', t('strip', { n: number(answer.readCount), s: duration(f.total) }));
+    if (!running) this.canvas.setAttribute('aria-label', t(inMessages ? 'stripMessages' : 'strip', { n: number(answer.readCount), s: duration(f.total) }));
   }
 
   #picture() {
@@ -209,7 +210,7 @@ export class TurnView {
 
 function reason(answer) {
   if (answer.state === 'incomplete') return answer.reason ?? '?';
-  if (answer.error?.code === 'network' || answer.error?.code === 'reload') return answer.error.code;
+  if (['network', 'websocket', 'reload'].includes(answer.error?.code)) return answer.error.code === 'websocket' ? 'noSocket' : answer.error.code;
   return answer.error?.message ?? answer.error?.code ?? '?';
 }
 

@@ -1,5 +1,6 @@
 //! Turns what a caller sent into items, and into the conversation the model will see.
 
+use protocol::compaction::Compaction;
 use protocol::fault::Fault;
 use protocol::id::Owner;
 use protocol::item::{FunctionCall, FunctionCallOutput, Item, ItemStatus, Message, Reasoning};
@@ -92,6 +93,7 @@ async fn to_item(store: &dyn Store, owner: &Owner, index: usize, input: &InputIt
             content: content.clone(),
             encrypted_content: encrypted_content.clone(),
         }),
+        InputItem::Compaction { summary, .. } => Item::Compaction(Compaction { id: id::item("cmp"), summary: summary.clone() }),
         InputItem::Reference(id) => {
             let item = store.item(owner, id).await?;
             let missing = || {
@@ -110,5 +112,6 @@ fn renamed(item: Item) -> Item {
         Item::FunctionCall(call) => Item::FunctionCall(FunctionCall { id: id::item("fc"), ..call }),
         Item::FunctionCallOutput(output) => Item::FunctionCallOutput(FunctionCallOutput { id: id::item("fco"), ..output }),
         Item::Reasoning(reasoning) => Item::Reasoning(Reasoning { id: id::item("rs"), ..reasoning }),
+        Item::Compaction(compaction) => Item::Compaction(Compaction { id: id::item("cmp"), ..compaction }),
     }
 }

@@ -47,6 +47,7 @@ fn speaker(item: &Item) -> &'static str {
         Item::Message(message) => message.role.as_str(),
         Item::FunctionCall(_) | Item::Reasoning(_) => "assistant",
         Item::FunctionCallOutput(_) => "tool",
+        Item::Compaction(_) => "system",
     }
 }
 
@@ -57,5 +58,6 @@ fn texts(item: &Item) -> Vec<String> {
         Item::FunctionCall(call) => vec![call.name.clone(), call.arguments.clone()],
         Item::FunctionCallOutput(output) => vec![output.output.text()],
         Item::Reasoning(reasoning) => of_parts(&reasoning.content),
+        Item::Compaction(compaction) => vec![compaction.told()],
     }
 }

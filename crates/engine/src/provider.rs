@@ -66,6 +66,11 @@ pub enum Finish {
     Other(String),
 }
 
+/// The last message of a request for a summary, as if the user had said it: every upstream understands that.
+pub const SUMMARISE: &str = "Summarise our conversation so far. Your summary will stand in its place when we go on, so keep all that \
+    will be needed then: names, facts, numbers, decisions, what I asked for, what was done, and what is still open. Write it in the \
+    language we speak, as plain text, and write nothing else.";
+
 /// The code of a fault that says no more than that the connection broke in the middle of the answer.
 pub const UPSTREAM_CUT: &str = "upstream_cut";
 

@@ -37,7 +37,7 @@ id! {
     ResponseId
 }
 id! {
-    /// The id of an item, `msg_…`, `fc_…`, `rs_…`.
+    /// The id of an item, `msg_…`, `fc_…`, `rs_…`, `cmp_…`.
     ItemId
 }
 id! {

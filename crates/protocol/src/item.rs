@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::compaction::Compaction;
 use crate::id::ItemId;
 
 /// How far an item has come.
@@ -55,6 +56,8 @@ pub enum Item {
     FunctionCallOutput(FunctionCallOutput),
     /// What the model thought.
     Reasoning(Reasoning),
+    /// What stands for everything that was said before.
+    Compaction(Compaction),
 }
 
 impl Item {
@@ -65,6 +68,7 @@ impl Item {
             Self::FunctionCall(item) => &item.id,
             Self::FunctionCallOutput(item) => &item.id,
             Self::Reasoning(item) => &item.id,
+            Self::Compaction(item) => &item.id,
         }
     }
 }

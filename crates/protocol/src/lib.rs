@@ -7,7 +7,8 @@
 //! | Word | Meaning |
 //! |---|---|
 //! | *response* | One answer of a model to one request, as Open Responses names it. It has an id, an owner and a log. |
-//! | *item* | One entry of a conversation: a message, a function call, its output, or reasoning. |
+//! | *item* | One entry of a conversation: a message, a function call, its output, reasoning, or a compaction. |
+//! | *compaction* | An item that stands for a conversation: the model's own summary of it. |
 //! | *content part* | One piece of a message: text, an image, a refusal. |
 //! | *event* | One step of an answer, as Open Responses names it (`response.output_text.delta` and so on). |
 //! | *entry* | An event serialised once, with its position: what the log holds. |
@@ -21,6 +22,7 @@ pub mod fault;
 pub mod id;
 pub mod usage;
 
+pub mod compaction;
 pub mod item;
 pub mod request;
 pub mod response;

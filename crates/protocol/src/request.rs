@@ -106,6 +106,13 @@ pub enum InputItem {
         /// The thoughts as only the upstream can read them.
         encrypted_content: Option<String>,
     },
+    /// What stands for an earlier conversation.
+    Compaction {
+        /// Its id.
+        id: Option<ItemId>,
+        /// The summary.
+        summary: String,
+    },
     /// An item the server holds.
     Reference(ItemId),
 }

@@ -99,6 +99,6 @@ fn parts(item: &mut Item) -> Option<&mut Vec<Part>> {
     match item {
         Item::Message(message) => Some(&mut message.content),
         Item::Reasoning(reasoning) => Some(&mut reasoning.content),
-        Item::FunctionCall(_) | Item::FunctionCallOutput(_) => None,
+        Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Compaction(_) => None,
     }
 }

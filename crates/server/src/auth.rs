@@ -9,6 +9,7 @@ use http::{HeaderMap, Uri, Version, header};
 use protocol::fault::{Fault, FaultKind};
 
 use crate::config::Config;
+use crate::forwarded::Forwarded;
 use crate::router::App;
 use crate::tickets::Shown;
 
@@ -110,18 +111,28 @@ pub(crate) fn check_host(config: &Config, uri: &Uri, headers: &HeaderMap) -> Res
 ///
 /// # Errors
 /// 403 for a page that is neither ours nor in `server.origins`.
-pub(crate) fn check_origin(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, Fault> {
+pub(crate) fn check_origin(config: &Config, forwarded: Forwarded, uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, Fault> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         let is_cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
         return if is_cross_site { Err(foreign("another site")) } else { Ok(None) };
     };
     let origin = origin.to_str().map_err(|_opaque| foreign("another site"))?;
-    let is_ours = authority(uri, headers)
-        .is_some_and(|authority| origin.split_once("://").is_some_and(|(_, from)| from.eq_ignore_ascii_case(&authority)));
+    let is_ours = authority(uri, headers).is_some_and(|authority| is_same(origin, forwarded, &authority));
     if is_ours || config.origins.iter().any(|allowed| allowed.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
         return Ok(Some(origin.to_owned()));
     }
     Err(foreign(origin))
+}
+
+/// Whether an origin is where the request was sent. That a request came in clear says nothing of its page's scheme: there
+/// may be a proxy of which we were not told.
+fn is_same(origin: &str, forwarded: Forwarded, authority: &str) -> bool {
+    let Some((scheme, from)) = origin.split_once("://") else { return false };
+    if !forwarded.is_encrypted {
+        return from.eq_ignore_ascii_case(authority);
+    }
+    // Origins leave out the port that goes without saying (RFC 6454 §6.2); proxies may not.
+    scheme.eq_ignore_ascii_case("https") && from.eq_ignore_ascii_case(authority.strip_suffix(":443").unwrap_or(authority))
 }
 
 fn foreign(origin: &str) -> Fault {
@@ -184,7 +195,22 @@ mod tests {
 
     fn check_page(pairs: &[(&str, &str)], expected: bool) {
         let config = Config { origins: vec!["https://app.example".into()], ..Config::default() };
-        assert_eq!(check_origin(&config, &Uri::from_static("/"), &headers(pairs)).is_ok(), expected, "{pairs:?}");
+        let forwarded = Forwarded { client: None, is_encrypted: false };
+        assert_eq!(check_origin(&config, forwarded, &Uri::from_static("/"), &headers(pairs)).is_ok(), expected, "{pairs:?}");
+    }
+
+    #[test]
+    fn what_came_encrypted_was_sent_by_an_encrypted_page() {
+        let forwarded = Forwarded { client: None, is_encrypted: true };
+        for (authority, origin, expected) in [
+            ("chat.example", "https://chat.example", true),
+            ("chat.example:443", "https://chat.example", true),
+            ("chat.example:8443", "https://chat.example:8443", true),
+            ("chat.example:8443", "https://chat.example", false),
+            ("chat.example", "http://chat.example", false),
+        ] {
+            assert_eq!(is_same(origin, forwarded, authority), expected, "{authority} {origin}");
+        }
     }
 
     #[test]

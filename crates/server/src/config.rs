@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::listen::Network;
+
 /// The server's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -12,6 +14,10 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Web origins (`scheme://host[:port]`) whose pages may use the API.
     pub origins: Vec<String>,
+    /// Our own proxies, whose word for their clients is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether they say it before anything else on a connection.
+    pub proxy_protocol: ProxyProtocol,
     /// The largest request body, in bytes.
     pub body_bytes: usize,
     /// The largest request head, in bytes; hyper wants 8 KiB or more.
@@ -34,8 +40,19 @@ pub struct Config {
     pub chat_hold: Duration,
     /// How long a socket may begin new turns (Open Responses: 60 minutes).
     pub socket_age: Duration,
+    /// Whether a WebSocket is compressed where its client offers it (permessage-deflate).
+    pub websocket_deflate: bool,
     /// Whether a FIN before the head of a JSON answer means that the client has left.
     pub fin_leaves_json: bool,
+}
+
+/// Whether trusted proxies speak the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// None does.
+    Off,
+    /// All do, on every connection.
+    On,
 }
 
 impl Default for Config {
@@ -44,6 +61,8 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             hosts: Vec::new(),
             origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
             body_bytes: 32 << 20,
             head_bytes: 64 << 10,
             head_timeout: Duration::from_secs(10),
@@ -57,6 +76,8 @@ impl Default for Config {
             write_timeout: Duration::from_secs(30),
             chat_hold: Duration::from_secs(5),
             socket_age: Duration::from_secs(3600),
+            // It costs more time than it saves on a fast network, and each message alone shrinks by half at best.
+            websocket_deflate: false,
             fin_leaves_json: true,
         }
     }

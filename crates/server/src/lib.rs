@@ -7,6 +7,7 @@ pub mod router;
 
 mod auth;
 mod error;
+mod forwarded;
 mod middleware;
 mod tickets;
 mod unread;
@@ -15,7 +16,7 @@ mod api;
 mod transport;
 mod web;
 
-pub use config::Config;
-pub use listen::{Connection, Connections, Tls, TlsError, bind, serve};
+pub use config::{Config, ProxyProtocol};
+pub use listen::{Connection, Connections, Network, NoNetwork, Tls, TlsError, bind, serve};
 pub use router::{App, router};
 pub use tickets::Tickets;

@@ -4,16 +4,17 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::error::{Refused, panicked};
+use crate::forwarded::Forwarded;
 use crate::router::App;
-use crate::{Connection, auth, unread};
+use crate::{Connection, auth, forwarded, unread};
 
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
@@ -29,11 +30,16 @@ pub(crate) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
         .layer(middleware::from_fn(unread::take_in))
         // Around everything that can panic, so that one bad request is one bad answer.
         .layer(middleware::from_fn(catch_panic))
-        // Outermost: it names the request, logs it once, and its headers are on every answer, refusals included.
-        .layer(middleware::from_fn(name_and_log))
+        // Outermost: it finds out whose the request is, names it, logs it once, and its headers are on every answer, refusals
+        // included.
+        .layer(middleware::from_fn_with_state(app.clone(), name_and_log))
 }
 
-async fn name_and_log(request: Request, next: Next) -> Response {
+async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let forwarded = forwarded::read(&mut parts, &app.config, app.is_encrypted);
+    parts.extensions.insert(forwarded);
+    let request = Request::from_parts(parts, body);
     let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
     let name = format!("req_{:x}_{number:x}", std::process::id());
     let connection = request.extensions().get::<Connection>().map(Connection::id);
@@ -51,7 +57,8 @@ async fn name_and_log(request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&name) {
         headers.insert(HeaderName::from_static("x-request-id"), value);
     }
-    tracing::info!(request = name, connection, %method, path, status = response.status().as_u16(), response = answer, "request");
+    let client = forwarded.client.map(tracing::field::display);
+    tracing::info!(request = name, connection, client, %method, path, status = response.status().as_u16(), response = answer, "request");
     response
 }
 
@@ -79,11 +86,11 @@ async fn host(State(app): State<App>, request: Request, next: Next) -> Response 
 }
 
 /// Refuses pages of other sites, and tells the browser of those that may.
-async fn origin(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn origin(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, request: Request, next: Next) -> Response {
     if !request.uri().path().starts_with("/v1/") {
         return next.run(request).await;
     }
-    let origin = match auth::check_origin(&app.config, request.uri(), request.headers()) {
+    let origin = match auth::check_origin(&app.config, forwarded, request.uri(), request.headers()) {
         Ok(origin) => origin,
         Err(fault) => return Refused(fault).into_response(),
     };

@@ -42,6 +42,7 @@ pub fn router(app: App) -> Router {
         // Open Responses.
         .route("/v1/responses", post(responses::create).get(socket::open).connect(socket::open))
         .route("/v1/responses/input_tokens", post(responses::input_tokens))
+        .route("/v1/responses/compact", post(responses::compact))
         .route("/v1/responses/{id}", get(responses::retrieve).delete(responses::delete))
         .route("/v1/responses/{id}/cancel", post(responses::cancel))
         .route("/v1/responses/{id}/input_items", get(responses::input_items))

@@ -61,8 +61,9 @@ fn serve(mut settings: Settings) -> anyhow::Result<Printed> {
         let mut blueprint = Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys);
         blueprint.tls = tls;
         let weir = Weir::assemble(blueprint).await?;
+        let asked_to_stop = shutdown::asked()?;
         output::print(&Printed { out: greeting(weir.address(), fingerprint.as_deref(), is_encrypted), hints: String::new() })?;
-        let left = weir.serve(shutdown::asked()).await;
+        let left = weir.serve(asked_to_stop).await;
         if left > 0 {
             tracing::warn!(left, "tasks did not end in time");
         }

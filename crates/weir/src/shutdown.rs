@@ -12,26 +12,28 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often the running answers are counted while they get to end.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Resolves when the process is told to stop: SIGINT or SIGTERM.
-pub(crate) async fn asked() {
-    let interrupt = async {
+/// Resolves when the process is told to stop: SIGINT or SIGTERM. They are caught from the call on, not from the first
+/// poll: who reads the greeting may send one at once.
+#[cfg(unix)]
+pub(crate) fn asked() -> std::io::Result<impl Future<Output = ()> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Resolves when the process is told to stop by Ctrl-C.
+#[cfg(not(unix))]
+pub(crate) fn asked() -> std::io::Result<impl Future<Output = ()> + Send> {
+    Ok(async {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
-    }
+    })
 }
 
 /// Ends what still runs, once nothing new is accepted: first answers get `grace` to end by themselves, then they are

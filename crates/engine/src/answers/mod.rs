@@ -1,5 +1,7 @@
 //! The engine's face: start an answer, read it, stop it, forget it. Every door asks whose it is.
 
+pub mod compact;
+
 mod end;
 mod start;
 

@@ -27,9 +27,9 @@ pub(super) struct Setting {
     /// Everything the model will see.
     pub(super) context: Vec<Item>,
     /// What of it goes into the tree, if the turn is stored.
-    input: Vec<Item>,
+    pub(super) input: Vec<Item>,
     /// Where in the tree it goes on.
-    head: Option<ItemId>,
+    pub(super) head: Option<ItemId>,
 }
 
 impl Engine {
@@ -49,7 +49,19 @@ impl Engine {
         let route = self.route(&create)?;
         let route = if warm_up { Route { provider: Arc::new(WarmUp), ..route } } else { route };
         let setting = self.conversation(owner, &create, socket.as_ref()).await?;
+        self.run(owner, create, route, setting, claim, socket).await
+    }
 
+    /// Starts an answer of which everything is known.
+    pub(super) async fn run(
+        &self,
+        owner: &Owner,
+        create: Create,
+        route: Route,
+        setting: Setting,
+        claim: Option<Claim>,
+        socket: Option<Socket>,
+    ) -> Result<Started, Fault> {
         let id = id::response();
         let live = Live::new(id.clone(), owner.clone(), self.on_leave(&create, claim.is_some()));
         self.admit(&live)?;

@@ -358,7 +358,7 @@ impl Answer {
         match self.response.output.last_mut()? {
             Item::Message(message) => Some(&mut message.content),
             Item::Reasoning(reasoning) => Some(&mut reasoning.content),
-            Item::FunctionCall(_) | Item::FunctionCallOutput(_) => None,
+            Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Compaction(_) => None,
         }
     }
 

@@ -9,14 +9,17 @@ use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::line::Line;
 use super::{Request, Response};
 use crate::wire::take_head;
 
 /// A connection. Dropping it closes it: the peer sees FIN, or RST if bytes it sent were not read.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    line: Line,
     pub(super) buffer: BytesMut,
     host: String,
 }
@@ -36,9 +39,18 @@ impl Connection {
         Self::over(stream, address)
     }
 
+    /// Connects, and speaks TLS with a server that is to be `localhost`.
+    pub async fn open_encrypted(address: SocketAddr, connector: &TlsConnector) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::try_from("localhost").context("a name of the server")?;
+        let stream = connector.connect(name, stream).await.with_context(|| format!("the TLS handshake with {address}"))?;
+        Ok(Self { line: Line::Encrypted(Box::new(stream)), buffer: BytesMut::new(), host: address.to_string() })
+    }
+
     fn over(stream: TcpStream, address: SocketAddr) -> Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: BytesMut::new(), host: address.to_string() })
+        Ok(Self { line: Line::Clear(stream), buffer: BytesMut::new(), host: address.to_string() })
     }
 
     /// Writes a request and waits for its answer's head. [`Response::into_connection`] gives the connection back.
@@ -71,7 +83,8 @@ impl Connection {
 
     /// Writes bytes as they are.
     pub async fn write_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await
+        self.line.write_all(bytes).await?;
+        self.line.flush().await
     }
 
     /// Bytes as they came: what is buffered, else what the next read gives; empty at the peer's end.
@@ -82,23 +95,23 @@ impl Connection {
         Ok(self.buffer.split().freeze())
     }
 
-    /// The socket.
+    /// The socket, below TLS if there is any.
     pub fn stream(&mut self) -> &mut TcpStream {
-        &mut self.stream
+        self.line.socket()
     }
 
-    /// Sends FIN and goes on reading.
+    /// Sends FIN, through TLS after its own end, and goes on reading.
     pub async fn half_close(&mut self) -> io::Result<()> {
-        self.stream.shutdown().await
+        self.line.shutdown().await
     }
 
     /// Cuts the connection by RST.
-    pub fn reset(self) -> io::Result<()> {
-        reset_on_close(&self.stream)
+    pub fn reset(mut self) -> io::Result<()> {
+        reset_on_close(self.line.socket())
     }
 
     pub(super) async fn fill(&mut self) -> io::Result<usize> {
-        self.stream.read_buf(&mut self.buffer).await
+        self.line.read_buf(&mut self.buffer).await
     }
 }
 

@@ -1,6 +1,7 @@
-//! An HTTP/1.1 client that shows every byte as it comes and can cut the connection in every way.
+//! An HTTP/1.0 and 1.1 client, in clear or through TLS, that shows every byte as it comes and can cut the connection in every way.
 
 mod connection;
+mod line;
 mod response;
 mod stream;
 
@@ -26,6 +27,8 @@ pub struct Request {
     pub method: String,
     /// The path with its query.
     pub path: String,
+    /// The version, as on the wire: `HTTP/1.1` unless [`Self::http_1_0`] was asked for.
+    pub version: &'static str,
     /// The fields, written in this order and as they are.
     pub headers: Vec<(String, String)>,
     /// The body; no length is written for an empty one unless the method is POST, PUT or PATCH.
@@ -35,7 +38,7 @@ pub struct Request {
 impl Request {
     /// A request without headers or body.
     pub fn new(method: &str, path: &str) -> Self {
-        Self { method: method.to_owned(), path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
+        Self { method: method.to_owned(), path: path.to_owned(), version: "HTTP/1.1", headers: Vec::new(), body: Vec::new() }
     }
 
     /// A GET.
@@ -46,6 +49,13 @@ impl Request {
     /// A POST of JSON.
     pub fn post(path: &str, body: &Value) -> Self {
         Self::new("POST", path).header("content-type", "application/json").body(body.to_string())
+    }
+
+    /// The same in the words of HTTP/1.0: the answer may not be chunked, and its end is the connection's.
+    #[must_use]
+    pub fn http_1_0(mut self) -> Self {
+        self.version = "HTTP/1.0";
+        self
     }
 
     /// Appends a field.
@@ -70,7 +80,7 @@ impl Request {
 
     /// The request's bytes for a server at `host`.
     pub fn encode(&self, host: &str) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
+        let mut head = format!("{} {} {}\r\n", self.method, self.path, self.version);
         let mut line = |name: &str, value: &str| head.extend([name, ": ", value, "\r\n"]);
         if !self.has("host") {
             line("host", host);

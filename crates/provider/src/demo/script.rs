@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::provider::{Finish, ModelRequest, Word};
+use engine::provider::{Finish, ModelRequest, SUMMARISE, Word};
 use protocol::fault::Fault;
 use protocol::request::TextFormat;
 use serde_json::Value;
@@ -55,6 +55,9 @@ pub(super) fn say(text: impl Into<String>) -> impl Iterator<Item = Step> + Send 
 /// The refusal that `/status` asks for.
 pub(super) fn plan(request: &ModelRequest) -> Result<Script, Fault> {
     let scene = Scene::of(request);
+    if scene.said == SUMMARISE {
+        return Ok(Script::text(talk::summary(&scene)));
+    }
     if scene.outputs.is_empty() {
         if let Some(script) = command::obey(&scene, request) {
             return script;

@@ -41,6 +41,21 @@ pub(super) fn about_messages(scene: &Scene) -> String {
     }
 }
 
+/// A summary in the words in which users tell facts, so that they are found in it again.
+pub(super) fn summary(scene: &Scene) -> String {
+    // The last message is the one that asks for the summary.
+    let count = scene.messages.saturating_sub(1);
+    let earlier = if scene.has_summary { ", after an earlier summary" } else { "" };
+    let known = facts(scene.before.iter().map(String::as_str));
+    let line = |fact: &Fact| match fact.subject.as_str() {
+        "" => format!("\n- remember that {}", fact.value),
+        subject => format!("\n- my {subject} is {}", fact.value),
+    };
+    let told: String = known.iter().map(line).collect();
+    let told = if told.is_empty() { " nothing to remember".to_owned() } else { format!("\n{told}") };
+    format!("Messages so far: {count}{earlier}. The user told:{told}")
+}
+
 fn about_outputs(scene: &Scene) -> String {
     let is_chinese = scene.is_chinese();
     let line = |output: &super::scene::Output| {

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use engine::provider::{Finish, Word};
+use engine::provider::{Finish, SUMMARISE, Word};
 use futures_util::{FutureExt, StreamExt};
+use protocol::compaction::Compaction;
+use protocol::id::ItemId;
 use protocol::item::Item;
 use protocol::request::{Create, FunctionTool, FunctionWord, NamedFunction, TextConfig, TextFormat, ToolChoice, ToolMode};
 use serde_json::{Value, json};
@@ -71,6 +73,24 @@ async fn it_recalls_what_was_said() {
     assert_eq!(hear_text(said(&["What is my name?"])).await, "You have not told me your name yet.");
     let all = hear_text(said(&["Remember that the code is 4711", "我叫小明", "What do you remember?"])).await;
     assert!(all.contains("- the code is 4711") && all.contains("- your name is 小明"), "{all}");
+}
+
+#[tokio::test]
+async fn it_sums_up_and_recalls_what_it_summed_up() {
+    let said = |texts: &[&str]| texts.iter().map(|text| sample::user(text)).collect::<Vec<_>>();
+    let facts = ["Hi, my name is Ada.", "请记住会议在三点", "Remember that my cat is called Tom", "Well?"];
+    let summary = hear_text([said(&facts), said(&[SUMMARISE])].concat()).await;
+    let expected = "Messages so far: 4. The user told:\n\n- my name is Ada\n- remember that 会议在三点\n- my cat is called Tom";
+    assert_eq!(summary, expected);
+    let compaction = |summary: &str| Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: summary.into() });
+    let again = hear_text([said(&["Well?"]), vec![compaction(&summary)], said(&[SUMMARISE])].concat()).await;
+    assert_eq!(again, expected.replace("4.", "1, after an earlier summary."));
+    for (question, answer) in
+        [("What is my cat?", "Your cat is called Tom. You told me so earlier."), ("我叫什么？", "你的名字是Ada。你在前面告诉过我。")]
+    {
+        assert_eq!(hear_text([vec![compaction(&again)], said(&[question])].concat()).await, answer);
+    }
+    assert_eq!(hear_text(said(&["Hello", SUMMARISE])).await, "Messages so far: 1. The user told: nothing to remember");
 }
 
 #[tokio::test]

@@ -79,6 +79,7 @@ fn messages(request: &ModelRequest, family: Family) -> Result<Vec<Value>, Fault>
             Item::FunctionCallOutput(output) => messages.output(output, index)?,
             // Most servers refuse or ignore earlier thoughts, and none needs them.
             Item::Reasoning(_) => {}
+            Item::Compaction(compaction) => messages.list.push(json!({ "role": "system", "content": compaction.told() })),
         }
     }
     Ok(messages.list)

@@ -1,16 +1,18 @@
-//! `/v1/responses`: create, retrieve and resume, cancel, delete, what went in, what it would cost.
+//! `/v1/responses`: create, retrieve and resume, cancel, delete, what went in, what it would cost, compact.
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Query as QueryOf, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use engine::answers::compact::Compacting;
 use engine::answers::{Idempotency, Terms};
 use http::{HeaderMap, HeaderValue, header};
 use protocol::dialect::{Dialect, responses};
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::ResponseId;
+use protocol::snapshot;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -117,6 +119,21 @@ pub(crate) async fn input_tokens(State(app): State<App>, from: From, headers: He
     Ok(Json(json!({ "object": "response.input_tokens", "input_tokens": tokens })))
 }
 
+/// `POST /v1/responses/compact`
+pub(crate) async fn compact(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+    let body = body::json(&app.config, &headers, body).await?;
+    let Compacting { id, feed, kept } = app.engine.compact(&from.owner, responses::read_compact(&body.value)?).await?;
+    let compacted = match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
+        Ending::Answer(terminal) => {
+            snapshot::response(&[terminal]).ok_or_else(unreadable).and_then(|response| kept.with_summary(&response))
+        }
+        Ending::Failed(fault) => Err(fault),
+        Ending::Left => Err(left()),
+    };
+    let response = compacted.map_or_else(|fault| Refused(fault).into_response(), |compacted| Json(compacted).into_response());
+    Ok(named(response, &id))
+}
+
 /// A reader of the log in its own words.
 pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, frame: StreamFrame) -> Delivery {
     Delivery {
@@ -141,8 +158,12 @@ fn whole(terminal: &Entry) -> Response {
             let body = Bytes::copy_from_slice(terminal.response.get().as_bytes());
             ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
         }
-        Err(_) => Refused(Fault::new(FaultKind::Server, "server_error", "the log's last entry is not readable")).into_response(),
+        Err(_) => Refused(unreadable()).into_response(),
     }
+}
+
+fn unreadable() -> Fault {
+    Fault::new(FaultKind::Server, "server_error", "the log's last entry is not readable")
 }
 
 /// Puts the response's id on its answer, so that a client which waits for JSON, or is refused, still learns it.

@@ -1,9 +1,9 @@
 //! `/v1/tickets`: what a browser shows instead of a key.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::fault::{Fault, FaultKind};
 use serde_json::{Value, json};
@@ -11,11 +11,17 @@ use serde_json::{Value, json};
 use super::body;
 use crate::auth;
 use crate::error::Refused;
+use crate::forwarded::Forwarded;
 use crate::router::App;
 use crate::tickets::{SESSION, TICKET};
 
 /// `POST /v1/tickets`: a ticket for one stream, or with `{"cookie": true}` a session for this browser.
-pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+pub(crate) async fn create(
+    State(app): State<App>,
+    Extension(forwarded): Extension<Forwarded>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
     let key = auth::key(&app, &headers)?;
     let body = body::json_or_nothing(&app.config, &headers, body).await?;
     if !wants_cookie(&body)? {
@@ -25,20 +31,24 @@ pub(crate) async fn create(State(app): State<App>, headers: HeaderMap, body: Bod
     }
     let session = app.tickets.session(key).ok_or_else(no_randomness)?;
     let answer = Json(json!({ "object": "session", "expires_in": SESSION.as_secs() }));
-    cookie(&app, &session, SESSION.as_secs(), answer.into_response())
+    cookie(forwarded, &session, SESSION.as_secs(), answer.into_response())
 }
 
 /// `DELETE /v1/tickets`: ends this browser's session.
-pub(crate) async fn delete(State(app): State<App>, headers: HeaderMap) -> Result<Response, Refused> {
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Extension(forwarded): Extension<Forwarded>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
     if let Some(session) = auth::session_cookie(&headers) {
         app.tickets.end_session(session);
     }
-    cookie(&app, "", 0, StatusCode::NO_CONTENT.into_response())
+    cookie(forwarded, "", 0, StatusCode::NO_CONTENT.into_response())
 }
 
 /// Scripts cannot read it, other sites cannot send it, and under TLS it never goes out in clear.
-fn cookie(app: &App, value: &str, seconds: u64, mut response: Response) -> Result<Response, Refused> {
-    let secure = if app.is_encrypted { "; Secure" } else { "" };
+fn cookie(forwarded: Forwarded, value: &str, seconds: u64, mut response: Response) -> Result<Response, Refused> {
+    let secure = if forwarded.is_encrypted { "; Secure" } else { "" };
     let text = format!("{}={value}; Path=/v1; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", auth::COOKIE);
     let value = HeaderValue::try_from(text).map_err(|_invalid| no_randomness())?;
     response.headers_mut().insert(header::SET_COOKIE, value);

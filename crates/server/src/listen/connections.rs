@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::trust::is_trusted;
 use crate::config::Config;
 
 /// How many connections one address may have that is not a loopback one, unless the settings say.
@@ -62,8 +63,17 @@ impl Connections {
         if self.open() >= config.connections as u64 {
             return full(Full::All);
         }
+        let Some(address) = self.take(address, config) else { return full(Full::Address) };
+        let id = self.opened.fetch_add(1, Ordering::Relaxed);
+        Ok((Open { connections: Arc::clone(self), address }, id))
+    }
+
+    /// Takes one of an address's places. A proxy of ours stands for many clients: what it holds is not limited.
+    fn take(&self, address: IpAddr, config: &Config) -> Option<IpAddr> {
+        let is_free = is_trusted(&config.trusted_proxies, address);
         let address = network(address);
         let most = match config.connections_per_address {
+            _ if is_free => usize::MAX,
             0 if address.is_loopback() => usize::MAX,
             0 => PER_ADDRESS,
             most => most,
@@ -71,11 +81,19 @@ impl Connections {
         let mut by_address = self.by_address();
         let count = by_address.entry(address).or_default();
         if *count >= most {
-            return full(Full::Address);
+            return None;
         }
         *count += 1;
-        let id = self.opened.fetch_add(1, Ordering::Relaxed);
-        Ok((Open { connections: Arc::clone(self), address }, id))
+        Some(address)
+    }
+
+    /// Gives it back.
+    fn give(&self, address: IpAddr) {
+        let mut by_address = self.by_address();
+        match by_address.get_mut(&address) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) | None => drop(by_address.remove(&address)),
+        }
     }
 
     /// The right to tell a client that it is refused; `None` where too many are being told.
@@ -107,14 +125,22 @@ pub(super) struct Open {
     address: IpAddr,
 }
 
+impl Open {
+    /// A proxy says whose the connection is: it is one of that address's from now on.
+    pub(super) fn belongs_to(&mut self, address: IpAddr, config: &Config) -> Result<(), Full> {
+        let Some(address) = self.connections.take(address, config) else {
+            self.connections.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Full::Address);
+        };
+        self.connections.give(std::mem::replace(&mut self.address, address));
+        Ok(())
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         self.connections.closed.fetch_add(1, Ordering::Relaxed);
-        let mut by_address = self.connections.by_address();
-        match by_address.get_mut(&self.address) {
-            Some(count) if *count > 1 => *count -= 1,
-            Some(_) | None => drop(by_address.remove(&self.address)),
-        }
+        self.connections.give(self.address);
     }
 }
 

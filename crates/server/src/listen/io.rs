@@ -1,5 +1,7 @@
 //! One accepted socket: counted, watched while an answer is on it, cut when its reader takes nothing.
 
+mod begin;
+
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -15,7 +17,6 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::connections::Open;
-use super::opening::{self, Opening};
 
 /// How much a client may send ahead of the answer it waits for. What is more stays in the kernel, and only a reset is
 /// then seen, not a FIN behind it.
@@ -48,6 +49,8 @@ struct Shared {
     id: u64,
     stream: TcpStream,
     peer: SocketAddr,
+    /// Set at most once, before anything else is read: what a trusted proxy says.
+    client: OnceLock<SocketAddr>,
     ahead: Mutex<Ahead>,
     received: AtomicU64,
     sent: AtomicU64,
@@ -73,7 +76,7 @@ pub(crate) struct Io {
     write_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     /// Its place among the connections, also when it is no longer HTTP that is spoken on it.
-    _open: Open,
+    open: Open,
 }
 
 impl Io {
@@ -82,6 +85,7 @@ impl Io {
             id,
             stream,
             peer,
+            client: OnceLock::new(),
             ahead: Mutex::default(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
@@ -89,32 +93,11 @@ impl Io {
             answering: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared), write_timeout, stalled: None, _open: open }
+        Self { shared: Arc::new(shared), write_timeout, stalled: None, open }
     }
 
     pub(crate) fn connection(&self) -> Connection {
         Connection(Arc::clone(&self.shared))
-    }
-
-    /// Waits for the first bytes, as many as tell what the client speaks. They are read again by whoever speaks it.
-    pub(crate) async fn opening(&self) -> io::Result<Opening> {
-        let shared = &self.shared;
-        loop {
-            shared.stream.ready(Interest::READABLE).await?;
-            let mut ahead = shared.ahead();
-            ahead.bytes.reserve(opening::LENGTH);
-            match shared.stream.try_read_buf(&mut ahead.bytes) {
-                Ok(0) => ahead.fin = true,
-                Ok(count) => {
-                    shared.received.fetch_add(count as u64, Ordering::Relaxed);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error),
-            }
-            if let Some(opening) = opening::recognise(&ahead.bytes, ahead.fin) {
-                return Ok(opening);
-            }
-        }
     }
 
     /// Counts a stall from its begin, and fails when it lasts too long (promise 7).
@@ -155,6 +138,10 @@ impl AsyncRead for Io {
             if !ahead.bytes.is_empty() {
                 let count = ahead.bytes.len().min(buffer.remaining());
                 buffer.put_slice(&ahead.bytes.split_to(count));
+                if ahead.bytes.is_empty() {
+                    // A connection that waits, as most do for most of their time, holds no buffer.
+                    ahead.bytes = BytesMut::new();
+                }
                 return Poll::Ready(Ok(()));
             }
             if ahead.fin {
@@ -215,7 +202,12 @@ impl Connection {
         self.0.id
     }
 
-    /// Whose it is.
+    /// Whose it is, as a trusted proxy's header says, or else who made it.
+    pub fn client(&self) -> SocketAddr {
+        self.0.client.get().copied().unwrap_or(self.0.peer)
+    }
+
+    /// Who made it: the client, or the last proxy before us.
     pub fn peer(&self) -> SocketAddr {
         self.0.peer
     }

@@ -6,8 +6,10 @@ mod http1;
 mod http2;
 mod io;
 mod opening;
+pub mod proxy_protocol;
 mod refusal;
 mod tls;
+mod trust;
 
 use std::future::Future;
 use std::io as std_io;
@@ -29,10 +31,13 @@ pub(crate) use io::Answering;
 use io::Io;
 pub use io::{Connection, Protocol, Signal};
 pub use tls::{Tls, TlsError};
+pub(crate) use trust::is_trusted;
+pub use trust::{Network, NoNetwork};
 
-use crate::config::Config;
+use crate::config::{Config, ProxyProtocol};
 use connections::Full;
 use opening::Opening;
+use proxy_protocol::Origin;
 
 /// How many connections the kernel completes while we are busy; what is more tries again by itself.
 const BACKLOG: u32 = 1024;
@@ -130,9 +135,12 @@ fn start(io: Io, serving: Serving) {
 }
 
 /// A connection in clear.
-async fn clear(io: Io, serving: Serving) {
+async fn clear(mut io: Io, serving: Serving) {
     let deadline = Instant::now() + serving.config.head_timeout;
     let connection = io.connection();
+    if let Err(cause) = origin(&mut io, &serving, deadline).await {
+        return end(&connection, Some(cause));
+    }
     match opening(&io, &serving, deadline).await {
         Some(Opening::Http2) => {
             let tasks = serving.tasks.clone();
@@ -140,17 +148,22 @@ async fn clear(io: Io, serving: Serving) {
         }
         // What else it may be, the parser has words for it.
         Some(Opening::Http1 | Opening::Tls) => http1::serve(io, connection, serving, deadline).await,
+        Some(Opening::Proxy) => unexpected_header(&connection),
         Some(Opening::Silence) | None => end(&connection, None),
     }
 }
 
 /// The begin of a connection through TLS.
-async fn handshake(io: Io, serving: Serving) {
+async fn handshake(mut io: Io, serving: Serving) {
     let Some(tls) = serving.tls.clone() else { return };
     let deadline = Instant::now() + serving.config.head_timeout;
     let connection = io.connection();
+    if let Err(cause) = origin(&mut io, &serving, deadline).await {
+        return end(&connection, Some(cause));
+    }
     match opening(&io, &serving, deadline).await {
         Some(Opening::Tls) => {}
+        Some(Opening::Proxy) => return unexpected_header(&connection),
         Some(Opening::Http1 | Opening::Http2) => {
             connection.say(&refusal::of_plain_words());
             linger(io).await;
@@ -176,6 +189,48 @@ async fn handshake(io: Io, serving: Serving) {
     } else {
         tasks.spawn("connection", http1::serve(stream, connection, serving, deadline));
     }
+}
+
+/// Hears whose the connection is, where a trusted proxy has to say that first; or why it cannot be used.
+async fn origin(io: &mut Io, serving: &Serving, deadline: Instant) -> Result<(), &'static str> {
+    let config = &serving.config;
+    let peer = io.connection().peer();
+    match config.proxy_protocol {
+        ProxyProtocol::On if is_trusted(&config.trusted_proxies, peer.ip()) => {}
+        ProxyProtocol::On | ProxyProtocol::Off => return Ok(()),
+    }
+    let header = tokio::select! {
+        header = timeout_at(deadline, io.proxy_header()) => header,
+        () = serving.closing.cancelled() => return Err("shutdown"),
+    };
+    match header {
+        Ok(Ok(Some(Ok(Origin::Client(client))))) => match io.belongs_to(client, config) {
+            Ok(()) => Ok(()),
+            Err(full) => {
+                tracing::debug!(%client, cause = full.message(), "connection refused");
+                if serving.tls.is_none() {
+                    io.connection().say(&refusal::of_connection(full.message()));
+                    linger(io).await;
+                }
+                Err("too_many_connections")
+            }
+        },
+        Ok(Ok(Some(Ok(Origin::Proxy)))) => Ok(()),
+        Ok(Ok(Some(Err(error)))) => {
+            tracing::warn!(%peer, %error, "a trusted proxy's connection was refused (server.proxy_protocol)");
+            Err("proxy_protocol")
+        }
+        // A proxy that looks whether the port is open.
+        Ok(Ok(None) | Err(_)) => Err("closed"),
+        Err(_elapsed) => Err("head_timeout"),
+    }
+}
+
+/// Closes a connection that says whose it is without being asked, or a second time: nobody is believed who is not trusted.
+fn unexpected_header(connection: &Connection) {
+    let peer = connection.peer();
+    tracing::warn!(%peer, "a PROXY protocol header that is not believed (server.proxy_protocol, server.trusted_proxies)");
+    end(connection, Some("proxy_protocol"));
 }
 
 /// What the client speaks; `None` where it does not say in time, or we are closing.

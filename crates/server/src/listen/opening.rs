@@ -1,5 +1,7 @@
 //! What a client speaks, told from its first bytes.
 
+use super::proxy_protocol::{SIGNATURE, TEXT};
+
 /// How every HTTP/2 connection begins (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -18,6 +20,8 @@ pub(crate) enum Opening {
     Http2,
     /// TLS.
     Tls,
+    /// The PROXY protocol, which we do not expect here.
+    Proxy,
     /// Nothing: the client closed before its first byte.
     Silence,
 }
@@ -28,7 +32,8 @@ pub(super) fn recognise(bytes: &[u8], ended: bool) -> Option<Opening> {
         None => ended.then_some(Opening::Silence),
         Some(&HANDSHAKE) => Some(Opening::Tls),
         Some(_) if bytes.starts_with(PREFACE) => Some(Opening::Http2),
-        Some(_) if PREFACE.starts_with(bytes) && !ended => None,
+        Some(_) if bytes.starts_with(TEXT) || bytes.starts_with(SIGNATURE) => Some(Opening::Proxy),
+        Some(_) if [PREFACE, TEXT, SIGNATURE].iter().any(|begin| begin.starts_with(bytes)) && !ended => None,
         Some(_) => Some(Opening::Http1),
     }
 }
@@ -47,6 +52,10 @@ mod tests {
         check(b"P", None);
         check(b"POST / HTTP/1.1\r\n", Some(Opening::Http1));
         check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", None);
+        check(b"PROXY", None);
+        check(b"PROXY TCP4 ", Some(Opening::Proxy));
+        check(b"\r\n\r\nGET", Some(Opening::Http1));
+        check(b"\r\n\r\n\0\r\nQUIT\n\x21", Some(Opening::Proxy));
         check(PREFACE, Some(Opening::Http2));
         check(&[PREFACE, b"\0\0\0\x04"].concat(), Some(Opening::Http2));
         check(b"\x16\x03\x01", Some(Opening::Tls));

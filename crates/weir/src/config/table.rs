@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::config::OnLeave;
 use engine::provider::Timeouts;
 use provider::config::DemoConfig;
+use server::{Network, ProxyProtocol};
 
 use super::tls::{TlsDraft, TlsWord};
 use super::value::{self, Raw};
@@ -34,6 +35,10 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("Names under which the server may be addressed (Host), beside localhost; for a reverse proxy or a tunnel."),
     setting("server.origins", "", Kind::List(value::origin, |draft, value| draft.server.origins = value))
         .help("Web origins whose pages may use the API, such as https://chat.example.org."),
+    setting("server.trusted_proxies", "", Kind::Networks(|draft, value| draft.server.trusted_proxies = value))
+        .help("Addresses or networks (10.0.0.0/8) of reverse proxies whose X-Forwarded-For, -Proto and -Host are believed."),
+    setting("server.proxy_protocol", "off", Kind::ProxyProtocol(|draft, value| draft.server.proxy_protocol = value))
+        .help("Whether these proxies must begin every connection with a PROXY protocol header, version 1 or 2: off or on."),
     setting("server.body_bytes", "32MiB", Kind::Bytes(1, |draft, value| draft.server.body_bytes = size(value)))
         .help("The largest request body."),
     setting("server.head_bytes", "64KiB", Kind::Bytes(LEAST_HEAD, |draft, value| draft.server.head_bytes = size(value)))
@@ -56,6 +61,8 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("How long a chat completion waits for its first word before it answers 200, so that a refusal keeps its true status."),
     setting("server.socket_age", "1h", Kind::Duration(MOMENT, |draft, value| draft.server.socket_age = value))
         .help("How long a WebSocket may begin new turns; a turn that runs then still ends."),
+    setting("server.websocket_deflate", "false", Kind::Boolean(|draft, value| draft.server.websocket_deflate = value))
+        .help("Whether a WebSocket is compressed where its client offers it (permessage-deflate)."),
     setting("server.fin_leaves_json", "true", Kind::Boolean(|draft, value| draft.server.fin_leaves_json = value))
         .help("Whether a client that closes its half of the connection before a JSON answer begins has left."),
     setting("engine.log_bytes", "256MiB", Kind::Bytes(1, |draft, value| draft.engine.log_bytes = value))
@@ -132,6 +139,10 @@ pub(crate) enum Kind {
     Boolean(Set<bool>),
     /// Texts, each of which the first accepts.
     List(fn(&str) -> Result<String, String>, Set<Vec<String>>),
+    /// Addresses and networks.
+    Networks(Set<Vec<Network>>),
+    /// Whether proxies speak the PROXY protocol.
+    ProxyProtocol(Set<ProxyProtocol>),
     /// What happens when the last reader leaves.
     OnLeave(Set<OnLeave>),
     /// The data directory.
@@ -157,6 +168,8 @@ impl Kind {
             Self::Rate(set) => set(draft, value::rate(raw)?),
             Self::Boolean(set) => set(draft, value::boolean(raw)?),
             Self::List(check, set) => set(draft, value::list(raw)?.into_iter().map(check).collect::<Result<_, _>>()?),
+            Self::Networks(set) => set(draft, value::list(raw)?.into_iter().map(network).collect::<Result<_, _>>()?),
+            Self::ProxyProtocol(set) => set(draft, value::word(raw, &[("off", ProxyProtocol::Off), ("on", ProxyProtocol::On)])?),
             Self::OnLeave(set) => set(draft, value::word(raw, &[("cancel", OnLeave::Cancel), ("finish", OnLeave::Finish)])?),
             Self::Data(set) => set(draft, data(raw, base)?),
             Self::File(set) => set(draft, value::optional_path(raw, base)?),
@@ -171,10 +184,11 @@ impl Kind {
     pub(crate) fn toml(&self, typed: &str) -> String {
         match self {
             Self::Count(..) | Self::Rate(_) | Self::Boolean(_) => typed.to_owned(),
-            Self::List(..) => "[]".to_owned(),
+            Self::List(..) | Self::Networks(_) => "[]".to_owned(),
             Self::Address(_)
             | Self::Duration(..)
             | Self::Bytes(..)
+            | Self::ProxyProtocol(_)
             | Self::OnLeave(_)
             | Self::Data(_)
             | Self::File(_)
@@ -183,6 +197,10 @@ impl Kind {
             | Self::Filter(_) => format!("\"{typed}\""),
         }
     }
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|error: server::NoNetwork| error.to_string())
 }
 
 fn data(raw: &Raw, base: &Path) -> Result<Data, String> {

@@ -14,6 +14,7 @@ mod spine;
 mod streams;
 mod vanish;
 
+mod compaction;
 mod events_endpoint;
 mod idempotency;
 mod isolation;
@@ -22,8 +23,12 @@ mod scenarios;
 mod tools;
 mod turns;
 
+mod deflate;
+mod forwarded;
 mod http1;
 mod http2;
+mod http2_sockets;
 mod limits;
 mod sockets;
 mod tls;
+mod transports;

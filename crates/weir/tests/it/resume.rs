@@ -16,7 +16,7 @@ use crate::house::{House, MODEL, ask};
 pub(crate) const FRAMES: [Frame; 2] = [Frame::Sse, Frame::Ndjson];
 
 /// How many events of the rich answer there are when its first `n` gates are open: reasoning, text and a tool call.
-const EVENTS_BEHIND_GATES: [usize; 12] = [2, 5, 6, 7, 13, 14, 15, 19, 20, 21, 22, 25];
+pub(crate) const EVENTS_BEHIND_GATES: [usize; 12] = [2, 5, 6, 7, 13, 14, 15, 19, 20, 21, 22, 25];
 
 /// The request with the frame its stream should have.
 pub(crate) fn accept(request: Request, frame: Frame) -> Request {

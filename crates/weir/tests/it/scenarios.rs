@@ -10,12 +10,12 @@ use crate::house::{House, MODEL};
 use crate::resume::{accept, tail};
 
 mod said;
-mod table;
+pub(crate) mod table;
 
 mod asked;
 mod chat;
 mod resource;
-mod responses;
+pub(crate) mod responses;
 
 #[tokio::test]
 async fn responses_as_json() {
@@ -126,7 +126,7 @@ fn check_refusal(scenario: &str, status: u16, body: &Value, expected: (u16, &str
     assert!(["message", "type", "code", "param"].iter().all(|key| body["error"].get(key).is_some()), "{scenario}: {body}");
 }
 
-fn responses_request(stream: bool) -> Value {
+pub(crate) fn responses_request(stream: bool) -> Value {
     let tool = |name: &str| json!({ "type": "function", "name": name, "parameters": { "type": "object", "properties": {} } });
     json!({ "model": MODEL, "input": "How is the weather?", "stream": stream, "tools": [tool("weather"), tool("time")] })
 }

@@ -26,12 +26,12 @@ use crate::house::{House, MODEL, Plan, ask};
 use crate::http2::{Client, collect};
 
 /// A certificate's files in a directory of their own.
-struct Pair {
+pub(crate) struct Pair {
     directory: tempfile::TempDir,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let pair = Self { directory: tempfile::tempdir().unwrap() };
         pair.make();
         pair
@@ -44,11 +44,11 @@ impl Pair {
         fs::write(self.certificate(), cert.pem()).unwrap();
     }
 
-    fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate(&self) -> PathBuf {
         self.directory.path().join("chain.pem")
     }
 
-    fn key(&self) -> PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.directory.path().join("key.pem")
     }
 
@@ -57,7 +57,7 @@ impl Pair {
     }
 }
 
-fn connector(certificate: &Path, alpn: &[&[u8]], versions: &[&'static SupportedProtocolVersion]) -> TlsConnector {
+pub(crate) fn connector(certificate: &Path, alpn: &[&[u8]], versions: &[&'static SupportedProtocolVersion]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -69,7 +69,7 @@ fn connector(certificate: &Path, alpn: &[&[u8]], versions: &[&'static SupportedP
     TlsConnector::from(Arc::new(config))
 }
 
-async fn connect(connector: &TlsConnector, address: SocketAddr) -> TlsStream<TcpStream> {
+pub(crate) async fn connect(connector: &TlsConnector, address: SocketAddr) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     lab::soon(connector.connect(ServerName::try_from("localhost").unwrap(), stream)).await.unwrap().unwrap()

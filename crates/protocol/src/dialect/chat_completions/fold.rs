@@ -157,7 +157,7 @@ pub fn completion(response: &Response) -> Result<Value, Fault> {
     let parts = || {
         response.output.iter().flat_map(|item| match item {
             Item::Message(message) => message.content.as_slice(),
-            Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Reasoning(_) => &[],
+            Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Reasoning(_) | Item::Compaction(_) => &[],
         })
     };
     let mut logprobs = Vec::new();
@@ -184,7 +184,7 @@ pub fn completion(response: &Response) -> Result<Value, Fault> {
             Item::Reasoning(reasoning) => {
                 reasoning.content.iter().filter_map(Part::text).for_each(|text| append(&mut message, "reasoning_content", text));
             }
-            Item::Message(_) | Item::FunctionCallOutput(_) => {}
+            Item::Message(_) | Item::FunctionCallOutput(_) | Item::Compaction(_) => {}
         }
     }
     if !calls.is_empty() {

@@ -1,8 +1,10 @@
 //! The dialect `responses`: reads Open Responses requests. Its stream is the log itself.
 
 mod client_event;
+mod compact;
 
 pub use client_event::{ClientEvent, Lane, read_client_event, refusal};
+pub use compact::read_compact;
 
 use serde_json::{Map, Value};
 
@@ -57,13 +59,7 @@ const KNOWN: &[&str] = &[
 pub fn read_create(body: &Value) -> Result<Create, Fault> {
     let root = Node::root(body).object()?;
     let create = read_common(&root)?;
-    if create.input.is_empty() && create.previous_response_id.is_none() {
-        return Err(if root.get("input").is_some() {
-            Fault::invalid("empty_input", "input", "'input' is empty: there is nothing to answer.")
-        } else {
-            Fault::invalid("missing_required_parameter", "input", "Missing required parameter: 'input'.")
-        });
-    }
+    check_input(&root, &create, "answer")?;
     if create.background && !create.store {
         return Err(Fault::invalid("invalid_value", "background", "'background' needs 'store': an answer that nobody reads must be kept."));
     }
@@ -76,6 +72,18 @@ pub fn read_create(body: &Value) -> Result<Create, Fault> {
 /// The first field that is wrong, by its path.
 pub fn read_count(body: &Value) -> Result<Create, Fault> {
     read_common(&Node::root(body).object()?)
+}
+
+/// There must be something `to_do` it with.
+fn check_input(root: &Object<'_>, create: &Create, to_do: &str) -> Result<(), Fault> {
+    if !create.input.is_empty() || create.previous_response_id.is_some() {
+        return Ok(());
+    }
+    Err(if root.get("input").is_some() {
+        Fault::invalid("empty_input", "input", format!("'input' is empty: there is nothing to {to_do}."))
+    } else {
+        Fault::invalid("missing_required_parameter", "input", "Missing required parameter: 'input'.")
+    })
 }
 
 fn read_common(root: &Object<'_>) -> Result<Create, Fault> {
@@ -131,7 +139,7 @@ fn read_item(node: &Node<'_>) -> Result<InputItem, Fault> {
     let object = node.object()?;
     let id = object.string("id")?.map(ItemId::new);
     let kind = match object.get("type") {
-        Some(kind) => kind.word(&["message", "function_call", "function_call_output", "reasoning", "item_reference"])?,
+        Some(kind) => kind.word(&["message", "function_call", "function_call_output", "reasoning", "compaction", "item_reference"])?,
         // The "easy" message has a role and no type; a bare id is a reference.
         None if object.get("role").is_some() => "message".into(),
         None if id.is_some() => "item_reference".into(),
@@ -159,6 +167,7 @@ fn read_item(node: &Node<'_>) -> Result<InputItem, Fault> {
             content: object.read("content", |node| read_parts(node, Role::Assistant))?.unwrap_or_default(),
             encrypted_content: object.string("encrypted_content")?,
         }),
+        "compaction" => Ok(InputItem::Compaction { id, summary: compact::read_content(&object.require("encrypted_content")?)? }),
         "item_reference" => Ok(InputItem::Reference(ItemId::new(object.require("id")?.string()?))),
         _ => {
             let role = match object.require("role")?.word(&["user", "assistant", "system", "developer"])?.as_str() {

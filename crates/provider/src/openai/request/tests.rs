@@ -1,5 +1,7 @@
 //! The golden bodies.
 
+use protocol::compaction::Compaction;
+use protocol::id::ItemId;
 use protocol::request::{AllowedTools, AllowedToolsWord, FunctionWord, NamedFunction, ReasoningConfig, TextConfig};
 
 use super::*;
@@ -186,4 +188,16 @@ fn only_openais_own_host_is_openai() {
     assert_eq!(Family::of_host("api.openai.com"), Family::OpenAi);
     assert_eq!(Family::of_host("eu.api.openai.com"), Family::OpenAi);
     assert_eq!(Family::of_host("api.openai.com.example.org"), Family::Compatible);
+}
+
+#[test]
+fn a_compaction_is_told_by_the_system() {
+    let compaction = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
+    let expected = json!([
+        { "role": "user", "content": "Why?" },
+        { "role": "system", "content": "Summary of the conversation so far:\n\nAda asked." },
+    ]);
+    for family in [Family::OpenAi, Family::Compatible] {
+        check_messages(family, vec![sample::user("Why?"), compaction.clone()], &expected);
+    }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
 use engine::answers::{Socket, Terms, log_fault};
 use engine::feed::Feed;
 use engine::local::Local;
@@ -16,13 +15,15 @@ use protocol::dialect::responses::{ClientEvent, Lane, read_client_event, refusal
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::frame::websocket::decode::{Decoder, Incoming, Limits};
-use protocol::frame::websocket::encode::{self, close, ping, pong};
-use protocol::frame::websocket::{CloseCode, Opcode, Role};
+use protocol::frame::websocket::deflate::Agreement;
+use protocol::frame::websocket::encode::{close, ping, pong};
+use protocol::frame::websocket::{CloseCode, Role};
 use protocol::id::Owner;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::lanes::{Lanes, Wanted};
+use super::outbox::{Coding, Outbox};
 use crate::router::App;
 
 /// How many bytes of events that are ready go out in one write.
@@ -64,7 +65,8 @@ pub(super) struct Session {
     local: Arc<Local>,
     lanes: Lanes,
     feeds: FuturesUnordered<BoxFuture<'static, Fed>>,
-    out: BytesMut,
+    out: Outbox,
+    is_closed_by_peer: bool,
     /// When the client was last heard.
     heard: Instant,
     /// When it is asked whether it is there.
@@ -74,15 +76,21 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(app: App, owner: Owner, io: TokioIo<Upgraded>) -> Self {
+    pub(super) fn new(app: App, owner: Owner, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         let bytes = app.config.body_bytes;
+        let decoder = Decoder::new(Role::Server, Limits { frame_bytes: bytes, message_bytes: bytes });
+        let (decoder, coding) = match agreement {
+            None => (decoder, Coding::Plain),
+            Some(agreement) => (decoder.with_inflate(agreement.server_inflate()), Coding::Deflate),
+        };
         let now = Instant::now();
         Self {
-            decoder: Decoder::new(Role::Server, Limits { frame_bytes: bytes, message_bytes: bytes }),
+            decoder,
             local: Local::new(),
             lanes: Lanes::default(),
             feeds: FuturesUnordered::new(),
-            out: BytesMut::new(),
+            out: Outbox::new(coding),
+            is_closed_by_peer: false,
             heard: now,
             knock: now + app.config.heartbeat,
             end: Some(now + app.config.socket_age),
@@ -160,9 +168,12 @@ impl Session {
             match incoming {
                 Ok(Incoming::Text(text)) => self.event(text.as_bytes()).await,
                 Ok(Incoming::Binary(_)) => return Some(Exit::Close(CloseCode::UNSUPPORTED, "events are text".into())),
-                Ok(Incoming::Ping(payload)) => self.out.extend_from_slice(&pong(&payload)),
+                Ok(Incoming::Ping(payload)) => self.out.frame(&pong(&payload)),
                 Ok(Incoming::Pong(_)) => {}
-                Ok(Incoming::Close(code, _)) => return Some(Exit::Close(code.unwrap_or(CloseCode::NORMAL), String::new())),
+                Ok(Incoming::Close(code, _)) => {
+                    self.is_closed_by_peer = true;
+                    return Some(Exit::Close(code.unwrap_or(CloseCode::NORMAL), String::new()));
+                }
                 Err(violation) => return Some(Exit::Close(violation.close_code(), violation.to_string())),
             }
         }
@@ -262,22 +273,16 @@ impl Session {
 
     /// One event is one message: the log's own bytes, with the lane's name put in front where it has one.
     fn say(&mut self, lane: &Lane, entry: &Entry) {
-        let Some(name) = lane.name() else {
-            encode::head(&mut self.out, Opcode::Text, entry.data.len());
-            return self.out.put_slice(&entry.data);
-        };
+        let Some(name) = lane.name() else { return self.out.text(b"", &entry.data) };
         // A name has no character that JSON would escape, and an event is an object that is not empty.
         let prefix = format!("{{\"stream_id\":\"{name}\",");
         let rest = entry.data.get(1..).unwrap_or_default();
-        encode::head(&mut self.out, Opcode::Text, prefix.len() + rest.len());
-        self.out.put_slice(prefix.as_bytes());
-        self.out.put_slice(rest);
+        self.out.text(prefix.as_bytes(), rest);
     }
 
     fn refuse(&mut self, lane: &Lane, fault: &Fault) {
         let envelope = refusal(lane, fault);
-        encode::head(&mut self.out, Opcode::Text, envelope.len());
-        self.out.put_slice(envelope.as_bytes());
+        self.out.text(b"", envelope.as_bytes());
     }
 
     fn too_old(&self) -> Fault {
@@ -306,7 +311,7 @@ impl Session {
         if self.heard.elapsed() > heartbeat * 2 + heartbeat / 2 {
             return Some(Exit::Gone);
         }
-        self.out.extend_from_slice(&ping(b""));
+        self.out.frame(&ping(b""));
         self.knock = Instant::now() + heartbeat;
         None
     }
@@ -317,41 +322,45 @@ impl Session {
             return Some(());
         }
         let sent = async {
-            self.io.write_all(&self.out).await?;
+            self.io.write_all(self.out.bytes()).await?;
             self.io.flush().await
         };
         timeout(self.app.config.write_timeout, sent).await.ok()?.ok()?;
-        self.forget_sent();
+        self.out.clear();
         Some(())
-    }
-
-    /// An idle socket keeps no buffer for what it has sent.
-    fn forget_sent(&mut self) {
-        if self.out.capacity() > READ {
-            self.out = BytesMut::new();
-        } else {
-            self.out.clear();
-        }
     }
 
     /// The closing handshake: our close, then whatever still comes until the peer's, for a moment.
     async fn close(&mut self, code: CloseCode, reason: &str) {
-        self.out.extend_from_slice(&close(code, reason));
+        self.out.frame(&close(code, reason));
         if self.flush().await.is_none() {
             return;
         }
-        let over = async {
-            let mut buffer = [0_u8; READ];
-            while !self.decoder.is_over() {
-                match self.io.read(&mut buffer).await {
-                    Ok(0) | Err(_) => return,
-                    Ok(count) => self.decoder.push(buffer.get(..count).unwrap_or_default()),
-                }
-                while self.decoder.next_message().is_some() {}
-            }
-        };
-        drop(timeout(CLOSING, over).await);
+        let deadline = Instant::now() + CLOSING;
+        let has_broken_off = self.decoder.is_over() && !self.is_closed_by_peer;
+        drop(timeout_at(deadline, self.hear_close()).await);
         // A peer that is gone already needs no goodbye.
         drop(self.io.shutdown().await);
+        if has_broken_off {
+            // What a violator still says has no frames any more, but a socket that closes over it is reset, and a reset
+            // may overtake the code that we have told.
+            drop(timeout_at(deadline, self.hear_end()).await);
+        }
+    }
+
+    async fn hear_close(&mut self) {
+        let mut buffer = [0_u8; READ];
+        while !self.decoder.is_over() {
+            match self.io.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => self.decoder.push(buffer.get(..count).unwrap_or_default()),
+            }
+            while self.decoder.next_message().is_some() {}
+        }
+    }
+
+    async fn hear_end(&mut self) {
+        let mut buffer = [0_u8; READ];
+        while self.io.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
     }
 }

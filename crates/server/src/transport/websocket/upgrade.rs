@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, head
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use protocol::fault::{Fault, FaultKind};
+use protocol::frame::websocket::deflate::Agreement;
 use protocol::frame::websocket::handshake;
 use protocol::id::Owner;
 
@@ -30,15 +31,16 @@ pub(crate) fn open(app: App, owner: Owner, mut request: Request) -> Result<Respo
     };
     // The connection is busy with the socket for as long as there is one.
     let busy = request.extensions().get::<Connection>().map(Connection::answer);
+    let agreement = if app.config.websocket_deflate { agreement(request.headers()) } else { None };
     let tasks = app.tasks.clone();
     tasks.spawn("socket", async move {
         let _busy = busy;
         match upgrade.await {
-            Ok(upgraded) => Session::new(app, owner, TokioIo::new(upgraded)).run().await,
+            Ok(upgraded) => Session::new(app, owner, TokioIo::new(upgraded), agreement).run().await,
             Err(error) => tracing::debug!(%error, "a handshake was answered, but the client was gone"),
         }
     });
-    Ok(accepted(key))
+    Ok(accepted(key, agreement))
 }
 
 fn check_http1(headers: &HeaderMap) -> Result<String, Fault> {
@@ -80,10 +82,22 @@ fn upgrade_required(message: &str) -> Fault {
     Fault::new(FaultKind::InvalidRequest, "upgrade_required", message).with_status(426).with_param("Upgrade")
 }
 
-fn accepted(key: Option<String>) -> Response {
-    let Some(key) = key else { return StatusCode::OK.into_response() };
-    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+/// The offers may come in many fields, which mean the same as one (RFC 6455, section 9.1).
+fn agreement(headers: &HeaderMap) -> Option<Agreement> {
+    let offers: Vec<&str> = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|value| value.to_str().ok()).collect();
+    Agreement::choose(&offers.join(","))
+}
+
+fn accepted(key: Option<String>, agreement: Option<Agreement>) -> Response {
+    let status = if key.is_some() { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::OK };
+    let mut response = status.into_response();
     let headers = response.headers_mut();
+    if let Some(agreement) = agreement
+        && let Ok(agreed) = HeaderValue::from_str(&agreement.header())
+    {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, agreed);
+    }
+    let Some(key) = key else { return response };
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     if let Ok(accept) = HeaderValue::from_str(&handshake::accept_key(&key)) {

@@ -1,0 +1,114 @@
+//! How a conversation is compacted: the model sums it up in a turn that is not stored, and its words stand for the rest.
+
+use protocol::compaction::{Compacted, Compaction};
+use protocol::fault::{Fault, FaultKind};
+use protocol::id::{Owner, ResponseId};
+use protocol::item::{FunctionCall, Item, ItemStatus, Message, Part, Role};
+use protocol::request::Create;
+use protocol::response::{Response, ResponseStatus};
+
+use super::start::Setting;
+use super::{Engine, Started};
+use crate::feed::Feed;
+use crate::id;
+use crate::provider::SUMMARISE;
+
+/// A compaction that runs.
+pub struct Compacting {
+    /// The id of the answer that will be the summary.
+    pub id: ResponseId,
+    /// A reader of it, whose leaving is that of the caller.
+    pub feed: Feed,
+    /// What the summary will stand beside.
+    pub kept: Kept,
+}
+
+/// What of a conversation is kept as it was: the user's last message, and the calls that still wait for their outputs. The
+/// latter could not be answered otherwise, since an output needs its call before it.
+#[derive(Debug)]
+pub struct Kept {
+    message: Option<Item>,
+    calls: Vec<Item>,
+}
+
+impl Engine {
+    /// Asks the model to sum up the conversation of a request. Nothing of it is stored.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn compact(&self, owner: &Owner, create: Create) -> Result<Compacting, Fault> {
+        let route = self.route(&create)?;
+        let Setting { mut context, .. } = self.conversation(owner, &create, None).await?;
+        let kept = Kept::take(&mut context);
+        context.push(Item::Message(Message {
+            id: id::item("msg"),
+            status: ItemStatus::Completed,
+            role: Role::User,
+            content: vec![Part::InputText { text: SUMMARISE.into() }],
+        }));
+        let setting = Setting { context, input: Vec::new(), head: None };
+        let create = Create { store: false, ..create };
+        let Started { id, feed } = self.run(owner, create, route, setting, None, None).await?;
+        Ok(Compacting { id, feed, kept })
+    }
+}
+
+impl Kept {
+    /// Copies the message, and takes the calls away: no upstream would read a question behind a call without its output.
+    fn take(context: &mut Vec<Item>) -> Self {
+        let message = context.iter().rfind(|item| matches!(item, Item::Message(message) if message.role == Role::User)).cloned();
+        let open: Vec<Item> = context.iter().filter(|item| is_open_call(item, context)).cloned().collect();
+        context.retain(|item| !open.contains(item));
+        // One that was cut while the model wrote it is never answered.
+        let is_whole = |item: &Item| matches!(item, Item::FunctionCall(call) if call.status == ItemStatus::Completed);
+        Self { message, calls: open.into_iter().filter(is_whole).collect() }
+    }
+
+    /// Puts the summary to what was kept.
+    ///
+    /// # Errors
+    /// The answer is no whole summary.
+    pub fn with_summary(self, response: &Response) -> Result<Compacted, Fault> {
+        let summary = summary(response)?;
+        let compaction = Item::Compaction(Compaction { id: id::item("cmp"), summary });
+        Ok(Compacted {
+            id: response.id.clone(),
+            object: "response.compaction".into(),
+            created_at: response.created_at,
+            output: self.message.into_iter().chain([compaction]).chain(self.calls).collect(),
+            usage: response.usage,
+        })
+    }
+}
+
+fn is_open_call(item: &Item, context: &[Item]) -> bool {
+    let Item::FunctionCall(FunctionCall { call_id, .. }) = item else { return false };
+    !context.iter().any(|item| matches!(item, Item::FunctionCallOutput(output) if output.call_id == *call_id))
+}
+
+/// What the model wrote. A part of a summary is none: what it leaves out would be lost without a word.
+fn summary(response: &Response) -> Result<String, Fault> {
+    match response.status {
+        ResponseStatus::Completed => {}
+        ResponseStatus::Cancelled => {
+            let message = "The compaction was cancelled before it was whole.";
+            return Err(Fault::new(FaultKind::Conflict, "response_cancelled", message));
+        }
+        ResponseStatus::Queued | ResponseStatus::InProgress | ResponseStatus::Failed | ResponseStatus::Incomplete => {
+            let reason = response.incomplete_details.as_ref().map_or("unknown", |details| details.reason.as_str());
+            let message = format!("The model's summary ended early ({reason}): it is not whole, and nothing was compacted.");
+            return Err(Fault::new(FaultKind::Upstream, "summary_incomplete", message));
+        }
+    }
+    let text: String = response.output.iter().flat_map(written).collect();
+    if text.trim().is_empty() {
+        return Err(Fault::new(FaultKind::Upstream, "summary_missing", "The model wrote no summary, and nothing was compacted."));
+    }
+    Ok(text.trim().to_owned())
+}
+
+/// The text the model wrote; a refusal is none.
+fn written(item: &Item) -> impl Iterator<Item = &str> {
+    let parts = if let Item::Message(message) = item { message.content.as_slice() } else { &[] };
+    parts.iter().filter(|part| matches!(part, Part::OutputText { .. })).filter_map(Part::text)
+}

@@ -1,0 +1,86 @@
+//! What trusted proxies say of the requests they pass on: whose they are, and how they were addressed before.
+//!
+//! `Forwarded` (RFC 7239) is absent on purpose: proxies that set `X-Forwarded-*` pass it on as the client wrote it, so that
+//! reading both would be believing strangers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Uri, header};
+
+use crate::Connection;
+use crate::config::Config;
+use crate::listen::is_trusted;
+
+/// What is known of a request beyond its own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forwarded {
+    /// Whose it is. `None` only without a connection.
+    pub(crate) client: Option<IpAddr>,
+    /// Whether its client speaks HTTPS, with us or with a proxy.
+    pub(crate) is_encrypted: bool,
+}
+
+/// Reads what is to be believed of a request, and puts it where the request's own words are: its `Host` becomes the one
+/// that its client wrote. `is_encrypted`: whether it came to us through TLS.
+pub(crate) fn read(parts: &mut Parts, config: &Config, is_encrypted: bool) -> Forwarded {
+    let sender = parts.extensions.get::<Connection>().map(|connection| connection.client().ip().to_canonical());
+    let Some(sender) = sender.filter(|sender| is_trusted(&config.trusted_proxies, *sender)) else {
+        return Forwarded { client: sender, is_encrypted };
+    };
+    if let Some(host) = last(&parts.headers, "x-forwarded-host").and_then(|text| text.parse::<Authority>().ok()) {
+        readdress(parts, &host);
+    }
+    let is_encrypted = match last(&parts.headers, "x-forwarded-proto") {
+        Some(scheme) => scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss"),
+        None => is_encrypted,
+    };
+    Forwarded { client: Some(client(&parts.headers, config, sender)), is_encrypted }
+}
+
+/// Each hop is believed as long as the one that names it is: the first from the right that is not ours is the client.
+fn client(headers: &HeaderMap, config: &Config, sender: IpAddr) -> IpAddr {
+    let mut client = sender;
+    for named in hops(headers, "x-forwarded-for").rev() {
+        // A word that is no address hides who came before.
+        let Some(address) = address(named) else { break };
+        client = address;
+        if !is_trusted(&config.trusted_proxies, client) {
+            break;
+        }
+    }
+    client
+}
+
+/// An address, with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    inside.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
+}
+
+/// The words of a list, over all its lines. A line that is no text is one word that means nothing.
+fn hops<'a>(headers: &'a HeaderMap, name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
+    headers.get_all(name).iter().flat_map(|line| line.to_str().unwrap_or("?").split(',')).map(str::trim)
+}
+
+/// The last word is the one that our own proxy wrote.
+fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    hops(headers, name).next_back().filter(|word| !word.is_empty())
+}
+
+/// A request with two hosts stays as it is: it will be refused.
+fn readdress(parts: &mut Parts, host: &Authority) {
+    let Ok(value) = HeaderValue::from_str(host.as_str()) else { return };
+    if host.as_str().contains('@') || parts.headers.get_all(header::HOST).iter().count() > 1 {
+        return;
+    }
+    if parts.uri.authority().is_some() {
+        let mut pieces = parts.uri.clone().into_parts();
+        pieces.authority = Some(host.clone());
+        let Ok(uri) = Uri::from_parts(pieces) else { return };
+        parts.uri = uri;
+    }
+    parts.headers.insert(header::HOST, value);
+}

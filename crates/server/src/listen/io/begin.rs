@@ -1,0 +1,80 @@
+//! What is read of a connection before its protocol is known: whose it is, and what is spoken.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+use tokio::io::Interest;
+
+use super::Io;
+use crate::config::Config;
+use crate::listen::connections::Full;
+use crate::listen::opening::{self, Opening};
+use crate::listen::proxy_protocol::{Malformed, Origin, Parser};
+
+impl Io {
+    /// Waits for the first bytes, as many as tell what the client speaks. They are read again by whoever speaks it.
+    pub(crate) async fn opening(&self) -> io::Result<Opening> {
+        loop {
+            let known = {
+                let ahead = self.shared.ahead();
+                opening::recognise(&ahead.bytes, ahead.fin)
+            };
+            match known {
+                Some(opening) => return Ok(opening),
+                None => self.read_ahead().await?,
+            }
+        }
+    }
+
+    /// Takes a proxy's header, and nothing that is behind it. `None`: the proxy closed before its first byte.
+    pub(crate) async fn proxy_header(&self) -> io::Result<Option<Result<Origin, Malformed>>> {
+        let mut parser = Parser::default();
+        let mut is_silent = true;
+        loop {
+            {
+                let mut ahead = self.shared.ahead();
+                is_silent &= ahead.bytes.is_empty();
+                match parser.push(&ahead.bytes) {
+                    Ok((count, origin)) => {
+                        drop(ahead.bytes.split_to(count));
+                        if let Some(origin) = origin {
+                            return Ok(Some(Ok(origin)));
+                        }
+                    }
+                    Err(malformed) => return Ok(Some(Err(malformed))),
+                }
+                if ahead.fin {
+                    return Ok((!is_silent).then_some(Err(Malformed::Missing)));
+                }
+            }
+            self.read_ahead().await?;
+        }
+    }
+
+    /// The connection is `client`'s, and counts as one of its address.
+    pub(crate) fn belongs_to(&mut self, client: SocketAddr, config: &Config) -> Result<(), Full> {
+        self.open.belongs_to(client.ip(), config)?;
+        self.shared.client.get_or_init(|| client);
+        Ok(())
+    }
+
+    /// Waits for more bytes, or the end of them.
+    async fn read_ahead(&self) -> io::Result<()> {
+        let shared = &self.shared;
+        loop {
+            shared.stream.ready(Interest::READABLE).await?;
+            let mut ahead = shared.ahead();
+            ahead.bytes.reserve(opening::LENGTH);
+            match shared.stream.try_read_buf(&mut ahead.bytes) {
+                Ok(0) => ahead.fin = true,
+                Ok(count) => {
+                    shared.received.fetch_add(count as u64, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
+            }
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The PROXY protocol, versions 1 and 2: a proxy's first words on a connection, which say whose it is
+//! (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>). Only the parser: whom to believe is decided elsewhere.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use thiserror::Error;
+
+/// How version 1 begins.
+pub(super) const TEXT: &[u8] = b"PROXY ";
+
+/// How version 2 begins.
+pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// The longest line of version 1, with its end (§2.1).
+const LONGEST_LINE: usize = 107;
+
+/// The part of version 2 that is always there: the signature, version and command, family and protocol, the length of the rest.
+const FIXED: usize = 16;
+
+/// The longest rest of version 2 that is taken. The addresses are 36 bytes, and what proxies add of themselves is some hundred.
+const LONGEST_REST: usize = 4096;
+
+/// What a proxy says of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It is made for this client.
+    Client(SocketAddr),
+    /// It is the proxy's own, such as a check whether we live; or the proxy does not know whose it is.
+    Proxy,
+}
+
+/// What came instead of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Malformed {
+    /// Something else.
+    #[error("there is no PROXY protocol header")]
+    Missing,
+    /// A line of version 1 that is too long, or says what no line may.
+    #[error("the PROXY protocol line is malformed")]
+    Line,
+    /// A version, command or address of version 2 that there is not, or not so long.
+    #[error("the binary PROXY protocol header is malformed")]
+    Binary,
+    /// More of version 2 than a connection's begin may hold.
+    #[error("the binary PROXY protocol header is too long")]
+    TooLong,
+}
+
+/// Reads a header that comes in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Parser {
+    held: Vec<u8>,
+}
+
+impl Parser {
+    /// Takes the next bytes. Gives how many of them belong to the header, and what it says once it is there; then the rest
+    /// is the client's.
+    ///
+    /// # Errors
+    /// Bytes that are no header. The connection cannot be used.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(usize, Option<Origin>), Malformed> {
+        for (index, byte) in bytes.iter().enumerate() {
+            self.held.push(*byte);
+            if let Some(origin) = self.look()? {
+                return Ok((index + 1, Some(origin)));
+            }
+        }
+        Ok((bytes.len(), None))
+    }
+
+    fn look(&self) -> Result<Option<Origin>, Malformed> {
+        let held = &self.held[..];
+        if held.starts_with(TEXT) {
+            return match held.strip_suffix(b"\r\n") {
+                Some(line) => line_origin(line).map(Some),
+                None if held.len() >= LONGEST_LINE => Err(Malformed::Line),
+                None => Ok(None),
+            };
+        }
+        if held.starts_with(SIGNATURE) {
+            return binary(held);
+        }
+        if TEXT.starts_with(held) || SIGNATURE.starts_with(held) { Ok(None) } else { Err(Malformed::Missing) }
+    }
+}
+
+/// A line of version 1, without its end.
+fn line_origin(line: &[u8]) -> Result<Origin, Malformed> {
+    let line = std::str::from_utf8(line).map_err(|_error| Malformed::Line)?;
+    let mut words = line.split(' ').skip(1);
+    let family = words.next();
+    if family == Some("UNKNOWN") {
+        // What else it says is not for us (§2.1).
+        return Ok(Origin::Proxy);
+    }
+    let words: Vec<&str> = words.collect();
+    let [source, destination, source_port, destination_port] = words[..] else { return Err(Malformed::Line) };
+    let address = |text: &str| match family {
+        Some("TCP4") => text.parse().ok().map(IpAddr::V4),
+        Some("TCP6") => text.parse().ok().map(IpAddr::V6),
+        Some(_) | None => None,
+    };
+    let source = address(source).zip(port(source_port));
+    let destination = address(destination).zip(port(destination_port));
+    source.zip(destination).map(|(source, _)| Origin::Client(source.into())).ok_or(Malformed::Line)
+}
+
+/// Digits only, and none too many in front (§2.1).
+fn port(text: &str) -> Option<u16> {
+    let is_plain = text == "0" || text.starts_with(|first: char| ('1'..='9').contains(&first));
+    text.parse().ok().filter(|_| is_plain)
+}
+
+/// A header of version 2, as far as it is there.
+fn binary(held: &[u8]) -> Result<Option<Origin>, Malformed> {
+    let Some((fixed, rest)) = held.split_first_chunk::<FIXED>() else { return Ok(None) };
+    let [.., command, family, high, low] = *fixed;
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if length > LONGEST_REST {
+        return Err(Malformed::TooLong);
+    }
+    // What is wrong is wrong at once, before the rest has come.
+    let kind = match (command, family) {
+        (0x20, _) => Kind::Proxy,
+        (0x21, 0x11) if length >= 12 => Kind::V4,
+        (0x21, 0x21) if length >= 36 => Kind::V6,
+        (0x21, 0x11 | 0x21) => return Err(Malformed::Binary),
+        // UDP, local sockets, or nothing known: no address that means anything here, but not wrong either (§2.2).
+        (0x21, _) if family >> 4 <= 3 && family & 15 <= 2 => Kind::Proxy,
+        (_, _) => return Err(Malformed::Binary),
+    };
+    if rest.len() < length {
+        return Ok(None);
+    }
+    let origin = match kind {
+        Kind::Proxy => Some(Origin::Proxy),
+        Kind::V4 => rest.first_chunk::<4>().zip(port_at(rest, 8)).map(|(ip, port)| Origin::Client((Ipv4Addr::from(*ip), port).into())),
+        Kind::V6 => rest.first_chunk::<16>().zip(port_at(rest, 32)).map(|(ip, port)| Origin::Client((Ipv6Addr::from(*ip), port).into())),
+    };
+    origin.map(Some).ok_or(Malformed::Binary)
+}
+
+/// Which addresses a header of version 2 holds.
+#[derive(Clone, Copy)]
+enum Kind {
+    Proxy,
+    V4,
+    V6,
+}
+
+fn port_at(rest: &[u8], offset: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*rest.get(offset..)?.first_chunk::<2>()?))
+}

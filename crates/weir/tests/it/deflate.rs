@@ -1,0 +1,137 @@
+//! permessage-deflate on sockets (RFC 7692): agreed upon only where both want it, and bounded.
+
+use lab::client::websocket::{self, Connected, End};
+use lab::upstream::Script;
+use protocol::frame::websocket::Opcode;
+use protocol::frame::websocket::deflate::Compressor;
+use protocol::frame::websocket::encode::Head;
+use serde_json::{Value, json};
+
+use crate::house::{House, MODEL, Plan};
+
+const PATH: &str = "/v1/responses";
+const COMPRESSED: Head = Head { fin: true, rsv1: true, opcode: Opcode::Text };
+
+async fn open(deflate: bool) -> House {
+    House::open_with(Plan::server(|server| server.websocket_deflate = deflate)).await
+}
+
+async fn connect(house: &House, offer: &str) -> Connected {
+    websocket::connect(house.address, PATH, &[("sec-websocket-extensions", offer)]).await.unwrap()
+}
+
+fn create(text: &str) -> String {
+    json!({ "type": "response.create", "model": MODEL, "input": text }).to_string()
+}
+
+#[tokio::test]
+async fn it_is_agreed_upon_only_where_both_want_it() {
+    const AGREED: Option<&str> = Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
+    for (is_on, offer, agreed) in [
+        (false, "permessage-deflate", None),
+        (true, "permessage-deflate; client_max_window_bits", AGREED),
+        (true, "x-webkit-deflate-frame, permessage-deflate; server_max_window_bits=9, permessage-deflate", AGREED),
+        (true, "permessage-deflate; unknown", None),
+        (true, "permessage-deflate; server_max_window_bits=9", None),
+    ] {
+        let house = open(is_on).await;
+        let mut connected = connect(&house, offer).await;
+        assert_eq!(connected.headers.get("sec-websocket-extensions"), agreed, "{is_on} {offer}");
+        house.upstream.script(Script::text(&["Hel", "lo"]));
+        connected.socket.send_text(&create("hi")).await.unwrap();
+        let first = lab::soon(connected.socket.connection().read_raw()).await.unwrap().unwrap();
+        assert_eq!(first[0], if agreed.is_some() { 0xC1 } else { 0x81 }, "a response's first event is large enough");
+        drop(connected);
+        house.quiet().await;
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_agreed_upon_is_a_violation() {
+    for (is_on, offer) in [(false, "permessage-deflate"), (true, "permessage-deflate; unknown")] {
+        let house = open(is_on).await;
+        let mut socket = connect(&house, offer).await.socket;
+        socket.send_frame(COMPRESSED, &Compressor::new(1).compress(create(&"hi".repeat(100)).as_bytes()).unwrap()).await.unwrap();
+        let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+        assert!(matches!(end, End::Closed { code: Some(1002), .. }), "{end:?}");
+        drop(socket);
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_turn_is_the_log_message_by_message() {
+    let house = open(true).await;
+    let mut socket = connect(&house, "permessage-deflate").await.socket;
+    let text = "你好 and hello. ".repeat(100);
+    // A small answer, one that is compressed, and one that is too large to be.
+    for (turn, answer) in ["hi".to_owned(), "word ".repeat(2000), "0123456789".repeat(20_000)].into_iter().enumerate() {
+        house.upstream.script(Script::text(&[&answer]));
+        let request = Compressor::new(1).compress(create(&text).as_bytes()).unwrap();
+        let (begin, end) = request.split_at(request.len() / 2);
+        // In two frames, of which only the first says that the message is compressed, with a ping between.
+        socket.send_frame(Head { fin: false, ..COMPRESSED }, begin).await.unwrap();
+        socket.ping(b"still there?").await.unwrap();
+        socket.send_frame(Head::whole(Opcode::Continuation), end).await.unwrap();
+        let mut texts: Vec<String> = Vec::new();
+        while !texts.last().is_some_and(|text| text.starts_with("{\"type\":\"response.completed\"")) {
+            texts.push(lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap());
+        }
+        assert_eq!(house.upstream.requests()[turn].body["messages"][0]["content"], text);
+        let created: Value = serde_json::from_str(&texts[0]).unwrap();
+        let id = created["response"]["id"].as_str().unwrap();
+        assert_eq!(texts, crate::resume::tail(&house, id, None, protocol::frame::Frame::Sse).await);
+    }
+    socket.close(1000, "").await.unwrap();
+    let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    assert!(matches!(end, End::Closed { code: Some(1000), .. }), "{end:?}");
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_decompressed_is_invalid_data() {
+    let house = open(true).await;
+    let mut socket = connect(&house, "permessage-deflate").await.socket;
+    socket.send_frame(COMPRESSED, b"\xff\xff\xff\xff").await.unwrap();
+    let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    assert!(matches!(end, End::Closed { code: Some(1007), .. }), "{end:?}");
+    drop(socket);
+    house.close().await;
+}
+
+/// Four gigabytes in four megabytes: refused at the limit of a message, and never held.
+#[tokio::test]
+async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
+    // What a message may hold, as small as the bomb's frame allows: inflating is slow where nothing is optimised.
+    let house = House::open_with(Plan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 6 << 20))).await;
+    let mut socket = connect(&house, "permessage-deflate").await.socket;
+    let mut block = Compressor::new(1).compress(&vec![0; 1 << 20]).unwrap();
+    block.extend_from_slice(&[0, 0, 0xFF, 0xFF]);
+    let before = peak_bytes();
+    socket.send_frame(COMPRESSED, &block.repeat(4096)).await.unwrap();
+    let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    assert!(matches!(end, End::Closed { code: Some(1009), .. }), "{end:?}");
+    // Other tests share the process.
+    let grown = peak_bytes() - before;
+    assert!(grown < 1 << 30, "{grown} bytes more at the peak");
+    drop(socket);
+    house.close().await;
+
+    // As small as it has to be to be taken in whole: then the code is heard.
+    let house = House::open_with(Plan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 64 << 10))).await;
+    let mut socket = connect(&house, "permessage-deflate").await.socket;
+    socket.send_frame(COMPRESSED, &block).await.unwrap();
+    let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    assert!(matches!(end, End::Closed { code: Some(1009), .. }), "{end:?}");
+    drop(socket);
+    house.close().await;
+}
+
+/// The most memory that the process has had (proc(5), `VmHWM`).
+fn peak_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}

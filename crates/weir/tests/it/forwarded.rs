@@ -1,0 +1,237 @@
+//! Behind proxies: what trusted ones say of their clients is believed, and what anybody else says is not.
+
+use lab::client::{Connection, Request, Response};
+use serde_json::json;
+use server::listen::proxy_protocol::{Malformed, Origin, Parser};
+use server::{Network, ProxyProtocol};
+
+use crate::house::{House, Plan};
+
+/// An address that nobody here has: to trust it is to trust nobody.
+const NOBODY: &str = "192.0.2.1";
+
+/// A house that trusts `proxy`; all who call come from 127.0.0.1.
+async fn house(proxy: &str, proxy_protocol: ProxyProtocol, per_address: usize) -> House {
+    House::open_with(Plan::server(|server| {
+        server.trusted_proxies = vec![proxy.parse().unwrap()];
+        server.proxy_protocol = proxy_protocol;
+        server.connections_per_address = per_address;
+        server.hosts = vec!["chat.example".into()];
+    }))
+    .await
+}
+
+/// Version 2 (§2.2): `command` and `family` as they stand in it.
+fn binary(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(addresses.len()).unwrap().to_be_bytes();
+    [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, addresses].concat()
+}
+
+/// 203.0.113.7:4242 to 192.0.2.1:443, and what proxies add.
+fn v4() -> Vec<u8> {
+    binary(0x21, 0x11, b"\xcb\x00\x71\x07\xc0\x00\x02\x01\x10\x92\x01\xbb\x04\x00\x03abc")
+}
+
+fn v6() -> Vec<u8> {
+    let mut addresses = [0; 36];
+    addresses[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
+    addresses[15] = 7;
+    addresses[32..].copy_from_slice(&[0x10, 0x92, 0x01, 0xbb]);
+    binary(0x21, 0x21, &addresses)
+}
+
+fn headers() -> Vec<(Vec<u8>, Origin)> {
+    let client = |text: &str| Origin::Client(text.parse().unwrap());
+    vec![
+        (b"PROXY TCP4 203.0.113.7 192.0.2.1 4242 443\r\n".to_vec(), client("203.0.113.7:4242")),
+        (b"PROXY TCP6 2001:db8::7 2001:db8::1 0 65535\r\n".to_vec(), client("[2001:db8::7]:0")),
+        (b"PROXY UNKNOWN\r\n".to_vec(), Origin::Proxy),
+        (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n".to_vec(), Origin::Proxy),
+        (v4(), client("203.0.113.7:4242")),
+        (v6(), client("[2001:db8::7]:4242")),
+        (binary(0x20, 0x00, b""), Origin::Proxy),
+        (binary(0x20, 0x11, &[0; 12]), Origin::Proxy),
+        (binary(0x21, 0x00, &[7; 20]), Origin::Proxy),
+        (binary(0x21, 0x31, &[0; 216]), Origin::Proxy),
+    ]
+}
+
+#[test]
+fn a_header_says_the_same_however_it_is_split() {
+    for (header, expected) in headers() {
+        let bytes = [&header[..], b"GET / HTTP/1.1\r\n"].concat();
+        for first in 0..=bytes.len() {
+            for second in first..=bytes.len() {
+                let (mut parser, mut taken, mut found) = (Parser::default(), 0, None);
+                for piece in [&bytes[..first], &bytes[first..second], &bytes[second..]] {
+                    if found.is_none() {
+                        let (count, origin) = parser.push(piece).unwrap();
+                        (taken, found) = (taken + count, origin);
+                    }
+                }
+                assert_eq!((taken, found), (header.len(), Some(expected)), "{header:?} at {first} and {second}");
+            }
+        }
+        for cut in 0..header.len() {
+            assert_eq!(Parser::default().push(&header[..cut]), Ok((cut, None)), "{header:?} cut at {cut}");
+        }
+    }
+}
+
+/// What is wrong is so in one piece and byte by byte.
+fn check_malformed(bytes: &[u8], expected: Malformed) {
+    assert_eq!(Parser::default().push(bytes), Err(expected), "{bytes:?}");
+    let mut parser = Parser::default();
+    let found = bytes.iter().find_map(|byte| parser.push(&[*byte]).err());
+    assert_eq!(found, Some(expected), "{bytes:?}");
+}
+
+#[test]
+fn what_is_no_header_is_refused() {
+    check_malformed(b"GET / HTTP/1.1\r\n", Malformed::Missing);
+    check_malformed(b"PROXX", Malformed::Missing);
+    check_malformed(b"\x16\x03\x01", Malformed::Missing);
+    for line in [
+        "TCP4 203.0.113.7 192.0.2.1 4242",
+        "TCP4 203.0.113.7 192.0.2.1 4242 443 1",
+        "TCP4 203.0.113.7  192.0.2.1 4242 443",
+        "TCP4 203.0.113.7 192.0.2.1 04242 443",
+        "TCP4 203.0.113.7 192.0.2.1 +4242 443",
+        "TCP4 203.0.113.7 192.0.2.1 65536 443",
+        "TCP4 2001:db8::7 2001:db8::1 1 2",
+        "TCP6 203.0.113.7 192.0.2.1 1 2",
+        "UDP4 203.0.113.7 192.0.2.1 1 2",
+        "",
+    ] {
+        check_malformed(format!("PROXY {line}\r\n").as_bytes(), Malformed::Line);
+    }
+    check_malformed(&[b"PROXY ", &[b'x'; 200][..]].concat(), Malformed::Line);
+    check_malformed(&binary(0x21, 0x11, &[0; 11]), Malformed::Binary);
+    check_malformed(&binary(0x21, 0x21, &[0; 12]), Malformed::Binary);
+    check_malformed(&binary(0x22, 0x11, &[0; 12]), Malformed::Binary);
+    check_malformed(&binary(0x11, 0x11, &[0; 12]), Malformed::Binary);
+    check_malformed(&binary(0x21, 0x41, &[0; 12]), Malformed::Binary);
+    check_malformed(&binary(0x21, 0x11, &[0; 5000]), Malformed::TooLong);
+}
+
+#[test]
+fn networks_are_addresses_that_begin_alike() {
+    for (network, address, expected) in [
+        ("127.0.0.1", "127.0.0.1", true),
+        ("127.0.0.1", "127.0.0.2", false),
+        ("10.0.0.0/8", "10.255.0.1", true),
+        ("10.0.0.0/8", "11.0.0.1", false),
+        ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+        ("0.0.0.0/0", "203.0.113.7", true),
+        ("0.0.0.0/0", "2001:db8::1", false),
+        ("2001:db8::/32", "2001:db8:1::1", true),
+        ("2001:db8::/32", "2001:db9::1", false),
+        ("::/0", "2001:db9::1", true),
+    ] {
+        let parsed: Network = network.parse().unwrap();
+        assert_eq!(parsed.contains(address.parse().unwrap()), expected, "{network} {address}");
+        assert_eq!(parsed.to_string().parse(), Ok(parsed));
+    }
+    for wrong in ["", "proxy.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/", "::/129", "127.0.0.1:80"] {
+        assert!(wrong.parse::<Network>().is_err(), "{wrong:?}");
+    }
+}
+
+/// Opens a connection with `header` and asks on it; `None` where it is closed without a word.
+async fn begin(house: &House, header: &[u8]) -> Option<Response> {
+    let mut connection = Connection::open(house.address).await.unwrap();
+    let request = Request::get("/healthz");
+    connection.write_raw(&[header, &request.encode("localhost")].concat()).await.unwrap();
+    lab::soon(connection.read_response(&request)).await.unwrap().ok()
+}
+
+/// The status of the answer, which is read to its end.
+async fn status(house: &House, header: &[u8]) -> Option<u16> {
+    let mut response = begin(house, header).await?;
+    response.collect().await.unwrap();
+    Some(response.status)
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_must_say_whose_each_connection_is() {
+    let house = house("127.0.0.0/8", ProxyProtocol::On, 0).await;
+    for (header, _) in headers() {
+        assert_eq!(status(&house, &header).await, Some(200), "{header:?}");
+    }
+    assert_eq!(status(&house, b"").await, None, "without a header");
+    assert_eq!(status(&house, b"PROXY nonsense\r\n").await, None);
+    assert_eq!(status(&house, &[v4(), v4()].concat()).await, None, "a second header is the client's own");
+    // A look whether the port is open is no trouble.
+    drop(Connection::open(house.address).await.unwrap());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_header_of_anybody_else_is_never_believed() {
+    for proxy_protocol in [ProxyProtocol::On, ProxyProtocol::Off] {
+        let house = house(NOBODY, proxy_protocol, 0).await;
+        for (header, _) in headers() {
+            assert_eq!(status(&house, &header).await, None, "{header:?}");
+        }
+        assert_eq!(status(&house, b"").await, Some(200), "{proxy_protocol:?}");
+        house.close().await;
+    }
+    let house = house("127.0.0.1", ProxyProtocol::Off, 0).await;
+    assert_eq!(status(&house, &v4()).await, None, "not asked for");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn connections_count_for_the_client_and_not_for_its_proxy() {
+    let house = house("127.0.0.1", ProxyProtocol::On, 1).await;
+    let held = begin(&house, &v4()).await.unwrap();
+    assert_eq!(status(&house, &v4()).await, Some(503), "a second one of the same client");
+    let other = begin(&house, &v6()).await.unwrap();
+    let checks = [begin(&house, &binary(0x20, 0, b"")).await.unwrap(), begin(&house, &binary(0x20, 0, b"")).await.unwrap()];
+    assert_eq!((held.status, other.status, checks.map(|check| check.status)), (200, 200, [200, 200]));
+    assert_eq!(house.connections.refused(), 1);
+    drop((held, other));
+    house.wait_connections(0).await;
+    assert_eq!(status(&house, &v4()).await, Some(200), "its place was given back");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_is_forwarded_is_believed_of_trusted_proxies_only() {
+    let session = || Request::post("/v1/tickets", &json!({ "cookie": true }));
+    for (proxy, is_trusted) in [("127.0.0.1", true), (NOBODY, false)] {
+        let house = house(proxy, ProxyProtocol::Off, 0).await;
+        let pick = |trusted: u16, other: u16| if is_trusted { trusted } else { other };
+        for (scheme, is_secure) in [("https", is_trusted), ("http", false), ("https, http", false)] {
+            let response = house.send(&session().header("x-forwarded-proto", scheme)).await;
+            let cookie = response.headers.get("set-cookie").unwrap();
+            assert_eq!(cookie.contains("; Secure"), is_secure, "{scheme}: {cookie}");
+        }
+        let of_page = |host: &str, origin: &str| {
+            Request::get("/v1/models").header("x-forwarded-proto", "https").header("x-forwarded-host", host).header("origin", origin)
+        };
+        for (host, origin, expected) in [
+            ("chat.example", "https://chat.example", pick(200, 403)),
+            ("chat.example:443", "https://chat.example", pick(200, 403)),
+            ("chat.example", "http://chat.example", 403),
+            ("chat.example", "https://evil.example", 403),
+            ("evil.example", "https://evil.example", pick(421, 403)),
+        ] {
+            assert_eq!(house.send(&of_page(host, origin)).await.status, expected, "{proxy}: {host} {origin}");
+        }
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_behind_the_proxy_protocol_cannot_speak_for_a_proxy() {
+    let house = house("127.0.0.1", ProxyProtocol::On, 0).await;
+    for (header, is_secure) in [(v4(), false), (binary(0x20, 0, b""), true)] {
+        let mut connection = Connection::open(house.address).await.unwrap();
+        let request = Request::post("/v1/tickets", &json!({ "cookie": true })).header("x-forwarded-proto", "https");
+        connection.write_raw(&[header, request.encode("localhost")].concat()).await.unwrap();
+        let response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
+        assert_eq!(response.headers.get("set-cookie").unwrap().contains("; Secure"), is_secure);
+    }
+    house.close().await;
+}

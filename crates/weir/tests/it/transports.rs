@@ -1,0 +1,114 @@
+//! The spine over every transport: the table of scenarios, and the cut at every event that mixes them all (promise 2).
+
+use futures_util::future::join_all;
+use protocol::frame::Frame::{Ndjson, Sse};
+
+use self::doors::Doors;
+use self::reader::{Reader, WAYS, Way};
+use crate::resume::{EVENTS_BEHIND_GATES, Gated, ask_rich, id_of, tail};
+use crate::scenarios::responses::check_stream;
+use crate::scenarios::responses_request;
+use crate::scenarios::table::table;
+
+pub(crate) mod multiplexed;
+
+mod doors;
+mod reader;
+
+#[tokio::test]
+async fn scenarios_over_a_websocket() {
+    run(&[Way::Socket]).await;
+}
+
+#[tokio::test]
+async fn scenarios_over_http_1_0() {
+    run(&[Way::Http10(Sse), Way::Http10(Ndjson)]).await;
+}
+
+#[tokio::test]
+async fn scenarios_over_http_2() {
+    run(&[Way::Http2(Sse), Way::Http2(Ndjson), Way::Http2Socket]).await;
+}
+
+#[tokio::test]
+async fn scenarios_over_tls_and_http_1_1() {
+    run(&[Way::Https11(Sse), Way::Https11(Ndjson), Way::SecureSocket]).await;
+}
+
+#[tokio::test]
+async fn scenarios_over_tls_and_http_2() {
+    run(&[Way::Https2(Sse), Way::Https2(Ndjson), Way::Https2Socket]).await;
+}
+
+/// Every scenario over each way, all ways at once (on HTTP/2: on one connection): each says the bytes that the log
+/// replays as SSE over HTTP/1.1, and replays them itself.
+async fn run(ways: &[Way]) {
+    let doors = Doors::open().await;
+    for scenario in table() {
+        doors.house.upstream.default_script(scenario.script.clone());
+        let question = responses_request(true);
+        let answers = ways.iter().map(async |way| {
+            let data = Reader::begin(&doors, *way, &question).await.rest().await;
+            let terminal = check_stream(&scenario, &data);
+            let id = terminal["id"].as_str().unwrap();
+            assert!(tail(&doors.house, id, None, Sse).await == data, "{}, {way:?}: not what the log says", scenario.name);
+            assert!(Reader::resume(&doors, *way, id, None).await.rest().await == data, "{}, {way:?}: the replay differs", scenario.name);
+        });
+        join_all(answers).await;
+    }
+    doors.close().await;
+}
+
+/// The whole table at once: each scenario is a stream of one connection, and none disturbs another.
+#[tokio::test]
+async fn all_scenarios_share_a_connection() {
+    let doors = Doors::open().await;
+    for way in [Way::Http2(Sse), Way::Https2Socket] {
+        let mut answers = Vec::new();
+        for scenario in table() {
+            // Scripts are given out in the order in which upstream is asked.
+            doors.house.upstream.script(scenario.script.clone());
+            let asked = doors.house.upstream.requests().len();
+            let reader = Reader::begin(&doors, way, &responses_request(true)).await;
+            lab::soon(doors.house.upstream.wait_requests(asked + 1)).await.unwrap();
+            answers.push((scenario, reader));
+        }
+        let streams = join_all(answers.into_iter().map(async |(scenario, reader)| (scenario, reader.rest().await))).await;
+        for (scenario, data) in streams {
+            let terminal = check_stream(&scenario, &data);
+            assert!(tail(&doors.house, terminal["id"].as_str().unwrap(), None, Sse).await == data, "{}, {way:?}", scenario.name);
+        }
+    }
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_cut_at_every_event_goes_on_over_any_transport() {
+    let doors = Doors::open().await;
+    // The resuming ways come round robin: with more cuts than ways, each way is followed by each.
+    let mut others = WAYS.iter().cycle();
+    for first in WAYS {
+        for cut in 0..*EVENTS_BEHIND_GATES.last().unwrap() {
+            let second = *others.next().unwrap();
+            let gated = Gated::rich();
+            doors.house.upstream.script(gated.script.clone());
+            // As few gates as the event needs: the answer is still running when it is cut, unless the event is its end.
+            let opened = EVENTS_BEHIND_GATES.iter().position(|events| cut < *events).unwrap();
+            gated.open(0..opened);
+            let mut reader = Reader::begin(&doors, first, &ask_rich()).await;
+            let before = reader.take(cut + 1).await;
+            reader.cut();
+            let id = id_of(&before[0]);
+            let whole = if cut + 1 < *EVENTS_BEHIND_GATES.last().unwrap() {
+                let mut reader = Reader::resume(&doors, second, &id, Some(cut as u64)).await;
+                let ready = reader.take(EVENTS_BEHIND_GATES[opened] - cut - 1).await;
+                gated.open(opened..gated.gates.len());
+                [before, reader.rest_behind(ready).await].concat()
+            } else {
+                before
+            };
+            assert_eq!(whole, tail(&doors.house, &id, None, Sse).await, "{first:?} cut behind {cut}, then {second:?}");
+        }
+    }
+    doors.close().await;
+}

@@ -1,0 +1,113 @@
+//! A house with two doors, one in clear and one with TLS, on one engine.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use engine::keys::MemoryKeys;
+use engine::tasks::Tasks;
+use lab::client::Connection;
+use lab::client::websocket::{self, Handshake};
+use lab::soon;
+use server::{App, Connections, Tls};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::version::TLS13;
+use tokio_util::sync::CancellationToken;
+
+use super::multiplexed::Client;
+use crate::house::House;
+use crate::tls::{Pair, connect, connector};
+
+pub(crate) struct Doors {
+    pub(crate) house: House,
+    /// One connection in clear and one with TLS, for all streams.
+    pub(crate) clear: Client,
+    pub(crate) encrypted: Client,
+    second: SecondDoor,
+}
+
+impl Doors {
+    pub(crate) async fn open() -> Self {
+        let house = House::open().await;
+        let second = SecondDoor::open(&house);
+        let clear = Client::over(TcpStream::connect(house.address).await.unwrap()).await;
+        let stream = connect(&second.http2, second.address).await;
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        Self { clear, encrypted: Client::over(stream).await, house, second }
+    }
+
+    /// A connection of HTTP/1 through TLS.
+    pub(crate) async fn tls(&self) -> Connection {
+        soon(Connection::open_encrypted(self.second.address, &self.second.http1)).await.unwrap().unwrap()
+    }
+
+    /// A WebSocket over HTTP/1.1, on a connection of its own.
+    pub(crate) async fn socket(&self, is_encrypted: bool) -> websocket::Socket {
+        let connection = if is_encrypted { self.tls().await } else { Connection::open(self.house.address).await.unwrap() };
+        match soon(websocket::shake_hands(connection, "/v1/responses", &[])).await.unwrap().unwrap() {
+            Handshake::Open(connected) => connected.socket,
+            Handshake::Refused(response) => panic!("refused: {}", response.status),
+        }
+    }
+
+    /// Closes both; whatever is left behind fails the test.
+    pub(crate) async fn close(self) {
+        let Self { house, clear, encrypted, second } = self;
+        drop((clear, encrypted));
+        house.quiet().await;
+        second.close().await;
+        house.close().await;
+    }
+}
+
+struct SecondDoor {
+    address: SocketAddr,
+    http1: TlsConnector,
+    http2: TlsConnector,
+    connections: Arc<Connections>,
+    tasks: Tasks,
+    closing: CancellationToken,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+    _pair: Pair,
+}
+
+impl SecondDoor {
+    fn open(house: &House) -> Self {
+        let pair = Pair::new();
+        let mut config = server::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..server::Config::default() };
+        let listener = server::bind(config.listen).unwrap();
+        config.listen = listener.local_addr().unwrap();
+        let (address, config) = (config.listen, Arc::new(config));
+        let (tasks, connections, closing) = (Tasks::new(), Arc::new(Connections::default()), CancellationToken::new());
+        let app = App {
+            engine: house.engine.clone(),
+            keys: Arc::new(MemoryKeys::default()),
+            config: Arc::clone(&config),
+            connections: Arc::clone(&connections),
+            is_encrypted: true,
+            tickets: Arc::default(),
+            tasks: tasks.clone(),
+            closing: closing.clone(),
+        };
+        let tls = Arc::new(Tls::from_files(&pair.certificate(), &pair.key()).unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serve = server::serve(listener, server::router(app), config, tasks.clone(), Arc::clone(&connections), Some(tls), async {
+            drop(stopped.await);
+        });
+        let serving = tokio::spawn(serve);
+        let trusting = |alpn: &[&[u8]]| connector(Path::new(&pair.certificate()), alpn, &[&TLS13]);
+        Self { address, http1: trusting(&[]), http2: trusting(&[b"h2"]), connections, tasks, closing, stop, serving, _pair: pair }
+    }
+
+    async fn close(self) {
+        self.closing.cancel();
+        let _asked = self.stop.send(());
+        soon(self.serving).await.unwrap().unwrap();
+        assert_eq!(self.tasks.shutdown(std::time::Duration::from_secs(2)).await, 0, "tasks were left behind");
+        assert_eq!(self.connections.open(), 0, "connections were left behind");
+    }
+}
