@@ -57,8 +57,9 @@ where
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(connection);
-            let response = router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
             let gauge = GAUGE.try_with(Arc::clone).unwrap_or_default();
+            request.extensions_mut().insert(Arc::clone(&gauge));
+            let response = router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
             Ok::<_, Infallible>(response.map(|body| Watched::http2(body, gauge)))
         }
     });
@@ -164,7 +165,8 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let gauge = Arc::new(Gauge::default());
+        // What hyper starts from within a stream, the sending half of a WebSocket, is that stream's and has its gauge.
+        let gauge = GAUGE.try_with(Arc::clone).unwrap_or_default();
         let stream = GAUGE.scope(Arc::clone(&gauge), stream);
         let (open, write_timeout, connection) = (OpenStream::new(&self.streams), self.write_timeout, self.connection);
         self.tasks.spawn("stream", async move {

@@ -132,7 +132,6 @@ async fn a_socket_that_takes_nothing_is_cut_and_its_connection_lives() {
 }
 
 #[tokio::test]
-#[ignore = "hyper's task for the sending half waits for the window, and listen/http2.rs does not end it"]
 async fn the_stream_of_a_socket_that_takes_nothing_is_reset() {
     let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
     let stream = TcpStream::connect(house.address).await.unwrap();

@@ -1,5 +1,7 @@
 //! The opening handshake, over HTTP/1.1 (RFC 6455 §4.2) and over HTTP/2 (RFC 8441).
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
@@ -11,7 +13,7 @@ use protocol::frame::websocket::handshake;
 use protocol::id::Owner;
 
 use super::session::Session;
-use crate::listen::Connection;
+use crate::listen::{Connection, Gauge};
 use crate::router::App;
 
 /// Answers the handshake and runs a session for `owner` when the connection has changed hands.
@@ -31,6 +33,7 @@ pub(crate) fn open(app: App, owner: Owner, mut request: Request) -> Result<Respo
     };
     // The connection is busy with the socket for as long as there is one.
     let busy = request.extensions().get::<Connection>().map(Connection::answer);
+    let gauge = request.extensions().get::<Arc<Gauge>>().cloned();
     let agreement = if app.config.websocket_deflate { agreement(request.headers()) } else { None };
     let tasks = app.tasks.clone();
     tasks.spawn("socket", async move {
@@ -38,6 +41,10 @@ pub(crate) fn open(app: App, owner: Owner, mut request: Request) -> Result<Respo
         match upgrade.await {
             Ok(upgraded) => Session::new(app, owner, TokioIo::new(upgraded), agreement).run().await,
             Err(error) => tracing::debug!(%error, "a handshake was answered, but the client was gone"),
+        }
+        // What is still unsent on an HTTP/2 stream waits for its reader: no longer than any other.
+        if let Some(gauge) = gauge {
+            gauge.gave();
         }
     });
     Ok(accepted(key, agreement))
