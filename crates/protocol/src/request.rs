@@ -63,6 +63,40 @@ pub struct Create {
     pub extra: Map<String, Value>,
 }
 
+impl Create {
+    /// A request for `model` that says nothing else: what each field means when it is absent.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            input: Vec::new(),
+            instructions: None,
+            previous_response_id: None,
+            tools: Vec::new(),
+            tool_choice: ToolChoice::Mode(ToolMode::Auto),
+            parallel_tool_calls: None,
+            text: TextConfig::default(),
+            reasoning: None,
+            temperature: None,
+            top_p: None,
+            presence_penalty: None,
+            frequency_penalty: None,
+            top_logprobs: None,
+            max_output_tokens: None,
+            max_tool_calls: None,
+            truncation: None,
+            service_tier: None,
+            include: Vec::new(),
+            metadata: Map::new(),
+            safety_identifier: None,
+            prompt_cache_key: None,
+            store: true,
+            background: false,
+            stream: false,
+            extra: Map::new(),
+        }
+    }
+}
+
 /// An input item as it was sent: without the ids that Weir gives it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InputItem {

@@ -5,39 +5,11 @@ use std::sync::Arc;
 use engine::provider::ModelRequest;
 use protocol::id::ItemId;
 use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, Part, Reasoning, Role};
-use protocol::request::{Create, TextConfig, ToolChoice, ToolMode};
-use serde_json::Map;
+use protocol::request::Create;
 
 /// A request that asks for nothing special.
 pub(crate) fn create() -> Create {
-    Create {
-        model: "any".into(),
-        input: Vec::new(),
-        instructions: None,
-        previous_response_id: None,
-        tools: Vec::new(),
-        tool_choice: ToolChoice::Mode(ToolMode::Auto),
-        parallel_tool_calls: None,
-        text: TextConfig::default(),
-        reasoning: None,
-        temperature: None,
-        top_p: None,
-        presence_penalty: None,
-        frequency_penalty: None,
-        top_logprobs: None,
-        max_output_tokens: None,
-        max_tool_calls: None,
-        truncation: None,
-        service_tier: None,
-        include: Vec::new(),
-        metadata: Map::new(),
-        safety_identifier: None,
-        prompt_cache_key: None,
-        store: false,
-        background: false,
-        stream: true,
-        extra: Map::new(),
-    }
+    Create { store: false, stream: true, ..Create::new("any") }
 }
 
 pub(crate) fn request(create: Create, context: Vec<Item>) -> ModelRequest {

@@ -5,7 +5,7 @@
 
 use protocol::event::{Entry, Event, Snapshot};
 use protocol::id::ResponseId;
-use protocol::request::{Create, TextConfig, ToolChoice, ToolMode};
+use protocol::request::Create;
 use protocol::response::{Response, ResponseStatus};
 
 use crate::log::{Log, LogError, LogState, LogWriter};
@@ -172,34 +172,7 @@ fn entry(position: u64, status: ResponseStatus) -> Entry {
     Entry::new(position, &event)
 }
 
-/// The smallest request for `model`, for tests.
+/// The smallest streamed request for `model`, for tests.
 pub fn request(model: &str) -> Create {
-    Create {
-        model: model.into(),
-        input: Vec::new(),
-        instructions: None,
-        previous_response_id: None,
-        tools: Vec::new(),
-        tool_choice: ToolChoice::Mode(ToolMode::Auto),
-        parallel_tool_calls: None,
-        text: TextConfig::default(),
-        reasoning: None,
-        temperature: None,
-        top_p: None,
-        presence_penalty: None,
-        frequency_penalty: None,
-        top_logprobs: None,
-        max_output_tokens: None,
-        max_tool_calls: None,
-        truncation: None,
-        service_tier: None,
-        include: Vec::new(),
-        metadata: serde_json::Map::new(),
-        safety_identifier: None,
-        prompt_cache_key: None,
-        store: true,
-        background: false,
-        stream: true,
-        extra: serde_json::Map::new(),
-    }
+    Create { stream: true, ..Create::new(model) }
 }
