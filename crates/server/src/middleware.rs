@@ -1,4 +1,4 @@
-//! Every layer that a request passes, with its reason. The first named sees it first.
+//! Every layer that a request passes, with its reason.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;

@@ -192,22 +192,13 @@ async fn a_reader_who_takes_nothing_is_cut_in_clear_and_through_tls() {
         let id = &id[..id.find('"').unwrap()];
         if is_encrypted {
             let _held = ask_and_take_nothing(connect(&connector, house.address).await, id).await;
-            wait_none_open(&house).await;
+            house.wait_connections(0).await;
         } else {
             let _held = ask_and_take_nothing(TcpStream::connect(house.address).await.unwrap(), id).await;
-            wait_none_open(&house).await;
+            house.wait_connections(0).await;
         }
         house.close().await;
     }
-}
-
-async fn wait_none_open(house: &House) {
-    let none = async {
-        while house.connections.open() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    lab::soon(none).await.unwrap();
 }
 
 #[tokio::test]
@@ -271,11 +262,7 @@ async fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_is_not()
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert!(shows(&house, &first).await);
     pair.make();
-    let changed = async {
-        while !shows(&house, &pair.certificate()).await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
+    let changed = async { while !shows(&house, &pair.certificate()).await {} };
     lab::soon(changed).await.unwrap();
     assert!(!shows(&house, &first).await);
     house.close().await;

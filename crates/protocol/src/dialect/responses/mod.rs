@@ -182,7 +182,7 @@ fn read_item(node: &Node<'_>) -> Result<InputItem, Fault> {
     }
 }
 
-/// Reads a message's content: a string, or parts. Used by both dialects.
+/// Reads a message's content: a string, or parts. Chat completions has parts of its own.
 fn read_content(node: &Node<'_>, role: Role) -> Result<Vec<Part>, Fault> {
     match node.value() {
         Value::String(text) => Ok(vec![text_part(role, text.clone())]),
