@@ -48,22 +48,41 @@ pub enum LogError {
     Unavailable,
 }
 
+/// How long a log is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Beyond its end, and beyond the process where the log can do that (promise 1).
+    Kept,
+    /// Until its end: a stateless answer. It lives in memory, whatever the log is made of.
+    Fleeting,
+}
+
 /// Holds the logs of all answers.
 pub trait Log: Send + Sync + 'static {
-    /// Takes the right to append to a log, which is created if there is none. Whoever held it before is fenced off.
+    /// Takes the right to append to a log, which is created if there is none; only then `life` counts. Whoever held it
+    /// before is fenced off.
     ///
     /// # Errors
     /// [`LogError::Unavailable`].
-    fn take(&self, id: &ResponseId) -> Result<Box<dyn LogWriter>, LogError>;
+    fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError>;
 
     /// Opens a log for reading.
     ///
     /// # Errors
-    /// [`LogError::Missing`].
-    fn open(&self, id: &ResponseId) -> Result<Box<dyn LogReader>, LogError>;
+    /// [`LogError::Missing`], [`LogError::Unavailable`].
+    fn open(&self, id: &ResponseId) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>>;
 
-    /// Forgets a log. Its readers end with [`LogError::Missing`].
-    fn remove(&self, id: &ResponseId);
+    /// Forgets a log. Its readers end with [`LogError::Missing`]. Nothing happens where there is none.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`]; then it may be there again after a restart.
+    fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>>;
+
+    /// The logs that a process before this one left behind without having put them away: without an end, or ended and
+    /// not yet known to be recorded.
+    fn left_behind(&self) -> Vec<ResponseId> {
+        Vec::new()
+    }
 
     /// Bytes of all logs together.
     fn bytes(&self) -> u64;
@@ -80,6 +99,12 @@ pub trait LogWriter: Send + Sync {
     /// # Errors
     /// Any [`LogError`] but [`LogError::Missing`]; then none of them is appended.
     fn append(&mut self, entries: &[Entry]) -> Result<(), LogError>;
+
+    /// What to wait for before more is appended, where so much waits to be written that it would fill the memory. `None`:
+    /// the log keeps up.
+    fn backlog(&self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
 }
 
 /// A window on one log.

@@ -39,10 +39,10 @@ async fn step(shared: &Shared) -> bool {
             return false;
         }
         let removal = if record.readable { Removal::Expired } else { Removal::Forgotten };
-        if shared.store.remove(&record.id, removal).await.is_err() {
+        // The log first: while the record is there, it is found again by the next step.
+        if shared.log.remove(&record.id).await.is_err() || shared.store.remove(&record.id, removal).await.is_err() {
             return false;
         }
-        shared.log.remove(&record.id);
         expired += 1;
     }
     expired == STEP

@@ -33,9 +33,27 @@ pub enum Found {
     /// An answer.
     Record(Record),
     /// An answer that was there, until retention took it.
-    Expired(Owner),
+    Expired(Expired),
     /// Nothing, or nothing any more because its owner deleted it.
     Missing,
+}
+
+/// What is left of an answer that retention took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Whose it was.
+    pub owner: Owner,
+    /// How many of its items are left, because later answers continue them.
+    pub items_left: usize,
+}
+
+/// Where a named conversation stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The answer that the next turn continues.
+    pub response: ResponseId,
+    /// Seconds since 1970 at which it was last used.
+    pub used_at: u64,
 }
 
 /// Who may use an idempotency key, and for what.
@@ -141,6 +159,30 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn release(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Where the conversation that `owner` calls `name` stands.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<Head>, StoreError>>;
+
+    /// Says where it stands now; `None` forgets it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn set_head(&self, owner: &Owner, name: &str, head: Option<Head>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Forgets the heads that were not used since `before`, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn forget_heads(&self, before: u64) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Records without an end. At start, those are of a process that died.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
 
     /// Ended records, oldest end first, at most `limit`.
     ///

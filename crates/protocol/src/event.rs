@@ -1,6 +1,7 @@
 //! The canonical events, and the entry: an event serialised once, with its position.
 
 use bytes::Bytes;
+use memchr::memchr;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -52,6 +53,11 @@ kinds! {
 }
 
 impl EventKind {
+    /// The kind that the wire calls `name`.
+    pub fn parse(name: &[u8]) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str().as_bytes() == name)
+    }
+
     /// Whether it ends the log.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Incomplete | Self::Failed)
@@ -323,5 +329,48 @@ impl Entry {
             data.push(b'}');
         }
         Self { position, kind, data: data.into() }
+    }
+
+    /// An entry whose `data` was written before, by [`Entry::new`]. `None` if it is not an event at `position`.
+    pub fn read(position: u64, data: Bytes) -> Option<Self> {
+        let rest = data.strip_prefix(b"{\"type\":\"")?;
+        let quote = memchr(b'"', rest)?;
+        let (name, rest) = rest.split_at_checked(quote)?;
+        let rest = rest.strip_prefix(b"\",\"sequence_number\":")?;
+        let rest = rest.strip_prefix(position.to_string().as_bytes())?;
+        let kind = EventKind::parse(name)?;
+        matches!(rest.first(), Some(b',' | b'}')).then_some(Self { position, kind, data })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_read_back_as_it_was_written() {
+        let delta = TextDelta {
+            item_id: ItemId::new("msg_1"),
+            output_index: 0,
+            content_index: 0,
+            delta: "\"}, \u{4f60}".into(),
+            logprobs: Vec::new(),
+        };
+        let entry = Entry::new(17, &Event::OutputTextDelta(delta));
+        assert_eq!(Entry::read(17, entry.data.clone()), Some(entry.clone()));
+        for wrong in [1, 7, 16, 170] {
+            assert_eq!(Entry::read(wrong, entry.data.clone()), None, "{wrong}");
+        }
+        for cut in 0..50 {
+            assert_eq!(Entry::read(17, entry.data.slice(..cut)), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn every_kind_is_known_by_its_name() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::parse(kind.as_str().as_bytes()), Some(*kind));
+        }
+        assert_eq!(EventKind::parse(b"response.other"), None);
     }
 }

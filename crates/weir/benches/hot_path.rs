@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput};
 use engine::answers::Terms;
 use engine::feed::Feed;
-use engine::log::Log;
+use engine::log::{Life, Log};
 use engine::memory::{MemoryLog, MemoryStore};
 use engine::provider::{Finish, ModelListing, ModelRequest, Models, Provider, Route, Timeouts, Word, Words};
 use engine::tasks::Tasks;
@@ -75,7 +75,7 @@ fn log(criterion: &mut Criterion) {
         bencher.iter_batched(
             MemoryLog::new,
             |log| {
-                let mut writer = log.take(&id).unwrap();
+                let mut writer = log.take(&id, Life::Kept).unwrap();
                 for entry in &entries {
                     writer.append(std::slice::from_ref(entry)).unwrap();
                 }
@@ -85,8 +85,8 @@ fn log(criterion: &mut Criterion) {
         );
     });
     let log = MemoryLog::new();
-    log.take(&id).unwrap().append(&entries).unwrap();
-    let reader = log.open(&id).unwrap();
+    log.take(&id, Life::Kept).unwrap().append(&entries).unwrap();
+    let reader = log.open(&id).now_or_never().unwrap().unwrap();
     per_token(criterion, "entry out of the memory log", |bencher| {
         bencher.iter(|| {
             let mut position = 0;

@@ -13,6 +13,7 @@ use protocol::snapshot;
 
 use super::{Shared, Socket};
 use crate::clock;
+use crate::log::Life;
 use crate::store::{Found, Removal};
 use crate::turn::{Live, Turn};
 
@@ -59,7 +60,7 @@ pub(super) async fn run_to_end(shared: Arc<Shared>, live: Arc<Live>, turn: Turn,
         live.deserted().await;
         // What cannot be forgotten now, retention finds later.
         let _forgotten = shared.store.remove(&live.id, Removal::Forgotten).await;
-        shared.log.remove(&live.id);
+        let _forgotten = shared.log.remove(&live.id).await;
     }
     shared.live().remove(&live.id);
     shared.ended.notify_one();
@@ -90,8 +91,8 @@ fn say(response: &Response) {
 /// A turn that panicked leaves a log without an end: it gets one, under a new epoch (promise 3).
 async fn after_panic(shared: &Shared, live: &Live) -> Option<Response> {
     tracing::error!(response = %live.id, "the turn of an answer panicked");
-    let mut writer = shared.log.take(&live.id).ok()?;
-    let reader = shared.log.open(&live.id).ok()?;
+    let mut writer = shared.log.take(&live.id, Life::Kept).ok()?;
+    let reader = shared.log.open(&live.id).await.ok()?;
     let mut entries = Vec::new();
     while (entries.len() as u64) < writer.next_position() {
         let more = reader.read(entries.len() as u64, usize::MAX).await.ok().filter(|more| !more.is_empty())?;

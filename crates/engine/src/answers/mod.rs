@@ -22,7 +22,7 @@ use crate::feed::Feed;
 use crate::local::Local;
 use crate::log::{Log, LogError, LogReader, LogState};
 use crate::provider::{ModelListing, Models};
-use crate::store::{Found, Record, Removal, Store, StoreError};
+use crate::store::{Expired, Found, Record, Removal, Store, StoreError};
 use crate::tasks::Tasks;
 use crate::turn::{Cause, Live};
 use crate::{count, retention};
@@ -109,7 +109,7 @@ impl Engine {
     /// No such answer for this caller; a position that the answer does not have.
     pub async fn feed(&self, owner: &Owner, id: &ResponseId, after: Option<u64>) -> Result<Feed, Fault> {
         self.record(owner, id).await?;
-        let reader = self.shared.log.open(id).map_err(|_missing| not_found(id))?;
+        let reader = self.shared.log.open(id).await.map_err(|_missing| not_found(id))?;
         let committed = reader.progress().borrow().committed;
         let position = after.map_or(0, |after| after.saturating_add(1));
         if position > committed {
@@ -126,7 +126,7 @@ impl Engine {
     /// No such answer for this caller.
     pub async fn response(&self, owner: &Owner, id: &ResponseId) -> Result<Response, Fault> {
         self.record(owner, id).await?;
-        self.read(&*self.shared.log.open(id).map_err(|_missing| not_found(id))?).await
+        self.read(&*self.shared.log.open(id).await.map_err(|_missing| not_found(id))?).await
     }
 
     /// Stops an answer if it runs, and gives it as it ended. Doing it twice changes nothing.
@@ -137,7 +137,7 @@ impl Engine {
         self.record(owner, id).await?;
         // An answer that is not kept is forgotten when its last reader goes: who stops it is one until it is told the end.
         let seat = self.running(id).map(|live| live.sit());
-        let reader = self.shared.log.open(id).map_err(|_missing| not_found(id))?;
+        let reader = self.shared.log.open(id).await.map_err(|_missing| not_found(id))?;
         self.stop(id, Cause::Cancelled).await?;
         let response = self.read(&*reader).await;
         drop(seat);
@@ -163,8 +163,9 @@ impl Engine {
     pub async fn delete(&self, owner: &Owner, id: &ResponseId) -> Result<(), Fault> {
         self.record(owner, id).await?;
         self.stop(id, Cause::Deleted).await?;
+        // The log first: if the store fails then, its record still says that there is something to delete.
+        self.shared.log.remove(id).await.map_err(log_fault)?;
         self.shared.store.remove(id, Removal::Deleted).await.map_err(store_fault)?;
-        self.shared.log.remove(id);
         Ok(())
     }
 
@@ -228,8 +229,12 @@ impl Engine {
     async fn record(&self, owner: &Owner, id: &ResponseId) -> Result<Record, Fault> {
         match self.shared.store.find(id).await.map_err(store_fault)? {
             Found::Record(record) if record.owner == *owner && (record.readable || record.ended_at.is_none()) => Ok(record),
-            Found::Expired(expired) if expired == *owner => {
-                let message = format!("Response with id '{id}' has expired and is no longer kept.");
+            Found::Expired(Expired { owner: expired, items_left }) if expired == *owner => {
+                let left = match items_left {
+                    0 => "Nothing of it is left.".to_owned(),
+                    _ => format!("{items_left} of its items are left, as a part of the responses that continue it."),
+                };
+                let message = format!("Response with id '{id}' has expired and is no longer kept. {left}");
                 Err(Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410))
             }
             Found::Record(_) | Found::Expired(_) | Found::Missing => Err(not_found(id)),
@@ -245,7 +250,7 @@ impl Engine {
         let Some(live) = self.running(id) else { return Ok(()) };
         live.stop(cause);
         // One that is not kept may have ended and gone meanwhile.
-        let Ok(reader) = self.shared.log.open(id) else { return Ok(()) };
+        let Ok(reader) = self.shared.log.open(id).await else { return Ok(()) };
         let mut progress = reader.progress();
         let seen = progress.wait_for(|progress| progress.state != LogState::Open).await.map(|progress| progress.state);
         match seen {

@@ -16,7 +16,7 @@ use super::{Engine, Shared, Socket, Started, Terms, log_fault, store_fault};
 use crate::config::OnLeave;
 use crate::conversation::{Conversation, ConversationError};
 use crate::feed::Feed;
-use crate::log::LogState;
+use crate::log::{Life, LogState};
 use crate::provider::{Finish, ModelRequest, Provider, Route, Word, Words};
 use crate::store::{Claim, Claimed, Found, Record, Removal};
 use crate::turn::{Answer, Live, Turn};
@@ -44,7 +44,7 @@ impl Engine {
         if let Some(claim) = &claim
             && let Some(first) = self.claimed(claim).await?
         {
-            return self.again(first);
+            return self.again(first).await;
         }
         let route = self.route(&create)?;
         let route = if warm_up { Route { provider: Arc::new(WarmUp), ..route } } else { route };
@@ -66,7 +66,8 @@ impl Engine {
         let live = Live::new(id.clone(), owner.clone(), self.on_leave(&create, claim.is_some()));
         self.admit(&live)?;
         let admitted = Admission { shared: &self.shared, id: Some(&id) };
-        let mut writer = self.shared.log.take(&id).map_err(log_fault)?;
+        let life = if create.store || claim.is_some() { Life::Kept } else { Life::Fleeting };
+        let mut writer = self.shared.log.take(&id, life).map_err(log_fault)?;
         let mut answer = Answer::begin(Response::accepted(id.clone(), clock::unix_seconds(), &create));
         writer.append(&answer.take_entries()).map_err(log_fault)?;
         let (record, input) = record(&id, owner, &create, claim.is_some(), setting.head, setting.input);
@@ -75,13 +76,13 @@ impl Engine {
             match self.shared.store.claim(claim, &id).await.map_err(store_fault)? {
                 Claimed::New => {}
                 // Two of the same came at once, and the other was first.
-                Claimed::Same(first) => return self.again(first),
+                Claimed::Same(first) => return self.again(first).await,
                 Claimed::Other => return Err(key_conflict()),
             }
         }
         admitted.keep();
 
-        let feed = Feed::new(self.shared.log.open(&id).map_err(log_fault)?, 0, Some(live.sit()));
+        let feed = Feed::new(self.shared.log.open(&id).await.map_err(log_fault)?, 0, Some(live.sit()));
         let request = ModelRequest { create: Arc::new(create), context: setting.context.into() };
         let remembering = socket.map(|socket| Remembering { socket, before: Arc::clone(&request.context) });
         let limit = self.shared.config.answer_bytes;
@@ -113,8 +114,8 @@ impl Engine {
     }
 
     /// A reader of the answer that was started before under the same key.
-    fn again(&self, id: ResponseId) -> Result<Started, Fault> {
-        let reader = self.shared.log.open(&id).map_err(|_missing| {
+    async fn again(&self, id: ResponseId) -> Result<Started, Fault> {
+        let reader = self.shared.log.open(&id).await.map_err(|_missing| {
             let message = format!("The answer to this Idempotency-Key, {id}, is no longer kept.");
             Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
         })?;
@@ -203,7 +204,8 @@ impl Engine {
     /// at once.
     async fn settled(&self, live: Option<Arc<Live>>) {
         let Some(live) = live else { return };
-        if self.shared.log.open(&live.id).is_ok_and(|reader| reader.progress().borrow().state == LogState::Ended) {
+        let reader = self.shared.log.open(&live.id).await;
+        if reader.is_ok_and(|reader| reader.progress().borrow().state == LogState::Ended) {
             live.recorded().await;
         }
     }
@@ -252,10 +254,10 @@ impl Drop for Admission<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id.cloned() else { return };
         self.shared.live().remove(&id);
-        self.shared.log.remove(&id);
         let shared = Arc::clone(self.shared);
         self.shared.tasks.spawn("forget", async move {
-            // A store that cannot forget now has at most a record that nobody knows the id of.
+            // What cannot be forgotten now nobody knows the id of, and the next start finds it.
+            let _forgotten = shared.log.remove(&id).await;
             let _forgotten = shared.store.remove(&id, Removal::Forgotten).await;
         });
     }

@@ -8,7 +8,7 @@ use protocol::event::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
 
-use crate::log::{Log, LogError, LogReader, LogState, LogWriter, Progress};
+use crate::log::{Life, Log, LogError, LogReader, LogState, LogWriter, Progress};
 use crate::memory::MemoryLog;
 
 /// A [`MemoryLog`] that refuses appends while it is broken, and then tells its readers so.
@@ -66,24 +66,28 @@ impl FailingLog {
 }
 
 impl Log for FailingLog {
-    fn take(&self, id: &ResponseId) -> Result<Box<dyn LogWriter>, LogError> {
+    fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError> {
         let mut weather = self.weather();
         if weather.broken {
             return Err(LogError::Unavailable);
         }
         weather.progress.entry(id.clone()).or_default();
-        Ok(Box::new(Writer { id: id.clone(), inner: self.inner.take(id)?, weather: Arc::clone(&self.weather) }))
+        Ok(Box::new(Writer { id: id.clone(), inner: self.inner.take(id, life)?, weather: Arc::clone(&self.weather) }))
     }
 
-    fn open(&self, id: &ResponseId) -> Result<Box<dyn LogReader>, LogError> {
-        let weather = self.weather();
-        let progress = weather.progress.get(id).ok_or(LogError::Missing)?.subscribe();
-        Ok(Box::new(Reader { inner: self.inner.open(id)?, progress }))
+    fn open(&self, id: &ResponseId) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>> {
+        let progress = self.weather().progress.get(id).map(watch::Sender::subscribe);
+        let inner = self.inner.open(id);
+        async move {
+            let progress = progress.ok_or(LogError::Missing)?;
+            Ok(Box::new(Reader { inner: inner.await?, progress }) as Box<dyn LogReader>)
+        }
+        .boxed()
     }
 
-    fn remove(&self, id: &ResponseId) {
+    fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>> {
         self.weather().progress.remove(id);
-        self.inner.remove(id);
+        self.inner.remove(id)
     }
 
     fn bytes(&self) -> u64 {

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::BoxFuture;
 use protocol::event::Entry;
 use protocol::id::ResponseId;
 
-use crate::log::{Log, LogError, LogReader, LogWriter};
+use crate::log::{Life, Log, LogError, LogReader, LogWriter};
 use crate::memory::MemoryLog;
 
 /// A [`MemoryLog`] behind a gate: what is appended waits for [`LateLog::release`], unless the gate is open.
@@ -75,9 +76,9 @@ impl Waiting {
 }
 
 impl Log for LateLog {
-    fn take(&self, id: &ResponseId) -> Result<Box<dyn LogWriter>, LogError> {
+    fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError> {
         let mut gate = self.gate();
-        let writer = self.inner.take(id)?;
+        let writer = self.inner.take(id, life)?;
         let next = writer.next_position();
         let before = gate.waiting.remove(id);
         let epoch = before.as_ref().map_or(1, |waiting| waiting.epoch + 1);
@@ -86,13 +87,13 @@ impl Log for LateLog {
         Ok(Box::new(Writer { id: id.clone(), epoch, gate: Arc::clone(&self.gate) }))
     }
 
-    fn open(&self, id: &ResponseId) -> Result<Box<dyn LogReader>, LogError> {
+    fn open(&self, id: &ResponseId) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>> {
         self.inner.open(id)
     }
 
-    fn remove(&self, id: &ResponseId) {
+    fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>> {
         self.gate().waiting.remove(id);
-        self.inner.remove(id);
+        self.inner.remove(id)
     }
 
     fn bytes(&self) -> u64 {

@@ -4,23 +4,26 @@
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::{Item, ItemStatus, Message, Part, Role};
 
-use crate::store::{Claim, Claimed, Found, Record, Removal, Store, StoreError};
+use crate::store::{Claim, Claimed, Expired, Found, Head, Record, Removal, Store, StoreError};
 
 /// Runs every law on stores that `fresh` makes.
-pub async fn all<S: Store>(fresh: impl Fn() -> S) {
-    a_record_is_found_by_its_id(&fresh()).await;
-    a_path_goes_from_the_root_to_the_head(&fresh()).await;
-    two_turns_may_continue_one(&fresh()).await;
-    an_item_belongs_to_its_owner(&fresh()).await;
-    a_key_is_claimed_once(&fresh()).await;
-    two_owners_may_use_one_key(&fresh()).await;
-    expiry_keeps_what_others_build_on(&fresh()).await;
-    deletion_takes_the_text_everywhere(&fresh()).await;
-    a_turn_without_items_of_its_own_takes_nobody_elses(&fresh()).await;
-    what_a_running_turn_continues_stays_for_it(&fresh()).await;
-    a_released_key_is_new_again(&fresh()).await;
-    everything_removed_weighs_nothing(&fresh()).await;
-    the_oldest_end_comes_first(&fresh()).await;
+pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
+    a_record_is_found_by_its_id(&fresh().await).await;
+    a_path_goes_from_the_root_to_the_head(&fresh().await).await;
+    two_turns_may_continue_one(&fresh().await).await;
+    an_item_belongs_to_its_owner(&fresh().await).await;
+    a_key_is_claimed_once(&fresh().await).await;
+    two_owners_may_use_one_key(&fresh().await).await;
+    expiry_keeps_what_others_build_on(&fresh().await).await;
+    deletion_takes_the_text_everywhere(&fresh().await).await;
+    a_turn_without_items_of_its_own_takes_nobody_elses(&fresh().await).await;
+    what_a_running_turn_continues_stays_for_it(&fresh().await).await;
+    a_released_key_is_new_again(&fresh().await).await;
+    everything_removed_weighs_nothing(&fresh().await).await;
+    the_oldest_end_comes_first(&fresh().await).await;
+    what_has_not_ended_is_unfinished(&fresh().await).await;
+    a_head_stands_where_it_was_put(&fresh().await).await;
+    what_is_not_kept_is_a_record_too(&fresh().await).await;
 }
 
 async fn a_record_is_found_by_its_id(store: &dyn Store) {
@@ -73,8 +76,11 @@ async fn expiry_keeps_what_others_build_on(store: &dyn Store) {
     let head = turn(store, "one", None, &["a"], &["b"]).await;
     let head = turn(store, "two", Some(head), &["c"], &["d"]).await;
     remove(store, "one", Removal::Expired).await;
-    require(find(store, "one").await == Found::Expired(alice()), "an expired id is remembered with its owner");
+    let expired = |items_left| Found::Expired(Expired { owner: alice(), items_left });
+    require(find(store, "one").await == expired(2), "an expired id is remembered with its owner and what is left of it");
     require(path(store, &head).await == ["a", "b", "c", "d"], "what later turns build on stays");
+    remove(store, "two", Removal::Deleted).await;
+    require(find(store, "one").await == expired(0), "until they go");
 }
 
 async fn deletion_takes_the_text_everywhere(store: &dyn Store) {
@@ -140,6 +146,41 @@ async fn the_oldest_end_comes_first(store: &dyn Store) {
     let oldest = store.oldest_ended(2).await.unwrap_or_default();
     let names: Vec<_> = oldest.iter().map(|record| record.id.clone()).collect();
     require(names == [id("early"), id("middle")], "the oldest end comes first, and what runs not at all");
+}
+
+async fn what_has_not_ended_is_unfinished(store: &dyn Store) {
+    turn(store, "one", None, &["a"], &["b"]).await;
+    insert(store, "running", None, &["c"]).await;
+    let unfinished = store.unfinished().await.unwrap_or_default();
+    let names: Vec<_> = unfinished.iter().map(|record| record.id.clone()).collect();
+    require(names == [id("running")], "what has not ended is unfinished");
+}
+
+async fn a_head_stands_where_it_was_put(store: &dyn Store) {
+    let head = |used_at: u64| Head { response: id("one"), used_at };
+    require(store.head(&alice(), "uid").await == Ok(None), "a head that nobody put is not there");
+    require(store.set_head(&alice(), "uid", Some(head(1))).await == Ok(()), "a head is put");
+    require(store.set_head(&alice(), "uid", Some(head(2))).await == Ok(()), "and moved");
+    require(store.head(&alice(), "uid").await == Ok(Some(head(2))), "it stands where it was put");
+    require(store.head(&Owner::new("bob"), "uid").await == Ok(None), "for its owner only");
+    require(store.set_head(&alice(), "older", Some(head(1))).await == Ok(()), "there may be several");
+    require(store.forget_heads(2).await == Ok(()), "old ones are forgotten");
+    require(store.head(&alice(), "older").await == Ok(None) && store.head(&alice(), "uid").await == Ok(Some(head(2))), "and only those");
+    require(store.set_head(&alice(), "uid", None).await == Ok(()), "a head is taken away");
+    require(store.head(&alice(), "uid").await == Ok(None), "and is gone");
+}
+
+async fn what_is_not_kept_is_a_record_too(store: &dyn Store) {
+    let fleeting = Record { store: false, readable: false, ..record("one", &[]) };
+    require(store.insert(fleeting.clone(), Vec::new()).await == Ok(()), "a record that is not kept is taken");
+    require(find(store, "one").await == Found::Record(fleeting), "and found");
+    require(store.insert(record("one", &[]), Vec::new()).await == Err(StoreError::Taken), "its id is taken");
+    require(store.finish(&id("one"), Vec::new(), 5).await == Ok(()), "it ends");
+    require(matches!(find(store, "one").await, Found::Record(record) if record.ended_at == Some(5)), "and is known to have ended");
+    let oldest = store.oldest_ended(9).await.unwrap_or_default();
+    require(oldest.len() == 1, "retention finds it, should nobody else");
+    remove(store, "one", Removal::Forgotten).await;
+    require(find(store, "one").await == Found::Missing, "then it is gone");
 }
 
 /// Stores a whole turn and gives its head.

@@ -9,7 +9,7 @@ use protocol::event::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
 
-use crate::log::{Log, LogError, LogReader, LogState, LogWriter, Progress};
+use crate::log::{Life, Log, LogError, LogReader, LogState, LogWriter, Progress};
 
 /// What an entry costs beside its data: its place in the list and the header of the shared bytes.
 const ENTRY_OVERHEAD: u64 = 72;
@@ -54,7 +54,7 @@ impl MemoryLog {
 }
 
 impl Log for MemoryLog {
-    fn take(&self, id: &ResponseId) -> Result<Box<dyn LogWriter>, LogError> {
+    fn take(&self, id: &ResponseId, _life: Life) -> Result<Box<dyn LogWriter>, LogError> {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         let log = logs.entry(id.clone()).or_insert_with(|| {
             Arc::new(One { held: Mutex::default(), progress: watch::Sender::default(), bytes: Arc::clone(&self.bytes) })
@@ -64,18 +64,19 @@ impl Log for MemoryLog {
         Ok(Box::new(Writer { log: Arc::clone(log), epoch: held.epoch }))
     }
 
-    fn open(&self, id: &ResponseId) -> Result<Box<dyn LogReader>, LogError> {
+    fn open(&self, id: &ResponseId) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>> {
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        let log = logs.get(id).ok_or(LogError::Missing)?;
-        Ok(Box::new(Reader { log: Arc::downgrade(log), progress: log.progress.subscribe() }))
+        let reader = logs.get(id).map(|log| Box::new(Reader { log: Arc::downgrade(log), progress: log.progress.subscribe() }));
+        ready(reader.map(|reader| reader as Box<dyn LogReader>).ok_or(LogError::Missing)).boxed()
     }
 
-    fn remove(&self, id: &ResponseId) {
+    fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>> {
         let removed = self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         if let Some(log) = removed {
             // A writer that is still there must not go on filling a log that nobody can open.
             log.held.lock().unwrap_or_else(PoisonError::into_inner).epoch += 1;
         }
+        ready(Ok(())).boxed()
     }
 
     fn bytes(&self) -> u64 {

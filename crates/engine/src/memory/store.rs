@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 
-use crate::store::{Claim, Claimed, Found, Record, Removal, Store, StoreError};
+use crate::store::{Claim, Claimed, Expired, Found, Head, Record, Removal, Store, StoreError};
 
 /// How many expired ids are remembered, so that their owners get a 410 and not a 404.
 const TOMBSTONES: usize = 100_000;
@@ -25,11 +25,12 @@ struct Held {
     ended: BTreeMap<(u64, u64), ResponseId>,
     ended_places: HashMap<ResponseId, (u64, u64)>,
     ends: u64,
-    expired: HashMap<ResponseId, Owner>,
+    expired: HashMap<ResponseId, (Owner, Vec<ItemId>)>,
     expired_order: VecDeque<ResponseId>,
     nodes: HashMap<ItemId, Node>,
     claims: HashMap<(Owner, String), ([u8; 32], ResponseId)>,
     claimed: HashMap<ResponseId, (Owner, String)>,
+    heads: HashMap<(Owner, String), Head>,
     bytes: u64,
 }
 
@@ -68,7 +69,10 @@ impl Store for MemoryStore {
         let held = self.held();
         let found = match (held.records.get(id), held.expired.get(id)) {
             (Some(record), _) => Found::Record(record.clone()),
-            (None, Some(owner)) => Found::Expired(owner.clone()),
+            (None, Some((owner, items))) => {
+                let items_left = items.iter().filter(|id| held.nodes.contains_key(id)).count();
+                Found::Expired(Expired { owner: owner.clone(), items_left })
+            }
             (None, None) => Found::Missing,
         };
         ready(Ok(found)).boxed()
@@ -115,6 +119,29 @@ impl Store for MemoryStore {
     fn release(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), StoreError>> {
         self.held().release(id);
         ready(Ok(())).boxed()
+    }
+
+    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
+        ready(Ok(self.held().heads.get(&(owner.clone(), name.to_owned())).cloned())).boxed()
+    }
+
+    fn set_head(&self, owner: &Owner, name: &str, head: Option<Head>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let (mut held, name) = (self.held(), (owner.clone(), name.to_owned()));
+        match head {
+            Some(head) => drop(held.heads.insert(name, head)),
+            None => drop(held.heads.remove(&name)),
+        }
+        ready(Ok(())).boxed()
+    }
+
+    fn forget_heads(&self, before: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.held().heads.retain(|_name, head| head.used_at >= before);
+        ready(Ok(())).boxed()
+    }
+
+    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        let unfinished = self.held().records.values().filter(|record| record.ended_at.is_none()).cloned().collect();
+        ready(Ok(unfinished)).boxed()
     }
 
     fn oldest_ended(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
@@ -176,7 +203,8 @@ impl Held {
             self.ended.remove(&place);
         }
         if removal == Removal::Expired {
-            self.remember(id.clone(), record.owner.clone());
+            let items = record.input.iter().chain(&record.output).cloned().collect();
+            self.remember(id.clone(), (record.owner.clone(), items));
         }
         for item_id in record.input.iter().chain(&record.output) {
             let Some(node) = self.nodes.get_mut(item_id) else { continue };
@@ -223,14 +251,14 @@ impl Held {
         }
     }
 
-    fn remember(&mut self, id: ResponseId, owner: Owner) {
+    fn remember(&mut self, id: ResponseId, expired: (Owner, Vec<ItemId>)) {
         if self.expired_order.len() == TOMBSTONES
             && let Some(oldest) = self.expired_order.pop_front()
         {
             self.expired.remove(&oldest);
         }
         self.expired_order.push_back(id.clone());
-        self.expired.insert(id, owner);
+        self.expired.insert(id, expired);
     }
 }
 
