@@ -3,25 +3,56 @@
 //! Images and files are not counted: what they cost is each provider's own rule.
 
 use protocol::item::{Item, Part};
-use protocol::request::{Create, TextFormat};
+use protocol::request::{Create, FunctionTool, TextFormat};
+use protocol::response::Response;
+use protocol::usage::{Usage, UsageSource};
 use tokens::{Encoding, Message, count_messages};
 
+/// What the model reads beside the conversation.
+pub(crate) struct Prompt<'a> {
+    model: &'a str,
+    instructions: Option<&'a str>,
+    tools: &'a [FunctionTool],
+    format: &'a TextFormat,
+}
+
+impl<'a> From<&'a Create> for Prompt<'a> {
+    fn from(create: &'a Create) -> Self {
+        let Create { model, instructions, tools, text, .. } = create;
+        Self { model, instructions: instructions.as_deref(), tools, format: &text.format }
+    }
+}
+
+impl<'a> From<&'a Response> for Prompt<'a> {
+    fn from(response: &'a Response) -> Self {
+        let Response { model, instructions, tools, text, .. } = response;
+        Self { model, instructions: instructions.as_deref(), tools, format: &text.format }
+    }
+}
+
+/// The usage of an answer that its upstream said nothing about.
+pub(crate) fn usage(prompt: &Prompt<'_>, context: &[Item], output: &[Item]) -> Usage {
+    let (all, reasoning) = self::output(prompt.model, output);
+    let mut usage = Usage::new(UsageSource::Counted, input(prompt, context), all);
+    usage.output_tokens_details.reasoning_tokens = reasoning;
+    usage
+}
+
 /// Tokens of everything the model reads: instructions and items as chat messages, tools and a schema as their JSON.
-pub(crate) fn input(create: &Create, context: &[Item]) -> u64 {
-    let model = create.model.as_str();
-    let instructions = create.instructions.as_deref().map(|text| ("system", vec![text.to_owned()]));
+pub(crate) fn input(prompt: &Prompt<'_>, context: &[Item]) -> u64 {
+    let instructions = prompt.instructions.map(|text| ("system", vec![text.to_owned()]));
     let items = context.iter().map(|item| (speaker(item), texts(item)));
     let all: Vec<(&str, Vec<String>)> = instructions.into_iter().chain(items).collect();
     let messages = all.iter().map(|(role, texts)| Message { role, name: None, texts: texts.iter().map(String::as_str) });
-    count_messages(model, messages) + definitions(create)
+    count_messages(prompt.model, messages) + definitions(prompt)
 }
 
 /// Tokens of what the model may call and of the form it must keep to. How a provider words them is its own; their JSON is
 /// close, and far better than nothing: tools are often the larger part of a prompt.
-fn definitions(create: &Create) -> u64 {
-    let encoding = Encoding::for_model(&create.model);
-    let tools = create.tools.iter().filter_map(|tool| serde_json::to_string(tool).ok());
-    let schema = match &create.text.format {
+fn definitions(prompt: &Prompt<'_>) -> u64 {
+    let encoding = Encoding::for_model(prompt.model);
+    let tools = prompt.tools.iter().filter_map(|tool| serde_json::to_string(tool).ok());
+    let schema = match prompt.format {
         TextFormat::JsonSchema { schema, .. } => Some(schema.to_string()),
         TextFormat::Text | TextFormat::JsonObject => None,
     };
@@ -29,7 +60,7 @@ fn definitions(create: &Create) -> u64 {
 }
 
 /// Tokens the model wrote: all of them, and those of them that are reasoning.
-pub(crate) fn output(model: &str, output: &[Item]) -> (u64, u64) {
+fn output(model: &str, output: &[Item]) -> (u64, u64) {
     let encoding = Encoding::for_model(model);
     let (mut all, mut reasoning) = (0, 0);
     for item in output {

@@ -93,8 +93,8 @@ pub trait LogWriter: Send + Sync {
     /// The position that comes next.
     fn next_position(&self) -> u64;
 
-    /// Appends entries whose positions follow each other, all or none. It does not wait for durability: the watermark
-    /// moves when they are safe.
+    /// Appends entries whose positions follow each other, all or none: after a crash, too, what was appended in one call is
+    /// there as a whole or not at all. It does not wait for durability: the watermark moves when they are safe.
     ///
     /// # Errors
     /// Any [`LogError`] but [`LogError::Missing`]; then none of them is appended.

@@ -17,15 +17,20 @@ const STEP: usize = 32;
 
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
-        tokio::select! {
+        let is_time = tokio::select! {
             () = shared.tasks.stopping() => return,
-            () = shared.ended.notified() => {}
-            () = sleep(INTERVAL) => {}
-        }
-        while step(&shared).await {
+            () = shared.ended.notified() => false,
+            () = sleep(INTERVAL) => true,
+        };
+        // An answer that ends makes nothing older: then only the size is worth a question to the store.
+        while (is_time || is_too_large(&shared)) && step(&shared).await {
             tokio::task::yield_now().await;
         }
     }
+}
+
+fn is_too_large(shared: &Shared) -> bool {
+    shared.log.bytes() + shared.store.bytes() > shared.config.log_bytes
 }
 
 /// Expires up to [`STEP`] answers; says whether there may be more.
@@ -34,8 +39,7 @@ async fn step(shared: &Shared) -> bool {
     let now = clock::unix_seconds();
     let mut expired = 0;
     for record in &oldest {
-        let too_large = shared.log.bytes() + shared.store.bytes() > shared.config.log_bytes;
-        if !too_large && !is_too_old(record, now, shared.config.retention) {
+        if !is_too_large(shared) && !is_too_old(record, now, shared.config.retention) {
             return false;
         }
         let removal = if record.readable { Removal::Expired } else { Removal::Forgotten };

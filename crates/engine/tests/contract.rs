@@ -11,7 +11,7 @@ async fn memory_log() {
 
 #[tokio::test]
 async fn late_log() {
-    log_laws::all(async || LateLog::new(), |log| ready(log.release()).boxed()).await;
+    log_laws::all(async || LateLog::new(), |log| async { log.release() }.boxed()).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The response so far, rebuilt from its log: what a reader that asks once gets to see.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::event::{Entry, EventKind};
 use crate::item::{Item, Part};
@@ -30,6 +31,8 @@ struct WithDelta {
     #[serde(default)]
     content_index: usize,
     delta: String,
+    #[serde(default)]
+    logprobs: Vec<Value>,
 }
 
 /// Folds a log, or its terminal entry alone, into the response as it stands there. `None` where there is not enough of it.
@@ -86,9 +89,11 @@ fn add_delta(response: &mut Response, entry: &Entry) -> Option<()> {
         return Some(());
     }
     match parts(item)?.get_mut(event.content_index)? {
-        Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } | Part::InputText { text } => {
+        Part::OutputText { text, logprobs, .. } => {
             text.push_str(&event.delta);
+            logprobs.extend(event.logprobs);
         }
+        Part::ReasoningText { text } | Part::SummaryText { text } | Part::InputText { text } => text.push_str(&event.delta),
         Part::Refusal { refusal } => refusal.push_str(&event.delta),
         Part::InputImage { .. } | Part::InputFile { .. } => return None,
     }

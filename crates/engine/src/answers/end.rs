@@ -3,19 +3,24 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use protocol::event::{Entry, Event};
 use protocol::fault::{Fault, FaultKind};
+use protocol::id::ResponseId;
 use protocol::item::Item;
 use protocol::response::{Response, ResponseStatus};
-use protocol::snapshot;
+use tokio::time::sleep;
 
+use super::recover::take_over;
 use super::{Shared, Socket};
 use crate::clock;
-use crate::log::Life;
-use crate::store::{Found, Removal};
-use crate::turn::{Live, Turn};
+use crate::log::{LogError, LogState};
+use crate::store::{Found, Removal, StoreError};
+use crate::turn::{End, Live, Turn};
+
+/// How long to wait before a log or a store that failed is tried again.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// What a socket will remember of a turn when it has ended.
 pub(super) struct Remembering {
@@ -43,40 +48,81 @@ pub(super) async fn run_to_end(shared: Arc<Shared>, live: Arc<Live>, turn: Turn,
         Ok(ended) => ended,
         Err(_panic) => after_panic(&shared, &live).await,
     };
-    if let Some(response) = &ended {
-        say(response);
-        if let Some(remembering) = remembering {
-            remembering.remember(response);
-        }
-    }
-    if ended.as_ref().is_some_and(|response| response.status == ResponseStatus::Failed && response.output.is_empty()) {
-        // Nothing was made and nothing paid: who comes back with the same key wants another try, not the same refusal. A
-        // store that cannot give the key back repeats the refusal, which is safe.
-        let _released = shared.store.release(&live.id).await;
-    }
-    let is_kept = record(&shared, &live, ended).await;
-    live.record();
-    if !is_kept {
-        live.deserted().await;
-        // What cannot be forgotten now, retention finds later.
-        let _forgotten = shared.store.remove(&live.id, Removal::Forgotten).await;
-        let _forgotten = shared.log.remove(&live.id).await;
+    match ended {
+        Some(response) if is_committed(&shared, &live.id).await => put_away(&shared, &live, response, remembering).await,
+        // The log went to somebody else or was removed, or the process ends before it could be written: then the next
+        // one finds the answer without its end.
+        Some(_) | None => live.record(),
     }
     shared.live().remove(&live.id);
     shared.ended.notify_one();
 }
 
-/// Puts the end into the store. Says whether the answer is to be kept.
-async fn record(shared: &Shared, live: &Live, ended: Option<Response>) -> bool {
-    let (is_kept, is_readable) = match shared.store.find(&live.id).await {
-        Ok(Found::Record(record)) => (record.store, record.readable),
-        Ok(Found::Expired(_) | Found::Missing) | Err(_) => (false, false),
-    };
-    let output = ended.filter(|_| is_readable).map(|response| response.output).unwrap_or_default();
-    if let Err(error) = shared.store.finish(&live.id, output, clock::unix_seconds()).await {
-        tracing::error!(response = %live.id, %error, "the end of an answer could not be stored");
+/// Puts an answer whose end is in its log into the store, and forgets it if it is not to be kept.
+async fn put_away(shared: &Shared, live: &Live, response: Response, remembering: Option<Remembering>) {
+    say(&response);
+    if let Some(remembering) = remembering {
+        remembering.remember(&response);
     }
-    is_kept
+    if response.status == ResponseStatus::Failed && response.output.is_empty() {
+        // Nothing was made and nothing paid: who comes back with the same key wants another try, not the same refusal. A
+        // store that cannot give the key back repeats the refusal, which is safe.
+        let _released = shared.store.release(&live.id).await;
+    }
+    let is_kept = record(shared, live, response.output).await;
+    live.record();
+    if !is_kept {
+        live.deserted().await;
+        // What cannot be forgotten now, retention finds later.
+        let _forgotten = shared.log.remove(&live.id).await;
+        let _forgotten = shared.store.remove(&live.id, Removal::Forgotten).await;
+    }
+}
+
+/// Waits for the end to be in the log. Says whether it came to that before the process ends.
+pub(super) async fn is_committed(shared: &Shared, id: &ResponseId) -> bool {
+    // One that was removed meanwhile needs no end.
+    let Ok(reader) = shared.log.open(id).await else { return true };
+    let mut progress = reader.progress();
+    let ended = async { drop(progress.wait_for(|progress| progress.state == LogState::Ended).await) };
+    tokio::select! {
+        biased;
+        () = ended => true,
+        () = shared.tasks.stopping() => false,
+    }
+}
+
+/// Puts the end into the store, as soon as it takes it. Says whether the answer is to be kept.
+async fn record(shared: &Shared, live: &Live, output: Vec<Item>) -> bool {
+    let mut is_first = true;
+    loop {
+        let error = match finish(shared, &live.id, output.clone()).await {
+            Ok(is_kept) => return is_kept,
+            Err(StoreError::Unavailable) => StoreError::Unavailable,
+            // Deleted meanwhile, or never there.
+            Err(StoreError::Missing | StoreError::Taken) => return false,
+        };
+        if is_first {
+            tracing::error!(response = %live.id, %error, "the end of an answer cannot be stored; it is tried until it can");
+            live.cannot_record();
+        }
+        is_first = false;
+        tokio::select! {
+            () = sleep(RETRY) => {}
+            () = shared.tasks.stopping() => return true,
+        }
+    }
+}
+
+/// Puts the end into the store. Says whether the answer is to be kept.
+pub(super) async fn finish(shared: &Shared, id: &ResponseId, output: Vec<Item>) -> Result<bool, StoreError> {
+    let record = match shared.store.find(id).await? {
+        Found::Record(record) => record,
+        Found::Expired(_) | Found::Missing => return Err(StoreError::Missing),
+    };
+    let output = if record.readable { output } else { Vec::new() };
+    shared.store.finish(id, output, clock::unix_seconds()).await?;
+    Ok(record.store)
 }
 
 /// One line for each answer, with what it cost and nothing of what was said.
@@ -91,22 +137,17 @@ fn say(response: &Response) {
 /// A turn that panicked leaves a log without an end: it gets one, under a new epoch (promise 3).
 async fn after_panic(shared: &Shared, live: &Live) -> Option<Response> {
     tracing::error!(response = %live.id, "the turn of an answer panicked");
-    let mut writer = shared.log.take(&live.id, Life::Kept).ok()?;
-    let reader = shared.log.open(&live.id).await.ok()?;
-    let mut entries = Vec::new();
-    while (entries.len() as u64) < writer.next_position() {
-        let more = reader.read(entries.len() as u64, usize::MAX).await.ok().filter(|more| !more.is_empty())?;
-        entries.extend(more);
-    }
-    let mut response = snapshot::response(&entries)?;
-    if response.status.is_terminal() {
-        return Some(response);
-    }
     let fault = Fault::new(FaultKind::Server, "server_error", "Weir failed on this answer; its log says more");
-    response.status = ResponseStatus::Failed;
-    response.error = Some((&fault).into());
-    let position = writer.next_position();
-    let end = [Entry::new(position, &Event::error(&fault)), Entry::new(position + 1, &Event::terminal(response.clone()))];
-    writer.append(&end).ok()?;
-    Some(response)
+    let end = End::Failed(fault);
+    loop {
+        match take_over(shared, &live.id, &end, &[]).await {
+            Ok(response) => return Some(response),
+            Err(LogError::Unavailable) => {}
+            Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => return None,
+        }
+        tokio::select! {
+            () = sleep(RETRY) => {}
+            () = shared.tasks.stopping() => return None,
+        }
+    }
 }

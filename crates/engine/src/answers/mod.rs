@@ -3,12 +3,14 @@
 pub mod compact;
 
 mod end;
+pub mod recover;
 mod start;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::dialect::responses::Lane;
+use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
 use protocol::item::Item;
@@ -18,14 +20,15 @@ use protocol::snapshot;
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::count::{self, Prompt};
 use crate::feed::Feed;
 use crate::local::Local;
 use crate::log::{Log, LogError, LogReader, LogState};
 use crate::provider::{ModelListing, Models};
+use crate::retention;
 use crate::store::{Expired, Found, Record, Removal, Store, StoreError};
 use crate::tasks::Tasks;
 use crate::turn::{Cause, Live};
-use crate::{count, retention};
 
 /// Runs answers and feeds their readers. Cheap to clone.
 #[derive(Clone)]
@@ -186,7 +189,7 @@ impl Engine {
     pub async fn count_input(&self, owner: &Owner, create: Create) -> Result<u64, Fault> {
         self.route(&create)?;
         let context = self.conversation(owner, &create, None).await?.context;
-        let counted = self.shared.tasks.blocking(move || count::input(&create, &context));
+        let counted = self.shared.tasks.blocking(move || count::input(&Prompt::from(&create), &context));
         counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the input could not be counted"))
     }
 
@@ -215,13 +218,7 @@ impl Engine {
         let progress = *reader.progress().borrow();
         // The terminal event holds the whole response; an answer that still runs is folded from its begin.
         let from = if progress.state == LogState::Ended { progress.committed.saturating_sub(1) } else { 0 };
-        let mut entries = Vec::new();
-        let mut position = from;
-        while position < progress.committed {
-            let more = reader.read(position, usize::MAX).await.map_err(log_fault)?;
-            position = more.last().map_or(progress.committed, |entry| entry.position + 1);
-            entries.extend(more);
-        }
+        let entries = entries(reader, from, progress.committed).await.map_err(log_fault)?;
         snapshot::response(&entries).ok_or_else(|| log_fault(LogError::Unavailable))
     }
 
@@ -255,12 +252,25 @@ impl Engine {
         let seen = progress.wait_for(|progress| progress.state != LogState::Open).await.map(|progress| progress.state);
         match seen {
             Ok(LogState::Ended) => {
-                live.recorded().await;
+                // A store that cannot take the end now gets it later; the answer has ended all the same.
+                let _recorded = live.recorded().await;
                 Ok(())
             }
             Ok(LogState::Open | LogState::Failed) | Err(_) => Err(log_fault(LogError::Unavailable)),
         }
     }
+}
+
+/// What a log holds from one position up to another, which is committed.
+async fn entries(reader: &dyn LogReader, from: u64, to: u64) -> Result<Vec<Entry>, LogError> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut position = from;
+    while position < to {
+        let more = reader.read(position, usize::MAX).await?;
+        position = more.last().ok_or(LogError::Missing)?.position + 1;
+        entries.extend(more);
+    }
+    Ok(entries)
 }
 
 impl Shared {

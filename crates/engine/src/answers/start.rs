@@ -104,7 +104,7 @@ impl Engine {
     async fn claimed(&self, claim: &Claim) -> Result<Option<ResponseId>, Fault> {
         if let Claimed::Same(first) = self.shared.store.claimed(claim).await.map_err(store_fault)? {
             // An answer that has just failed may be about to give its key back.
-            self.settled(self.running(&first)).await;
+            self.settled(self.running(&first)).await?;
         }
         match self.shared.store.claimed(claim).await.map_err(store_fault)? {
             Claimed::New => Ok(None),
@@ -139,7 +139,7 @@ impl Engine {
     pub(super) async fn conversation(&self, owner: &Owner, create: &Create, socket: Option<&Socket>) -> Result<Setting, Fault> {
         let previous = create.previous_response_id.as_ref();
         if let Some(previous) = previous {
-            self.settled(self.running(previous)).await;
+            self.settled(self.running(previous)).await?;
         }
         let remembered = match (previous, socket) {
             (Some(previous), Some(socket)) if !self.is_stored(previous).await? => socket.local.context(previous),
@@ -162,7 +162,7 @@ impl Engine {
                 // An answer of this caller that has just ended may be about to put the item into the store.
                 let running: Vec<Arc<Live>> = self.shared.live().values().filter(|live| live.owner == *owner).cloned().collect();
                 for live in running {
-                    self.settled(Some(live)).await;
+                    self.settled(Some(live)).await?;
                 }
                 Conversation::assemble(&*self.shared.store, owner, before, create).await
             }
@@ -202,12 +202,13 @@ impl Engine {
 
     /// Waits until the store knows the end of an answer whose log has one: readers hear of it first, and may build on it
     /// at once.
-    async fn settled(&self, live: Option<Arc<Live>>) {
-        let Some(live) = live else { return };
+    async fn settled(&self, live: Option<Arc<Live>>) -> Result<(), Fault> {
+        let Some(live) = live else { return Ok(()) };
         let reader = self.shared.log.open(&live.id).await;
         if reader.is_ok_and(|reader| reader.progress().borrow().state == LogState::Ended) {
-            live.recorded().await;
+            live.recorded().await.map_err(store_fault)?;
         }
+        Ok(())
     }
 
     fn admit(&self, live: &Arc<Live>) -> Result<(), Fault> {

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
+use protocol::response::ResponseStatus;
 use tokio::sync::watch;
 
 pub(crate) use run::Turn;
-pub(crate) use state::Answer;
+pub(crate) use state::{Answer, End};
 
 use crate::config::OnLeave;
+use crate::store::StoreError;
 
 /// Why an answer was stopped before the model had finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub enum Cause {
     Deleted,
     /// The server shuts down and could not wait longer.
     ServerShutdown,
+    /// The process that ran it died.
+    ServerRestarted,
 }
 
 impl Cause {
@@ -34,6 +38,16 @@ impl Cause {
             Self::Cancelled | Self::Deleted => "cancelled",
             Self::ClientLeft => "client_left",
             Self::ServerShutdown => "server_shutdown",
+            Self::ServerRestarted => "server_restarted",
+        }
+    }
+
+    /// What becomes of the answer: a wish is a cancel, everything else is only an early end.
+    pub(crate) fn status(self) -> ResponseStatus {
+        match self {
+            Self::Cancelled | Self::ClientLeft | Self::Deleted => ResponseStatus::Cancelled,
+            Self::ServerShutdown => ResponseStatus::Failed,
+            Self::ServerRestarted => ResponseStatus::Incomplete,
         }
     }
 
@@ -43,7 +57,7 @@ impl Cause {
             Self::ServerShutdown => {
                 Some(Fault::new(FaultKind::Server, "server_shutdown", "the server shut down before the answer was whole").with_status(503))
             }
-            Self::Cancelled | Self::ClientLeft | Self::Deleted => None,
+            Self::Cancelled | Self::ClientLeft | Self::Deleted | Self::ServerRestarted => None,
         }
     }
 }
@@ -56,7 +70,16 @@ pub(crate) struct Live {
     on_leave: OnLeave,
     stop: watch::Sender<Option<Cause>>,
     seats: watch::Sender<usize>,
-    recorded: watch::Sender<bool>,
+    recorded: watch::Sender<Recorded>,
+}
+
+/// Whether the end of an answer is in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recorded {
+    NotYet,
+    /// The store cannot take it now; it is tried again.
+    Failing,
+    Yes,
 }
 
 impl Live {
@@ -67,7 +90,7 @@ impl Live {
             on_leave,
             stop: watch::Sender::new(None),
             seats: watch::Sender::new(0),
-            recorded: watch::Sender::new(false),
+            recorded: watch::Sender::new(Recorded::NotYet),
         })
     }
 
@@ -108,13 +131,25 @@ impl Live {
 
     /// The end is in the store: the next turn may build on it.
     pub(crate) fn record(&self) {
-        self.recorded.send_replace(true);
+        self.recorded.send_replace(Recorded::Yes);
+    }
+
+    /// The store cannot take the end now: who waits for it is told so.
+    pub(crate) fn cannot_record(&self) {
+        self.recorded.send_replace(Recorded::Failing);
     }
 
     /// Resolves when the end is in the store.
-    pub(crate) async fn recorded(&self) {
+    ///
+    /// # Errors
+    /// The store cannot take it now.
+    pub(crate) async fn recorded(&self) -> Result<(), StoreError> {
         let mut recorded = self.recorded.subscribe();
-        let _recorded = recorded.wait_for(|recorded| *recorded).await;
+        // The sender lives in `self`: the channel cannot close meanwhile.
+        match recorded.wait_for(|recorded| *recorded != Recorded::NotYet).await.map(|recorded| *recorded) {
+            Ok(Recorded::Yes) => Ok(()),
+            Ok(Recorded::NotYet | Recorded::Failing) | Err(_) => Err(StoreError::Unavailable),
+        }
     }
 }
 

@@ -8,13 +8,13 @@ use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::item::Item;
 use protocol::response::Response;
-use protocol::usage::{Usage, UsageSource};
+use protocol::usage::Usage;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Live;
 use super::state::{Answer, End};
 use crate::clock;
-use crate::count;
+use crate::count::{self, Prompt};
 use crate::log::{LogError, LogWriter};
 use crate::provider::{ModelRequest, Route, UPSTREAM_CUT, Word, Words};
 use crate::tasks::Tasks;
@@ -113,6 +113,14 @@ impl Turn {
             if let Some(end) = end {
                 return end.into();
             }
+            if let Some(room) = self.writer.backlog() {
+                // The log is behind: what upstream says waits in its connection and not in our memory.
+                tokio::select! {
+                    biased;
+                    cause = &mut stopped => return End::Stopped(cause).into(),
+                    () = room => {}
+                }
+            }
             if written > self.limit {
                 let message = format!("the answer is longer than this server keeps ({} bytes of events)", self.limit);
                 return End::Failed(Fault::new(FaultKind::Server, "answer_too_large", message)).into();
@@ -189,15 +197,7 @@ impl Turn {
         let create = Arc::clone(&self.request.create);
         let context = Arc::clone(&self.request.context);
         let output: Vec<Item> = self.answer.response().output.clone();
-        self.tasks
-            .blocking(move || {
-                let input = count::input(&create, &context);
-                let (all, reasoning) = count::output(&create.model, &output);
-                let mut usage = Usage::new(UsageSource::Counted, input, all);
-                usage.output_tokens_details.reasoning_tokens = reasoning;
-                usage
-            })
-            .await
+        self.tasks.blocking(move || count::usage(&Prompt::from(&*create), &context, &output)).await
     }
 }
 

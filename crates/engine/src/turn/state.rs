@@ -1,5 +1,7 @@
 //! One answer as a pure state machine: words from upstream go in, numbered entries come out.
 
+mod resume;
+
 use std::collections::BTreeMap;
 
 use protocol::event::{
@@ -152,7 +154,7 @@ impl Answer {
         response.error = failure.as_ref().map(Into::into);
         response.status = match (&failure, end, reason) {
             (Some(_), _, _) => ResponseStatus::Failed,
-            (None, End::Stopped(_), _) => ResponseStatus::Cancelled,
+            (None, End::Stopped(cause), _) => cause.status(),
             (None, _, Some(_)) => ResponseStatus::Incomplete,
             (None, _, None) => ResponseStatus::Completed,
         };

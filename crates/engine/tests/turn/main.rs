@@ -1,150 +1,25 @@
 //! Whole turns over a provider that a test plays by hand, on paused time: what is appended, what ends an answer, who is told.
 #![expect(clippy::unwrap_used, clippy::unnecessary_wraps, reason = "a test that cannot go on should say where")]
 
-use std::sync::{Arc, Mutex};
+mod recover;
+mod stage;
+
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{StreamExt, unfold};
-use protocol::event::{Entry, EventKind};
+use protocol::event::EventKind;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
-use protocol::item::{Item, Part, Role};
+use protocol::item::Item;
 use protocol::request::{Create, FunctionTool, InputItem, ToolChoice, ToolMode};
 use protocol::response::ResponseStatus;
-use tokio::sync::{mpsc, watch};
+use weir_engine::Config;
 use weir_engine::answers::{Idempotency, Terms};
-use weir_engine::contract::log_laws::request;
 use weir_engine::contract::{FailingLog, LateLog};
-use weir_engine::log::{Log, LogError};
-use weir_engine::memory::{MemoryLog, MemoryStore};
-use weir_engine::provider::{Finish, ModelListing, ModelRequest, Models, Provider, Route, Timeouts, Word, Words};
-use weir_engine::tasks::Tasks;
-use weir_engine::{Config, Engine};
+use weir_engine::log::LogError;
+use weir_engine::memory::MemoryLog;
+use weir_engine::provider::{Finish, Word};
 
-type Said = Result<Word, Fault>;
-
-/// A model that says what the test tells it to, and counts the connections that are open to it.
-#[derive(Clone)]
-struct Puppet {
-    scripts: Arc<Mutex<Vec<mpsc::Receiver<Said>>>>,
-    open: watch::Sender<usize>,
-    asked: Arc<Mutex<Vec<ModelRequest>>>,
-}
-
-struct Guard(watch::Sender<usize>);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.send_modify(|open| *open -= 1);
-    }
-}
-
-impl Provider for Puppet {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Fault>> {
-        assert!(request.create.safety_identifier.as_deref() != Some("panic"), "a provider that panics, as asked");
-        self.asked.lock().unwrap().push(request);
-        let script = self.scripts.lock().unwrap().pop();
-        self.open.send_modify(|open| *open += 1);
-        let guard = Guard(self.open.clone());
-        async move {
-            let Some(script) = script else {
-                let _open = guard;
-                return std::future::pending().await;
-            };
-            Ok(unfold((script, guard), |(mut script, guard)| async move { script.recv().await.map(|said| (said, (script, guard))) })
-                .boxed())
-        }
-        .boxed()
-    }
-
-    fn knows(&self, parameter: &str) -> bool {
-        parameter == "seed"
-    }
-}
-
-impl Models for Puppet {
-    fn route(&self, model: &str) -> Option<Route> {
-        (model == "demo").then(|| Route { upstream: "puppet".into(), provider: Arc::new(self.clone()), timeouts: Timeouts::default() })
-    }
-
-    fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
-        async { Vec::new() }.boxed()
-    }
-}
-
-struct Stage {
-    engine: Engine,
-    puppet: Puppet,
-    tasks: Tasks,
-}
-
-fn stage_on(log: impl Log, config: Config) -> Stage {
-    let puppet = Puppet { scripts: Arc::default(), open: watch::Sender::new(0), asked: Arc::default() };
-    let tasks = Tasks::new();
-    let engine = Engine::new(config, Arc::new(log), Arc::new(MemoryStore::new()), Arc::new(puppet.clone()), tasks.clone());
-    Stage { engine, puppet, tasks }
-}
-
-fn stage() -> Stage {
-    stage_on(MemoryLog::new(), Config::default())
-}
-
-impl Stage {
-    /// The next question gets what is sent here.
-    fn script(&self) -> mpsc::Sender<Said> {
-        let (sender, receiver) = mpsc::channel(64);
-        self.puppet.scripts.lock().unwrap().insert(0, receiver);
-        sender
-    }
-
-    async fn closed(&self) {
-        self.puppet.open.subscribe().wait_for(|open| *open == 0).await.unwrap();
-    }
-}
-
-fn alice() -> Owner {
-    Owner::new("alice")
-}
-
-fn asking(text: &str) -> Create {
-    let content = vec![Part::InputText { text: text.into() }];
-    Create { input: vec![InputItem::Message { id: None, role: Role::User, content }], ..request("demo") }
-}
-
-fn text(text: &str) -> Said {
-    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
-}
-
-async fn say(script: &mpsc::Sender<Said>, words: impl IntoIterator<Item = Said>) {
-    for word in words {
-        script.send(word).await.unwrap();
-    }
-}
-
-async fn read(feed: &mut weir_engine::feed::Feed) -> Result<Vec<Entry>, LogError> {
-    let mut entries = Vec::new();
-    while let Some(more) = feed.next(usize::MAX).await? {
-        entries.extend(more);
-    }
-    Ok(entries)
-}
-
-fn kinds(entries: &[Entry]) -> Vec<&'static str> {
-    entries.iter().map(|entry| entry.kind.as_str().trim_start_matches("response.")).collect()
-}
-
-fn last_response(entries: &[Entry]) -> protocol::response::Response {
-    protocol::snapshot::response(entries).unwrap()
-}
-
-async fn run(stage: &Stage, create: Create, words: Vec<Said>) -> Vec<Entry> {
-    let script = stage.script();
-    let mut started = stage.engine.start(&alice(), create, Terms::default()).await.unwrap();
-    say(&script, words).await;
-    drop(script);
-    read(&mut started.feed).await.unwrap()
-}
+use crate::stage::{alice, asking, kinds, last_response, read, run, say, stage, stage_on, text};
 
 #[tokio::test(start_paused = true)]
 async fn a_text_answer_has_every_event_in_order() {

@@ -1,0 +1,121 @@
+//! What a process that died leaves behind gets its end from the next one, over the same log and store.
+
+use std::sync::Arc;
+
+use protocol::event::Entry;
+use protocol::item::{Item, ItemStatus};
+use protocol::request::{Create, FunctionTool};
+use protocol::response::{Response, ResponseStatus};
+use protocol::usage::UsageSource;
+use weir_engine::Config;
+use weir_engine::answers::Terms;
+use weir_engine::answers::recover::Recovered;
+use weir_engine::memory::{MemoryLog, MemoryStore};
+use weir_engine::provider::{Finish, Word};
+use weir_engine::store::{Found, Store};
+
+use crate::stage::{Said, Stage, alice, asking, kinds, last_response, read, run, say, stage_over, text};
+
+/// Storage that outlives the engines over it.
+struct Storage {
+    log: MemoryLog,
+    store: Arc<MemoryStore>,
+}
+
+impl Storage {
+    fn new() -> Self {
+        Self { log: MemoryLog::new(), store: Arc::new(MemoryStore::new()) }
+    }
+
+    fn stage(&self) -> Stage {
+        stage_over(Arc::new(self.log.clone()), Arc::clone(&self.store) as Arc<dyn Store>, Config::default())
+    }
+}
+
+/// Runs a turn until it has taken in `words`, leaves it there as a process that dies would, and lets the next one recover.
+async fn restarted(create: Create, words: Vec<Said>) -> (Storage, Stage, Vec<Entry>, Vec<Entry>) {
+    let storage = Storage::new();
+    let first = storage.stage();
+    let script = first.script();
+    let mut started = first.engine.start(&alice(), create, Terms::default()).await.unwrap();
+    say(&script, words).await;
+    // Paused time passes only when everything waits: then all words are taken in.
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    let mut before = Vec::new();
+    while started.feed.is_ready() {
+        before.extend(started.feed.next(usize::MAX).await.unwrap().unwrap());
+    }
+    let second = storage.stage();
+    assert_eq!(second.engine.recover().await, Ok(Recovered { ended: 1, ..Recovered::default() }));
+    assert_eq!(second.engine.recover().await, Ok(Recovered::default()), "there is nothing left to do");
+    let mut feed = second.engine.feed(&alice(), &started.id, None).await.unwrap();
+    let all = read(&mut feed).await.unwrap();
+    assert_eq!(all[..before.len()], before, "what was there stays as it was");
+    assert!(all.iter().map(|entry| entry.position).eq(0..all.len() as u64), "positions are dense");
+    // The turn that is still there in this test has lost its log, and adds nothing.
+    say(&script, [text("too late"), Ok(Word::Finish(Finish::Stop))]).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    let mut feed = second.engine.feed(&alice(), &started.id, None).await.unwrap();
+    assert_eq!(read(&mut feed).await.unwrap(), all);
+    (storage, second, before, all)
+}
+
+fn check_end(response: &Response) {
+    assert_eq!(response.status, ResponseStatus::Incomplete);
+    assert_eq!(response.incomplete_details.as_ref().unwrap().reason, "server_restarted");
+    assert_eq!((response.completed_at, &response.error), (None, &None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_cut_by_a_restart_keeps_its_text_and_is_counted() {
+    let (_, stage, before, all) = restarted(asking("hi"), vec![text("Once"), text(" upon")]).await;
+    let closing = ["output_text.done", "content_part.done", "output_item.done", "incomplete"];
+    assert_eq!(kinds(&all[before.len()..]), closing);
+    let response = last_response(&all);
+    check_end(&response);
+    let Item::Message(message) = &response.output[0] else { panic!("{response:?}") };
+    assert_eq!((message.content[0].text(), message.status), (Some("Once upon"), ItemStatus::Incomplete));
+    let usage = response.usage.unwrap();
+    assert_eq!((usage.source, usage.output_tokens), (UsageSource::Counted, 2));
+    assert!(usage.input_tokens > 0, "{usage:?}");
+    // It can be gone on with, and the next turn sees what there was.
+    let more = Create { previous_response_id: Some(response.id), ..asking("go on") };
+    run(&stage, more, vec![text("!"), Ok(Word::Finish(Finish::Stop))]).await;
+    let asked = stage.puppet.asked.lock().unwrap().last().unwrap().context.len();
+    assert_eq!(asked, 3, "hi, Once upon, go on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_open_is_closed() {
+    let thought = || Ok(Word::Reasoning("hm".into()));
+    let (_, _, before, all) = restarted(asking("hi"), vec![thought()]).await;
+    assert_eq!(kinds(&all[before.len()..]), ["reasoning.done", "content_part.done", "output_item.done", "incomplete"]);
+
+    let refusal = || Ok(Word::Refusal("no".into()));
+    let (_, _, before, all) = restarted(asking("hi"), vec![thought(), text("well"), refusal()]).await;
+    assert_eq!(kinds(&all[before.len()..]), ["refusal.done", "content_part.done", "output_item.done", "incomplete"]);
+
+    let tool = FunctionTool { name: "look".into(), ..serde_json::from_str(r#"{"type":"function","name":"look"}"#).unwrap() };
+    let call = |index: u64, arguments: &str| {
+        Ok(Word::ToolCall { index, id: Some(format!("call_{index}")), name: Some("look".into()), arguments: arguments.into() })
+    };
+    let create = Create { tools: vec![tool], ..asking("hi") };
+    let (_, _, before, all) = restarted(create, vec![text("I look"), call(0, "{\"a\""), call(1, "{")]).await;
+    assert_eq!(kinds(&all[before.len()..]), ["output_item.done", "output_item.done", "incomplete"], "cut arguments are never done");
+    let response = last_response(&all);
+    check_end(&response);
+    let states: Vec<_> =
+        response.output.iter().map(|item| matches!(item, Item::FunctionCall(call) if call.status == ItemStatus::Incomplete)).collect();
+    assert_eq!(states, [false, true, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_which_nothing_was_made_costs_nothing() {
+    let (storage, _, before, all) = restarted(asking("hi"), vec![]).await;
+    assert_eq!(kinds(&all[before.len()..]), ["incomplete"]);
+    let response = last_response(&all);
+    check_end(&response);
+    assert_eq!(response.usage, None);
+    let Ok(Found::Record(record)) = storage.store.find(&response.id).await else { panic!("its record is there") };
+    assert!(record.ended_at.is_some(), "its end is in the store");
+}

@@ -1,0 +1,148 @@
+//! An engine in memory, over a provider that a test plays by hand.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{StreamExt, unfold};
+use protocol::event::Entry;
+use protocol::fault::Fault;
+use protocol::id::Owner;
+use protocol::item::{Part, Role};
+use protocol::request::{Create, InputItem};
+use tokio::sync::{mpsc, watch};
+use weir_engine::answers::Terms;
+use weir_engine::contract::log_laws::request;
+use weir_engine::log::{Log, LogError};
+use weir_engine::memory::{MemoryLog, MemoryStore};
+use weir_engine::provider::{ModelListing, ModelRequest, Models, Provider, Route, Timeouts, Word, Words};
+use weir_engine::store::Store;
+use weir_engine::tasks::Tasks;
+use weir_engine::{Config, Engine};
+
+pub(crate) type Said = Result<Word, Fault>;
+
+/// A model that says what the test tells it to, and counts the connections that are open to it.
+#[derive(Clone)]
+pub(crate) struct Puppet {
+    scripts: Arc<Mutex<Vec<mpsc::Receiver<Said>>>>,
+    pub(crate) open: watch::Sender<usize>,
+    pub(crate) asked: Arc<Mutex<Vec<ModelRequest>>>,
+}
+
+struct Guard(watch::Sender<usize>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open -= 1);
+    }
+}
+
+impl Provider for Puppet {
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Fault>> {
+        assert!(request.create.safety_identifier.as_deref() != Some("panic"), "a provider that panics, as asked");
+        self.asked.lock().unwrap().push(request);
+        let script = self.scripts.lock().unwrap().pop();
+        self.open.send_modify(|open| *open += 1);
+        let guard = Guard(self.open.clone());
+        async move {
+            let Some(script) = script else {
+                let _open = guard;
+                return std::future::pending().await;
+            };
+            Ok(unfold((script, guard), |(mut script, guard)| async move { script.recv().await.map(|said| (said, (script, guard))) })
+                .boxed())
+        }
+        .boxed()
+    }
+
+    fn knows(&self, parameter: &str) -> bool {
+        parameter == "seed"
+    }
+}
+
+impl Models for Puppet {
+    fn route(&self, model: &str) -> Option<Route> {
+        (model == "demo").then(|| Route { upstream: "puppet".into(), provider: Arc::new(self.clone()), timeouts: Timeouts::default() })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
+        async { Vec::new() }.boxed()
+    }
+}
+
+pub(crate) struct Stage {
+    pub(crate) engine: Engine,
+    pub(crate) puppet: Puppet,
+    pub(crate) tasks: Tasks,
+}
+
+pub(crate) fn stage_on(log: impl Log, config: Config) -> Stage {
+    stage_over(Arc::new(log), Arc::new(MemoryStore::new()), config)
+}
+
+pub(crate) fn stage_over(log: Arc<dyn Log>, store: Arc<dyn Store>, config: Config) -> Stage {
+    let puppet = Puppet { scripts: Arc::default(), open: watch::Sender::new(0), asked: Arc::default() };
+    let tasks = Tasks::new();
+    let engine = Engine::new(config, log, store, Arc::new(puppet.clone()), tasks.clone());
+    Stage { engine, puppet, tasks }
+}
+
+pub(crate) fn stage() -> Stage {
+    stage_on(MemoryLog::new(), Config::default())
+}
+
+impl Stage {
+    /// The next question gets what is sent here.
+    pub(crate) fn script(&self) -> mpsc::Sender<Said> {
+        let (sender, receiver) = mpsc::channel(64);
+        self.puppet.scripts.lock().unwrap().insert(0, receiver);
+        sender
+    }
+
+    pub(crate) async fn closed(&self) {
+        self.puppet.open.subscribe().wait_for(|open| *open == 0).await.unwrap();
+    }
+}
+
+pub(crate) fn alice() -> Owner {
+    Owner::new("alice")
+}
+
+pub(crate) fn asking(text: &str) -> Create {
+    let content = vec![Part::InputText { text: text.into() }];
+    Create { input: vec![InputItem::Message { id: None, role: Role::User, content }], ..request("demo") }
+}
+
+pub(crate) fn text(text: &str) -> Said {
+    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
+}
+
+pub(crate) async fn say(script: &mpsc::Sender<Said>, words: impl IntoIterator<Item = Said>) {
+    for word in words {
+        script.send(word).await.unwrap();
+    }
+}
+
+pub(crate) async fn read(feed: &mut weir_engine::feed::Feed) -> Result<Vec<Entry>, LogError> {
+    let mut entries = Vec::new();
+    while let Some(more) = feed.next(usize::MAX).await? {
+        entries.extend(more);
+    }
+    Ok(entries)
+}
+
+pub(crate) fn kinds(entries: &[Entry]) -> Vec<&'static str> {
+    entries.iter().map(|entry| entry.kind.as_str().trim_start_matches("response.")).collect()
+}
+
+pub(crate) fn last_response(entries: &[Entry]) -> protocol::response::Response {
+    protocol::snapshot::response(entries).unwrap()
+}
+
+pub(crate) async fn run(stage: &Stage, create: Create, words: Vec<Said>) -> Vec<Entry> {
+    let script = stage.script();
+    let mut started = stage.engine.start(&alice(), create, Terms::default()).await.unwrap();
+    say(&script, words).await;
+    drop(script);
+    read(&mut started.feed).await.unwrap()
+}
