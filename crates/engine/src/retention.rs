@@ -30,7 +30,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 fn is_too_large(shared: &Shared) -> bool {
-    shared.log.bytes() + shared.store.bytes() > shared.config.log_bytes
+    shared.log.bytes() + shared.store.bytes() > shared.config().log_bytes
 }
 
 /// Expires up to [`STEP`] answers; says whether there may be more.
@@ -39,7 +39,7 @@ async fn step(shared: &Shared) -> bool {
     let now = clock::unix_seconds();
     let mut expired = 0;
     for record in &oldest {
-        if !is_too_large(shared) && !is_too_old(record, now, shared.config.retention) {
+        if !is_too_large(shared) && !is_too_old(record, now, shared.config().retention) {
             return false;
         }
         let removal = if record.readable { Removal::Expired } else { Removal::Forgotten };

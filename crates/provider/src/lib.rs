@@ -2,10 +2,12 @@
 
 pub mod config;
 pub mod demo;
+pub mod live;
 pub mod openai;
 pub mod route;
 
 pub use config::{BuildError, Config};
+pub use live::LiveRoutes;
 pub use route::Routes;
 
 /// Makes all upstreams that `config` describes. Nothing is connected yet.

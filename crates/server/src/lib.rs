@@ -2,7 +2,9 @@
 
 pub mod config;
 
+pub mod drain;
 pub mod listen;
+pub mod live;
 pub mod router;
 
 mod auth;
@@ -17,6 +19,8 @@ mod transport;
 mod web;
 
 pub use config::{Config, ProxyProtocol};
+pub use drain::Drain;
 pub use listen::{Connection, Connections, Network, NoNetwork, Tls, TlsError, bind, serve};
+pub use live::Live;
 pub use router::{App, router};
 pub use tickets::Tickets;

@@ -9,7 +9,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use crate::error::{Refused, panicked};
 use crate::forwarded::Forwarded;
@@ -43,22 +43,27 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
     let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
     let name = format!("req_{:x}_{number:x}", std::process::id());
     let connection = request.extensions().get::<Connection>().map(Connection::id);
-    let method = request.method().clone();
+    let (method, version) = (request.method().clone(), request.version());
     // The path, never the query: that is where careless clients put what nobody should see.
     let path = request.uri().path().to_owned();
     let mut response = next.run(request).await;
+    let status = response.status();
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if path.starts_with("/v1/") {
         // What callers say and hear is nobody else's, a cache's least of all.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
+    if app.drain.is_unready() && version == Version::HTTP_11 && status != StatusCode::SWITCHING_PROTOCOLS {
+        // The client's next request goes where somebody stays.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let answer = headers.get("weir-response-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     if let Ok(value) = HeaderValue::from_str(&name) {
         headers.insert(HeaderName::from_static("x-request-id"), value);
     }
     let client = forwarded.client.map(tracing::field::display);
-    tracing::info!(request = name, connection, client, %method, path, status = response.status().as_u16(), response = answer, "request");
+    tracing::info!(request = name, connection, client, %method, path, status = status.as_u16(), response = answer, "request");
     response
 }
 

@@ -7,10 +7,10 @@ use axum::routing::{get, post};
 use engine::Engine;
 use engine::keys::Keys;
 use engine::tasks::Tasks;
-use tokio_util::sync::CancellationToken;
 
 use crate::api::{chat_completions, events, models, operations, responses, socket, tickets};
 use crate::config::Config;
+use crate::drain::Drain;
 use crate::listen::Connections;
 use crate::tickets::Tickets;
 use crate::{error, middleware, web};
@@ -32,8 +32,8 @@ pub struct App {
     pub tickets: Arc<Tickets>,
     /// Runs sockets.
     pub tasks: Tasks,
-    /// Cancelled when the server stops taking work.
-    pub closing: CancellationToken,
+    /// How far the server is on its way out.
+    pub drain: Drain,
 }
 
 /// The whole face.

@@ -1,8 +1,7 @@
 //! The composition root: makes every part in order and hands each only what it needs.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
 use engine::Engine;
@@ -11,9 +10,9 @@ use engine::log::Log;
 use engine::memory::{MemoryLog, MemoryStore};
 use engine::store::Store;
 use engine::tasks::Tasks;
-use server::{App, Connections, Tls};
+use provider::{BuildError, LiveRoutes};
+use server::{App, Connections, Drain, Live, Tls};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::shutdown;
 
@@ -33,15 +32,15 @@ pub struct Blueprint {
     pub store: Arc<dyn Store>,
     /// How connections are encrypted; `None`: not at all.
     pub tls: Option<Arc<Tls>>,
-    /// How long running answers may take to end when the process is told to stop.
-    pub grace: Duration,
+    /// How long the process takes to stop.
+    pub shutdown: shutdown::Config,
 }
 
 impl Blueprint {
     /// Everything in memory, with the given keys.
     pub fn in_memory(server: server::Config, engine: engine::Config, provider: provider::Config, keys: Arc<dyn Keys>) -> Self {
         let (log, store) = (Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
-        Self { server, engine, provider, keys, log, store, tls: None, grace: Duration::from_secs(5) }
+        Self { server, engine, provider, keys, log, store, tls: None, shutdown: shutdown::Config::default() }
     }
 }
 
@@ -49,9 +48,8 @@ impl Blueprint {
 pub struct Weir {
     listener: TcpListener,
     app: App,
-    tasks: Tasks,
+    controls: Controls,
     tls: Option<Arc<Tls>>,
-    grace: Duration,
 }
 
 impl Weir {
@@ -61,7 +59,7 @@ impl Weir {
     /// An upstream's settings that cannot be used; an address that cannot be had, or must not be had without a key.
     #[expect(clippy::unused_async, reason = "a store that is opened over the network awaits")]
     pub async fn assemble(blueprint: Blueprint) -> anyhow::Result<Self> {
-        let Blueprint { mut server, engine, provider, keys, log, store, tls, grace } = blueprint;
+        let Blueprint { mut server, engine, provider, keys, log, store, tls, shutdown } = blueprint;
         if !server.listen.ip().is_loopback() && !keys.configured() {
             bail!(
                 "refusing to listen on {}: it can be reached from other machines, and no key is configured.\n\
@@ -69,9 +67,9 @@ impl Weir {
                 server.listen
             );
         }
-        let routes = provider::build(&provider)?;
+        let routes = Arc::new(LiveRoutes::new(provider::build(&provider)?));
         let tasks = Tasks::new();
-        let engine = Engine::new(engine, log, store, Arc::new(routes), tasks.clone());
+        let engine = Engine::new(engine, log, store, Arc::<LiveRoutes>::clone(&routes), tasks.clone());
         let listener = server::bind(server.listen).with_context(|| format!("cannot listen on {}", server.listen))?;
         server.listen = listener.local_addr().context("the address that was taken is not known")?;
         let app = App {
@@ -81,10 +79,12 @@ impl Weir {
             connections: Arc::new(Connections::default()),
             is_encrypted: tls.is_some(),
             tickets: Arc::default(),
-            tasks: tasks.clone(),
-            closing: CancellationToken::new(),
+            tasks,
+            drain: Drain::default(),
         };
-        Ok(Self { listener, app, tasks, tls, grace })
+        let controls =
+            Controls { engine: app.engine.clone(), routes, live: Live::new(app.clone()), shutdown: Arc::new(RwLock::new(shutdown)) };
+        Ok(Self { listener, app, controls, tls })
     }
 
     /// Where it listens.
@@ -102,17 +102,71 @@ impl Weir {
         Arc::clone(&self.app.connections)
     }
 
+    /// What can be changed while it serves.
+    pub(crate) fn controls(&self) -> Controls {
+        self.controls.clone()
+    }
+
+    /// Runs the tasks of all parts.
+    pub(crate) fn tasks(&self) -> Tasks {
+        self.app.tasks.clone()
+    }
+
     /// Serves until `stop` resolves, then shuts down in order. Gives the number of tasks that had to be left behind.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> usize {
-        let Self { listener, app, tasks, tls, grace } = self;
-        let engine = app.engine.clone();
-        let (config, connections) = (Arc::clone(&app.config), Arc::clone(&app.connections));
-        let closing = app.closing.clone();
-        let stop = async move {
+        self.serve_until(stop, std::future::pending()).await.left
+    }
+
+    /// The same, and in a hurry once `again` resolves behind `stop`. Says what became of everything.
+    pub async fn serve_until(self, stop: impl Future<Output = ()> + Send, again: impl Future<Output = ()> + Send) -> shutdown::Report {
+        let Self { listener, app, controls, tls } = self;
+        let App { engine, connections, drain, tasks, .. } = app;
+        let stopping = async {
             stop.await;
-            closing.cancel();
+            let parts = shutdown::Stopping { engine: &engine, connections: &connections, drain: &drain, tasks: &tasks };
+            shutdown::run(parts, controls.shutdown(), again).await
         };
-        server::serve(listener, server::router(app), config, tasks.clone(), connections, tls, stop).await;
-        shutdown::drain(&engine, &tasks, grace).await
+        let ((), report) = tokio::join!(server::serve(listener, controls.live.clone(), tls), stopping);
+        report
+    }
+}
+
+/// What can be changed while the parts run.
+#[derive(Clone)]
+pub(crate) struct Controls {
+    engine: Engine,
+    routes: Arc<LiveRoutes>,
+    live: Live,
+    shutdown: Arc<RwLock<shutdown::Config>>,
+}
+
+impl Controls {
+    /// Puts other settings in force, or none of them.
+    ///
+    /// # Errors
+    /// An upstream's settings that cannot be used.
+    pub(crate) fn apply(
+        &self,
+        server: server::Config,
+        engine: engine::Config,
+        provider: &provider::Config,
+        shutdown: shutdown::Config,
+    ) -> Result<(), BuildError> {
+        let routes = provider::build(provider)?;
+        self.routes.replace(routes);
+        self.engine.configure(engine);
+        self.live.apply(server);
+        *self.shutdown.write().unwrap_or_else(PoisonError::into_inner) = shutdown;
+        Ok(())
+    }
+
+    /// How many connections there may be.
+    pub(crate) fn connections(&self) -> usize {
+        self.live.config().connections
+    }
+
+    /// How long the process takes to stop.
+    pub(crate) fn shutdown(&self) -> shutdown::Config {
+        *self.shutdown.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

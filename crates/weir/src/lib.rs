@@ -5,7 +5,11 @@ mod certificate;
 mod cli;
 mod config;
 mod descriptors;
+mod log;
+mod notify;
+mod reload;
 mod run;
-mod shutdown;
+pub mod shutdown;
+mod signals;
 
 pub use run::run;

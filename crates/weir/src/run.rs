@@ -3,18 +3,25 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use clap::Parser;
 use engine::clock;
 use engine::keys::{Keys, MemoryKeys};
+use engine::tasks::Tasks;
 use store::keys::KeyFile;
-use tracing_subscriber::EnvFilter;
+use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 use crate::assemble::{Blueprint, Weir};
 use crate::cli::output::{self, Printed};
 use crate::cli::{self, Cli, Command};
-use crate::config::{self, LogConfig, LogFormat, Settings};
-use crate::{certificate, descriptors, shutdown};
+use crate::config::{self, Flags, Settings};
+use crate::notify::Notifier;
+use crate::reload::Reloader;
+use crate::signals::{Reloads, Stops};
+use crate::{certificate, descriptors, log};
 
 /// Exit status for settings that cannot be used (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
@@ -30,24 +37,28 @@ pub fn run() -> ExitCode {
         }
     };
     let done = match cli.chosen() {
-        Command::Serve => serve(settings),
+        Command::Serve => return serve(settings, cli.flags()).unwrap_or_else(|error| failed(&error)),
         Command::Config(arguments) => Ok(cli::config::run(&settings, &arguments)),
+        Command::Health(arguments) => cli::health::run(&settings, &arguments),
         Command::Key(command) => cli::key::run(&settings, &command, clock::now()),
     };
     match done.and_then(|printed| Ok(output::print(&printed)?)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::complain(&format_args!("weir: {error:#}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
 }
 
-fn serve(mut settings: Settings) -> anyhow::Result<Printed> {
-    start_log(&settings.log)?;
+fn failed(error: &anyhow::Error) -> ExitCode {
+    output::complain(&format_args!("weir: {error:#}"));
+    ExitCode::FAILURE
+}
+
+fn serve(mut settings: Settings, flags: Flags) -> anyhow::Result<ExitCode> {
+    let set_level = log::start(&settings.log)?;
+    let as_typed = settings.clone();
     settings.server.connections = descriptors::fit(settings.server.connections);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let status = runtime.block_on(async {
         let keys: Arc<dyn Keys> = match settings.data.directory() {
             Some(directory) => Arc::new(KeyFile::open(directory)?),
             None => Arc::new(MemoryKeys::default()),
@@ -60,15 +71,42 @@ fn serve(mut settings: Settings) -> anyhow::Result<Printed> {
         let fingerprint = tls.as_ref().filter(|_| is_ours).map(|tls| tls.fingerprint());
         let mut blueprint = Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys);
         blueprint.tls = tls;
+        blueprint.shutdown = settings.shutdown;
         let weir = Weir::assemble(blueprint).await?;
-        let asked_to_stop = shutdown::asked()?;
-        output::print(&Printed { out: greeting(weir.address(), fingerprint.as_deref(), is_encrypted), hints: String::new() })?;
-        let left = weir.serve(asked_to_stop).await;
-        if left > 0 {
-            tracing::warn!(left, "tasks did not end in time");
+        let (stops, reloads) = (Mutex::new(Stops::new()?), Reloads::new()?);
+        let (controls, tasks, notifier) = (weir.controls(), weir.tasks(), Arc::new(Notifier::of_environment()));
+        let reloader = Reloader { flags, settings: as_typed, set_level, controls, notifier: Arc::clone(&notifier), tasks: tasks.clone() };
+        tasks.spawn("reload", reloader.run(reloads));
+        if let Some(pulse) = notifier.pulse() {
+            tasks.spawn("pulse", beat(Arc::clone(&notifier), pulse, tasks.clone()));
         }
-        Ok(Printed::default())
-    })
+        output::print(&Printed { out: greeting(weir.address(), fingerprint.as_deref(), is_encrypted), hints: String::new() })?;
+        notifier.ready();
+
+        let controls = weir.controls();
+        let stop = async {
+            stops.lock().await.next().await;
+            notifier.stopping(controls.shutdown().longest());
+        };
+        let status = AtomicU8::new(0);
+        let again = async { status.store(stops.lock().await.next().await, Ordering::Relaxed) };
+        weir.serve_until(stop, again).await;
+        anyhow::Ok(status.into_inner())
+    });
+    // Whatever did not end in time was counted and is not waited for.
+    runtime.shutdown_background();
+    status.map(ExitCode::from)
+}
+
+/// Tells systemd that we live, for as long as we do.
+async fn beat(notifier: Arc<Notifier>, pulse: Duration, tasks: Tasks) {
+    loop {
+        notifier.alive();
+        tokio::select! {
+            () = tasks.stopping() => return,
+            () = sleep(pulse) => {}
+        }
+    }
 }
 
 /// One line: where it is, and what to try next. Another, where only a fingerprint tells who it is.
@@ -79,15 +117,4 @@ fn greeting(address: SocketAddr, fingerprint: Option<&str>, is_encrypted: bool) 
     format!(
         "weir listens on {scheme}://{address} - open it in a browser, or: curl {flags} --json '{{\"model\":\"demo\",\"input\":\"hi\",\"stream\":true}}' {scheme}://{address}/v1/responses\n{certificate}"
     )
-}
-
-/// Logs go to standard error: standard output is for what was asked for.
-fn start_log(config: &LogConfig) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.level)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.format {
-        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-    Ok(())
 }

@@ -1,53 +1,168 @@
-//! What stops the process, and the order in which it stops.
+//! What stops the process, and the order in which it stops. SIGTERM or SIGINT begins:
+//!
+//! 1. **Unready.** `/readyz` says 503, systemd is told, and every HTTP/1 answer says `Connection: close`. All else goes on.
+//! 2. **Delay.** For `shutdown.delay` at least, so that load balancers notice before a client is refused.
+//! 3. **Nothing new.** The port closes, behind all whom the kernel has connected already. What would begin anew on an open
+//!    connection is a 503 with `Retry-After`; what there is can still be read, resumed and cancelled.
+//! 4. **Come back.** Over `shutdown.spread`, each at its own moment: an idle connection closes, HTTP/2 hears GOAWAY, a
+//!    WebSocket closes with 1012 unless an answer is on it, and an `EventSource` hears a `retry:` of its own. Readers of
+//!    answers that run stay: nobody else has these answers.
+//! 5. **Answers end**, for up to `shutdown.grace`, and are read to their end. Without any this takes no time.
+//! 6. **The rest is ended truly**: `response.failed` with `server_shutdown`, in the log, and readers get a moment to hear it.
+//! 7. **What is still open is broken off**, so that nobody takes it for whole, and can be resumed where answers survive.
+//! 8. **Flush.** The tasks end, and what they write is written; then the stores close.
+//! 9. **Report.** One line says how many answers ended, what was cut and how long it took.
+//!
+//! A second signal leaves out all waiting but the moment in which readers hear what happens to them.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Engine;
 use engine::tasks::Tasks;
-use tokio::time::{Instant, sleep, timeout_at};
+use server::{Connections, Drain};
+use tokio::time::{Instant, sleep};
 
-/// How long readers get to take in the end of an answer that was cut.
+/// How long readers get to take in the end of an answer that was cut, and tasks to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How often the running answers are counted while they get to end.
-const LOOK: Duration = Duration::from_millis(20);
+/// The same when there is a hurry.
+const LAST_WORD: Duration = Duration::from_millis(250);
 
-/// Resolves when the process is told to stop: SIGINT or SIGTERM. They are caught from the call on, not from the first
-/// poll: who reads the greeting may send one at once.
-#[cfg(unix)]
-pub(crate) fn asked() -> std::io::Result<impl Future<Output = ()> + Send> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
+/// How often it is looked whether all is over.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long the process takes to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How long to serve on, not ready.
+    pub delay: Duration,
+    /// Over how long clients are told to come back; at most `grace`.
+    pub spread: Duration,
+    /// How long answers may take to end.
+    pub grace: Duration,
 }
 
-/// Resolves when the process is told to stop by Ctrl-C.
-#[cfg(not(unix))]
-pub(crate) fn asked() -> std::io::Result<impl Future<Output = ()> + Send> {
-    Ok(async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
-}
-
-/// Ends what still runs, once nothing new is accepted: first answers get `grace` to end by themselves, then they are
-/// ended truly (`server_shutdown`), and their readers get a moment to learn of it. Gives the number of tasks left.
-pub(crate) async fn drain(engine: &Engine, tasks: &Tasks, grace: Duration) -> usize {
-    let ended = async {
-        while engine.census().running > 0 {
-            sleep(LOOK).await;
-        }
-    };
-    if timeout_at(Instant::now() + grace, ended).await.is_err() {
-        let cut = engine.census().running;
-        tracing::warn!(cut, "answers did not end in time and were ended");
-        engine.shut_down();
+impl Default for Config {
+    fn default() -> Self {
+        // Together less than the 30 s after which Kubernetes kills.
+        Self { delay: Duration::ZERO, spread: Duration::from_secs(1), grace: Duration::from_secs(25) }
     }
-    tasks.shutdown(LAST_WORDS).await
+}
+
+impl Config {
+    /// The longest that a shutdown takes.
+    pub(crate) fn longest(&self) -> Duration {
+        self.delay + self.grace + 2 * LAST_WORDS
+    }
+}
+
+/// What became of everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Answers that ran when nothing new was accepted any more, and ended by themselves.
+    pub ended: usize,
+    /// Answers that did not, and were ended.
+    pub cut: usize,
+    /// Connections that were broken off in the middle of an answer.
+    pub broken: u64,
+    /// Tasks that did not end.
+    pub left: usize,
+    /// Whether there was a second signal.
+    pub hurried: bool,
+}
+
+/// What is to stop.
+pub(crate) struct Stopping<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) connections: &'a Arc<Connections>,
+    pub(crate) drain: &'a Drain,
+    pub(crate) tasks: &'a Tasks,
+}
+
+/// Stops everything in its order. `again` resolves when there is a hurry.
+pub(crate) async fn run(stopping: Stopping<'_>, config: Config, again: impl Future<Output = ()> + Send) -> Report {
+    let Stopping { engine, connections, drain, tasks } = stopping;
+    let begun = Instant::now();
+    let took = || begun.elapsed().as_millis();
+    let mut patience = Patience { again: Some(Box::pin(again)) };
+    let is_quiet = || engine.census().running == 0 && connections.open() == 0;
+
+    drain.unready();
+    tracing::info!(step = 1, took_ms = took(), delay = ?config.delay, "stopping: not ready any more");
+    patience.wait(config.delay, || false).await;
+
+    let (running, open) = (engine.census().running, connections.open());
+    engine.drain(config.spread);
+    drain.leave(config.spread.min(config.grace));
+    tracing::info!(step = 3, took_ms = took(), answers = running, connections = open, grace = ?config.grace, "stopping: nothing new is accepted");
+    patience.wait(config.grace, is_quiet).await;
+
+    let cut = engine.shut_down();
+    if cut > 0 {
+        tracing::warn!(step = 6, took_ms = took(), answers = cut, "stopping: answers that did not end in time are ended");
+    }
+    let words = if patience.is_over() { LAST_WORD } else { LAST_WORDS };
+    patience.wait_at_least(words, is_quiet).await;
+
+    let broken = connections.open();
+    if broken > 0 {
+        tracing::warn!(step = 7, took_ms = took(), connections = broken, "stopping: what is still open is broken off");
+    }
+    drain.break_off();
+    let left = tasks.shutdown(words).await;
+    let report = Report { ended: running.saturating_sub(cut), cut, broken, left, hurried: patience.is_over() };
+    report.say(took());
+    report
+}
+
+impl Report {
+    fn say(&self, took_ms: u128) {
+        let Self { ended, cut, broken, left, hurried } = *self;
+        if cut == 0 && broken == 0 && left == 0 {
+            tracing::info!(step = 9, took_ms, ended, hurried, "stopped; nothing was cut");
+        } else {
+            tracing::warn!(step = 9, took_ms, ended, cut, broken, left, hurried, "stopped; something was cut");
+        }
+    }
+}
+
+/// Waits, until there is a hurry.
+struct Patience<F> {
+    /// `None` once it is there.
+    again: Option<Pin<Box<F>>>,
+}
+
+impl<F: Future<Output = ()>> Patience<F> {
+    fn is_over(&self) -> bool {
+        self.again.is_none()
+    }
+
+    /// Waits for `limit`, or until `is_done`, unless there is a hurry.
+    async fn wait(&mut self, limit: Duration, is_done: impl Fn() -> bool) {
+        let Some(again) = self.again.as_mut() else { return };
+        tokio::select! {
+            () = wait(limit, is_done) => return,
+            () = again.as_mut() => {}
+        }
+        self.again = None;
+        tracing::warn!("told to stop again: stopping at once");
+    }
+
+    /// The same; in a hurry for a moment all the same.
+    async fn wait_at_least(&mut self, limit: Duration, is_done: impl Fn() -> bool + Copy) {
+        self.wait(limit, is_done).await;
+        if self.is_over() {
+            wait(limit.min(LAST_WORD), is_done).await;
+        }
+    }
+}
+
+async fn wait(limit: Duration, is_done: impl Fn() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !is_done() && Instant::now() < deadline {
+        sleep(LOOK.min(deadline - Instant::now())).await;
+    }
 }

@@ -7,7 +7,8 @@ pub mod recover;
 mod start;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use protocol::dialect::responses::Lane;
 use protocol::event::Entry;
@@ -37,12 +38,14 @@ pub struct Engine {
 }
 
 pub(crate) struct Shared {
-    pub(crate) config: Config,
+    config: RwLock<Config>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: Arc<dyn Store>,
     models: Arc<dyn Models>,
     pub(crate) tasks: Tasks,
     live: Mutex<HashMap<ResponseId, Arc<Live>>>,
+    /// Set once nothing new may begin: after how many seconds to ask again.
+    draining: OnceLock<u64>,
     /// Rung when an answer has ended, so that retention looks at once.
     pub(crate) ended: Notify,
 }
@@ -100,8 +103,8 @@ pub struct Census {
 impl Engine {
     /// An engine over a log, a store and models. Starts its retention.
     pub fn new(config: Config, log: Arc<dyn Log>, store: Arc<dyn Store>, models: Arc<dyn Models>, tasks: Tasks) -> Self {
-        let live = Mutex::default();
-        let shared = Arc::new(Shared { config, log, store, models, tasks, live, ended: Notify::new() });
+        let (config, live, draining) = (RwLock::new(config), Mutex::default(), OnceLock::new());
+        let shared = Arc::new(Shared { config, log, store, models, tasks, live, draining, ended: Notify::new() });
         shared.tasks.spawn("retention", retention::run(Arc::clone(&shared)));
         Self { shared }
     }
@@ -198,9 +201,24 @@ impl Engine {
         self.shared.models.list().await
     }
 
-    /// Ends every running answer as shut down.
-    pub fn shut_down(&self) {
-        self.shared.live().values().for_each(|live| live.stop(Cause::ServerShutdown));
+    /// Obeys other settings from now on. Answers that run keep those they began under.
+    pub fn configure(&self, config: Config) {
+        *self.shared.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// Begins nothing new any more: whoever asks is told to come back after `retry`. What runs goes on, and everything
+    /// there is can be read, resumed and cancelled.
+    pub fn drain(&self, retry: Duration) {
+        let seconds = retry.as_secs() + u64::from(retry.subsec_nanos() > 0);
+        // Who drains a second time changes nothing.
+        let _first = self.shared.draining.set(seconds.max(1));
+    }
+
+    /// Ends every running answer as shut down. Gives their number.
+    pub fn shut_down(&self) -> usize {
+        let live = self.shared.live();
+        live.values().for_each(|live| live.stop(Cause::ServerShutdown));
+        live.len()
     }
 
     /// What is there now.
@@ -274,6 +292,11 @@ async fn entries(reader: &dyn LogReader, from: u64, to: u64) -> Result<Vec<Entry
 }
 
 impl Shared {
+    /// The settings in force.
+    pub(crate) fn config(&self) -> Config {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn live(&self) -> MutexGuard<'_, HashMap<ResponseId, Arc<Live>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }

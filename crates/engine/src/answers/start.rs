@@ -85,7 +85,7 @@ impl Engine {
         let feed = Feed::new(self.shared.log.open(&id).await.map_err(log_fault)?, 0, Some(live.sit()));
         let request = ModelRequest { create: Arc::new(create), context: setting.context.into() };
         let remembering = socket.map(|socket| Remembering { socket, before: Arc::clone(&request.context) });
-        let limit = self.shared.config.answer_bytes;
+        let limit = self.shared.config().answer_bytes;
         let turn = Turn { live: Arc::clone(&live), answer, writer, route, request, limit, tasks: self.shared.tasks.clone() };
         self.shared.tasks.spawn("turn", run_to_end(Arc::clone(&self.shared), live, turn, remembering));
         Ok(Started { id, feed })
@@ -95,8 +95,8 @@ impl Engine {
     fn on_leave(&self, create: &Create, keyed: bool) -> OnLeave {
         match (keyed, create.store) {
             (true, _) => OnLeave::Finish,
-            (false, true) => self.shared.config.on_leave_stored,
-            (false, false) => self.shared.config.on_leave_stateless,
+            (false, true) => self.shared.config().on_leave_stored,
+            (false, false) => self.shared.config().on_leave_stateless,
         }
     }
 
@@ -212,8 +212,14 @@ impl Engine {
     }
 
     fn admit(&self, live: &Arc<Live>) -> Result<(), Fault> {
+        let most = self.shared.config().running;
         let mut running = self.shared.live();
-        if running.len() >= self.shared.config.running {
+        // Under the lock: what is admitted before a drain is seen by it.
+        if let Some(seconds) = self.shared.draining.get() {
+            let fault = Fault::new(FaultKind::Server, "server_draining", "This server is about to stop; ask again, and another answers.");
+            return Err(Fault { retry_after: Some(*seconds), ..fault.with_status(503) });
+        }
+        if running.len() >= most {
             let fault = Fault::new(FaultKind::RateLimit, "too_many_answers", "This server runs as many answers as it may; try again soon.");
             return Err(Fault { retry_after: Some(1), ..fault });
         }

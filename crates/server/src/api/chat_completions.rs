@@ -49,6 +49,7 @@ async fn streamed(app: &App, from: From, mut feed: Feed, options: ChatOptions, h
             connection: from.connection,
             is_http_1_0: from.is_http_1_0,
             config: app.config.clone(),
+            drain: app.drain.clone(),
         })),
     }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::router::App;
@@ -16,10 +16,11 @@ pub(crate) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: it takes work. Says how much it has.
-pub(crate) async fn readyz(State(app): State<App>) -> Json<Value> {
+/// `GET /readyz`: it takes work; 503 once it is on its way out. Says how much it has.
+pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let census = app.engine.census();
-    Json(json!({ "status": "ready", "answers_running": census.running, "connections": app.connections.open() }))
+    let (status, word) = if app.drain.is_unready() { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ready") };
+    (status, Json(json!({ "status": word, "answers_running": census.running, "connections": app.connections.open() })))
 }
 
 /// `GET /openapi.json`

@@ -143,6 +143,7 @@ pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, frame: St
         connection: from.connection,
         is_http_1_0: from.is_http_1_0,
         config: app.config.clone(),
+        drain: app.drain.clone(),
     }
 }
 

@@ -28,19 +28,21 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     connection.speaks(Protocol::Http1);
-    let Serving { router, config, closing, .. } = serving;
+    let Serving { live, config, .. } = serving;
+    let drain = live.app().drain.clone();
     let for_requests = connection.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, connection) = (router.clone(), for_requests.clone());
+        let (router, connection) = (live.router(), for_requests.clone());
         let answering = connection.answer();
         async move {
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(connection);
+            request.extensions_mut().insert(connection.clone());
             let version = request.version();
             let mut response = router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
             // Of an answer of version 1.1 hyper would say that the connection stays, though only its close ends the answer.
             if version == Version::HTTP_10 && response.body().size_hint().exact().is_none() {
                 *response.version_mut() = version;
+                connection.ends_by_close();
             }
             Ok::<_, Infallible>(response.map(|body| Watched::http1(body, answering)))
         }
@@ -56,13 +58,28 @@ where
         .half_close(true);
     let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(heads), service).with_upgrades());
     let served = tokio::select! {
+        biased;
         served = serving.as_mut() => served,
-        () = closing.cancelled() => {
+        () = drain.clone().farewell() => {
+            // Without an answer on it, it closes; otherwise behind the answer, whose head says so if it is not out yet.
             serving.as_mut().graceful_shutdown();
-            serving.await
+            tokio::select! {
+                biased;
+                served = serving.as_mut() => served,
+                () = drain.broken_off() => return break_off(&connection),
+            }
         }
     };
     end(&connection, served.err().as_ref().map(cause));
+}
+
+/// Ends a connection in the middle of an answer. A length that is not met and a chunk that is not the last say so
+/// themselves; where only the close would tell, it is a reset (promise 3).
+fn break_off(connection: &Connection) {
+    if connection.is_ended_by_close() {
+        connection.abort();
+    }
+    end(connection, Some("shutdown"));
 }
 
 /// A word for why hyper gave a connection up.

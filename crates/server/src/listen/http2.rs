@@ -50,10 +50,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     connection.speaks(Protocol::Http2);
-    let Serving { router, config, tasks, closing, .. } = serving;
+    let Serving { live, config, .. } = serving;
+    let (tasks, drain) = (live.app().tasks.clone(), live.app().drain.clone());
     let for_requests = connection.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, connection) = (router.clone(), for_requests.clone());
+        let (router, connection) = (live.router(), for_requests.clone());
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(connection);
@@ -78,13 +79,15 @@ where
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE);
     let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut farewell = std::pin::pin!(drain.clone().farewell());
     let mut patience = config.idle_timeout;
-    let mut is_leaving = false;
+    let (mut is_leaving, mut is_told) = (false, false);
     let mut look = Instant::now() + patience;
     let served = loop {
         tokio::select! {
             served = serving.as_mut() => break served,
-            () = closing.cancelled(), if !is_leaving => is_leaving = true,
+            () = drain.broken_off(), if is_told => break Ok(()),
+            () = farewell.as_mut(), if !is_told => (is_leaving, is_told) = (true, true),
             () = sleep_until(look) => match streams.quiet_since() {
                 Some(since) if since + patience <= Instant::now() && is_leaving => break Ok(()),
                 Some(since) if since + patience <= Instant::now() => is_leaving = true,

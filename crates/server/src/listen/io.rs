@@ -5,7 +5,7 @@ mod begin;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -59,6 +59,8 @@ struct Shared {
     /// How many hold that a request is being answered; while nobody does, what comes in is a head.
     answering: AtomicUsize,
     answered: AtomicU64,
+    /// Whether an answer on it has no other end than its close.
+    ended_by_close: AtomicBool,
 }
 
 /// What was read while nobody asked for it.
@@ -92,6 +94,7 @@ impl Io {
             protocol: OnceLock::new(),
             answering: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
+            ended_by_close: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared), write_timeout, stalled: None, open }
     }
@@ -271,6 +274,16 @@ impl Connection {
     pub fn abort(&self) {
         // A socket that cannot take the option is closed already.
         drop(SockRef::from(&self.0.stream).set_linger(Some(Duration::ZERO)));
+    }
+
+    /// The answer on it ends with it.
+    pub(crate) fn ends_by_close(&self) {
+        self.0.ended_by_close.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its close would look like an answer's end.
+    pub(crate) fn is_ended_by_close(&self) -> bool {
+        self.0.ended_by_close.load(Ordering::Relaxed)
     }
 
     /// What is spoken is known now.

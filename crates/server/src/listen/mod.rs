@@ -11,19 +11,17 @@ mod refusal;
 mod tls;
 mod trust;
 
-use std::future::Future;
 use std::io as std_io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use engine::tasks::Tasks;
+use futures_util::FutureExt;
 use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
 
 pub use connections::Connections;
 pub(crate) use http2::Gauge;
@@ -35,6 +33,8 @@ pub(crate) use trust::is_trusted;
 pub use trust::{Network, NoNetwork};
 
 use crate::config::{Config, ProxyProtocol};
+use crate::drain::Drain;
+use crate::live::Live;
 use connections::Full;
 use opening::Opening;
 use proxy_protocol::Origin;
@@ -53,11 +53,20 @@ const REFUSAL_BYTES: u64 = 64 << 10;
 /// What every connection needs.
 #[derive(Clone)]
 struct Serving {
-    router: Router,
+    live: Live,
+    /// As it was when the connection came.
     config: Arc<Config>,
-    tasks: Tasks,
     tls: Option<Arc<Tls>>,
-    closing: CancellationToken,
+}
+
+impl Serving {
+    fn tasks(&self) -> &Tasks {
+        &self.live.app().tasks
+    }
+
+    fn drain(&self) -> &Drain {
+        &self.live.app().drain
+    }
 }
 
 /// Takes an address, also one whose last owner has only just left it.
@@ -73,43 +82,42 @@ pub fn bind(address: SocketAddr) -> std_io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `router` on `listener` until `shutdown` resolves. Then nothing new is accepted and idle connections close;
-/// answers that are on their way go on, as tasks of `tasks`.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    config: Arc<Config>,
-    tasks: Tasks,
-    connections: Arc<Connections>,
-    tls: Option<Arc<Tls>>,
-    shutdown: impl Future<Output = ()> + Send,
-) {
-    let mut shutdown = std::pin::pin!(shutdown);
-    let closing = CancellationToken::new();
-    let serving = Serving { router, config, tasks, tls, closing: closing.clone() };
+/// Serves `live` on `listener` until its drain says that the server is leaving. Then nothing new is accepted and idle
+/// connections close; answers that are on their way go on, as tasks.
+pub async fn serve(listener: TcpListener, live: Live, tls: Option<Arc<Tls>>) {
+    let drain = live.app().drain.clone();
     loop {
         let accepted = tokio::select! {
             biased;
-            () = &mut shutdown => break,
+            () = drain.leaving() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match connections.admit(peer.ip(), &serving.config) {
-                Ok((open, id)) => {
-                    tune(&stream, &serving.config);
-                    let io = Io::new(id, stream, peer, serving.config.write_timeout, open);
-                    start(io, serving.clone());
-                }
-                Err(full) => refuse(stream, full, &serving, &connections),
-            },
+            Ok(accepted) => admit(accepted, &live, tls.as_ref()),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(listener);
-    closing.cancel();
+    // Whom the kernel has connected already hears a word instead of a reset.
+    while let Some(Ok(accepted)) = listener.accept().now_or_never() {
+        admit(accepted, &live, tls.as_ref());
+    }
+}
+
+/// Gives a connection its place and its task, or tells it that there is none.
+fn admit((stream, peer): (TcpStream, SocketAddr), live: &Live, tls: Option<&Arc<Tls>>) {
+    let serving = Serving { live: live.clone(), config: live.config(), tls: tls.cloned() };
+    let connections = &live.app().connections;
+    match connections.admit(peer.ip(), &serving.config) {
+        Ok((open, id)) => {
+            tune(&stream, &serving.config);
+            let io = Io::new(id, stream, peer, serving.config.write_timeout, open);
+            start(io, serving);
+        }
+        Err(full) => refuse(stream, full, &serving, connections),
+    }
 }
 
 /// No token waits for the next (RFC 896), and a peer that vanished is found out.
@@ -126,7 +134,7 @@ fn tune(stream: &TcpStream, config: &Config) {
 /// A task keeps the size of its largest state for its whole life, so each kind of connection is a task of its own, and
 /// what comes before is another.
 fn start(io: Io, serving: Serving) {
-    let tasks = serving.tasks.clone();
+    let tasks = serving.tasks().clone();
     if serving.tls.is_some() {
         tasks.spawn("handshake", handshake(io, serving));
     } else {
@@ -143,7 +151,7 @@ async fn clear(mut io: Io, serving: Serving) {
     }
     match opening(&io, &serving, deadline).await {
         Some(Opening::Http2) => {
-            let tasks = serving.tasks.clone();
+            let tasks = serving.tasks().clone();
             tasks.spawn("connection", http2::serve(io, connection, serving));
         }
         // What else it may be, the parser has words for it.
@@ -173,7 +181,7 @@ async fn handshake(mut io: Io, serving: Serving) {
     }
     let accepted = tokio::select! {
         accepted = timeout_at(deadline, tls.accept(io)) => accepted,
-        () = serving.closing.cancelled() => return end(&connection, Some("shutdown")),
+        () = serving.drain().clone().farewell() => return end(&connection, Some("shutdown")),
     };
     let stream = match accepted {
         Ok(Ok(stream)) => stream,
@@ -183,7 +191,7 @@ async fn handshake(mut io: Io, serving: Serving) {
         }
         Err(_elapsed) => return end(&connection, Some("handshake_timeout")),
     };
-    let tasks = serving.tasks.clone();
+    let tasks = serving.tasks().clone();
     if tls::speaks_http2(&stream) {
         tasks.spawn("connection", http2::serve(stream, connection, serving));
     } else {
@@ -201,7 +209,7 @@ async fn origin(io: &mut Io, serving: &Serving, deadline: Instant) -> Result<(),
     }
     let header = tokio::select! {
         header = timeout_at(deadline, io.proxy_header()) => header,
-        () = serving.closing.cancelled() => return Err("shutdown"),
+        () = serving.drain().clone().farewell() => return Err("shutdown"),
     };
     match header {
         Ok(Ok(Some(Ok(Origin::Client(client))))) => match io.belongs_to(client, config) {
@@ -246,7 +254,7 @@ async fn opening(io: &Io, serving: &Serving, deadline: Instant) -> Option<Openin
                 None
             }
         },
-        () = serving.closing.cancelled() => None,
+        () = serving.drain().clone().farewell() => None,
     }
 }
 
@@ -254,7 +262,7 @@ async fn opening(io: &Io, serving: &Serving, deadline: Instant) -> Option<Openin
 fn refuse(stream: TcpStream, full: Full, serving: &Serving, connections: &Arc<Connections>) {
     tracing::debug!(cause = full.message(), "connection refused");
     let Some(refusing) = connections.refuse().filter(|_| serving.tls.is_none()) else { return };
-    serving.tasks.spawn("refusal", async move {
+    serving.tasks().spawn("refusal", async move {
         // A fresh socket takes so few bytes at once.
         drop(stream.try_write(&refusal::of_connection(full.message())));
         linger(stream).await;

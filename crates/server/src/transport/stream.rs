@@ -17,6 +17,7 @@ use protocol::frame::{Frame, ndjson, sse};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::Config;
+use crate::drain::Drain;
 use crate::listen::{Connection, Signal};
 
 /// How many bytes of events that are ready go out in one write.
@@ -62,6 +63,7 @@ pub(crate) struct Delivery {
     pub(crate) connection: Option<Connection>,
     pub(crate) is_http_1_0: bool,
     pub(crate) config: Arc<Config>,
+    pub(crate) drain: Drain,
 }
 
 /// The stream was cut on purpose: its body must not end as if it were whole.
@@ -81,6 +83,7 @@ enum Next {
     Fed(Result<Option<Vec<Entry>>, LogError>),
     Signal(Signal),
     Silence,
+    Leaving,
 }
 
 struct Stream {
@@ -88,6 +91,8 @@ struct Stream {
     silence: Pin<Box<Sleep>>,
     client: Client,
     begun: bool,
+    /// Whether it is to be said when to come back, should the connection break.
+    may_advise: bool,
     state: State,
     spoken: Vec<Spoken>,
 }
@@ -105,7 +110,9 @@ enum State {
 pub(crate) fn respond(delivery: Delivery) -> Response {
     let content_type = delivery.frame.frame().content_type();
     let silence = Box::pin(sleep(delivery.config.heartbeat));
-    let stream = Stream { delivery, silence, client: Client::Open, begun: false, state: State::Running, spoken: Vec::new() };
+    // SDKs take `retry:` for an event without data; browsers know what it means.
+    let may_advise = delivery.frame == StreamFrame::EventSource;
+    let stream = Stream { delivery, silence, client: Client::Open, begun: false, may_advise, state: State::Running, spoken: Vec::new() };
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
@@ -144,6 +151,7 @@ impl Stream {
                 }
                 Next::Signal(Signal::Reset) => return Some(Err(Cut)),
                 Next::Silence => self.heartbeat(&mut out),
+                Next::Leaving => self.advise(&mut out),
             }
         }
         self.silence.as_mut().reset(Instant::now() + self.delivery.config.heartbeat);
@@ -165,6 +173,7 @@ impl Stream {
             signal = signal => Next::Signal(signal),
             fed = self.delivery.feed.next(WRITE) => Next::Fed(fed),
             () = self.silence.as_mut() => Next::Silence,
+            () = self.delivery.drain.leaving(), if self.may_advise => Next::Leaving,
         }
     }
 
@@ -175,6 +184,14 @@ impl Stream {
             StreamFrame::Ndjson | StreamFrame::Sse if !self.delivery.feed.is_ready() => self.heartbeat(out),
             StreamFrame::Ndjson | StreamFrame::Sse => {}
         }
+    }
+
+    /// The server goes. The answer is read to its end; a browser whose connection breaks before comes back at a moment of
+    /// its own.
+    fn advise(&mut self, out: &mut BytesMut) {
+        self.may_advise = false;
+        let share = u64::try_from(self.delivery.drain.share().as_millis()).unwrap_or(0);
+        sse::retry(out, RETRY + share);
     }
 
     fn say(&mut self, entries: &[Entry], out: &mut BytesMut) {

@@ -1,6 +1,7 @@
 //! The command line: what one can type, as clap reads it.
 
 pub(crate) mod config;
+pub(crate) mod health;
 pub(crate) mod key;
 pub(crate) mod output;
 
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Serve,
     /// Show every setting in force and where it comes from
     Config(config::ConfigArguments),
+    /// Ask a running server whether it lives
+    Health(health::HealthArguments),
     /// Make, list and revoke API keys
     #[command(subcommand, after_help = key::EXAMPLES)]
     Key(key::KeyCommand),

@@ -23,6 +23,7 @@ pub(crate) fn example() -> String {
 const HEAD: &str = "\
 # Settings of Weir, with their defaults: remove the # of those you change.
 # Flags and variables of the environment outrank this file. `weir config` shows what is in force, and why.
+# A running server reads it again when it changes, and on SIGHUP.
 # It is read from --config, else WEIR_CONFIG, else ./weir.toml, else the user's weir/weir.toml (~/.config on Linux).
 # Paths in it are meant from its directory. Durations: 500ms, 30s, 2m, 1h, 7d. Bytes: 4096, 64KiB, 32MiB.
 ";
@@ -40,5 +41,6 @@ fn entry(definition: &Definition, key: &str) -> String {
     // Where the machine decides, any place serves as an example.
     let typed = if definition.path == "data" { "/var/lib/weir" } else { definition.default };
     let value = definition.kind.toml(typed);
-    format!("\n# {help}\n# ({names}{flag})\n# {key} = {value}\n")
+    let restart = if definition.needs_restart { "; a change needs a restart" } else { "" };
+    format!("\n# {help}\n# ({names}{flag}{restart})\n# {key} = {value}\n")
 }

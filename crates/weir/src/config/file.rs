@@ -33,14 +33,26 @@ pub(super) fn find(flags: &Flags, environment: &Environment) -> Result<Option<Fi
         let place = || Place::Variable("WEIR_CONFIG".to_owned());
         return read(Path::new(name)).map(Some).map_err(|what| Problem::new(place(), what));
     }
-    let users = environment::config_directory(environment).map(|directory| directory.join("weir.toml"));
-    for name in [Some(PathBuf::from("weir.toml")), users].into_iter().flatten() {
+    for name in usual(environment) {
         let absent = |kind| matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory);
         if !fs::metadata(&name).is_err_and(|error| absent(error.kind())) {
             return read(&name).map(Some).map_err(|what| Problem::new(Place::Default, what));
         }
     }
     Ok(None)
+}
+
+/// Where [`find`] looks.
+pub(super) fn candidates(flags: &Flags, environment: &Environment) -> Vec<PathBuf> {
+    let named = flags.get("config").map(PathBuf::from);
+    let named = named.or_else(|| environment.get("WEIR_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from));
+    named.map_or_else(|| usual(environment), |name| vec![name])
+}
+
+/// Where the file is looked for when nobody says where it is.
+fn usual(environment: &Environment) -> Vec<PathBuf> {
+    let users = environment::config_directory(environment).map(|directory| directory.join("weir.toml"));
+    std::iter::once(PathBuf::from("weir.toml")).chain(users).collect()
 }
 
 fn read(name: &Path) -> Result<FileText, String> {

@@ -31,6 +31,8 @@ use table::{Definition, Draft, SETTINGS};
 use upstream::Upstreams;
 use value::Raw;
 
+use crate::shutdown;
+
 /// The settings in force.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
@@ -44,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Tls,
     /// Where data is kept.
     pub(crate) data: Data,
+    /// How long the process takes to stop.
+    pub(crate) shutdown: shutdown::Config,
     /// How to log.
     pub(crate) log: LogConfig,
     /// The file that was read, if there was one.
@@ -148,6 +152,16 @@ pub(crate) fn load(flags: &Flags) -> Result<Settings, Problems> {
     Problems::of(problems).map_or(Ok(settings), Err)
 }
 
+/// The files from which settings would be read, those that do not exist included, so that somebody can watch them.
+pub(crate) fn candidates(flags: &Flags) -> Vec<PathBuf> {
+    file::candidates(flags, &environment::of_process())
+}
+
+/// Whether a change of this setting waits for the next start.
+pub(crate) fn needs_restart(path: &str) -> bool {
+    SETTINGS.iter().any(|definition| definition.path == path && definition.needs_restart)
+}
+
 /// The names of the flags that are settings, for the test that the command line has them all.
 #[cfg(test)]
 pub(crate) fn flag_names() -> impl Iterator<Item = &'static str> {
@@ -203,7 +217,21 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
         notes.push("there is no model: demo.enabled is false and there is no upstream".to_owned());
     }
     let file = inputs.file.map(|file| file.name.clone());
-    (Settings { server: draft.server, engine: draft.engine, provider, tls, data, log: draft.log, file, in_force, notes }, problems)
+    (
+        Settings {
+            server: draft.server,
+            engine: draft.engine,
+            provider,
+            tls,
+            data,
+            shutdown: draft.shutdown,
+            log: draft.log,
+            file,
+            in_force,
+            notes,
+        },
+        problems,
+    )
 }
 
 /// What is in force before anybody has typed anything.

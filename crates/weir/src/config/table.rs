@@ -9,6 +9,8 @@ use engine::provider::Timeouts;
 use provider::config::DemoConfig;
 use server::{Network, ProxyProtocol};
 
+use crate::shutdown;
+
 use super::tls::{TlsDraft, TlsWord};
 use super::value::{self, Raw};
 use super::{Data, LogConfig, LogFormat};
@@ -17,19 +19,24 @@ use super::{Data, LogConfig, LogFormat};
 pub(crate) const SETTINGS: &[Definition] = &[
     setting("data", "", Kind::Data(|draft, value| draft.data = Some(value)))
         .flag("data")
+        .restart()
         .help("Where Weir keeps what must survive, such as API keys. \":memory:\" keeps nothing.\nDefault: the platform's place for data, ~/.local/share/weir on Linux."),
     setting("server.listen", "127.0.0.1:8000", Kind::Address(|draft, value| draft.server.listen = value))
         .also("WEIR_LISTEN")
         .flag("listen")
+        .restart()
         .help("Where to listen. Port 0 takes a free one. Beyond loopback there must be an API key: weir key create."),
     setting("server.tls", "auto", Kind::Tls(|draft, value| draft.tls.word = value))
         .flag("tls")
+        .restart()
         .help("Whether to speak HTTPS: auto (with tls_cert and tls_key), off, or self-signed, which makes a certificate for trying it."),
     setting("server.tls_cert", "", Kind::File(|draft, value| draft.tls.certificate = value))
         .flag("tls-cert")
+        .restart()
         .help("The file of the certificate and those that lead up from it, in PEM. It is read again when it changes."),
     setting("server.tls_key", "", Kind::File(|draft, value| draft.tls.key = value))
         .flag("tls-key")
+        .restart()
         .help("The file of its private key, in PEM."),
     setting("server.hosts", "", Kind::List(value::host, |draft, value| draft.server.hosts = value))
         .help("Names under which the server may be addressed (Host), beside localhost; for a reverse proxy or a tunnel."),
@@ -93,8 +100,15 @@ pub(crate) const SETTINGS: &[Definition] = &[
     setting("timeouts.idle", "2m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.idle = value))
         .instead("WEIR_UPSTREAM_IDLE_TIMEOUT")
         .help("How long to wait between two words of the model. Keep-alives are not words."),
+    setting("shutdown.delay", "0s", Kind::Duration(Duration::ZERO, |draft, value| draft.shutdown.delay = value))
+        .help("Once told to stop: how long to serve on while /readyz says 503. As long as load balancers take to notice."),
+    setting("shutdown.spread", "1s", Kind::Duration(Duration::ZERO, |draft, value| draft.shutdown.spread = value))
+        .help("Then nothing new is accepted, and connections on which nothing runs end one by one over this time, or over grace if that is shorter."),
+    setting("shutdown.grace", "25s", Kind::Duration(Duration::ZERO, |draft, value| draft.shutdown.grace = value))
+        .help("How long answers that run may take from then on. What has not ended is ended as failed, with server_shutdown."),
     setting("log.format", "text", Kind::LogFormat(|draft, value| draft.log.format = value))
         .flag("log-format")
+        .restart()
         .help("How the log is written: text or json."),
     setting("log.level", "info", Kind::Filter(|draft, value| draft.log.level = value))
         .flag("log-level")
@@ -116,6 +130,7 @@ pub(crate) struct Draft {
     pub(crate) timeouts: Timeouts,
     pub(crate) tls: TlsDraft,
     pub(crate) data: Option<Data>,
+    pub(crate) shutdown: shutdown::Config,
     pub(crate) log: LogConfig,
 }
 
@@ -225,6 +240,8 @@ pub(crate) struct Definition {
     pub(crate) kind: Kind,
     /// Its flag, without dashes.
     pub(crate) flag: Option<&'static str>,
+    /// Whether a change waits for the next start.
+    pub(crate) needs_restart: bool,
     /// What it is for.
     pub(crate) help: &'static str,
     variable: Variable,
@@ -242,12 +259,17 @@ enum Variable {
 }
 
 const fn setting(path: &'static str, default: &'static str, kind: Kind) -> Definition {
-    Definition { path, default, kind, flag: None, help: "", variable: Variable::Rule }
+    Definition { path, default, kind, flag: None, needs_restart: false, help: "", variable: Variable::Rule }
 }
 
 impl Definition {
     const fn flag(mut self, flag: &'static str) -> Self {
         self.flag = Some(flag);
+        self
+    }
+
+    const fn restart(mut self) -> Self {
+        self.needs_restart = true;
         self
     }
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use weir::assemble::{Blueprint, Weir};
+use weir::shutdown;
 
 /// The model that the scripted upstream serves.
 pub(crate) const MODEL: &str = "scripted";
@@ -44,6 +45,7 @@ pub(crate) struct Plan {
     pub(crate) log: Option<Arc<dyn engine::log::Log>>,
     pub(crate) tls: Option<Arc<server::Tls>>,
     pub(crate) grace: Duration,
+    pub(crate) spread: Duration,
 }
 
 impl Plan {
@@ -66,6 +68,7 @@ impl Default for Plan {
             log: None,
             tls: None,
             grace: Duration::ZERO,
+            spread: Duration::ZERO,
         }
     }
 }
@@ -84,7 +87,7 @@ impl House {
         let caller = |name: &str| Caller { owner: Owner::new(name), admin: false };
         let keys = if plan.with_keys { MemoryKeys::new([(ALICE, caller("alice")), (BOB, caller("bob"))]) } else { MemoryKeys::default() };
         let mut blueprint = Blueprint::in_memory(plan.server, plan.engine, provider, Arc::new(keys));
-        blueprint.grace = plan.grace;
+        blueprint.shutdown = shutdown::Config { delay: Duration::ZERO, spread: plan.spread, grace: plan.grace };
         blueprint.tls = plan.tls;
         if let Some(log) = plan.log {
             blueprint.log = log;

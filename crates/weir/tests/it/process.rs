@@ -140,7 +140,7 @@ async fn running_answers_end_truly_when_it_is_told_to_stop() {
     let gate = Arc::new(Notify::new());
     let begun = Script::new().role().content("Once");
     let mut command = weir(directory.path());
-    command.env("OPENAI_API_KEY", "sk-marker").env("OPENAI_BASE_URL", upstream.base_url());
+    command.env("OPENAI_API_KEY", "sk-marker").env("OPENAI_BASE_URL", upstream.base_url()).env("WEIR_SHUTDOWN_GRACE", "2s");
     let mut server = Server::start(command).await;
     let question = Request::post("/v1/responses", &json!({ "model": "m", "input": "hi", "stream": true }));
     upstream.script(begun.clone().wait_for(&gate).content(" more").finish("stop").done().end());

@@ -23,6 +23,16 @@ pub(super) enum Wanted {
     Resume { response_id: ResponseId, starting_after: Option<u64> },
 }
 
+impl Wanted {
+    /// Whether it reads what there is and begins nothing.
+    pub(super) fn is_there_already(&self) -> bool {
+        match self {
+            Self::Create { .. } => false,
+            Self::Resume { .. } => true,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     busy: bool,
@@ -102,10 +112,16 @@ impl Lanes {
         self.active == 0
     }
 
-    /// Takes everything that waits, to be refused.
-    pub(super) fn clear(&mut self) -> Vec<Lane> {
-        self.ready.clear();
-        self.queues.iter_mut().flat_map(|(lane, queue)| queue.waiting.drain(..).map(|_| lane.clone())).collect()
+    /// Takes what waits and `is_refused`; gives its lanes, to be told.
+    pub(super) fn refuse(&mut self, is_refused: impl Fn(&Wanted) -> bool) -> Vec<Lane> {
+        let mut refused = Vec::new();
+        for (lane, queue) in &mut self.queues {
+            let before = queue.waiting.len();
+            queue.waiting.retain(|wanted| !is_refused(wanted));
+            refused.extend((queue.waiting.len()..before).map(|_| lane.clone()));
+        }
+        self.ready.retain(|lane| self.queues.get(lane).is_some_and(|queue| !queue.waiting.is_empty()));
+        refused
     }
 }
 
@@ -142,6 +158,22 @@ mod tests {
         assert_eq!(lanes.take(), Some((a.clone(), wanted("2"))));
         lanes.done(&a);
         assert!(lanes.is_idle() && lanes.take().is_none());
+    }
+
+    #[test]
+    fn what_waits_is_refused_and_the_rest_goes_on() {
+        let mut lanes = Lanes::default();
+        let (a, b) = (lane("a"), lane("b"));
+        for (lane, name) in [(&a, "1"), (&a, "2"), (&a, "3"), (&b, "2")] {
+            assert!(lanes.put(lane, wanted(name)).is_ok());
+        }
+        assert_eq!(lanes.take(), Some((a.clone(), wanted("1"))));
+        let mut refused = lanes.refuse(|waiting| *waiting == wanted("2"));
+        refused.sort_by_key(|lane| lane.name().map(str::to_owned));
+        assert_eq!(refused, [a.clone(), b]);
+        assert_eq!(lanes.take(), None, "nothing is ready any more");
+        lanes.done(&a);
+        assert_eq!(lanes.take(), Some((a, wanted("3"))));
     }
 
     #[test]

@@ -52,7 +52,8 @@ enum Next {
     Fed(Box<Fed>),
     Silence,
     Old,
-    Stopping,
+    Leaving,
+    Broken,
     Gone,
 }
 
@@ -73,6 +74,8 @@ pub(super) struct Session {
     knock: Instant,
     /// When nothing new may begin; `None` once that is so.
     end: Option<Instant>,
+    /// Whether that is because the server goes.
+    is_leaving: bool,
 }
 
 impl Session {
@@ -94,6 +97,7 @@ impl Session {
             heard: now,
             knock: now + app.config.heartbeat,
             end: Some(now + app.config.socket_age),
+            is_leaving: false,
             app,
             owner,
             io,
@@ -130,7 +134,8 @@ impl Session {
                 }
             },
             Some(fed) = self.feeds.next(), if !self.feeds.is_empty() => Next::Fed(Box::new(fed)),
-            () = self.app.closing.cancelled(), if self.end.is_some() => Next::Stopping,
+            () = self.app.drain.leaving(), if !self.is_leaving => Next::Leaving,
+            () = self.app.drain.broken_off(), if self.is_leaving => Next::Broken,
             () = sleep_until(self.end.unwrap_or(self.knock)), if self.end.is_some() => Next::Old,
             () = sleep_until(self.knock) => Next::Silence,
         }
@@ -142,7 +147,7 @@ impl Session {
                 self.heard = Instant::now();
                 let exit = self.read().await;
                 self.start_ready().await;
-                exit
+                exit.or_else(|| self.leave_if_done())
             }
             Next::Fed(fed) => {
                 let (lane, feed, entries) = *fed;
@@ -151,9 +156,17 @@ impl Session {
                 exit.or_else(|| self.leave_if_done())
             }
             Next::Silence => self.silence(),
-            Next::Old | Next::Stopping => {
+            Next::Leaving => {
+                self.is_leaving = true;
+                let moment = Instant::now() + self.app.drain.share();
+                self.end = self.end.map(|end| end.min(moment));
+                None
+            }
+            Next::Broken => Some(Exit::Close(CloseCode::RESTART, "the server shuts down: resume by position".into())),
+            Next::Old => {
                 self.end = None;
-                for lane in self.lanes.clear() {
+                let is_leaving = self.is_leaving;
+                for lane in self.lanes.refuse(|wanted| !(is_leaving && wanted.is_there_already())) {
                     self.refuse(&lane, &self.too_old());
                 }
                 self.leave_if_done()
@@ -198,7 +211,8 @@ impl Session {
             Ok(ClientEvent::Create { lane, create, generate }) => (lane, Wanted::Create { create, generate }),
             Ok(ClientEvent::Resume { lane, response_id, starting_after }) => (lane, Wanted::Resume { response_id, starting_after }),
         };
-        let put = if self.end.is_none() { Err(self.too_old()) } else { self.lanes.put(&lane, wanted) };
+        let may_begin = self.end.is_some() || (self.is_leaving && wanted.is_there_already());
+        let put = if may_begin { self.lanes.put(&lane, wanted) } else { Err(self.too_old()) };
         if let Err(fault) = put {
             self.refuse(&lane, &fault);
         }
@@ -286,7 +300,7 @@ impl Session {
     }
 
     fn too_old(&self) -> Fault {
-        let message = if self.app.closing.is_cancelled() {
+        let message = if self.is_leaving {
             "The server shuts down: connect again.".to_owned()
         } else {
             format!("This socket is older than {} minutes: connect again.", self.app.config.socket_age.as_secs() / 60)
@@ -299,7 +313,7 @@ impl Session {
         if self.end.is_some() || !self.lanes.is_idle() {
             return None;
         }
-        if self.app.closing.is_cancelled() {
+        if self.is_leaving {
             return Some(Exit::Close(CloseCode::RESTART, "the server shuts down".into()));
         }
         Some(Exit::Close(CloseCode::GOING_AWAY, "the socket is too old".into()))

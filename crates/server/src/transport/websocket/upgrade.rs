@@ -26,6 +26,9 @@ pub(crate) fn open(app: App, owner: Owner, mut request: Request) -> Result<Respo
         _ => Some(check_http1(request.headers())?),
     };
     check_version(request.headers())?;
+    if app.drain.is_leaving() {
+        return Err(app.drain.refusal());
+    }
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return Err(
             Fault::new(FaultKind::InvalidRequest, "upgrade_impossible", "This connection cannot become a WebSocket.").with_status(426)

@@ -9,13 +9,11 @@ use engine::tasks::Tasks;
 use lab::client::Connection;
 use lab::client::websocket::{self, Handshake};
 use lab::soon;
-use server::{App, Connections, Tls};
+use server::{App, Connections, Drain, Live, Tls};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::version::TLS13;
-use tokio_util::sync::CancellationToken;
 
 use super::multiplexed::Client;
 use crate::house::House;
@@ -69,8 +67,7 @@ struct SecondDoor {
     http2: TlsConnector,
     connections: Arc<Connections>,
     tasks: Tasks,
-    closing: CancellationToken,
-    stop: oneshot::Sender<()>,
+    drain: Drain,
     serving: JoinHandle<()>,
     _pair: Pair,
 }
@@ -82,30 +79,25 @@ impl SecondDoor {
         let listener = server::bind(config.listen).unwrap();
         config.listen = listener.local_addr().unwrap();
         let (address, config) = (config.listen, Arc::new(config));
-        let (tasks, connections, closing) = (Tasks::new(), Arc::new(Connections::default()), CancellationToken::new());
+        let (tasks, connections, drain) = (Tasks::new(), Arc::new(Connections::default()), Drain::default());
         let app = App {
             engine: house.engine.clone(),
             keys: Arc::new(MemoryKeys::default()),
-            config: Arc::clone(&config),
+            config,
             connections: Arc::clone(&connections),
             is_encrypted: true,
             tickets: Arc::default(),
             tasks: tasks.clone(),
-            closing: closing.clone(),
+            drain: drain.clone(),
         };
         let tls = Arc::new(Tls::from_files(&pair.certificate(), &pair.key()).unwrap());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serve = server::serve(listener, server::router(app), config, tasks.clone(), Arc::clone(&connections), Some(tls), async {
-            drop(stopped.await);
-        });
-        let serving = tokio::spawn(serve);
+        let serving = tokio::spawn(server::serve(listener, Live::new(app), Some(tls)));
         let trusting = |alpn: &[&[u8]]| connector(Path::new(&pair.certificate()), alpn, &[&TLS13]);
-        Self { address, http1: trusting(&[]), http2: trusting(&[b"h2"]), connections, tasks, closing, stop, serving, _pair: pair }
+        Self { address, http1: trusting(&[]), http2: trusting(&[b"h2"]), connections, tasks, drain, serving, _pair: pair }
     }
 
     async fn close(self) {
-        self.closing.cancel();
-        let _asked = self.stop.send(());
+        self.drain.leave(std::time::Duration::ZERO);
         soon(self.serving).await.unwrap().unwrap();
         assert_eq!(self.tasks.shutdown(std::time::Duration::from_secs(2)).await, 0, "tasks were left behind");
         assert_eq!(self.connections.open(), 0, "connections were left behind");

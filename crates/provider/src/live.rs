@@ -1,0 +1,57 @@
+//! Upstreams that can be exchanged while answers run: each answer keeps the one it began with.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use engine::provider::{ModelListing, Models, Route};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use crate::route::Routes;
+
+/// The upstreams in force.
+#[derive(Debug)]
+pub struct LiveRoutes(RwLock<Arc<Routes>>);
+
+impl LiveRoutes {
+    /// These, until others take their place.
+    pub fn new(routes: Routes) -> Self {
+        Self(RwLock::new(Arc::new(routes)))
+    }
+
+    /// Puts others in force.
+    pub fn replace(&self, routes: Routes) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+    }
+
+    fn now(&self) -> Arc<Routes> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Models for LiveRoutes {
+    fn route(&self, model: &str) -> Option<Route> {
+        self.now().route(model)
+    }
+
+    fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
+        let routes = self.now();
+        async move { routes.list().await }.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, DemoConfig};
+    use crate::demo;
+
+    #[test]
+    fn what_was_found_stays_when_it_is_exchanged() {
+        let routes =
+            |enabled| Routes::new(&Config { demo: DemoConfig { enabled, ..DemoConfig::default() }, upstreams: Vec::new() }).unwrap();
+        let live = LiveRoutes::new(routes(true));
+        let before = live.route(demo::MODEL);
+        live.replace(routes(false));
+        assert!(before.is_some() && live.route(demo::MODEL).is_none());
+    }
+}

@@ -1,0 +1,128 @@
+//! How the face goes away: not ready, then leaving, then broken off. Whoever holds a connection asks here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use protocol::fault::{Fault, FaultKind};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// The fraction part of the golden ratio, as a share of 2⁶⁴: multiples of it are spread as evenly as can be, however
+/// many there will be (Knuth, The Art of Computer Programming, volume 3, section 6.4).
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// How far a server is on its way out. Each step is taken once, and in this order. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Drain(Arc<Steps>);
+
+#[derive(Debug, Default)]
+struct Steps {
+    unready: AtomicBool,
+    leaving: CancellationToken,
+    broken: CancellationToken,
+    /// Milliseconds over which clients are told.
+    spread: AtomicU64,
+    /// How many were told.
+    told: AtomicU64,
+}
+
+impl Drain {
+    /// Not ready any more: load balancers are to send nobody. Whoever comes is still served.
+    pub fn unready(&self) {
+        self.0.unready.store(true, Ordering::Release);
+    }
+
+    /// Nothing new is accepted. Connections on which nothing runs end, each at its own moment within `spread`, so that not
+    /// all clients come back at once.
+    pub fn leave(&self, spread: Duration) {
+        self.unready();
+        self.0.spread.store(u64::try_from(spread.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+        self.0.leaving.cancel();
+    }
+
+    /// What is still open is broken off.
+    pub fn break_off(&self) {
+        self.leave(Duration::ZERO);
+        self.0.broken.cancel();
+    }
+
+    /// Whether load balancers are told to send nobody.
+    pub fn is_unready(&self) -> bool {
+        self.0.unready.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing new is accepted.
+    pub fn is_leaving(&self) -> bool {
+        self.0.leaving.is_cancelled()
+    }
+
+    /// Resolves when nothing new is accepted.
+    pub async fn leaving(&self) {
+        self.0.leaving.cancelled().await;
+    }
+
+    /// Resolves at the moment when one connection is to end if nothing runs on it. Each call has its own moment.
+    pub(crate) async fn farewell(self) {
+        self.leaving().await;
+        tokio::select! {
+            () = sleep(self.share()) => {}
+            () = self.broken_off() => {}
+        }
+    }
+
+    /// How long after [`Self::leaving`] the next client is told.
+    pub(crate) fn share(&self) -> Duration {
+        let number = self.0.told.fetch_add(1, Ordering::Relaxed);
+        share(number, self.0.spread.load(Ordering::Acquire))
+    }
+
+    /// Over how long clients are told.
+    pub(crate) fn spread(&self) -> Duration {
+        Duration::from_millis(self.0.spread.load(Ordering::Acquire))
+    }
+
+    /// Resolves when what is still open is broken off.
+    pub(crate) async fn broken_off(&self) {
+        self.0.broken.cancelled().await;
+    }
+
+    /// The refusal of what would begin anew.
+    pub(crate) fn refusal(&self) -> Fault {
+        let message = "This server is about to stop; ask again, and another answers.";
+        let fault = Fault::new(FaultKind::Server, "server_draining", message).with_status(503);
+        Fault { retry_after: Some(self.spread().as_secs().max(1)), ..fault }
+    }
+}
+
+/// The part of `spread` milliseconds after which client `number` is told.
+fn share(number: u64, spread: u64) -> Duration {
+    let fraction = number.wrapping_mul(GOLDEN) >> 32;
+    Duration::from_millis(u64::try_from((u128::from(fraction) * u128::from(spread)) >> 32).unwrap_or(spread))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_clients_there_are_they_are_spread_evenly() {
+        for count in [10_u64, 100, 1000] {
+            let mut moments: Vec<u128> = (0..count).map(|number| share(number, 10_000).as_millis()).collect();
+            moments.sort_unstable();
+            let gap = moments.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+            assert!(gap <= 3 * 10_000 / u128::from(count) && moments.iter().all(|moment| *moment < 10_000), "{count}: {gap}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_brings_those_before_it() {
+        let drain = Drain::default();
+        drain.unready();
+        assert!(drain.is_unready() && !drain.is_leaving());
+        drain.break_off();
+        assert!(drain.is_leaving());
+        drain.broken_off().await;
+        drain.farewell().await;
+    }
+}

@@ -1,0 +1,104 @@
+//! `weir health`: asks a running server whether it lives. Images without a shell have no other way.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use http::Uri;
+
+use super::output::Printed;
+use crate::config::Settings;
+
+/// How long to wait for each step.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How much of an answer is read.
+const LONGEST: u64 = 64 << 10;
+
+/// The path that says whether the process answers.
+const PATH: &str = "/healthz";
+
+/// What `weir health` takes.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct HealthArguments {
+    /// What to ask, such as http://127.0.0.1:8000/readyz [default: /healthz where the settings say that it listens]
+    url: Option<String>,
+}
+
+/// Asks; an error where the answer is not 200.
+pub(crate) fn run(settings: &Settings, arguments: &HealthArguments) -> Result<Printed> {
+    let (authority, path) = match &arguments.url {
+        Some(url) => taken_apart(url)?,
+        None => (reachable(settings.server.listen).to_string(), PATH.to_owned()),
+    };
+    let answer = ask(&authority, &path).with_context(|| format!("{authority} does not answer"))?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim();
+    match answer.split(' ').nth(1) {
+        Some("200") => Ok(Printed { out: format!("{body}\n"), hints: String::new() }),
+        // That it speaks HTTPS alone is said in clear by the server itself: it lives.
+        Some("400") if body.contains("\"https_only\"") => {
+            Ok(Printed { out: String::new(), hints: "It lives, and speaks HTTPS alone: more was not asked.\n".to_owned() })
+        }
+        Some(status) => bail!("{authority}{path} says {status}: {body}"),
+        None => bail!("{authority} does not speak HTTP"),
+    }
+}
+
+fn taken_apart(url: &str) -> Result<(String, String)> {
+    let uri: Uri = url.parse().with_context(|| format!("{url:?} is no address"))?;
+    let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        bail!("expected an address such as http://127.0.0.1:8000/healthz, got {url:?}");
+    };
+    let path = if uri.path() == "/" { PATH } else { uri.path() };
+    let port = authority.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+    Ok((format!("{}:{port}", authority.host()), path.to_owned()))
+}
+
+/// Where a server is reached from its own machine that listens on all addresses.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// Sends one request and gives the whole answer.
+fn ask(authority: &str, path: &str) -> Result<String> {
+    let address = authority.to_socket_addrs()?.next().context("its name has no address")?;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        let check = |url: &str, expected: Option<(&str, &str)>| {
+            let expected = expected.map(|(authority, path)| (authority.to_owned(), path.to_owned()));
+            assert_eq!(taken_apart(url).ok(), expected, "{url}");
+        };
+        check("http://127.0.0.1:8000", Some(("127.0.0.1:8000", "/healthz")));
+        check("http://weir/readyz", Some(("weir:80", "/readyz")));
+        check("https://[::1]:8443/", Some(("[::1]:8443", "/healthz")));
+        check("127.0.0.1:8000", None);
+        check("ftp://weir/", None);
+    }
+
+    #[test]
+    fn who_listens_everywhere_is_reached_at_home() {
+        for (listen, expected) in [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("192.0.2.1:80", "192.0.2.1:80")] {
+            assert_eq!(reachable(listen.parse().unwrap()).to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What systemd is told: ready, reloading, stopping, alive (sd_notify(3)). Without `NOTIFY_SOCKET` nobody is told anything.
+
+use std::time::Duration;
+
+#[cfg(unix)]
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// The line to systemd.
+#[derive(Debug, Default)]
+pub(crate) struct Notifier {
+    #[cfg(unix)]
+    line: Option<(UnixDatagram, SocketAddr)>,
+    watchdog: Option<Duration>,
+}
+
+impl Notifier {
+    /// What the environment says. A line that cannot be had is said once, and is no reason not to serve.
+    #[cfg(unix)]
+    pub(crate) fn of_environment() -> Self {
+        let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return Self::default() };
+        let text = |name: &str| std::env::var(name).ok();
+        let is_ours = text("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+        let interval = text("WATCHDOG_USEC").and_then(|text| text.parse().ok()).map(Duration::from_micros);
+        Self { line: line(&name), watchdog: interval.filter(|interval| is_ours && !interval.is_zero()) }
+    }
+
+    /// There is no systemd here.
+    #[cfg(not(unix))]
+    pub(crate) fn of_environment() -> Self {
+        Self::default()
+    }
+
+    /// It serves.
+    pub(crate) fn ready(&self) {
+        self.say("READY=1\nSTATUS=serving\n");
+    }
+
+    /// It reads its settings again; [`Self::ready`] says when that is over.
+    pub(crate) fn reloading(&self) {
+        self.say(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_micros()));
+    }
+
+    /// It stops, which may take as long as `longest`.
+    pub(crate) fn stopping(&self, longest: Duration) {
+        self.say(&format!("STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC={}\n", longest.as_micros()));
+    }
+
+    /// It lives.
+    pub(crate) fn alive(&self) {
+        self.say("WATCHDOG=1\n");
+    }
+
+    /// How often that is to be said, where somebody wants to hear it: twice in the time after which we were taken for dead.
+    pub(crate) fn pulse(&self) -> Option<Duration> {
+        self.watchdog.map(|interval| interval / 2)
+    }
+
+    #[cfg(unix)]
+    fn say(&self, words: &str) {
+        let Some((socket, address)) = &self.line else { return };
+        if let Err(error) = socket.send_to_addr(words.as_bytes(), address) {
+            tracing::warn!(%error, "systemd cannot be told");
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn say(&self, _words: &str) {}
+}
+
+/// A path, or a name in Linux's abstract namespace, which is written with `@`.
+#[cfg(unix)]
+fn line(name: &std::ffi::OsStr) -> Option<(UnixDatagram, SocketAddr)> {
+    let connected = address(name).and_then(|address| {
+        let socket = UnixDatagram::unbound()?;
+        // Whoever does not read must not hold us up.
+        socket.set_nonblocking(true)?;
+        Ok((socket, address))
+    });
+    connected.inspect_err(|error| tracing::warn!(%error, "NOTIFY_SOCKET cannot be used")).ok()
+}
+
+#[cfg(unix)]
+fn address(name: &std::ffi::OsStr) -> std::io::Result<SocketAddr> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = std::os::unix::ffi::OsStrExt::as_bytes(name).strip_prefix(b"@") {
+        return <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name);
+    }
+    SocketAddr::from_pathname(name)
+}
+
+/// The clock by which systemd tells one reload from the next.
+#[cfg(unix)]
+fn monotonic_micros() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
+}
+
+#[cfg(not(unix))]
+fn monotonic_micros() -> i64 {
+    0
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    fn check(name: &str, receiver: &UnixDatagram) {
+        let notifier = Notifier { line: line(OsStr::new(name)), watchdog: Some(Duration::from_secs(10)) };
+        notifier.ready();
+        notifier.reloading();
+        notifier.stopping(Duration::from_secs(29));
+        notifier.alive();
+        let mut words = Vec::new();
+        for _ in 0..4 {
+            let mut buffer = [0; 256];
+            let count = receiver.recv(&mut buffer).unwrap();
+            words.push(String::from_utf8_lossy(&buffer[..count]).into_owned());
+        }
+        assert!(words[0].starts_with("READY=1\n"), "{words:?}");
+        assert!(words[1].starts_with("RELOADING=1\nMONOTONIC_USEC=") && !words[1].contains("=0\n"), "{words:?}");
+        assert!(words[2].starts_with("STOPPING=1\n") && words[2].contains("EXTEND_TIMEOUT_USEC=29000000\n"), "{words:?}");
+        assert_eq!(words[3], "WATCHDOG=1\n");
+        assert_eq!(notifier.pulse(), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn it_is_heard_at_a_path_and_at_a_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        check(path.to_str().unwrap(), &UnixDatagram::bind(&path).unwrap());
+        let name = format!("weir-test-{}", std::process::id());
+        let address = <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name.as_bytes()).unwrap();
+        check(&format!("@{name}"), &UnixDatagram::bind_addr(&address).unwrap());
+    }
+
+    #[test]
+    fn nobody_to_be_told_is_no_error() {
+        Notifier::default().ready();
+        Notifier { line: line(OsStr::new("/nowhere/notify")), watchdog: None }.ready();
+    }
+}

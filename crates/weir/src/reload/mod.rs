@@ -1,0 +1,188 @@
+//! Reads the settings again on SIGHUP and when their file changes, and puts in force what can be while answers run.
+
+mod watch;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::tasks::Tasks;
+use tokio::time::sleep;
+
+use crate::assemble::Controls;
+use crate::config::{self, Flags, Settings};
+use crate::descriptors;
+use crate::log::SetLevel;
+use crate::notify::Notifier;
+use crate::signals::Reloads;
+use watch::Watch;
+
+/// How often the file is looked at. A change counts when two looks agree: nobody wants half of what is being written.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What reading the settings again needs.
+pub(crate) struct Reloader {
+    /// What was typed when the process was started.
+    pub(crate) flags: Flags,
+    /// What is in force.
+    pub(crate) settings: Settings,
+    pub(crate) set_level: SetLevel,
+    pub(crate) controls: Controls,
+    pub(crate) notifier: Arc<Notifier>,
+    pub(crate) tasks: Tasks,
+}
+
+/// Why the settings are read.
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    Signal,
+    Change,
+}
+
+impl Reloader {
+    /// Runs until the process stops.
+    pub(crate) async fn run(mut self, mut reloads: Reloads) {
+        let mut watch = Watch::new(config::candidates(&self.flags));
+        let tasks = self.tasks.clone();
+        loop {
+            let why = tokio::select! {
+                () = tasks.stopping() => return,
+                () = reloads.next() => Why::Signal,
+                () = sleep(LOOK) => {
+                    if !watch.has_changed() {
+                        continue;
+                    }
+                    Why::Change
+                }
+            };
+            self.notifier.reloading();
+            self.read(why).await;
+            self.notifier.ready();
+        }
+    }
+
+    async fn read(&mut self, why: Why) {
+        let flags = self.flags.clone();
+        let loaded = match self.tasks.blocking(move || config::load(&flags)).await {
+            Some(Ok(settings)) => self.apply(settings),
+            Some(Err(problems)) => Err(problems.to_string()),
+            None => Err("they could not be read".to_owned()),
+        };
+        match loaded {
+            Ok(Changes { applied, waiting }) if waiting.is_empty() => tracing::info!(?why, ?applied, "settings were read again"),
+            Ok(Changes { applied, waiting }) => {
+                tracing::warn!(?why, ?applied, needs_restart = ?waiting, "settings were read again; some changes wait for a restart");
+            }
+            Err(problems) => tracing::error!(?why, problems, "the new settings are wrong; the old ones stay in force"),
+        }
+    }
+
+    /// All of it or nothing.
+    fn apply(&mut self, new: Settings) -> Result<Changes, String> {
+        if let (Some(old), None) = (&self.settings.file, &new.file) {
+            return Err(format!("{} has vanished", old.display()));
+        }
+        let changes = Changes::between(&self.settings, &new);
+        let mut server = new.server.clone();
+        if server.connections != self.settings.server.connections {
+            server.connections = descriptors::fit(server.connections);
+        } else {
+            server.connections = self.controls.connections();
+        }
+        self.controls.apply(server, new.engine.clone(), &new.provider, new.shutdown).map_err(|error| error.to_string())?;
+        if let Err(error) = (self.set_level)(&new.log.level) {
+            tracing::warn!(%error, "the level of the log stays as it is");
+        }
+        for note in new.notes.iter().filter(|note| !self.settings.notes.contains(note)) {
+            tracing::warn!("{note}");
+        }
+        self.settings = new.with_restart_settings_of(&self.settings);
+        Ok(changes)
+    }
+}
+
+/// Which settings are others, by their names: values may be secrets.
+#[derive(Debug, PartialEq, Eq)]
+struct Changes {
+    applied: Vec<String>,
+    /// Those that are in force after the next start.
+    waiting: Vec<String>,
+}
+
+impl Changes {
+    fn between(old: &Settings, new: &Settings) -> Self {
+        let rows = |settings: &Settings| -> BTreeSet<(String, String)> {
+            settings.in_force.iter().map(|row| (row.path.clone(), row.value.clone())).collect()
+        };
+        let mut changed: BTreeSet<String> = rows(old).symmetric_difference(&rows(new)).map(|(path, _)| path.clone()).collect();
+        for upstream in &new.provider.upstreams {
+            let before = old.provider.upstreams.iter().find(|before| before.name == upstream.name);
+            // Keys are not among the rows.
+            if before.is_some_and(|before| before.api_key != upstream.api_key) {
+                changed.insert(format!("upstream.{}.api_key", upstream.name));
+            }
+        }
+        if changed.is_empty() && old.provider != new.provider {
+            changed.insert("upstream (their order)".to_owned());
+        }
+        let (waiting, applied) = changed.into_iter().partition(|path| config::needs_restart(path));
+        Self { applied, waiting }
+    }
+}
+
+impl Settings {
+    /// What is in force now: of settings that wait for a restart the old value, so that it is said again until then.
+    fn with_restart_settings_of(mut self, old: &Self) -> Self {
+        for row in self.in_force.iter_mut().filter(|row| config::needs_restart(&row.path)) {
+            if let Some(before) = old.in_force.iter().find(|before| before.path == row.path) {
+                row.clone_from(before);
+            }
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{Outcome, environment, file, settings};
+
+    use super::*;
+
+    fn of(text: &str) -> Result<Settings, config::problem::Problems> {
+        settings(&[("data", ":memory:")], &environment(&[]), Some(&file(text)))
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn what_changed_is_named_and_a_key_is_not_shown() -> Outcome {
+        let upstream = |key: &str| format!("[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:1/v1\"\napi_key = \"{key}\"\n");
+        let old = of(&upstream("sk-old"))?;
+        let new = of(&format!("[server]\nheartbeat = \"20s\"\nlisten = \"127.0.0.1:1\"\n[demo]\nenabled = false\n{}", upstream("sk-new")))?;
+        let changes = Changes::between(&old, &new);
+        assert_eq!(changes.applied, names(&["demo.enabled", "server.heartbeat", "upstream.local.api_key"]));
+        assert_eq!(changes.waiting, names(&["server.listen"]));
+        assert!(!format!("{changes:?}").contains("sk-"));
+        Ok(())
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_said_until_there_is_one() -> Outcome {
+        let (old, new) = (of("")?, of("[log]\nformat = \"json\"\nlevel = \"debug\"\n")?);
+        let now = new.clone().with_restart_settings_of(&old);
+        let again = Changes::between(&now, &new);
+        assert_eq!((again.applied, again.waiting), (Vec::new(), names(&["log.format"])));
+        Ok(())
+    }
+
+    #[test]
+    fn an_upstream_that_comes_or_goes_is_a_change() -> Outcome {
+        let new = of("[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:1/v1\"\n")?;
+        let applied = Changes::between(&of("")?, &new).applied;
+        assert!(applied.contains(&"upstream.local.base_url".to_owned()), "{applied:?}");
+        assert_eq!(Changes::between(&new, &new).applied, names(&[]));
+        Ok(())
+    }
+}
