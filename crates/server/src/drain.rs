@@ -73,13 +73,18 @@ impl Drain {
 
     /// How long after [`Self::leaving`] the next client is told.
     pub(crate) fn share(&self) -> Duration {
-        let number = self.0.told.fetch_add(1, Ordering::Relaxed);
+        let number = self.0.told.fetch_add(1, Ordering::Relaxed) + 1;
         share(number, self.0.spread.load(Ordering::Acquire))
     }
 
     /// Over how long clients are told.
     pub(crate) fn spread(&self) -> Duration {
         Duration::from_millis(self.0.spread.load(Ordering::Acquire))
+    }
+
+    /// Whether what is still open is broken off.
+    pub(crate) fn is_broken_off(&self) -> bool {
+        self.0.broken.is_cancelled()
     }
 
     /// Resolves when what is still open is broken off.
@@ -108,7 +113,7 @@ mod tests {
     #[test]
     fn however_many_clients_there_are_they_are_spread_evenly() {
         for count in [10_u64, 100, 1000] {
-            let mut moments: Vec<u128> = (0..count).map(|number| share(number, 10_000).as_millis()).collect();
+            let mut moments: Vec<u128> = (1..=count).map(|number| share(number, 10_000).as_millis()).collect();
             moments.sort_unstable();
             let gap = moments.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
             assert!(gap <= 3 * 10_000 / u128::from(count) && moments.iter().all(|moment| *moment < 10_000), "{count}: {gap}");

@@ -86,7 +86,7 @@ pub(crate) struct Stopping<'a> {
 pub(crate) async fn run(stopping: Stopping<'_>, config: Config, again: impl Future<Output = ()> + Send) -> Report {
     let Stopping { engine, connections, drain, tasks } = stopping;
     let begun = Instant::now();
-    let took = || begun.elapsed().as_millis();
+    let took = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut patience = Patience { again: Some(Box::pin(again)) };
     let is_quiet = || engine.census().running == 0 && connections.open() == 0;
 
@@ -99,6 +99,13 @@ pub(crate) async fn run(stopping: Stopping<'_>, config: Config, again: impl Futu
     drain.leave(config.spread.min(config.grace));
     tracing::info!(step = 3, took_ms = took(), answers = running, connections = open, grace = ?config.grace, "stopping: nothing new is accepted");
     patience.wait(config.grace, is_quiet).await;
+    tracing::info!(
+        step = 5,
+        took_ms = took(),
+        answers = engine.census().running,
+        connections = connections.open(),
+        "stopping: answers had their time"
+    );
 
     let cut = engine.shut_down();
     if cut > 0 {
@@ -119,7 +126,7 @@ pub(crate) async fn run(stopping: Stopping<'_>, config: Config, again: impl Futu
 }
 
 impl Report {
-    fn say(&self, took_ms: u128) {
+    fn say(&self, took_ms: u64) {
         let Self { ended, cut, broken, left, hurried } = *self;
         if cut == 0 && broken == 0 && left == 0 {
             tracing::info!(step = 9, took_ms, ended, hurried, "stopped; nothing was cut");

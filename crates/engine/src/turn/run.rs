@@ -11,8 +11,8 @@ use protocol::response::Response;
 use protocol::usage::Usage;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::Live;
 use super::state::{Answer, End};
+use super::{Cause, Live};
 use crate::clock;
 use crate::count::{self, Prompt};
 use crate::log::{LogError, LogWriter};
@@ -24,6 +24,9 @@ const BATCH: usize = 64;
 
 /// How long to wait before a log that failed is tried again.
 const LOG_RETRY: Duration = Duration::from_millis(50);
+
+/// How long tokens may be counted when the server shuts down.
+const LAST_COUNT: Duration = Duration::from_millis(100);
 
 /// How long the usage and the end of the stream may lag behind the finish reason.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
@@ -70,7 +73,11 @@ impl Turn {
         if let End::Failed(fault) = &end {
             tracing::warn!(response = %self.live.id, upstream = %self.route.upstream, code = ?fault.code, status = fault.status, "answer failed");
         }
-        let usage = self.usage().await;
+        let usage = match &end {
+            // Whoever reads it is about to be cut: the end must not wait for a vocabulary that is not loaded yet.
+            End::Stopped(Cause::ServerShutdown) => timeout(LAST_COUNT, self.usage()).await.ok().flatten(),
+            End::Stopped(_) | End::Failed(_) | End::Over => self.usage().await,
+        };
         self.answer.end(&end, usage, clock::unix_seconds());
         let entries = self.answer.take_entries();
         if self.append(&entries).is_err() {

@@ -53,7 +53,7 @@ impl Client {
     }
 
     /// Resolves when the connection has ended.
-    async fn ended(self) -> Result<(), h2::Error> {
+    pub(crate) async fn ended(self) -> Result<(), h2::Error> {
         lab::soon(self.ended).await.unwrap().unwrap()
     }
 }

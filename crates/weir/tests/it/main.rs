@@ -24,11 +24,15 @@ mod tools;
 mod turns;
 
 mod deflate;
+mod drain;
 mod forwarded;
 mod http1;
 mod http2;
 mod http2_sockets;
 mod limits;
+mod reload;
+mod rolling;
+mod service;
 mod sockets;
 mod tls;
 mod transports;

@@ -339,7 +339,11 @@ impl Session {
             self.io.write_all(self.out.bytes()).await?;
             self.io.flush().await
         };
-        timeout(self.app.config.write_timeout, sent).await.ok()?.ok()?;
+        tokio::select! {
+            biased;
+            sent = timeout(self.app.config.write_timeout, sent) => sent.ok()?.ok()?,
+            () = self.app.drain.broken_off() => return None,
+        }
         self.out.clear();
         Some(())
     }
@@ -352,7 +356,9 @@ impl Session {
         }
         let deadline = Instant::now() + CLOSING;
         let has_broken_off = self.decoder.is_over() && !self.is_closed_by_peer;
-        drop(timeout_at(deadline, self.hear_close()).await);
+        if !self.app.drain.is_broken_off() {
+            drop(timeout_at(deadline, self.hear_close()).await);
+        }
         // A peer that is gone already needs no goodbye.
         drop(self.io.shutdown().await);
         if has_broken_off {

@@ -1,0 +1,168 @@
+//! Settings that are read again while answers run, what systemd hears of it, and `weir health`.
+
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+
+use lab::client::{self, BodyEnd, Connection, Request};
+use lab::upstream::{Script, Upstream};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+
+use crate::service::{Service, in_time, weir};
+
+const AGAIN: &str = "settings were read again";
+
+/// A server with a file of settings of its own.
+struct Settled {
+    directory: TempDir,
+    server: Service,
+}
+
+impl Settled {
+    async fn start(settings: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        fs::write(directory.path().join("weir.toml"), settings).unwrap();
+        let server = Service::start(weir(directory.path())).await;
+        Self { directory, server }
+    }
+
+    fn write(&self, settings: &str) {
+        fs::write(self.directory.path().join("weir.toml"), settings).unwrap();
+    }
+
+    async fn models(&self) -> Vec<String> {
+        let (_, list) = self.server.json(&Request::get("/v1/models")).await;
+        list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn upstream(upstream: &Upstream, key: &str) -> String {
+    let mut text = String::new();
+    writeln!(text, "[[upstream]]\nname = \"lab\"\nmodels = [\"m\"]\nbase_url = \"{}\"\napi_key = \"{key}\"", upstream.base_url()).unwrap();
+    text
+}
+
+fn names(line: &Value, field: &str) -> String {
+    line[field].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_changed_file_changes_what_comes_and_not_what_runs() {
+    let (first, second) = (Upstream::start().await.unwrap(), Upstream::start().await.unwrap());
+    let house = Settled::start(&upstream(&first, "sk-first-secret")).await;
+    let gate = Arc::new(Notify::new());
+    first.script(Script::new().role().content("old").wait_for(&gate).content(" upstream").finish("stop").done());
+    let ask = |stream: bool| Request::post("/v1/responses", &json!({ "model": "m", "input": "hi", "stream": stream }));
+    let mut running = house.server.send(&ask(true)).await.events().unwrap();
+    running.next().await.unwrap().unwrap();
+    let kept = Connection::open(house.server.address).await.unwrap();
+    let foreign = Request::get("/healthz").header("host", "chat.example.org");
+    let mut misdirected = kept.send(&foreign).await.unwrap();
+    assert_eq!(misdirected.status, 421);
+    misdirected.collect().await.unwrap();
+    let kept = misdirected.into_connection().await.unwrap();
+    assert_eq!(house.models().await, ["demo", "m"]);
+
+    let more = "[server]\nhosts = [\"chat.example.org\"]\nlisten = \"127.0.0.1:1\"\nhead_timeout = \"9s\"\n[demo]\nenabled = false\n[log]\nlevel = \"debug\"\nformat = \"text\"\n";
+    house.write(&format!("{more}{}", upstream(&second, "sk-second-secret")));
+    let line = house.server.logged(AGAIN, 1).await;
+    for name in ["demo.enabled", "server.hosts", "server.head_timeout", "log.level", "upstream.lab.api_key", "upstream.lab.base_url"] {
+        assert!(names(&line, "applied").contains(name), "{name}: {line}");
+    }
+    // --listen and --log-format outrank the file: nothing has changed there.
+    assert!(line["needs_restart"].is_null() && line["level"] == "INFO", "{line}");
+    assert_eq!(house.models().await, ["m"]);
+    assert_eq!(kept.send(&foreign).await.unwrap().status, 200, "an old connection obeys the new settings");
+    second.script(Script::text(&["new upstream"]));
+    assert_eq!(house.server.json(&ask(false)).await.1["output"][0]["content"][0]["text"], "new upstream");
+    gate.notify_one();
+    let (events, end) = in_time(running.collect()).await.unwrap();
+    let last = events[events.len() - 2].json().unwrap();
+    assert_eq!((&last["response"]["output"][0]["content"][0]["text"], end), (&json!("old upstream"), BodyEnd::Clean));
+    in_time(async {
+        while !house.server.log().contains("\"DEBUG\"") {
+            drop(house.server.send(&Request::get("/healthz")).await);
+        }
+    })
+    .await;
+    assert!(!house.server.log().contains("-secret"), "{}", house.server.log());
+}
+
+#[tokio::test]
+async fn a_wrong_file_changes_nothing_and_says_why() {
+    let house = Settled::start("").await;
+    house.write("[demo]\nenabled = false\n[server]\nheartbeat = \"soon\"\nwibble = 1\n");
+    house.server.signal("HUP");
+    let line = house.server.logged("the new settings are wrong", 1).await;
+    let problems = names(&line, "problems");
+    assert!(problems.contains("weir.toml:4:13: server.heartbeat") && problems.contains("weir.toml:5:1: server.wibble"), "{line}");
+    assert_eq!(house.models().await, ["demo"]);
+
+    house.write("[shutdown]\ndelay = \"1ms\"\n[wibble]\n");
+    house.server.signal("HUP");
+    house.server.logged("the new settings are wrong", 2).await;
+    house.write("data = \"elsewhere\"\n[server]\ntls = \"self-signed\"\n[shutdown]\ndelay = \"1ms\"\n");
+    house.server.signal("HUP");
+    let line = house.server.logged(AGAIN, 1).await;
+    assert_eq!(
+        (names(&line, "applied"), names(&line, "needs_restart")),
+        ("[\"shutdown.delay\"]".into(), "[\"server.tls\"]".into()),
+        "{line}"
+    );
+    fs::remove_file(house.directory.path().join("weir.toml")).unwrap();
+    house.server.signal("HUP");
+    assert!(names(&house.server.logged("has vanished", 1).await, "problems").contains("weir.toml"));
+}
+
+#[tokio::test]
+async fn systemd_hears_when_it_is_ready_reloads_and_stops() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("notify");
+    let socket = Arc::new(UnixDatagram::bind(&path).unwrap());
+    let heard = || {
+        let socket = Arc::clone(&socket);
+        in_time(async {
+            let words = spawn_blocking(move || {
+                let mut buffer = [0; 512];
+                let count = socket.recv(&mut buffer).unwrap();
+                String::from_utf8_lossy(&buffer[..count]).into_owned()
+            });
+            words.await.unwrap()
+        })
+    };
+    let mut command = weir(directory.path());
+    command.env("NOTIFY_SOCKET", &path).env("WEIR_SHUTDOWN_GRACE", "7s");
+    let mut server = Service::start(command).await;
+    assert!(heard().await.starts_with("READY=1\n"));
+    server.signal("HUP");
+    let reloading = heard().await;
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert!(heard().await.starts_with("READY=1\n"));
+    server.signal("TERM");
+    let stopping = heard().await;
+    assert!(stopping.starts_with("STOPPING=1\n") && stopping.contains("EXTEND_TIMEOUT_USEC=11000000\n"), "{stopping}");
+    assert!(server.ended().await.0.success());
+}
+
+#[tokio::test]
+async fn health_is_asked_of_a_running_server() {
+    let directory = TempDir::new().unwrap();
+    let mut server = Service::start(weir(directory.path())).await;
+    let ask = |url: String| {
+        let mut command = weir(directory.path());
+        in_time(async { spawn_blocking(move || command.args(["health", &url]).output().unwrap()).await.unwrap() })
+    };
+    let alive = ask(format!("http://{}", server.address)).await;
+    assert!(alive.status.success() && alive.stdout.starts_with(b"{\"status\":\"ok\""), "{alive:?}");
+    assert!(ask(format!("http://{}/readyz", server.address)).await.status.success());
+    assert!(!ask(format!("http://{}/nothing", server.address)).await.status.success());
+    server.signal("TERM");
+    server.ended().await;
+    let dead = ask(format!("http://{}", server.address)).await;
+    assert!(dead.status.code() == Some(1) && String::from_utf8_lossy(&dead.stderr).contains("does not answer"), "{dead:?}");
+    assert!(client::send(server.address, &Request::get("/healthz")).await.is_err());
+}
