@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use protocol::fault::{Fault, FaultKind};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -77,11 +76,6 @@ impl Drain {
         share(number, self.0.spread.load(Ordering::Acquire))
     }
 
-    /// Over how long clients are told.
-    pub(crate) fn spread(&self) -> Duration {
-        Duration::from_millis(self.0.spread.load(Ordering::Acquire))
-    }
-
     /// Whether what is still open is broken off.
     pub(crate) fn is_broken_off(&self) -> bool {
         self.0.broken.is_cancelled()
@@ -90,13 +84,6 @@ impl Drain {
     /// Resolves when what is still open is broken off.
     pub(crate) async fn broken_off(&self) {
         self.0.broken.cancelled().await;
-    }
-
-    /// The refusal of what would begin anew.
-    pub(crate) fn refusal(&self) -> Fault {
-        let message = "This server is about to stop; ask again, and another answers.";
-        let fault = Fault::new(FaultKind::Server, "server_draining", message).with_status(503);
-        Fault { retry_after: Some(self.spread().as_secs().max(1)), ..fault }
     }
 }
 

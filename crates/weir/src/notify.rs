@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    fn check(name: &str, receiver: &UnixDatagram) {
+    fn check(name: &str, receiver: &UnixDatagram) -> std::io::Result<()> {
         let notifier = Notifier { line: line(OsStr::new(name)), watchdog: Some(Duration::from_secs(10)) };
         notifier.ready();
         notifier.reloading();
@@ -115,7 +115,7 @@ mod tests {
         let mut words = Vec::new();
         for _ in 0..4 {
             let mut buffer = [0; 256];
-            let count = receiver.recv(&mut buffer).unwrap();
+            let count = receiver.recv(&mut buffer)?;
             words.push(String::from_utf8_lossy(&buffer[..count]).into_owned());
         }
         assert!(words[0].starts_with("READY=1\n"), "{words:?}");
@@ -123,16 +123,17 @@ mod tests {
         assert!(words[2].starts_with("STOPPING=1\n") && words[2].contains("EXTEND_TIMEOUT_USEC=29000000\n"), "{words:?}");
         assert_eq!(words[3], "WATCHDOG=1\n");
         assert_eq!(notifier.pulse(), Some(Duration::from_secs(5)));
+        Ok(())
     }
 
     #[test]
-    fn it_is_heard_at_a_path_and_at_a_name() {
-        let directory = tempfile::tempdir().unwrap();
+    fn it_is_heard_at_a_path_and_at_a_name() -> std::io::Result<()> {
+        let directory = tempfile::tempdir()?;
         let path = directory.path().join("notify");
-        check(path.to_str().unwrap(), &UnixDatagram::bind(&path).unwrap());
+        check(&path.to_string_lossy(), &UnixDatagram::bind(&path)?)?;
         let name = format!("weir-test-{}", std::process::id());
-        let address = <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name.as_bytes()).unwrap();
-        check(&format!("@{name}"), &UnixDatagram::bind_addr(&address).unwrap());
+        let address = <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name.as_bytes())?;
+        check(&format!("@{name}"), &UnixDatagram::bind_addr(&address)?)
     }
 
     #[test]

@@ -214,6 +214,14 @@ impl Engine {
         let _first = self.shared.draining.set(seconds.max(1));
     }
 
+    /// What whoever begins something new is told while the server drains.
+    pub fn draining(&self) -> Option<Fault> {
+        let retry_after = self.shared.draining.get().copied()?;
+        let message = "This server is about to stop: ask again in a moment.";
+        let fault = Fault::new(FaultKind::Server, "server_draining", message).with_status(503);
+        Some(Fault { retry_after: Some(retry_after), ..fault })
+    }
+
     /// Ends every running answer as shut down. Gives their number.
     pub fn shut_down(&self) -> usize {
         let live = self.shared.live();

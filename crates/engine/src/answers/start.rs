@@ -215,9 +215,8 @@ impl Engine {
         let most = self.shared.config().running;
         let mut running = self.shared.live();
         // Under the lock: what is admitted before a drain is seen by it.
-        if let Some(seconds) = self.shared.draining.get() {
-            let fault = Fault::new(FaultKind::Server, "server_draining", "This server is about to stop; ask again, and another answers.");
-            return Err(Fault { retry_after: Some(*seconds), ..fault.with_status(503) });
+        if let Some(fault) = self.draining() {
+            return Err(fault);
         }
         if running.len() >= most {
             let fault = Fault::new(FaultKind::RateLimit, "too_many_answers", "This server runs as many answers as it may; try again soon.");

@@ -84,11 +84,11 @@ impl Reloader {
         }
         let changes = Changes::between(&self.settings, &new);
         let mut server = new.server.clone();
-        if server.connections != self.settings.server.connections {
-            server.connections = descriptors::fit(server.connections);
+        server.connections = if server.connections == self.settings.server.connections {
+            self.controls.connections()
         } else {
-            server.connections = self.controls.connections();
-        }
+            descriptors::fit(server.connections)
+        };
         self.controls.apply(server, new.engine.clone(), &new.provider, new.shutdown).map_err(|error| error.to_string())?;
         if let Err(error) = (self.set_level)(&new.log.level) {
             tracing::warn!(%error, "the level of the log stays as it is");

@@ -19,7 +19,7 @@ use crate::http2::Client;
 const SECONDS: Duration = Duration::from_secs(1);
 
 async fn house(spread: Duration, grace: Duration) -> House {
-    House::open_with(Plan { spread, grace, ..Plan::default() }).await
+    House::open_with(Plan { grace, spread, ..Plan::default() }).await
 }
 
 /// Tells a house to close, and waits until it takes nobody any more.

@@ -24,6 +24,7 @@ mod tools;
 mod turns;
 
 mod deflate;
+mod deploy;
 mod drain;
 mod forwarded;
 mod http1;

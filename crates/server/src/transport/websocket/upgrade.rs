@@ -26,8 +26,8 @@ pub(crate) fn open(app: App, owner: Owner, mut request: Request) -> Result<Respo
         _ => Some(check_http1(request.headers())?),
     };
     check_version(request.headers())?;
-    if app.drain.is_leaving() {
-        return Err(app.drain.refusal());
+    if let Some(fault) = app.engine.draining() {
+        return Err(fault);
     }
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return Err(
