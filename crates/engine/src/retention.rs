@@ -30,7 +30,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 fn is_too_large(shared: &Shared) -> bool {
-    shared.log.bytes() + shared.store.bytes() > shared.config.log_bytes
+    shared.log.bytes() + shared.store.bytes() > shared.config.kept_bytes
 }
 
 /// Expires up to [`STEP`] answers; says whether there may be more.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use engine::Engine;
+use engine::answers::recover::Recovered;
 use engine::keys::Keys;
 use engine::log::Log;
 use engine::memory::{MemoryLog, MemoryStore};
@@ -33,6 +34,8 @@ pub struct Blueprint {
     pub store: Arc<dyn Store>,
     /// How connections are encrypted; `None`: not at all.
     pub tls: Option<Arc<Tls>>,
+    /// The tasks of all parts.
+    pub tasks: Tasks,
     /// How long running answers may take to end when the process is told to stop.
     pub grace: Duration,
 }
@@ -41,7 +44,7 @@ impl Blueprint {
     /// Everything in memory, with the given keys.
     pub fn in_memory(server: server::Config, engine: engine::Config, provider: provider::Config, keys: Arc<dyn Keys>) -> Self {
         let (log, store) = (Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
-        Self { server, engine, provider, keys, log, store, tls: None, grace: Duration::from_secs(5) }
+        Self { server, engine, provider, keys, log, store, tls: None, tasks: Tasks::new(), grace: Duration::from_secs(5) }
     }
 }
 
@@ -58,10 +61,10 @@ impl Weir {
     /// Makes the parts and takes the address.
     ///
     /// # Errors
-    /// An upstream's settings that cannot be used; an address that cannot be had, or must not be had without a key.
-    #[expect(clippy::unused_async, reason = "a store that is opened over the network awaits")]
+    /// An upstream's settings that cannot be used; a store that cannot be written; an address that cannot be had, or must
+    /// not be had without a key.
     pub async fn assemble(blueprint: Blueprint) -> anyhow::Result<Self> {
-        let Blueprint { mut server, engine, provider, keys, log, store, tls, grace } = blueprint;
+        let Blueprint { mut server, engine, provider, keys, log, store, tls, tasks, grace } = blueprint;
         if !server.listen.ip().is_loopback() && !keys.configured() {
             bail!(
                 "refusing to listen on {}: it can be reached from other machines, and no key is configured.\n\
@@ -70,8 +73,13 @@ impl Weir {
             );
         }
         let routes = provider::build(&provider)?;
-        let tasks = Tasks::new();
         let engine = Engine::new(engine, log, store, Arc::new(routes), tasks.clone());
+        // Before anybody can ask: what the last process left without an end has one.
+        let recovered = engine.recover().await.context("what the last process left behind cannot be ended")?;
+        if recovered != Recovered::default() {
+            let Recovered { ended, recorded, forgotten } = recovered;
+            tracing::info!(ended, recorded, forgotten, "recovered from a process that did not end in order");
+        }
         let listener = server::bind(server.listen).with_context(|| format!("cannot listen on {}", server.listen))?;
         server.listen = listener.local_addr().context("the address that was taken is not known")?;
         let app = App {

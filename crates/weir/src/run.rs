@@ -8,6 +8,7 @@ use clap::Parser;
 use engine::clock;
 use engine::keys::{Keys, MemoryKeys};
 use store::keys::KeyFile;
+use store::storage::Storage;
 use tracing_subscriber::EnvFilter;
 
 use crate::assemble::{Blueprint, Weir};
@@ -33,6 +34,7 @@ pub fn run() -> ExitCode {
         Command::Serve => serve(settings),
         Command::Config(arguments) => Ok(cli::config::run(&settings, &arguments)),
         Command::Key(command) => cli::key::run(&settings, &command, clock::now()),
+        Command::Store(command) => cli::store::run(&settings, &command),
     };
     match done.and_then(|printed| Ok(output::print(&printed)?)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,7 +51,11 @@ fn serve(mut settings: Settings) -> anyhow::Result<Printed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let keys: Arc<dyn Keys> = match settings.data.directory() {
-            Some(directory) => Arc::new(KeyFile::open(directory)?),
+            Some(directory) => {
+                // Whatever is in its way is named as that, and not as a file in it that cannot be read.
+                store::directory::prepare(directory)?;
+                Arc::new(KeyFile::open(directory)?)
+            }
             None => Arc::new(MemoryKeys::default()),
         };
         for note in &settings.notes {
@@ -60,12 +66,23 @@ fn serve(mut settings: Settings) -> anyhow::Result<Printed> {
         let fingerprint = tls.as_ref().filter(|_| is_ours).map(|tls| tls.fingerprint());
         let mut blueprint = Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys);
         blueprint.tls = tls;
+        // It has the directory until the last task has ended.
+        let storage = match settings.data.directory() {
+            Some(directory) => Some(Storage::open(directory, settings.durability, &blueprint.tasks).await?),
+            None => None,
+        };
+        if let Some(storage) = &storage {
+            (blueprint.log, blueprint.store) = (storage.log(), storage.store());
+        }
         let weir = Weir::assemble(blueprint).await?;
         let asked_to_stop = shutdown::asked()?;
         output::print(&Printed { out: greeting(weir.address(), fingerprint.as_deref(), is_encrypted), hints: String::new() })?;
         let left = weir.serve(asked_to_stop).await;
         if left > 0 {
             tracing::warn!(left, "tasks did not end in time");
+        }
+        if let Some(storage) = storage {
+            storage.close().await;
         }
         Ok(Printed::default())
     })

@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod key;
 pub(crate) mod output;
+pub(crate) mod store;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -16,7 +17,8 @@ Examples:
   weir --tls self-signed                   serve on https://127.0.0.1:8000, to try it
   weir config                              show every setting in force and where it comes from
   weir config --example > weir.toml        begin a file of settings
-  weir key create --name laptop            make an API key";
+  weir key create --name laptop            make an API key
+  weir store backup copy.db                copy what is stored, while a server runs";
 
 /// A streaming chat server for language models: it serves unless told otherwise.
 #[derive(Clone, Debug, Parser)]
@@ -38,6 +40,9 @@ pub(crate) enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand, after_help = key::EXAMPLES)]
     Key(key::KeyCommand),
+    /// Check, back up, export, import and compact what is stored
+    #[command(subcommand, after_help = store::EXAMPLES)]
+    Store(store::StoreCommand),
 }
 
 /// Settings that have a flag. They are texts here, because `config` reads all values and reports all problems together.
