@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test that ends has awaited what it spawned")]
 
 mod house;
+mod program;
 
 mod faults;
 mod hostile;
@@ -13,6 +14,10 @@ mod refusals;
 mod spine;
 mod streams;
 mod vanish;
+
+mod crash;
+mod durable;
+mod storage;
 
 mod compaction;
 mod events_endpoint;
