@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use engine::answers::{Socket, Terms, log_fault};
 use engine::feed::Feed;
 use engine::local::Local;
@@ -32,6 +33,9 @@ const WRITE: usize = 64 << 10;
 /// What one read takes in; an idle socket holds no more than this.
 const READ: usize = 2 << 10;
 
+/// How much of that is decompressed at once: a byte may become a thousand, and everybody else's words wait meanwhile.
+const INFLATE: usize = 128;
+
 /// How long the peer gets to answer a close.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -48,7 +52,7 @@ enum Exit {
 
 /// What comes next.
 enum Next {
-    Read,
+    Read(Bytes),
     Fed(Box<Fed>),
     Silence,
     Old,
@@ -62,6 +66,8 @@ pub(super) struct Session {
     owner: Owner,
     io: TokioIo<Upgraded>,
     decoder: Decoder,
+    /// Whether compression was agreed upon.
+    is_compressed: bool,
     local: Arc<Local>,
     lanes: Lanes,
     feeds: FuturesUnordered<BoxFuture<'static, Fed>>,
@@ -79,6 +85,7 @@ impl Session {
     pub(super) fn new(app: App, owner: Owner, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         let bytes = app.config.body_bytes;
         let decoder = Decoder::new(Role::Server, Limits { frame_bytes: bytes, message_bytes: bytes });
+        let is_compressed = agreement.is_some();
         let (decoder, coding) = match agreement {
             None => (decoder, Coding::Plain),
             Some(agreement) => (decoder.with_inflate(agreement.server_inflate()), Coding::Deflate),
@@ -86,6 +93,7 @@ impl Session {
         let now = Instant::now();
         Self {
             decoder,
+            is_compressed,
             local: Local::new(),
             lanes: Lanes::default(),
             feeds: FuturesUnordered::new(),
@@ -124,10 +132,7 @@ impl Session {
             biased;
             read = self.io.read(&mut buffer) => match read {
                 Ok(0) | Err(_) => Next::Gone,
-                Ok(count) => {
-                    self.decoder.push(buffer.get(..count).unwrap_or_default());
-                    Next::Read
-                }
+                Ok(count) => Next::Read(Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default())),
             },
             Some(fed) = self.feeds.next(), if !self.feeds.is_empty() => Next::Fed(Box::new(fed)),
             () = self.app.closing.cancelled(), if self.end.is_some() => Next::Stopping,
@@ -138,9 +143,9 @@ impl Session {
 
     async fn handle(&mut self, next: Next) -> Option<Exit> {
         match next {
-            Next::Read => {
+            Next::Read(bytes) => {
                 self.heard = Instant::now();
-                let exit = self.read().await;
+                let exit = self.take_in(&bytes).await;
                 self.start_ready().await;
                 exit
             }
@@ -160,6 +165,22 @@ impl Session {
             }
             Next::Gone => Some(Exit::Gone),
         }
+    }
+
+    /// Takes in what was read. What may be compressed is taken in pieces, with a turn for everybody else behind each.
+    async fn take_in(&mut self, bytes: &[u8]) -> Option<Exit> {
+        if !self.is_compressed {
+            self.decoder.push(bytes);
+            return self.read().await;
+        }
+        for piece in bytes.chunks(INFLATE) {
+            self.decoder.push(piece);
+            if let Some(exit) = self.read().await {
+                return Some(exit);
+            }
+            tokio::task::yield_now().await;
+        }
+        None
     }
 
     /// Everything that the client has said by now.
