@@ -7,6 +7,9 @@ pub mod config;
 pub mod answers;
 mod conversation;
 pub mod local;
+pub mod thread;
+
+mod heads;
 mod retention;
 pub mod turn;
 

@@ -53,7 +53,15 @@ pub(super) async fn run_to_end(shared: Arc<Shared>, live: Arc<Live>, turn: Turn,
         // store that cannot give the key back repeats the refusal, which is safe.
         let _released = shared.store.release(&live.id).await;
     }
-    let is_kept = record(&shared, &live, ended).await;
+    let is_well = ended.as_ref().is_some_and(has_answered);
+    let mut is_kept = record(&shared, &live, ended).await;
+    if let Some(thread) = &live.thread {
+        // A question without its answer would be in the way of the next one: nothing is left of such a turn.
+        is_kept &= is_well;
+        if is_kept {
+            shared.move_head(&live.owner, thread, live.id.clone()).await;
+        }
+    }
     live.record();
     if !is_kept {
         live.deserted().await;
@@ -76,6 +84,15 @@ async fn record(shared: &Shared, live: &Live, ended: Option<Response>) -> bool {
         tracing::error!(response = %live.id, %error, "the end of an answer could not be stored");
     }
     is_kept
+}
+
+/// Whether a conversation can go on from it: the model ended it by itself, and said or called something.
+fn has_answered(response: &Response) -> bool {
+    let has_said = response.output.iter().any(|item| !matches!(item, Item::Reasoning(_)));
+    match response.status {
+        ResponseStatus::Completed | ResponseStatus::Incomplete => has_said,
+        ResponseStatus::Failed | ResponseStatus::Cancelled | ResponseStatus::Queued | ResponseStatus::InProgress => false,
+    }
 }
 
 /// One line for each answer, with what it cost and nothing of what was said.

@@ -17,13 +17,15 @@ use protocol::response::Response;
 use protocol::snapshot;
 use tokio::sync::Notify;
 
-use crate::config::Config;
+use crate::config::{Config, OnLeave};
 use crate::feed::Feed;
+use crate::heads::Heads;
 use crate::local::Local;
 use crate::log::{Log, LogError, LogReader, LogState};
 use crate::provider::{ModelListing, Models};
 use crate::store::{Found, Record, Removal, Store, StoreError};
 use crate::tasks::Tasks;
+use crate::thread::Thread;
 use crate::turn::{Cause, Live};
 use crate::{count, retention};
 
@@ -38,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: Arc<dyn Store>,
     models: Arc<dyn Models>,
+    pub(crate) heads: Heads,
     pub(crate) tasks: Tasks,
     live: Mutex<HashMap<ResponseId, Arc<Live>>>,
     /// Rung when an answer has ended, so that retention looks at once.
@@ -70,6 +73,10 @@ pub struct Terms {
     pub socket: Option<Socket>,
     /// Whether the model is left out: the answer is empty and only its id is of use.
     pub warm_up: bool,
+    /// The named conversation that it is a turn of. It goes before a `previous_response_id`.
+    pub thread: Option<Thread>,
+    /// What happens when its last reader leaves, where that is not for the settings to say.
+    pub on_leave: Option<OnLeave>,
 }
 
 /// A place on a socket.
@@ -98,7 +105,7 @@ impl Engine {
     /// An engine over a log, a store and models. Starts its retention.
     pub fn new(config: Config, log: Arc<dyn Log>, store: Arc<dyn Store>, models: Arc<dyn Models>, tasks: Tasks) -> Self {
         let live = Mutex::default();
-        let shared = Arc::new(Shared { config, log, store, models, tasks, live, ended: Notify::new() });
+        let shared = Arc::new(Shared { config, log, store, models, heads: Heads::default(), tasks, live, ended: Notify::new() });
         shared.tasks.spawn("retention", retention::run(Arc::clone(&shared)));
         Self { shared }
     }
@@ -189,6 +196,15 @@ impl Engine {
         counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the input could not be counted"))
     }
 
+    /// Counts a text as the one message of a question, by the vocabulary of `model`.
+    ///
+    /// # Errors
+    /// The counting failed.
+    pub async fn count_question(&self, model: String, text: String) -> Result<u64, Fault> {
+        let counted = self.shared.tasks.blocking(move || count::question(&model, &text));
+        counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the question could not be counted"))
+    }
+
     /// All models.
     pub async fn models(&self) -> Vec<ModelListing> {
         self.shared.models.list().await
@@ -268,7 +284,7 @@ fn not_found(id: &ResponseId) -> Fault {
     Fault::new(FaultKind::NotFound, "response_not_found", format!("Response with id '{id}' not found."))
 }
 
-fn store_fault(error: StoreError) -> Fault {
+pub(crate) fn store_fault(error: StoreError) -> Fault {
     Fault::new(FaultKind::Server, "store_unavailable", error.to_string()).with_status(503)
 }
 
