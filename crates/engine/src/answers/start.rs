@@ -74,14 +74,7 @@ impl Engine {
     }
 
     /// Starts an answer of which everything is known.
-    pub(super) async fn run(
-        &self,
-        owner: &Owner,
-        create: Create,
-        route: Route,
-        setting: Setting,
-        ties: Ties,
-    ) -> Result<Started, Fault> {
+    pub(super) async fn run(&self, owner: &Owner, create: Create, route: Route, setting: Setting, ties: Ties) -> Result<Started, Fault> {
         let Ties { claim, socket, thread, on_leave } = ties;
         let id = id::response();
         let live = Live::new(id.clone(), owner.clone(), on_leave, thread.map(|thread| thread.name));
