@@ -3,6 +3,7 @@
 //! There is no task and no queue per turn: one task per socket reads what the client says and tails the logs it asked for.
 
 mod lanes;
+mod line;
 mod outbox;
 mod session;
 mod upgrade;
