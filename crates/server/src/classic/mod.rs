@@ -74,3 +74,14 @@ pub(crate) async fn start(app: &App, asker: &Asker, model: &str, question: Strin
 pub(crate) fn heartbeat(configured: Duration) -> Duration {
     configured.min(Duration::from_secs(15))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c8_no_setting_makes_a_polyfill_wait_for_45_seconds() {
+        assert_eq!(heartbeat(Duration::from_secs(5)), Duration::from_secs(5));
+        assert_eq!(heartbeat(Duration::from_secs(60)), Duration::from_secs(15));
+    }
+}
