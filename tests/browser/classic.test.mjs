@@ -56,8 +56,8 @@ const SOCKET = `${SHARED}
 const STREAM = `${SHARED}
   let text = '';
   async function listen(id) {
-    window.stop = new AbortController();
-    const response = await fetch('/createSse', { headers: { accept: 'text/event-stream', uid }, cache: 'no-store', signal: window.stop.signal });
+    window.listening = new AbortController();
+    const response = await fetch('/createSse', { headers: { accept: 'text/event-stream', uid }, cache: 'no-store', signal: window.listening.signal });
     if (response.status != 200 || !/^text\\/event-stream(;.*)?$/.test(response.headers.get('content-type'))) return alert('error');
     let lastEventId = '', rest = '';
     for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
@@ -151,7 +151,7 @@ for (const [name, path] of [['a stream and a question', '/'], ['a WebSocket', '/
       await visitor.page.evaluate(() => void window.ask('/count 100000', 'long'));
       await visitor.page.waitForFunction(() => document.getElementById('long')?.textContent.length > 20);
       assert.equal(await running(), 1);
-      await visitor.page.evaluate(() => (window.stop ? window.stop.abort() : (window.socket ?? window.source).close()));
+      await visitor.page.evaluate(() => (window.listening ? window.listening.abort() : (window.socket ?? window.source).close()));
       await quiet();
       await visitor.close();
     });
