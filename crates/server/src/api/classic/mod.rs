@@ -40,8 +40,9 @@ pub(crate) async fn ask(State(app): State<App>, from: From, headers: HeaderMap, 
     match asking::ask(&app, &asker, &headers, body).await {
         Ok(response) => Ok(response),
         Err(asking::Failure::Early(fault)) => {
-            // Its page has opened a stream for it, or is about to, and must not wait there.
-            app.classic.channels.fail(&asker, app.config.classic.patience);
+            // Its page has opened a stream for it, or is about to, and must not wait there. A page sends both at once, so that
+            // it is not for as long as a question waits: a stream that somebody opens later is for another question.
+            app.classic.channels.fail(&asker, app.config.classic.patience / 5);
             Err(fault.into())
         }
         Err(asking::Failure::Late(fault)) => Err(fault.into()),

@@ -135,7 +135,7 @@ async fn c7_an_answer_that_breaks_off_says_so_behind_its_text() {
 
 #[tokio::test]
 async fn c7_the_stream_of_a_question_that_failed_ends_at_once_without_an_end() {
-    let house = House::open().await;
+    let house = House::open_with(plan(|classic| classic.patience = Duration::from_secs(60))).await;
     for is_late in [false, true] {
         let before = if is_late { None } else { Some(open(&house, UID).await) };
         let (status, answer) = house.json(&chat(UID, " ")).await;
@@ -240,7 +240,9 @@ async fn b8_more_than_five_answers_run_at_once() {
         streams.push(ask(&house, &format!("uid-{index}"), "hello").await.1);
         lab::soon(house.upstream.wait_requests(index + 1)).await.unwrap();
     }
-    gates.iter().for_each(|gate| gate.notify_one());
+    for gate in &gates {
+        gate.notify_one();
+    }
     for stream in streams {
         assert_eq!(told(stream).await, "x");
     }
