@@ -19,7 +19,7 @@ use protocol::response::Response;
 use protocol::snapshot;
 use tokio::sync::Notify;
 
-use crate::config::Config;
+use crate::config::{Config, OnLeave};
 use crate::count::{self, Prompt};
 use crate::feed::Feed;
 use crate::local::Local;
@@ -28,6 +28,7 @@ use crate::provider::{ModelListing, Models};
 use crate::retention;
 use crate::store::{Expired, Found, Record, Removal, Store, StoreError};
 use crate::tasks::Tasks;
+use crate::thread::Thread;
 use crate::turn::{Cause, Live};
 
 /// Runs answers and feeds their readers. Cheap to clone.
@@ -73,6 +74,10 @@ pub struct Terms {
     pub socket: Option<Socket>,
     /// Whether the model is left out: the answer is empty and only its id is of use.
     pub warm_up: bool,
+    /// The named conversation that it is a turn of. It goes before a `previous_response_id`.
+    pub thread: Option<Thread>,
+    /// What happens when its last reader leaves, where that is not for the settings to say.
+    pub on_leave: Option<OnLeave>,
 }
 
 /// A place on a socket.
@@ -193,6 +198,15 @@ impl Engine {
         counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the input could not be counted"))
     }
 
+    /// Counts a text as the one message of a question, by the vocabulary of `model`.
+    ///
+    /// # Errors
+    /// The counting failed.
+    pub async fn count_question(&self, model: String, text: String) -> Result<u64, Fault> {
+        let counted = self.shared.tasks.blocking(move || count::question(&model, &text));
+        counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the question could not be counted"))
+    }
+
     /// All models.
     pub async fn models(&self) -> Vec<ModelListing> {
         self.shared.models.list().await
@@ -283,7 +297,7 @@ fn not_found(id: &ResponseId) -> Fault {
     Fault::new(FaultKind::NotFound, "response_not_found", format!("Response with id '{id}' not found."))
 }
 
-fn store_fault(error: StoreError) -> Fault {
+pub(crate) fn store_fault(error: StoreError) -> Fault {
     Fault::new(FaultKind::Server, "store_unavailable", error.to_string()).with_status(503)
 }
 

@@ -14,6 +14,7 @@ mod spine;
 mod streams;
 mod vanish;
 
+mod classic;
 mod compaction;
 mod events_endpoint;
 mod idempotency;

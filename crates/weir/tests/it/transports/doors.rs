@@ -84,6 +84,7 @@ impl SecondDoor {
         let (address, config) = (config.listen, Arc::new(config));
         let (tasks, connections, closing) = (Tasks::new(), Arc::new(Connections::default()), CancellationToken::new());
         let app = App {
+            classic: Arc::default(),
             engine: house.engine.clone(),
             keys: Arc::new(MemoryKeys::default()),
             config: Arc::clone(&config),
