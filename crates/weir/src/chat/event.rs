@@ -101,7 +101,7 @@ impl Event {
     }
 }
 
-/// `12 in, 40 out (counted by Weir)`, or that nobody knows.
+/// `12 tokens in, 40 out (counted by Weir)`, or that nobody knows.
 pub(crate) fn tokens(usage: Option<&Usage>) -> String {
     let Some(usage) = usage else { return "unknown".to_owned() };
     let detail = |count: u64, what: &str| if count > 0 { format!(", {count} of them {what}") } else { String::new() };
@@ -110,7 +110,7 @@ pub(crate) fn tokens(usage: Option<&Usage>) -> String {
         UsageSource::Counted => "counted by Weir",
     };
     format!(
-        "{} in{}, {} out{} ({source})",
+        "{} tokens in{}, {} out{} ({source})",
         usage.input_tokens,
         detail(usage.input_tokens_details.cached_tokens, "cached"),
         usage.output_tokens,
@@ -154,7 +154,7 @@ mod tests {
         let usage = json!({ "input_tokens": 9, "input_tokens_details": { "cached_tokens": 4 }, "output_tokens": 3,
             "output_tokens_details": { "reasoning_tokens": 0 }, "total_tokens": 12, "source": "provider" });
         let event = event(&json!({ "type": "response.completed", "sequence_number": 1, "response": { "usage": usage } }));
-        assert_eq!(tokens(event.usage().as_ref()), "9 in, 4 of them cached, 3 out (as the provider says)");
+        assert_eq!(tokens(event.usage().as_ref()), "9 tokens in, 4 of them cached, 3 out (as the provider says)");
         assert_eq!(tokens(None), "unknown");
     }
 }

@@ -28,24 +28,20 @@ pub(super) struct Screen {
     drawn: Vec<String>,
     /// A row under the text, while it grows.
     status: String,
-    is_begun: bool,
 }
 
 impl Screen {
     pub(super) fn new(paint: Paint) -> Self {
-        Self { paint, text: None, ready: String::new(), drawn: Vec::new(), status: String::new(), is_begun: false }
+        Self { paint, text: None, ready: String::new(), drawn: Vec::new(), status: String::new() }
     }
 
     /// Takes in more text, to be seen at the next [`Self::draw`].
     pub(super) fn push(&mut self, voice: Voice, text: &str) {
         if self.text.as_ref().is_none_or(|(speaking, _)| *speaking != voice) {
             self.finish();
-            if self.is_begun {
-                self.ready.push('\n');
-            }
+            self.ready.push('\n');
             self.text = Some((voice, Markdown::default()));
         }
-        self.is_begun = true;
         let look = self.look(voice);
         if let Some((_, markdown)) = &mut self.text {
             self.ready += &markdown.push(text, &look);
@@ -134,8 +130,8 @@ fn complain(text: &str, style: Style, paint: Option<Paint>) {
 fn frame(drawn: &[String], ready: &str, live: &[String], columns: usize) -> String {
     let rows: Vec<&str> = ready.lines().chain(live.iter().map(String::as_str)).collect();
     let same = drawn.iter().zip(&rows).take_while(|(old, new)| old.as_str() == **new).count();
-    // The cursor stands in the last row that was drawn, so this one is written again at least.
-    let kept = same.min(drawn.len().saturating_sub(1));
+    // The cursor stood in the last row that was drawn, and is to stand in the last row there is: both are written again.
+    let kept = same.min(drawn.len().saturating_sub(1)).min(rows.len().saturating_sub(1));
     if drawn.is_empty() && rows.is_empty() || (drawn.len() == rows.len() && same == rows.len() && !live.is_empty() && ready.is_empty()) {
         return String::new();
     }
@@ -192,6 +188,7 @@ mod tests {
         assert_eq!(shown(&[("", &["a", "b", "c"]), ("", &["a", "B"]), ("a\nBB\n\n", &["x"])], 20), "a\nBB\n\nx");
         assert_eq!(shown(&[("one\n", &["two"]), ("two\nthree\n", &[])], 20), "one\ntwo\nthree");
         assert_eq!(shown(&[("", &["gone"]), ("", &[])], 20), "");
+        assert_eq!(shown(&[("", &["a", "b", "c"]), ("", &["a"]), ("a\nd\n", &[])], 20), "a\nd");
         assert_eq!(shown(&[("", &["a", "b"]), ("a\nb\n", &["c"]), ("c\n", &[])], 20), "a\nb\nc");
     }
 

@@ -9,6 +9,8 @@ use protocol::usage::Usage;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use crate::cli::output;
+
 use super::answer::{Answer, Question};
 use super::command::{Command, HELP, Said};
 use super::event::{End, tokens};
@@ -142,7 +144,7 @@ impl Session {
             0 => String::new(),
             count => format!("; of {count} it is not known"),
         };
-        format!("last answer    {} tokens\nthis session   {read} in, {written} out tokens, {answers}{unknown}", tokens(last.as_ref()))
+        format!("last answer    {}\nthis session   {read} tokens in, {written} out, {answers}{unknown}", tokens(last.as_ref()))
     }
 
     /// Shows an answer; gives what was typed meanwhile.
@@ -168,6 +170,7 @@ impl Session {
             None => view.note("(left; the answer may go on)")?,
         }
         view.end()?;
+        output::write_out("\n")?;
         Ok(typed.text().to_owned())
     }
 
