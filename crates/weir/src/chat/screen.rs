@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 
-use super::render::{Colour, Look, Markdown, Paint, Style, is_harmless, width};
+use super::render::{Colour, Look, Markdown, Paint, Style, is_harmless, rows, width};
 use super::terminal;
 use crate::cli::output;
 
@@ -119,10 +119,11 @@ pub(super) fn wrong(text: &str, paint: Option<Paint>) {
 }
 
 fn complain(text: &str, style: Style, paint: Option<Paint>) {
-    for line in text.lines() {
-        let line: String = line.chars().filter(|character| is_harmless(*character)).collect();
-        output::complain(&paint.map_or_else(|| line.clone(), |paint| style.paint(&line, paint)));
-    }
+    let said = match paint {
+        Some(paint) => rows(text, style, terminal::size().columns.saturating_sub(1), paint).join("\n"),
+        None => text.chars().filter(|character| *character == '\n' || is_harmless(*character)).collect(),
+    };
+    output::complain(&said.trim_end_matches('\n'));
 }
 
 /// The bytes that turn `drawn`, with the cursor behind its last row, into the rows of `ready` and `live`. What is there

@@ -18,7 +18,7 @@ use super::input::{self, Input};
 use super::line::Transport;
 use super::render::Paint;
 use super::screen::{Screen, note, wrong};
-use super::server::Server;
+use super::server::{Server, Trouble};
 use super::terminal::{self, Interrupts, Keys};
 use super::typed::Typed;
 use super::view::{Text, View};
@@ -75,6 +75,8 @@ impl Session {
                 note(&format!("> {question}"), paint);
             }
             typed = self.show(runtime, interrupts, Question::Old(id), paint)?;
+            // It was not asked for in this session.
+            self.used.clear();
         }
         let mut was_interrupted = false;
         loop {
@@ -166,7 +168,12 @@ impl Session {
             Some(Ok(End::Stopped)) => view.note("(stopped)")?,
             Some(Ok(End::Incomplete(reason))) => view.note(&format!("(the answer is not whole: {reason})"))?,
             Some(Ok(End::Failed(message))) => view.wrong(&message),
-            Some(Err(trouble)) => view.wrong(&trouble.to_string()),
+            Some(Err(trouble)) => {
+                view.wrong(&trouble.to_string());
+                if matches!(trouble, Trouble::Refused(400 | 404, _)) && self.previous.is_some() {
+                    view.note("If the server has forgotten this conversation, /new begins another.")?;
+                }
+            }
             None => view.note("(left; the answer may go on)")?,
         }
         view.end()?;
