@@ -17,6 +17,14 @@ pub(crate) fn print(printed: &Printed) -> io::Result<()> {
     write(&mut io::stderr().lock(), &printed.hints)
 }
 
+/// Prints a piece of what was asked for, at once. Here a reader who has seen enough is an error, of that kind: it ends what
+/// would otherwise go on.
+pub(crate) fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// Says what went wrong, one line or more.
 pub(crate) fn complain(error: &dyn std::fmt::Display) {
     // Where even that cannot be said, the exit status says it.

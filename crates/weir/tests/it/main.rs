@@ -24,6 +24,8 @@ mod scenarios;
 mod tools;
 mod turns;
 
+mod chat;
+
 mod deflate;
 mod forwarded;
 mod http1;

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// The program with a data directory and a working directory of its own, and nothing of our environment that it reads.
-fn weir(directory: &Path) -> Command {
+pub(crate) fn weir(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();

@@ -41,7 +41,7 @@ impl Doors {
 
     /// A connection of HTTP/1 through TLS.
     pub(crate) async fn tls(&self) -> Connection {
-        soon(Connection::open_encrypted(self.second.address, &self.second.http1)).await.unwrap().unwrap()
+        soon(Connection::open_encrypted(self.second.address, "localhost", &self.second.http1)).await.unwrap().unwrap()
     }
 
     /// A WebSocket over HTTP/1.1, on a connection of its own.
