@@ -24,7 +24,7 @@ const environment = (home, more) => ({ PATH: process.env.PATH, HOME: home, XDG_C
  * A running server. `stop()` ends it as a service manager does; it must then end well. `crash()` ends it as a power cut
  * does, `end()` as a service manager that restarts it, and `again()` starts it on the same data at the same address.
  */
-export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false } = {}) {
+export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false, settings = {} } = {}) {
   const home = mkdtempSync(join(tmpdir(), 'weir-page-'));
   const data = ['--data', join(home, 'data')];
   const secrets = Array.from({ length: keys }, () => {
@@ -36,7 +36,7 @@ export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false } =
   let log = '';
   async function start(address = '127.0.0.1:0') {
     server = spawn(BINARY, ['--listen', address, ...(tls ? ['--tls', 'self-signed'] : []), ...data], {
-      cwd: home, env: environment(home, { WEIR_DEMO_TOKENS_PER_SECOND: String(tokensPerSecond) }), stdio: ['ignore', 'pipe', 'pipe'],
+      cwd: home, env: environment(home, { WEIR_DEMO_TOKENS_PER_SECOND: String(tokensPerSecond), ...settings }), stdio: ['ignore', 'pipe', 'pipe'],
     });
     ended = new Promise((done) => server.once('exit', (code, signal) => done(code ?? signal)));
     server.stderr.setEncoding('utf8').on('data', (text) => (log += text));

@@ -6,6 +6,7 @@ pub mod listen;
 pub mod router;
 
 mod auth;
+mod classic;
 mod error;
 mod forwarded;
 mod middleware;
@@ -13,10 +14,12 @@ mod tickets;
 mod unread;
 
 mod api;
+mod pages;
 mod transport;
 mod web;
 
-pub use config::{Config, ProxyProtocol};
+pub use classic::Classic;
+pub use config::{ClassicConfig, Config, ProxyProtocol};
 pub use listen::{Connection, Connections, Network, NoNetwork, Tls, TlsError, bind, serve};
 pub use router::{App, router};
 pub use tickets::Tickets;

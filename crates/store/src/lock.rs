@@ -44,7 +44,7 @@ impl Lock {
     pub fn take(directory: &Path) -> Result<Self, LockError> {
         let path = directory.join(NAME);
         let unavailable = |source| LockError::Unavailable { path: path.clone(), source };
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unavailable)?;
+        let mut file = open(&path).map_err(unavailable)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -55,6 +55,14 @@ impl Lock {
         sign(&mut file).map_err(unavailable)?;
         Ok(Self { _file: file })
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// Writes down who has the lock.

@@ -72,6 +72,10 @@ impl Weir {
                 server.listen
             );
         }
+        if let Some(pages) = server.classic.pages.as_ref().filter(|pages| !pages.is_dir()) {
+            bail!("classic.pages: {} is no directory", pages.display());
+        }
+        server.classic.model = server.classic.model.or_else(|| default_model(&provider));
         let routes = provider::build(&provider)?;
         let engine = Engine::new(engine, log, store, Arc::new(routes), tasks.clone());
         // Before anybody can ask: what the last process left without an end has one.
@@ -88,6 +92,7 @@ impl Weir {
             config: Arc::new(server),
             connections: Arc::new(Connections::default()),
             is_encrypted: tls.is_some(),
+            classic: Arc::default(),
             tickets: Arc::default(),
             tasks: tasks.clone(),
             closing: CancellationToken::new(),
@@ -122,5 +127,14 @@ impl Weir {
         };
         server::serve(listener, server::router(app), config, tasks.clone(), connections, tls, stop).await;
         shutdown::drain(&engine, &tasks, grace).await
+    }
+}
+
+/// The model of the classic API where no setting names one: the first upstream's first, or without upstreams the demo.
+/// Where an upstream is to list its models by itself, it is asked when the first question comes.
+fn default_model(provider: &provider::Config) -> Option<String> {
+    match provider.upstreams.first() {
+        Some(upstream) => upstream.models.first().cloned(),
+        None => provider.demo.enabled.then(|| provider::demo::MODEL.to_owned()),
     }
 }

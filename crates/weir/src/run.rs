@@ -15,7 +15,7 @@ use crate::assemble::{Blueprint, Weir};
 use crate::cli::output::{self, Printed};
 use crate::cli::{self, Cli, Command};
 use crate::config::{self, LogConfig, LogFormat, Settings};
-use crate::{certificate, descriptors, shutdown};
+use crate::{certificate, chat, descriptors, shutdown};
 
 /// Exit status for settings that cannot be used (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
@@ -23,25 +23,45 @@ const EXIT_CONFIG: u8 = 78;
 /// The whole program.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let settings = match config::load(&cli.flags()) {
-        Ok(settings) => settings,
-        Err(problems) => {
-            output::complain(&problems);
-            return ExitCode::from(EXIT_CONFIG);
-        }
-    };
     let done = match cli.chosen() {
-        Command::Serve => serve(settings),
-        Command::Config(arguments) => Ok(cli::config::run(&settings, &arguments)),
-        Command::Key(command) => cli::key::run(&settings, &command, clock::now()),
-        Command::Store(command) => cli::store::run(&settings, &command),
+        // What only describes the command line needs no settings, and works with wrong ones.
+        Command::Completions(arguments) => cli::manual::completions(&arguments).map(Done::Printed),
+        Command::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
+        command => match config::load(&cli.flags()) {
+            Ok(settings) => obey(command, settings),
+            Err(problems) => {
+                output::complain(&problems);
+                return ExitCode::from(EXIT_CONFIG);
+            }
+        },
     };
-    match done.and_then(|printed| Ok(output::print(&printed)?)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::complain(&format_args!("weir: {error:#}"));
-            ExitCode::FAILURE
-        }
+    let ended = done.and_then(|done| match done {
+        Done::Printed(printed) => Ok(output::print(&printed).map(|()| ExitCode::SUCCESS)?),
+        Done::Ended(status) => Ok(status),
+    });
+    ended.unwrap_or_else(|error| {
+        output::complain(&format_args!("weir: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// What a command came to.
+enum Done {
+    /// Something to print.
+    Printed(Printed),
+    /// It has said everything itself, and this is its exit status.
+    Ended(ExitCode),
+}
+
+fn obey(command: Command, settings: Settings) -> anyhow::Result<Done> {
+    match command {
+        Command::Serve => serve(settings).map(Done::Printed),
+        Command::Chat(arguments) => chat::run(settings, &arguments).map(Done::Ended),
+        Command::Config(arguments) => Ok(Done::Printed(cli::config::run(&settings, &arguments))),
+        Command::Key(command) => cli::key::run(&settings, &command, clock::now()).map(Done::Printed),
+        Command::Store(command) => cli::store::run(&settings, &command).map(Done::Printed),
+        Command::Completions(arguments) => cli::manual::completions(&arguments).map(Done::Printed),
+        Command::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
     }
 }
 

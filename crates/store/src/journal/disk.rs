@@ -146,10 +146,10 @@ impl Disk for Directory {
     fn list(&self) -> io::Result<Vec<u32>> {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&self.path)? {
-            let path = PathBuf::from(entry?.file_name());
-            let is_segment = path.extension().is_some_and(|extension| extension == EXTENSION);
+            let path = entry?.path();
             let number: Option<u32> = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-            numbers.extend(number.filter(|_| is_segment));
+            // What has not quite such a name is nothing of ours.
+            numbers.extend(number.filter(|number| self.path(Some(*number)) == path));
         }
         Ok(numbers)
     }

@@ -322,13 +322,13 @@ impl Shared {
 impl Log for Journal {
     fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError> {
         let shared = &self.shared;
-        if shared.queue.is_failing() || id.as_str().len() > usize::from(u16::MAX) {
-            return Err(LogError::Unavailable);
-        }
         let mut logs = lock(&shared.logs);
         let is_fleeting = || life == Life::Fleeting || shared.fleeting.open(id).now_or_never().is_some_and(|open| open.is_ok());
         if !logs.contains_key(id) && is_fleeting() {
             return shared.fleeting.take(id, life);
+        }
+        if shared.queue.is_failing() || id.as_str().len() > usize::from(u16::MAX) {
+            return Err(LogError::Unavailable);
         }
         let answer = Arc::clone(logs.entry(id.clone()).or_insert_with(|| Arc::new(Answer::new(id.clone()))));
         let epoch = answer.take();

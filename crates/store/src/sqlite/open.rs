@@ -37,6 +37,8 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection, Da
     let failed = |source| DatabaseError::sqlite(path, source);
     claim_file(path)?;
     let was_open = fs::metadata(wal(path)).is_ok_and(|wal| wal.len() > 0);
+    // Whose it is comes first: what is another program's, or a later Weir's, stays as it is.
+    schema::version(path, &connect_plain(path)?, schema::STEPS)?;
     let mut connection = connect(path, durability)?;
     schema::migrate(path, &mut connection, schema::STEPS)?;
     if was_open && fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES) {

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::claims;
 use super::failure::{Failure, taken};
+use super::logs;
 use super::tree::{self, Side, Written};
 use super::writer::Change;
 
@@ -82,6 +83,8 @@ pub(super) fn finish(change: &mut Change<'_>, id: &ResponseId, output: &[Written
 pub(super) fn remove(change: &mut Change<'_>, id: &ResponseId, removal: Removal) -> Result<(), Failure> {
     let connection = change.connection;
     claims::release(connection, id)?;
+    // With its log, so that nothing of it can be left behind without a record that leads to it.
+    logs::remove(change, id)?;
     let find = "SELECT number, parent, head FROM answers WHERE id = ?1 AND state <= ?2";
     let mut find = connection.prepare_cached(find)?;
     let found = find.query_row((id.as_str(), State::Ended as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));

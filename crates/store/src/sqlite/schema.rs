@@ -35,7 +35,10 @@ pub(super) fn migrate(path: &Path, connection: &mut Connection, steps: &[&str]) 
 }
 
 /// How many of `steps` the database has behind it.
-fn version(path: &Path, connection: &Connection, steps: &[&str]) -> Result<usize, DatabaseError> {
+///
+/// # Errors
+/// It is another program's, or was made by a later Weir.
+pub(super) fn version(path: &Path, connection: &Connection, steps: &[&str]) -> Result<usize, DatabaseError> {
     let failed = |source| DatabaseError::sqlite(path, source);
     let question = "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), \
                     (SELECT count(*) FROM sqlite_schema)";

@@ -17,6 +17,14 @@ pub(crate) fn print(printed: &Printed) -> io::Result<()> {
     write(&mut io::stderr().lock(), &printed.hints)
 }
 
+/// Prints a piece of what was asked for, at once. Here a reader who has seen enough is an error, of that kind: it ends what
+/// would otherwise go on.
+pub(crate) fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// Says what went wrong, one line or more.
 pub(crate) fn complain(error: &dyn std::fmt::Display) {
     // Where even that cannot be said, the exit status says it.
@@ -51,20 +59,20 @@ impl Meter {
             Some(_) => format!("{} {news:>3} %", self.what),
             None => format!("{} {news} thousand", self.what),
         };
-        self.say(&if self.is_seen { format!("\r{text}") } else { format!("{text}\n") });
+        say(&if self.is_seen { format!("\r{text}") } else { format!("{text}\n") });
     }
 
     /// Clears the line.
     pub(crate) fn done(&mut self) {
         if self.is_seen && self.last.is_some() {
-            self.say("\r\x1b[K");
+            say("\r\x1b[K");
         }
     }
+}
 
-    fn say(&self, text: &str) {
-        // Work goes on, whether or not anybody can see how far it is.
-        let _ = write(&mut io::stderr().lock(), text);
-    }
+fn say(text: &str) {
+    // Work goes on, whether or not anybody can see how far it is.
+    let _ = write(&mut io::stderr().lock(), text);
 }
 
 fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {

@@ -21,7 +21,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use environment::Environment;
+pub(crate) use environment::{API_KEY, Environment};
 pub(crate) use file::FileText;
 pub(crate) use tls::Tls;
 

@@ -72,6 +72,14 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("How long a finished answer stays."),
     setting("store.bytes", "", Kind::Bytes(1, |draft, value| draft.kept_bytes = Some(value)))
         .help("Bytes of all answers together, above which the oldest finished ones go.\nDefault: 8GiB, or 256MiB with --data :memory:."),
+    setting("classic.enabled", "true", Kind::Boolean(|draft, value| draft.server.classic.enabled = value))
+        .help("Whether there is the API of the Java demo of 2023: /createSse, /chat, /closeSse, /websocket. See docs/classic.md."),
+    setting("classic.origins", "", Kind::List(value::page, |draft, value| draft.server.classic.origins = value))
+        .help("Web origins whose pages may use it from elsewhere; \"null\" is a page opened from a file, \"*\" is every page there is."),
+    setting("classic.pages", "", Kind::File(|draft, value| draft.server.classic.pages = value))
+        .help("The directory of your own copy of the demo's pages, such as its src/main/resources. They replace the page at /."),
+    setting("classic.model", "", Kind::Name(|draft, value| draft.server.classic.model = value))
+        .help("The model that answers there. Without it: the first that an upstream serves, or else the demo."),
     setting("engine.answer_bytes", "16MiB", Kind::Bytes(1, |draft, value| draft.engine.answer_bytes = value))
         .help("Bytes of one answer, above which it is ended."),
     setting("engine.running", "10000", Kind::Count(1, |draft, value| draft.engine.running = value))
@@ -159,6 +167,8 @@ pub(crate) enum Kind {
     Data(Set<Data>),
     /// A file, or none.
     File(Set<Option<PathBuf>>),
+    /// A name, or none.
+    Name(Set<Option<String>>),
     /// Whether to speak HTTPS.
     Tls(Set<TlsWord>),
     /// The log's format.
@@ -184,6 +194,7 @@ impl Kind {
             Self::OnLeave(set) => set(draft, value::word(raw, &[("cancel", OnLeave::Cancel), ("finish", OnLeave::Finish)])?),
             Self::Data(set) => set(draft, data(raw, base)?),
             Self::File(set) => set(draft, value::optional_path(raw, base)?),
+            Self::Name(set) => set(draft, value::optional_text(raw)?),
             Self::Tls(set) => set(draft, value::word(raw, TlsWord::WORDS)?),
             Self::LogFormat(set) => set(draft, value::word(raw, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?),
             Self::Filter(set) => set(draft, value::filter(raw)?),
@@ -204,6 +215,7 @@ impl Kind {
             | Self::OnLeave(_)
             | Self::Data(_)
             | Self::File(_)
+            | Self::Name(_)
             | Self::Tls(_)
             | Self::LogFormat(_)
             | Self::Filter(_) => format!("\"{typed}\""),

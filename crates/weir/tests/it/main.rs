@@ -19,6 +19,7 @@ mod crash;
 mod durable;
 mod storage;
 
+mod classic;
 mod compaction;
 mod events_endpoint;
 mod idempotency;
@@ -27,6 +28,8 @@ mod resume;
 mod scenarios;
 mod tools;
 mod turns;
+
+mod chat;
 
 mod deflate;
 mod forwarded;
