@@ -54,7 +54,7 @@ async fn a_place_that_cannot_be_used_is_named_with_what_to_do() {
         (
             "a segment that is none",
             |data| fs::write(data.join("journal/0000000007.journal"), "x".repeat(999)).unwrap(),
-            "0000000007.journal",
+            "journal/0000000007.journal",
             &["move it away"],
         ),
         ("a directory in place of the lock", |data| in_the_way(&data.join("weir.lock")), "weir.lock", &[]),
