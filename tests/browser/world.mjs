@@ -22,9 +22,9 @@ const environment = (home, more) => ({ PATH: process.env.PATH, HOME: home, XDG_C
 
 /**
  * A running server. `stop()` ends it as a service manager does; it must then end well. `crash()` ends it as a power cut
- * does, and `again()` starts it on the same data at another address.
+ * does, `end()` as a service manager that restarts it, and `again()` starts it on the same data at the same address.
  */
-export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false } = {}) {
+export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false, settings = {} } = {}) {
   const home = mkdtempSync(join(tmpdir(), 'weir-page-'));
   const data = ['--data', join(home, 'data')];
   const secrets = Array.from({ length: keys }, () => {
@@ -34,9 +34,9 @@ export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false } =
   });
   let server, ended;
   let log = '';
-  async function start() {
-    server = spawn(BINARY, ['--listen', '127.0.0.1:0', ...(tls ? ['--tls', 'self-signed'] : []), ...data], {
-      cwd: home, env: environment(home, { WEIR_DEMO_TOKENS_PER_SECOND: String(tokensPerSecond) }), stdio: ['ignore', 'pipe', 'pipe'],
+  async function start(address = '127.0.0.1:0') {
+    server = spawn(BINARY, ['--listen', address, ...(tls ? ['--tls', 'self-signed'] : []), ...data], {
+      cwd: home, env: environment(home, { WEIR_DEMO_TOKENS_PER_SECOND: String(tokensPerSecond), ...settings }), stdio: ['ignore', 'pipe', 'pipe'],
     });
     ended = new Promise((done) => server.once('exit', (code, signal) => done(code ?? signal)));
     server.stderr.setEncoding('utf8').on('data', (text) => (log += text));
@@ -51,8 +51,9 @@ export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false } =
       server.once('exit', () => failed(new Error(`weir did not start: ${log}`)));
     });
   }
+  const url = await start();
   return {
-    url: await start(), secrets,
+    url, secrets,
     api(path, options) {
       return fetch(this.url + path, options);
     },
@@ -60,9 +61,11 @@ export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false } =
       server.kill('SIGKILL');
       return ended;
     },
-    async again() {
-      this.url = await start();
+    async end() {
+      server.kill('SIGTERM');
+      assert.equal(await ended, 0, log);
     },
+    again: () => start(new URL(url).host),
     async stop() {
       server.kill('SIGTERM');
       const status = await ended;

@@ -14,8 +14,8 @@ pub enum OnLeave {
 /// The engine's settings; the defaults fit one small machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Bytes of all logs together, above which the oldest finished answers go.
-    pub log_bytes: u64,
+    /// Bytes of all logs and items together, above which the oldest finished answers go.
+    pub kept_bytes: u64,
     /// Bytes of one answer's log, above which it is ended.
     pub answer_bytes: u64,
     /// How long a finished answer stays.
@@ -31,9 +31,9 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            log_bytes: 256 << 20,
+            kept_bytes: 256 << 20,
             answer_bytes: 16 << 20,
-            retention: Duration::from_secs(24 * 3600),
+            retention: Duration::from_secs(30 * 24 * 3600),
             running: 10_000,
             on_leave_stored: OnLeave::Finish,
             on_leave_stateless: OnLeave::Cancel,

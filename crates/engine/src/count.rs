@@ -6,7 +6,7 @@ use protocol::item::{Item, Part};
 use protocol::request::{Create, FunctionTool, TextFormat};
 use protocol::response::Response;
 use protocol::usage::{Usage, UsageSource};
-use tokens::{Encoding, Message, count_messages};
+use tokens::{ChatOverhead, Encoding, Message, count_messages};
 
 /// What the model reads beside the conversation.
 pub(crate) struct Prompt<'a> {
@@ -59,6 +59,13 @@ fn definitions(prompt: &Prompt<'_>) -> u64 {
     tools.chain(schema).map(|text| encoding.count(&text)).sum()
 }
 
+/// Tokens of a question by itself, wrapped as the classic API's users know it: `hello` is 9, whatever the model.
+pub(crate) fn question(model: &str, text: &str) -> u64 {
+    let encoding = Encoding::for_model(model);
+    let ChatOverhead { per_message, priming, .. } = ChatOverhead::FIRST;
+    per_message + encoding.count("user") + encoding.count(text) + priming
+}
+
 /// Tokens the model wrote: all of them, and those of them that are reasoning.
 fn output(model: &str, output: &[Item]) -> (u64, u64) {
     let encoding = Encoding::for_model(model);
@@ -90,5 +97,17 @@ fn texts(item: &Item) -> Vec<String> {
         Item::FunctionCallOutput(output) => vec![output.output.text()],
         Item::Reasoning(reasoning) => of_parts(&reasoning.content),
         Item::Compaction(compaction) => vec![compaction.told()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hello_is_nine_in_every_vocabulary() {
+        for model in ["gpt-3.5-turbo", "gpt-4o", "demo"] {
+            assert_eq!(question(model, "hello"), 9, "{model}");
+        }
     }
 }

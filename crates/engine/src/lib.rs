@@ -7,6 +7,8 @@ pub mod config;
 pub mod answers;
 mod conversation;
 pub mod local;
+pub mod thread;
+
 mod retention;
 pub mod turn;
 

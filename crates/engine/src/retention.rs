@@ -30,7 +30,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 fn is_too_large(shared: &Shared) -> bool {
-    shared.log.bytes() + shared.store.bytes() > shared.config().log_bytes
+    shared.log.bytes() + shared.store.bytes() > shared.config().kept_bytes
 }
 
 /// Expires up to [`STEP`] answers; says whether there may be more.
@@ -43,8 +43,7 @@ async fn step(shared: &Shared) -> bool {
             return false;
         }
         let removal = if record.readable { Removal::Expired } else { Removal::Forgotten };
-        // The log first: while the record is there, it is found again by the next step.
-        if shared.log.remove(&record.id).await.is_err() || shared.store.remove(&record.id, removal).await.is_err() {
+        if shared.store.remove(&record.id, removal).await.is_err() || shared.log.remove(&record.id).await.is_err() {
             return false;
         }
         expired += 1;

@@ -13,8 +13,9 @@
 //! | *event* | One step of an answer, as Open Responses names it (`response.output_text.delta` and so on). |
 //! | *entry* | An event serialised once, with its position: what the log holds. |
 //! | *position* | The index of an entry in its log. On the wire: `sequence_number`. |
-//! | *dialect* | Which words a client hears: `responses`, `chat_completions`. |
-//! | *frame* | Which bytes carry them: `json`, `ndjson`, `sse`. |
+//! | *dialect* | Which words a client hears: `responses`, `chat_completions`, `classic`. |
+//! | *frame* | Which bytes carry them: `json`, `ndjson`, `sse`, `emitter`. |
+//! | *thread* | A conversation that goes on under a name, such as a uid of the classic API. |
 //! | *fault* | An error in the shape every OpenAI client understands. |
 //! | *terminal event* | The one event that ends a log. |
 

@@ -135,6 +135,31 @@ fn is_same(origin: &str, forwarded: Forwarded, authority: &str) -> bool {
     scheme.eq_ignore_ascii_case("https") && from.eq_ignore_ascii_case(authority.strip_suffix(":443").unwrap_or(authority))
 }
 
+/// How near an origin is to where its request was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kin {
+    /// It is the same.
+    Same,
+    /// It is this machine under another of the names it has for itself, at the same port.
+    Alias,
+    /// It is another.
+    None,
+}
+
+/// How near an origin is to where its request was sent.
+pub(crate) fn kin(origin: &str, forwarded: Forwarded, uri: &Uri, headers: &HeaderMap) -> Kin {
+    let Some(authority) = authority(uri, headers) else { return Kin::None };
+    if is_same(origin, forwarded, &authority) {
+        return Kin::Same;
+    }
+    let Some((scheme, from)) = origin.split_once("://") else { return Kin::None };
+    let is_of_scheme = scheme == if forwarded.is_encrypted { "https" } else { "http" };
+    let [ours, theirs] = [authority.as_str(), from].map(without_port);
+    let is_port = authority.strip_prefix(ours).or(authority.strip_prefix(&format!("[{ours}]")))
+        == from.strip_prefix(theirs).or(from.strip_prefix(&format!("[{theirs}]")));
+    if is_of_scheme && is_port && is_loopback(ours) && is_loopback(theirs) { Kin::Alias } else { Kin::None }
+}
+
 fn foreign(origin: &str) -> Fault {
     let message = format!("Pages of {origin} may not use this server. If they should, add the origin to server.origins.");
     Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
@@ -210,6 +235,24 @@ mod tests {
             ("chat.example", "http://chat.example", false),
         ] {
             assert_eq!(is_same(origin, forwarded, authority), expected, "{authority} {origin}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_many_names_for_itself_but_one_port() {
+        let forwarded = Forwarded { client: None, is_encrypted: false };
+        for (host, origin, expected) in [
+            ("localhost:8000", "http://localhost:8000", Kin::Same),
+            ("localhost:8000", "http://127.0.0.1:8000", Kin::Alias),
+            ("[::1]:8000", "http://localhost:8000", Kin::Alias),
+            ("localhost", "http://127.0.0.1", Kin::Alias),
+            ("localhost:8000", "http://127.0.0.1:9000", Kin::None),
+            ("localhost:8000", "https://127.0.0.1:8000", Kin::None),
+            ("localhost:8000", "http://evil.example:8000", Kin::None),
+            ("chat.example:8000", "http://127.0.0.1:8000", Kin::None),
+            ("localhost:8000", "null", Kin::None),
+        ] {
+            assert_eq!(kin(origin, forwarded, &Uri::from_static("/"), &headers(&[("host", host)])), expected, "{host} {origin}");
         }
     }
 

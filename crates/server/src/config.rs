@@ -1,6 +1,7 @@
 //! The server's settings.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::listen::Network;
@@ -44,6 +45,28 @@ pub struct Config {
     pub websocket_deflate: bool,
     /// Whether a FIN before the head of a JSON answer means that the client has left.
     pub fin_leaves_json: bool,
+    /// The API of the Java demo of 2023.
+    pub classic: ClassicConfig,
+}
+
+/// The settings of the classic API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassicConfig {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Web origins whose pages may use it from elsewhere; `null` is a page opened from a file, `*` is every page.
+    pub origins: Vec<String>,
+    /// The directory of the user's own copy of the demo's pages.
+    pub pages: Option<PathBuf>,
+    /// The model that answers; `None`: the first that an upstream serves.
+    pub model: Option<String>,
+    /// How long a question waits for its stream. No setting: a page sends both at once.
+    pub patience: Duration,
+    /// How long a page gets to read that its question was taken, before the answer begins on another connection. Nobody can
+    /// know when it has; this is longer than a browser takes, and too short to be felt. No setting.
+    pub grace: Duration,
+    /// After how long without a question a conversation is over. No setting: the pages promise five minutes.
+    pub idle: Duration,
 }
 
 /// Whether trusted proxies speak the PROXY protocol.
@@ -79,6 +102,21 @@ impl Default for Config {
             // It costs more time than it saves on a fast network, and each message alone shrinks by half at best.
             websocket_deflate: false,
             fin_leaves_json: true,
+            classic: ClassicConfig::default(),
+        }
+    }
+}
+
+impl Default for ClassicConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            origins: Vec::new(),
+            pages: None,
+            model: None,
+            patience: Duration::from_secs(5),
+            grace: Duration::from_millis(50),
+            idle: Duration::from_secs(300),
         }
     }
 }

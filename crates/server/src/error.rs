@@ -44,7 +44,7 @@ pub(crate) fn left() -> Fault {
 }
 
 /// There is nothing at this path. `*` is no path: who asks for its options wants to know whether we live (RFC 9110 §9.3.7).
-pub(crate) async fn no_such_path(method: Method, uri: Uri) -> Response {
+pub(crate) fn no_such_path(method: &Method, uri: &Uri) -> Response {
     if method == Method::OPTIONS && uri.path() == "*" {
         return StatusCode::NO_CONTENT.into_response();
     }

@@ -8,6 +8,7 @@ pub mod live;
 pub mod router;
 
 mod auth;
+mod classic;
 mod error;
 mod forwarded;
 mod middleware;
@@ -15,10 +16,12 @@ mod tickets;
 mod unread;
 
 mod api;
+mod pages;
 mod transport;
 mod web;
 
-pub use config::{Config, ProxyProtocol};
+pub use classic::Classic;
+pub use config::{ClassicConfig, Config, ProxyProtocol};
 pub use drain::Drain;
 pub use listen::{Connection, Connections, Network, NoNetwork, Tls, TlsError, bind, serve};
 pub use live::Live;

@@ -8,12 +8,13 @@ use engine::Engine;
 use engine::keys::Keys;
 use engine::tasks::Tasks;
 
-use crate::api::{chat_completions, events, models, operations, responses, socket, tickets};
+use crate::api::{chat_completions, classic, events, models, operations, responses, socket, tickets};
+use crate::classic::Classic;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::listen::Connections;
 use crate::tickets::Tickets;
-use crate::{error, middleware, web};
+use crate::{error, middleware, pages, web};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct App {
     pub connections: Arc<Connections>,
     /// Whether connections are encrypted here, and not by a proxy.
     pub is_encrypted: bool,
+    /// What the classic API remembers.
+    pub classic: Arc<Classic>,
     /// What browsers show instead of keys.
     pub tickets: Arc<Tickets>,
     /// Runs sockets.
@@ -61,7 +64,20 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
         .route("/openapi.json", get(operations::openapi))
-        .fallback(error::no_such_path)
+        .merge(if app.config.classic.enabled { classic_routes(&app) } else { Router::new() })
+        .fallback(pages::serve)
         .method_not_allowed_fallback(error::no_such_method);
     middleware::wrap(routes, &app).with_state(app)
+}
+
+/// The API of the Java demo of 2023, with its own rules on whose pages may use it.
+fn classic_routes(app: &App) -> Router<App> {
+    Router::new()
+        .route("/createSse", get(classic::create_sse))
+        .route("/chat", post(classic::ask).get(classic::ask_by_query))
+        .route("/closeSse", get(classic::close_sse))
+        .route("/websocket/{uid}", get(classic::socket).connect(classic::socket))
+        // Below the layer, so that it sees preflights too.
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(axum::middleware::from_fn_with_state(app.clone(), classic::cors))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::Compression;
@@ -14,6 +15,8 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::api::Path;
 use crate::error::Refused;
+use crate::pages;
+use crate::router::App;
 
 #[derive(RustEmbed)]
 #[folder = "../../web"]
@@ -22,9 +25,12 @@ struct Assets;
 /// Nothing but our own: no inline scripts, no foreign sources, no framing.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// `GET /`
-pub(crate) async fn page(headers: HeaderMap) -> Response {
-    file("index.html", &headers)
+/// `GET /`: the page, or the classic one where there is a copy of it.
+pub(crate) async fn page(State(app): State<App>, headers: HeaderMap) -> Response {
+    match pages::find(&app, "/").await {
+        Some(classic) => classic,
+        None => file("index.html", &headers),
+    }
 }
 
 /// `GET /assets/…`

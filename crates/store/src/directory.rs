@@ -10,7 +10,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum DirectoryError {
     /// Something else has that name, or stands on the way to it.
-    #[error("{} is not a directory", path.display())]
+    #[error("{} is not a directory: move it away, or choose another place with --data", path.display())]
     NotADirectory {
         /// What is in the way.
         path: PathBuf,
@@ -119,7 +119,7 @@ mod tests {
         fs::write(&file, "")?;
         for path in [file.clone(), file.join("below/it")] {
             let error = prepare(&path).err().map(|error| error.to_string());
-            assert_eq!(error, Some(format!("{} is not a directory", file.display())));
+            assert_eq!(error, Some(format!("{} is not a directory: move it away, or choose another place with --data", file.display())));
         }
         Ok(())
     }

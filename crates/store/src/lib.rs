@@ -2,7 +2,11 @@
 
 pub mod archive;
 pub mod directory;
+pub mod journal;
 pub mod keys;
+pub mod lock;
+pub mod sqlite;
+pub mod storage;
 
 /// What a reader may have seen is safe from what (promise 1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,12 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
 use engine::Engine;
+use engine::answers::recover::Recovered;
 use engine::keys::Keys;
 use engine::log::Log;
 use engine::memory::{MemoryLog, MemoryStore};
 use engine::store::Store;
 use engine::tasks::Tasks;
-use provider::{BuildError, LiveRoutes};
+use provider::LiveRoutes;
 use server::{App, Connections, Drain, Live, Tls};
 use tokio::net::TcpListener;
 
@@ -34,13 +35,15 @@ pub struct Blueprint {
     pub tls: Option<Arc<Tls>>,
     /// How long the process takes to stop.
     pub shutdown: shutdown::Config,
+    /// The tasks of all parts.
+    pub tasks: Tasks,
 }
 
 impl Blueprint {
     /// Everything in memory, with the given keys.
     pub fn in_memory(server: server::Config, engine: engine::Config, provider: provider::Config, keys: Arc<dyn Keys>) -> Self {
         let (log, store) = (Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
-        Self { server, engine, provider, keys, log, store, tls: None, shutdown: shutdown::Config::default() }
+        Self { server, engine, provider, keys, log, store, tls: None, shutdown: shutdown::Config::default(), tasks: Tasks::new() }
     }
 }
 
@@ -56,10 +59,10 @@ impl Weir {
     /// Makes the parts and takes the address.
     ///
     /// # Errors
-    /// An upstream's settings that cannot be used; an address that cannot be had, or must not be had without a key.
-    #[expect(clippy::unused_async, reason = "a store that is opened over the network awaits")]
+    /// An upstream's settings that cannot be used; a store that cannot be written; an address that cannot be had, or must
+    /// not be had without a key.
     pub async fn assemble(blueprint: Blueprint) -> anyhow::Result<Self> {
-        let Blueprint { mut server, engine, provider, keys, log, store, tls, shutdown } = blueprint;
+        let Blueprint { mut server, engine, provider, keys, log, store, tls, shutdown, tasks } = blueprint;
         if !server.listen.ip().is_loopback() && !keys.configured() {
             bail!(
                 "refusing to listen on {}: it can be reached from other machines, and no key is configured.\n\
@@ -67,9 +70,15 @@ impl Weir {
                 server.listen
             );
         }
+        settle(&mut server, &provider)?;
         let routes = Arc::new(LiveRoutes::new(provider::build(&provider)?));
-        let tasks = Tasks::new();
         let engine = Engine::new(engine, log, store, Arc::<LiveRoutes>::clone(&routes), tasks.clone());
+        // Before anybody can ask: what the last process left without an end has one.
+        let recovered = engine.recover().await.context("what the last process left behind cannot be ended")?;
+        if recovered != Recovered::default() {
+            let Recovered { ended, recorded, forgotten } = recovered;
+            tracing::info!(ended, recorded, forgotten, "recovered from a process that did not end in order");
+        }
         let listener = server::bind(server.listen).with_context(|| format!("cannot listen on {}", server.listen))?;
         server.listen = listener.local_addr().context("the address that was taken is not known")?;
         let app = App {
@@ -78,6 +87,7 @@ impl Weir {
             config: Arc::new(server),
             connections: Arc::new(Connections::default()),
             is_encrypted: tls.is_some(),
+            classic: Arc::default(),
             tickets: Arc::default(),
             tasks,
             drain: Drain::default(),
@@ -144,14 +154,15 @@ impl Controls {
     /// Puts other settings in force, or none of them.
     ///
     /// # Errors
-    /// An upstream's settings that cannot be used.
+    /// An upstream's settings that cannot be used; pages that are not there.
     pub(crate) fn apply(
         &self,
-        server: server::Config,
+        mut server: server::Config,
         engine: engine::Config,
         provider: &provider::Config,
         shutdown: shutdown::Config,
-    ) -> Result<(), BuildError> {
+    ) -> anyhow::Result<()> {
+        settle(&mut server, provider)?;
         let routes = provider::build(provider)?;
         self.routes.replace(routes);
         self.engine.configure(engine);
@@ -168,5 +179,24 @@ impl Controls {
     /// How long the process takes to stop.
     pub(crate) fn shutdown(&self) -> shutdown::Config {
         *self.shutdown.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Checks and fills in what a setting leaves to the machine or to other settings.
+fn settle(server: &mut server::Config, provider: &provider::Config) -> anyhow::Result<()> {
+    let classic = &mut server.classic;
+    if let Some(pages) = classic.pages.as_ref().filter(|pages| !pages.is_dir()) {
+        bail!("classic.pages: {} is no directory", pages.display());
+    }
+    classic.model = classic.model.take().or_else(|| default_model(provider));
+    Ok(())
+}
+
+/// The model of the classic API where no setting names one: the first upstream's first, or without upstreams the demo.
+/// Where an upstream is to list its models by itself, it is asked when the first question comes.
+fn default_model(provider: &provider::Config) -> Option<String> {
+    match provider.upstreams.first() {
+        Some(upstream) => upstream.models.first().cloned(),
+        None => provider.demo.enabled.then(|| provider::demo::MODEL.to_owned()),
     }
 }

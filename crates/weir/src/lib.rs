@@ -2,6 +2,7 @@
 
 pub mod assemble;
 mod certificate;
+mod chat;
 mod cli;
 mod config;
 mod descriptors;

@@ -11,6 +11,7 @@ use engine::clock;
 use engine::keys::{Keys, MemoryKeys};
 use engine::tasks::Tasks;
 use store::keys::KeyFile;
+use store::storage::Storage;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
@@ -21,7 +22,7 @@ use crate::config::{self, Flags, Settings};
 use crate::notify::Notifier;
 use crate::reload::Reloader;
 use crate::signals::{Reloads, Stops};
-use crate::{certificate, descriptors, log};
+use crate::{certificate, chat, descriptors, log};
 
 /// Exit status for settings that cannot be used (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
@@ -29,28 +30,47 @@ const EXIT_CONFIG: u8 = 78;
 /// The whole program.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let settings = match config::load(&cli.flags()) {
-        Ok(settings) => settings,
-        Err(problems) => {
-            output::complain(&problems);
-            return ExitCode::from(EXIT_CONFIG);
-        }
-    };
     let done = match cli.chosen() {
-        Command::Serve => return serve(settings, cli.flags()).unwrap_or_else(|error| failed(&error)),
-        Command::Config(arguments) => Ok(cli::config::run(&settings, &arguments)),
-        Command::Health(arguments) => cli::health::run(&settings, &arguments),
-        Command::Key(command) => cli::key::run(&settings, &command, clock::now()),
+        // What only describes the command line needs no settings, and works with wrong ones.
+        Command::Completions(arguments) => cli::manual::completions(&arguments).map(Done::Printed),
+        Command::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
+        command => match config::load(&cli.flags()) {
+            Ok(settings) => obey(command, settings, cli.flags()),
+            Err(problems) => {
+                output::complain(&problems);
+                return ExitCode::from(EXIT_CONFIG);
+            }
+        },
     };
-    match done.and_then(|printed| Ok(output::print(&printed)?)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
-    }
+    let ended = done.and_then(|done| match done {
+        Done::Printed(printed) => Ok(output::print(&printed).map(|()| ExitCode::SUCCESS)?),
+        Done::Ended(status) => Ok(status),
+    });
+    ended.unwrap_or_else(|error| {
+        output::complain(&format_args!("weir: {error:#}"));
+        ExitCode::FAILURE
+    })
 }
 
-fn failed(error: &anyhow::Error) -> ExitCode {
-    output::complain(&format_args!("weir: {error:#}"));
-    ExitCode::FAILURE
+/// What a command came to.
+enum Done {
+    /// Something to print.
+    Printed(Printed),
+    /// It has said everything itself, and this is its exit status.
+    Ended(ExitCode),
+}
+
+fn obey(command: Command, settings: Settings, flags: Flags) -> anyhow::Result<Done> {
+    match command {
+        Command::Serve => serve(settings, flags).map(Done::Ended),
+        Command::Chat(arguments) => chat::run(settings, &arguments).map(Done::Ended),
+        Command::Config(arguments) => Ok(Done::Printed(cli::config::run(&settings, &arguments))),
+        Command::Health(arguments) => cli::health::run(&settings, &arguments).map(Done::Printed),
+        Command::Key(command) => cli::key::run(&settings, &command, clock::now()).map(Done::Printed),
+        Command::Store(command) => cli::store::run(&settings, &command).map(Done::Printed),
+        Command::Completions(arguments) => cli::manual::completions(&arguments).map(Done::Printed),
+        Command::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
+    }
 }
 
 fn serve(mut settings: Settings, flags: Flags) -> anyhow::Result<ExitCode> {
@@ -60,7 +80,11 @@ fn serve(mut settings: Settings, flags: Flags) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let status = runtime.block_on(async {
         let keys: Arc<dyn Keys> = match settings.data.directory() {
-            Some(directory) => Arc::new(KeyFile::open(directory)?),
+            Some(directory) => {
+                // Whatever is in its way is named as that, and not as a file in it that cannot be read.
+                store::directory::prepare(directory)?;
+                Arc::new(KeyFile::open(directory)?)
+            }
             None => Arc::new(MemoryKeys::default()),
         };
         for note in &settings.notes {
@@ -72,6 +96,14 @@ fn serve(mut settings: Settings, flags: Flags) -> anyhow::Result<ExitCode> {
         let mut blueprint = Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys);
         blueprint.tls = tls;
         blueprint.shutdown = settings.shutdown;
+        // It has the directory until the last task has ended.
+        let storage = match settings.data.directory() {
+            Some(directory) => Some(Storage::open(directory, settings.durability, &blueprint.tasks).await?),
+            None => None,
+        };
+        if let Some(storage) = &storage {
+            (blueprint.log, blueprint.store) = (storage.log(), storage.store());
+        }
         let weir = Weir::assemble(blueprint).await?;
         let (stops, reloads) = (Mutex::new(Stops::new()?), Reloads::new()?);
         let (controls, tasks, notifier) = (weir.controls(), weir.tasks(), Arc::new(Notifier::of_environment()));
@@ -91,6 +123,9 @@ fn serve(mut settings: Settings, flags: Flags) -> anyhow::Result<ExitCode> {
         let status = AtomicU8::new(0);
         let again = async { status.store(stops.lock().await.next().await, Ordering::Relaxed) };
         weir.serve_until(stop, again).await;
+        if let Some(storage) = storage {
+            storage.close().await;
+        }
         anyhow::Ok(status.into_inner())
     });
     // Whatever did not end in time was counted and is not waited for.

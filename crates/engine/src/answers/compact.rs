@@ -7,7 +7,7 @@ use protocol::item::{FunctionCall, Item, ItemStatus, Message, Part, Role};
 use protocol::request::Create;
 use protocol::response::{Response, ResponseStatus};
 
-use super::start::Setting;
+use super::start::{Setting, Ties};
 use super::{Engine, Started};
 use crate::feed::Feed;
 use crate::id;
@@ -48,7 +48,8 @@ impl Engine {
         }));
         let setting = Setting { context, input: Vec::new(), head: None };
         let create = Create { store: false, ..create };
-        let Started { id, feed } = self.run(owner, create, route, setting, None, None).await?;
+        let ties = Ties { claim: None, socket: None, thread: None, on_leave: self.on_leave(&create, false) };
+        let Started { id, feed } = self.run(owner, create, route, setting, ties).await?;
         Ok(Compacting { id, feed, kept })
     }
 }

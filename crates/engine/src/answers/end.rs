@@ -69,13 +69,21 @@ async fn put_away(shared: &Shared, live: &Live, response: Response, remembering:
         // store that cannot give the key back repeats the refusal, which is safe.
         let _released = shared.store.release(&live.id).await;
     }
-    let is_kept = record(shared, live, response.output).await;
+    let is_well = has_answered(&response);
+    let mut is_kept = record(shared, live, response.output).await;
+    if let Some(thread) = &live.thread {
+        // A question without its answer would be in the way of the next one: nothing is left of such a turn.
+        is_kept &= is_well;
+        if is_kept {
+            shared.move_head(&live.owner, thread, live.id.clone()).await;
+        }
+    }
     live.record();
     if !is_kept {
         live.deserted().await;
         // What cannot be forgotten now, retention finds later.
-        let _forgotten = shared.log.remove(&live.id).await;
         let _forgotten = shared.store.remove(&live.id, Removal::Forgotten).await;
+        let _forgotten = shared.log.remove(&live.id).await;
     }
 }
 
@@ -123,6 +131,15 @@ pub(super) async fn finish(shared: &Shared, id: &ResponseId, output: Vec<Item>) 
     let output = if record.readable { output } else { Vec::new() };
     shared.store.finish(id, output, clock::unix_seconds()).await?;
     Ok(record.store)
+}
+
+/// Whether a conversation can go on from it: the model ended it by itself, and said or called something.
+fn has_answered(response: &Response) -> bool {
+    let has_said = response.output.iter().any(|item| !matches!(item, Item::Reasoning(_)));
+    match response.status {
+        ResponseStatus::Completed | ResponseStatus::Incomplete => has_said,
+        ResponseStatus::Failed | ResponseStatus::Cancelled | ResponseStatus::Queued | ResponseStatus::InProgress => false,
+    }
 }
 
 /// One line for each answer, with what it cost and nothing of what was said.

@@ -20,7 +20,7 @@ use protocol::response::Response;
 use protocol::snapshot;
 use tokio::sync::Notify;
 
-use crate::config::Config;
+use crate::config::{Config, OnLeave};
 use crate::count::{self, Prompt};
 use crate::feed::Feed;
 use crate::local::Local;
@@ -29,6 +29,7 @@ use crate::provider::{ModelListing, Models};
 use crate::retention;
 use crate::store::{Expired, Found, Record, Removal, Store, StoreError};
 use crate::tasks::Tasks;
+use crate::thread::Thread;
 use crate::turn::{Cause, Live};
 
 /// Runs answers and feeds their readers. Cheap to clone.
@@ -76,6 +77,10 @@ pub struct Terms {
     pub socket: Option<Socket>,
     /// Whether the model is left out: the answer is empty and only its id is of use.
     pub warm_up: bool,
+    /// The named conversation that it is a turn of. It goes before a `previous_response_id`.
+    pub thread: Option<Thread>,
+    /// What happens when its last reader leaves, where that is not for the settings to say.
+    pub on_leave: Option<OnLeave>,
 }
 
 /// A place on a socket.
@@ -115,7 +120,7 @@ impl Engine {
     /// No such answer for this caller; a position that the answer does not have.
     pub async fn feed(&self, owner: &Owner, id: &ResponseId, after: Option<u64>) -> Result<Feed, Fault> {
         self.record(owner, id).await?;
-        let reader = self.shared.log.open(id).await.map_err(|_missing| not_found(id))?;
+        let reader = self.open(owner, id).await?;
         let committed = reader.progress().borrow().committed;
         let position = after.map_or(0, |after| after.saturating_add(1));
         if position > committed {
@@ -132,7 +137,11 @@ impl Engine {
     /// No such answer for this caller.
     pub async fn response(&self, owner: &Owner, id: &ResponseId) -> Result<Response, Fault> {
         self.record(owner, id).await?;
-        self.read(&*self.shared.log.open(id).await.map_err(|_missing| not_found(id))?).await
+        let reader = self.open(owner, id).await?;
+        match self.read(&*reader).await {
+            Ok(response) => Ok(response),
+            Err(error) => Err(self.why(owner, id, error).await),
+        }
     }
 
     /// Stops an answer if it runs, and gives it as it ended. Doing it twice changes nothing.
@@ -143,11 +152,14 @@ impl Engine {
         self.record(owner, id).await?;
         // An answer that is not kept is forgotten when its last reader goes: who stops it is one until it is told the end.
         let seat = self.running(id).map(|live| live.sit());
-        let reader = self.shared.log.open(id).await.map_err(|_missing| not_found(id))?;
+        let reader = self.open(owner, id).await?;
         self.stop(id, Cause::Cancelled).await?;
         let response = self.read(&*reader).await;
         drop(seat);
-        response
+        match response {
+            Ok(response) => Ok(response),
+            Err(error) => Err(self.why(owner, id, error).await),
+        }
     }
 
     /// Asks an answer to stop and does not wait: its end comes to its readers as the log has it.
@@ -169,9 +181,9 @@ impl Engine {
     pub async fn delete(&self, owner: &Owner, id: &ResponseId) -> Result<(), Fault> {
         self.record(owner, id).await?;
         self.stop(id, Cause::Deleted).await?;
-        // The log first: if the store fails then, its record still says that there is something to delete.
-        self.shared.log.remove(id).await.map_err(log_fault)?;
+        // The record first: nobody finds the answer any more. A log that cannot go now is found by the next start.
         self.shared.store.remove(id, Removal::Deleted).await.map_err(store_fault)?;
+        self.shared.log.remove(id).await.map_err(log_fault)?;
         Ok(())
     }
 
@@ -194,6 +206,15 @@ impl Engine {
         let context = self.conversation(owner, &create, None).await?.context;
         let counted = self.shared.tasks.blocking(move || count::input(&Prompt::from(&create), &context));
         counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the input could not be counted"))
+    }
+
+    /// Counts a text as the one message of a question, by the vocabulary of `model`.
+    ///
+    /// # Errors
+    /// The counting failed.
+    pub async fn count_question(&self, model: String, text: String) -> Result<u64, Fault> {
+        let counted = self.shared.tasks.blocking(move || count::question(&model, &text));
+        counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the question could not be counted"))
     }
 
     /// All models.
@@ -239,13 +260,33 @@ impl Engine {
         }
     }
 
+    /// The log of an answer whose record was just there.
+    async fn open(&self, owner: &Owner, id: &ResponseId) -> Result<Box<dyn LogReader>, Fault> {
+        match self.shared.log.open(id).await {
+            Ok(reader) => Ok(reader),
+            Err(error) => Err(self.why(owner, id, error).await),
+        }
+    }
+
+    /// Why the log of an answer cannot be read whose record was just there.
+    async fn why(&self, owner: &Owner, id: &ResponseId, error: LogError) -> Fault {
+        match error {
+            // It went meanwhile: its record says whether it has expired or was deleted.
+            LogError::Missing => self.record(owner, id).await.err().unwrap_or_else(|| not_found(id)),
+            LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable => log_fault(error),
+        }
+    }
+
     /// The response as its log has it now.
-    async fn read(&self, reader: &dyn LogReader) -> Result<Response, Fault> {
-        let progress = *reader.progress().borrow();
+    async fn read(&self, reader: &dyn LogReader) -> Result<Response, LogError> {
+        let mut progress = reader.progress();
+        // Its first entries were appended before anybody was told its id, but a log may be slow to commit them.
+        drop(progress.wait_for(|progress| progress.committed > 0 || progress.state != LogState::Open).await);
+        let progress = *progress.borrow();
         // The terminal event holds the whole response; an answer that still runs is folded from its begin.
         let from = if progress.state == LogState::Ended { progress.committed.saturating_sub(1) } else { 0 };
-        let entries = entries(reader, from, progress.committed).await.map_err(log_fault)?;
-        snapshot::response(&entries).ok_or_else(|| log_fault(LogError::Unavailable))
+        let entries = entries(reader, from, progress.committed).await?;
+        snapshot::response(&entries).ok_or(LogError::Unavailable)
     }
 
     /// The caller's record. Somebody else's is not there.
@@ -314,7 +355,7 @@ fn not_found(id: &ResponseId) -> Fault {
     Fault::new(FaultKind::NotFound, "response_not_found", format!("Response with id '{id}' not found."))
 }
 
-fn store_fault(error: StoreError) -> Fault {
+pub(crate) fn store_fault(error: StoreError) -> Fault {
     Fault::new(FaultKind::Server, "store_unavailable", error.to_string()).with_status(503)
 }
 

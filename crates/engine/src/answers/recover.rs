@@ -116,8 +116,8 @@ async fn forget_stray(shared: &Shared, id: ResponseId) -> Result<bool, StoreErro
 }
 
 async fn forget(shared: &Shared, id: &ResponseId) -> Result<(), StoreError> {
-    shared.log.remove(id).await.map_err(|_failed| StoreError::Unavailable)?;
-    shared.store.remove(id, Removal::Forgotten).await
+    shared.store.remove(id, Removal::Forgotten).await?;
+    shared.log.remove(id).await.map_err(|_failed| StoreError::Unavailable)
 }
 
 async fn read_ended(shared: &Shared, id: &ResponseId) -> Option<Response> {

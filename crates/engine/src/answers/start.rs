@@ -19,6 +19,7 @@ use crate::feed::Feed;
 use crate::log::{Life, LogState};
 use crate::provider::{Finish, ModelRequest, Provider, Route, Word, Words};
 use crate::store::{Claim, Claimed, Found, Record, Removal};
+use crate::thread::Thread;
 use crate::turn::{Answer, Live, Turn};
 use crate::{clock, id};
 
@@ -32,6 +33,18 @@ pub(super) struct Setting {
     pub(super) head: Option<ItemId>,
 }
 
+/// What ties a turn to whoever asked for it.
+pub(super) struct Ties {
+    /// The key it will come back with.
+    pub(super) claim: Option<Claim>,
+    /// The socket that remembers it.
+    pub(super) socket: Option<Socket>,
+    /// The conversation that goes on from it.
+    pub(super) thread: Option<Thread>,
+    /// What happens when nobody reads it any more.
+    pub(super) on_leave: OnLeave,
+}
+
 impl Engine {
     /// Starts an answer, or finds the one that was started before by the same request under the same key. The answer
     /// exists and runs by itself when this returns; the reader may go at any time.
@@ -39,7 +52,7 @@ impl Engine {
     /// # Errors
     /// What is wrong with the request, by its field; too many answers; a log or store that cannot write.
     pub async fn start(&self, owner: &Owner, create: Create, terms: Terms) -> Result<Started, Fault> {
-        let Terms { idempotency, socket, warm_up } = terms;
+        let Terms { idempotency, socket, warm_up, thread, on_leave } = terms;
         let claim = idempotency.map(|asked| Claim { owner: owner.clone(), key: asked.key, request: asked.request });
         if let Some(claim) = &claim
             && let Some(first) = self.claimed(claim).await?
@@ -48,22 +61,23 @@ impl Engine {
         }
         let route = self.route(&create)?;
         let route = if warm_up { Route { provider: Arc::new(WarmUp), ..route } } else { route };
-        let setting = self.conversation(owner, &create, socket.as_ref()).await?;
-        self.run(owner, create, route, setting, claim, socket).await
+        let create = match &thread {
+            Some(thread) => Create { previous_response_id: self.last_of(owner, thread).await?, ..create },
+            None => create,
+        };
+        let mut setting = self.conversation(owner, &create, socket.as_ref()).await?;
+        if let Some(thread) = &thread {
+            setting.context = thread.window.cut(setting.context);
+        }
+        let on_leave = on_leave.unwrap_or_else(|| self.on_leave(&create, claim.is_some()));
+        self.run(owner, create, route, setting, Ties { claim, socket, thread, on_leave }).await
     }
 
     /// Starts an answer of which everything is known.
-    pub(super) async fn run(
-        &self,
-        owner: &Owner,
-        create: Create,
-        route: Route,
-        setting: Setting,
-        claim: Option<Claim>,
-        socket: Option<Socket>,
-    ) -> Result<Started, Fault> {
+    pub(super) async fn run(&self, owner: &Owner, create: Create, route: Route, setting: Setting, ties: Ties) -> Result<Started, Fault> {
+        let Ties { claim, socket, thread, on_leave } = ties;
         let id = id::response();
-        let live = Live::new(id.clone(), owner.clone(), self.on_leave(&create, claim.is_some()));
+        let live = Live::new(id.clone(), owner.clone(), on_leave, thread.map(|thread| thread.name));
         self.admit(&live)?;
         let admitted = Admission { shared: &self.shared, id: Some(&id) };
         let life = if create.store || claim.is_some() { Life::Kept } else { Life::Fleeting };
@@ -92,7 +106,7 @@ impl Engine {
     }
 
     /// A caller that names its request will come back for the answer: it is kept, and leaving does not stop it.
-    fn on_leave(&self, create: &Create, keyed: bool) -> OnLeave {
+    pub(super) fn on_leave(&self, create: &Create, keyed: bool) -> OnLeave {
         match (keyed, create.store) {
             (true, _) => OnLeave::Finish,
             (false, true) => self.shared.config().on_leave_stored,
@@ -200,6 +214,18 @@ impl Engine {
         }
     }
 
+    /// The answer that the next turn of a thread continues; `None` where it begins anew.
+    async fn last_of(&self, owner: &Owner, thread: &Thread) -> Result<Option<ResponseId>, Fault> {
+        let is_its = |live: &&Arc<Live>| live.owner == *owner && live.thread.as_ref() == Some(&thread.name);
+        let running: Vec<Arc<Live>> = self.shared.live().values().filter(is_its).cloned().collect();
+        for live in running {
+            self.settled(Some(live)).await?;
+        }
+        let Some(last) = self.shared.head(owner, thread).await? else { return Ok(None) };
+        // Somebody may have deleted it by its id, or retention have taken it: what cannot be continued is forgotten.
+        Ok(self.is_stored(&last).await?.then_some(last))
+    }
+
     /// Waits until the store knows the end of an answer whose log has one: readers hear of it first, and may build on it
     /// at once.
     async fn settled(&self, live: Option<Arc<Live>>) -> Result<(), Fault> {
@@ -263,8 +289,8 @@ impl Drop for Admission<'_> {
         let shared = Arc::clone(self.shared);
         self.shared.tasks.spawn("forget", async move {
             // What cannot be forgotten now nobody knows the id of, and the next start finds it.
-            let _forgotten = shared.log.remove(&id).await;
             let _forgotten = shared.store.remove(&id, Removal::Forgotten).await;
+            let _forgotten = shared.log.remove(&id).await;
         });
     }
 }

@@ -12,6 +12,9 @@ use crate::store::{Claim, Claimed, Expired, Found, Head, Record, Removal, Store,
 /// How many expired ids are remembered, so that their owners get a 410 and not a 404.
 const TOMBSTONES: usize = 100_000;
 
+/// How many heads are kept; beyond it the one goes that was not used for longest.
+const HEADS: usize = 10_000;
+
 /// Records that live as long as the process.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
@@ -130,6 +133,10 @@ impl Store for MemoryStore {
         match head {
             Some(head) => drop(held.heads.insert(name, head)),
             None => drop(held.heads.remove(&name)),
+        }
+        if held.heads.len() > HEADS {
+            let oldest = held.heads.iter().min_by_key(|(_name, head)| head.used_at).map(|(name, _head)| name.clone());
+            drop(oldest.and_then(|name| held.heads.remove(&name)));
         }
         ready(Ok(())).boxed()
     }
@@ -278,4 +285,20 @@ fn size(item: &Item) -> u64 {
     // Items always serialise; if one did not, it would weigh what was written.
     let _written = serde_json::to_writer(&mut counter, item);
     counter.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_head_that_was_not_used_for_longest_makes_room() {
+        let (store, owner) = (MemoryStore::new(), Owner::local());
+        for used_at in 0..=HEADS as u64 {
+            let head = Head { response: ResponseId::new("resp_1"), used_at };
+            assert_eq!(store.set_head(&owner, &used_at.to_string(), Some(head)).await, Ok(()));
+        }
+        assert_eq!(store.head(&owner, "0").await, Ok(None));
+        assert!(matches!(store.head(&owner, "1").await, Ok(Some(_))));
+    }
 }

@@ -67,6 +67,8 @@ impl Cause {
 pub(crate) struct Live {
     pub(crate) id: ResponseId,
     pub(crate) owner: Owner,
+    /// The named conversation that it is a turn of.
+    pub(crate) thread: Option<String>,
     on_leave: OnLeave,
     stop: watch::Sender<Option<Cause>>,
     seats: watch::Sender<usize>,
@@ -83,10 +85,11 @@ enum Recorded {
 }
 
 impl Live {
-    pub(crate) fn new(id: ResponseId, owner: Owner, on_leave: OnLeave) -> Arc<Self> {
+    pub(crate) fn new(id: ResponseId, owner: Owner, on_leave: OnLeave, thread: Option<String>) -> Arc<Self> {
         Arc::new(Self {
             id,
             owner,
+            thread,
             on_leave,
             stop: watch::Sender::new(None),
             seats: watch::Sender::new(0),

@@ -426,7 +426,7 @@ async fn a_key_whose_answer_failed_before_any_output_may_be_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn memory_is_bounded_by_bytes_and_by_age() {
-    let config = Config { log_bytes: 20_000, ..Config::default() };
+    let config = Config { kept_bytes: 20_000, ..Config::default() };
     let stage = stage_on(MemoryLog::new(), config);
     let mut ids = Vec::new();
     for _ in 0..20 {

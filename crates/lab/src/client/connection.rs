@@ -39,11 +39,11 @@ impl Connection {
         Self::over(stream, address)
     }
 
-    /// Connects, and speaks TLS with a server that is to be `localhost`.
-    pub async fn open_encrypted(address: SocketAddr, connector: &TlsConnector) -> Result<Self> {
+    /// Connects, and speaks TLS with a server that is to be `name`: a host, or an address.
+    pub async fn open_encrypted(address: SocketAddr, name: &str, connector: &TlsConnector) -> Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
-        let name = ServerName::try_from("localhost").context("a name of the server")?;
+        let name = ServerName::try_from(name.to_owned()).with_context(|| format!("{name} is no name of a server"))?;
         let stream = connector.connect(name, stream).await.with_context(|| format!("the TLS handshake with {address}"))?;
         Ok(Self { line: Line::Encrypted(Box::new(stream)), buffer: BytesMut::new(), host: address.to_string() })
     }

@@ -4,6 +4,7 @@ mod connection;
 mod line;
 mod response;
 mod stream;
+mod trust;
 
 pub mod json;
 pub mod ndjson;
@@ -19,6 +20,7 @@ pub use connection::Connection;
 pub(crate) use connection::reset_on_close;
 pub use response::{BodyEnd, Response};
 pub use stream::{Stream, StreamEvent};
+pub use trust::{Encryption, Trust};
 
 /// A request, as it is to be written. `Host` and `Content-Length` are added unless they are among the headers.
 #[derive(Clone, Debug)]

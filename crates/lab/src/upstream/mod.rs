@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use script::{Script, Step};
+pub use script::{Marks, Script, Step};
 
 use crate::runtime::{Task, now, spawn};
 use crate::wire::Headers;

@@ -40,6 +40,7 @@ pub(super) async fn play(writer: &mut OwnedWriteHalf, script: Script) -> io::Res
                 body.write(&event).await?;
             }
             Step::Raw(bytes) => body.write(&bytes).await?,
+            Step::Mark(marks) => marks.note(),
             Step::Sleep(duration) => tokio::time::sleep(duration).await,
             Step::WaitFor(gate) => gate.notified().await,
             Step::Stall => std::future::pending().await,

@@ -1,13 +1,14 @@
 //! What the fake model server does for one request: a list of steps.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::chunk;
+use crate::runtime::now;
 
 /// The prompt tokens that every well-formed answer reports; its completion tokens are the number of its pieces.
 const PROMPT_TOKENS: u64 = 9;
@@ -23,6 +24,8 @@ pub enum Step {
     Event(Value),
     /// Bytes of the body, as one chunk and one write.
     Raw(Bytes),
+    /// Notes the time.
+    Mark(Marks),
     /// Waits: a pace that was asked for.
     Sleep(Duration),
     /// Goes on when notified. A [`Notify::notify_one`] that came earlier counts.
@@ -39,6 +42,21 @@ pub enum Step {
     EndlessHeaders,
     /// Whether each following byte of the body is a chunk and a write of its own.
     SplitEveryByte(bool),
+}
+
+/// The times at which a script came by its marks, in order. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Marks(Arc<Mutex<Vec<Instant>>>);
+
+impl Marks {
+    /// The times so far.
+    pub fn times(&self) -> Vec<Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn note(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(now());
+    }
 }
 
 /// A list of steps, played for one request.
@@ -181,6 +199,12 @@ impl Script {
     #[must_use]
     pub fn comment(self) -> Self {
         self.raw(": keep-alive\n\n")
+    }
+
+    /// Appends a note of the time, for what is written next.
+    #[must_use]
+    pub fn mark(self, marks: &Marks) -> Self {
+        self.step(Step::Mark(marks.clone()))
     }
 
     /// Appends a wait.

@@ -1,6 +1,7 @@
 //! Dialects: which words a client hears. Each is a deterministic fold over the log, without I/O.
 
 pub mod chat_completions;
+pub mod classic;
 pub mod responses;
 
 use bytes::Bytes;

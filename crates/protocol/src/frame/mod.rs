@@ -1,5 +1,6 @@
 //! The frames: which bytes carry an event; codecs without I/O and without a clock.
 
+pub mod emitter;
 pub mod json;
 pub mod ndjson;
 pub mod sse;

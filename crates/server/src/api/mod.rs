@@ -1,6 +1,7 @@
 //! The handlers, one file per resource. They are thin: read, ask the engine, hand over to a transport.
 
 pub(crate) mod chat_completions;
+pub(crate) mod classic;
 pub(crate) mod events;
 pub(crate) mod models;
 pub(crate) mod operations;

@@ -46,10 +46,11 @@ pub(crate) async fn delete(
     cookie(forwarded, "", 0, StatusCode::NO_CONTENT.into_response())
 }
 
-/// Scripts cannot read it, other sites cannot send it, and under TLS it never goes out in clear.
+/// Scripts cannot read it, other sites cannot send it, and under TLS it never goes out in clear. It is for every path, since
+/// the classic API has some of its own.
 fn cookie(forwarded: Forwarded, value: &str, seconds: u64, mut response: Response) -> Result<Response, Refused> {
     let secure = if forwarded.is_encrypted { "; Secure" } else { "" };
-    let text = format!("{}={value}; Path=/v1; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", auth::COOKIE);
+    let text = format!("{}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", auth::COOKIE);
     let value = HeaderValue::try_from(text).map_err(|_invalid| no_randomness())?;
     response.headers_mut().insert(header::SET_COOKIE, value);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

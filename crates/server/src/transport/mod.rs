@@ -1,12 +1,14 @@
 //! Carries answers: negotiates the frame, waits for the end or streams, and watches the client's side meanwhile.
 
 mod body;
+mod classic;
 mod json;
 mod negotiate;
 mod stream;
 pub(crate) mod websocket;
 
 pub(crate) use body::Watched;
+pub(crate) use classic::{Source, Telling, Turn, tell};
 pub(crate) use json::{Ending, wait_for_end};
 pub(crate) use negotiate::stream_frame;
 pub(crate) use stream::{Delivery, StreamFrame, respond};

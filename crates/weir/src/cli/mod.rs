@@ -1,9 +1,12 @@
 //! The command line: what one can type, as clap reads it.
 
+pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod health;
 pub(crate) mod key;
+pub(crate) mod manual;
 pub(crate) mod output;
+pub(crate) mod store;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -15,9 +18,11 @@ Examples:
   OPENAI_API_KEY=sk-… weir                 serve OpenAI's models, too
   weir --listen 127.0.0.1:9000             serve elsewhere
   weir --tls self-signed                   serve on https://127.0.0.1:8000, to try it
+  weir chat                                talk with a model in the terminal
   weir config                              show every setting in force and where it comes from
   weir config --example > weir.toml        begin a file of settings
-  weir key create --name laptop            make an API key";
+  weir key create --name laptop            make an API key
+  weir store backup copy.db                copy what is stored, while a server runs";
 
 /// A streaming chat server for language models: it serves unless told otherwise.
 #[derive(Clone, Debug, Parser)]
@@ -34,6 +39,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve (the default)
     Serve,
+    /// Talk with a model in the terminal
+    #[command(after_help = chat::EXAMPLES)]
+    Chat(chat::ChatArguments),
     /// Show every setting in force and where it comes from
     Config(config::ConfigArguments),
     /// Ask a running server whether it lives
@@ -41,6 +49,15 @@ pub(crate) enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand, after_help = key::EXAMPLES)]
     Key(key::KeyCommand),
+    /// Check, back up, export, import and compact what is stored
+    #[command(subcommand, after_help = store::EXAMPLES)]
+    Store(store::StoreCommand),
+    /// Print a script that completes commands in a shell
+    #[command(after_help = manual::COMPLETIONS)]
+    Completions(manual::CompletionsArguments),
+    /// Print the manual page
+    #[command(after_help = manual::MANUAL)]
+    Man(manual::ManualArguments),
 }
 
 /// Settings that have a flag. They are texts here, because `config` reads all values and reports all problems together.

@@ -1,6 +1,6 @@
 //! The only place that prints: what was asked for on standard output, everything else on standard error.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 /// What a command has to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,10 +17,62 @@ pub(crate) fn print(printed: &Printed) -> io::Result<()> {
     write(&mut io::stderr().lock(), &printed.hints)
 }
 
+/// Prints a piece of what was asked for, at once. Here a reader who has seen enough is an error, of that kind: it ends what
+/// would otherwise go on.
+pub(crate) fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// Says what went wrong, one line or more.
 pub(crate) fn complain(error: &dyn std::fmt::Display) {
     // Where even that cannot be said, the exit status says it.
     let _ = write(&mut io::stderr().lock(), &format!("{error}\n"));
+}
+
+/// How far long work has come: one line that renews itself where a person looks at it, a line for every tenth elsewhere.
+pub(crate) struct Meter {
+    what: &'static str,
+    is_seen: bool,
+    last: Option<u64>,
+}
+
+impl Meter {
+    /// Nothing is shown yet.
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { what, is_seen: io::stderr().is_terminal(), last: None }
+    }
+
+    /// Shows it, if that is news. Where the end is not known, what is done is.
+    pub(crate) fn show(&mut self, done: u64, total: Option<u64>) {
+        let now = match total {
+            Some(total) => done.saturating_mul(100) / total.max(1),
+            None => done / 1000,
+        };
+        let news = if self.is_seen || total.is_none() { now } else { now / 10 * 10 };
+        if self.last == Some(news) {
+            return;
+        }
+        self.last = Some(news);
+        let text = match total {
+            Some(_) => format!("{} {news:>3} %", self.what),
+            None => format!("{} {news} thousand", self.what),
+        };
+        say(&if self.is_seen { format!("\r{text}") } else { format!("{text}\n") });
+    }
+
+    /// Clears the line.
+    pub(crate) fn done(&mut self) {
+        if self.is_seen && self.last.is_some() {
+            say("\r\x1b[K");
+        }
+    }
+}
+
+fn say(text: &str) {
+    // Work goes on, whether or not anybody can see how far it is.
+    let _ = write(&mut io::stderr().lock(), text);
 }
 
 fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {

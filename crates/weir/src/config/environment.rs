@@ -10,6 +10,12 @@ use super::table::{Definition, SETTINGS};
 /// Variables by name.
 pub(crate) type Environment = BTreeMap<String, OsString>;
 
+/// Variables of ours that are no settings: where those are, and the key that `weir chat` shows to a server.
+const NO_SETTINGS: [&str; 2] = ["WEIR_CONFIG", API_KEY];
+
+/// The variable with the key that `weir chat` shows to a server.
+pub(crate) const API_KEY: &str = "WEIR_API_KEY";
+
 /// The environment of this process. A name that is not Unicode is none of ours.
 pub(super) fn of_process() -> Environment {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect()
@@ -27,7 +33,7 @@ pub(super) fn text<'a>(environment: &'a Environment, name: &str) -> Result<Optio
 /// The settings in the environment, each with the variable it comes from and its text.
 pub(super) fn settings(environment: &Environment, problems: &mut Vec<Problem>) -> Vec<(&'static Definition, String, String)> {
     let mut found: Vec<(&Definition, String, String)> = Vec::new();
-    for name in environment.keys().filter(|name| name.starts_with("WEIR_") && *name != "WEIR_CONFIG" && !is_foreign(name)) {
+    for name in environment.keys().filter(|name| name.starts_with("WEIR_") && !NO_SETTINGS.contains(&name.as_str()) && !is_foreign(name)) {
         let Some(definition) = SETTINGS.iter().find(|definition| definition.variables().contains(name)) else {
             problems.push(unknown(name));
             continue;
@@ -46,7 +52,7 @@ pub(super) fn settings(environment: &Environment, problems: &mut Vec<Problem>) -
 }
 
 fn unknown(name: &str) -> Problem {
-    let known: Vec<String> = SETTINGS.iter().flat_map(Definition::variables).chain(["WEIR_CONFIG".to_owned()]).collect();
+    let known: Vec<String> = SETTINGS.iter().flat_map(Definition::variables).chain(NO_SETTINGS.map(str::to_owned)).collect();
     let near = did_you_mean(name, '_', &known.iter().map(String::as_str).collect::<Vec<_>>());
     Problem::new(Place::Variable(name.to_owned()), format!("unknown setting{near}"))
 }

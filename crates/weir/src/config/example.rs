@@ -38,8 +38,12 @@ fn entry(definition: &Definition, key: &str) -> String {
     let help = definition.help.replace('\n', "\n# ");
     let names = definition.variables().join(" or ");
     let flag = definition.flag.map(|flag| format!(" or --{flag}")).unwrap_or_default();
-    // Where the machine decides, any place serves as an example.
-    let typed = if definition.path == "data" { "/var/lib/weir" } else { definition.default };
+    // Where something else decides, any value serves as an example.
+    let typed = match definition.path {
+        "data" => "/var/lib/weir",
+        "store.bytes" => "8GiB",
+        _ => definition.default,
+    };
     let value = definition.kind.toml(typed);
     let restart = if definition.needs_restart { "; a change needs a restart" } else { "" };
     format!("\n# {help}\n# ({names}{flag}{restart})\n# {key} = {value}\n")

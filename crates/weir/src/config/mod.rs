@@ -21,12 +21,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use environment::Environment;
+pub(crate) use environment::{API_KEY, Environment};
 pub(crate) use file::FileText;
 pub(crate) use tls::Tls;
 
 use file::{Contents, Field};
 use problem::{Place, Problem, Problems};
+use store::Durability;
 use table::{Definition, Draft, SETTINGS};
 use upstream::Upstreams;
 use value::Raw;
@@ -48,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) data: Data,
     /// How long the process takes to stop.
     pub(crate) shutdown: shutdown::Config,
+    /// What a running answer survives.
+    pub(crate) durability: Durability,
     /// How to log.
     pub(crate) log: LogConfig,
     /// The file that was read, if there was one.
@@ -194,6 +197,7 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
         }
     }
     let data = gathering.data(inputs.environment);
+    gathering.settle_size(&data);
     gathering.check_sizes();
     let tls = gathering.tls();
 
@@ -217,21 +221,8 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
         notes.push("there is no model: demo.enabled is false and there is no upstream".to_owned());
     }
     let file = inputs.file.map(|file| file.name.clone());
-    (
-        Settings {
-            server: draft.server,
-            engine: draft.engine,
-            provider,
-            tls,
-            data,
-            shutdown: draft.shutdown,
-            log: draft.log,
-            file,
-            in_force,
-            notes,
-        },
-        problems,
-    )
+    let Draft { server, engine, durability, shutdown, log, .. } = draft;
+    (Settings { server, engine, provider, tls, data, durability, shutdown, log, file, in_force, notes }, problems)
 }
 
 /// What is in force before anybody has typed anything.
@@ -287,15 +278,27 @@ impl Gathering {
         })
     }
 
+    /// How much is kept depends on where, unless somebody says so.
+    fn settle_size(&mut self, data: &Data) {
+        let (bytes, typed) = match data {
+            Data::Memory => (256 << 20, "256MiB"),
+            Data::Directory(_) => (8 << 30, "8GiB"),
+        };
+        if self.draft.kept_bytes.is_none() {
+            self.note("store.bytes", typed.to_owned(), None);
+        }
+        self.draft.engine.kept_bytes = self.draft.kept_bytes.unwrap_or(bytes);
+    }
+
     fn check_sizes(&mut self) {
-        if self.draft.engine.answer_bytes <= self.draft.engine.log_bytes {
+        if self.draft.engine.answer_bytes <= self.draft.engine.kept_bytes {
             return;
         }
-        let rows = ["engine.answer_bytes", "engine.log_bytes"].map(|path| self.in_force.iter().find(|row| row.path == path));
+        let rows = ["engine.answer_bytes", "store.bytes"].map(|path| self.in_force.iter().find(|row| row.path == path));
         let values = rows.map(|row| row.map_or("", |row| &row.value));
         // The one that was typed is the one to change.
         let place = rows.into_iter().flatten().map(|row| &row.place).max().unwrap_or(&Place::Default);
-        let what = format!("engine.answer_bytes ({}) must not be larger than engine.log_bytes ({})", values[0], values[1]);
+        let what = format!("engine.answer_bytes ({}) must not be larger than store.bytes ({})", values[0], values[1]);
         self.problems.push(Problem::new(place.clone(), what));
     }
 }

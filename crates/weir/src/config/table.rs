@@ -8,6 +8,7 @@ use engine::config::OnLeave;
 use engine::provider::Timeouts;
 use provider::config::DemoConfig;
 use server::{Network, ProxyProtocol};
+use store::Durability;
 
 use crate::shutdown;
 
@@ -20,7 +21,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
     setting("data", "", Kind::Data(|draft, value| draft.data = Some(value)))
         .flag("data")
         .restart()
-        .help("Where Weir keeps what must survive, such as API keys. \":memory:\" keeps nothing.\nDefault: the platform's place for data, ~/.local/share/weir on Linux."),
+        .help("Where Weir keeps what must survive: answers, conversations, API keys. \":memory:\" keeps nothing.\nDefault: the platform's place for data, ~/.local/share/weir on Linux."),
     setting("server.listen", "127.0.0.1:8000", Kind::Address(|draft, value| draft.server.listen = value))
         .also("WEIR_LISTEN")
         .flag("listen")
@@ -72,12 +73,23 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("Whether a WebSocket is compressed where its client offers it (permessage-deflate)."),
     setting("server.fin_leaves_json", "true", Kind::Boolean(|draft, value| draft.server.fin_leaves_json = value))
         .help("Whether a client that closes its half of the connection before a JSON answer begins has left."),
-    setting("engine.log_bytes", "256MiB", Kind::Bytes(1, |draft, value| draft.engine.log_bytes = value))
-        .help("Bytes of all answers together, above which the oldest finished ones go."),
+    setting("store.durability", "process", Kind::Durability(|draft, value| draft.durability = value))
+        .restart()
+        .help("What an answer survives while it runs, before a client sees it: memory (nothing), process (kill -9 and crashes) or disk (loss of power).\nWith --data :memory: it is always memory."),
+    setting("store.retention", "30d", Kind::Duration(Duration::ZERO, |draft, value| draft.engine.retention = value))
+        .help("How long a finished answer stays."),
+    setting("store.bytes", "", Kind::Bytes(1, |draft, value| draft.kept_bytes = Some(value)))
+        .help("Bytes of all answers together, above which the oldest finished ones go.\nDefault: 8GiB, or 256MiB with --data :memory:."),
+    setting("classic.enabled", "true", Kind::Boolean(|draft, value| draft.server.classic.enabled = value))
+        .help("Whether there is the API of the Java demo of 2023: /createSse, /chat, /closeSse, /websocket. See docs/classic.md."),
+    setting("classic.origins", "", Kind::List(value::page, |draft, value| draft.server.classic.origins = value))
+        .help("Web origins whose pages may use it from elsewhere; \"null\" is a page opened from a file, \"*\" is every page there is."),
+    setting("classic.pages", "", Kind::File(|draft, value| draft.server.classic.pages = value))
+        .help("The directory of your own copy of the demo's pages, such as its src/main/resources. They replace the page at /."),
+    setting("classic.model", "", Kind::Name(|draft, value| draft.server.classic.model = value))
+        .help("The model that answers there. Without it: the first that an upstream serves, or else the demo."),
     setting("engine.answer_bytes", "16MiB", Kind::Bytes(1, |draft, value| draft.engine.answer_bytes = value))
         .help("Bytes of one answer, above which it is ended."),
-    setting("engine.retention", "24h", Kind::Duration(Duration::ZERO, |draft, value| draft.engine.retention = value))
-        .help("How long a finished answer stays."),
     setting("engine.running", "10000", Kind::Count(1, |draft, value| draft.engine.running = value))
         .help("How many answers may run at once."),
     setting("engine.on_leave_stored", "finish", Kind::OnLeave(|draft, value| draft.engine.on_leave_stored = value))
@@ -115,6 +127,9 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("What is logged: off, error, warn, info, debug or trace, or by module: info,weir_engine=debug."),
 ];
 
+/// How one types what a running answer survives.
+const DURABILITIES: &[(&str, Durability)] = &[("memory", Durability::Memory), ("process", Durability::Process), ("disk", Durability::Disk)];
+
 /// Shorter than this is a mistake: a timeout of nothing lets nothing through.
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -131,6 +146,8 @@ pub(crate) struct Draft {
     pub(crate) tls: TlsDraft,
     pub(crate) data: Option<Data>,
     pub(crate) shutdown: shutdown::Config,
+    pub(crate) durability: Durability,
+    pub(crate) kept_bytes: Option<u64>,
     pub(crate) log: LogConfig,
 }
 
@@ -158,12 +175,16 @@ pub(crate) enum Kind {
     Networks(Set<Vec<Network>>),
     /// Whether proxies speak the PROXY protocol.
     ProxyProtocol(Set<ProxyProtocol>),
+    /// What a running answer survives.
+    Durability(Set<Durability>),
     /// What happens when the last reader leaves.
     OnLeave(Set<OnLeave>),
     /// The data directory.
     Data(Set<Data>),
     /// A file, or none.
     File(Set<Option<PathBuf>>),
+    /// A name, or none.
+    Name(Set<Option<String>>),
     /// Whether to speak HTTPS.
     Tls(Set<TlsWord>),
     /// The log's format.
@@ -185,9 +206,11 @@ impl Kind {
             Self::List(check, set) => set(draft, value::list(raw)?.into_iter().map(check).collect::<Result<_, _>>()?),
             Self::Networks(set) => set(draft, value::list(raw)?.into_iter().map(network).collect::<Result<_, _>>()?),
             Self::ProxyProtocol(set) => set(draft, value::word(raw, &[("off", ProxyProtocol::Off), ("on", ProxyProtocol::On)])?),
+            Self::Durability(set) => set(draft, value::word(raw, DURABILITIES)?),
             Self::OnLeave(set) => set(draft, value::word(raw, &[("cancel", OnLeave::Cancel), ("finish", OnLeave::Finish)])?),
             Self::Data(set) => set(draft, data(raw, base)?),
             Self::File(set) => set(draft, value::optional_path(raw, base)?),
+            Self::Name(set) => set(draft, value::optional_text(raw)?),
             Self::Tls(set) => set(draft, value::word(raw, TlsWord::WORDS)?),
             Self::LogFormat(set) => set(draft, value::word(raw, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?),
             Self::Filter(set) => set(draft, value::filter(raw)?),
@@ -204,9 +227,11 @@ impl Kind {
             | Self::Duration(..)
             | Self::Bytes(..)
             | Self::ProxyProtocol(_)
+            | Self::Durability(_)
             | Self::OnLeave(_)
             | Self::Data(_)
             | Self::File(_)
+            | Self::Name(_)
             | Self::Tls(_)
             | Self::LogFormat(_)
             | Self::Filter(_) => format!("\"{typed}\""),

@@ -44,7 +44,9 @@ fn complaints(result: Result<Settings, Problems>) -> Vec<String> {
 
 #[test]
 fn the_tables_defaults_are_the_rooms_defaults() -> Outcome {
-    let settings = settings(&[], &environment(&[]), None)?;
+    let kept = settings(&[], &environment(&[]), None)?;
+    assert_eq!((kept.engine.kept_bytes, kept.durability), (8 << 30, store::Durability::Process));
+    let settings = settings(&[("data", ":memory:")], &environment(&[]), None)?;
     assert_eq!(settings.server, server::Config::default());
     assert_eq!(settings.engine, engine::Config::default());
     assert_eq!(settings.provider, provider::Config::default());
@@ -133,7 +135,7 @@ fn every_kind_of_value_can_stand_in_the_file() -> Outcome {
 #[test]
 fn every_problem_is_reported_at_once_with_its_place() {
     let file =
-        file("dta = 1\nserver = 5\n[engine]\nrunning = 0\nretention = \"soon\"\ncolour = \"red\"\n[upstream]\nname = \"x\"\n[logs]\n");
+        file("dta = 1\nserver = 5\n[engine]\nrunning = 0\nanswer_bytes = \"soon\"\ncolour = \"red\"\n[upstream]\nname = \"x\"\n[logs]\n");
     let environment = environment(&[
         ("WEIR_UPSTREAM_IDLE_TIMEOUT", "30"),
         ("WEIR_HEARTBEAT", "15s"),
@@ -148,7 +150,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
         "weir.toml:1:1: dta: unknown setting; did you mean data?",
         "weir.toml:2:10: server: expected a table; write [server]",
         "weir.toml:4:11: engine.running: must be at least 1, got 0",
-        "weir.toml:5:13: engine.retention: expected a duration such as 30s, 500ms, 2m or 1h, got \"soon\"",
+        "weir.toml:5:16: engine.answer_bytes: expected a number of bytes such as 32MiB, got \"soon\"",
         "weir.toml:6:1: engine.colour: unknown setting",
         "weir.toml:7:1: upstream: expected tables; write [[upstream]], once for each",
         "weir.toml:9:2: logs: unknown setting; did you mean log?",
@@ -171,8 +173,8 @@ fn a_file_that_is_not_toml_has_all_its_errors_with_places_and_shows_no_line() {
 
 #[test]
 fn one_answer_is_not_larger_than_all_together() {
-    let problems = complaints(of_file("[engine]\nlog_bytes = \"1MiB\""));
-    assert_eq!(problems, ["weir.toml:2:13: engine.answer_bytes (16MiB) must not be larger than engine.log_bytes (1MiB)"]);
+    let problems = complaints(of_file("[store]\nbytes = \"1MiB\""));
+    assert_eq!(problems, ["weir.toml:2:9: engine.answer_bytes (16MiB) must not be larger than store.bytes (1MiB)"]);
 }
 
 #[test]

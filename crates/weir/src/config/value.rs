@@ -177,6 +177,11 @@ pub(crate) fn text(raw: &Raw) -> Result<&str, String> {
     raw.text().filter(|text| !text.trim().is_empty()).ok_or_else(|| raw.instead_of("a text"))
 }
 
+/// The same, or nothing.
+pub(crate) fn optional_text(raw: &Raw) -> Result<Option<String>, String> {
+    if raw.text().is_some_and(str::is_empty) { Ok(None) } else { text(raw).map(|text| Some(text.trim().to_owned())) }
+}
+
 /// One of a few words.
 pub(crate) fn word<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Result<T, String> {
     let found = raw.text().and_then(|text| words.iter().find(|(word, _)| *word == text));
@@ -238,6 +243,11 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
         Some((scheme, rest)) if !scheme.is_empty() && host(rest).is_ok() => Ok(trimmed.to_ascii_lowercase()),
         Some(_) | None => Err(format!("expected origins such as https://chat.example.org, each by name, got {text:?}")),
     }
+}
+
+/// A web origin, or a word for those that have no name.
+pub(crate) fn page(text: &str) -> Result<String, String> {
+    if matches!(text, "null" | "*") { Ok(text.to_owned()) } else { origin(text) }
 }
 
 /// The address of an upstream. It is not repeated in errors: somebody may have typed a password into it.

@@ -117,3 +117,18 @@ fn paths_are_meant_from_where_they_stand() {
     assert_eq!(path(&typed("/data"), Path::new("/etc/weir")), Ok(PathBuf::from("/data")));
     assert!(path(&typed("~/weir"), Path::new("")).is_err());
 }
+
+#[test]
+fn a_page_is_an_origin_or_one_of_two_words() {
+    assert_eq!(page("null"), Ok("null".to_owned()));
+    assert_eq!(page("*"), Ok("*".to_owned()));
+    assert_eq!(page("https://Chat.example.org/"), Ok("https://chat.example.org".to_owned()));
+    assert!(page("everybody").is_err());
+}
+
+#[test]
+fn a_name_that_says_nothing_is_none() {
+    assert_eq!(optional_text(&Raw::Text(String::new())), Ok(None));
+    assert_eq!(optional_text(&Raw::Typed("gpt-5".to_owned())), Ok(Some("gpt-5".to_owned())));
+    assert!(optional_text(&Raw::Boolean(true)).is_err());
+}

@@ -10,7 +10,8 @@ use engine::tasks::Tasks;
 use tokio::time::sleep;
 
 use crate::assemble::Controls;
-use crate::config::{self, Flags, Settings};
+use crate::config::problem::Place;
+use crate::config::{self, Flags, InForce, Settings};
 use crate::descriptors;
 use crate::log::SetLevel;
 use crate::notify::Notifier;
@@ -78,10 +79,11 @@ impl Reloader {
     }
 
     /// All of it or nothing.
-    fn apply(&mut self, new: Settings) -> Result<Changes, String> {
+    fn apply(&mut self, mut new: Settings) -> Result<Changes, String> {
         if let (Some(old), None) = (&self.settings.file, &new.file) {
             return Err(format!("{} has vanished", old.display()));
         }
+        new.keep_as_much_as(&self.settings);
         let changes = Changes::between(&self.settings, &new);
         let mut server = new.server.clone();
         server.connections = if server.connections == self.settings.server.connections {
@@ -131,6 +133,19 @@ impl Changes {
 }
 
 impl Settings {
+    /// Answers move with the next start. Until then as much of them is kept as before, unless somebody says how much.
+    fn keep_as_much_as(&mut self, old: &Self) {
+        let is_elsewhere = self.data != old.data;
+        self.data.clone_from(&old.data);
+        let is_default = |row: &&InForce| row.path == "store.bytes" && row.place == Place::Default;
+        let before = old.in_force.iter().find(is_default);
+        let now = self.in_force.iter_mut().find(|row| is_default(&&**row));
+        if let (true, Some(before), Some(now)) = (is_elsewhere, before, now) {
+            now.clone_from(before);
+            self.engine.kept_bytes = old.engine.kept_bytes;
+        }
+    }
+
     /// What is in force now: of settings that wait for a restart the old value, so that it is said again until then.
     fn with_restart_settings_of(mut self, old: &Self) -> Self {
         for row in self.in_force.iter_mut().filter(|row| config::needs_restart(&row.path)) {
@@ -174,6 +189,18 @@ mod tests {
         let now = new.clone().with_restart_settings_of(&old);
         let again = Changes::between(&now, &new);
         assert_eq!((again.applied, again.waiting), (Vec::new(), names(&["log.format"])));
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_thrown_away_because_answers_will_be_elsewhere() -> Outcome {
+        let at = |data: &str| settings(&[], &environment(&[]), Some(&file(&format!("data = \"{data}\"\n"))));
+        let (old, mut new) = (at("/var/lib/weir")?, at(":memory:")?);
+        assert!(new.engine.kept_bytes < old.engine.kept_bytes);
+        new.keep_as_much_as(&old);
+        assert_eq!((&new.engine, &new.data), (&old.engine, &old.data));
+        let changes = Changes::between(&old, &new);
+        assert_eq!((changes.applied, changes.waiting), (names(&[]), names(&["data"])));
         Ok(())
     }
 

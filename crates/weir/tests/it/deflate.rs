@@ -1,5 +1,8 @@
 //! permessage-deflate on sockets (RFC 7692): agreed upon only where both want it, and bounded.
 
+use std::cell::Cell;
+use std::time::Duration;
+
 use lab::client::websocket::{self, Connected, End};
 use lab::upstream::Script;
 use protocol::frame::websocket::Opcode;
@@ -125,6 +128,40 @@ async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
     socket.send_frame(COMPRESSED, &block).await.unwrap();
     let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1009), .. }), "{end:?}");
+    drop(socket);
+    house.close().await;
+}
+
+/// What a few kilobytes hold was taken in at once: a hundred readers had their words seconds later while sixteen sockets sent
+/// bombs. Here there is one thread, on which everybody else still has turns.
+#[tokio::test]
+async fn others_have_their_turn_while_a_compression_bomb_is_taken_in() {
+    let house = House::open_with(Plan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 6 << 20))).await;
+    let mut socket = connect(&house, "permessage-deflate").await.socket;
+    let mut block = Compressor::new(1).compress(&vec![0; 1 << 20]).unwrap();
+    block.extend_from_slice(&[0, 0, 0xFF, 0xFF]);
+    let bomb = block.repeat(8);
+    let begun = lab::now();
+    let is_over = Cell::new(false);
+    let attack = async {
+        socket.send_frame(COMPRESSED, &bomb).await.unwrap();
+        let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+        assert!(matches!(end, End::Closed { code: Some(1009), .. }), "{end:?}");
+        is_over.set(true);
+    };
+    let bystander = async {
+        let (mut last, mut longest) = (begun, Duration::ZERO);
+        while !is_over.get() {
+            tokio::task::yield_now().await;
+            let now = lab::now();
+            longest = longest.max(now - last);
+            last = now;
+        }
+        longest
+    };
+    let ((), longest) = tokio::join!(attack, bystander);
+    let whole = begun.elapsed();
+    assert!(longest < whole / 4, "{longest:?} of {whole:?} without a turn");
     drop(socket);
     house.close().await;
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test that ends has awaited what it spawned")]
 
 mod house;
+mod program;
 
 mod faults;
 mod hostile;
@@ -14,6 +15,11 @@ mod spine;
 mod streams;
 mod vanish;
 
+mod crash;
+mod durable;
+mod storage;
+
+mod classic;
 mod compaction;
 mod events_endpoint;
 mod idempotency;
@@ -22,6 +28,8 @@ mod resume;
 mod scenarios;
 mod tools;
 mod turns;
+
+mod chat;
 
 mod deflate;
 mod deploy;

@@ -1,119 +1,14 @@
 //! The program itself: its commands, its exits, its signals and its logs.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use lab::client::{self, BodyEnd, Request, Response};
+use lab::client::{self, BodyEnd, Request};
 use lab::upstream::{Script, Upstream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, spawn_blocking};
 
-/// The program with a data directory and a working directory of its own, and nothing of our environment that it reads.
-fn weir(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if ["WEIR_", "OPENAI_", "XDG_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix)) || name.to_lowercase().ends_with("_proxy")
-        {
-            command.env_remove(name);
-        }
-    }
-    command.env("HOME", directory).current_dir(directory).stdin(Stdio::null()).arg("--data").arg(directory.join("data"));
-    command
-}
-
-/// Runs a command that ends by itself.
-async fn run(mut command: Command) -> Output {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    lab::soon(spawn_blocking(move || child.wait_with_output())).await.unwrap().unwrap().unwrap()
-}
-
-async fn run_in(directory: &TempDir, arguments: &[&str]) -> (ExitStatus, String, String) {
-    let mut command = weir(directory.path());
-    command.args(arguments);
-    let output = run(command).await;
-    (output.status, String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
-}
-
-/// A running server; dropping it kills it.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    greeting: String,
-    log: Arc<Mutex<String>>,
-    /// Reads the log to its end.
-    logging: Option<JoinHandle<()>>,
-}
-
-impl Server {
-    async fn start(mut command: Command) -> Self {
-        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut errors = child.stderr.take().unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let lines = Arc::clone(&log);
-        let logging = spawn_blocking(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(count @ 1..) = errors.read(&mut bytes) {
-                lines.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
-            }
-        });
-        let greeting = lab::soon(spawn_blocking(move || {
-            let mut line = String::new();
-            out.read_line(&mut line).map(|_| line)
-        }));
-        let greeting = greeting.await.unwrap().unwrap().unwrap();
-        let address = greeting.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let address = address.unwrap_or_else(|| panic!("{greeting:?} {}", log.lock().unwrap())).parse().unwrap();
-        Self { child, address, greeting, log, logging: Some(logging) }
-    }
-
-    async fn send(&self, request: &Request) -> Response {
-        lab::soon(client::send(self.address, request)).await.unwrap().unwrap()
-    }
-
-    async fn json(&self, request: &Request) -> (u16, Value) {
-        let mut response = self.send(request).await;
-        (response.status, client::json::value(&mut response).await.unwrap())
-    }
-
-    fn terminate(&self) {
-        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
-    }
-
-    /// Waits for it to end by itself; gives its status and what it logged.
-    async fn ended(&mut self) -> (ExitStatus, String) {
-        let ended = async {
-            loop {
-                match self.child.try_wait().unwrap() {
-                    Some(status) => return status,
-                    None => tokio::task::yield_now().await,
-                }
-            }
-        };
-        let status = lab::soon(ended).await.unwrap();
-        if let Some(logging) = self.logging.take() {
-            lab::soon(logging).await.unwrap().unwrap();
-        }
-        let log = self.log.lock().unwrap().clone();
-        (status, log)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
+use crate::program::{Server, run, run_in, walk, weir};
 
 fn ask(input: &str) -> Request {
     Request::post("/v1/responses", &json!({ "model": "demo", "input": input }))
@@ -251,11 +146,6 @@ async fn a_key_is_needed_once_there_is_one_and_a_revoked_one_is_refused_at_once(
         let text = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
         assert!(!text.contains(other.trim_end()), "{} holds a key in the clear", file.display());
     }
-}
-
-fn walk(directory: &Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
 #[tokio::test]

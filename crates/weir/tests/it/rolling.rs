@@ -131,6 +131,49 @@ async fn a_rolling_restart_under_two_hundred_streams_loses_nothing() {
     assert_eq!(new.json(&Request::get("/readyz")).await.0, 200);
 }
 
+/// One process on one data directory, stopped in order and started again: who was cut at the deadline comes back by position
+/// to the next process, and gets the rest, which is the true end; what had ended is whole there too.
+#[tokio::test]
+async fn after_a_restart_the_next_process_has_the_rest_of_what_was_cut() {
+    let directory = TempDir::new().unwrap();
+    let command = || {
+        let mut command = weir(directory.path());
+        command.env("WEIR_SHUTDOWN_GRACE", "300ms").env("WEIR_SHUTDOWN_SPREAD", "0s");
+        command
+    };
+    let mut old = Service::start(command()).await;
+    let whole = old.json(&Request::post("/v1/responses", &json!({ "model": "demo", "input": "/echo whole" }))).await.1;
+    let mut cut = Vec::new();
+    for way in [Way::Sse, Way::Ndjson, Way::Browser] {
+        let stream = old.send(&Request::post("/v1/responses", &demo("/stall 3"))).await;
+        let id = stream.headers.get("weir-response-id").unwrap().to_owned();
+        let mut stream = stream.events().unwrap();
+        let first: Value = stream.next().await.unwrap().unwrap().json().unwrap();
+        cut.push((way, id, first, stream));
+    }
+    old.signal("TERM");
+    let (status, log) = old.ended().await;
+    assert!(status.success() && log.contains("stopped; something was cut"), "{log}");
+    let new = Service::start(command()).await;
+    for (way, id, first, mut stream) in cut {
+        let (heard, _end) = in_time(stream.collect()).await.unwrap();
+        let heard: Vec<Value> = heard.iter().filter(|event| event.data.as_ref() != b"[DONE]").map(|event| event.json().unwrap()).collect();
+        let stream = new.send(&resume(way, &id, first["sequence_number"].as_u64())).await;
+        assert_eq!(stream.status, 200, "{way:?}");
+        let (rest, end) = in_time(stream.events().unwrap().collect()).await.unwrap();
+        let rest: Vec<Value> = rest.iter().filter(|event| event.data.as_ref() != b"[DONE]").map(|event| event.json().unwrap()).collect();
+        assert_eq!((&rest, end), (&heard, BodyEnd::Clean), "{way:?}");
+        let last = rest.last().unwrap();
+        assert_eq!((&last["type"], &last["response"]["error"]["code"]), (&json!("response.failed"), &json!("server_shutdown")), "{way:?}");
+        for (index, event) in rest.iter().enumerate() {
+            assert_eq!(event["sequence_number"].as_u64(), Some(index as u64 + 1), "{way:?}");
+        }
+    }
+    let read = Request::get(&format!("/v1/responses/{}", whole["id"].as_str().unwrap()));
+    assert_eq!(new.json(&read).await, (200, whole));
+    assert!(!new.log().contains("recovered"), "an orderly end leaves nothing to recover: {}", new.log());
+}
+
 fn details(step: &Value) -> String {
     let known = ["timestamp", "level", "target", "message", "step", "took_ms"];
     let fields = step.as_object().unwrap().iter().filter(|(name, _)| !known.contains(&name.as_str()));

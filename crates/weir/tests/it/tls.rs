@@ -52,7 +52,7 @@ impl Pair {
         self.directory.path().join("key.pem")
     }
 
-    fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         Plan { tls: Some(Arc::new(server::Tls::from_files(&self.certificate(), &self.key()).unwrap())), ..Plan::default() }
     }
 }

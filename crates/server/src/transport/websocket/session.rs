@@ -1,7 +1,6 @@
 //! One socket from its first message to its close: one loop over what the client says, the logs it reads and the timers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use engine::answers::{Socket, Terms, log_fault};
 use engine::feed::Feed;
@@ -14,37 +13,22 @@ use hyper_util::rt::TokioIo;
 use protocol::dialect::responses::{ClientEvent, Lane, read_client_event, refusal};
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
-use protocol::frame::websocket::decode::{Decoder, Incoming, Limits};
+use protocol::frame::websocket::CloseCode;
+use protocol::frame::websocket::decode::Incoming;
 use protocol::frame::websocket::deflate::Agreement;
-use protocol::frame::websocket::encode::{close, ping, pong};
-use protocol::frame::websocket::{CloseCode, Role};
+use protocol::frame::websocket::encode::pong;
 use protocol::id::Owner;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::lanes::{Lanes, Wanted};
-use super::outbox::{Coding, Outbox};
+use super::line::{Exit, Line};
 use crate::router::App;
 
 /// How many bytes of events that are ready go out in one write.
 const WRITE: usize = 64 << 10;
 
-/// What one read takes in; an idle socket holds no more than this.
-const READ: usize = 2 << 10;
-
-/// How long the peer gets to answer a close.
-const CLOSING: Duration = Duration::from_secs(2);
-
 /// What a feed gave, and the lane it is for.
 type Fed = (Lane, Feed, Result<Option<Vec<Entry>>, LogError>);
-
-/// Why a session ends.
-enum Exit {
-    /// The connection is gone, or the peer has closed it in order.
-    Gone,
-    /// We close it.
-    Close(CloseCode, String),
-}
 
 /// What comes next.
 enum Next {
@@ -61,17 +45,10 @@ enum Next {
 pub(super) struct Session {
     app: App,
     owner: Owner,
-    io: TokioIo<Upgraded>,
-    decoder: Decoder,
+    line: Line,
     local: Arc<Local>,
     lanes: Lanes,
     feeds: FuturesUnordered<BoxFuture<'static, Fed>>,
-    out: Outbox,
-    is_closed_by_peer: bool,
-    /// When the client was last heard.
-    heard: Instant,
-    /// When it is asked whether it is there.
-    knock: Instant,
     /// When nothing new may begin; `None` once that is so.
     end: Option<Instant>,
     /// Whether that is because the server goes.
@@ -80,27 +57,15 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(app: App, owner: Owner, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
-        let bytes = app.config.body_bytes;
-        let decoder = Decoder::new(Role::Server, Limits { frame_bytes: bytes, message_bytes: bytes });
-        let (decoder, coding) = match agreement {
-            None => (decoder, Coding::Plain),
-            Some(agreement) => (decoder.with_inflate(agreement.server_inflate()), Coding::Deflate),
-        };
-        let now = Instant::now();
         Self {
-            decoder,
+            line: Line::new(&app, io, agreement),
             local: Local::new(),
             lanes: Lanes::default(),
             feeds: FuturesUnordered::new(),
-            out: Outbox::new(coding),
-            is_closed_by_peer: false,
-            heard: now,
-            knock: now + app.config.heartbeat,
-            end: Some(now + app.config.socket_age),
+            end: Some(Instant::now() + app.config.socket_age),
             is_leaving: false,
             app,
             owner,
-            io,
         }
     }
 
@@ -111,40 +76,33 @@ impl Session {
             if let Some(exit) = self.handle(next).await {
                 break exit;
             }
-            if self.flush().await.is_none() {
+            if self.line.flush().await.is_none() {
                 break Exit::Gone;
             }
         };
         self.feeds.clear();
         if let Exit::Close(code, reason) = exit {
             tracing::debug!(code = code.get(), "socket closed");
-            self.close(code, &reason).await;
+            self.line.close(code, &reason).await;
         }
     }
 
     async fn next(&mut self) -> Next {
-        let mut buffer = [0_u8; READ];
+        let knock = self.line.knock();
         tokio::select! {
             biased;
-            read = self.io.read(&mut buffer) => match read {
-                Ok(0) | Err(_) => Next::Gone,
-                Ok(count) => {
-                    self.decoder.push(buffer.get(..count).unwrap_or_default());
-                    Next::Read
-                }
-            },
+            read = self.line.read() => read.map_or(Next::Gone, |()| Next::Read),
             Some(fed) = self.feeds.next(), if !self.feeds.is_empty() => Next::Fed(Box::new(fed)),
             () = self.app.drain.leaving(), if !self.is_leaving => Next::Leaving,
             () = self.app.drain.broken_off(), if self.is_leaving => Next::Broken,
-            () = sleep_until(self.end.unwrap_or(self.knock)), if self.end.is_some() => Next::Old,
-            () = sleep_until(self.knock) => Next::Silence,
+            () = sleep_until(self.end.unwrap_or(knock)), if self.end.is_some() => Next::Old,
+            () = sleep_until(knock) => Next::Silence,
         }
     }
 
     async fn handle(&mut self, next: Next) -> Option<Exit> {
         match next {
             Next::Read => {
-                self.heard = Instant::now();
                 let exit = self.read().await;
                 self.start_ready().await;
                 exit.or_else(|| self.leave_if_done())
@@ -155,7 +113,7 @@ impl Session {
                 self.start_ready().await;
                 exit.or_else(|| self.leave_if_done())
             }
-            Next::Silence => self.silence(),
+            Next::Silence => self.line.silence(),
             Next::Leaving => {
                 self.is_leaving = true;
                 let moment = Instant::now() + self.app.drain.share();
@@ -177,16 +135,13 @@ impl Session {
 
     /// Everything that the client has said by now.
     async fn read(&mut self) -> Option<Exit> {
-        while let Some(incoming) = self.decoder.next_message() {
+        while let Some(incoming) = self.line.next_message().await {
             match incoming {
                 Ok(Incoming::Text(text)) => self.event(text.as_bytes()).await,
                 Ok(Incoming::Binary(_)) => return Some(Exit::Close(CloseCode::UNSUPPORTED, "events are text".into())),
-                Ok(Incoming::Ping(payload)) => self.out.frame(&pong(&payload)),
+                Ok(Incoming::Ping(payload)) => self.line.out.frame(&pong(&payload)),
                 Ok(Incoming::Pong(_)) => {}
-                Ok(Incoming::Close(code, _)) => {
-                    self.is_closed_by_peer = true;
-                    return Some(Exit::Close(code.unwrap_or(CloseCode::NORMAL), String::new()));
-                }
+                Ok(Incoming::Close(code, _)) => return Some(self.line.closed_by_peer(code)),
                 Err(violation) => return Some(Exit::Close(violation.close_code(), violation.to_string())),
             }
         }
@@ -287,16 +242,16 @@ impl Session {
 
     /// One event is one message: the log's own bytes, with the lane's name put in front where it has one.
     fn say(&mut self, lane: &Lane, entry: &Entry) {
-        let Some(name) = lane.name() else { return self.out.text(b"", &entry.data) };
+        let Some(name) = lane.name() else { return self.line.out.text(b"", &entry.data) };
         // A name has no character that JSON would escape, and an event is an object that is not empty.
         let prefix = format!("{{\"stream_id\":\"{name}\",");
         let rest = entry.data.get(1..).unwrap_or_default();
-        self.out.text(prefix.as_bytes(), rest);
+        self.line.out.text(prefix.as_bytes(), rest);
     }
 
     fn refuse(&mut self, lane: &Lane, fault: &Fault) {
         let envelope = refusal(lane, fault);
-        self.out.text(b"", envelope.as_bytes());
+        self.line.out.text(b"", envelope.as_bytes());
     }
 
     fn too_old(&self) -> Fault {
@@ -317,70 +272,5 @@ impl Session {
             return Some(Exit::Close(CloseCode::RESTART, "the server shuts down".into()));
         }
         Some(Exit::Close(CloseCode::GOING_AWAY, "the socket is too old".into()))
-    }
-
-    /// Knocks; who has not been heard for two knocks is gone.
-    fn silence(&mut self) -> Option<Exit> {
-        let heartbeat = self.app.config.heartbeat;
-        if self.heard.elapsed() > heartbeat * 2 + heartbeat / 2 {
-            return Some(Exit::Gone);
-        }
-        self.out.frame(&ping(b""));
-        self.knock = Instant::now() + heartbeat;
-        None
-    }
-
-    /// Sends what is ready, all of it together. `None` when the connection is gone, or takes nothing for too long.
-    async fn flush(&mut self) -> Option<()> {
-        if self.out.is_empty() {
-            return Some(());
-        }
-        let sent = async {
-            self.io.write_all(self.out.bytes()).await?;
-            self.io.flush().await
-        };
-        tokio::select! {
-            biased;
-            sent = timeout(self.app.config.write_timeout, sent) => sent.ok()?.ok()?,
-            () = self.app.drain.broken_off() => return None,
-        }
-        self.out.clear();
-        Some(())
-    }
-
-    /// The closing handshake: our close, then whatever still comes until the peer's, for a moment.
-    async fn close(&mut self, code: CloseCode, reason: &str) {
-        self.out.frame(&close(code, reason));
-        if self.flush().await.is_none() {
-            return;
-        }
-        let deadline = Instant::now() + CLOSING;
-        let has_broken_off = self.decoder.is_over() && !self.is_closed_by_peer;
-        if !self.app.drain.is_broken_off() {
-            drop(timeout_at(deadline, self.hear_close()).await);
-        }
-        // A peer that is gone already needs no goodbye.
-        drop(self.io.shutdown().await);
-        if has_broken_off {
-            // What a violator still says has no frames any more, but a socket that closes over it is reset, and a reset
-            // may overtake the code that we have told.
-            drop(timeout_at(deadline, self.hear_end()).await);
-        }
-    }
-
-    async fn hear_close(&mut self) {
-        let mut buffer = [0_u8; READ];
-        while !self.decoder.is_over() {
-            match self.io.read(&mut buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(count) => self.decoder.push(buffer.get(..count).unwrap_or_default()),
-            }
-            while self.decoder.next_message().is_some() {}
-        }
-    }
-
-    async fn hear_end(&mut self) {
-        let mut buffer = [0_u8; READ];
-        while self.io.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
     }
 }

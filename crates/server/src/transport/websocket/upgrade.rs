@@ -5,25 +5,46 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use protocol::fault::{Fault, FaultKind};
 use protocol::frame::websocket::deflate::Agreement;
 use protocol::frame::websocket::handshake;
 use protocol::id::Owner;
 
+use super::questions::Questions;
 use super::session::Session;
+use crate::classic::Asker;
 use crate::listen::{Connection, Gauge};
 use crate::router::App;
 
-/// Answers the handshake and runs a session for `owner` when the connection has changed hands.
+/// Answers the handshake and runs a session of the Responses API for `owner` when the connection has changed hands.
 ///
 /// # Errors
 /// 426 where this is no handshake, or one of another version; 400 where it is malformed.
-pub(crate) fn open(app: App, owner: Owner, mut request: Request) -> Result<Response, Fault> {
+pub(crate) fn open(app: &App, owner: Owner, request: Request) -> Result<Response, Fault> {
+    let session = app.clone();
+    accept(app, request, |io, agreement| Session::new(session, owner, io, agreement).run())
+}
+
+/// Answers the handshake and runs a session of the classic API, a question a message.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_classic(app: &App, asker: Asker, request: Request) -> Result<Response, Fault> {
+    let session = app.clone();
+    accept(app, request, |io, agreement| Questions::new(session, asker, io, agreement).run())
+}
+
+/// Answers the handshake, and runs what `session` makes of the socket.
+fn accept<Session: Future<Output = ()> + Send + 'static>(
+    app: &App,
+    mut request: Request,
+    session: impl FnOnce(TokioIo<Upgraded>, Option<Agreement>) -> Session + Send + 'static,
+) -> Result<Response, Fault> {
     let key = match request.version() {
         Version::HTTP_2 => check_http2(&request)?,
-        _ => Some(check_http1(request.headers())?),
+        _ => Some(check_http1(request.uri().path(), request.headers())?),
     };
     check_version(request.headers())?;
     if let Some(fault) = app.engine.draining() {
@@ -38,11 +59,10 @@ pub(crate) fn open(app: App, owner: Owner, mut request: Request) -> Result<Respo
     let busy = request.extensions().get::<Connection>().map(Connection::answer);
     let gauge = request.extensions().get::<Arc<Gauge>>().cloned();
     let agreement = if app.config.websocket_deflate { agreement(request.headers()) } else { None };
-    let tasks = app.tasks.clone();
-    tasks.spawn("socket", async move {
+    app.tasks.spawn("socket", async move {
         let _busy = busy;
         match upgrade.await {
-            Ok(upgraded) => Session::new(app, owner, TokioIo::new(upgraded), agreement).run().await,
+            Ok(upgraded) => session(TokioIo::new(upgraded), agreement).await,
             Err(error) => tracing::debug!(%error, "a handshake was answered, but the client was gone"),
         }
         // What is still unsent on an HTTP/2 stream waits for its reader: no longer than any other.
@@ -53,7 +73,7 @@ pub(crate) fn open(app: App, owner: Owner, mut request: Request) -> Result<Respo
     Ok(accepted(key, agreement))
 }
 
-fn check_http1(headers: &HeaderMap) -> Result<String, Fault> {
+fn check_http1(path: &str, headers: &HeaderMap) -> Result<String, Fault> {
     let names = |name: HeaderName, word: &str| {
         headers
             .get_all(name)
@@ -63,7 +83,7 @@ fn check_http1(headers: &HeaderMap) -> Result<String, Fault> {
             .any(|token| token.trim().eq_ignore_ascii_case(word))
     };
     if !names(header::UPGRADE, "websocket") || !names(header::CONNECTION, "upgrade") {
-        return Err(upgrade_required("GET /v1/responses is for WebSocket; POST a request for anything else."));
+        return Err(upgrade_required(&format!("GET {path} is for WebSocket, and this is no handshake.")));
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if handshake::check_key(key) {

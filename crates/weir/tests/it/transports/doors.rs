@@ -39,7 +39,7 @@ impl Doors {
 
     /// A connection of HTTP/1 through TLS.
     pub(crate) async fn tls(&self) -> Connection {
-        soon(Connection::open_encrypted(self.second.address, &self.second.http1)).await.unwrap().unwrap()
+        soon(Connection::open_encrypted(self.second.address, "localhost", &self.second.http1)).await.unwrap().unwrap()
     }
 
     /// A WebSocket over HTTP/1.1, on a connection of its own.
@@ -81,6 +81,7 @@ impl SecondDoor {
         let (address, config) = (config.listen, Arc::new(config));
         let (tasks, connections, drain) = (Tasks::new(), Arc::new(Connections::default()), Drain::default());
         let app = App {
+            classic: Arc::default(),
             engine: house.engine.clone(),
             keys: Arc::new(MemoryKeys::default()),
             config,

@@ -1,0 +1,139 @@
+//! A conversation that goes on under a name: which answer it continues, and how much of it a turn sees.
+
+use std::time::Duration;
+
+use protocol::fault::Fault;
+use protocol::id::{Owner, ResponseId};
+use protocol::item::{Item, Role};
+
+use crate::answers::{Shared, store_fault};
+use crate::clock;
+use crate::store::Head;
+
+/// A named conversation of a caller. A turn of it continues where the last one that ended well has left it, and is where
+/// the next one goes on if it ends well itself; otherwise nothing is left of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// Its name, which is the caller's own: two callers may use the same.
+    pub name: String,
+    /// How much of it a turn sees.
+    pub window: Window,
+}
+
+/// How much of a conversation a turn sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// So many messages, with the question.
+    pub messages: usize,
+    /// After so long without a question, none.
+    pub idle: Duration,
+}
+
+impl Window {
+    /// The end of a conversation: as many whole turns as fit, oldest first. The last turn always does, so that there is a
+    /// question; and none is torn apart, so that no answer stands without its question.
+    pub(crate) fn cut(self, context: Vec<Item>) -> Vec<Item> {
+        let is_message = |item: &Item| matches!(item, Item::Message(_));
+        let is_question = |item: &Item| matches!(item, Item::Message(message) if message.role == Role::User);
+        let (mut from, mut count) = (None, 0);
+        for (index, item) in context.iter().enumerate().rev() {
+            count += usize::from(is_message(item));
+            if count > self.messages && from.is_some() {
+                break;
+            }
+            if is_question(item) {
+                from = Some(index);
+            }
+        }
+        context.into_iter().skip(from.unwrap_or_default()).collect()
+    }
+
+    fn is_over(self, head: &Head, now: u64) -> bool {
+        now.saturating_sub(head.used_at) >= self.idle.as_secs()
+    }
+}
+
+impl Shared {
+    /// The answer that the thread's next turn continues. Asking counts as use.
+    pub(crate) async fn head(&self, owner: &Owner, thread: &Thread) -> Result<Option<ResponseId>, Fault> {
+        let Some(head) = self.store.head(owner, &thread.name).await.map_err(store_fault)? else { return Ok(None) };
+        let now = clock::unix_seconds();
+        let head = (!thread.window.is_over(&head, now)).then_some(Head { used_at: now, ..head });
+        self.store.set_head(owner, &thread.name, head.clone()).await.map_err(store_fault)?;
+        Ok(head.map(|head| head.response))
+    }
+
+    /// A turn of the thread has ended well: the next one goes on from it.
+    pub(crate) async fn move_head(&self, owner: &Owner, name: &str, response: ResponseId) {
+        let head = Head { response, used_at: clock::unix_seconds() };
+        if let Err(error) = self.store.set_head(owner, name, Some(head)).await {
+            tracing::error!(%error, "a conversation could not be moved on: its next turn will not know its last");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::id::ItemId;
+    use protocol::item::{ItemStatus, Message, Part, Reasoning};
+
+    use super::*;
+
+    fn window(messages: usize) -> Window {
+        Window { messages, idle: Duration::from_secs(300) }
+    }
+
+    fn message(role: Role, index: usize) -> Item {
+        let content = vec![Part::output_text(format!("{index}"))];
+        Item::Message(Message { id: ItemId::new(format!("msg_{index}")), status: ItemStatus::Completed, role, content })
+    }
+
+    /// Questions and answers in turn, a question last.
+    fn conversation(questions: usize) -> Vec<Item> {
+        (0..2 * questions - 1).map(|index| message(if index % 2 == 0 { Role::User } else { Role::Assistant }, index)).collect()
+    }
+
+    fn check(messages: usize, questions: usize, expected: usize) {
+        let whole = conversation(questions);
+        let cut = window(messages).cut(whole.clone());
+        assert_eq!(cut.len(), expected, "{questions} questions");
+        assert_eq!(cut, whole[whole.len() - expected..], "the newest stay");
+    }
+
+    #[test]
+    fn whole_turns_go_from_the_front() {
+        check(10, 1, 1);
+        check(10, 5, 9);
+        check(10, 6, 9);
+        check(10, 50, 9);
+        check(1, 3, 1);
+        check(0, 3, 1);
+    }
+
+    #[test]
+    fn what_is_no_message_goes_with_its_turn() {
+        let thought = |index: usize| {
+            let id = ItemId::new(format!("rs_{index}"));
+            Item::Reasoning(Reasoning { id, summary: Vec::new(), content: Vec::new(), encrypted_content: None })
+        };
+        let whole: Vec<Item> = conversation(3).into_iter().enumerate().flat_map(|(index, item)| [thought(index), item]).collect();
+        let cut = window(3).cut(whole.clone());
+        assert_eq!(cut, whole[5..], "from the second question on, without the thought before it");
+    }
+
+    #[test]
+    fn a_context_without_a_question_stays_as_it_is() {
+        assert_eq!(window(1).cut(Vec::new()), Vec::new());
+        let said = vec![message(Role::Assistant, 0), message(Role::Assistant, 1)];
+        assert_eq!(window(1).cut(said.clone()), said);
+    }
+
+    #[test]
+    fn five_minutes_without_a_question_are_the_end() {
+        let head = Head { response: ResponseId::new("resp_1"), used_at: 1_000 };
+        assert!(!window(10).is_over(&head, 1_000));
+        assert!(!window(10).is_over(&head, 1_299));
+        assert!(window(10).is_over(&head, 1_300));
+        assert!(!window(10).is_over(&head, 900), "a clock that was set back takes nothing away");
+    }
+}

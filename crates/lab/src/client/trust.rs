@@ -1,0 +1,123 @@
+//! Whom a client believes to be the server: whom this machine trusts, or the one whose certificate has a known fingerprint.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use rustls_platform_verifier::Verifier;
+use sha2::{Digest, Sha256};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+
+/// Which certificates are good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that this machine trusts, for the name that was asked for.
+    System,
+    /// The one with this SHA-256, in hexadecimal digits with or without colons, whatever its name is.
+    Fingerprint(String),
+}
+
+/// How a client speaks TLS.
+#[derive(Clone)]
+pub struct Encryption {
+    connector: TlsConnector,
+    seen: Arc<Mutex<Option<String>>>,
+}
+
+impl Encryption {
+    /// For servers with certificates of HTTP/1.1 that `trust` takes. An error if this machine trusts nobody at all.
+    pub fn new(trust: &Trust) -> Result<Self> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let expected = match trust {
+            Trust::System => Expected::System(Verifier::new(Arc::clone(&provider)).context("the certificates that this machine trusts")?),
+            Trust::Fingerprint(text) => Expected::Fingerprint(digits(text)),
+        };
+        let seen = Arc::default();
+        let checker = Checker { expected, provider: Arc::clone(&provider), seen: Arc::clone(&seen) };
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let mut config = config.dangerous().with_custom_certificate_verifier(Arc::new(checker)).with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), seen })
+    }
+
+    /// What shakes hands.
+    pub fn connector(&self) -> &TlsConnector {
+        &self.connector
+    }
+
+    /// The SHA-256 of the last certificate that a server showed, good or not, as `weir --tls self-signed` prints it.
+    pub fn seen(&self) -> Option<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[derive(Debug)]
+enum Expected {
+    System(Verifier),
+    Fingerprint(String),
+}
+
+#[derive(Debug)]
+struct Checker {
+    expected: Expected,
+    provider: Arc<CryptoProvider>,
+    seen: Arc<Mutex<Option<String>>>,
+}
+
+impl ServerCertVerifier for Checker {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let found = fingerprint(certificate);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
+        match &self.expected {
+            Expected::System(verifier) => verifier.verify_server_cert(certificate, intermediates, name, ocsp, now),
+            Expected::Fingerprint(expected) if *expected == digits(&found) => Ok(ServerCertVerified::assertion()),
+            Expected::Fingerprint(_) => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_hexdigit).map(|digit| digit.to_ascii_uppercase()).collect()
+}
+
+fn fingerprint(certificate: &[u8]) -> String {
+    let mut text = String::new();
+    for (index, byte) in Sha256::digest(certificate).iter().enumerate() {
+        // A String takes everything.
+        let _ = write!(text, "{}{byte:02X}", if index == 0 { "" } else { ":" });
+    }
+    text
+}

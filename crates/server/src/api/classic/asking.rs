@@ -1,0 +1,144 @@
+//! Reads a question, finds the stream for its answer, and says that it was taken before the answer begins.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use protocol::dialect::classic::read_question;
+use protocol::fault::Fault;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use crate::api::body;
+use crate::api::responses::named;
+use crate::classic::{self, Asker};
+use crate::router::App;
+use crate::transport::Turn;
+
+/// Why a question was not taken.
+pub(super) enum Failure {
+    /// Before a stream was found for it: that stream does not know.
+    Early(Fault),
+    /// After: the stream has ended, or there was none.
+    Late(Fault),
+}
+
+/// Asks on a stream of the asker, and answers with the number of the question's tokens.
+pub(super) async fn ask(app: &App, asker: &Asker, headers: &HeaderMap, body: Body) -> Result<Response, Failure> {
+    let read = async {
+        if let Some(fault) = app.engine.draining() {
+            return Err(fault);
+        }
+        let question = read_question(&body::json(&app.config, headers, body).await?.value)?;
+        let model = classic::model(app).await?;
+        let tokens = app.engine.count_question(model.clone(), question.clone()).await?;
+        Ok((question, model, tokens))
+    };
+    let (question, model, tokens) = read.await.map_err(Failure::Early)?;
+    // Behind this a failure drops the place, and with it ends the stream.
+    let place = app.classic.channels.pair(asker, app.config.classic.patience).await.map_err(Failure::Late)?;
+    let started = classic::start(app, asker, &model, question).await.map_err(Failure::Late)?;
+    let (telling, told) = oneshot::channel();
+    place.give(&started.id, Turn { feed: started.feed, told }).map_err(Failure::Late)?;
+    let answer = json!({ "question_tokens": tokens }).to_string();
+    let body = Body::new(Told { bytes: Some(answer.into()), _telling: telling });
+    let response = ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
+    Ok(named(response, &started.id))
+}
+
+/// A body whose end is known elsewhere: the server drops it when it has taken it to be sent.
+struct Told {
+    bytes: Option<Bytes>,
+    _telling: oneshot::Sender<()>,
+}
+
+impl HttpBody for Told {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, Bytes::len) as u64)
+    }
+}
+
+/// The parameters that are ours. What else stands behind the question belongs to it: the page does not encode an `&`.
+const PARAMETERS: [&str; 4] = ["uid", "lastEventId", "padding", "ticket"];
+
+/// Whether a query has a parameter.
+pub(super) fn has(query: &str, name: &str) -> bool {
+    parameter(query, name).is_some()
+}
+
+/// A parameter of a query, decoded.
+pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(decode)
+}
+
+/// The question in a query as the page writes it, which encodes nothing by itself: an `&` does not end it, and a `+` is a
+/// plus. What the browser has encoded is decoded; a `%` that encodes nothing is one.
+pub(super) fn message(query: &str) -> String {
+    let is_ours = |pair: &&str| PARAMETERS.iter().any(|name| pair.split_once('=').is_some_and(|(found, _value)| found == *name));
+    let behind = query.split('&').skip_while(|pair| !pair.starts_with("message="));
+    let parts: Vec<&str> = behind.filter(|pair| !is_ours(pair)).collect();
+    decode(parts.join("&").strip_prefix("message=").unwrap_or_default())
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let hex = |digit: Option<&u8>| char::from(*digit?).to_digit(16);
+        let encoded = (*first == b'%').then(|| Some(hex(behind.first())? * 16 + hex(behind.get(1))?)).flatten();
+        if let Some(byte) = encoded.and_then(|byte| u8::try_from(byte).ok()) {
+            bytes.push(byte);
+            rest = behind.get(2..).unwrap_or_default();
+        } else {
+            bytes.push(*first);
+            rest = behind;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(query: &str, expected: &str) {
+        assert_eq!(message(query), expected, "{query}");
+    }
+
+    #[test]
+    fn c11_a_question_that_was_not_encoded_is_read_as_it_was_typed() {
+        check("message=hello", "hello");
+        check("message=%E4%BD%A0%E5%A5%BD%20Ada", "你好 Ada");
+        check("message=1+1=2", "1+1=2");
+        check("message=a&b&c=d", "a&b&c=d");
+        check("message=100%&50%25", "100%&50%");
+        check("message={}[]|^\\`%", "{}[]|^\\`%");
+        check("message=%zz%4", "%zz%4");
+        check("uid=7&message=hello&lastEventId=3", "hello");
+        check("message=", "");
+        check("", "");
+        check("question=hello", "");
+    }
+
+    #[test]
+    fn a_parameter_is_one_by_its_whole_name() {
+        assert_eq!(parameter("message=a&uid=b%20c", "uid").as_deref(), Some("b c"));
+        assert!(has("message=a&lastEventId=", "lastEventId"));
+        assert!(!has("message=lastEventId", "lastEventId") && !has("lastEventIds=1", "lastEventId"));
+    }
+}

@@ -1,0 +1,137 @@
+//! Which pages may use the classic API, and what their browsers are told.
+//!
+//! The demo let every page in. Here a page of another site is refused until `classic.origins` names it: its questions cost
+//! tokens, and who visits a page has not asked to pay for it.
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use protocol::fault::{Fault, FaultKind};
+
+use crate::auth::{self, Kin};
+use crate::config::ClassicConfig;
+use crate::error::Refused;
+use crate::forwarded::Forwarded;
+use crate::router::App;
+
+/// How long a browser may remember a preflight, in seconds: Spring's default.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("1800");
+
+/// From where a request comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Site {
+    /// No page, or one of ours.
+    Same,
+    /// A page of elsewhere that may.
+    Allowed,
+    /// One that may not.
+    Foreign,
+}
+
+/// The layer around the routes of the classic API.
+pub(crate) async fn cors(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let wanted = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD).filter(|_| request.method() == Method::OPTIONS).cloned();
+    let kin = |origin: &str| auth::kin(origin, forwarded, request.uri(), headers);
+    let site = site(&app.config.classic, headers, kin);
+    let is_mapped = wanted.as_ref().is_none_or(|method| methods(request.uri().path()).iter().any(|mapped| method == mapped));
+    let mut response = match (site, wanted.is_some()) {
+        (Site::Foreign, false) => Refused(foreign(headers)).into_response(),
+        (Site::Foreign, true) => refused(),
+        (Site::Same | Site::Allowed, true) if !is_mapped => refused(),
+        (Site::Same | Site::Allowed, true) => StatusCode::OK.into_response(),
+        (Site::Same | Site::Allowed, false) => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    for name in ["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"] {
+        headers.append(header::VARY, HeaderValue::from_static(name));
+    }
+    if site != Site::Allowed {
+        return response;
+    }
+    // Never with credentials: whoever shows a cookie is one of our own pages.
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    if let Some(method) = wanted.filter(|_| is_mapped) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, method);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        if let Some(asked) = asked {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
+        }
+    }
+    response
+}
+
+/// The methods of a path, for preflights.
+fn methods(path: &str) -> &'static [&'static str] {
+    if path == "/chat" { &["POST", "GET"] } else { &["GET"] }
+}
+
+fn site(config: &ClassicConfig, headers: &HeaderMap, kin: impl Fn(&str) -> Kin) -> Site {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        // An image or a link says where it comes from by this alone; who types an address comes from nowhere.
+        let is_ours = |site: &HeaderValue| site == "same-origin" || site == "none";
+        return if headers.get(SEC_FETCH_SITE).is_none_or(is_ours) { Site::Same } else { Site::Foreign };
+    };
+    let origin = origin.to_str().unwrap_or_default();
+    match kin(origin) {
+        Kin::Same => Site::Same,
+        // The demo's pages have `localhost:8000` written into them, from wherever they are served.
+        Kin::Alias => Site::Allowed,
+        Kin::None if config.origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) => Site::Allowed,
+        Kin::None => Site::Foreign,
+    }
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+fn foreign(headers: &HeaderMap) -> Fault {
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or("another site");
+    let message = format!("Pages of {origin} may not use the classic API here. If they should, add the origin to classic.origins.");
+    Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
+}
+
+/// A preflight that is not allowed, in Spring's words.
+fn refused() -> Response {
+    (StatusCode::FORBIDDEN, "Invalid CORS request").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pairs: &[(&'static str, &'static str)], origins: &[&str], expected: Site) {
+        let config = ClassicConfig { origins: origins.iter().map(|origin| (*origin).to_owned()).collect(), ..ClassicConfig::default() };
+        let headers = pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
+        let kin = |origin: &str| match origin {
+            "http://localhost:8000" => Kin::Same,
+            "http://127.0.0.1:8000" => Kin::Alias,
+            _ => Kin::None,
+        };
+        assert_eq!(site(&config, &headers, kin), expected, "{pairs:?} {origins:?}");
+    }
+
+    #[test]
+    fn other_sites_are_refused_until_they_are_named() {
+        check(&[], &[], Site::Same);
+        check(&[("origin", "http://localhost:8000")], &[], Site::Same);
+        check(&[("origin", "http://127.0.0.1:8000"), ("sec-fetch-site", "cross-site")], &[], Site::Allowed);
+        check(&[("origin", "http://evil.example")], &[], Site::Foreign);
+        check(&[("origin", "http://evil.example")], &["https://app.example"], Site::Foreign);
+        check(&[("origin", "https://app.example"), ("sec-fetch-site", "cross-site")], &["https://app.example"], Site::Allowed);
+        check(&[("origin", "null")], &[], Site::Foreign);
+        check(&[("origin", "null")], &["null"], Site::Allowed);
+        check(&[("origin", "http://evil.example")], &["*"], Site::Allowed);
+    }
+
+    #[test]
+    fn without_an_origin_the_browser_says_whose_page_it_was() {
+        for (site, expected) in
+            [("cross-site", Site::Foreign), ("same-site", Site::Foreign), ("same-origin", Site::Same), ("none", Site::Same)]
+        {
+            check(&[("sec-fetch-site", site)], &["*"], expected);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Pairs questions with the streams that hear their answers: two requests of one page that do not name each other.
+//!
+//! A question takes the oldest stream of its uid that is idle, or waits a little for one to open. Everything is bounded.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protocol::fault::{Fault, FaultKind};
+use protocol::id::ResponseId;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::Asker;
+
+/// How many streams one uid may have open, and how many of its questions may wait. A browser opens six connections.
+const MOST: usize = 16;
+
+/// How many failed questions are remembered for streams that have not opened yet.
+const MOST_FAILED: usize = 1024;
+
+/// All streams and waiting questions. What a stream is given is for who gives it to say.
+#[derive(Debug)]
+pub(crate) struct Channels<Given> {
+    held: Arc<Mutex<Held<Given>>>,
+}
+
+#[derive(Debug)]
+struct Held<Given> {
+    channels: HashMap<Asker, Channel<Given>>,
+    /// Questions that failed before their stream was there, and until when one is to hear of it.
+    failed: VecDeque<(Instant, Asker)>,
+    /// What the next stream or question is called.
+    next: u64,
+}
+
+/// What there is of one uid, oldest first.
+#[derive(Debug)]
+struct Channel<Given> {
+    streams: VecDeque<Stream<Given>>,
+    questions: VecDeque<(u64, oneshot::Sender<Place<Given>>)>,
+}
+
+#[derive(Debug)]
+struct Stream<Given> {
+    number: u64,
+    state: State<Given>,
+}
+
+#[derive(Debug)]
+enum State<Given> {
+    /// It waits for a question.
+    Idle(oneshot::Sender<Given>),
+    /// A question has taken it, and is being asked.
+    Taken,
+    /// It tells this answer.
+    Answering(ResponseId),
+}
+
+/// An open stream; dropping it takes it out of its channel.
+#[derive(Debug)]
+pub(crate) struct Opened<Given> {
+    /// What it is to tell. It fails where the stream is to end without a word.
+    pub(crate) given: oneshot::Receiver<Given>,
+    _seat: Seat<Given>,
+}
+
+#[derive(Debug)]
+struct Seat<Given> {
+    held: Arc<Mutex<Held<Given>>>,
+    asker: Asker,
+    number: u64,
+}
+
+/// A stream that a question has taken. Dropping it ends the stream: its page learns at once that there is no answer.
+#[derive(Debug)]
+pub(crate) struct Place<Given> {
+    held: Arc<Mutex<Held<Given>>>,
+    asker: Asker,
+    number: u64,
+    stream: oneshot::Sender<Given>,
+}
+
+/// Takes a waiting question out of its channel, however it goes.
+struct Waiting<'a, Given> {
+    channels: &'a Channels<Given>,
+    asker: &'a Asker,
+    number: u64,
+}
+
+impl<Given> Default for Channels<Given> {
+    fn default() -> Self {
+        let held = Held { channels: HashMap::new(), failed: VecDeque::new(), next: 0 };
+        Self { held: Arc::new(Mutex::new(held)) }
+    }
+}
+
+impl<Given> Default for Channel<Given> {
+    fn default() -> Self {
+        Self { streams: VecDeque::new(), questions: VecDeque::new() }
+    }
+}
+
+impl<Given> Channels<Given> {
+    /// A stream opens. The question that has waited longest takes it.
+    ///
+    /// # Errors
+    /// The uid has too many.
+    pub(crate) fn open(&self, asker: &Asker) -> Result<Opened<Given>, Fault> {
+        let mut held = self.held();
+        let number = held.number();
+        let (sender, given) = oneshot::channel();
+        let has_failed = held.take_failed(asker);
+        let channel = held.channels.entry(asker.clone()).or_default();
+        if channel.streams.len() >= MOST {
+            return Err(too_many("streams"));
+        }
+        let mut stream = Some(sender);
+        if has_failed {
+            stream = None;
+        }
+        while let Some(free) = stream.take() {
+            let Some((_number, question)) = channel.questions.pop_front() else {
+                stream = Some(free);
+                break;
+            };
+            let place = Place { held: Arc::clone(&self.held), asker: asker.clone(), number, stream: free };
+            // A question that was given up while it waited gives the stream back.
+            stream = question.send(place).err().map(|place| place.stream);
+        }
+        let state = stream.map_or(State::Taken, State::Idle);
+        channel.streams.push_back(Stream { number, state });
+        let seat = Seat { held: Arc::clone(&self.held), asker: asker.clone(), number };
+        Ok(Opened { given, _seat: seat })
+    }
+
+    /// The stream for a question: the oldest that is idle, or the next that opens within `patience`.
+    ///
+    /// # Errors
+    /// None came; too many questions of this uid wait.
+    pub(crate) async fn pair(&self, asker: &Asker, patience: Duration) -> Result<Place<Given>, Fault> {
+        let (mut coming, waiting) = {
+            let mut held = self.held();
+            if let Some((number, stream)) = held.take_idle(asker) {
+                return Ok(Place { held: Arc::clone(&self.held), asker: asker.clone(), number, stream });
+            }
+            let number = held.number();
+            let channel = held.channels.entry(asker.clone()).or_default();
+            if channel.questions.len() >= MOST {
+                return Err(too_many("questions that wait for a stream"));
+            }
+            let (sender, coming) = oneshot::channel();
+            channel.questions.push_back((number, sender));
+            (coming, Waiting { channels: self, asker, number })
+        };
+        let come = timeout(patience, &mut coming).await;
+        drop(waiting);
+        // A stream may have opened in the very moment in which the time was over.
+        let place = come.ok().and_then(Result::ok).or_else(|| coming.try_recv().ok());
+        place.ok_or_else(|| {
+            let message = "No stream is open for this uid. GET /createSse with the same uid opens one; the answer comes there.";
+            Fault::new(FaultKind::Conflict, "no_stream", message).with_param("uid")
+        })
+    }
+
+    /// A question has failed before it took a stream: the stream that was meant for it ends, also if it opens only now.
+    pub(crate) fn fail(&self, asker: &Asker, patience: Duration) {
+        let mut held = self.held();
+        if held.take_idle(asker).is_none() && held.failed.len() < MOST_FAILED {
+            held.failed.push_back((Instant::now() + patience, asker.clone()));
+        }
+    }
+
+    /// Closes the latest stream of this uid. Where it tells an answer, the answer is to be stopped, and ends the stream.
+    pub(crate) fn close(&self, asker: &Asker) -> Option<ResponseId> {
+        let mut held = self.held();
+        for stream in held.channels.get_mut(asker)?.streams.iter_mut().rev() {
+            match &stream.state {
+                State::Idle(_) => {
+                    stream.state = State::Taken;
+                    return None;
+                }
+                // It was closed already, or its answer is about to begin.
+                State::Taken => {}
+                State::Answering(id) => return Some(id.clone()),
+            }
+        }
+        None
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held<Given>> {
+        lock(&self.held)
+    }
+}
+
+impl<Given> Place<Given> {
+    /// Gives the stream what it is to tell: the answer `id`.
+    ///
+    /// # Errors
+    /// The stream has been closed meanwhile.
+    pub(crate) fn give(self, id: &ResponseId, given: Given) -> Result<(), Fault> {
+        if let Some(stream) = lock(&self.held).stream(&self.asker, self.number) {
+            stream.state = State::Answering(id.clone());
+        }
+        let gone = || Fault::new(FaultKind::Conflict, "stream_closed", "The stream was closed before its answer began.").with_param("uid");
+        self.stream.send(given).map_err(|_given| gone())
+    }
+}
+
+impl<Given> Held<Given> {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn stream(&mut self, asker: &Asker, number: u64) -> Option<&mut Stream<Given>> {
+        self.channels.get_mut(asker)?.streams.iter_mut().find(|stream| stream.number == number)
+    }
+
+    /// The oldest idle stream. One whose client has just gone is none.
+    fn take_idle(&mut self, asker: &Asker) -> Option<(u64, oneshot::Sender<Given>)> {
+        for stream in &mut self.channels.get_mut(asker)?.streams {
+            match std::mem::replace(&mut stream.state, State::Taken) {
+                State::Idle(sender) if !sender.is_closed() => return Some((stream.number, sender)),
+                State::Idle(_) => {}
+                state @ (State::Taken | State::Answering(_)) => stream.state = state,
+            }
+        }
+        None
+    }
+
+    /// Whether a question of this uid failed a moment ago, and its stream does not know yet.
+    fn take_failed(&mut self, asker: &Asker) -> bool {
+        let now = Instant::now();
+        self.failed.retain(|(until, _asker)| *until > now);
+        let place = self.failed.iter().position(|(_until, failed)| failed == asker);
+        place.and_then(|place| self.failed.remove(place)).is_some()
+    }
+
+    /// Forgets a channel in which nothing is left.
+    fn tidy(&mut self, asker: &Asker) {
+        if self.channels.get(asker).is_some_and(|channel| channel.streams.is_empty() && channel.questions.is_empty()) {
+            self.channels.remove(asker);
+        }
+    }
+}
+
+impl<Given> Drop for Seat<Given> {
+    fn drop(&mut self) {
+        let mut held = lock(&self.held);
+        if let Some(channel) = held.channels.get_mut(&self.asker) {
+            channel.streams.retain(|stream| stream.number != self.number);
+        }
+        held.tidy(&self.asker);
+    }
+}
+
+impl<Given> Drop for Waiting<'_, Given> {
+    fn drop(&mut self) {
+        let mut held = self.channels.held();
+        if let Some(channel) = held.channels.get_mut(self.asker) {
+            channel.questions.retain(|(number, _question)| *number != self.number);
+        }
+        held.tidy(self.asker);
+    }
+}
+
+fn lock<Given>(held: &Mutex<Held<Given>>) -> MutexGuard<'_, Held<Given>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn too_many(what: &str) -> Fault {
+    let message = format!("This uid has as many {what} as it may ({MOST}).");
+    let fault = Fault::new(FaultKind::RateLimit, "too_many_streams", message).with_param("uid");
+    Fault { retry_after: Some(1), ..fault }
+}
+
+#[cfg(test)]
+mod tests;

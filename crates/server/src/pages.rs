@@ -1,0 +1,154 @@
+//! The user's own copy of the demo's pages, from a directory. They have no licence, so there is none in this program.
+//!
+//! The copy may be the demo's `resources` directory, with `templates` and `static` in it, or one with everything at its top.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, Method, Uri, header};
+use sha2::{Digest, Sha256};
+
+use crate::error;
+use crate::router::App;
+
+/// Larger than any page or picture of the demo.
+const MOST: u64 = 8 << 20;
+
+/// What is at a path that has no route: a file of the classic pages, or nothing.
+pub(crate) async fn serve(State(app): State<App>, method: Method, uri: Uri) -> Response {
+    if matches!(method, Method::GET | Method::HEAD)
+        && let Some(file) = find(&app, uri.path()).await
+    {
+        return file;
+    }
+    error::no_such_path(&method, &uri)
+}
+
+/// The file of the classic pages at this path, if there is a copy and it has one.
+pub(crate) async fn find(app: &App, path: &str) -> Option<Response> {
+    let directory = app.config.classic.pages.clone().filter(|_| app.config.classic.enabled)?;
+    let name = name(path)?;
+    let kind = content_type(name)?;
+    let candidates = candidates(name);
+    let bytes = app.tasks.blocking(move || candidates.iter().find_map(|candidate| read(&directory, candidate).ok())).await??;
+    let policy = (kind == HTML).then(|| policy(&bytes));
+    let mut response = bytes.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Some(policy) = policy.and_then(|policy| HeaderValue::try_from(policy).ok()) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    Some(response)
+}
+
+/// The name of the file at a path; none for a path that could lead out of the directory, or to what is hidden in it.
+fn name(path: &str) -> Option<&str> {
+    let name = match path {
+        "/" => "1.html",
+        "/websocket" => "websocket.html",
+        path => path.strip_prefix('/')?,
+    };
+    let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || b"._-".contains(&letter);
+    let is_step = |step: &str| !step.is_empty() && !step.starts_with('.') && step.bytes().all(is_plain);
+    name.split('/').all(is_step).then_some(name)
+}
+
+/// Where a file of this name may be. `_.html` names its assets below `static`, as they stand in the demo's sources.
+fn candidates(name: &str) -> Vec<PathBuf> {
+    let asset = name.strip_prefix("static/").unwrap_or(name);
+    [Path::new("").join(name), Path::new("templates").join(name), Path::new("static").join(asset), asset.into()].into()
+}
+
+/// A file of the directory; not one that a link in it leads out to.
+fn read(directory: &Path, name: &Path) -> io::Result<Vec<u8>> {
+    let (directory, path) = (directory.canonicalize()?, directory.join(name).canonicalize()?);
+    let data = fs::metadata(&path)?;
+    if !path.starts_with(directory) || !data.is_file() || data.len() > MOST {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    fs::read(path)
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+
+/// The kinds of files the pages are made of; nothing else that may lie in the directory is served.
+fn content_type(name: &str) -> Option<&'static str> {
+    match name.rsplit_once('.')?.1 {
+        "html" => Some(HTML),
+        "css" => Some("text/css; charset=utf-8"),
+        "js" => Some("text/javascript; charset=utf-8"),
+        "svg" => Some("image/svg+xml"),
+        "png" => Some("image/png"),
+        "jpg" => Some("image/jpeg"),
+        "gif" => Some("image/gif"),
+        "ico" => Some("image/x-icon"),
+        _ => None,
+    }
+}
+
+/// What a page may run: its own scripts, and libraries from elsewhere, as the demo loads one. The pages put questions and
+/// answers into HTML as they come; with this, nothing in them runs.
+fn policy(page: &[u8]) -> String {
+    let page = String::from_utf8_lossy(page);
+    let mut policy = "script-src 'self' https:".to_owned();
+    for script in scripts(&page) {
+        policy.push_str(" 'sha256-");
+        policy.push_str(&STANDARD.encode(Sha256::digest(script)));
+        policy.push('\'');
+    }
+    policy.push_str("; object-src 'none'; base-uri 'none'; frame-ancestors 'self'");
+    policy
+}
+
+/// The scripts that stand in a page itself.
+fn scripts(page: &str) -> impl Iterator<Item = &str> {
+    page.split("<script").skip(1).filter_map(|rest| {
+        let (attributes, rest) = rest.split_once('>')?;
+        let (script, _) = rest.split_once("</script")?;
+        (!attributes.contains("src=")).then_some(script)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_leads_out_of_the_directory() {
+        for path in
+            ["/../key", "/..", "/css/../../key", "//etc/passwd", "/.git/config", "/css/.hidden.css", "/%2e%2e/key", "/a\\b", "/css/"]
+        {
+            assert_eq!(name(path), None, "{path}");
+        }
+        for (path, expected) in [
+            ("/", "1.html"),
+            ("/1.html", "1.html"),
+            ("/websocket", "websocket.html"),
+            ("/_.html", "_.html"),
+            ("/js/a.min.js", "js/a.min.js"),
+        ] {
+            assert_eq!(name(path), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_what_pages_are_made_of_is_served() {
+        for name in ["application.properties", "weir.toml", "keys.json", "Makefile"] {
+            assert_eq!(content_type(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn b17_a_pages_own_script_runs_and_no_other() {
+        let page = b"<script src=\"js/a.js\"></script><script>go()</script>";
+        // echo -n 'go()' | openssl dgst -sha256 -binary | base64
+        let expected = "script-src 'self' https: 'sha256-5KYv+PUboo5h+0+YAtGRPbwv5d/QxzHslP4YGnUaxRw='; object-src 'none'; base-uri 'none'; frame-ancestors 'self'";
+        assert_eq!(policy(page), expected);
+    }
+}

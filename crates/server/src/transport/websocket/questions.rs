@@ -1,0 +1,191 @@
+//! A socket of the classic API: a message is a question, and what comes back is its answer, message by message.
+
+use std::collections::VecDeque;
+
+use engine::answers::log_fault;
+use engine::feed::Feed;
+use engine::log::LogError;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use protocol::dialect::classic::{Door, Fold, Said};
+use protocol::event::Entry;
+use protocol::fault::Fault;
+use protocol::frame::websocket::CloseCode;
+use protocol::frame::websocket::decode::Incoming;
+use protocol::frame::websocket::deflate::Agreement;
+use protocol::frame::websocket::encode::pong;
+use tokio::time::{Instant, sleep_until};
+
+use super::line::{Exit, Line};
+use crate::classic::{self, Asker};
+use crate::router::App;
+
+/// How many bytes of events that are ready go out in one write.
+const WRITE: usize = 64 << 10;
+
+/// How many questions may wait for the answers before theirs.
+const MOST: usize = 16;
+
+/// A socket, the answer that comes on it, and the questions behind.
+pub(super) struct Questions {
+    app: App,
+    asker: Asker,
+    line: Line,
+    /// The answer that is told. Dropping it is leaving, and stops the model.
+    running: Option<(Feed, Fold)>,
+    waiting: VecDeque<String>,
+    /// When it closes, once the server goes and nothing runs.
+    end: Option<Instant>,
+}
+
+enum Next {
+    Read,
+    Gone,
+    Fed(Result<Option<Vec<Entry>>, LogError>),
+    Silence,
+    Leaving,
+    Broken,
+    /// Whether it is over is looked at behind every step.
+    Late,
+}
+
+impl Questions {
+    pub(super) fn new(app: App, asker: Asker, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
+        let line = Line::new(&app, io, agreement);
+        Self { app, asker, line, running: None, waiting: VecDeque::new(), end: None }
+    }
+
+    /// Runs to the close. There is no greeting: a page takes every message for a part of an answer.
+    pub(super) async fn run(mut self) {
+        let exit = loop {
+            let next = self.next().await;
+            if let Some(exit) = self.handle(next).await {
+                break exit;
+            }
+            if self.line.flush().await.is_none() {
+                break Exit::Gone;
+            }
+        };
+        self.running = None;
+        if let Exit::Close(code, reason) = exit {
+            tracing::debug!(code = code.get(), "socket closed");
+            self.line.close(code, &reason).await;
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let knock = self.line.knock();
+        let is_idle = self.running.is_none();
+        let running = &mut self.running;
+        let fed = async {
+            match running {
+                Some((feed, _fold)) => feed.next(WRITE).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            read = self.line.read() => read.map_or(Next::Gone, |()| Next::Read),
+            fed = fed => Next::Fed(fed),
+            () = self.app.drain.leaving(), if self.end.is_none() => Next::Leaving,
+            () = self.app.drain.broken_off(), if self.end.is_some() => Next::Broken,
+            () = sleep_until(self.end.unwrap_or(knock)), if is_idle && self.end.is_some() => Next::Late,
+            () = sleep_until(knock) => Next::Silence,
+        }
+    }
+
+    async fn handle(&mut self, next: Next) -> Option<Exit> {
+        let exit = match next {
+            Next::Read => self.read().await,
+            Next::Gone => Some(Exit::Gone),
+            Next::Fed(entries) => self.fed(entries),
+            Next::Silence => self.line.silence(),
+            Next::Leaving => {
+                self.end = Some(Instant::now() + self.app.drain.share());
+                self.waiting.clear();
+                None
+            }
+            Next::Broken => Some(Exit::Close(CloseCode::RESTART, "the server shuts down".into())),
+            Next::Late => None,
+        };
+        if exit.is_some() {
+            return exit;
+        }
+        self.ask().await;
+        let is_done = self.running.is_none() && self.end.is_some_and(|end| Instant::now() >= end);
+        is_done.then(|| Exit::Close(CloseCode::RESTART, "the server shuts down".into()))
+    }
+
+    /// Everything that the client has said by now.
+    async fn read(&mut self) -> Option<Exit> {
+        while let Some(incoming) = self.line.next_message().await {
+            match incoming {
+                // Who asks now is to ask the next server, and to come to it at once.
+                Ok(Incoming::Text(_)) if self.end.is_some() => self.end = Some(Instant::now()),
+                // One more message would be a part of the answer that runs: only the close can say it.
+                Ok(Incoming::Text(_)) if self.waiting.len() >= MOST => {
+                    return Some(Exit::Close(CloseCode::POLICY, format!("more than {MOST} questions wait")));
+                }
+                Ok(Incoming::Text(question)) => self.waiting.push_back(question),
+                Ok(Incoming::Binary(_)) => return Some(Exit::Close(CloseCode::UNSUPPORTED, "questions are text".into())),
+                Ok(Incoming::Ping(payload)) => self.line.out.frame(&pong(&payload)),
+                Ok(Incoming::Pong(_)) => {}
+                Ok(Incoming::Close(code, _)) => return Some(self.line.closed_by_peer(code)),
+                Err(violation) => return Some(Exit::Close(violation.close_code(), violation.to_string())),
+            }
+        }
+        None
+    }
+
+    /// Asks the next question, if nothing runs. Answers never run side by side: nothing would tell their words apart.
+    async fn ask(&mut self) {
+        while self.running.is_none()
+            && let Some(question) = self.waiting.pop_front()
+        {
+            let mut fold = Fold::new(Door::Socket);
+            match start(&self.app, &self.asker, question).await {
+                Ok(feed) => self.running = Some((feed, fold)),
+                Err(fault) => {
+                    let mut said = Vec::new();
+                    fold.fault(&fault, &mut said);
+                    fold.done("0", &mut said);
+                    self.say(said);
+                }
+            }
+        }
+    }
+
+    fn fed(&mut self, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {
+        let (feed, fold) = self.running.as_mut()?;
+        let mut said = Vec::new();
+        let exit = match entries {
+            Ok(entries) => {
+                entries.iter().flatten().for_each(|entry| fold.entry(entry, &mut said));
+                if entries.is_none() || feed.is_at_end() {
+                    self.running = None;
+                }
+                None
+            }
+            Err(error) => {
+                fold.fault(&log_fault(error), &mut said);
+                Some(Exit::Close(CloseCode::INTERNAL, "the answer's log failed".into()))
+            }
+        };
+        self.say(said);
+        exit
+    }
+
+    fn say(&mut self, said: Vec<Said>) {
+        for said in said {
+            self.line.out.text(b"", &said.data);
+        }
+    }
+}
+
+async fn start(app: &App, asker: &Asker, question: String) -> Result<Feed, Fault> {
+    if question.trim().is_empty() {
+        return Err(Fault::invalid("invalid_value", "msg", "The question is blank."));
+    }
+    let model = classic::model(app).await?;
+    Ok(classic::start(app, asker, &model, question).await?.feed)
+}

@@ -1,0 +1,365 @@
+//! One log as the process holds it: who may write, how far it has come, its newest entries, and where the others are.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex};
+
+use engine::log::{LogError, LogState, Progress};
+use protocol::event::Entry;
+use protocol::id::ResponseId;
+use tokio::sync::watch;
+
+use super::lock;
+use super::queue::{Queue, Queued};
+
+/// Where a frame is, and the position of its first entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) first: u64,
+    pub(super) segment: u32,
+    pub(super) offset: u32,
+}
+
+/// One log.
+pub(super) struct Answer {
+    pub(super) id: ResponseId,
+    /// A hash of the id, which the books of the segments know it by.
+    pub(super) key: u64,
+    /// Held while it is put into the archive, so that whoever removes it comes before or after, never between.
+    pub(super) putting: tokio::sync::Mutex<()>,
+    held: Mutex<Held>,
+}
+
+/// Where the entries are to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Home {
+    Journal,
+    Archive,
+    Nowhere,
+}
+
+struct Held {
+    home: Home,
+    epoch: u64,
+    /// How many entries were taken; those behind the watermark are on their way.
+    next: u64,
+    has_ended: bool,
+    /// Goes with the log, so that its readers learn of it.
+    progress: Option<watch::Sender<Progress>>,
+    /// The newest entries, up to the one before `next`.
+    tail: VecDeque<Entry>,
+    tail_bytes: usize,
+    /// The frames in the files, by position.
+    index: Vec<Place>,
+    /// Bytes of its frames in each segment.
+    segments: Vec<(u32, u64)>,
+    /// Bytes of all its frames.
+    bytes: u64,
+}
+
+/// What a log gives back when it leaves.
+#[derive(Debug, Default)]
+pub(super) struct Freed {
+    pub(super) bytes: u64,
+    pub(super) segments: Vec<(u32, u64)>,
+}
+
+/// A log as it was found at start.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) id: ResponseId,
+    pub(super) next: u64,
+    pub(super) has_ended: bool,
+    pub(super) index: Vec<Place>,
+    pub(super) segments: Vec<(u32, u64)>,
+}
+
+/// What was made of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Committed {
+    Running,
+    Ended,
+    /// The log was removed meanwhile: nobody points at the frame.
+    Orphan,
+}
+
+/// Where entries from a position on are.
+pub(super) enum Look {
+    /// These, and nothing more for now.
+    Here(Vec<Entry>),
+    /// In these frames of the files, and maybe more behind them.
+    Files(Vec<Place>),
+    Archive,
+    Nowhere,
+}
+
+impl Answer {
+    /// A log without entries.
+    pub(super) fn new(id: ResponseId) -> Self {
+        Self::with(id, Home::Journal, Progress::default(), Vec::new(), Vec::new())
+    }
+
+    /// A log that was found at start.
+    pub(super) fn found(found: Found) -> Self {
+        let state = if found.has_ended { LogState::Ended } else { LogState::Open };
+        Self::with(found.id, Home::Journal, Progress { committed: found.next, state }, found.index, found.segments)
+    }
+
+    /// A log that is in the archive.
+    pub(super) fn archived(id: ResponseId, committed: u64) -> Self {
+        Self::with(id, Home::Archive, Progress { committed, state: LogState::Ended }, Vec::new(), Vec::new())
+    }
+
+    fn with(id: ResponseId, home: Home, progress: Progress, index: Vec<Place>, segments: Vec<(u32, u64)>) -> Self {
+        let held = Held {
+            home,
+            epoch: 0,
+            next: progress.committed,
+            has_ended: progress.state == LogState::Ended,
+            progress: Some(watch::Sender::new(progress)),
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            index,
+            bytes: segments.iter().map(|(_, bytes)| bytes).sum(),
+            segments,
+        };
+        Self { key: key(&id), id, putting: tokio::sync::Mutex::new(()), held: Mutex::new(held) }
+    }
+
+    /// Gives the right to append to a new holder: the epoch.
+    pub(super) fn take(&self) -> u64 {
+        let mut held = lock(&self.held);
+        held.epoch += 1;
+        held.epoch
+    }
+
+    pub(super) fn next(&self) -> u64 {
+        lock(&self.held).next
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        lock(&self.held).bytes
+    }
+
+    /// Whether its terminal entry is committed.
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.held).progress.as_ref().is_some_and(|progress| progress.borrow().state == LogState::Ended)
+    }
+
+    pub(super) fn is_here(&self) -> bool {
+        lock(&self.held).home == Home::Journal
+    }
+
+    /// The watermark, as it moves. `None`: the log was removed.
+    pub(super) fn progress(&self) -> Option<watch::Receiver<Progress>> {
+        lock(&self.held).progress.as_ref().map(watch::Sender::subscribe)
+    }
+
+    /// Takes entries and queues them.
+    pub(super) fn append(self: &Arc<Self>, epoch: u64, entries: &[Entry], queue: &Queue) -> Result<Queued, LogError> {
+        let mut held = lock(&self.held);
+        held.may_append(epoch, entries)?;
+        let Some(queued) = queue.push_entries(self, entries) else {
+            // Its readers wait for an event that does not come.
+            held.set_state(LogState::Failed);
+            return Err(LogError::Unavailable);
+        };
+        held.accept(entries, queued.bytes);
+        Ok(queued)
+    }
+
+    /// Takes entries that stay in memory, and commits them. `bytes` is what they weigh.
+    pub(super) fn append_in_memory(&self, epoch: u64, entries: &[Entry], bytes: u64) -> Result<Committed, LogError> {
+        let mut held = lock(&self.held);
+        held.may_append(epoch, entries)?;
+        held.accept(entries, bytes);
+        let committed = held.next;
+        Ok(held.move_watermark(committed))
+    }
+
+    /// `count` entries are safe, in the frame at `place`.
+    pub(super) fn commit(&self, count: u64, place: Place, bytes: u64, tail_bytes: usize) -> Committed {
+        let mut held = lock(&self.held);
+        if held.home != Home::Journal {
+            return Committed::Orphan;
+        }
+        held.index.push(place);
+        held.enter(place.segment, bytes);
+        let committed = place.first + count;
+        held.trim(committed, tail_bytes);
+        held.move_watermark(committed)
+    }
+
+    /// A frame was copied. Says whether the copy is now the one that counts.
+    pub(super) fn relocate(&self, from: Place, to: Place, bytes: u64) -> bool {
+        let mut held = lock(&self.held);
+        let Ok(at) = held.index.binary_search_by_key(&from.first, |place| place.first) else { return false };
+        let Some(place) = held.index.get_mut(at).filter(|place| **place == from) else { return false };
+        *place = to;
+        if let Some((_, left)) = held.segments.iter_mut().find(|(segment, _)| *segment == from.segment) {
+            *left = left.saturating_sub(bytes);
+        }
+        held.segments.retain(|(_, left)| *left > 0);
+        held.enter(to.segment, bytes);
+        true
+    }
+
+    /// Its frames in a segment.
+    pub(super) fn places_in(&self, segment: u32) -> Vec<Place> {
+        let held = lock(&self.held);
+        if held.segments.iter().all(|(other, _)| *other != segment) {
+            return Vec::new();
+        }
+        held.index.iter().copied().filter(|place| place.segment == segment).collect()
+    }
+
+    /// Runs `then` if the log is still here, and keeps it from leaving meanwhile.
+    pub(super) fn if_here<T>(&self, then: impl FnOnce() -> T) -> Option<T> {
+        let held = lock(&self.held);
+        (held.home == Home::Journal).then(then)
+    }
+
+    /// What is on its way cannot be written: its readers are told.
+    pub(super) fn fail(&self) {
+        lock(&self.held).set_state(LogState::Failed);
+    }
+
+    /// The journal writes again.
+    pub(super) fn mend(&self) {
+        let mut held = lock(&self.held);
+        if held.progress.as_ref().is_some_and(|progress| progress.borrow().state == LogState::Failed) {
+            held.set_state(LogState::Open);
+        }
+    }
+
+    /// It is in the archive: from there it is read from now on. `None` if it was removed meanwhile.
+    pub(super) fn shelve(&self) -> Option<Freed> {
+        let mut held = lock(&self.held);
+        if held.home != Home::Journal {
+            return None;
+        }
+        held.home = Home::Archive;
+        Some(held.free())
+    }
+
+    /// It is removed: its readers and its writer are told.
+    pub(super) fn forget(&self) -> Freed {
+        let mut held = lock(&self.held);
+        held.home = Home::Nowhere;
+        held.epoch += 1;
+        held.progress = None;
+        held.free()
+    }
+
+    /// Where the committed entries from `position` on are, as far as `budget` goes; one in any case if `at_least_one`.
+    pub(super) fn look(&self, position: u64, budget: usize, at_least_one: bool) -> Look {
+        /// How many frames one look takes from the files.
+        const FRAMES: usize = 4096;
+
+        let held = lock(&self.held);
+        match held.home {
+            Home::Journal => {}
+            Home::Archive => return Look::Archive,
+            Home::Nowhere => return Look::Nowhere,
+        }
+        let committed = held.progress.as_ref().map_or(0, |progress| progress.borrow().committed);
+        if position >= committed {
+            return Look::Here(Vec::new());
+        }
+        let tail_first = held.next - held.tail.len() as u64;
+        if let Some(skipped) = position.checked_sub(tail_first).and_then(|skipped| usize::try_from(skipped).ok()) {
+            let ready = held.tail.iter().skip(skipped).take_while(|entry| entry.position < committed);
+            return Look::Here(within(ready, budget, at_least_one));
+        }
+        let from = held.index.partition_point(|place| place.first <= position).saturating_sub(1);
+        let until = held.index.partition_point(|place| place.first < tail_first);
+        let to = until.min(from + FRAMES);
+        Look::Files(held.index.get(from..to).unwrap_or_default().to_vec())
+    }
+}
+
+impl Held {
+    fn may_append(&self, epoch: u64, entries: &[Entry]) -> Result<(), LogError> {
+        if self.epoch != epoch {
+            return Err(LogError::Fenced);
+        }
+        if self.has_ended {
+            return Err(LogError::Ended);
+        }
+        let follow = entries.iter().map(|entry| entry.position).eq(self.next..self.next + entries.len() as u64);
+        if follow { Ok(()) } else { Err(LogError::Gap) }
+    }
+
+    fn accept(&mut self, entries: &[Entry], bytes: u64) {
+        self.next += entries.len() as u64;
+        self.has_ended = entries.last().is_some_and(|entry| entry.kind.is_terminal());
+        self.tail_bytes += entries.iter().map(|entry| entry.data.len()).sum::<usize>();
+        self.tail.extend(entries.iter().cloned());
+        self.bytes += bytes;
+    }
+
+    fn enter(&mut self, segment: u32, bytes: u64) {
+        match self.segments.iter_mut().rev().find(|(other, _)| *other == segment) {
+            Some((_, held)) => *held += bytes,
+            None => self.segments.push((segment, bytes)),
+        }
+    }
+
+    /// Lets go of what is in the files and more than the newest entries.
+    fn trim(&mut self, committed: u64, tail_bytes: usize) {
+        while self.tail_bytes > tail_bytes {
+            let Some(entry) = self.tail.pop_front_if(|entry| entry.position < committed) else { return };
+            self.tail_bytes -= entry.data.len();
+        }
+    }
+
+    fn move_watermark(&mut self, committed: u64) -> Committed {
+        let has_ended = self.has_ended && committed == self.next;
+        let state = if has_ended { LogState::Ended } else { LogState::Open };
+        if let Some(progress) = &self.progress {
+            progress.send_replace(Progress { committed, state });
+        }
+        if has_ended { Committed::Ended } else { Committed::Running }
+    }
+
+    fn set_state(&mut self, state: LogState) {
+        if let Some(progress) = &self.progress {
+            progress.send_if_modified(|progress| {
+                let changes = progress.state != LogState::Ended && progress.state != state;
+                if changes {
+                    progress.state = state;
+                }
+                changes
+            });
+        }
+    }
+
+    fn free(&mut self) -> Freed {
+        self.tail = VecDeque::new();
+        self.tail_bytes = 0;
+        self.index = Vec::new();
+        Freed { bytes: std::mem::take(&mut self.bytes), segments: std::mem::take(&mut self.segments) }
+    }
+}
+
+/// What the books of the segments know a log by.
+pub(super) fn key(id: &ResponseId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The first entries that fit `budget` bytes, and one in any case if `at_least_one`.
+pub(super) fn within<'a>(entries: impl Iterator<Item = &'a Entry>, budget: usize, at_least_one: bool) -> Vec<Entry> {
+    let mut left = budget;
+    let mut within = Vec::new();
+    for entry in entries {
+        if entry.data.len() > left && !(at_least_one && within.is_empty()) {
+            break;
+        }
+        left = left.saturating_sub(entry.data.len());
+        within.push(entry.clone());
+    }
+    within
+}

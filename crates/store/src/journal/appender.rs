@@ -1,0 +1,118 @@
+//! The end of the journal: puts frames there, goes on in a new segment when one is full or has failed. It waits for
+//! nothing, has no thread and keeps nothing: what could not be put has to be put again, whole.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::disk::{Disk, Segment, write_all};
+use super::frame;
+use super::segments::Segments;
+use crate::Durability;
+
+/// Appends to the newest segment.
+pub(super) struct Appender {
+    disk: Arc<dyn Disk>,
+    segments: Arc<Segments>,
+    durability: Durability,
+    /// Length from which on a segment is full.
+    full: u64,
+    generation: u32,
+    next: u32,
+    current: Option<Current>,
+}
+
+struct Current {
+    number: u32,
+    file: Arc<dyn Segment>,
+    /// Everything below is as safe as the durability asks.
+    length: u64,
+    /// Whether its name is safe too.
+    is_named: bool,
+}
+
+/// Where frames were put.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Put {
+    pub(super) segment: u32,
+    pub(super) offset: u64,
+}
+
+impl Appender {
+    /// Goes on behind what is there, in a segment of its own.
+    pub(super) fn new(disk: Arc<dyn Disk>, segments: Arc<Segments>, durability: Durability, full: u64, generation: u32, next: u32) -> Self {
+        Self { disk, segments, durability, full, generation, next, current: None }
+    }
+
+    /// Puts frames at the end, with one write. When it returns they are as safe as the durability asks.
+    ///
+    /// # Errors
+    /// Nobody knows what of them is there. The segment is closed: the same frames go whole into the next one.
+    pub(super) fn put(&mut self, frames: &[u8]) -> io::Result<Put> {
+        if let Some(current) = self.current.take_if(|current| current.length >= self.full || self.segments.is_doomed(current.number)) {
+            self.segments.closed(current.number, current.length, false);
+        }
+        if frames.is_empty() {
+            return Ok(Put { segment: 0, offset: 0 });
+        }
+        let mut current = match self.current.take() {
+            Some(current) => current,
+            None => self.create()?,
+        };
+        let offset = current.length;
+        match self.write(&mut current, frames) {
+            Ok(()) => {
+                let put = Put { segment: current.number, offset };
+                self.current = Some(current);
+                Ok(put)
+            }
+            Err(error) => {
+                self.abandon(&current);
+                Err(error)
+            }
+        }
+    }
+
+    /// Where the next frames go, for messages.
+    pub(super) fn path(&self) -> PathBuf {
+        self.disk.path(Some(self.current.as_ref().map_or(self.next, |current| current.number)))
+    }
+
+    fn create(&mut self) -> io::Result<Current> {
+        let number = self.next;
+        let file = self.disk.create(number)?;
+        self.next += 1;
+        let mut current = Current { number, file, length: 0, is_named: false };
+        if let Err(error) = write_all(&*current.file, &frame::header(number, self.generation), 0) {
+            // Nothing is in it: a full disk must not fill with empty segments. What stays is found at the next start.
+            let _stays = self.disk.remove(number);
+            return Err(error);
+        }
+        current.length = frame::HEADER as u64;
+        self.segments.opened(number, Arc::clone(&current.file));
+        Ok(current)
+    }
+
+    fn write(&self, current: &mut Current, frames: &[u8]) -> io::Result<()> {
+        write_all(&*current.file, frames, current.length)?;
+        match self.durability {
+            Durability::Memory | Durability::Process => {}
+            Durability::Disk => {
+                current.file.sync()?;
+                if !current.is_named {
+                    self.disk.sync()?;
+                    current.is_named = true;
+                }
+            }
+        }
+        current.length += frames.len() as u64;
+        Ok(())
+    }
+
+    fn abandon(&self, current: &Current) {
+        // Where it cannot be cut either, the next start finds frames there that are also in the next segment. It is
+        // dirty in any case: a cut may be lost with the power.
+        let _stays = current.file.cut(current.length);
+        self.segments.closed(current.number, current.length, true);
+    }
+}

@@ -1,0 +1,291 @@
+//! The format of the journal, version 1: what the bytes of a segment mean, without any I/O.
+//!
+//! A segment is a header and frames, all numbers little-endian. Every frame names its log, so a frame means the same in
+//! whichever segment it stands: what could not be written, and what has to move, is copied as it is.
+//!
+//! ```text
+//! segment header, 32 bytes        frame header, 20 bytes
+//!  0  magic "weirjrnl"             0  marker FF 57 4A FE
+//!  8  version of the format, u16   4  kind: 1 entries, 2 gone
+//! 10  zero, u16                    5  flags: entries: 1 the last one ends the log; gone: 1 deleted, 0 put away
+//! 12  number of the segment, u32   6  bytes of the id, u16
+//! 16  generation, u32              8  bytes of the payload, u32
+//! 20  zero, 8 bytes               12  CRC-32 (IEEE) of the payload, u32
+//! 28  CRC-32 of 0..28             16  CRC-32 of 0..16, u32
+//!
+//! payload of entries: id, generation u32, first position u64, count u32, then for each entry: bytes u32, data
+//! payload of gone:    id
+//! ```
+//!
+//! The *generation* counts the starts of the process. Entries of a later generation take the place of what an earlier one
+//! wrote at and behind the position where the later one began; that was behind a hole and nobody has seen it.
+//! `FF` and `FE` occur in no UTF-8, so no text that a model writes can pass for a frame.
+
+use bytes::Bytes;
+use protocol::event::Entry;
+
+/// Bytes of a segment's header.
+pub(super) const HEADER: usize = 32;
+
+/// Bytes of a frame's header.
+pub(super) const FRAME_HEADER: usize = 20;
+
+const MAGIC: &[u8; 8] = b"weirjrnl";
+const VERSION: u16 = 1;
+const MARKER: [u8; 4] = [0xff, b'W', b'J', 0xfe];
+const ENTRIES: u8 = 1;
+const GONE: u8 = 2;
+
+/// Bytes before the data of the first entry, behind the id.
+const FIXED: usize = 16;
+
+/// What a segment's header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Header {
+    Whole {
+        generation: u32,
+    },
+    /// A later Weir wrote it, in this version of the format.
+    Newer(u16),
+    /// It was being written when the power went, or a disk forgot.
+    Damaged,
+    /// It never was one.
+    Foreign,
+}
+
+/// What a frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frame<'a> {
+    Entries { id: &'a str, generation: u32, first: u64, count: u32, ends: bool },
+    Gone { id: &'a str, reason: Gone },
+}
+
+/// Why a log is in the journal no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// It is in the archive.
+    Archived,
+    /// It is to be forgotten, with its text.
+    Deleted,
+}
+
+pub(super) fn header(number: u32, generation: u32) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..10].copy_from_slice(&VERSION.to_le_bytes());
+    header[12..16].copy_from_slice(&number.to_le_bytes());
+    header[16..20].copy_from_slice(&generation.to_le_bytes());
+    let checksum = crc32fast::hash(&header[..28]);
+    header[28..].copy_from_slice(&checksum.to_le_bytes());
+    header
+}
+
+pub(super) fn read_header(bytes: &[u8]) -> Header {
+    // What was torn holds bytes of ours and zeros.
+    if bytes.iter().zip(MAGIC).any(|(byte, ours)| *byte != 0 && byte != ours) {
+        return Header::Foreign;
+    }
+    let Some(header) = bytes.first_chunk::<HEADER>() else { return Header::Damaged };
+    if u32_at(header, 28) != Some(crc32fast::hash(&header[..28])) {
+        return Header::Damaged;
+    }
+    let version = u16::from_le_bytes([header[8], header[9]]);
+    if version != VERSION {
+        return Header::Newer(version);
+    }
+    u32_at(header, 16).map_or(Header::Damaged, |generation| Header::Whole { generation })
+}
+
+/// Bytes that [`put_entries`] adds.
+pub(super) fn entries_length(id: &str, entries: &[Entry]) -> usize {
+    FRAME_HEADER + id.len() + FIXED + entries.iter().map(|entry| 4 + entry.data.len()).sum::<usize>()
+}
+
+/// Adds a frame of entries, whose positions follow each other.
+pub(super) fn put_entries(buffer: &mut Vec<u8>, id: &str, generation: u32, entries: &[Entry]) {
+    let ends = entries.last().is_some_and(|entry| entry.kind.is_terminal());
+    put(buffer, ENTRIES, u8::from(ends), id, |buffer| {
+        buffer.extend_from_slice(&generation.to_le_bytes());
+        buffer.extend_from_slice(&entries.first().map_or(0, |entry| entry.position).to_le_bytes());
+        buffer.extend_from_slice(&size(entries.len()).to_le_bytes());
+        for entry in entries {
+            buffer.extend_from_slice(&size(entry.data.len()).to_le_bytes());
+            buffer.extend_from_slice(&entry.data);
+        }
+    });
+}
+
+/// Adds a frame that says that a log is gone: all before it, in this segment and those before, means nothing any more.
+pub(super) fn put_gone(buffer: &mut Vec<u8>, id: &str, reason: Gone) {
+    put(buffer, GONE, u8::from(reason == Gone::Deleted), id, |_| {});
+}
+
+fn put(buffer: &mut Vec<u8>, kind: u8, flags: u8, id: &str, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = buffer.len();
+    buffer.extend_from_slice(&[0; FRAME_HEADER]);
+    buffer.extend_from_slice(id.as_bytes());
+    body(buffer);
+    let Some((header, payload)) = buffer.get_mut(start..).and_then(|frame| frame.split_first_chunk_mut::<FRAME_HEADER>()) else {
+        return;
+    };
+    header[..4].copy_from_slice(&MARKER);
+    header[4] = kind;
+    header[5] = flags;
+    header[6..8].copy_from_slice(&u16::try_from(id.len()).unwrap_or(u16::MAX).to_le_bytes());
+    header[8..12].copy_from_slice(&size(payload.len()).to_le_bytes());
+    header[12..16].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    let checksum = crc32fast::hash(&header[..16]);
+    header[16..].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// How long the frame at the begin of `bytes` is, with its header. `None` if there is no whole header.
+pub(super) fn length(bytes: &[u8]) -> Option<usize> {
+    let header = bytes.first_chunk::<FRAME_HEADER>()?;
+    let whole = header[..4] == MARKER && u32_at(header, 16) == Some(crc32fast::hash(&header[..16]));
+    whole.then_some(FRAME_HEADER + usize::try_from(u32_at(header, 8)?).ok()?)
+}
+
+/// The frame at the begin of `bytes` and its length. `None` if any of it is missing or altered.
+pub(super) fn parse(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
+    let length = length(bytes)?;
+    let (header, payload) = bytes.get(..length)?.split_first_chunk::<FRAME_HEADER>()?;
+    if u32_at(header, 12) != Some(crc32fast::hash(payload)) {
+        return None;
+    }
+    let (id, body) = payload.split_at_checked(usize::from(u16::from_le_bytes([header[6], header[7]])))?;
+    let id = std::str::from_utf8(id).ok()?;
+    let frame = match (header[4], header[5]) {
+        (ENTRIES, flags @ (0 | 1)) => {
+            let count = u32_at(body, 12)?;
+            let first = u64::from_le_bytes(*body.get(4..)?.first_chunk()?);
+            first.checked_add(u64::from(count))?;
+            Frame::Entries { id, generation: u32_at(body, 0)?, first, count, ends: flags == 1 }
+        }
+        (GONE, 0) => Frame::Gone { id, reason: Gone::Archived },
+        (GONE, 1) => Frame::Gone { id, reason: Gone::Deleted },
+        _ => return None,
+    };
+    Some((frame, length))
+}
+
+/// The entries of the frame that `bytes` is, sharing its memory. `None` if it is damaged.
+pub(super) fn entries(bytes: &Bytes) -> Option<Vec<Entry>> {
+    let (Frame::Entries { id, first, count, .. }, length) = parse(bytes)? else { return None };
+    let mut offset = FRAME_HEADER + id.len() + FIXED;
+    // Each entry takes at least the four bytes of its length: a count that promises more is not believed.
+    let mut entries = Vec::with_capacity(usize::try_from(count).ok()?.min(length / 4));
+    for position in first..first + u64::from(count) {
+        let from = offset + 4;
+        offset = from.checked_add(usize::try_from(u32_at(bytes, offset)?).ok()?)?;
+        if offset > length {
+            return None;
+        }
+        entries.push(Entry::read(position, bytes.slice(from..offset))?);
+    }
+    (offset == length).then_some(entries)
+}
+
+/// The next place behind `from` where a frame may begin.
+pub(super) fn next_marker(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from + 1..)?;
+    rest.windows(MARKER.len()).position(|window| window == MARKER).map(|at| from + 1 + at)
+}
+
+fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    bytes.get(offset..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+}
+
+/// A length as it is written. The queue takes nothing that comes near the limit.
+fn size(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use protocol::event::{Event, TextDelta};
+    use protocol::id::ItemId;
+
+    use super::*;
+
+    fn deltas(first: u64, texts: &[String]) -> Vec<Entry> {
+        let entry = |(index, text): (usize, &String)| {
+            let delta = TextDelta {
+                item_id: ItemId::new("msg_1"),
+                output_index: 0,
+                content_index: 0,
+                delta: text.as_str().into(),
+                logprobs: Vec::new(),
+            };
+            Entry::new(first + index as u64, &Event::OutputTextDelta(delta))
+        };
+        texts.iter().enumerate().map(entry).collect()
+    }
+
+    fn frame(first: u64, texts: &[String]) -> (Vec<Entry>, Vec<u8>) {
+        let entries = deltas(first, texts);
+        let mut bytes = Vec::new();
+        put_entries(&mut bytes, "resp_1", 7, &entries);
+        assert_eq!(bytes.len(), entries_length("resp_1", &entries));
+        (entries, bytes)
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_comes_back_as_it_went_in(first in 0_u64..1_000_000, texts in prop::collection::vec(".*", 1..8)) {
+            let (expected, bytes) = frame(first, &texts);
+            prop_assert_eq!(entries(&bytes.into()), Some(expected));
+        }
+
+        #[test]
+        fn a_frame_that_is_cut_anywhere_is_none(texts in prop::collection::vec(".*", 1..4), cut in any::<prop::sample::Index>()) {
+            let (_, bytes) = frame(3, &texts);
+            let cut = cut.index(bytes.len());
+            prop_assert!(parse(&bytes[..cut]).is_none());
+            prop_assert!(entries(&bytes[..cut].to_vec().into()).is_none());
+        }
+
+        #[test]
+        fn a_flipped_bit_is_seen(texts in prop::collection::vec(".*", 1..4), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+            let (_, mut bytes) = frame(3, &texts);
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(parse(&bytes).is_none());
+        }
+
+        #[test]
+        fn noise_is_no_frame(noise in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(parse(&noise).is_none());
+        }
+
+        #[test]
+        fn no_text_passes_for_a_frame(texts in prop::collection::vec(".*", 1..4)) {
+            let (_, bytes) = frame(3, &texts);
+            let after_id = FRAME_HEADER + "resp_1".len() + FIXED;
+            prop_assert!(next_marker(&bytes, after_id - 1).is_none());
+        }
+    }
+
+    #[test]
+    fn a_header_says_who_wrote_it() {
+        let whole = header(3, 9);
+        assert_eq!(read_header(&whole), Header::Whole { generation: 9 });
+        assert_eq!(read_header(&whole[..31]), Header::Damaged);
+        assert_eq!(read_header(&[0; 40]), Header::Damaged);
+        assert_eq!(read_header(b"SQLite format 3\0 and more of it, much more"), Header::Foreign);
+        let mut newer = whole;
+        newer[8] = 2;
+        let checksum = crc32fast::hash(&newer[..28]);
+        newer[28..].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(read_header(&newer), Header::Newer(2));
+    }
+
+    #[test]
+    fn gone_says_why() {
+        for reason in [Gone::Archived, Gone::Deleted] {
+            let mut bytes = Vec::new();
+            put_gone(&mut bytes, "resp_1", reason);
+            assert_eq!(parse(&bytes), Some((Frame::Gone { id: "resp_1", reason }, bytes.len())));
+        }
+    }
+}

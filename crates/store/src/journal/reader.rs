@@ -1,0 +1,174 @@
+//! Reading a log: its newest entries from memory, older ones from the files, and from the archive when it has moved there.
+
+use std::collections::hash_map::{self, HashMap};
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine::log::{LogError, LogReader, Progress};
+use futures_util::future::{BoxFuture, FutureExt};
+use protocol::event::Entry;
+use tokio::sync::watch;
+
+use super::Shared;
+use super::answer::{Answer, Look, Place, within};
+use super::disk::{Segment, read_full};
+use super::frame;
+
+/// How much is read from a file at once: frames of one log are near each other, and one call costs more than some KiB.
+const CHUNK: usize = 16 << 10;
+
+/// How often one read looks where the entries are. A look gives thousands of frames, so this is a long log.
+const LOOKS: usize = 1 << 16;
+
+/// Entries, and whether the budget ends there.
+type Part = (Vec<Entry>, bool);
+
+/// A window on one log.
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    answer: Arc<Answer>,
+    progress: watch::Receiver<Progress>,
+}
+
+impl Reader {
+    /// `None`: the log was removed meanwhile.
+    pub(super) fn new(shared: Arc<Shared>, answer: Arc<Answer>) -> Option<Self> {
+        let progress = answer.progress()?;
+        Some(Self { shared, answer, progress })
+    }
+}
+
+impl LogReader for Reader {
+    fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    fn read(&self, position: u64, budget: usize) -> BoxFuture<'_, Result<Vec<Entry>, LogError>> {
+        match self.answer.look(position, budget, true) {
+            // Most reads: no task, no file.
+            Look::Here(entries) => std::future::ready(Ok(entries)).boxed(),
+            Look::Files(_) | Look::Archive | Look::Nowhere => self.shared.read(&self.answer, position, budget).boxed(),
+        }
+    }
+}
+
+impl Shared {
+    /// Reads as far as the budget goes, wherever it is.
+    pub(super) async fn read(&self, answer: &Answer, position: u64, budget: usize) -> Result<Vec<Entry>, LogError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut left = budget;
+        for _ in 0..LOOKS {
+            let next = entries.last().map_or(position, |entry| entry.position + 1);
+            let (more, is_all) = match answer.look(next, left, entries.is_empty()) {
+                Look::Here(more) => (more, true),
+                Look::Files(places) => match self.read_files(places, next, left, entries.is_empty()).await? {
+                    Some(read) => read,
+                    // The frames were copied and their segment went: they are elsewhere now.
+                    None => continue,
+                },
+                // Nothing of the files is lost: the archive has all of it.
+                Look::Archive if entries.is_empty() => return self.archive.read(&answer.id, next, left).await,
+                Look::Archive => return Ok(entries),
+                Look::Nowhere => return Err(LogError::Missing),
+            };
+            let is_all = is_all || more.is_empty();
+            left = left.saturating_sub(more.iter().map(|entry| entry.data.len()).sum());
+            entries.extend(more);
+            if is_all {
+                return Ok(entries);
+            }
+        }
+        // Who reads so much goes on where this ends.
+        if entries.is_empty() { Err(LogError::Unavailable) } else { Ok(entries) }
+    }
+
+    /// Entries from frames, and whether the budget ends there. `None`: a segment has gone meanwhile.
+    async fn read_files(&self, places: Vec<Place>, from: u64, budget: usize, at_least_one: bool) -> Result<Option<Part>, LogError> {
+        // Files stay open while they are read, whatever becomes of the segment.
+        let mut files = HashMap::new();
+        for place in &places {
+            if let hash_map::Entry::Vacant(vacant) = files.entry(place.segment) {
+                let Some(file) = self.segments.file(place.segment) else { return Ok(None) };
+                vacant.insert(file);
+            }
+        }
+        let read = self.tasks.blocking(move || read_frames(&files, &places, from, budget, at_least_one)).await;
+        match read {
+            Some(Ok(part)) => Ok(Some(part)),
+            Some(Err(error)) => {
+                tracing::error!(%error, "the journal cannot be read");
+                Err(LogError::Unavailable)
+            }
+            None => Err(LogError::Unavailable),
+        }
+    }
+}
+
+pub(super) fn read_frames(
+    files: &HashMap<u32, Arc<dyn Segment>>,
+    places: &[Place],
+    from: u64,
+    budget: usize,
+    at_least_one: bool,
+) -> io::Result<Part> {
+    let mut chunk = Chunk::default();
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut left = budget;
+    for place in places {
+        let Some(file) = files.get(&place.segment) else { continue };
+        let frame = chunk.frame(&**file, *place)?;
+        let all = frame::entries(&frame).ok_or(io::ErrorKind::InvalidData)?;
+        let wanted: Vec<&Entry> = all.iter().filter(|entry| entry.position >= from).collect();
+        let fitting = within(wanted.iter().copied(), left, at_least_one && entries.is_empty());
+        let is_all = fitting.len() < wanted.len();
+        left = left.saturating_sub(fitting.iter().map(|entry| entry.data.len()).sum());
+        entries.extend(fitting);
+        if is_all {
+            return Ok((entries, true));
+        }
+    }
+    Ok((entries, false))
+}
+
+/// The bytes around the frame that was read last.
+#[derive(Default)]
+pub(super) struct Chunk {
+    segment: u32,
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Chunk {
+    /// The bytes of the frame at `place`.
+    pub(super) fn frame(&mut self, file: &dyn Segment, place: Place) -> io::Result<Bytes> {
+        if let Some(frame) = self.cut(place) {
+            return Ok(frame);
+        }
+        self.fill(file, place, CHUNK)?;
+        if let Some(frame) = self.cut(place) {
+            return Ok(frame);
+        }
+        let length = frame::length(&self.bytes).ok_or(io::ErrorKind::InvalidData)?;
+        self.fill(file, place, length)?;
+        self.cut(place).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn fill(&mut self, file: &dyn Segment, place: Place, length: usize) -> io::Result<()> {
+        let mut buffer = vec![0; length];
+        let read = read_full(file, &mut buffer, u64::from(place.offset))?;
+        buffer.truncate(read);
+        *self = Self { segment: place.segment, start: u64::from(place.offset), bytes: buffer.into() };
+        Ok(())
+    }
+
+    fn cut(&self, place: Place) -> Option<Bytes> {
+        if self.segment != place.segment {
+            return None;
+        }
+        let from = usize::try_from(u64::from(place.offset).checked_sub(self.start)?).ok()?;
+        let length = frame::length(self.bytes.get(from..)?)?;
+        let to = from.checked_add(length).filter(|to| *to <= self.bytes.len())?;
+        Some(self.bytes.slice(from..to))
+    }
+}

@@ -1,0 +1,282 @@
+//! What a start makes of the segments that are there: every frame is checked, a torn tail is cut, damage is reported and
+//! left out, and an index of what still runs is built. Doing it twice gives the same.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use protocol::id::ResponseId;
+
+use super::answer::{self, Found, Place};
+use super::disk::{Disk, Segment, read_full};
+use super::error::JournalError;
+use super::frame::{self, Frame, Gone, Header};
+use super::segments::Kept;
+use crate::Durability;
+
+/// What was found.
+pub(super) struct Recovered {
+    pub(super) logs: Vec<Found>,
+    pub(super) segments: BTreeMap<u32, Kept>,
+    /// The generation that starts now.
+    pub(super) generation: u32,
+    /// The number of the next segment.
+    pub(super) next: u32,
+    pub(super) damage: Vec<Damage>,
+}
+
+/// Bytes in the middle of a segment that are not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment.
+    pub path: PathBuf,
+    /// Where the damage begins.
+    pub offset: u64,
+    /// How many bytes there are before the next whole frame.
+    pub bytes: u64,
+}
+
+struct Scan<'a> {
+    disk: &'a dyn Disk,
+    traces: HashMap<Box<str>, Trace>,
+    segments: BTreeMap<u32, Kept>,
+    generation: u32,
+    damage: Vec<Damage>,
+}
+
+/// What the segments hold of one log.
+#[derive(Default)]
+struct Trace {
+    frames: Vec<Seen>,
+    /// The segments that hold any of it, also what means nothing any more.
+    segments: Vec<u32>,
+}
+
+/// One frame of entries.
+#[derive(Clone, Copy)]
+struct Seen {
+    generation: u32,
+    segment: u32,
+    offset: u32,
+    length: u32,
+    first: u64,
+    count: u32,
+    ends: bool,
+}
+
+/// Scans all segments, oldest first.
+pub(super) fn recover(disk: &dyn Disk, durability: Durability) -> Result<Recovered, JournalError> {
+    let mut numbers = disk.list().map_err(|source| JournalError::Io { path: disk.path(None), source })?;
+    numbers.sort_unstable();
+    let mut scan = Scan { disk, traces: HashMap::new(), segments: BTreeMap::new(), generation: 0, damage: Vec::new() };
+    let mut buffer = Vec::new();
+    for number in &numbers {
+        scan.segment(*number, &mut buffer)?;
+    }
+    match durability {
+        Durability::Memory | Durability::Process => {}
+        // What the process before this one wrote and did not sync is read, but would not outlive the power.
+        Durability::Disk => scan.sync()?,
+    }
+    let mut logs = Vec::new();
+    for (id, trace) in std::mem::take(&mut scan.traces) {
+        logs.extend(scan.resolve(&id, trace));
+    }
+    // An order that does not depend on a hash, for whoever ends them one by one.
+    logs.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(Recovered {
+        logs,
+        segments: scan.segments,
+        generation: scan.generation.saturating_add(1),
+        next: numbers.last().map_or(1, |last| last.saturating_add(1)),
+        damage: scan.damage,
+    })
+}
+
+impl Scan<'_> {
+    fn sync(&self) -> Result<(), JournalError> {
+        for (number, kept) in &self.segments {
+            kept.file.sync().map_err(|source| JournalError::Io { path: self.disk.path(Some(*number)), source })?;
+        }
+        self.disk.sync().map_err(|source| JournalError::Io { path: self.disk.path(None), source })
+    }
+
+    /// One segment. `buffer` is what the one before used.
+    fn segment(&mut self, number: u32, buffer: &mut Vec<u8>) -> Result<(), JournalError> {
+        let refused = |source| JournalError::Io { path: self.disk.path(Some(number)), source };
+        let file = self.disk.open(number).map_err(refused)?;
+        read_whole(&*file, buffer).map_err(refused)?;
+        let header = frame::read_header(buffer);
+        let mut offset = match header {
+            Header::Whole { generation } => {
+                self.generation = self.generation.max(generation);
+                frame::HEADER
+            }
+            Header::Newer(version) => return Err(JournalError::Newer { path: self.disk.path(Some(number)), version }),
+            Header::Damaged | Header::Foreign => match next_frame(buffer, 0) {
+                Some(at) => {
+                    self.damaged(number, 0, at);
+                    at
+                }
+                None if header == Header::Foreign => return Err(JournalError::Foreign { path: self.disk.path(Some(number)) }),
+                None => 0,
+            },
+        };
+        let mut kept = Kept::new(Arc::clone(&file));
+        kept.is_closed = true;
+        kept.is_dirty = !matches!(header, Header::Whole { .. });
+        self.segments.insert(number, kept);
+        while let Some(rest) = buffer.get(offset..).filter(|rest| !rest.is_empty()) {
+            if let Some((frame, length)) = frame::parse(rest) {
+                self.frame(number, offset, length, &frame);
+                offset += length;
+            } else if let Some(at) = next_frame(buffer, offset) {
+                self.damaged(number, offset, at);
+                offset = at;
+            } else {
+                // The end of a write that was not finished: nobody has seen any of it.
+                tracing::info!(path = %self.disk.path(Some(number)).display(), offset, bytes = rest.len(), "a torn tail was cut");
+                file.cut(offset as u64).map_err(refused)?;
+                break;
+            }
+        }
+        if let Some(kept) = self.segments.get_mut(&number) {
+            kept.length = offset as u64;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, number: u32, offset: usize, length: usize, frame: &Frame<'_>) {
+        match *frame {
+            Frame::Entries { id, generation, first, count, ends } => {
+                self.generation = self.generation.max(generation);
+                let (at, length) = (u32::try_from(offset).unwrap_or(u32::MAX), u32::try_from(length).unwrap_or(u32::MAX));
+                let seen = Seen { generation, segment: number, offset: at, length, first, count, ends };
+                let is_new = match self.traces.get_mut(id) {
+                    Some(trace) => trace.enter(seen),
+                    None => self.traces.entry(id.into()).or_default().enter(seen),
+                };
+                if is_new {
+                    let key = answer::key(&ResponseId::new(id));
+                    self.kept(number, |kept| kept.holds.insert(key));
+                }
+            }
+            Frame::Gone { id, reason } => {
+                let Some(trace) = self.traces.get_mut(id) else { return };
+                trace.frames = Vec::new();
+                let held = trace.segments.clone();
+                self.kept(number, |kept| kept.guards.extend(held.iter().filter(|other| **other != number)));
+                if reason == Gone::Deleted {
+                    for other in &held {
+                        self.kept(*other, |kept| kept.is_doomed = true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes one log of its frames: dense from the first position, up to a hole or the end.
+    fn resolve(&mut self, id: &str, mut trace: Trace) -> Option<Found> {
+        // Of two copies the newer one comes first: the older stands where things are to go.
+        trace.frames.sort_by_key(|seen| (seen.generation, seen.first, std::cmp::Reverse((seen.segment, seen.offset))));
+        let mut chain: Vec<Seen> = Vec::new();
+        let mut dropped = Vec::new();
+        for generation in trace.frames.chunk_by(|one, other| one.generation == other.generation) {
+            let start = generation.first().map_or(0, |seen| seen.first);
+            while let Some(void) = chain.pop_if(|seen| seen.end() > start) {
+                dropped.push(void);
+            }
+            for seen in generation {
+                if chain.last().is_none_or(|last| last.end() <= seen.first) {
+                    chain.push(*seen);
+                }
+            }
+        }
+        let mut found = Found { id: ResponseId::new(id), next: 0, has_ended: false, index: Vec::new(), segments: Vec::new() };
+        for seen in chain {
+            if seen.first != found.next || found.has_ended {
+                dropped.push(seen);
+                continue;
+            }
+            found.next = seen.end();
+            found.has_ended = seen.ends;
+            found.index.push(Place { first: seen.first, segment: seen.segment, offset: seen.offset });
+            found.enter(seen.segment, u64::from(seen.length));
+        }
+        if let Some(hole) = dropped.first() {
+            // Where power was lost this is what was never safe, and nobody has seen it; else it is what damage has cost.
+            tracing::warn!(
+                response = id,
+                from = found.next,
+                behind = hole.first,
+                frames = dropped.len(),
+                "entries behind a hole were dropped"
+            );
+        }
+        for seen in &dropped {
+            self.kept(seen.segment, |kept| kept.is_dirty = true);
+        }
+        for (number, bytes) in &found.segments {
+            self.kept(*number, |kept| kept.live += bytes);
+        }
+        (found.next > 0).then_some(found)
+    }
+
+    fn damaged(&mut self, number: u32, from: usize, to: usize) {
+        let damage = Damage { path: self.disk.path(Some(number)), offset: from as u64, bytes: (to - from) as u64 };
+        tracing::error!(path = %damage.path.display(), offset = damage.offset, bytes = damage.bytes, "the journal is damaged: these bytes are left out");
+        self.damage.push(damage);
+        self.kept(number, |kept| kept.is_dirty = true);
+    }
+
+    fn kept<T>(&mut self, number: u32, change: impl FnOnce(&mut Kept) -> T) {
+        if let Some(kept) = self.segments.get_mut(&number) {
+            change(kept);
+        }
+    }
+}
+
+impl Trace {
+    /// Says whether the segment holds something of the log for the first time.
+    fn enter(&mut self, seen: Seen) -> bool {
+        let is_new = self.segments.last() != Some(&seen.segment);
+        if is_new {
+            self.segments.push(seen.segment);
+        }
+        self.frames.push(seen);
+        is_new
+    }
+}
+
+impl Seen {
+    fn end(&self) -> u64 {
+        self.first + u64::from(self.count)
+    }
+}
+
+impl Found {
+    fn enter(&mut self, segment: u32, bytes: u64) {
+        match self.segments.iter_mut().find(|(other, _)| *other == segment) {
+            Some((_, held)) => *held += bytes,
+            None => self.segments.push((segment, bytes)),
+        }
+    }
+}
+
+fn read_whole(file: &dyn Segment, buffer: &mut Vec<u8>) -> io::Result<()> {
+    let length = usize::try_from(file.length()?).map_err(|_too_long| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    buffer.resize(length, 0);
+    let read = read_full(file, buffer, 0)?;
+    buffer.truncate(read);
+    Ok(())
+}
+
+/// The next whole frame behind `from`.
+fn next_frame(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = frame::next_marker(bytes, from)?;
+    while frame::parse(bytes.get(at..)?).is_none() {
+        at = frame::next_marker(bytes, at)?;
+    }
+    Some(at)
+}

@@ -1,0 +1,184 @@
+//! The books on all segments: what lives in each, whose text is in it, and when it can go.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::disk::Segment;
+use super::lock;
+
+/// The segments that are on the disk.
+#[derive(Default)]
+pub(super) struct Segments {
+    all: Mutex<BTreeMap<u32, Kept>>,
+}
+
+/// One segment.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any may come with any")]
+pub(super) struct Kept {
+    pub(super) file: Arc<dyn Segment>,
+    /// Its length when it was closed.
+    pub(super) length: u64,
+    /// Bytes of frames that a log in memory still points at.
+    pub(super) live: u64,
+    /// The keys of all logs whose text is in it. A wrong hit costs a copy, no more.
+    pub(super) holds: HashSet<u64>,
+    /// Older segments that hold what a frame in here declares gone. It must outlive them, or the dead would rise.
+    pub(super) guards: BTreeSet<u32>,
+    /// Nothing is appended to it any more.
+    pub(super) is_closed: bool,
+    /// It has to go soon: it holds deleted text.
+    pub(super) is_doomed: bool,
+    /// It holds bytes that nobody accounts for: damage, or a write that failed. It has to go soon, and any log may be in it.
+    pub(super) is_dirty: bool,
+    /// A frame of it could not be copied, so it stays.
+    pub(super) is_stuck: bool,
+}
+
+impl Kept {
+    /// A segment with nothing in it that is appended to.
+    pub(super) fn new(file: Arc<dyn Segment>) -> Self {
+        Self {
+            file,
+            length: 0,
+            live: 0,
+            holds: HashSet::new(),
+            guards: BTreeSet::new(),
+            is_closed: false,
+            is_doomed: false,
+            is_dirty: false,
+            is_stuck: false,
+        }
+    }
+}
+
+impl Segments {
+    pub(super) fn new(all: BTreeMap<u32, Kept>) -> Self {
+        Self { all: Mutex::new(all) }
+    }
+
+    pub(super) fn opened(&self, number: u32, file: Arc<dyn Segment>) {
+        self.all().insert(number, Kept::new(file));
+    }
+
+    /// Nothing is appended to it any more. `is_dirty`: because a write failed.
+    pub(super) fn closed(&self, number: u32, length: u64, is_dirty: bool) {
+        if let Some(kept) = self.all().get_mut(&number) {
+            kept.length = length;
+            kept.is_closed = true;
+            kept.is_dirty |= is_dirty;
+        }
+    }
+
+    /// Whether it was given up while it was appended to.
+    pub(super) fn is_doomed(&self, number: u32) -> bool {
+        self.all().get(&number).is_some_and(|kept| kept.is_doomed)
+    }
+
+    /// Enters frames of a segment: the key of each one's log, and its bytes.
+    pub(super) fn enter(&self, number: u32, frames: impl Iterator<Item = (u64, u64)>) {
+        let mut all = self.all();
+        let Some(kept) = all.get_mut(&number) else { return };
+        let mut last = None;
+        for (key, bytes) in frames {
+            kept.live += bytes;
+            if last != Some(key) {
+                kept.holds.insert(key);
+                last = Some(key);
+            }
+        }
+    }
+
+    /// Nobody points at these bytes any more.
+    pub(super) fn release(&self, segments: &[(u32, u64)]) {
+        let mut all = self.all();
+        for (number, bytes) in segments {
+            if let Some(kept) = all.get_mut(number) {
+                kept.live = kept.live.saturating_sub(*bytes);
+            }
+        }
+    }
+
+    /// Whether any segment may hold text of this log.
+    pub(super) fn holds(&self, key: u64) -> bool {
+        self.all().values().any(|kept| kept.is_dirty || kept.holds.contains(&key))
+    }
+
+    /// A frame in `number` declares a log gone: it guards the segments that hold the log.
+    pub(super) fn guard(&self, number: u32, key: u64) {
+        let mut all = self.all();
+        let held = all.iter().filter(|(other, kept)| **other != number && (kept.is_dirty || kept.holds.contains(&key)));
+        let guards: Vec<u32> = held.map(|(other, _)| *other).collect();
+        if let Some(kept) = all.get_mut(&number) {
+            kept.guards.extend(guards);
+        }
+    }
+
+    /// The text of this log has to go.
+    pub(super) fn doom(&self, key: u64) {
+        self.all().values_mut().filter(|kept| kept.is_dirty || kept.holds.contains(&key)).for_each(|kept| kept.is_doomed = true);
+    }
+
+    /// Whether text that was deleted is still in a segment.
+    pub(super) fn any_doomed(&self) -> bool {
+        self.all().values().any(|kept| kept.is_doomed)
+    }
+
+    /// Closed segments in which nothing lives and that guard nothing.
+    pub(super) fn removable(&self) -> Vec<u32> {
+        let all = self.all();
+        let idle = |kept: &Kept| kept.is_closed && kept.live == 0 && kept.guards.iter().all(|guarded| !all.contains_key(guarded));
+        all.iter().filter(|(_, kept)| idle(kept)).map(|(number, _)| *number).collect()
+    }
+
+    pub(super) fn forget(&self, numbers: &[u32]) {
+        let mut all = self.all();
+        for number in numbers {
+            all.remove(number);
+        }
+    }
+
+    /// Closed segments that have to be emptied: all that must go, and where there are more than `most`, the oldest that is
+    /// mostly dead. Copying one that is mostly alive would gain nothing.
+    pub(super) fn victims(&self, most: usize) -> Vec<u32> {
+        let all = self.all();
+        let closed = || all.iter().filter(|(_, kept)| kept.is_closed && kept.live > 0 && !kept.is_stuck);
+        // What one that must go guards, has to go before it. It only guards older ones.
+        let mut musts = BTreeSet::new();
+        for (number, kept) in all.iter().rev().filter(|(_, kept)| kept.is_closed) {
+            if kept.is_doomed || kept.is_dirty || musts.contains(number) {
+                musts.insert(*number);
+                musts.extend(&kept.guards);
+            }
+        }
+        let mut victims: Vec<u32> = closed().filter(|(number, _)| musts.contains(number)).map(|(number, _)| *number).collect();
+        if all.values().filter(|kept| kept.is_closed).count() > most {
+            let sparse = closed().find(|(number, kept)| kept.live * 2 < kept.length && !victims.contains(number));
+            let sparse = sparse.map(|(number, _)| *number);
+            victims.extend(sparse);
+        }
+        victims
+    }
+
+    /// All segments in which something lives.
+    pub(super) fn living(&self) -> Vec<u32> {
+        self.all().iter().filter(|(_, kept)| kept.live > 0).map(|(number, _)| *number).collect()
+    }
+
+    pub(super) fn stuck(&self, number: u32) {
+        if let Some(kept) = self.all().get_mut(&number) {
+            kept.is_stuck = true;
+        }
+    }
+
+    pub(super) fn file(&self, number: u32) -> Option<Arc<dyn Segment>> {
+        self.all().get(&number).map(|kept| Arc::clone(&kept.file))
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.all().len()
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<u32, Kept>> {
+        lock(&self.all)
+    }
+}

@@ -1,0 +1,56 @@
+//! Tests of the journal that look inside.
+
+mod power;
+mod recovery;
+
+use std::sync::Arc;
+
+use engine::contract::log_laws;
+use engine::tasks::Tasks;
+use protocol::event::{Entry, Event, TextDelta};
+use protocol::id::{ItemId, ResponseId};
+
+use super::answer::{Answer, Look};
+use super::reader::read_frames;
+use super::simulated::{Shelf, Simulated};
+use super::{Config, JournalError, Shared, recover};
+
+/// A journal without a thread and without tasks: the test takes every step.
+fn open(disk: &Simulated, config: Config) -> Result<Arc<Shared>, JournalError> {
+    let recovered = recover::recover(disk, config.durability)?;
+    let shared = Arc::new(Shared::new(Arc::new(disk.clone()), Arc::new(Shelf::new()), config, Tasks::new(), recovered));
+    shared.renew()?;
+    Ok(shared)
+}
+
+/// All committed entries, without a runtime.
+fn read(shared: &Shared, answer: &Answer) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let more = match answer.look(entries.len() as u64, usize::MAX, true) {
+            Look::Here(more) => return [entries, more].concat(),
+            Look::Files(places) => {
+                let files = places.iter().filter_map(|place| Some((place.segment, shared.segments.file(place.segment)?)));
+                let read = read_frames(&files.collect(), &places, entries.len() as u64, usize::MAX, true);
+                read.expect("a frame in the index can be read").0
+            }
+            Look::Archive | Look::Nowhere => panic!("not in the journal"),
+        };
+        assert!(!more.is_empty(), "frames in the index hold what they should");
+        entries.extend(more);
+    }
+}
+
+fn id(name: &str) -> ResponseId {
+    ResponseId::new(format!("resp_{name}"))
+}
+
+fn text(position: u64, text: &str) -> Entry {
+    let (item_id, delta) = (ItemId::new("msg_1"), text.into());
+    let delta = TextDelta { item_id, output_index: 0, content_index: 0, delta, logprobs: Vec::new() };
+    Entry::new(position, &Event::OutputTextDelta(delta))
+}
+
+fn end(position: u64) -> Entry {
+    log_laws::terminal(position)
+}

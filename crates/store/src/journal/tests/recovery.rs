@@ -1,0 +1,121 @@
+//! What a start makes of damage.
+
+use std::sync::Arc;
+
+use super::super::answer::Answer;
+use super::super::frame;
+use super::super::simulated::Simulated;
+use super::super::writer::Turn;
+use super::super::{Config, JournalError, Shared, lock};
+use super::{end, id, open, read, text};
+
+fn answer(shared: &Arc<Shared>, name: &str) -> Arc<Answer> {
+    Arc::clone(lock(&shared.logs).entry(id(name)).or_insert_with(|| Arc::new(Answer::new(id(name)))))
+}
+
+/// Appends texts one by one to two logs in turn, each written by itself.
+fn two_logs(disk: &Simulated, count: u64) {
+    let shared = open(disk, Config::default()).expect("an empty disk is a journal");
+    for name in ["a", "b"] {
+        answer(&shared, name).take();
+    }
+    for position in 0..count {
+        for name in ["a", "b"] {
+            answer(&shared, name).append(1, &[text(position, &format!("{name}{position}"))], &shared.queue).expect("it is taken");
+            assert!(matches!(shared.turn(), Turn::Wrote { .. }));
+        }
+    }
+}
+
+#[test]
+fn damage_in_the_middle_costs_what_stands_behind_it_in_that_log_only() {
+    let disk = Simulated::new(1);
+    two_logs(&disk, 5);
+    // The third frame is the second entry of `a`.
+    disk.tamper(1, |bytes| {
+        let mut at = frame::HEADER;
+        for _ in 0..2 {
+            at += frame::length(&bytes[at..]).expect("a frame");
+        }
+        bytes[at + 60] ^= 1;
+    });
+    let shared = open(&disk, Config::default()).expect("damage is no reason not to start");
+    assert_eq!(shared.damage.len(), 1);
+    assert_eq!(read(&shared, &answer(&shared, "a")), [text(0, "a0")]);
+    assert_eq!(read(&shared, &answer(&shared, "b")).len(), 5);
+    // The log goes on at the hole, with other words; another start, and what stood behind the hole stays away.
+    let a = answer(&shared, "a");
+    let epoch = a.take();
+    a.append(epoch, &[text(1, "other"), text(2, "words")], &shared.queue).expect("it is taken");
+    assert!(matches!(shared.turn(), Turn::Wrote { .. }));
+    for _ in 0..2 {
+        let again = open(&disk, Config::default()).expect("it starts");
+        assert_eq!(read(&again, &answer(&again, "a")), [text(0, "a0"), text(1, "other"), text(2, "words")]);
+        assert_eq!(read(&again, &answer(&again, "b")).len(), 5);
+    }
+    // What is damaged is copied away and goes.
+    let again = open(&disk, Config::default()).expect("it starts");
+    for victim in again.segments.victims(8) {
+        assert!(again.copy_out(victim));
+    }
+    again.sweep();
+    let clean = open(&disk, Config::default()).expect("it starts");
+    assert_eq!(clean.damage, []);
+    assert_eq!(read(&clean, &answer(&clean, "a")), [text(0, "a0"), text(1, "other"), text(2, "words")]);
+}
+
+#[test]
+fn a_damaged_header_of_a_segment_costs_nothing() {
+    let disk = Simulated::new(1);
+    two_logs(&disk, 3);
+    disk.tamper(1, |bytes| bytes[..frame::HEADER].fill(0));
+    let shared = open(&disk, Config::default()).expect("it starts");
+    assert_eq!(shared.damage.len(), 1);
+    assert_eq!(read(&shared, &answer(&shared, "a")).len(), 3);
+}
+
+#[test]
+fn a_tail_that_is_torn_anywhere_is_cut() {
+    let disk = Simulated::new(1);
+    two_logs(&disk, 2);
+    let mut whole = Vec::new();
+    disk.tamper(1, |bytes| whole.clone_from(bytes));
+    for cut in 0..whole.len() {
+        disk.tamper(1, |bytes| *bytes = whole[..cut].to_vec());
+        let shared = open(&disk, Config::default()).expect("it starts");
+        let entries: usize = ["a", "b"].iter().map(|name| read(&shared, &answer(&shared, name)).len()).sum();
+        assert!(entries < 4, "{cut}");
+        assert_eq!(shared.damage, []);
+        assert!(cut < frame::HEADER || disk.bytes() <= cut as u64);
+    }
+}
+
+#[test]
+fn a_segment_of_a_newer_weir_and_a_foreign_file_are_refused() {
+    let disk = Simulated::new(1);
+    two_logs(&disk, 1);
+    disk.tamper(1, |bytes| {
+        bytes[8] = 2;
+        let checksum = crc32fast::hash(&bytes[..28]).to_le_bytes();
+        bytes[28..32].copy_from_slice(&checksum);
+    });
+    assert!(matches!(open(&disk, Config::default()).err(), Some(JournalError::Newer { version: 2, .. })));
+    disk.tamper(1, |bytes| *bytes = b"something that somebody else wrote here".to_vec());
+    assert!(matches!(open(&disk, Config::default()).err(), Some(JournalError::Foreign { .. })));
+}
+
+#[test]
+fn a_segment_that_vanished_costs_the_logs_it_held() {
+    let disk = Simulated::new(1);
+    let config = Config { segment_bytes: 1, ..Config::default() };
+    let shared = open(&disk, config).expect("it starts");
+    for (name, entry) in [("a", text(0, "a")), ("b", text(0, "b")), ("a", text(1, "a")), ("b", end(1))] {
+        let answer = answer(&shared, name);
+        answer.append(answer.take(), &[entry], &shared.queue).expect("it is taken");
+        assert!(matches!(shared.turn(), Turn::Wrote { .. }));
+    }
+    super::super::disk::Disk::remove(&disk, 1).expect("the first segment is there");
+    let shared = open(&disk, config).expect("it starts");
+    assert!(lock(&shared.logs).get(&id("a")).is_none(), "it has no begin any more");
+    assert!(answer(&shared, "b").has_ended());
+}

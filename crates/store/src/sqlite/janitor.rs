@@ -1,0 +1,182 @@
+//! The thread that tidies up: it moves the WAL into the file, sees to it that deleted text leaves both, and gives room back
+//! in small steps.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::error::DatabaseError;
+use super::open;
+use super::shared::Shared;
+use crate::Durability;
+
+/// How long changes are gathered before they are looked at; a deleted text is gone this long after its deletion, or a
+/// little later.
+const REST: Duration = Duration::from_millis(500);
+
+/// How long a checkpoint may wait for a reader: as long, the writer waits too.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Pages in the WAL from which on it is moved into the file: 4 MiB.
+const MOVED: i64 = 1_000;
+
+/// Pages in the WAL from which on it is emptied, which readers can delay, rather than moved: 64 MiB.
+const EMPTIED: i64 = 16_000;
+
+/// Free pages are given back when there are so many of them, and they are a quarter of the file.
+const RETURNED: i64 = 4_096;
+
+/// Pages that are given back in one step: 1 MiB, some milliseconds.
+const STEP: i64 = 256;
+
+/// Steps between two looks at what was deleted meanwhile.
+const STEPS: usize = 8;
+
+/// The thread's handle.
+#[derive(Debug)]
+pub(super) struct Janitor {
+    shared: Arc<Shared>,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+struct Thread {
+    path: PathBuf,
+    durability: Durability,
+    shared: Arc<Shared>,
+}
+
+impl Janitor {
+    /// Starts the thread. It ends when the janitor is closed or dropped.
+    pub(super) fn start(path: &Path, durability: Durability, shared: Arc<Shared>) -> Result<Self, DatabaseError> {
+        // What a process before this one deleted last may still be in the WAL.
+        shared.deletions.fetch_add(1, Ordering::Release);
+        shared.chores.add();
+        let thread = Thread { path: path.to_path_buf(), durability, shared: Arc::clone(&shared) };
+        let (ending, ended) = oneshot::channel();
+        let started = thread::Builder::new().name("weir-db-janitor".into()).spawn(move || {
+            thread.run();
+            drop::<oneshot::Sender<()>>(ending);
+        });
+        started.map_err(|source| DatabaseError::NoThread { path: path.to_path_buf(), source })?;
+        Ok(Self { shared, ended: Mutex::new(Some(ended)) })
+    }
+
+    /// Resolves when the thread has let go of the files.
+    pub(super) async fn close(&self) {
+        self.shared.chores.close();
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended {
+            // It resolves when the thread has dropped the other side.
+            let _ended = ended.await;
+        }
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        self.shared.chores.close();
+    }
+}
+
+impl Thread {
+    fn run(self) {
+        let mut connection = None;
+        let mut is_settled = false;
+        loop {
+            let limit = if is_settled { None } else { Some(REST) };
+            if self.shared.chores.next(limit).is_closing || self.shared.chores.rest(REST) {
+                return;
+            }
+            let tidied = self.connected(&mut connection).and_then(|connection| self.tidy(connection));
+            // A disk that is full or fails is found by the writer, who says so; here it is tried again.
+            is_settled = tidied.as_ref().is_ok_and(|is_settled| *is_settled);
+            if tidied.is_err() {
+                connection = None;
+            }
+        }
+    }
+
+    fn connected<'a>(&self, connection: &'a mut Option<Connection>) -> rusqlite::Result<&'a Connection> {
+        if let Some(connection) = connection {
+            return Ok(connection);
+        }
+        let opened = open::connect(&self.path, self.durability).map_err(|_error| rusqlite::Error::InvalidQuery)?;
+        opened.busy_timeout(PATIENCE)?;
+        Ok(connection.insert(opened))
+    }
+
+    /// Says whether nothing is left to do.
+    fn tidy(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        // Deleted text first: room can wait.
+        let is_settled = self.settle(connection)? && Self::empty(connection)?;
+        Ok(self.return_room(connection)? && is_settled)
+    }
+
+    /// Takes what was deleted out of the WAL. Says whether it is out.
+    fn settle(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        let deletions = self.shared.deletions.load(Ordering::Acquire);
+        if *self.shared.settled.borrow() >= deletions {
+            return Ok(true);
+        }
+        // Most of it without anybody waiting, so that the part for which they have to is short.
+        checkpoint(connection, "PASSIVE")?;
+        let is_settled = !checkpoint(connection, "TRUNCATE")?.is_busy;
+        if is_settled {
+            self.shared.settled.send_replace(deletions);
+        }
+        Ok(is_settled)
+    }
+
+    /// Moves a large WAL into the file. Says whether it is small enough.
+    fn empty(connection: &Connection) -> rusqlite::Result<bool> {
+        let wal = checkpoint(connection, "NOOP")?;
+        if wal.pages - wal.moved < MOVED {
+            return Ok(true);
+        }
+        checkpoint(connection, "PASSIVE")?;
+        Ok(wal.pages < EMPTIED || !checkpoint(connection, "TRUNCATE")?.is_busy)
+    }
+
+    /// Makes the file a little smaller where much of it is free. Says whether it is small enough.
+    fn return_room(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+        let free = || connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0));
+        let mut left = free()?;
+        for _ in 0..STEPS {
+            if left < RETURNED || left < pages / 4 {
+                return Ok(true);
+            }
+            give_back(connection)?;
+            let before = std::mem::replace(&mut left, free()?);
+            if left >= before || self.shared.chores.rest(REST / 10) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Gives some pages back. SQLite does one each time it is asked for the next row.
+fn give_back(connection: &Connection) -> rusqlite::Result<()> {
+    let mut pages = connection.prepare(&format!("PRAGMA incremental_vacuum({STEP})"))?;
+    let mut pages = pages.query([])?;
+    while pages.next()?.is_some() {}
+    Ok(())
+}
+
+/// What a checkpoint says.
+struct Wal {
+    is_busy: bool,
+    pages: i64,
+    moved: i64,
+}
+
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<Wal> {
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    connection.query_row(&sql, [], |row| Ok(Wal { is_busy: row.get(0)?, pages: row.get(1)?, moved: row.get(2)? }))
+}

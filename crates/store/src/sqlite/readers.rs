@@ -1,0 +1,84 @@
+//! The connections that read: a few, lent to one question at a time.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use engine::store::StoreError;
+use engine::tasks::Tasks;
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::error::DatabaseError;
+use super::failure::Failure;
+use super::open;
+use super::shared::Shared;
+
+/// How many questions are answered at the same time. Most take some ten microseconds.
+const READERS: usize = 3;
+
+/// The connections.
+#[derive(Debug)]
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    seats: Semaphore,
+}
+
+impl Readers {
+    pub(super) fn open(path: &Path) -> Result<Self, DatabaseError> {
+        let idle = (0..READERS).map(|_| open::connect_reader(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { path: path.to_path_buf(), idle: Mutex::new(idle), seats: Semaphore::new(READERS) })
+    }
+
+    /// Answers a question away from the runtime. It sees one state of the database from its begin to its end.
+    pub(super) async fn read<T, F>(self: &Arc<Self>, tasks: &Tasks, shared: &Arc<Shared>, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        let seat = self.seats.acquire().await.map_err(|_closed| StoreError::Unavailable)?;
+        let readers = Arc::clone(self);
+        let answer = tasks.blocking(move || readers.ask(work)).await;
+        drop(seat);
+        match answer.unwrap_or(Err(Failure::Damaged("a question to the database panicked, or the process ends"))) {
+            Ok(answer) => {
+                shared.reading.works();
+                Ok(answer)
+            }
+            Err(failure) => {
+                if failure.is_fault() {
+                    shared.reading.fails(&failure);
+                }
+                Err(failure.told())
+            }
+        }
+    }
+
+    /// Waits for the questions that are being answered, takes no more and closes the connections.
+    pub(super) async fn close(&self) {
+        let all = self.seats.acquire_many(u32::try_from(READERS).unwrap_or(u32::MAX)).await;
+        self.seats.close();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        drop(all);
+    }
+
+    fn ask<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, Failure> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => open::connect_reader(&self.path).map_err(|_error| Failure::Damaged("the database cannot be opened again"))?,
+        };
+        let answer = ask(&connection, work);
+        // One that has met a fault is not asked again: a new one sees what has become of the file.
+        if answer.as_ref().is_ok_and(|_| connection.is_autocommit()) || answer.as_ref().is_err_and(|failure| !failure.is_fault()) {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+        answer
+    }
+}
+
+fn ask<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, Failure> {
+    let transaction = connection.unchecked_transaction()?;
+    work(&transaction)
+    // Nothing was written: that it rolls back when it goes is as good as a commit.
+}

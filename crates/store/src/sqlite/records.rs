@@ -1,0 +1,193 @@
+//! The rows of answers: made at the start, ended, and taken away.
+
+use engine::store::{Expired, Found, Record, Removal, StoreError};
+use protocol::id::{ItemId, Owner, ResponseId};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::claims;
+use super::failure::{Failure, taken};
+use super::logs;
+use super::tree::{self, Side, Written};
+use super::writer::Change;
+
+/// How many expired ids are remembered, so that their owners get a 410 and not a 404.
+pub(super) const TOMBSTONES: i64 = 100_000;
+
+/// What an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Running = 0,
+    Ended = 1,
+    Expired = 2,
+    Deleted = 3,
+}
+
+/// The columns of a record, but for its items.
+const COLUMNS: &str = "SELECT answers.number, answers.id, answers.owner, answers.state, answers.readable, parents.id, heads.id, \
+                       answers.ended_at FROM answers LEFT JOIN items parents ON parents.number = answers.parent \
+                       LEFT JOIN items heads ON heads.number = answers.head";
+
+/// One row of [`COLUMNS`].
+struct Columns {
+    number: i64,
+    id: String,
+    owner: String,
+    state: i64,
+    readable: bool,
+    parent: Option<String>,
+    head: Option<String>,
+    ended_at: Option<u64>,
+}
+
+/// Adds an answer that runs.
+pub(super) fn insert(change: &mut Change<'_>, record: &Record, input: &[Written]) -> Result<(), Failure> {
+    let connection = change.connection;
+    let there = "SELECT number FROM answers WHERE id = ?1 AND state = ?2";
+    let tombstone =
+        connection.prepare_cached(there)?.query_row((record.id.as_str(), State::Expired as i64), |row| row.get(0)).optional()?;
+    if let Some(tombstone) = tombstone {
+        forget(connection, tombstone)?;
+    }
+    let parent = tree::number(connection, record.parent.as_ref())?;
+    let add = "INSERT INTO answers (id, owner, state, readable, parent) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let row = (record.id.as_str(), record.owner.as_str(), State::Running as i64, record.readable, parent);
+    connection.prepare_cached(add)?.execute(row).map_err(taken)?;
+    let number = connection.last_insert_rowid();
+    let head = match tree::grow(change, number, Side::Input, parent, input)? {
+        Some(head) => Some(head),
+        None => tree::number(connection, record.head.as_ref())?,
+    };
+    connection.prepare_cached("UPDATE answers SET head = ?2 WHERE number = ?1")?.execute((number, head))?;
+    Ok(())
+}
+
+/// Ends an answer. Ending it again changes nothing.
+pub(super) fn finish(change: &mut Change<'_>, id: &ResponseId, output: &[Written], ended_at: u64) -> Result<(), Failure> {
+    let connection = change.connection;
+    let find = "SELECT number, head, state FROM answers WHERE id = ?1 AND state <= ?2";
+    let found = connection
+        .prepare_cached(find)?
+        .query_row((id.as_str(), State::Ended as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)));
+    let (number, head, state) = found.optional()?.ok_or(StoreError::Missing)?;
+    if state == State::Ended as i64 {
+        return Ok(());
+    }
+    let head = tree::grow(change, number, Side::Output, head, output)?;
+    let end = "UPDATE answers SET state = ?2, head = ?3, ended_at = ?4, \
+               place = (SELECT COALESCE(max(place), 0) + 1 FROM answers WHERE state = 1 AND ended_at = ?4) WHERE number = ?1";
+    connection.prepare_cached(end)?.execute((number, State::Ended as i64, head, ended_at))?;
+    Ok(())
+}
+
+/// Takes an answer away, and what of the tree nobody holds then.
+pub(super) fn remove(change: &mut Change<'_>, id: &ResponseId, removal: Removal) -> Result<(), Failure> {
+    let connection = change.connection;
+    claims::release(connection, id)?;
+    // With its log, so that nothing of it can be left behind without a record that leads to it.
+    logs::remove(change, id)?;
+    let find = "SELECT number, parent, head FROM answers WHERE id = ?1 AND state <= ?2";
+    let mut find = connection.prepare_cached(find)?;
+    let found = find.query_row((id.as_str(), State::Ended as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let Some((number, parent, head)) = found.optional()? else { return Ok(()) };
+    match removal {
+        Removal::Deleted => {
+            tree::blank(change, number)?;
+            lose(connection, number)?;
+        }
+        Removal::Forgotten => lose(connection, number)?,
+        Removal::Expired => expire(connection, number)?,
+    }
+    tree::prune(change, head)?;
+    tree::prune(change, parent)?;
+    tree::bury(connection, number)?;
+    change.deletes = true;
+    Ok(())
+}
+
+/// Makes an answer one of which only places in the tree are left.
+fn lose(connection: &Connection, number: i64) -> Result<(), Failure> {
+    let lose = "UPDATE answers SET id = NULL, state = ?2, parent = NULL, head = NULL, ended_at = NULL, place = NULL WHERE number = ?1";
+    connection.prepare_cached(lose)?.execute((number, State::Deleted as i64))?;
+    Ok(())
+}
+
+/// Makes an answer one that retention took, and forgets the oldest of those when they are too many.
+fn expire(connection: &Connection, number: i64) -> Result<(), Failure> {
+    let last = "SELECT COALESCE(max(place), 0) FROM answers WHERE state = 2";
+    let place: i64 = connection.prepare_cached(last)?.query_row([], |row| row.get(0))?;
+    let expire = "UPDATE answers SET state = 2, parent = NULL, head = NULL, ended_at = NULL, place = ?2 WHERE number = ?1";
+    connection.prepare_cached(expire)?.execute((number, place + 1))?;
+    let old = "SELECT number FROM answers WHERE state = 2 AND place <= ?1 ORDER BY place LIMIT 2";
+    let mut old = connection.prepare_cached(old)?;
+    let old: Vec<i64> = old.query_map([place + 1 - TOMBSTONES], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    old.into_iter().try_for_each(|number| forget(connection, number))
+}
+
+/// Forgets that an answer has expired.
+fn forget(connection: &Connection, number: i64) -> Result<(), Failure> {
+    lose(connection, number)?;
+    tree::bury(connection, number)
+}
+
+/// What there is under `id`.
+pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<Found, Failure> {
+    let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.id = ?1"))?;
+    let Some(columns) = find.query_row([id.as_str()], columns).optional()? else { return Ok(Found::Missing) };
+    if columns.state <= State::Ended as i64 {
+        return record(connection, columns).map(Found::Record);
+    }
+    let mut count = connection.prepare_cached("SELECT count(*) FROM items WHERE answer = ?1")?;
+    let items_left = count.query_row([columns.number], |row| row.get(0))?;
+    Ok(Found::Expired(Expired { owner: Owner::new(columns.owner), items_left }))
+}
+
+/// Answers without an end.
+pub(super) fn unfinished(connection: &Connection) -> Result<Vec<Record>, Failure> {
+    let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 0 ORDER BY answers.number"))?;
+    let found: Vec<Columns> = find.query_map([], columns)?.collect::<Result<_, _>>()?;
+    found.into_iter().map(|columns| record(connection, columns)).collect()
+}
+
+/// Ended answers, oldest end first.
+pub(super) fn oldest_ended(connection: &Connection, limit: usize) -> Result<Vec<Record>, Failure> {
+    let order = "WHERE answers.state = 1 ORDER BY answers.ended_at, answers.place LIMIT ?1";
+    let mut find = connection.prepare_cached(&format!("{COLUMNS} {order}"))?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found: Vec<Columns> = find.query_map([limit], columns)?.collect::<Result<_, _>>()?;
+    found.into_iter().map(|columns| record(connection, columns)).collect()
+}
+
+fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
+    Ok(Columns {
+        number: row.get(0)?,
+        id: row.get(1)?,
+        owner: row.get(2)?,
+        state: row.get(3)?,
+        readable: row.get(4)?,
+        parent: row.get(5)?,
+        head: row.get(6)?,
+        ended_at: row.get(7)?,
+    })
+}
+
+fn record(connection: &Connection, columns: Columns) -> Result<Record, Failure> {
+    let mut find = connection.prepare_cached("SELECT id, side FROM items WHERE answer = ?1 ORDER BY number")?;
+    let items = find.query_map([columns.number], |row| Ok((ItemId::new(row.get::<_, String>(0)?), row.get::<_, i64>(1)?)))?;
+    let (mut input, mut output) = (Vec::new(), Vec::new());
+    for item in items {
+        let (id, side) = item?;
+        if side == Side::Input as i64 { input.push(id) } else { output.push(id) }
+    }
+    Ok(Record {
+        id: ResponseId::new(columns.id),
+        owner: Owner::new(columns.owner),
+        // What is not to be kept is not here.
+        store: true,
+        readable: columns.readable,
+        parent: columns.parent.map(ItemId::new),
+        input,
+        output,
+        head: columns.head.map(ItemId::new),
+        ended_at: columns.ended_at,
+    })
+}

@@ -1,0 +1,148 @@
+//! What the threads of one database know of each other: totals, counts, and whether writing works.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+/// What a database has done since it was opened, and whether it works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Transactions committed.
+    pub commits: u64,
+    /// Changes that were in them.
+    pub changes: u64,
+    /// Bytes of all items, as JSON.
+    pub item_bytes: u64,
+    /// Bytes that all logs take, compressed.
+    pub log_bytes: u64,
+    /// Whether the last transaction was committed.
+    pub writes: bool,
+    /// Whether the last question was answered.
+    pub reads: bool,
+}
+
+/// Shared by the handle, the writer and the janitor.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) item_bytes: AtomicU64,
+    pub(super) log_bytes: AtomicU64,
+    pub(super) commits: AtomicU64,
+    pub(super) changes: AtomicU64,
+    /// How many committed changes took text away.
+    pub(super) deletions: AtomicU64,
+    /// How many of those are out of the file and of the WAL.
+    pub(super) settled: watch::Sender<u64>,
+    pub(super) writing: Health,
+    pub(super) reading: Health,
+    pub(super) chores: Chores,
+}
+
+impl Shared {
+    pub(super) fn new(item_bytes: u64, log_bytes: u64) -> Self {
+        Self {
+            item_bytes: AtomicU64::new(item_bytes),
+            log_bytes: AtomicU64::new(log_bytes),
+            commits: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+            deletions: AtomicU64::new(0),
+            settled: watch::Sender::new(0),
+            writing: Health::new("write"),
+            reading: Health::new("read"),
+            chores: Chores::default(),
+        }
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            commits: self.commits.load(Ordering::Relaxed),
+            changes: self.changes.load(Ordering::Relaxed),
+            item_bytes: self.item_bytes.load(Ordering::Relaxed),
+            log_bytes: self.log_bytes.load(Ordering::Relaxed),
+            writes: self.writing.is_good(),
+            reads: self.reading.is_good(),
+        }
+    }
+}
+
+/// Whether something works. A change is logged, once; what fails a thousand times is one line.
+#[derive(Debug)]
+pub(super) struct Health {
+    what: &'static str,
+    fails: AtomicBool,
+}
+
+impl Health {
+    fn new(what: &'static str) -> Self {
+        Self { what, fails: AtomicBool::new(false) }
+    }
+
+    pub(super) fn is_good(&self) -> bool {
+        !self.fails.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn works(&self) {
+        if self.fails.load(Ordering::Relaxed) && self.fails.swap(false, Ordering::Relaxed) {
+            tracing::info!("the database can {} again", self.what);
+        }
+    }
+
+    pub(super) fn fails(&self, error: &dyn std::fmt::Display) {
+        if !self.fails.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "the database cannot {}", self.what);
+        }
+    }
+}
+
+/// What waits for the janitor.
+#[derive(Debug, Default)]
+pub(super) struct Chores {
+    pending: Mutex<Pending>,
+    changed: Condvar,
+}
+
+/// See [`Chores`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pending {
+    /// Something was committed since the janitor last looked.
+    pub(super) is_dirty: bool,
+    /// The database is being closed.
+    pub(super) is_closing: bool,
+}
+
+impl Chores {
+    /// Says that something was committed.
+    pub(super) fn add(&self) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if !pending.is_dirty {
+            pending.is_dirty = true;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Says that there will be no more.
+    pub(super) fn close(&self) {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_closing = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until there is something to do, at most `limit`, and takes it.
+    pub(super) fn next(&self, limit: Option<std::time::Duration>) -> Pending {
+        let idle = |pending: &mut Pending| !pending.is_dirty && !pending.is_closing;
+        let held = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = match limit {
+            None => self.changed.wait_while(held, idle).unwrap_or_else(PoisonError::into_inner),
+            Some(limit) => self.changed.wait_timeout_while(held, limit, idle).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        let taken = *held;
+        held.is_dirty = false;
+        taken
+    }
+
+    /// Lets `time` pass, unless the database is closed meanwhile. Says whether it is.
+    pub(super) fn rest(&self, time: std::time::Duration) -> bool {
+        let held = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let rested = self.changed.wait_timeout_while(held, time, |pending| !pending.is_closing);
+        rested.unwrap_or_else(PoisonError::into_inner).0.is_closing
+    }
+}

@@ -1,0 +1,138 @@
+//! The database as the store of records and of the tree of items.
+//!
+//! Records that are not to be kept are in memory. They have neither a parent nor items, as the engine makes them; they
+//! would not hold what they continue.
+
+use engine::store::{Claim, Claimed, Found, Head, Record, Removal, Store, StoreError};
+use futures_util::future::{BoxFuture, FutureExt};
+use protocol::id::{ItemId, Owner, ResponseId};
+use protocol::item::Item;
+
+use super::{Database, claims, records, tree};
+
+impl Database {
+    async fn is_fleeting(&self, id: &ResponseId) -> Result<bool, StoreError> {
+        Ok(matches!(self.inner.fleeting.find(id).await?, Found::Record(_)))
+    }
+}
+
+impl Store for Database {
+    fn insert(&self, record: Record, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            if !record.store {
+                return self.inner.fleeting.insert(record, input).await;
+            }
+            if self.is_fleeting(&record.id).await? {
+                return Err(StoreError::Taken);
+            }
+            let input = tree::written(&input)?;
+            self.write(move |change| records::insert(change, &record, &input)).await
+        }
+        .boxed()
+    }
+
+    fn finish(&self, id: &ResponseId, output: Vec<Item>, ended_at: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        let id = id.clone();
+        async move {
+            if self.is_fleeting(&id).await? {
+                return self.inner.fleeting.finish(&id, output, ended_at).await;
+            }
+            let output = tree::written(&output)?;
+            self.write(move |change| records::finish(change, &id, &output, ended_at)).await
+        }
+        .boxed()
+    }
+
+    fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<Found, StoreError>> {
+        let id = id.clone();
+        async move {
+            match self.inner.fleeting.find(&id).await? {
+                Found::Missing => self.read(move |connection| records::find(connection, &id)).await,
+                found @ (Found::Record(_) | Found::Expired(_)) => Ok(found),
+            }
+        }
+        .boxed()
+    }
+
+    fn remove(&self, id: &ResponseId, removal: Removal) -> BoxFuture<'_, Result<(), StoreError>> {
+        let id = id.clone();
+        async move {
+            if self.is_fleeting(&id).await? {
+                return self.inner.fleeting.remove(&id, removal).await;
+            }
+            self.write(move |change| records::remove(change, &id, removal)).await
+        }
+        .boxed()
+    }
+
+    fn path(&self, head: &ItemId) -> BoxFuture<'_, Result<Vec<Item>, StoreError>> {
+        let head = head.clone();
+        self.read(move |connection| tree::path(connection, &head)).boxed()
+    }
+
+    fn item(&self, owner: &Owner, id: &ItemId) -> BoxFuture<'_, Result<Option<Item>, StoreError>> {
+        let (owner, id) = (owner.clone(), id.clone());
+        self.read(move |connection| tree::item(connection, &owner, &id)).boxed()
+    }
+
+    fn claimed(&self, claim: &Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
+        let claim = claim.clone();
+        self.read(move |connection| claims::claimed(connection, &claim)).boxed()
+    }
+
+    fn claim(&self, claim: Claim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>> {
+        let id = id.clone();
+        self.write(move |change| claims::claim(change.connection, &claim, &id)).boxed()
+    }
+
+    fn release(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), StoreError>> {
+        let id = id.clone();
+        async move {
+            if self.is_fleeting(&id).await? {
+                // It has no key: what is asked for again is kept.
+                return Ok(());
+            }
+            self.write(move |change| claims::release(change.connection, &id)).await
+        }
+        .boxed()
+    }
+
+    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
+        let (owner, name) = (owner.clone(), name.to_owned());
+        self.read(move |connection| claims::head(connection, &owner, &name)).boxed()
+    }
+
+    fn set_head(&self, owner: &Owner, name: &str, head: Option<Head>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let (owner, name) = (owner.clone(), name.to_owned());
+        self.write(move |change| claims::set_head(change.connection, &owner, &name, head.as_ref())).boxed()
+    }
+
+    fn forget_heads(&self, before: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(move |change| claims::forget_heads(change.connection, before)).boxed()
+    }
+
+    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        async move {
+            let mut unfinished = self.read(records::unfinished).await?;
+            unfinished.extend(self.inner.fleeting.unfinished().await?);
+            Ok(unfinished)
+        }
+        .boxed()
+    }
+
+    fn oldest_ended(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        async move {
+            let mut oldest = self.read(move |connection| records::oldest_ended(connection, limit)).await?;
+            oldest.extend(self.inner.fleeting.oldest_ended(limit).await?);
+            // A stable sort: what ended in the same second stays in its order.
+            oldest.sort_by_key(|record| record.ended_at);
+            oldest.truncate(limit);
+            Ok(oldest)
+        }
+        .boxed()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.figures().item_bytes + self.inner.fleeting.bytes()
+    }
+}

@@ -1,0 +1,235 @@
+//! Import of what was exported as JSON Lines. What is there already stays as it is.
+
+use std::io::BufRead;
+use std::path::Path;
+
+use bytes::Bytes;
+use engine::store::{Head, StoreError};
+use protocol::event::Entry;
+use protocol::id::{ItemId, Owner, ResponseId};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::line::{self, Answer, Line, Side, State};
+use super::{Progress, ToolError};
+use crate::Durability;
+use crate::sqlite::failure::{Failure, taken};
+use crate::sqlite::tree::{self, Written};
+use crate::sqlite::writer::{Change, count};
+use crate::sqlite::{chunk, claims, logs, open, records};
+
+/// Lines that go into one transaction: the server that runs on the same file waits for one to end, some milliseconds.
+const BATCH: usize = 64;
+
+/// Bytes from which on a transaction takes no further line.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// What an import has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Answers that were put in.
+    pub answers: u64,
+    /// Heads that were put in.
+    pub heads: u64,
+    /// Lines that were there already.
+    pub skipped: u64,
+}
+
+/// Reads an export into the database at `path`, which is made if there is none. Each line is put in whole or not at all;
+/// what is there already is skipped, so that an import that was cut short can be done again.
+///
+/// # Errors
+/// [`ToolError`]; what came before the line it names is imported.
+pub fn import(path: &Path, mut from: impl BufRead, mut progress: impl FnMut(Progress)) -> Result<Imported, ToolError> {
+    let connection = open::open(path, Durability::Process)?;
+    let mut imported = Imported::default();
+    let mut lines = Lines { number: 0, text: String::new() };
+    let header = lines.next(&mut from)?.map(|line| lines.read(line)).transpose()?;
+    match header {
+        Some(Line::Header(header)) if header.format == line::FORMAT && header.version == line::VERSION => {}
+        Some(Line::Header(header)) => {
+            let what = format!("this is version {} of '{}'; this weir reads version {}", header.version, header.format, line::VERSION);
+            return Err(ToolError::Line { line: 1, what });
+        }
+        Some(Line::Answer(_) | Line::Head(_)) | None => {
+            return Err(ToolError::Line { line: 1, what: "an export begins with a header".into() });
+        }
+    }
+    while batch(path, &connection, &mut lines, &mut from, &mut imported)? {
+        progress(Progress { done: imported.answers + imported.heads + imported.skipped, total: None });
+    }
+    progress(Progress { done: imported.answers + imported.heads + imported.skipped, total: None });
+    Ok(imported)
+}
+
+/// The lines of an export, counted.
+struct Lines {
+    number: u64,
+    text: String,
+}
+
+impl Lines {
+    /// The length of the next line, which is then in `text`; `None` at the end.
+    fn next(&mut self, from: &mut impl BufRead) -> Result<Option<usize>, ToolError> {
+        self.text.clear();
+        self.number += 1;
+        let length = from.read_line(&mut self.text)?;
+        Ok((length > 0).then_some(length))
+    }
+
+    fn read(&self, _length: usize) -> Result<Line, ToolError> {
+        serde_json::from_str(&self.text).map_err(|error| self.wrong(error.to_string()))
+    }
+
+    fn wrong(&self, what: String) -> ToolError {
+        ToolError::Line { line: self.number, what }
+    }
+}
+
+/// Puts some lines in, in one transaction. Says whether there may be more.
+fn batch(
+    path: &Path,
+    connection: &Connection,
+    lines: &mut Lines,
+    from: &mut impl BufRead,
+    imported: &mut Imported,
+) -> Result<bool, ToolError> {
+    let failed = |source| ToolError::sqlite(path, source);
+    let (mut more, mut read, mut bytes) = (true, Vec::new(), 0);
+    // Read first: whoever feeds us slowly holds up nobody else.
+    let mut broken = None;
+    while more && read.len() < BATCH && bytes < BATCH_BYTES {
+        match lines.next(from)? {
+            None => more = false,
+            Some(length) => match lines.read(length) {
+                Ok(line) => {
+                    bytes += length;
+                    read.push((lines.number, line));
+                }
+                Err(error) => {
+                    broken = Some(error);
+                    break;
+                }
+            },
+        }
+    }
+    connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+    let put = put_all(path, connection, read, imported);
+    connection.execute_batch("COMMIT").map_err(failed)?;
+    put?;
+    broken.map_or(Ok(more), Err)
+}
+
+fn put_all(path: &Path, connection: &Connection, read: Vec<(u64, Line)>, imported: &mut Imported) -> Result<(), ToolError> {
+    let failed = |source| ToolError::sqlite(path, source);
+    for (number, line) in read {
+        let mut change = Change::new(connection);
+        connection.execute_batch("SAVEPOINT line").map_err(failed)?;
+        let done = put(&mut change, &line).and_then(|is_new| {
+            count(connection, change.item_bytes, change.log_bytes)?;
+            Ok(is_new)
+        });
+        if done.is_err() {
+            connection.execute_batch("ROLLBACK TO line").map_err(failed)?;
+        }
+        connection.execute_batch("RELEASE line").map_err(failed)?;
+        match (done, line) {
+            (Ok(true), Line::Head(_)) => imported.heads += 1,
+            (Ok(true), Line::Answer(_) | Line::Header(_)) => imported.answers += 1,
+            (Ok(false), _) => imported.skipped += 1,
+            (Err(Failure::Sqlite(source)), _) => return Err(failed(source)),
+            (Err(failure @ (Failure::Expected(_) | Failure::Damaged(_))), _) => {
+                return Err(ToolError::Line { line: number, what: failure.to_string() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says whether it was new.
+fn put(change: &mut Change<'_>, line: &Line) -> Result<bool, Failure> {
+    match line {
+        Line::Header(_) => Err(Failure::Damaged("a header stands in the middle")),
+        Line::Answer(answer) => put_answer(change, answer),
+        Line::Head(head) => {
+            let owner = Owner::new(&head.owner);
+            if claims::head(change.connection, &owner, &head.name)?.is_some() {
+                return Ok(false);
+            }
+            let to = Head { response: ResponseId::new(&head.answer), used_at: head.used_at };
+            claims::set_head(change.connection, &owner, &head.name, Some(&to))?;
+            Ok(true)
+        }
+    }
+}
+
+fn put_answer(change: &mut Change<'_>, answer: &Answer) -> Result<bool, Failure> {
+    let connection = change.connection;
+    if is_there(connection, answer)? {
+        return Ok(false);
+    }
+    let state = match answer.state {
+        State::Ended => records::State::Ended,
+        State::Expired => records::State::Expired,
+        State::Deleted => records::State::Deleted,
+    };
+    let parent = item_number(connection, answer.parent.as_deref())?;
+    let add = "INSERT INTO answers (id, owner, state, readable, parent, ended_at, place) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let row = (&answer.id, &answer.owner, state as i64, answer.readable, parent, answer.ended_at, answer.place);
+    connection.prepare_cached(add)?.execute(row).map_err(taken)?;
+    let number = connection.last_insert_rowid();
+    for item in &answer.items {
+        let side = if item.side == Side::Input { tree::Side::Input } else { tree::Side::Output };
+        if let Some(json) = &item.json {
+            tree::read(json.get())?;
+        }
+        let written = Written { id: ItemId::new(&item.id), json: item.json.as_ref().map(|json| json.get().to_owned()) };
+        let parent = item_number(connection, item.parent.as_deref())?;
+        tree::grow(change, number, side, parent, &[written])?;
+    }
+    let head = item_number(connection, answer.head.as_deref())?;
+    connection.prepare_cached("UPDATE answers SET head = ?2 WHERE number = ?1")?.execute((number, head))?;
+    put_rest(change, answer)?;
+    Ok(true)
+}
+
+/// What an answer has beside its row and its items.
+fn put_rest(change: &mut Change<'_>, answer: &Answer) -> Result<(), Failure> {
+    let Some(id) = answer.id.as_ref().map(ResponseId::new) else { return Ok(()) };
+    let connection = change.connection;
+    for claim in &answer.claims {
+        let request = unhex(&claim.request).ok_or(Failure::Damaged("the hash of a claim is not one"))?;
+        let add = "INSERT INTO claims (owner, key, request, answer) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+        connection.prepare_cached(add)?.execute((&answer.owner, &claim.key, request, id.as_str()))?;
+    }
+    if let Some(events) = &answer.events {
+        let entry = |(position, data): (u64, &String)| Entry::read(position, Bytes::copy_from_slice(data.as_bytes()));
+        let entries = (0..).zip(events).map(entry).collect::<Option<Vec<_>>>();
+        let entries = entries.ok_or(Failure::Damaged("an event is not one"))?;
+        let chunks = chunk::pack(&entries).ok_or(Failure::Damaged("an event is too long"))?;
+        logs::put(change, &id, entries.len(), &chunks)?;
+    }
+    Ok(())
+}
+
+/// A deleted answer has no id: it is there if one of its items is.
+fn is_there(connection: &Connection, answer: &Answer) -> Result<bool, Failure> {
+    if let Some(id) = &answer.id {
+        let mut find = connection.prepare_cached("SELECT 1 FROM answers WHERE id = ?1")?;
+        return Ok(find.exists([id])?);
+    }
+    let mut find = connection.prepare_cached("SELECT 1 FROM items WHERE id = ?1")?;
+    answer.items.iter().try_fold(false, |is_there, item| Ok(is_there || find.exists([&item.id])?))
+}
+
+/// The number of an item that has to be there.
+fn item_number(connection: &Connection, id: Option<&str>) -> Result<Option<i64>, Failure> {
+    let Some(id) = id else { return Ok(None) };
+    let mut find = connection.prepare_cached("SELECT number FROM items WHERE id = ?1")?;
+    let found = find.query_row([id], |row| row.get(0)).optional()?;
+    found.map(Some).ok_or(Failure::Expected(StoreError::Missing))
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<Vec<_>>>()?;
+    (digits.len() == 64).then(|| digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+}

@@ -1,0 +1,101 @@
+//! Export as Markdown, for reading: each conversation with its messages, as far as the last answer in it.
+
+use std::io::Write;
+use std::path::Path;
+
+use protocol::item::{Item, Part, Role};
+use rusqlite::Connection;
+
+use super::export::last_answer;
+use super::{Progress, STEP, ToolError, ask, reader};
+use crate::sqlite::failure::Failure;
+use crate::sqlite::tree;
+
+/// A conversation that nobody has continued.
+struct Conversation {
+    number: i64,
+    id: String,
+    owner: String,
+    ended_at: String,
+    items: Vec<Item>,
+}
+
+/// Writes every conversation to `out`. One that was continued in two ways is there twice. Gives their number.
+///
+/// # Errors
+/// [`ToolError`].
+pub fn export_markdown(path: &Path, out: &mut impl Write, mut progress: impl FnMut(Progress)) -> Result<u64, ToolError> {
+    let connection = reader(path)?;
+    let last = last_answer(path, &connection)?;
+    let (mut after, mut count) = (0, 0);
+    writeln!(out, "# Conversations")?;
+    loop {
+        let step = ask(path, &connection, |connection| conversations(connection, after, last))?;
+        let Some(conversation) = step.last() else { break };
+        after = conversation.number;
+        count += step.len() as u64;
+        for conversation in step {
+            writeln!(out, "\n## {}\n\n{}, {}", conversation.id, conversation.owner, conversation.ended_at)?;
+            conversation.items.iter().try_for_each(|item| write(out, item))?;
+        }
+        progress(Progress { done: u64::try_from(after).unwrap_or(0), total: u64::try_from(last).ok() });
+    }
+    out.flush()?;
+    Ok(count)
+}
+
+fn conversations(connection: &Connection, after: i64, last: i64) -> Result<Vec<Conversation>, Failure> {
+    let find = "SELECT number, id, owner, head, strftime('%Y-%m-%d %H:%M UTC', ended_at, 'unixepoch') FROM answers \
+                WHERE number > ?1 AND number <= ?2 AND state = 1 AND readable AND head IS NOT NULL \
+                AND NOT EXISTS (SELECT 1 FROM answers next WHERE next.parent = answers.head) \
+                AND NOT EXISTS (SELECT 1 FROM items WHERE items.parent = answers.head) ORDER BY number LIMIT ?3";
+    let mut find = connection.prepare_cached(find)?;
+    let mut rows = find.query((after, last, STEP))?;
+    let mut conversations = Vec::new();
+    while let Some(row) = rows.next()? {
+        let items = tree::path_from(connection, row.get(3)?)?;
+        let (number, id, owner, ended_at) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(4)?);
+        conversations.push(Conversation { number, id, owner, ended_at, items });
+    }
+    Ok(conversations)
+}
+
+fn write(out: &mut impl Write, item: &Item) -> std::io::Result<()> {
+    match item {
+        Item::Message(message) => writeln!(out, "\n### {}\n\n{}", speaker(message.role), text(&message.content)),
+        Item::FunctionCall(call) => writeln!(out, "\n### Call of `{}`\n\n{}", call.name, fenced(&call.arguments)),
+        Item::FunctionCallOutput(output) => writeln!(out, "\n### Result\n\n{}", fenced(&output.output.text())),
+        Item::Reasoning(reasoning) => {
+            let thoughts = if reasoning.content.is_empty() { &reasoning.summary } else { &reasoning.content };
+            writeln!(out, "\n### Reasoning\n\n{}", text(thoughts))
+        }
+        Item::Compaction(compaction) => writeln!(out, "\n### Summary of what was said before\n\n{}", compaction.summary),
+    }
+}
+
+fn speaker(role: Role) -> &'static str {
+    match role {
+        Role::User => "User",
+        Role::Assistant => "Assistant",
+        Role::System => "System",
+        Role::Developer => "Developer",
+    }
+}
+
+fn text(parts: &[Part]) -> String {
+    let part = |part: &Part| match part {
+        Part::InputImage { .. } => "*(an image)*".to_owned(),
+        Part::InputFile { filename, .. } => format!("*(a file: {})*", filename.as_deref().unwrap_or("without a name")),
+        part => part.text().unwrap_or_default().to_owned(),
+    };
+    parts.iter().map(part).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The text in a fence that it does not contain.
+fn fenced(text: &str) -> String {
+    let mut fence = "```".to_owned();
+    while text.contains(&fence) {
+        fence.push('`');
+    }
+    format!("{fence}\n{text}\n{fence}")
+}

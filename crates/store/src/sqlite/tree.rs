@@ -1,0 +1,130 @@
+//! The tree of items: grown by answers, cut back when nobody holds or continues a leaf.
+
+use engine::store::StoreError;
+use protocol::id::{ItemId, Owner};
+use protocol::item::Item;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::failure::{Failure, taken};
+use super::records::State;
+use super::writer::Change;
+
+/// Whether an item was sent or made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Input = 0,
+    Output = 1,
+}
+
+/// An item as it is written.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) id: ItemId,
+    /// `None` where only the place is left.
+    pub(super) json: Option<String>,
+}
+
+/// Serialises items; away from the writer, which has to be quick.
+pub(super) fn written(items: &[Item]) -> Result<Vec<Written>, StoreError> {
+    let written = items.iter().map(|item| Ok(Written { id: item.id().clone(), json: Some(serde_json::to_string(item)?) }));
+    written.collect::<serde_json::Result<_>>().map_err(|_not_json| StoreError::Unavailable)
+}
+
+/// Hangs `items`, each below the one before, under `parent`. Gives the number of the last one, or `parent`.
+pub(super) fn grow(
+    change: &mut Change<'_>,
+    answer: i64,
+    side: Side,
+    mut parent: Option<i64>,
+    items: &[Written],
+) -> Result<Option<i64>, Failure> {
+    let connection = change.connection;
+    let mut insert = connection.prepare_cached("INSERT INTO items (id, answer, side, parent, json) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for item in items {
+        insert.execute((item.id.as_str(), answer, side as i64, parent, &item.json)).map_err(taken)?;
+        parent = Some(connection.last_insert_rowid());
+        change.item_bytes += weight(item.json.as_deref().unwrap_or_default().len());
+    }
+    Ok(parent)
+}
+
+/// Takes the text of an answer's items away. They keep their places.
+pub(super) fn blank(change: &mut Change<'_>, answer: i64) -> Result<(), Failure> {
+    let weigh = "SELECT COALESCE(sum(octet_length(json)), 0) FROM items WHERE answer = ?1";
+    change.item_bytes -= change.connection.prepare_cached(weigh)?.query_row([answer], |row| row.get::<_, i64>(0))?;
+    change.connection.prepare_cached("UPDATE items SET json = NULL WHERE answer = ?1")?.execute([answer])?;
+    Ok(())
+}
+
+/// Cuts leaves that nobody holds, upward from `next`. An answer that is there holds its own items and the one it continues.
+pub(super) fn prune(change: &mut Change<'_>, mut next: Option<i64>) -> Result<(), Failure> {
+    let free = "SELECT parent, answer, COALESCE(octet_length(json), 0) FROM items WHERE number = ?1 \
+                AND NOT EXISTS (SELECT 1 FROM items below WHERE below.parent = ?1) \
+                AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.parent = ?1) \
+                AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.number = items.answer AND state <= ?2)";
+    let mut free = change.connection.prepare_cached(free)?;
+    let mut cut = change.connection.prepare_cached("DELETE FROM items WHERE number = ?1")?;
+    while let Some(number) = next.take() {
+        let leaf = free.query_row((number, State::Ended as i64), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+        let Some((parent, answer, bytes)) = leaf.optional()? else { return Ok(()) };
+        cut.execute([number])?;
+        change.item_bytes -= bytes;
+        bury(change.connection, answer)?;
+        next = parent;
+    }
+    Ok(())
+}
+
+/// Forgets a deleted answer of which no item is left.
+pub(super) fn bury(connection: &Connection, answer: i64) -> Result<(), Failure> {
+    let bury = "DELETE FROM answers WHERE number = ?1 AND state = ?2 AND NOT EXISTS (SELECT 1 FROM items WHERE answer = ?1)";
+    connection.prepare_cached(bury)?.execute((answer, State::Deleted as i64))?;
+    Ok(())
+}
+
+/// The number of an item.
+pub(super) fn number(connection: &Connection, id: Option<&ItemId>) -> Result<Option<i64>, Failure> {
+    let Some(id) = id else { return Ok(None) };
+    let mut find = connection.prepare_cached("SELECT number FROM items WHERE id = ?1")?;
+    Ok(find.query_row([id.as_str()], |row| row.get(0)).optional()?)
+}
+
+/// The conversation up to and with `head`, oldest first.
+pub(super) fn path(connection: &Connection, head: &ItemId) -> Result<Vec<Item>, Failure> {
+    path_from(connection, number(connection, Some(head))?)
+}
+
+/// The conversation up to and with the item of that number.
+pub(super) fn path_from(connection: &Connection, mut next: Option<i64>) -> Result<Vec<Item>, Failure> {
+    let mut find = connection.prepare_cached("SELECT parent, json FROM items WHERE number = ?1")?;
+    let mut path = Vec::new();
+    while let Some(number) = next {
+        let found = find.query_row([number], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<String>>(1)?))).optional()?;
+        let Some((parent, json)) = found else { break };
+        path.extend(json.as_deref().map(read).transpose()?);
+        if parent.is_some_and(|parent| parent >= number) {
+            return Err(Failure::Damaged("an item stands above itself"));
+        }
+        next = parent;
+    }
+    path.reverse();
+    Ok(path)
+}
+
+/// One item of `owner`.
+pub(super) fn item(connection: &Connection, owner: &Owner, id: &ItemId) -> Result<Option<Item>, Failure> {
+    let find = "SELECT json FROM items JOIN answers ON answers.number = items.answer WHERE items.id = ?1 AND owner = ?2";
+    let mut find = connection.prepare_cached(find)?;
+    let found: Option<Option<String>> = find.query_row((id.as_str(), owner.as_str()), |row| row.get(0)).optional()?;
+    found.flatten().as_deref().map(read).transpose()
+}
+
+/// An item from its row.
+pub(super) fn read(json: &str) -> Result<Item, Failure> {
+    serde_json::from_str(json).map_err(|_error| Failure::Damaged("an item is not what an item is"))
+}
+
+/// A length as what it adds to a total.
+pub(super) fn weight(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}

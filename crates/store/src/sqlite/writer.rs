@@ -1,0 +1,304 @@
+//! The one thread that writes: what waits for it goes into one transaction, and nobody is answered before that is committed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use engine::store::StoreError;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::DatabaseError;
+use super::failure::Failure;
+use super::open;
+use super::shared::Shared;
+
+/// How many changes may wait. Whoever comes then waits for a place.
+const QUEUE: usize = 1024;
+
+/// How many changes go into one transaction, so that none waits long for those that came with it.
+const BATCH: usize = 256;
+
+/// The way to the thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    messages: mpsc::Sender<Message>,
+}
+
+enum Message {
+    Job(Box<dyn Job>),
+    Close(oneshot::Sender<()>),
+}
+
+/// What a job has in hand.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    pub(super) connection: &'a Connection,
+    /// By how much the weight of the items changes.
+    pub(super) item_bytes: i64,
+    /// By how much the weight of the logs changes.
+    pub(super) log_bytes: i64,
+    /// Whether text goes.
+    pub(super) deletes: bool,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(connection: &'a Connection) -> Self {
+        Self { connection, item_bytes: 0, log_bytes: 0, deletes: false }
+    }
+}
+
+/// One change. All of it happens or nothing.
+trait Job: Send {
+    fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure>;
+
+    /// Tells whoever waits for it.
+    fn answer(self: Box<Self>, is_committed: bool);
+}
+
+struct Work<T, F> {
+    todo: Option<F>,
+    result: Result<T, StoreError>,
+    waiting: oneshot::Sender<Result<T, StoreError>>,
+}
+
+/// What came of a transaction.
+#[derive(Default)]
+struct Done {
+    /// Changes that took text away.
+    deletions: u64,
+    /// Changes that the database could not make.
+    faults: u64,
+}
+
+/// The thread's side.
+struct Thread {
+    connection: Connection,
+    messages: mpsc::Receiver<Message>,
+    files: Files,
+    shared: Arc<Shared>,
+}
+
+impl Writer {
+    /// Starts the thread. It ends when the writer is closed or dropped.
+    pub(super) fn start(path: &Path, connection: Connection, shared: Arc<Shared>) -> Result<Self, DatabaseError> {
+        let (sender, messages) = mpsc::channel(QUEUE);
+        let files = Files::watch(path).map_err(|source| DatabaseError::file(path, source))?;
+        let thread = Thread { connection, messages, files, shared };
+        let started = thread::Builder::new().name("weir-db-writer".into()).spawn(move || thread.run());
+        started.map_err(|source| DatabaseError::NoThread { path: path.to_path_buf(), source })?;
+        Ok(Self { messages: sender })
+    }
+
+    /// Changes something. It is committed when this resolves with `Ok`, and has not happened when it resolves with `Err`.
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Change<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        let (waiting, answer) = oneshot::channel();
+        let job = Work { todo: Some(work), result: Err(StoreError::Unavailable), waiting };
+        self.messages.send(Message::Job(Box::new(job))).await.map_err(|_closed| StoreError::Unavailable)?;
+        answer.await.unwrap_or(Err(StoreError::Unavailable))
+    }
+
+    /// Resolves when everything that was asked before is written, the WAL is in the file and the thread lets go of both.
+    pub(super) async fn close(&self) {
+        let (sender, closed) = oneshot::channel();
+        if self.messages.send(Message::Close(sender)).await.is_ok() {
+            // It resolves when the thread has dropped the other side.
+            let _closed = closed.await;
+        }
+    }
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut closing = None;
+        while let Some(message) = self.messages.blocking_recv() {
+            let mut batch = Vec::new();
+            self.gather(message, &mut batch, &mut closing);
+            if !batch.is_empty() {
+                self.write(batch);
+            }
+        }
+        // The last connection to go would do this by itself, with the patience of five seconds for whoever still reads.
+        let _refused = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()));
+        drop(self.connection);
+        drop(closing);
+    }
+
+    /// Takes what waits.
+    fn gather(&mut self, first: Message, batch: &mut Vec<Box<dyn Job>>, closing: &mut Option<oneshot::Sender<()>>) {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Message::Job(job) => batch.push(job),
+                Message::Close(sender) => {
+                    self.messages.close();
+                    *closing = Some(sender);
+                }
+            }
+            next = if batch.len() < BATCH { self.messages.try_recv().ok() } else { None };
+        }
+    }
+
+    /// Makes a batch of changes in one transaction and answers each.
+    fn write(&self, mut batch: Vec<Box<dyn Job>>) {
+        let committed = self.transaction(&mut batch);
+        let is_committed = match &committed {
+            Ok(Done { deletions, faults }) => {
+                if *faults == 0 {
+                    self.shared.writing.works();
+                }
+                self.shared.commits.fetch_add(1, Ordering::Relaxed);
+                self.shared.changes.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                self.shared.deletions.fetch_add(*deletions, Ordering::Release);
+                true
+            }
+            Err(failure) => {
+                self.shared.writing.fails(failure);
+                if !self.connection.is_autocommit() {
+                    // Should this fail as well, the next transaction cannot begin and tries it again.
+                    let _failed = self.connection.execute_batch("ROLLBACK");
+                }
+                false
+            }
+        };
+        self.shared.chores.add();
+        for job in batch {
+            job.answer(is_committed);
+        }
+    }
+
+    /// On an error nothing has happened.
+    fn transaction(&self, batch: &mut [Box<dyn Job>]) -> Result<Done, Failure> {
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        self.statement("BEGIN IMMEDIATE")?;
+        let (mut done, mut item_bytes, mut log_bytes) = (Done::default(), 0, 0);
+        for job in batch {
+            let mut change = Change::new(&self.connection);
+            self.statement("SAVEPOINT job")?;
+            match job.run(&mut change) {
+                Ok(()) => {
+                    item_bytes += change.item_bytes;
+                    log_bytes += change.log_bytes;
+                    done.deletions += u64::from(change.deletes);
+                }
+                Err(failure) => {
+                    done.faults += u64::from(failure.is_fault());
+                    self.undo(&failure)?;
+                }
+            }
+            self.statement("RELEASE job")?;
+        }
+        let totals = count(&self.connection, item_bytes, log_bytes)?;
+        self.files.check()?;
+        self.statement("COMMIT")?;
+        if let Some((item_bytes, log_bytes)) = totals {
+            self.shared.item_bytes.store(item_bytes, Ordering::Relaxed);
+            self.shared.log_bytes.store(log_bytes, Ordering::Relaxed);
+        }
+        Ok(done)
+    }
+
+    /// Takes back what one job has done, and nothing else.
+    fn undo(&self, failure: &Failure) -> Result<(), Failure> {
+        if failure.is_fault() {
+            self.shared.writing.fails(failure);
+        }
+        if self.connection.is_autocommit() {
+            return Err(Failure::Damaged("SQLite has taken the whole transaction back"));
+        }
+        self.statement("ROLLBACK TO job")
+    }
+
+    fn statement(&self, sql: &str) -> Result<(), Failure> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+}
+
+/// Keeps the totals in step, and gives them if they have changed.
+pub(super) fn count(connection: &Connection, item_bytes: i64, log_bytes: i64) -> Result<Option<(u64, u64)>, Failure> {
+    if item_bytes == 0 && log_bytes == 0 {
+        return Ok(None);
+    }
+    let add = "UPDATE totals SET item_bytes = max(0, item_bytes + ?1), log_bytes = max(0, log_bytes + ?2)";
+    connection.prepare_cached(add)?.execute((item_bytes, log_bytes))?;
+    let mut totals = connection.prepare_cached("SELECT item_bytes, log_bytes FROM totals")?;
+    Ok(Some(totals.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?))
+}
+
+impl<T, F> Job for Work<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut Change<'_>) -> Result<T, Failure> + Send,
+{
+    fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure> {
+        let Some(work) = self.todo.take() else { return Ok(()) };
+        match work(change) {
+            Ok(done) => {
+                self.result = Ok(done);
+                Ok(())
+            }
+            Err(failure) => {
+                self.result = Err(failure.told());
+                Err(failure)
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, is_committed: bool) {
+        // What was found in a transaction that did not come to be may not be so.
+        let result = if is_committed { self.result } else { Err(StoreError::Unavailable) };
+        // Whoever asked may have gone; it has happened all the same.
+        let _gone = self.waiting.send(result);
+    }
+}
+
+/// The two files, as they were when they were opened. SQLite would go on writing into files that nobody finds again.
+struct Files {
+    watched: Vec<(PathBuf, Identity)>,
+}
+
+impl Files {
+    fn watch(path: &Path) -> io::Result<Self> {
+        let watched = [path.to_path_buf(), open::wal(path)].into_iter();
+        let watched = watched.map(|path| identity(&path).map(|identity| (path, identity))).collect::<io::Result<_>>()?;
+        Ok(Self { watched })
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let is_there = |(path, known): &(PathBuf, Identity)| identity(path).is_ok_and(|found| found == *known);
+        if self.watched.iter().all(is_there) {
+            return Ok(());
+        }
+        Err(Failure::Damaged("its file was moved or deleted while in use; put it back, or start weir again"))
+    }
+}
+
+/// The device and the number of a file.
+#[cfg(unix)]
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt;
+
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// Open files cannot be moved there.
+#[cfg(not(unix))]
+type Identity = ();
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> io::Result<Identity> {
+    fs::metadata(path).map(|_found| ())
+}

@@ -1,0 +1,180 @@
+//! What hostile clients cost everybody else: the added delay of a hundred readers' tokens and the server's memory, alone,
+//! beside ten thousand idle connections, beside a reader that never reads, and beside attacks.
+//!
+//! The server is the release build in a process of its own, and so is whoever stands beside the readers. As many readers take
+//! the same of a second server at the same time, which nobody attacks: so a machine that is busy with other things shows as such.
+
+mod attack;
+mod crowd;
+mod house;
+mod machine;
+mod neighbour;
+mod readers;
+mod stalled;
+
+use std::env;
+use std::io::{Write, stdout};
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::future::try_join;
+
+use house::{House, Wire};
+use neighbour::{Kind, Neighbour};
+use readers::{Delays, READERS};
+use stalled::Stalled;
+
+/// Idle connections of each kind, where the machine's limit of open files suffices.
+const CONNECTIONS: usize = 10_000;
+
+/// Slow clients at once.
+const SLOW: usize = 1_000;
+
+/// Clients of an attack that goes as fast as it can.
+const FAST: usize = 16;
+
+/// After an attack, until memory is looked at again.
+const REST: Duration = Duration::from_secs(2);
+
+fn main() -> Result<()> {
+    let mut arguments = env::args().skip(1);
+    let wanted = arguments.find(|argument| !argument.starts_with('-'));
+    if wanted.as_deref() == Some("client") {
+        return neighbour::run(&arguments.collect::<Vec<_>>());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(Measurement { wanted }.run())
+}
+
+/// The table.
+struct Measurement {
+    /// Only rows with this in their name.
+    wanted: Option<String>,
+}
+
+impl Measurement {
+    async fn run(self) -> Result<()> {
+        let connections = env::var("WEIR_CONNECTIONS").ok().map_or(Ok(CONNECTIONS), |count| count.parse())?;
+        // The server keeps a file for the upstream of each connection, and 64 for itself; the readers need theirs, too.
+        let connections = connections.min((machine::open_files()?.saturating_sub(64) / 2).saturating_sub(2 * READERS));
+        head(&format!("{READERS} readers, {} tokens a second each; {connections} idle", readers::PACE))?;
+        self.row("alone", Wire::Clear, &[], None).await?;
+        self.row("beside a process that uses one core", Wire::Clear, &[], Some((Kind::Burn, 1))).await?;
+        for (name, kind) in [
+            ("idle: HTTP/1.1 keep-alive", Kind::KeepAlive),
+            ("idle: WebSocket", Kind::WebSocket),
+            ("idle: HTTP/2", Kind::Http2),
+            ("idle: SSE readers of a silent answer", Kind::Silent),
+        ] {
+            self.row(name, Wire::Clear, &[], Some((kind, connections))).await?;
+        }
+        for (name, kind, count) in [
+            ("attack: slow heads", Kind::SlowHeads, SLOW),
+            ("attack: slow bodies", Kind::SlowBodies, SLOW),
+            ("attack: header bombs, HTTP/1.1", Kind::HeaderBombs, FAST),
+            ("attack: header bombs, HTTP/2", Kind::Continuations, FAST),
+            ("attack: rapid reset", Kind::RapidReset, FAST),
+            ("attack: compression bombs", Kind::CompressionBombs, FAST),
+        ] {
+            // So that slow bodies meet their limit while we look.
+            let settings =
+                [("WEIR_SERVER_WEBSOCKET_DEFLATE", "true"), ("WEIR_SERVER_BODY_TIMEOUT", "5s"), ("WEIR_SERVER_HEAD_TIMEOUT", "5s")];
+            self.row(name, Wire::Clear, &settings, Some((kind, count))).await?;
+        }
+        head(&format!("{READERS} readers through TLS"))?;
+        self.row("TLS: alone", Wire::Tls, &[], None).await?;
+        self.row("TLS idle: HTTP/1.1 keep-alive", Wire::Tls, &[], Some((Kind::Tls, connections))).await?;
+        head(&format!("{READERS} readers of one answer, {} MiB long", readers::SAID >> 20))?;
+        self.shared("one answer: alone", None).await?;
+        for (name, kind) in [
+            ("one answer: SSE that is never read", stalled::Kind::Sse),
+            ("one answer: WebSocket that is never read", stalled::Kind::WebSocket),
+            ("one answer: HTTP/2 with its window shut", stalled::Kind::Http2),
+        ] {
+            self.shared(name, Some(kind)).await?;
+        }
+        Ok(())
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        name.ends_with("alone") || self.wanted.as_ref().is_none_or(|wanted| name.contains(wanted))
+    }
+
+    /// Readers of answers of their own, beside somebody.
+    async fn row(&self, name: &str, wire: Wire, settings: &[(&str, &str)], beside: Option<(Kind, usize)>) -> Result<()> {
+        if !self.is_wanted(name) {
+            return Ok(());
+        }
+        let (house, quiet) = (House::open(wire, settings).await?, House::open(wire, settings).await?);
+        let before = house.resident()?;
+        let mut neighbour = None;
+        if let Some((kind, count)) = beside {
+            neighbour = Some(Neighbour::start(kind, &house, count).await?);
+        }
+        let crowded = house.resident()?;
+        let delays = house.during(try_join(readers::of_their_own(&house), readers::of_their_own(&quiet))).await?;
+        let peak = house.peak()?;
+        let mut notes = Vec::new();
+        if let (Some(neighbour), Some((kind, count))) = (neighbour, beside) {
+            notes.push(neighbour.end().await?);
+            if kind.is_idle() {
+                let each = (crowded - before) / f64::from(u32::try_from(count)?);
+                notes.push(format!("{each:.1} KiB of resident memory each"));
+            }
+        }
+        tokio::time::sleep(REST).await;
+        print(name, &house, &delays, [before, peak, house.resident()?])?;
+        notes.iter().filter(|note| !note.is_empty()).try_for_each(|note| say(&format!("    {note}")))
+    }
+
+    /// Readers of one answer, beside one that never reads.
+    async fn shared(&self, name: &str, kind: Option<stalled::Kind>) -> Result<()> {
+        if !self.is_wanted(name) {
+            return Ok(());
+        }
+        let settings = [("WEIR_SERVER_WRITE_TIMEOUT", "5s")];
+        let (house, quiet) = (House::open(Wire::Clear, &settings).await?, House::open(Wire::Clear, &settings).await?);
+        let (answer, other) = (readers::Answer::start(&house).await?, readers::Answer::start(&quiet).await?);
+        let before = house.resident()?;
+        let mut stalled = None;
+        if let Some(kind) = kind {
+            stalled = Some(Stalled::open(kind, &house, &answer.id).await?);
+        }
+        let delays = house.during(try_join(answer.read(&house), other.read(&quiet))).await?;
+        let peak = house.peak()?;
+        let note = match stalled {
+            Some(stalled) => Some(stalled.end().await?),
+            None => None,
+        };
+        tokio::time::sleep(REST).await;
+        print(name, &house, &delays, [before, peak, house.resident()?])?;
+        note.map_or(Ok(()), |note| say(&format!("    {note}")))
+    }
+}
+
+fn head(title: &str) -> Result<()> {
+    let (delay, other, ratio, memory) = ("added delay of a token, ms", "at the other server", "ratio", "resident, MiB");
+    say(&format!("\n{title:42} {delay:28} | {other:20} | {ratio:17} | cpu% | {memory}"))?;
+    let (three, times) = ("   p50    p90    p99", "  p50   p90   p99");
+    say(&format!("{:42} {three}   worst | {three} | {times} |      | before   peak  after", ""))
+}
+
+/// Prints a row: the server's figures, and the other's.
+fn print(name: &str, house: &House, (delays, other): &(Delays, Delays), memory: [f64; 3]) -> Result<()> {
+    let columns = |delays: [f64; 3], precision: usize| delays.map(|delay| format!("{delay:.precision$}"));
+    let shares = [0.5, 0.9, 0.99];
+    let [p50, p90, p99] = columns(shares.map(|share| delays.at(share)), 2);
+    let [o50, o90, o99] = columns(shares.map(|share| other.at(share)), 2);
+    let [r50, r90, r99] = columns(shares.map(|share| delays.at(share) / other.at(share)), 2);
+    let [before, peak, after] = memory.map(|kib| kib / 1024.0);
+    let (worst, load) = (delays.at(1.0), house.load());
+    say(&format!(
+        "{name:42} {p50:>6} {p90:>6} {p99:>6} {worst:7.2} | {o50:>6} {o90:>6} {o99:>6} | {r50:>5} {r90:>5} {r99:>5} | {load:4.0} | \
+         {before:6.0} {peak:6.0} {after:6.0}"
+    ))
+}
+
+fn say(line: &str) -> Result<()> {
+    writeln!(stdout(), "{line}")?;
+    Ok(())
+}

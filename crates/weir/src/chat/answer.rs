@@ -1,0 +1,266 @@
+//! One answer, from the question to its end, whatever happens to the connections in between: what breaks is resumed by
+//! position, so that no event is missing and none comes twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::tasks::Tasks;
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::event::{End, Event, Heard, Meaning};
+use super::line::{self, Line, Transport};
+use super::server::{Server, Trouble};
+
+/// How long one tries to get a connection back before one gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The first pause between two tries; each next one is twice as long, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a server may take to say that it has stopped an answer.
+const STOPPING: Duration = Duration::from_secs(10);
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub(crate) enum Question {
+    /// A new answer, to this request.
+    New(Value),
+    /// An answer that exists, from its beginning.
+    Old(String),
+}
+
+/// What happens to an answer.
+#[derive(Debug)]
+pub(crate) enum News {
+    Event(Box<Event>),
+    /// Something a person wants to know: the connection broke, or stands again.
+    Note(String),
+    /// There will be no more.
+    Lost(Trouble),
+}
+
+/// A reader's hold on an answer. Dropping it leaves the answer alone.
+pub(crate) struct Answer {
+    pub(crate) news: mpsc::Receiver<News>,
+    stop: Arc<Notify>,
+}
+
+impl Answer {
+    /// Asks, and reads on in a task of its own.
+    pub(crate) fn begin(tasks: &Tasks, server: &Arc<Server>, transport: Transport, question: Question, idempotency_key: String) -> Self {
+        let (sender, news) = mpsc::channel(256);
+        let stop = Arc::new(Notify::new());
+        let reader = Reader {
+            server: Arc::clone(server),
+            transport,
+            id: if let Question::Old(id) = &question { Some(id.clone()) } else { None },
+            question,
+            idempotency_key,
+            position: None,
+            is_asked: false,
+            is_stopping: false,
+            opened: None,
+            stop: Arc::clone(&stop),
+            news: sender,
+        };
+        tasks.spawn("answer", reader.run());
+        Self { news, stop }
+    }
+
+    /// Asks the server to stop it. Its end comes as news.
+    pub(crate) fn stop(&self) {
+        self.stop.notify_one();
+    }
+}
+
+struct Reader {
+    server: Arc<Server>,
+    transport: Transport,
+    question: Question,
+    idempotency_key: String,
+    id: Option<String>,
+    position: Option<u64>,
+    /// Whether the question may have reached the server.
+    is_asked: bool,
+    is_stopping: bool,
+    /// When the line stood.
+    opened: Option<Instant>,
+    stop: Arc<Notify>,
+    news: mpsc::Sender<News>,
+}
+
+/// Why reading over one line came to an end.
+enum Break {
+    /// The answer has ended, or nobody listens.
+    Done,
+    Trouble(Trouble),
+}
+
+impl Reader {
+    async fn run(mut self) {
+        let mut since = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut is_lost = false;
+        loop {
+            let before = self.position;
+            let trouble = match self.read(&mut is_lost).await {
+                Break::Done => return,
+                Break::Trouble(trouble) => trouble,
+            };
+            let has_stood = self.opened.take().is_some_and(|opened| opened.elapsed() > LONGEST_PAUSE);
+            if self.position != before || has_stood {
+                (since, pause) = (Instant::now(), FIRST_PAUSE);
+            }
+            let Some(why) = self.may_retry(trouble, since).await else { return };
+            if !is_lost {
+                is_lost = true;
+                let after = self.position.map(|position| format!(" behind event {position}")).unwrap_or_default();
+                self.tell(News::Note(format!("The connection is lost{after} ({why}); trying to get it back…"))).await;
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.news.closed() => return,
+                () = self.stop.notified() => self.is_stopping = true,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Why it is worth another try. Says so where it is not.
+    async fn may_retry(&self, trouble: Trouble, since: Instant) -> Option<String> {
+        let hint = |what: &str| match &self.id {
+            Some(id) => format!("{what}\nThe answer may go on without us: weir chat --resume {id}"),
+            None => what.to_owned(),
+        };
+        let lost = match trouble {
+            // A socket has no Idempotency-Key: to ask again there might be to ask twice.
+            Trouble::Broken(what) if self.id.is_none() && (!self.is_asked || self.transport == Transport::Websocket) => {
+                Trouble::Broken(what)
+            }
+            Trouble::Broken(what) if since.elapsed() > PATIENCE => Trouble::Broken(hint(&what)),
+            Trouble::Broken(what) => return Some(what),
+            // A server that starts or stops says so with these.
+            Trouble::Refused(status @ (500 | 502 | 503 | 504), what) if self.position.is_some() && since.elapsed() <= PATIENCE => {
+                return Some(format!("{what} ({status})"));
+            }
+            Trouble::Refused(404, what) if self.position.is_some() => {
+                Trouble::Refused(404, format!("{what} The server that began this answer does not have it any more."))
+            }
+            other => other,
+        };
+        self.tell(News::Lost(lost)).await;
+        None
+    }
+
+    async fn read(&mut self, is_lost: &mut bool) -> Break {
+        let server = Arc::clone(&self.server);
+        let news = self.news.clone();
+        let opened = tokio::select! {
+            opened = self.open() => opened,
+            () = news.closed() => return Break::Done,
+        };
+        let mut line = match opened {
+            Ok(line) => line,
+            Err(trouble) => return Break::Trouble(trouble),
+        };
+        self.opened = Some(Instant::now());
+        if self.is_stopping
+            && let Err(trouble) = self.cancel(&mut line).await
+        {
+            return Break::Trouble(trouble);
+        }
+        let stop = Arc::clone(&self.stop);
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = news.closed() => return Break::Done,
+                () = stop.notified() => {
+                    self.is_stopping = true;
+                    match self.cancel(&mut line).await {
+                        Ok(()) => continue,
+                        Err(trouble) => return Break::Trouble(trouble),
+                    }
+                }
+                message = line.next(&server) => message,
+            };
+            let heard = match message {
+                Ok(Some(data)) => Heard::read(data),
+                Ok(None) => return Break::Trouble(Trouble::Broken("the connection ended before the answer".to_owned())),
+                Err(trouble) => return Break::Trouble(trouble),
+            };
+            match heard {
+                Heard::Nothing => {}
+                Heard::Error(status @ 400..500, what) => return Break::Trouble(Trouble::Refused(status, what)),
+                Heard::Error(_, what) => return Break::Trouble(Trouble::Broken(what)),
+                Heard::Event(event) => {
+                    if std::mem::take(is_lost) {
+                        self.tell(News::Note("The connection is back.".to_owned())).await;
+                    }
+                    match self.take(event, &mut line).await {
+                        Ok(true) => return Break::Done,
+                        Ok(false) => {}
+                        Err(trouble) => return Break::Trouble(trouble),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn open(&mut self) -> Result<Line, Trouble> {
+        if let Some(id) = &self.id {
+            return line::resume(&self.server, self.transport, id, self.position).await;
+        }
+        let Question::New(body) = &self.question else {
+            return Err(Trouble::Hopeless("there is nothing to resume".to_owned()));
+        };
+        let opened = line::ask(&self.server, self.transport, body, &self.idempotency_key).await;
+        self.is_asked = self.is_asked || !matches!(&opened, Err(Trouble::Broken(what)) if what.starts_with("cannot reach"));
+        let (line, id) = opened?;
+        self.id = id;
+        Ok(line)
+    }
+
+    /// Passes an event on. Gives whether it was the last.
+    async fn take(&mut self, event: Box<Event>, line: &mut Line) -> Result<bool, Trouble> {
+        let expected = self.position.map_or(0, |position| position + 1);
+        if event.position < expected {
+            return Ok(false);
+        }
+        if event.position > expected {
+            return Err(Trouble::Broken(format!("event {expected} is missing")));
+        }
+        self.position = Some(event.position);
+        let is_first_name = self.id.is_none();
+        if let (None, Some(id)) = (&self.id, event.response_id()) {
+            self.id = Some(id.to_owned());
+        }
+        let is_last = matches!(event.meaning(), Meaning::End(End::Whole | End::Stopped | End::Incomplete(_) | End::Failed(_)));
+        self.tell(News::Event(event)).await;
+        if is_first_name && self.is_stopping && !is_last {
+            self.cancel(line).await?;
+        }
+        Ok(is_last)
+    }
+
+    /// Stops the answer if its id is known; if not, that is done as soon as it is.
+    async fn cancel(&self, line: &mut Line) -> Result<(), Trouble> {
+        let Some(id) = &self.id else { return Ok(()) };
+        if line.cancel().await? {
+            return Ok(());
+        }
+        let request = self.server.request("POST", &format!("/v1/responses/{id}/cancel"));
+        match timeout(STOPPING, self.server.json(&request)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(trouble)) => Err(trouble),
+            Err(_) => Err(Trouble::Broken("the server did not stop the answer in time".to_owned())),
+        }
+    }
+
+    async fn tell(&self, news: News) {
+        // A reader that has left needs no news.
+        let _ = self.news.send(news).await;
+    }
+}

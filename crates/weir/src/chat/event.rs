@@ -1,0 +1,160 @@
+//! One event of an answer, as a client reads it.
+
+use bytes::Bytes;
+use protocol::usage::{Usage, UsageSource};
+use serde_json::Value;
+
+/// An event with a number.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) position: u64,
+    pub(crate) value: Value,
+    /// Its bytes, as the log has them.
+    pub(crate) data: Bytes,
+}
+
+/// What a message of the server is.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Event(Box<Event>),
+    /// An error without a number: the server cannot go on here. Its status, if it has one, and what it says.
+    Error(u16, String),
+    /// Nothing of an answer: `[DONE]`.
+    Nothing,
+}
+
+/// What an event means for a reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning<'a> {
+    Text(&'a str),
+    Refusal(&'a str),
+    Reasoning(&'a str),
+    /// The model wants this function called, with these arguments.
+    Call(&'a str, &'a str),
+    /// The answer has ended.
+    End(End),
+    Other,
+}
+
+/// How an answer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Whole,
+    Stopped,
+    /// Early, for this reason.
+    Incomplete(String),
+    Failed(String),
+}
+
+impl Heard {
+    /// Reads a message.
+    pub(crate) fn read(data: Bytes) -> Self {
+        let Ok(value) = serde_json::from_slice::<Value>(&data) else { return Self::Nothing };
+        if let Some(position) = value["sequence_number"].as_u64() {
+            return Self::Event(Box::new(Event { position, value, data }));
+        }
+        if value["type"] != "error" && value["error"].is_null() {
+            return Self::Nothing;
+        }
+        let said = value["error"]["message"].as_str().or_else(|| value["message"].as_str());
+        let status = value["status"].as_u64().or_else(|| value["error"]["status"].as_u64());
+        let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
+        Self::Error(status, said.unwrap_or("the server could not go on").to_owned())
+    }
+}
+
+impl Event {
+    /// The answer's id, in the events that carry the whole response.
+    pub(crate) fn response_id(&self) -> Option<&str> {
+        self.value["response"]["id"].as_str()
+    }
+
+    /// What the answer cost, in its last event.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        serde_json::from_value(self.value["response"]["usage"].clone()).ok()
+    }
+
+    pub(crate) fn meaning(&self) -> Meaning<'_> {
+        let delta = self.value["delta"].as_str().unwrap_or_default();
+        match self.value["type"].as_str().unwrap_or_default() {
+            "response.output_text.delta" => Meaning::Text(delta),
+            "response.refusal.delta" => Meaning::Refusal(delta),
+            "response.reasoning.delta" | "response.reasoning_text.delta" | "response.reasoning_summary_text.delta" => {
+                Meaning::Reasoning(delta)
+            }
+            "response.output_item.done" if self.value["item"]["type"] == "function_call" => {
+                let text = |name: &str| self.value["item"][name].as_str().unwrap_or_default();
+                Meaning::Call(text("name"), text("arguments"))
+            }
+            "response.completed" => Meaning::End(End::Whole),
+            "response.failed" => {
+                let message = self.value["response"]["error"]["message"].as_str();
+                Meaning::End(End::Failed(message.unwrap_or("the answer failed").to_owned()))
+            }
+            "response.incomplete" if self.value["response"]["status"] == "cancelled" => Meaning::End(End::Stopped),
+            "response.incomplete" => {
+                let reason = self.value["response"]["incomplete_details"]["reason"].as_str();
+                Meaning::End(End::Incomplete(reason.unwrap_or("no reason was given").to_owned()))
+            }
+            _ => Meaning::Other,
+        }
+    }
+}
+
+/// `12 tokens in, 40 out (counted by Weir)`, or that nobody knows.
+pub(crate) fn tokens(usage: Option<&Usage>) -> String {
+    let Some(usage) = usage else { return "unknown".to_owned() };
+    let detail = |count: u64, what: &str| if count > 0 { format!(", {count} of them {what}") } else { String::new() };
+    let source = match usage.source {
+        UsageSource::Provider => "as the provider says",
+        UsageSource::Counted => "counted by Weir",
+    };
+    format!(
+        "{} tokens in{}, {} out{} ({source})",
+        usage.input_tokens,
+        detail(usage.input_tokens_details.cached_tokens, "cached"),
+        usage.output_tokens,
+        detail(usage.output_tokens_details.reasoning_tokens, "reasoning")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(value: &Value) -> Event {
+        match Heard::read(value.to_string().into()) {
+            Heard::Event(event) => *event,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn ends() {
+        let end = |kind: &str, response: &Value| event(&json!({ "type": kind, "sequence_number": 1, "response": response }));
+        let check = |event: Event, expected: End| assert_eq!(event.meaning(), Meaning::End(expected), "{event:?}");
+        check(end("response.completed", &json!({})), End::Whole);
+        check(end("response.incomplete", &json!({ "status": "cancelled" })), End::Stopped);
+        let reason = json!({ "status": "incomplete", "incomplete_details": { "reason": "max_output_tokens" } });
+        check(end("response.incomplete", &reason), End::Incomplete("max_output_tokens".into()));
+        check(end("response.failed", &json!({ "error": { "message": "no" } })), End::Failed("no".into()));
+    }
+
+    #[test]
+    fn an_error_without_a_number_is_no_event() {
+        let refused = json!({ "type": "error", "status": 404, "error": { "message": "not here" } });
+        assert!(matches!(Heard::read(refused.to_string().into()), Heard::Error(404, message) if message == "not here"));
+        assert!(matches!(Heard::read("[DONE]".into()), Heard::Nothing));
+    }
+
+    #[test]
+    fn what_it_cost_says_who_counted() {
+        let usage = json!({ "input_tokens": 9, "input_tokens_details": { "cached_tokens": 4 }, "output_tokens": 3,
+            "output_tokens_details": { "reasoning_tokens": 0 }, "total_tokens": 12, "source": "provider" });
+        let event = event(&json!({ "type": "response.completed", "sequence_number": 1, "response": { "usage": usage } }));
+        assert_eq!(tokens(event.usage().as_ref()), "9 tokens in, 4 of them cached, 3 out (as the provider says)");
+        assert_eq!(tokens(None), "unknown");
+    }
+}

@@ -1,0 +1,82 @@
+//! The line that a person types: editing, the history of this session, and the commands completed by Tab.
+
+use std::borrow::Cow;
+
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::MemHistory;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{Config, Context, Editor, Helper};
+
+use super::command::Command;
+use super::render::{Colour, Paint, Style};
+
+const PROMPT: &str = "> ";
+
+/// What came of waiting for a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Typed {
+    Line(String),
+    /// Ctrl-C.
+    Interrupted,
+    /// Ctrl-D.
+    End,
+}
+
+/// The line.
+pub(super) struct Input(Editor<Hand, MemHistory>);
+
+impl Input {
+    pub(super) fn new(paint: Option<Paint>) -> anyhow::Result<Self> {
+        let config = Config::builder().auto_add_history(true).build();
+        let mut editor = Editor::with_history(config, MemHistory::new())?;
+        editor.set_helper(Some(Hand { paint }));
+        Ok(Self(editor))
+    }
+
+    /// Waits for a line, which begins with what was typed already. A line that ends with `\` goes on in the next.
+    pub(super) fn line(&mut self, typed: &str) -> anyhow::Result<Typed> {
+        match self.0.readline_with_initial(PROMPT, (typed, "")) {
+            Ok(line) => Ok(Typed::Line(line.replace("\\\n", "\n"))),
+            Err(ReadlineError::Interrupted) => Ok(Typed::Interrupted),
+            Err(ReadlineError::Eof) => Ok(Typed::End),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+struct Hand {
+    paint: Option<Paint>,
+}
+
+impl Helper for Hand {}
+
+impl Hinter for Hand {
+    type Hint = String;
+}
+
+impl Validator for Hand {
+    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        let goes_on = context.input().ends_with('\\');
+        Ok(if goes_on { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
+    }
+}
+
+impl Completer for Hand {
+    type Candidate = String;
+
+    fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok((0, Command::completions(line.get(..position).unwrap_or_default())))
+    }
+}
+
+impl Highlighter for Hand {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
+        match self.paint {
+            Some(paint) => Cow::Owned(Style::PLAIN.bold().colour(Colour::Cyan).paint(prompt, paint)),
+            None => Cow::Borrowed(prompt),
+        }
+    }
+}

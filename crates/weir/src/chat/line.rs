@@ -1,0 +1,197 @@
+//! What one answer's events come over: a stream, a socket, or one poll after another. Each gives the same events.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::ValueEnum;
+use lab::client::websocket::{self, Handshake, Message, Socket};
+use lab::client::{Request, Stream};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::server::{Server, Trouble, refusal};
+
+/// How an answer travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// JSON documents: one long poll after another
+    Json,
+    /// One event a line
+    Ndjson,
+    /// Server-Sent Events
+    Sse,
+    /// One event a message
+    Websocket,
+}
+
+impl Transport {
+    /// Its name, as one types it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Sse => "sse",
+            Self::Websocket => "websocket",
+        }
+    }
+
+    /// The transport of this name.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|transport| transport.name() == name)
+    }
+}
+
+/// A server that says nothing for so long is gone: even a silent answer has a heartbeat every 15 seconds.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long one poll waits for news, in seconds.
+const POLL: u64 = 20;
+
+/// An open line.
+pub(super) enum Line {
+    Stream(Box<Stream>),
+    Socket(Box<Socket>),
+    /// The answer, what came and was not taken yet, the position of the next poll, and whether that is all.
+    Poll {
+        id: String,
+        ready: VecDeque<Bytes>,
+        after: Option<u64>,
+        is_ended: bool,
+    },
+}
+
+/// A line that was opened, and the answer's id if the server named it at once.
+pub(super) type Opened = (Line, Option<String>);
+
+/// Asks.
+pub(super) async fn ask(server: &Server, transport: Transport, body: &Value, idempotency_key: &str) -> Result<Opened, Trouble> {
+    let with = |more: &str| {
+        let mut body = body.clone();
+        body[more] = true.into();
+        let request = server.request("POST", "/v1/responses").header("idempotency-key", idempotency_key);
+        request.header("content-type", "application/json").body(body.to_string())
+    };
+    match transport {
+        Transport::Sse | Transport::Ndjson => stream(server, framed(with("stream"), transport)).await,
+        Transport::Json => {
+            // An answer that runs by itself can be stopped and resumed; one that is waited for has no id until its end.
+            let response = server.json(&with("background")).await?;
+            let id = response["id"].as_str().unwrap_or_default().to_owned();
+            Ok((poll(&id, None), Some(id)))
+        }
+        Transport::Websocket => {
+            let mut message = json!({ "type": "response.create" });
+            for (name, value) in body.as_object().into_iter().flatten() {
+                message[name] = value.clone();
+            }
+            Ok((socket(server, &message).await?, None))
+        }
+    }
+}
+
+/// Reads an answer from behind a position on.
+pub(super) async fn resume(server: &Server, transport: Transport, id: &str, after: Option<u64>) -> Result<Line, Trouble> {
+    match transport {
+        Transport::Sse | Transport::Ndjson => {
+            let position = after.map(|position| format!("&starting_after={position}")).unwrap_or_default();
+            let request = server.request("GET", &format!("/v1/responses/{id}?stream=true{position}"));
+            Ok(stream(server, framed(request, transport)).await?.0)
+        }
+        Transport::Json => Ok(poll(id, after)),
+        Transport::Websocket => {
+            let mut message = json!({ "type": "response.resume", "response_id": id });
+            if let Some(position) = after {
+                message["starting_after"] = position.into();
+            }
+            socket(server, &message).await
+        }
+    }
+}
+
+fn framed(request: Request, transport: Transport) -> Request {
+    let accept = if transport == Transport::Ndjson { "application/x-ndjson" } else { "text/event-stream" };
+    request.header("accept", accept)
+}
+
+fn poll(id: &str, after: Option<u64>) -> Line {
+    Line::Poll { id: id.to_owned(), ready: VecDeque::new(), after, is_ended: false }
+}
+
+async fn stream(server: &Server, request: Request) -> Result<Opened, Trouble> {
+    let response = server.send(&request).await?;
+    let id = response.headers.get("weir-response-id").map(str::to_owned);
+    let stream = response.events().map_err(|error| Trouble::Hopeless(format!("{}: {error:#}", server.address())))?;
+    Ok((Line::Stream(Box::new(stream)), id))
+}
+
+async fn socket(server: &Server, message: &Value) -> Result<Line, Trouble> {
+    let broken = |error: anyhow::Error| Trouble::Broken(format!("{error:#}"));
+    let headers = server.headers();
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let connection = server.connect().await?;
+    match websocket::shake_hands(connection, &server.path("/v1/responses"), &headers).await.map_err(broken)? {
+        Handshake::Refused(mut response) => Err(refusal(&mut response).await),
+        Handshake::Open(connected) => {
+            let mut socket = connected.socket;
+            socket.send_text(&message.to_string()).await.map_err(broken)?;
+            Ok(Line::Socket(Box::new(socket)))
+        }
+    }
+}
+
+impl Line {
+    /// The next message; `None` where the line ended. May be given up at any time without losing one.
+    pub(super) async fn next(&mut self, server: &Server) -> Result<Option<Bytes>, Trouble> {
+        match self {
+            Self::Stream(stream) => loop {
+                let heartbeats = stream.heartbeats();
+                match timeout(SILENCE, stream.next()).await {
+                    Ok(Ok(event)) => return Ok(event.map(|event| event.data)),
+                    Ok(Err(error)) => return Err(Trouble::Broken(format!("{error:#}"))),
+                    Err(_) if stream.heartbeats() > heartbeats => {}
+                    Err(_) => return Err(silent()),
+                }
+            },
+            Self::Socket(socket) => loop {
+                match timeout(SILENCE, socket.next()).await {
+                    Ok(Ok(Some(Message::Text(text)))) => return Ok(Some(text.into())),
+                    Ok(Ok(Some(Message::Binary(_) | Message::Ping(_) | Message::Pong(_)))) => {}
+                    Ok(Ok(None)) => return Ok(None),
+                    Ok(Err(error)) => return Err(Trouble::Broken(format!("{error:#}"))),
+                    Err(_) => return Err(silent()),
+                }
+            },
+            Self::Poll { id, ready, after, is_ended } => loop {
+                if let Some(data) = ready.pop_front() {
+                    return Ok(Some(data));
+                }
+                if *is_ended {
+                    return Ok(None);
+                }
+                let position = after.map(|position| format!("&starting_after={position}")).unwrap_or_default();
+                let news = server.json(&server.request("GET", &format!("/v1/responses/{id}/events?wait={POLL}{position}"))).await?;
+                *is_ended = news["ended"].as_bool().unwrap_or(true);
+                for event in news["data"].as_array().into_iter().flatten() {
+                    *after = event["sequence_number"].as_u64().or(*after);
+                    ready.push_back(event.to_string().into());
+                }
+            },
+        }
+    }
+
+    /// Asks the server to stop the answer, where the line itself can carry that. Gives whether it can.
+    pub(super) async fn cancel(&mut self) -> Result<bool, Trouble> {
+        match self {
+            Self::Stream(_) | Self::Poll { .. } => Ok(false),
+            Self::Socket(socket) => {
+                let sent = socket.send_text(r#"{"type":"response.cancel"}"#).await;
+                sent.map(|()| true).map_err(|error| Trouble::Broken(format!("{error:#}")))
+            }
+        }
+    }
+}
+
+fn silent() -> Trouble {
+    Trouble::Broken(format!("the server has said nothing for {} seconds", SILENCE.as_secs()))
+}

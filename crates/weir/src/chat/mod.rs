@@ -1,0 +1,129 @@
+//! `weir chat`: a conversation in a terminal, over any transport.
+
+mod answer;
+mod command;
+mod event;
+mod hosted;
+mod input;
+mod line;
+mod pipe;
+mod render;
+mod screen;
+mod server;
+mod session;
+mod terminal;
+mod typed;
+mod view;
+mod watch;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use engine::secret::Secret;
+use engine::tasks::Tasks;
+
+use crate::certificate;
+use crate::cli::chat::ChatArguments;
+use crate::config::{self, Settings, Tls};
+
+use hosted::Hosted;
+use server::Server;
+use session::Session;
+use terminal::Interrupts;
+
+pub(crate) use line::Transport;
+
+/// How long what still runs gets at the end.
+const LEAVING: Duration = Duration::from_secs(2);
+
+/// Talks.
+pub(crate) fn run(settings: Settings, arguments: &ChatArguments) -> Result<ExitCode> {
+    let is_person = terminal::is_there() && !arguments.json;
+    // Whoever gives up while typing the question ends the process as usual: Ctrl-C is caught only afterwards.
+    let asked = if is_person { None } else { Some(pipe::question()?) };
+    if asked.as_ref().is_some_and(String::is_empty) && arguments.resume.is_none() {
+        crate::cli::output::complain(&"weir chat: standard input has no question");
+        return Ok(ExitCode::from(pipe::USAGE));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let tasks = Tasks::new();
+    let (mut interrupts, place) = runtime.block_on(async {
+        let interrupts = Interrupts::watch()?;
+        if is_person {
+            terminal::restore_on_end(&tasks)?;
+        }
+        anyhow::Ok((interrupts, Place::find(settings, arguments, &tasks).await?))
+    })?;
+    let Place { server, hosted } = place;
+    let session = runtime.block_on(session(Arc::new(server), &tasks, arguments))?;
+    let done = if let Some(question) = asked {
+        pipe::run(&session, &runtime, &mut interrupts, &question, arguments.json)
+    } else {
+        let about = format!("{} over {} at {}; /help", session.model, session.transport.name(), session.server.address());
+        screen::note(&about, terminal::paint());
+        session.talk(&runtime, &mut interrupts, hosted.is_none()).map(|()| ExitCode::SUCCESS)
+    };
+    drop(hosted);
+    runtime.block_on(tasks.shutdown(LEAVING));
+    runtime.shutdown_background();
+    done
+}
+
+/// Who is asked.
+struct Place {
+    server: Server,
+    hosted: Option<Hosted>,
+}
+
+impl Place {
+    /// The server that was named; else the one that the settings describe, if it is there; else one of our own.
+    async fn find(settings: Settings, arguments: &ChatArguments, tasks: &Tasks) -> Result<Self> {
+        let key = match &arguments.key {
+            Some(key) => Some(key.clone()),
+            None => std::env::var(config::API_KEY).ok().filter(|key| !key.is_empty()),
+        };
+        let key = key.map(Secret::new);
+        let fingerprint = arguments.fingerprint.as_deref();
+        if let Some(url) = &arguments.server {
+            return Ok(Self { server: Server::at(url, fingerprint, key)?, hosted: None });
+        }
+        let address = hosted::reached(settings.server.listen);
+        let is_encrypted = settings.tls != Tls::Off;
+        let scheme = if is_encrypted { "https" } else { "http" };
+        if hosted::is_there(address).await {
+            let ours = if is_encrypted { certificate::tls(&settings.tls, &settings.data, &settings.server)? } else { None };
+            let ours = ours.map(|tls| tls.fingerprint());
+            let server = Server::at(&format!("{scheme}://{address}"), fingerprint.or(ours.as_deref()), key)?;
+            return Ok(Self { server, hosted: None });
+        }
+        let hosted = Hosted::start(settings, tasks).await.context("no server of our own could be started")?;
+        let what = format!("Nobody listens on {scheme}://{address}: this is a server of our own, and what is said is gone when it ends.");
+        screen::note(&what, terminal::paint());
+        Ok(Self { server: Server::at(&format!("http://{}", hosted.address), None, None)?, hosted: Some(hosted) })
+    }
+}
+
+async fn session(server: Arc<Server>, tasks: &Tasks, arguments: &ChatArguments) -> Result<Session> {
+    let mut session = Session {
+        tasks: tasks.clone(),
+        server,
+        transport: arguments.transport,
+        model: arguments.model.clone().unwrap_or_default(),
+        system: arguments.system.clone(),
+        previous: arguments.resume.clone(),
+        used: Vec::new(),
+    };
+    if let Some(id) = &arguments.resume {
+        let request = session.server.request("GET", &format!("/v1/responses/{id}"));
+        let response = session.server.json(&request).await.map_err(|trouble| anyhow!("{id} cannot be resumed: {trouble}"))?;
+        if session.model.is_empty() {
+            response["model"].as_str().unwrap_or_default().clone_into(&mut session.model);
+        }
+    }
+    if session.model.is_empty() {
+        session.model = session.models().await?.into_iter().next().context("the server serves no model")?;
+    }
+    Ok(session)
+}

@@ -1,0 +1,60 @@
+//! One question from standard input, and its answer on standard output: nothing else is written there.
+
+use std::io::{self, ErrorKind, IsTerminal};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use tokio::runtime::Runtime;
+
+use super::answer::Question;
+use super::event::End;
+use super::screen::note;
+use super::session::Session;
+use super::terminal::{self, Interrupts};
+use super::typed::Typed;
+use super::view::{Text, View};
+use super::watch::watch;
+
+/// Exit status: what was typed cannot be used (as clap has it).
+pub(super) const USAGE: u8 = 2;
+
+/// Exit status: the person pressed Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// All of standard input.
+pub(super) fn question() -> Result<String> {
+    if io::stdin().is_terminal() {
+        note("The question, to its end (Ctrl-D):", terminal::paint());
+    }
+    let text = io::read_to_string(io::stdin()).context("standard input cannot be read as text")?;
+    Ok(text.trim().to_owned())
+}
+
+/// Asks, or without a question shows the answer that is resumed.
+pub(super) fn run(session: &Session, runtime: &Runtime, interrupts: &mut Interrupts, question: &str, is_json: bool) -> Result<ExitCode> {
+    let asked = match &session.previous {
+        Some(id) if question.is_empty() => Question::Old(id.clone()),
+        Some(_) | None => session.question(question),
+    };
+    let text = Text { is_seen: io::stdout().is_terminal(), is_line_open: false };
+    let mut view = if is_json { View::Events } else { View::Text(text) };
+    let outcome = runtime.block_on(async {
+        let answer = session.begin(asked)?;
+        watch(answer, &mut view, interrupts, None, &mut Typed::default()).await
+    });
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        // Like `weir config | head`: the reader has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        Err(error) => return Err(error.into()),
+    };
+    let wrong = match outcome.end {
+        Some(Ok(End::Whole)) => return Ok(ExitCode::SUCCESS),
+        Some(Ok(End::Stopped)) | None => return Ok(ExitCode::from(INTERRUPTED)),
+        Some(Ok(End::Incomplete(reason))) => format!("the answer is not whole: {reason}"),
+        Some(Ok(End::Failed(message))) => message,
+        Some(Err(trouble)) => trouble.to_string(),
+    };
+    view.wrong(&format!("weir chat: {wrong}"));
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,362 @@
+//! Blocks of Markdown, line by line, as rows: what a line goes on with, what it begins, and what it ends.
+
+use super::Look;
+use super::code::Painter;
+use super::inline::{self, Growth};
+use super::lines::{self, Fence, expand, is_blank, is_rule, quoted, starts, starts_item};
+use super::style::{Colour, Style};
+use super::table::{self, Side};
+use super::text::{Cell, ansi, cells, cut, width, wrap};
+
+/// Nesting beyond this is shown as it was written.
+const DEEP: usize = 12;
+
+/// However deep a text is nested, it gets so many columns.
+const NARROWEST: usize = 10;
+
+/// What a block stands in.
+#[derive(Clone, Debug)]
+enum Container {
+    Quote { is_drawn: bool },
+    Item(Item),
+}
+
+#[derive(Clone, Debug)]
+struct Item {
+    indent: usize,
+    content: usize,
+    mark: char,
+    number: Option<u64>,
+    /// Whether the marker stands there already.
+    is_drawn: bool,
+}
+
+/// A block that has begun.
+#[derive(Clone, Debug, Default)]
+enum Leaf {
+    #[default]
+    None,
+    Paragraph(Vec<String>),
+    Code(Fence, Painter),
+    Table {
+        head: Vec<String>,
+        sides: Vec<Side>,
+        rows: Vec<Vec<String>>,
+    },
+}
+
+/// The blocks of a text, line by line.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Blocks {
+    containers: Vec<Container>,
+    leaf: Leaf,
+    is_begun: bool,
+    /// Whether the last block stood in a list, and whether a blank line came behind it.
+    was_in_list: bool,
+    was_blank: bool,
+    /// The rows that are final.
+    pub(super) out: String,
+}
+
+impl Blocks {
+    /// Takes in a line.
+    pub(super) fn line(&mut self, line: &str, look: &Look, growth: Growth) {
+        let line = expand(line);
+        let (matched, mut rest) = self.go_on(&line);
+        if is_blank(rest) && !matches!(self.leaf, Leaf::Code(..)) {
+            self.finish(look, growth);
+            self.close(matched, look, growth);
+            self.was_blank = true;
+            return;
+        }
+        if let (Leaf::Paragraph(lines), true) = (&mut self.leaf, matched < self.containers.len())
+            && !starts(rest)
+            && lines::item(rest).is_none()
+        {
+            lines.push(rest.trim_start().to_owned());
+            return;
+        }
+        let sibling = match self.containers.get(matched) {
+            Some(Container::Item(item)) => Some(item.clone()),
+            Some(Container::Quote { .. }) | None => None,
+        };
+        self.close(matched, look, growth);
+        if self.continues(rest, look, growth) {
+            return;
+        }
+        let mut sibling = sibling;
+        while self.containers.len() < DEEP {
+            if let Some(inner) = quoted(rest) {
+                self.finish(look, growth);
+                self.containers.push(Container::Quote { is_drawn: false });
+                rest = inner;
+            } else if let Some(found) = self.item(rest, sibling.as_ref()) {
+                self.finish(look, growth);
+                rest = lines::item(rest).map_or(rest, |item| item.text);
+                self.containers.push(Container::Item(found));
+            } else {
+                break;
+            }
+            sibling = None;
+        }
+        self.begin(rest, look, growth);
+    }
+
+    /// How many containers go on in this line, and what is left of it inside them.
+    fn go_on<'a>(&self, line: &'a str) -> (usize, &'a str) {
+        let is_code = matches!(self.leaf, Leaf::Code(..));
+        let mut rest = line;
+        for (index, container) in self.containers.iter().enumerate() {
+            match container {
+                Container::Quote { .. } => match quoted(rest) {
+                    Some(inner) => rest = inner,
+                    None => return (index, rest),
+                },
+                Container::Item(_) if is_blank(rest) => {}
+                Container::Item(item) => {
+                    let indent = lines::indent(rest);
+                    // Models indent what is nested by two, and code not always at all.
+                    if indent < item.indent + 2 && !is_code {
+                        return (index, rest);
+                    }
+                    rest = &rest[item.content.min(indent)..];
+                }
+            }
+        }
+        (self.containers.len(), rest)
+    }
+
+    /// Whether the line only goes on with the block that is open.
+    fn continues(&mut self, rest: &str, look: &Look, growth: Growth) -> bool {
+        match &mut self.leaf {
+            Leaf::None => false,
+            Leaf::Code(fence, _) if fence.is_closed_by(rest) => {
+                self.leaf = Leaf::None;
+                true
+            }
+            Leaf::Code(fence, painter) => {
+                let line = painter.line(&rest[fence.indent.min(lines::indent(rest))..]);
+                self.code(&line, look, growth);
+                true
+            }
+            Leaf::Table { rows, .. } => {
+                let is_row = rest.contains('|') && !starts(rest);
+                if is_row {
+                    rows.push(lines::row(rest));
+                }
+                is_row
+            }
+            Leaf::Paragraph(lines) => {
+                if let Some(level) = lines::underline(rest) {
+                    let text = lines.join("\n");
+                    self.leaf = Leaf::None;
+                    self.heading(level, &text, look, growth);
+                    return true;
+                }
+                let head = lines.last().filter(|line| line.contains('|')).map(|line| lines::row(line));
+                if let (Some(head), Some(sides)) = (head, lines::sides(rest))
+                    && head.len() == sides.len()
+                {
+                    lines.pop();
+                    if !lines.is_empty() {
+                        self.finish(look, growth);
+                    }
+                    self.leaf = Leaf::Table { head, sides, rows: Vec::new() };
+                    return true;
+                }
+                if starts(rest) || starts_item(rest) {
+                    return false;
+                }
+                lines.push(rest.trim_start().to_owned());
+                true
+            }
+        }
+    }
+
+    fn item(&self, rest: &str, sibling: Option<&Item>) -> Option<Item> {
+        let found = lines::item(rest).filter(|_| !is_rule(rest))?;
+        if matches!(self.leaf, Leaf::Paragraph(_)) && !starts_item(rest) {
+            return None;
+        }
+        let before = sibling.filter(|item| item.mark == found.mark && item.number.is_some() == found.number.is_some());
+        let number = found.number.map(|number| before.and_then(|item| item.number).map_or(number, |before| before + 1));
+        Some(Item { indent: found.indent, content: found.content, mark: found.mark, number, is_drawn: false })
+    }
+
+    fn begin(&mut self, rest: &str, look: &Look, growth: Growth) {
+        if is_blank(rest) {
+            return;
+        }
+        self.finish(look, growth);
+        if let Some(fence) = lines::fence(rest) {
+            let painter = Painter::new(&fence.language);
+            let label = fence.language.clone();
+            self.part(look);
+            self.leaf = Leaf::Code(fence, painter);
+            if !label.is_empty() {
+                self.code(&cells(&label, Style::PLAIN.dim().italic()), look, growth);
+            }
+        } else if let Some((level, text)) = lines::heading(rest) {
+            self.heading(level, text, look, growth);
+        } else if is_rule(rest) {
+            self.part(look);
+            let length = self.room(look).min(60);
+            self.rows(&[cells(&"─".repeat(length), Style::PLAIN.dim())], look);
+        } else {
+            self.leaf = Leaf::Paragraph(vec![rest.trim_start().to_owned()]);
+        }
+    }
+
+    /// Ends the block that is open, and the containers beyond `depth`.
+    pub(super) fn close(&mut self, depth: usize, look: &Look, growth: Growth) {
+        if depth < self.containers.len() {
+            self.finish(look, growth);
+        }
+        while self.containers.len() > depth {
+            if matches!(self.containers.last(), Some(Container::Item(Item { is_drawn: false, .. }))) {
+                self.part(look);
+                self.rows(&[Vec::new()], look);
+            }
+            self.containers.pop();
+        }
+    }
+
+    /// Draws the block that is open.
+    pub(super) fn finish(&mut self, look: &Look, growth: Growth) {
+        match std::mem::take(&mut self.leaf) {
+            Leaf::None | Leaf::Code(..) => {}
+            Leaf::Paragraph(lines) if growth == Growth::Grows && lines.len() == 1 && lines[0].starts_with('|') => {
+                // A head alone is no table yet; showing it as one saves the reader a jump.
+                self.table(&lines::row(&lines[0]), &[], &[], look, growth);
+            }
+            Leaf::Paragraph(lines) => {
+                self.part(look);
+                self.text(&lines.join("\n"), look.base, look, growth);
+            }
+            Leaf::Table { head, sides, rows } => self.table(&head, &sides, &rows, look, growth),
+        }
+    }
+
+    fn heading(&mut self, level: usize, text: &str, look: &Look, growth: Growth) {
+        self.part(look);
+        let style = match level {
+            1 => look.base.bold().underline().colour(Colour::Magenta),
+            2 => look.base.bold().colour(Colour::Magenta),
+            _ => look.base.bold(),
+        };
+        self.text(text, style, look, growth);
+    }
+
+    fn text(&mut self, text: &str, style: Style, look: &Look, growth: Growth) {
+        let (text, task) = match self.task(text) {
+            Some((text, mark)) => (text, cells(mark, look.base)),
+            None => (text, Vec::new()),
+        };
+        let drawn: Vec<Cell> = task.into_iter().chain(inline::draw(text, style, growth)).collect();
+        self.rows(&wrap(&drawn, self.room(look)), look);
+    }
+
+    /// The text of a task behind its box, and what the box looks like.
+    fn task<'a>(&self, text: &'a str) -> Option<(&'a str, &'static str)> {
+        let Some(Container::Item(Item { is_drawn: false, .. })) = self.containers.last() else { return None };
+        let done = ["[x] ", "[X] "].iter().find_map(|mark| text.strip_prefix(mark)).map(|text| (text, "[x] "));
+        done.or_else(|| text.strip_prefix("[ ] ").map(|text| (text, "[ ] ")))
+    }
+
+    fn table(&mut self, head: &[String], sides: &[Side], rows: &[Vec<String>], look: &Look, growth: Growth) {
+        self.part(look);
+        let cells = |row: &[String]| -> Vec<Vec<Cell>> { row.iter().map(|cell| inline::draw(cell, look.base, growth)).collect() };
+        let rows: Vec<Vec<Vec<Cell>>> = rows.iter().map(|row| cells(row)).collect();
+        self.rows(&table::draw(&cells(head), sides, &rows, self.room(look)), look);
+    }
+
+    /// A line of code is final as soon as it is whole, and not cut into rows: who copies it wants it as it is. One that
+    /// still grows is cut, because its rows are counted.
+    fn code(&mut self, line: &[Cell], look: &Look, growth: Growth) {
+        let indented: Vec<Cell> = cells("  ", Style::PLAIN).into_iter().chain(line.iter().cloned()).collect();
+        match growth {
+            Growth::Whole => self.rows(&[indented], look),
+            Growth::Grows => self.rows(&cut(&indented, self.room(look)), look),
+        }
+    }
+
+    /// Whether the line that still grows may become the end of the code that is open.
+    pub(super) fn is_mark_of_code(&self, rest: &str) -> bool {
+        let Leaf::Code(fence, _) = &self.leaf else { return false };
+        !is_blank(rest) && rest.trim().chars().all(|character| character == fence.mark)
+    }
+
+    /// How many columns the containers leave.
+    fn room(&self, look: &Look) -> usize {
+        let taken: usize = self.containers.iter().map(|container| width(&container.marker())).sum();
+        look.columns.saturating_sub(taken).max(NARROWEST)
+    }
+
+    /// The empty row before a block. Items that were written without one stand together.
+    fn part(&mut self, look: &Look) {
+        let is_in_list = self.containers.iter().any(|container| matches!(container, Container::Item(_)));
+        let is_together = is_in_list && self.was_in_list && !self.was_blank;
+        if self.is_begun && !is_together {
+            let bars = self.containers.iter().take_while(|container| container.is_drawn());
+            let bars: String = bars.map(Container::rest_marker).collect();
+            self.out += &Style::PLAIN.dim().paint(bars.trim_end(), look.paint);
+            self.out.push('\n');
+        }
+        self.is_begun = true;
+        self.was_in_list = is_in_list;
+        self.was_blank = false;
+    }
+
+    fn rows(&mut self, rows: &[Vec<Cell>], look: &Look) {
+        for row in rows {
+            let mut line = String::new();
+            for container in &mut self.containers {
+                let style = if container.is_drawn() { Style::PLAIN.dim() } else { container.style() };
+                let marker = if container.is_drawn() { container.rest_marker() } else { container.marker() };
+                line += &style.paint(&marker, look.paint);
+                container.draw();
+            }
+            line += &ansi(row, look.paint);
+            self.out += line.trim_end_matches(' ');
+            self.out.push('\n');
+        }
+    }
+}
+
+impl Container {
+    /// What stands before its first row.
+    fn marker(&self) -> String {
+        match self {
+            Self::Quote { .. } => "│ ".to_owned(),
+            Self::Item(Item { number: Some(number), mark, .. }) => format!("{number}{mark} "),
+            Self::Item(_) => "• ".to_owned(),
+        }
+    }
+
+    /// What stands before the others.
+    fn rest_marker(&self) -> String {
+        match self {
+            Self::Quote { .. } => "│ ".to_owned(),
+            Self::Item(_) => " ".repeat(width(&self.marker())),
+        }
+    }
+
+    fn style(&self) -> Style {
+        match self {
+            Self::Quote { .. } => Style::PLAIN.dim(),
+            Self::Item(_) => Style::PLAIN.colour(Colour::Cyan),
+        }
+    }
+
+    fn is_drawn(&self) -> bool {
+        match self {
+            Self::Quote { is_drawn } | Self::Item(Item { is_drawn, .. }) => *is_drawn,
+        }
+    }
+
+    fn draw(&mut self) {
+        match self {
+            Self::Quote { is_drawn } | Self::Item(Item { is_drawn, .. }) => *is_drawn = true,
+        }
+    }
+}

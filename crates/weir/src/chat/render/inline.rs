@@ -1,0 +1,268 @@
+//! What stands inside a line: emphasis, code and links, by the same rules as the page. They are more lenient than
+//! CommonMark's, under which emphasis fails beside Chinese punctuation.
+
+use unicode_width::UnicodeWidthChar;
+
+use super::style::{Colour, Style};
+use super::text::{Cell, cells};
+
+/// Nesting beyond this is shown as it was written.
+const DEEP: usize = 12;
+
+/// Longer link texts and targets are not links.
+const LONGEST_LINK: usize = 2048;
+
+/// Whether the text still grows: then a mark without its closing one counts as open, so that a reader sees no marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Growth {
+    Grows,
+    Whole,
+}
+
+/// A text's characters, each in its style. Of its line ends only the hard ones stay.
+pub(crate) fn draw(text: &str, base: Style, growth: Growth) -> Vec<Cell> {
+    let text: Vec<char> = text.chars().collect();
+    let mut drawn = Vec::new();
+    Reader { text: &text, growth, depth: 0 }.draw(base, &mut drawn);
+    drawn
+}
+
+struct Reader<'a> {
+    text: &'a [char],
+    growth: Growth,
+    depth: usize,
+}
+
+impl Reader<'_> {
+    fn draw(&self, style: Style, drawn: &mut Vec<Cell>) {
+        let mut plain = String::new();
+        let mut index = 0;
+        while let Some(&character) = self.text.get(index) {
+            let mut inside = Vec::new();
+            let taken = if self.depth > DEEP { None } else { self.span(index, style, &mut inside, &mut plain) };
+            if let Some(end) = taken {
+                if !inside.is_empty() {
+                    drawn.extend(cells(&std::mem::take(&mut plain), style));
+                    drawn.append(&mut inside);
+                }
+                index = end;
+            } else {
+                plain.push(character);
+                index += 1;
+            }
+        }
+        drawn.extend(cells(&plain, style));
+    }
+
+    /// The span that begins at `index`, and where it ends: styled cells go inside, other text to `plain`.
+    fn span(&self, index: usize, style: Style, inside: &mut Vec<Cell>, plain: &mut String) -> Option<usize> {
+        match self.text[index] {
+            '\\' => {
+                let next = *self.text.get(index + 1)?;
+                if next != '\n' && !next.is_ascii_punctuation() {
+                    return None;
+                }
+                plain.push(next);
+                Some(index + 2)
+            }
+            '\n' => {
+                let spaces = plain.len() - plain.trim_end_matches(' ').len();
+                plain.truncate(plain.len() - spaces);
+                // Two spaces before it make a line end a real one; between Chinese characters any other is nothing.
+                if spaces >= 2 {
+                    plain.push('\n');
+                } else if !(self.is_wide(index.checked_sub(1)) && self.is_wide(Some(index + 1))) {
+                    plain.push(' ');
+                }
+                Some(index + 1)
+            }
+            '`' => Some(self.code(index, style, inside, plain)),
+            '*' | '_' | '~' => Some(self.emphasis(index, style, inside, plain)),
+            '[' => self.link(index, style, inside),
+            '!' if self.text.get(index + 1) == Some(&'[') => self.link(index + 1, style, inside),
+            '<' => {
+                let end = index + 1 + self.text[index + 1..].iter().take(LONGEST_LINK).position(|character| *character == '>')?;
+                let target: String = self.text[index + 1..end].iter().collect();
+                if !is_web(&target) || target.contains(char::is_whitespace) {
+                    return None;
+                }
+                inside.extend(cells(&target, style.underline()));
+                Some(end + 1)
+            }
+            _ => None,
+        }
+    }
+
+    fn code(&self, index: usize, style: Style, inside: &mut Vec<Cell>, plain: &mut String) -> usize {
+        let ticks = self.run(index);
+        let from = index + ticks;
+        let close = self.closing_ticks(from, ticks);
+        if close.is_none() && self.growth == Growth::Whole {
+            plain.extend(std::iter::repeat_n('`', ticks));
+            return from;
+        }
+        let end = close.unwrap_or(self.text.len());
+        let body: String = self.text[from..end].iter().map(|character| if *character == '\n' { ' ' } else { *character }).collect();
+        // The spaces that part a tick from the ticks around it are no part of the code.
+        let is_padded = body.len() > 2 && body.starts_with(' ') && body.ends_with(' ') && !body.trim().is_empty();
+        let body = if is_padded { &body[1..body.len() - 1] } else { &body };
+        inside.extend(cells(body, style.colour(Colour::Cyan)));
+        close.map_or(end, |close| close + ticks)
+    }
+
+    fn emphasis(&self, index: usize, style: Style, inside: &mut Vec<Cell>, plain: &mut String) -> usize {
+        let mark = self.text[index];
+        let run = self.run(index);
+        let size = if mark == '~' { run.min(2) } else { run.clamp(1, 2) };
+        let after = self.text.get(index + run);
+        let is_in_word = mark == '_' && index > 0 && is_word(self.text[index - 1]);
+        let is_closing = after.map_or(self.growth == Growth::Whole, |next| next.is_whitespace());
+        if run > 3 || (mark == '~' && size == 1) || is_in_word || is_closing {
+            plain.extend(std::iter::repeat_n(mark, run));
+            return index + run;
+        }
+        let from = index + size;
+        let close = self.closing_mark(from, mark, size);
+        if close.is_none() && (self.growth == Growth::Whole || size < 2) {
+            plain.extend(std::iter::repeat_n(mark, size));
+            return from;
+        }
+        let style = match (mark, size) {
+            ('~', _) => style.strike(),
+            (_, 2) => style.bold(),
+            _ => style.italic(),
+        };
+        let end = close.unwrap_or(self.text.len());
+        let growth = if close.is_some() { Growth::Whole } else { self.growth };
+        Reader { text: &self.text[from..end], growth, depth: self.depth + 1 }.draw(style, inside);
+        close.map_or(end, |close| close + size)
+    }
+
+    /// `[text](target)`: the text, and behind it the target where it says something else.
+    fn link(&self, index: usize, style: Style, inside: &mut Vec<Cell>) -> Option<usize> {
+        let close = self.closing_bracket(index)?;
+        if self.text.get(close + 1) != Some(&'(') {
+            return None;
+        }
+        let reader = Reader { text: &self.text[index + 1..close], growth: Growth::Whole, depth: self.depth + 1 };
+        let Some((target, end)) = self.target(close + 2) else {
+            let is_growing =
+                self.growth == Growth::Grows && !self.text[close + 2..].iter().any(|character| matches!(character, ')' | '\n'));
+            if !is_growing {
+                return None;
+            }
+            reader.draw(style.underline(), inside);
+            return Some(self.text.len());
+        };
+        if !is_web(&target) {
+            reader.draw(style, inside);
+            return Some(end);
+        }
+        let text: String = reader.text.iter().collect();
+        if text.is_empty() || text == target {
+            inside.extend(cells(&target, style.underline()));
+        } else {
+            reader.draw(style.underline(), inside);
+            inside.extend(cells(&format!(" ({target})"), style.dim()));
+        }
+        Some(end)
+    }
+
+    /// The target that begins at `from`, behind `(`, and where the link ends. A title is passed over.
+    fn target(&self, from: usize) -> Option<(String, usize)> {
+        let mut deep = 0_usize;
+        for (offset, character) in self.text.get(from..)?.iter().take(LONGEST_LINK).enumerate() {
+            match character {
+                '(' => deep += 1,
+                ')' if deep == 0 => {
+                    let all: String = self.text[from..from + offset].iter().collect();
+                    let target = all.split_whitespace().next().unwrap_or_default().trim_matches(['<', '>']).to_owned();
+                    return Some((target, from + offset + 1));
+                }
+                ')' => deep -= 1,
+                '\n' => return None,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn is_wide(&self, index: Option<usize>) -> bool {
+        index.and_then(|index| self.text.get(index)).is_some_and(|character| character.width() == Some(2))
+    }
+
+    fn run(&self, index: usize) -> usize {
+        let mark = self.text[index];
+        self.text[index..].iter().take_while(|character| **character == mark).count()
+    }
+
+    fn closing_ticks(&self, mut index: usize, ticks: usize) -> Option<usize> {
+        while index < self.text.len() {
+            if self.text[index] == '`' {
+                let run = self.run(index);
+                if run == ticks {
+                    return Some(index);
+                }
+                index += run;
+            } else {
+                index += 1;
+            }
+        }
+        None
+    }
+
+    fn closing_mark(&self, from: usize, mark: char, size: usize) -> Option<usize> {
+        let mut index = from;
+        while index < self.text.len() {
+            let character = self.text[index];
+            if character == '\\' {
+                index += 2;
+            } else if character == '`' {
+                let run = self.run(index);
+                index = self.closing_ticks(index + run, run).unwrap_or(index) + run;
+            } else if character == mark {
+                let run = self.run(index);
+                let end = index + run;
+                let is_in_word = mark == '_' && self.text.get(end).is_some_and(|next| is_word(*next));
+                let closes = index > from && !self.text[index - 1].is_whitespace() && !is_in_word;
+                // `**` inside `*…*` belongs to an inner span; of three, the outer takes its own from the end.
+                if closes && (if size == 2 { run >= 2 } else { run == 1 || run >= 3 }) {
+                    return Some(end - size);
+                }
+                index = end;
+            } else {
+                index += 1;
+            }
+        }
+        None
+    }
+
+    fn closing_bracket(&self, index: usize) -> Option<usize> {
+        let mut deep = 0_usize;
+        let mut at = index;
+        while at < self.text.len().min(index + LONGEST_LINK) {
+            match self.text[at] {
+                '\\' => at += 1,
+                '[' => deep += 1,
+                ']' => {
+                    deep -= 1;
+                    if deep == 0 {
+                        return Some(at);
+                    }
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        None
+    }
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+fn is_web(target: &str) -> bool {
+    let lower = target.to_ascii_lowercase();
+    lower.starts_with("http://") || lower.starts_with("https://")
+}

@@ -1,0 +1,79 @@
+//! Markdown that still grows, as rows for a terminal: what is whole is given out once and for all, what may still change
+//! can be looked at as often as one likes. The rules are those of the page (web/js/markdown.js).
+
+mod blocks;
+mod code;
+mod inline;
+mod lines;
+mod style;
+mod table;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use style::{Colour, Paint, Style};
+pub(crate) use text::{is_harmless, width};
+
+use blocks::Blocks;
+use inline::Growth;
+use text::{ansi, cells, wrap};
+
+/// How it is to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// The width of the terminal.
+    pub(crate) columns: usize,
+    pub(crate) paint: Paint,
+    /// What everything is based on.
+    pub(crate) base: Style,
+}
+
+/// A growing text.
+#[derive(Debug, Default)]
+pub(crate) struct Markdown {
+    /// The line that has no end yet.
+    rest: String,
+    blocks: Blocks,
+}
+
+impl Markdown {
+    /// Takes in more of the text; gives the rows that are now final, each with its line end.
+    pub(crate) fn push(&mut self, text: &str, look: &Look) -> String {
+        for character in text.chars() {
+            match character {
+                '\n' => self.blocks.line(&std::mem::take(&mut self.rest), look, Growth::Whole),
+                '\r' => {}
+                other => self.rest.push(other),
+            }
+        }
+        std::mem::take(&mut self.blocks.out)
+    }
+
+    /// The rows that may still change.
+    pub(crate) fn live(&self, look: &Look) -> Vec<String> {
+        let mut blocks = self.blocks.clone();
+        if !blocks.is_mark_of_code(&self.rest) && !self.rest.is_empty() {
+            blocks.line(&self.rest, look, Growth::Grows);
+        }
+        blocks.finish(look, Growth::Grows);
+        blocks.close(0, look, Growth::Grows);
+        blocks.out.lines().map(str::to_owned).collect()
+    }
+
+    /// The text is whole: its last rows.
+    pub(crate) fn end(&mut self, look: &Look) -> String {
+        let rest = std::mem::take(&mut self.rest);
+        if !rest.is_empty() {
+            self.blocks.line(&rest, look, Growth::Whole);
+        }
+        self.blocks.finish(look, Growth::Whole);
+        self.blocks.close(0, look, Growth::Whole);
+        std::mem::take(&mut self.blocks.out)
+    }
+}
+
+/// A text that is no Markdown and does not grow, in rows of at most `columns`.
+pub(crate) fn rows(text: &str, style: Style, columns: usize, paint: Paint) -> Vec<String> {
+    text.lines().flat_map(|line| wrap(&cells(line, style), columns)).map(|row| ansi(&row, paint)).collect()
+}

@@ -1,0 +1,91 @@
+//! How a piece of text looks, and the escape sequences (ECMA-48, SGR) that make it look so.
+
+/// What the terminal can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paint {
+    /// Weights and colours.
+    Colours,
+    /// Weights only: `NO_COLOR` is set.
+    Weights,
+}
+
+/// The sixteen colours are the user's own, so that they fit a dark and a light terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Colour {
+    Red,
+    Green,
+    Yellow,
+    Magenta,
+    Cyan,
+}
+
+/// Weights and a colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Style {
+    weights: u8,
+    colour: Option<Colour>,
+}
+
+/// The weights, each as its bit and its SGR parameter.
+const BOLD: (u8, u8) = (1, 1);
+const DIM: (u8, u8) = (2, 2);
+const ITALIC: (u8, u8) = (4, 3);
+const UNDERLINE: (u8, u8) = (8, 4);
+const STRIKE: (u8, u8) = (16, 9);
+
+impl Style {
+    /// As it comes.
+    pub(crate) const PLAIN: Self = Self { weights: 0, colour: None };
+
+    pub(crate) const fn bold(self) -> Self {
+        self.with(BOLD)
+    }
+
+    pub(crate) const fn dim(self) -> Self {
+        self.with(DIM)
+    }
+
+    pub(crate) const fn italic(self) -> Self {
+        self.with(ITALIC)
+    }
+
+    pub(crate) const fn underline(self) -> Self {
+        self.with(UNDERLINE)
+    }
+
+    pub(crate) const fn strike(self) -> Self {
+        self.with(STRIKE)
+    }
+
+    pub(crate) const fn colour(self, colour: Colour) -> Self {
+        Self { weights: self.weights, colour: Some(colour) }
+    }
+
+    const fn with(self, (bit, _): (u8, u8)) -> Self {
+        Self { weights: self.weights | bit, colour: self.colour }
+    }
+
+    /// `text` in this style; the bare text where there is nothing to say.
+    pub(crate) fn paint(self, text: &str, paint: Paint) -> String {
+        let mut parameters: Vec<u8> = Vec::new();
+        for (bit, parameter) in [BOLD, DIM, ITALIC, UNDERLINE, STRIKE] {
+            if self.weights & bit != 0 {
+                parameters.push(parameter);
+            }
+        }
+        if let (Some(colour), Paint::Colours) = (self.colour, paint) {
+            parameters.push(match colour {
+                Colour::Red => 31,
+                Colour::Green => 32,
+                Colour::Yellow => 33,
+                Colour::Magenta => 35,
+                Colour::Cyan => 36,
+            });
+        }
+        if parameters.is_empty() || text.is_empty() {
+            return text.to_owned();
+        }
+        let parameters: Vec<String> = parameters.iter().map(u8::to_string).collect();
+        format!("\x1b[{}m{text}\x1b[0m", parameters.join(";"))
+    }
+}

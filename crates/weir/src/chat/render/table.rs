@@ -1,0 +1,116 @@
+//! A table: columns under each other whatever their characters' widths, narrower where there is no room, and as a list
+//! where there is none at all.
+
+use super::style::Style;
+use super::text::{Cell, cells, width_of, wrap};
+
+/// On which side a column's text stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Left,
+    Right,
+    Middle,
+}
+
+/// A column that is narrower than this is not read, only spelt.
+const NARROWEST: usize = 6;
+
+/// What stands between two columns.
+const BETWEEN: &str = " │ ";
+
+/// The rows of a table with a head. A row may have fewer cells than the head, or more, which are left out.
+pub(crate) fn draw(head: &[Vec<Cell>], sides: &[Side], rows: &[Vec<Vec<Cell>>], columns: usize) -> Vec<Vec<Cell>> {
+    let none: Vec<Cell> = Vec::new();
+    let at = |row: &[Vec<Cell>], index: usize| row.get(index).unwrap_or(&none).clone();
+    let natural: Vec<usize> = (0..head.len())
+        .map(|index| rows.iter().map(|row| width_of(&at(row, index))).chain([width_of(&head[index]), 1]).max().unwrap_or(1))
+        .collect();
+    let room = columns.saturating_sub(BETWEEN.chars().count() * head.len().saturating_sub(1));
+    let Some(widths) = fit(&natural, room) else {
+        return listed(head, rows, columns);
+    };
+    let line = |row: &[Vec<Cell>], style: fn(Style) -> Style| -> Vec<Vec<Cell>> {
+        let wrapped: Vec<Vec<Vec<Cell>>> = widths.iter().enumerate().map(|(index, width)| wrap(&at(row, index), *width)).collect();
+        let height = wrapped.iter().map(Vec::len).max().unwrap_or(1);
+        (0..height)
+            .map(|level| {
+                let mut drawn = Vec::new();
+                for (index, width) in widths.iter().enumerate() {
+                    if index > 0 {
+                        drawn.extend(cells(BETWEEN, Style::PLAIN.dim()));
+                    }
+                    let mut text = wrapped.get(index).and_then(|rows| rows.get(level)).cloned().unwrap_or_default();
+                    for cell in &mut text {
+                        cell.style = style(cell.style);
+                    }
+                    let is_last = index + 1 == widths.len();
+                    drawn.extend(placed(text, *width, sides.get(index).copied().unwrap_or(Side::Left), is_last));
+                }
+                drawn
+            })
+            .collect()
+    };
+    let rule: Vec<String> = widths.iter().map(|width| "─".repeat(*width)).collect();
+    let rule = cells(&rule.join("─┼─"), Style::PLAIN.dim());
+    let mut drawn = line(head, Style::bold);
+    drawn.push(rule.clone());
+    let bodies: Vec<Vec<Vec<Cell>>> = rows.iter().map(|row| line(row, |style| style)).collect();
+    // Rows of more than one line need something between them.
+    let is_tall = bodies.iter().any(|body| body.len() > 1);
+    for (index, body) in bodies.into_iter().enumerate() {
+        if is_tall && index > 0 {
+            drawn.push(rule.clone());
+        }
+        drawn.extend(body);
+    }
+    drawn
+}
+
+fn placed(mut text: Vec<Cell>, width: usize, side: Side, is_last: bool) -> Vec<Cell> {
+    let free = width.saturating_sub(width_of(&text));
+    let (before, after) = match side {
+        Side::Left => (0, free),
+        Side::Right => (free, 0),
+        Side::Middle => (free / 2, free - free / 2),
+    };
+    let after = if is_last { 0 } else { after };
+    let mut row = cells(&" ".repeat(before), Style::PLAIN);
+    row.append(&mut text);
+    row.extend(cells(&" ".repeat(after), Style::PLAIN));
+    row
+}
+
+/// The widths of columns in `room`: the widest give first. `None` where they would become too narrow to read.
+fn fit(natural: &[usize], room: usize) -> Option<Vec<usize>> {
+    let mut limit = natural.iter().copied().max().unwrap_or(0);
+    let within = |limit: usize| natural.iter().map(|width| (*width).min(limit)).sum::<usize>();
+    while within(limit) > room {
+        limit -= 1;
+        if limit < NARROWEST {
+            return None;
+        }
+    }
+    Some(natural.iter().map(|width| (*width).min(limit)).collect())
+}
+
+/// Each row as a list of `head: cell`.
+fn listed(head: &[Vec<Cell>], rows: &[Vec<Vec<Cell>>], columns: usize) -> Vec<Vec<Cell>> {
+    let mut drawn = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        if index > 0 {
+            drawn.push(cells(&"─".repeat(columns.min(12)), Style::PLAIN.dim()));
+        }
+        for (title, cell) in head.iter().zip(row) {
+            let mut text: Vec<Cell> = title.iter().map(|cell| Cell { style: cell.style.bold(), ..cell.clone() }).collect();
+            if !text.is_empty() {
+                text.extend(cells(": ", Style::PLAIN.bold()));
+            }
+            text.extend(cell.iter().cloned());
+            drawn.extend(wrap(&text, columns));
+        }
+    }
+    if rows.is_empty() {
+        drawn.extend(head.iter().flat_map(|title| wrap(title, columns)));
+    }
+    drawn
+}

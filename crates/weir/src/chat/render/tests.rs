@@ -1,0 +1,201 @@
+//! The rows of whole texts, and that no split of a text changes them.
+
+use proptest::prelude::*;
+
+use super::{Look, Markdown, Paint, Style, width};
+
+const LOOK: Look = Look { columns: 40, paint: Paint::Weights, base: Style::PLAIN };
+
+fn draw(text: &str, look: &Look) -> String {
+    let mut markdown = Markdown::default();
+    let rows = markdown.push(text, look);
+    rows + &markdown.end(look)
+}
+
+/// The text without its escape sequences.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\x1b') {
+        plain += before;
+        rest = after.split_once('m').map_or("", |(_, rest)| rest);
+    }
+    plain + rest
+}
+
+fn check(text: &str, expected: &str) {
+    assert_eq!(plain(&draw(text, &LOOK)).trim_end(), expected.trim_matches('\n'), "{text}");
+}
+
+#[test]
+fn headings_paragraphs_and_rules() {
+    check(
+        "# One\ntext\nof two lines\n\n## Two ##\n---\nMade\n===\n",
+        "One\n\ntext of two lines\n\nTwo\n\n────────────────────────────────────────\n\nMade",
+    );
+    assert_eq!(draw("# A", &LOOK), "\x1b[1;4mA\x1b[0m\n");
+    check("#hash and # hash", "#hash and # hash");
+}
+
+#[test]
+fn words_are_wrapped_and_chinese_is_cut_anywhere_but_before_a_comma() {
+    check("aaaa bbbb cccc dddd eeee ffff gggg hhhh iiii", "aaaa bbbb cccc dddd eeee ffff gggg hhhh\niiii");
+    check("一二三四五六七八九十一二三四五六七八九十，一", "一二三四五六七八九十一二三四五六七八九\n十，一");
+    check("第一行\n第二行", "第一行第二行");
+    check("one\ntwo  \nthree\\\nfour", "one two\nthree\nfour");
+    check(&"x".repeat(45), &format!("{}\nxxxxx", "x".repeat(40)));
+}
+
+#[test]
+fn lists_nest_number_and_stand_together() {
+    check("Text:\n- a\n- b\n  - c\n    more\n- [x] d\n- [ ] e\n\nEnd", "Text:\n\n• a\n• b\n  • c more\n• [x] d\n• [ ] e\n\nEnd");
+    check("1. a\n1. b\n  - c\n1. d", "1. a\n2. b\n   • c\n3. d");
+    check("3) a\n4) b", "3) a\n4) b");
+    check("1. **A**: x\n\n2. **B**: y\n\n   more", "1. A: x\n\n2. B: y\n\n   more");
+    check("- a word and a word and a word and a word and", "• a word and a word and a word and a\n  word and");
+    check("It was in\n1986. A great year", "It was in 1986. A great year");
+    check("-\n- b", "•\n• b");
+}
+
+#[test]
+fn code_keeps_its_lines_wherever_it_stands() {
+    check("```rust\nlet x = 1;\n\n    y\n```\nend", "  rust\n  let x = 1;\n\n      y\n\nend");
+    check("- a:\n  ```\n  x\n  ```\n- b", "• a:\n    x\n• b");
+    check("1. a\n   ```\ncode\n   ```\n2. b", "1. a\n     code\n2. b");
+    check("````\n```\n````", "  ```");
+    check("```\nnever closed", "  never closed");
+    let long = "x".repeat(50);
+    check(&format!("```\n{long}\n```"), &format!("  {long}"));
+}
+
+#[test]
+fn code_is_coloured() {
+    let look = Look { paint: Paint::Colours, ..LOOK };
+    let drawn = draw("```rust\nlet a = \"b\"; // c\n/* d\ne */ f(12)\n```", &look);
+    for piece in [
+        "\x1b[35mlet\x1b[0m",
+        "\x1b[32m\"b\"\x1b[0m",
+        "\x1b[2m// c\x1b[0m",
+        "\x1b[2m/* d\x1b[0m",
+        "\x1b[2me */\x1b[0m",
+        "\x1b[33m12\x1b[0m",
+    ] {
+        assert!(drawn.contains(piece), "{piece:?} in {drawn:?}");
+    }
+    assert!(draw("```sql\nselect 1 -- all\n```", &look).contains("\x1b[35mselect\x1b[0m"));
+}
+
+#[test]
+fn tables_stand_in_columns() {
+    check("|A|B|\n|---|--:|\n|一二|1|\n|x|`22`|\n\nend", "A    │  B\n─────┼───\n一二 │  1\nx    │ 22\n\nend");
+    check(
+        "| Name | What it is |\n|---|---|\n| a | some words that need more room than is here |\n| b | c |",
+        "Name │ What it is\n─────┼──────────────────────────────────\na    │ some words that need more room\n     │ than is here\n─────┼──────────────────────────────────\nb    │ c",
+    );
+    check("a | b\nno table", "a | b no table");
+    check("|a \\| b|c|\n|-|-|\n|d|", "a | b │ c\n──────┼──\nd     │");
+    let narrow = Look { columns: 20, ..LOOK };
+    let text = "|Transport|Direction|Browser|\n|-|-|-|\n|SSE|one|EventSource|\n|WS|both|WebSocket|";
+    assert_eq!(
+        plain(&draw(text, &narrow)),
+        "Transport: SSE\nDirection: one\nBrowser: EventSource\n────────────\nTransport: WS\nDirection: both\nBrowser: WebSocket\n"
+    );
+}
+
+#[test]
+fn quotes_have_bars() {
+    check("> a\nlazy\n>\n> - b\n\nend", "│ a lazy\n│\n│ • b\n\nend");
+    check("a\n> b", "a\n\n│ b");
+}
+
+#[test]
+fn emphasis_works_beside_chinese_punctuation() {
+    check("**简而言之：**SSE", "简而言之：SSE");
+    check("a ** b, 2 * 3 * 4, snake_case_word, \\*no\\*", "a ** b, 2 * 3 * 4, snake_case_word, *no*");
+    check("***both*** `a *b*` ~~gone~~ _it_ [x](https://a.b/c) <https://d.e>", "both a *b* gone it x (https://a.b/c)\nhttps://d.e");
+    check("[bad](javascript:alert)", "bad");
+    assert_eq!(draw("**b**", &LOOK), "\x1b[1mb\x1b[0m\n");
+}
+
+#[test]
+fn what_would_command_the_terminal_is_left_out() {
+    let drawn = draw("a\u{1b}[2Jb\u{7}\u{9b}31m\u{202e}c\n\n```\n\u{1b}]0;t\u{7}\n```", &LOOK);
+    assert!(!drawn.contains(['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}']), "{drawn:?}");
+}
+
+#[test]
+fn what_grows_shows_no_marks() {
+    let live = |text: &str| {
+        let mut markdown = Markdown::default();
+        let mut rows = plain(&markdown.push(text, &LOOK));
+        rows.extend(markdown.live(&LOOK).iter().map(|row| plain(row) + "\n"));
+        rows
+    };
+    assert_eq!(live("some **bold"), "some bold\n");
+    assert_eq!(live("some `code"), "some code\n");
+    assert_eq!(live("```rust\nlet\n``"), "  rust\n  let\n");
+    assert_eq!(live("|a|b|\n"), "a │ b\n──┼──\n");
+    assert_eq!(live("- a\n- b"), "• a\n• b\n");
+    assert_eq!(live(&format!("```\n{}", "x".repeat(41))), format!("  {}\n{}\n", "x".repeat(38), "x".repeat(3)));
+}
+
+/// Text that is likely to be Markdown.
+fn markdown() -> impl Strategy<Value = String> {
+    let marks = prop::sample::select(vec![
+        " ",
+        "  ",
+        "\n",
+        "\n\n",
+        "\r\n",
+        "# ",
+        "- ",
+        "1. ",
+        "> ",
+        "```",
+        "```rust\n",
+        "|",
+        "|a|b|\n|-|-|\n",
+        "**",
+        "*",
+        "`",
+        "_",
+        "[",
+        "](https://x.y)",
+        "---",
+        "===",
+        "\t",
+        "    ",
+        "\\",
+        "~~",
+        "👩‍👩‍👧",
+        "é",
+        "\"",
+        "/*",
+        "[x] ",
+        "\u{1b}[31m",
+    ]);
+    let piece = prop_oneof!["[a-z]{1,8}", "[一二三，。]{1,6}", marks.prop_map(String::from)];
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_split_changes_the_rows(text in markdown(), cuts in prop::collection::vec(0_usize..400, 0..12), columns in 12_usize..80) {
+        let look = Look { columns, ..LOOK };
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(*cut)).collect();
+        ends.sort_unstable();
+        let mut split = Markdown::default();
+        let mut rows = String::new();
+        let mut from = 0;
+        for end in ends.into_iter().chain([text.len()]) {
+            rows += &split.push(&text[from..end], &look);
+            // Looking changes nothing.
+            for row in split.live(&look) {
+                prop_assert!(width(&plain(&row)) <= columns + 60, "{row:?}");
+            }
+            from = end;
+        }
+        rows += &split.end(&look);
+        prop_assert_eq!(rows, draw(&text, &look));
+    }
+}

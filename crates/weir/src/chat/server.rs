@@ -1,0 +1,195 @@
+//! The server that is asked: where it is, how one speaks with it, and the key that one shows. The key is never printed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use engine::secret::Secret;
+use http::Uri;
+use lab::client::{Connection, Encryption, Request, Response, Trust, json};
+use serde_json::Value;
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+/// How long a connection may take to stand.
+const CONNECTING: Duration = Duration::from_secs(10);
+
+/// How long an answer that is no stream may take.
+const WAITING: Duration = Duration::from_secs(30);
+
+/// Why the server did not do what was asked.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The connection did not stand, or broke: trying again may help.
+    Broken(String),
+    /// The server said no, with a status: trying again does not help.
+    Refused(u16, String),
+    /// Neither this server nor any other will do better.
+    Hopeless(String),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(401, what) => write!(formatter, "{what} Set WEIR_API_KEY, or say --key."),
+            Self::Broken(what) | Self::Hopeless(what) | Self::Refused(_, what) => formatter.write_str(what),
+        }
+    }
+}
+
+/// A server.
+pub(crate) struct Server {
+    host: String,
+    port: u16,
+    /// What stands before every path, without a slash at its end.
+    prefix: String,
+    encryption: Option<Encryption>,
+    key: Option<Secret>,
+}
+
+impl Server {
+    /// The server at an `http:` or `https:` address.
+    pub(crate) fn at(url: &str, fingerprint: Option<&str>, key: Option<Secret>) -> Result<Self> {
+        let uri: Uri = url.parse().with_context(|| format!("--server {url}: this is no address"))?;
+        let is_encrypted = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            Some(_) | None => bail!("--server {url}: expected http://… or https://…"),
+        };
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = uri.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 });
+        let prefix = uri.path().trim_end_matches('/');
+        let prefix = prefix.strip_suffix("/v1").unwrap_or(prefix).to_owned();
+        let trust = fingerprint.map_or(Trust::System, |text| Trust::Fingerprint(text.to_owned()));
+        let encryption = if is_encrypted { Some(Encryption::new(&trust)?) } else { None };
+        Ok(Self { host, port, prefix, encryption, key })
+    }
+
+    /// Its address, for people.
+    pub(crate) fn address(&self) -> String {
+        let scheme = if self.encryption.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority(), self.prefix)
+    }
+
+    fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let usual = if self.encryption.is_some() { 443 } else { 80 };
+        if self.port == usual { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// A request below the server's prefix, with the host and the key.
+    pub(crate) fn request(&self, method: &str, path: &str) -> Request {
+        let mut request = Request::new(method, &format!("{}{path}", self.prefix));
+        for (name, value) in self.headers() {
+            request = request.header(name, &value);
+        }
+        request
+    }
+
+    /// What every request carries.
+    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
+        let key = self.key.as_ref().map(|key| ("authorization", format!("Bearer {}", key.reveal())));
+        [("host", self.authority()), ("user-agent", concat!("weir/", env!("CARGO_PKG_VERSION")).to_owned())]
+            .into_iter()
+            .chain(key)
+            .collect()
+    }
+
+    /// The path below the server's prefix.
+    pub(crate) fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
+    }
+
+    /// A connection to the first of its addresses that takes one.
+    pub(crate) async fn connect(&self) -> Result<Connection, Trouble> {
+        let place = self.address();
+        let broken = |error: &dyn std::fmt::Display| Trouble::Broken(format!("cannot reach {place}: {error}"));
+        let found = timeout(CONNECTING, lookup_host((self.host.as_str(), self.port))).await;
+        let addresses: Vec<SocketAddr> =
+            found.map_err(|_| broken(&"its name was not found in time"))?.map_err(|error| broken(&error))?.collect();
+        let mut last = broken(&"it has no address");
+        for address in addresses {
+            match timeout(CONNECTING, self.open(address)).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(trouble)) => last = trouble,
+                Err(_) => last = broken(&"it did not answer in time"),
+            }
+        }
+        Err(last)
+    }
+
+    async fn open(&self, address: SocketAddr) -> Result<Connection, Trouble> {
+        let place = self.address();
+        let Some(encryption) = &self.encryption else {
+            return Connection::open(address)
+                .await
+                .map_err(|error| Trouble::Broken(format!("cannot reach {place}: {}", error.root_cause())));
+        };
+        Connection::open_encrypted(address, &self.host, encryption.connector()).await.map_err(|error| {
+            let cause = error.root_cause().to_string();
+            match encryption.seen() {
+                Some(seen) if cause.contains("certificate") => Trouble::Hopeless(format!(
+                    "the certificate of {place} is not trusted ({cause}).\nIts SHA-256 is {seen}\n\
+                     If this is what the server printed, trust it by: --fingerprint {seen}"
+                )),
+                _ => Trouble::Broken(format!("cannot reach {place}: {cause}")),
+            }
+        })
+    }
+
+    /// Sends a request on a connection of its own, and reads the head of its answer.
+    pub(crate) async fn send(&self, request: &Request) -> Result<Response, Trouble> {
+        let connection = self.connect().await?;
+        let broken = |error: anyhow::Error| Trouble::Broken(format!("{error:#}"));
+        let mut response = connection.send(request).await.map_err(broken)?;
+        if response.status == 200 || response.status == 101 {
+            return Ok(response);
+        }
+        Err(refusal(&mut response).await)
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub(crate) async fn json(&self, request: &Request) -> Result<Value, Trouble> {
+        let whole = async {
+            let mut response = self.send(request).await?;
+            json::value(&mut response).await.map_err(|error| Trouble::Broken(format!("{error:#}")))
+        };
+        timeout(WAITING, whole).await.unwrap_or_else(|_| Err(Trouble::Broken(format!("{} did not answer in time", self.address()))))
+    }
+}
+
+/// What the server says no with.
+pub(crate) async fn refusal(response: &mut Response) -> Trouble {
+    let status = response.status;
+    let body = json::value(response).await.unwrap_or_default();
+    let message = body["error"]["message"].as_str().map_or_else(|| format!("the server answered with status {status}"), str::to_owned);
+    Trouble::Refused(status, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(url: &str, expected: Option<&str>) {
+        assert_eq!(Server::at(url, Some("00"), None).ok().map(|server| server.address()).as_deref(), expected, "{url}");
+    }
+
+    #[test]
+    fn addresses_as_people_type_them() {
+        check("http://127.0.0.1:8000", Some("http://127.0.0.1:8000"));
+        check("http://localhost/v1/", Some("http://localhost"));
+        check("https://chat.example:443/weir/", Some("https://chat.example/weir"));
+        check("http://[::1]:9000", Some("http://[::1]:9000"));
+        check("localhost:8000", None);
+        check("ftp://localhost", None);
+        check("http://", None);
+    }
+
+    #[test]
+    fn the_key_goes_into_requests_and_nowhere_else() {
+        let server = Server::at("http://h", None, Some(Secret::new("wk_marker"))).unwrap();
+        let bytes = String::from_utf8(server.request("GET", "/v1/models").encode("x")).unwrap();
+        assert!(bytes.contains("authorization: Bearer wk_marker\r\n") && bytes.contains("host: h\r\n"), "{bytes}");
+        assert!(!server.address().contains("wk_"));
+    }
+}

@@ -1,0 +1,204 @@
+//! A conversation: what the next question is asked with, and what the answers have cost so far.
+
+use std::io;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use engine::tasks::Tasks;
+use protocol::usage::Usage;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::cli::output;
+
+use super::answer::{Answer, Question};
+use super::command::{Command, HELP, Said};
+use super::event::{End, tokens};
+use super::input::{self, Input};
+use super::line::Transport;
+use super::render::Paint;
+use super::screen::{Screen, note, wrong};
+use super::server::{Server, Trouble};
+use super::terminal::{self, Interrupts, Keys};
+use super::typed::Typed;
+use super::view::{Text, View};
+use super::watch::{Outcome, watch};
+
+/// A conversation.
+pub(super) struct Session {
+    pub(super) tasks: Tasks,
+    pub(super) server: Arc<Server>,
+    pub(super) transport: Transport,
+    pub(super) model: String,
+    pub(super) system: Option<String>,
+    /// The answer that the next question goes on from.
+    pub(super) previous: Option<String>,
+    /// What the answers of this session used; `None` where nobody knows.
+    pub(super) used: Vec<Option<Usage>>,
+}
+
+impl Session {
+    /// A request for an answer.
+    pub(super) fn question(&self, text: &str) -> Question {
+        let mut body = json!({ "model": self.model, "input": text });
+        if let Some(system) = &self.system {
+            body["instructions"] = system.as_str().into();
+        }
+        if let Some(previous) = &self.previous {
+            body["previous_response_id"] = previous.as_str().into();
+        }
+        Question::New(body)
+    }
+
+    /// Asks. An error if this machine gives no random bytes.
+    pub(super) fn begin(&self, question: Question) -> io::Result<Answer> {
+        let mut bits = [0; 16];
+        getrandom::fill(&mut bits).map_err(|error| io::Error::other(error.to_string()))?;
+        let key = format!("{:032x}", u128::from_be_bytes(bits));
+        Ok(Answer::begin(&self.tasks, &self.server, self.transport, question, key))
+    }
+
+    /// What can be asked.
+    pub(super) async fn models(&self) -> Result<Vec<String>> {
+        let list = self.server.json(&self.server.request("GET", "/v1/models")).await.map_err(|trouble| anyhow!("{trouble}"))?;
+        let id = |model: &Value| model["id"].as_str().map(str::to_owned);
+        Ok(list["data"].as_array().into_iter().flatten().filter_map(id).collect())
+    }
+
+    /// Talks with the person at the terminal until that person leaves.
+    pub(super) fn talk(mut self, runtime: &Runtime, interrupts: &mut Interrupts, is_kept: bool) -> Result<()> {
+        let paint = terminal::paint();
+        let mut input = Input::new(paint)?;
+        let mut typed = String::new();
+        if let Some(id) = self.previous.clone() {
+            if let Some(question) = runtime.block_on(self.last_question(&id)) {
+                note(&format!("> {question}"), paint);
+            }
+            typed = self.show(runtime, interrupts, Question::Old(id), paint)?;
+            // It was not asked for in this session.
+            self.used.clear();
+        }
+        let mut was_interrupted = false;
+        loop {
+            let line = match input.line(&std::mem::take(&mut typed))? {
+                input::Typed::Line(line) => line,
+                input::Typed::End => break,
+                input::Typed::Interrupted if was_interrupted => break,
+                input::Typed::Interrupted => {
+                    was_interrupted = true;
+                    note("Ctrl-C again, or Ctrl-D, leaves.", paint);
+                    continue;
+                }
+            };
+            was_interrupted = false;
+            match Command::read(&line) {
+                Said::Nothing => {}
+                Said::Wrong(what) => wrong(&what, paint),
+                Said::Command(Command::Quit) => break,
+                Said::Command(command) => self.obey(runtime, command, paint),
+                Said::Question(text) => typed = self.show(runtime, interrupts, self.question(&text), paint)?,
+            }
+        }
+        if let Some(id) = self.previous.filter(|_| is_kept) {
+            note(&format!("To go on: weir chat --resume {id}"), paint);
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, runtime: &Runtime, command: Command, paint: Option<Paint>) {
+        let said = match command {
+            Command::Help => HELP.to_owned(),
+            Command::Model(Some(name)) => {
+                self.model = name;
+                format!("The next answer comes from {}.", self.model)
+            }
+            Command::Model(None) => match runtime.block_on(self.models()) {
+                Ok(models) => {
+                    let mark = |model: &String| format!("{} {model}\n", if *model == self.model { "*" } else { " " });
+                    models.iter().map(mark).collect()
+                }
+                Err(error) => return wrong(&format!("{error:#}"), paint),
+            },
+            Command::Transport(Some(transport)) => {
+                self.transport = transport;
+                format!("The next answer comes over {}.", transport.name())
+            }
+            Command::Transport(None) => format!("Answers come over {}; there are json, ndjson, sse and websocket.", self.transport.name()),
+            Command::Stop => "No answer is coming.".to_owned(),
+            Command::Cost => self.cost(),
+            Command::New => {
+                self.previous = None;
+                "A new conversation begins.".to_owned()
+            }
+            Command::Quit => return,
+        };
+        note(&said, paint);
+    }
+
+    /// Tokens: Weir knows no prices.
+    fn cost(&self) -> String {
+        let Some(last) = self.used.last() else { return "Nothing was asked yet.".to_owned() };
+        let known: Vec<&Usage> = self.used.iter().flatten().collect();
+        let sum = |count: fn(&Usage) -> u64| known.iter().map(|usage| count(usage)).sum::<u64>();
+        let (read, written) = (sum(|usage| usage.input_tokens), sum(|usage| usage.output_tokens));
+        let answers = if self.used.len() == 1 { "1 answer".to_owned() } else { format!("{} answers", self.used.len()) };
+        let unknown = match self.used.len() - known.len() {
+            0 => String::new(),
+            count => format!("; of {count} it is not known"),
+        };
+        format!("last answer    {}\nthis session   {read} tokens in, {written} out, {answers}{unknown}", tokens(last.as_ref()))
+    }
+
+    /// Shows an answer; gives what was typed meanwhile.
+    fn show(&mut self, runtime: &Runtime, interrupts: &mut Interrupts, question: Question, paint: Option<Paint>) -> Result<String> {
+        let mut view = match paint {
+            Some(paint) => View::Screen(Box::new(Screen::new(paint)), paint),
+            None => View::Text(Text { is_seen: true, is_line_open: false }),
+        };
+        let mut typed = Typed::default();
+        let outcome = runtime.block_on(async {
+            // Where keys cannot be read one by one, they wait for the next line.
+            let keys = paint.and_then(|_| Keys::watch(&self.tasks).ok());
+            let answer = self.begin(question)?;
+            watch(answer, &mut view, interrupts, keys, &mut typed).await
+        })?;
+        self.keep(&outcome);
+        match outcome.end {
+            Some(Ok(End::Whole)) => {}
+            Some(Ok(End::Stopped)) => view.note("(stopped)")?,
+            Some(Ok(End::Incomplete(reason))) => view.note(&format!("(the answer is not whole: {reason})"))?,
+            Some(Ok(End::Failed(message))) => view.wrong(&message),
+            Some(Err(trouble)) => {
+                view.wrong(&trouble.to_string());
+                if matches!(trouble, Trouble::Refused(400 | 404, _)) && self.previous.is_some() {
+                    view.note("If the server has forgotten this conversation, /new begins another.")?;
+                }
+            }
+            None => view.note("(left; the answer may go on)")?,
+        }
+        view.end()?;
+        output::write_out("\n")?;
+        Ok(typed.text().to_owned())
+    }
+
+    /// Remembers an answer: the next question goes on from it, unless it failed.
+    pub(super) fn keep(&mut self, outcome: &Outcome) {
+        if matches!(outcome.end, Some(Ok(_))) {
+            self.used.push(outcome.usage);
+        }
+        match &outcome.end {
+            Some(Ok(End::Failed(_)) | Err(_)) => {}
+            Some(Ok(End::Whole | End::Stopped | End::Incomplete(_))) | None => {
+                self.previous = outcome.id.clone().or(self.previous.take());
+            }
+        }
+    }
+
+    /// What the answer that is resumed was asked.
+    async fn last_question(&self, id: &str) -> Option<String> {
+        let list = self.server.json(&self.server.request("GET", &format!("/v1/responses/{id}/input_items"))).await.ok()?;
+        let item = list["data"].as_array()?.iter().find(|item| item["role"] == "user")?.clone();
+        let parts = item["content"].as_array()?.iter().filter_map(|part| part["text"].as_str());
+        Some(parts.collect::<Vec<_>>().join(" "))
+    }
+}

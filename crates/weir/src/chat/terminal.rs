@@ -1,0 +1,208 @@
+//! The terminal: whether there is one, how large it is, what it can show, and its keys while an answer comes.
+
+use std::io::{self, IsTerminal};
+
+use super::render::Paint;
+
+/// How large the terminal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) columns: usize,
+    pub(super) rows: usize,
+}
+
+/// Whether a person sits at both ends of this process.
+pub(super) fn is_there() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// What it can show; `None` where it can only write one character after another.
+pub(super) fn paint() -> Option<Paint> {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if !io::stdout().is_terminal() || std::env::var_os("TERM").is_none_or(|name| name == "dumb") {
+        return None;
+    }
+    // https://no-color.org
+    Some(if is_set("NO_COLOR") { Paint::Weights } else { Paint::Colours })
+}
+
+/// The size now: it is asked for every time, so that a change needs no signal.
+#[cfg(unix)]
+pub(super) fn size() -> Size {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    size.map_or(USUAL, |size| Size { columns: size.ws_col.into(), rows: size.ws_row.into() })
+}
+
+#[cfg(not(unix))]
+pub(super) fn size() -> Size {
+    USUAL
+}
+
+/// What terminals have been since the VT100.
+const USUAL: Size = Size { columns: 80, rows: 24 };
+
+#[cfg(unix)]
+pub(super) use keys::{Interrupts, Keys, restore_on_end};
+#[cfg(not(unix))]
+pub(super) use no_keys::{Interrupts, Keys, restore_on_end};
+
+#[cfg(unix)]
+mod keys {
+    use std::io::{self, PipeWriter, Read};
+
+    use engine::tasks::Tasks;
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    use tokio::sync::mpsc;
+
+    /// Keys as they are typed, unseen, while an answer comes; the terminal is as it was when this is closed or dropped.
+    pub(in crate::chat) struct Keys {
+        typed: mpsc::Receiver<Vec<u8>>,
+        /// Its end tells the reader to end.
+        wake: Option<PipeWriter>,
+        before: Termios,
+    }
+
+    impl Keys {
+        /// Must be called within the runtime. A thread waits for the keys: tokio's own way to do so without one
+        /// (`AsyncFd`) cannot be had without unsafe code.
+        pub(in crate::chat) fn watch(tasks: &Tasks) -> io::Result<Self> {
+            let before = termios::tcgetattr(io::stdin())?;
+            let (woken, wake) = io::pipe()?;
+            let (sender, typed) = mpsc::channel(16);
+            let mut modes = before.clone();
+            // Ctrl-C stays a signal, and a read gives what is there.
+            modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+            modes.special_codes[SpecialCodeIndex::VMIN] = 1;
+            modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+            termios::tcsetattr(io::stdin(), OptionalActions::Now, &modes)?;
+            let threads = tasks.clone();
+            tasks.spawn("keys", async move {
+                // Without its keys an answer goes on all the same.
+                let _ended = threads.blocking(move || read(&woken, &sender)).await;
+            });
+            Ok(Self { typed, wake: Some(wake), before })
+        }
+
+        /// What was typed next.
+        pub(in crate::chat) async fn next(&mut self) -> Vec<u8> {
+            match self.typed.recv().await {
+                Some(bytes) => bytes,
+                None => std::future::pending().await,
+            }
+        }
+
+        /// Ends the reading, so that the next line has all keys from now on; gives what was typed and not taken.
+        pub(in crate::chat) async fn close(mut self) -> Vec<u8> {
+            drop(self.wake.take());
+            let mut rest = Vec::new();
+            while let Some(bytes) = self.typed.recv().await {
+                rest.extend(bytes);
+            }
+            rest
+        }
+    }
+
+    impl Drop for Keys {
+        fn drop(&mut self) {
+            // A terminal that is gone needs nothing.
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+        }
+    }
+
+    /// Reads until it is woken. Not through std's standard input, whose buffer would keep what the next line is to have.
+    fn read(woken: &io::PipeReader, sender: &mpsc::Sender<Vec<u8>>) -> io::Result<()> {
+        let mut terminal = std::fs::File::from(rustix::io::dup(io::stdin())?);
+        loop {
+            let mut both = [PollFd::new(woken, PollFlags::IN), PollFd::new(&terminal, PollFlags::IN)];
+            match poll(&mut both, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+                Ok(_) if !both[0].revents().is_empty() => return Ok(()),
+                Ok(_) => {}
+            }
+            let mut bytes = [0; 256];
+            let count = terminal.read(&mut bytes)?;
+            if count == 0 || sender.blocking_send(bytes[..count].to_vec()).is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ctrl-C, from when this is made.
+    pub(in crate::chat) struct Interrupts(Signal);
+
+    impl Interrupts {
+        /// Must be called within the runtime.
+        pub(in crate::chat) fn watch() -> io::Result<Self> {
+            signal(SignalKind::interrupt()).map(Self)
+        }
+
+        /// Resolves at the next.
+        pub(in crate::chat) async fn next(&mut self) {
+            self.0.recv().await;
+        }
+    }
+
+    /// Leaves the terminal as it is now when the process is told to end.
+    pub(in crate::chat) fn restore_on_end(tasks: &Tasks) -> io::Result<()> {
+        let before = termios::tcgetattr(io::stdin())?;
+        let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+        let running = tasks.clone();
+        tasks.spawn("terminal", async move {
+            let status = tokio::select! {
+                _ = terminate.recv() => 143,
+                _ = hang_up.recv() => 129,
+                () = running.stopping() => return,
+            };
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &before);
+            std::process::exit(status);
+        });
+        Ok(())
+    }
+}
+
+#[cfg(not(unix))]
+mod no_keys {
+    use std::io;
+
+    use engine::tasks::Tasks;
+
+    /// Here only Ctrl-C is heard while an answer comes.
+    pub(in crate::chat) struct Keys;
+
+    impl Keys {
+        pub(in crate::chat) fn watch(_tasks: &Tasks) -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        pub(in crate::chat) async fn next(&mut self) -> Vec<u8> {
+            std::future::pending().await
+        }
+
+        pub(in crate::chat) async fn close(self) -> Vec<u8> {
+            Vec::new()
+        }
+    }
+
+    /// Ctrl-C.
+    pub(in crate::chat) struct Interrupts;
+
+    impl Interrupts {
+        pub(in crate::chat) fn watch() -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        pub(in crate::chat) async fn next(&mut self) {
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    pub(in crate::chat) fn restore_on_end(_tasks: &Tasks) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! What becomes of an answer's events: rows on a screen, plain text, or the events themselves.
+
+use std::io;
+
+use super::event::{Event, Meaning};
+use super::render::{Paint, is_harmless};
+use super::screen::{Screen, Voice, note, wrong};
+use crate::cli::output;
+
+/// Where an answer goes.
+pub(super) enum View {
+    /// A terminal that can draw.
+    Screen(Box<Screen>, Paint),
+    /// Anything else: the answer and nothing but the answer.
+    Text(Text),
+    /// Each event as a line of JSON.
+    Events,
+}
+
+/// Plain text on its way out.
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    /// Whether a person looks at it, whose terminal it must not command.
+    pub(super) is_seen: bool,
+    pub(super) is_line_open: bool,
+}
+
+impl View {
+    /// Takes in an event.
+    pub(super) fn event(&mut self, event: &Event) -> io::Result<()> {
+        match self {
+            Self::Screen(screen, _) => match event.meaning() {
+                Meaning::Text(text) => screen.push(Voice::Answer, text),
+                Meaning::Refusal(text) => screen.push(Voice::Refusal, text),
+                Meaning::Reasoning(text) => screen.push(Voice::Thoughts, text),
+                Meaning::Call(name, arguments) => return screen.note(&called(name, arguments)),
+                Meaning::End(_) | Meaning::Other => {}
+            },
+            Self::Text(out) => match event.meaning() {
+                Meaning::Text(text) | Meaning::Refusal(text) => return out.write(text),
+                Meaning::Call(name, arguments) => output::complain(&called(name, arguments)),
+                Meaning::Reasoning(_) | Meaning::End(_) | Meaning::Other => {}
+            },
+            Self::Events => {
+                let mut line = event.data.to_vec();
+                line.push(b'\n');
+                return output::write_out(&String::from_utf8_lossy(&line));
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows what was taken in.
+    pub(super) fn draw(&mut self, status: &str) -> io::Result<()> {
+        let Self::Screen(screen, _) = self else { return Ok(()) };
+        screen.status(status);
+        screen.draw()
+    }
+
+    /// Says something beside the answer.
+    pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
+        match self {
+            Self::Screen(screen, _) => screen.note(text),
+            Self::Text(_) | Self::Events => {
+                note(text, None);
+                Ok(())
+            }
+        }
+    }
+
+    /// The answer is over.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        match self {
+            Self::Screen(screen, _) => screen.end(),
+            Self::Text(out) if out.is_line_open => out.write("\n"),
+            Self::Text(_) | Self::Events => Ok(()),
+        }
+    }
+
+    /// Says what went wrong.
+    pub(super) fn wrong(&self, text: &str) {
+        match self {
+            Self::Screen(_, paint) => wrong(text, Some(*paint)),
+            Self::Text(_) | Self::Events => wrong(text, None),
+        }
+    }
+}
+
+impl Text {
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        if let Some(last) = text.chars().last() {
+            self.is_line_open = last != '\n';
+        }
+        if !self.is_seen {
+            return output::write_out(text);
+        }
+        let clean: String = text.chars().filter(|character| matches!(character, '\n' | '\t') || is_harmless(*character)).collect();
+        output::write_out(&clean)
+    }
+}
+
+fn called(name: &str, arguments: &str) -> String {
+    format!("The model calls {name}({arguments}); nothing here can do that for it.")
+}

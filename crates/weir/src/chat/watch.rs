@@ -1,0 +1,109 @@
+//! Watches one answer to its end: its news go to the view, Ctrl-C and `/stop` go to the server.
+
+use std::io;
+
+use protocol::usage::Usage;
+use tokio::time::{Instant, sleep_until};
+
+use super::answer::{Answer, News};
+use super::event::{End, Meaning};
+use super::screen::FRAME;
+use super::server::Trouble;
+use super::terminal::{Interrupts, Keys};
+use super::typed::Typed;
+use super::view::View;
+
+/// What became of an answer.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) id: Option<String>,
+    pub(super) usage: Option<Usage>,
+    /// How it ended; `None` if its reader left before.
+    pub(super) end: Option<Result<End, Trouble>>,
+}
+
+/// Watches `answer`. The first Ctrl-C stops it, the second leaves it.
+pub(super) async fn watch(
+    mut answer: Answer,
+    view: &mut View,
+    interrupts: &mut Interrupts,
+    mut keys: Option<Keys>,
+    typed: &mut Typed,
+) -> io::Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let mut waiting = "…";
+    let mut is_stopping = false;
+    let mut draw_at = Some(Instant::now());
+    let done = loop {
+        let due = draw_at.unwrap_or_else(Instant::now);
+        tokio::select! {
+            biased;
+            () = interrupts.next() => {
+                if std::mem::replace(&mut is_stopping, true) {
+                    break Ok(());
+                }
+                answer.stop();
+                waiting = "stopping…";
+                draw_at.get_or_insert_with(Instant::now);
+            }
+            () = sleep_until(due), if draw_at.is_some() => {
+                draw_at = None;
+                if let Err(error) = view.draw(if typed.text().is_empty() { waiting } else { typed.text() }) {
+                    break Err(error);
+                }
+            }
+            bytes = pressed(&mut keys) => {
+                if typed.push(&bytes) && !std::mem::replace(&mut is_stopping, true) {
+                    answer.stop();
+                    waiting = "stopping…";
+                }
+                draw_at.get_or_insert_with(Instant::now);
+            }
+            news = answer.news.recv() => {
+                let shown = match news {
+                    None => break Ok(()),
+                    Some(News::Lost(trouble)) => {
+                        outcome.end = Some(Err(trouble));
+                        break Ok(());
+                    }
+                    Some(News::Note(text)) => view.note(&text),
+                    Some(News::Event(event)) => {
+                        if let Some(id) = event.response_id() {
+                            outcome.id = Some(id.to_owned());
+                        }
+                        match event.meaning() {
+                            Meaning::Text(_) | Meaning::Refusal(_) if !is_stopping => waiting = "",
+                            Meaning::End(end) => {
+                                outcome.usage = event.usage();
+                                outcome.end = Some(Ok(end));
+                            }
+                            _ => {}
+                        }
+                        draw_at.get_or_insert_with(|| Instant::now() + FRAME);
+                        view.event(&event)
+                    }
+                };
+                if shown.is_err() || matches!(outcome.end, Some(Ok(_))) {
+                    break shown;
+                }
+            }
+        }
+    };
+    if let Some(keys) = keys {
+        typed.push(&keys.close().await);
+    }
+    if done.is_err() {
+        // Nobody reads any more: nobody needs the rest either.
+        answer.stop();
+        while let Some(News::Event(_) | News::Note(_)) = answer.news.recv().await {}
+    }
+    done.and_then(|()| view.end()).map(|()| outcome)
+}
+
+/// What was typed next; where nobody types, it never resolves.
+async fn pressed(keys: &mut Option<Keys>) -> Vec<u8> {
+    match keys {
+        Some(keys) => keys.next().await,
+        None => std::future::pending().await,
+    }
+}

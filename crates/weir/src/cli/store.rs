@@ -1,0 +1,159 @@
+//! `weir store check|compact|backup|export|import`: looks after the data directory, mostly while a server runs on it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Subcommand, ValueEnum};
+use store::lock::Lock;
+use store::sqlite::tools::{self, Checked, Imported};
+use store::storage::DATABASE;
+
+use super::output::{Meter, Printed};
+use crate::config::Settings;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  weir store check                                    is everything whole?
+  weir store backup weir-2026-11-23.db                a copy, while a server runs
+  weir store export > answers.jsonl                   everything that has ended, as JSON Lines
+  weir store export --format markdown -o chats.md     the same for reading
+  weir store import answers.jsonl                     into this data directory; the server must be stopped
+  weir store compact                                  give back the room of what was deleted; the server must be stopped";
+
+/// What to do with the data directory.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Look whether everything that is stored is whole
+    Check,
+    /// Give back the room of what was deleted; the server must be stopped
+    Compact,
+    /// Copy the database, also while a server runs
+    Backup {
+        /// The file to make
+        file: PathBuf,
+    },
+    /// Write down everything that has ended, also while a server runs
+    Export {
+        /// JSON Lines for `weir store import`, or Markdown for reading
+        #[arg(long, value_enum, default_value = "jsonl")]
+        format: Format,
+        /// The file to make [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Take in what was exported; what is there already stays as it is. The server must be stopped
+    Import {
+        /// The JSON Lines; - is standard input
+        file: PathBuf,
+    },
+}
+
+/// How an export is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Everything, for `weir store import`.
+    Jsonl,
+    /// What was said, for people.
+    Markdown,
+}
+
+/// Does it.
+pub(crate) fn run(settings: &Settings, command: &StoreCommand) -> Result<Printed> {
+    let Some(directory) = settings.data.directory() else {
+        bail!("with --data :memory: nothing is stored; choose a directory");
+    };
+    let database = directory.join(DATABASE);
+    if !matches!(command, StoreCommand::Import { .. }) && !database.exists() {
+        bail!("there is no {}: nothing was stored there yet", database.display());
+    }
+    match command {
+        StoreCommand::Check => check(&database),
+        StoreCommand::Compact => compact(directory, &database),
+        StoreCommand::Backup { file } => backup(&database, file),
+        StoreCommand::Export { format, output } => export(&database, *format, output.as_deref()),
+        StoreCommand::Import { file } => import(directory, &database, file),
+    }
+}
+
+fn check(database: &Path) -> Result<Printed> {
+    let mut meter = Meter::new("checking");
+    let Checked { answers, items, logs, entries, problems } = tools::check(database, |at| meter.show(at.done, at.total))?;
+    meter.done();
+    let looked_at = format!("{answers} answers, {items} items, {logs} logs with {entries} events");
+    if problems.is_empty() {
+        return Ok(Printed { out: format!("{}: whole ({looked_at})\n", database.display()), hints: String::new() });
+    }
+    let hint = "Keep a copy of the file, then: weir store export writes down what can still be read.";
+    bail!("{} is damaged ({looked_at}):\n  {}\n{hint}", database.display(), problems.join("\n  "));
+}
+
+fn compact(directory: &Path, database: &Path) -> Result<Printed> {
+    let _alone = Lock::take(directory)?;
+    let mut meter = Meter::new("compacting");
+    let compacted = tools::compact(database, |at| meter.show(at.done, at.total))?;
+    meter.done();
+    let (before, after) = (megabytes(compacted.before), megabytes(compacted.after));
+    Ok(Printed { out: format!("{}: {before} before, {after} now\n", database.display()), hints: String::new() })
+}
+
+fn backup(database: &Path, file: &Path) -> Result<Printed> {
+    let bytes = tools::backup(database, file)?;
+    let hints = "It is a whole weir.db: to go back to it, stop the server and put it in the place of weir.db, without weir.db-wal.\n";
+    Ok(Printed { out: format!("{}: {}\n", file.display(), megabytes(bytes)), hints: hints.to_owned() })
+}
+
+fn export(database: &Path, format: Format, output: Option<&Path>) -> Result<Printed> {
+    let mut meter = Meter::new("exporting");
+    let progress = |at: tools::Progress| meter.show(at.done, at.total);
+    let count = match output {
+        Some(path) => {
+            let mut file = BufWriter::new(make(path).with_context(|| format!("cannot make {}", path.display()))?);
+            let count = write(database, format, &mut file, progress)?;
+            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+            count
+        }
+        None => write(database, format, &mut BufWriter::new(io::stdout().lock()), progress)?,
+    };
+    meter.done();
+    Ok(Printed { out: String::new(), hints: format!("Exported {count} answers.\n") })
+}
+
+fn write(database: &Path, format: Format, out: &mut impl Write, progress: impl FnMut(tools::Progress)) -> Result<u64> {
+    Ok(match format {
+        Format::Jsonl => tools::export(database, out, progress)?,
+        Format::Markdown => tools::export_markdown(database, out, progress)?,
+    })
+}
+
+/// A new file that only its owner can read: it holds what people said.
+fn make(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn import(directory: &Path, database: &Path, file: &Path) -> Result<Printed> {
+    store::directory::prepare(directory)?;
+    let _alone = Lock::take(directory)?;
+    let mut meter = Meter::new("importing");
+    let progress = |at: tools::Progress| meter.show(at.done, at.total);
+    let imported = if file == Path::new("-") {
+        tools::import(database, io::stdin().lock(), progress)?
+    } else {
+        let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+        tools::import(database, BufReader::new(opened), progress)?
+    };
+    meter.done();
+    let Imported { answers, heads, skipped } = imported;
+    let out = format!("{answers} answers and {heads} heads of conversations imported; {skipped} were there already\n");
+    Ok(Printed { out, hints: String::new() })
+}
+
+fn megabytes(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) / (1 << 20);
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}

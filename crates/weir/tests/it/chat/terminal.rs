@@ -1,0 +1,166 @@
+//! In a terminal, as a person uses it: typing, stopping, resizing, leaving.
+
+use std::sync::Arc;
+
+use lab::proxy::FaultProxy;
+use lab::upstream::Script;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use super::pseudo_terminal::Terminal;
+use super::{TRANSPORTS, chat};
+use crate::house::House;
+
+const CTRL_C: &str = "\x03";
+const CTRL_D: &str = "\x04";
+const ENTER: &str = "\r";
+const BACKSPACE: &str = "\x7f";
+const UP: &str = "\x1b[A";
+
+/// What the model was sent, as texts.
+fn said(house: &House, request: usize) -> Vec<String> {
+    let requests = house.upstream.requests();
+    let messages = requests[request].body["messages"].as_array().unwrap();
+    messages.iter().map(|message| message["content"].as_str().map_or_else(|| message["content"].to_string(), str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn a_conversation_is_typed_edited_and_drawn() {
+    let (house, directory) = (House::open().await, TempDir::new().unwrap());
+    house.upstream.script(Script::text(&["# Tit", "le\n\nSome **bo", "ld** and `co", "de`.\n\n|A|B|\n|-|-|\n|一二|x|\n"]));
+    house.upstream.script(Script::text(&["Second."]));
+    house.upstream.script(Script::text(&["Third."]));
+    let mut terminal = Terminal::start(&chat(&directory, house.address, &[]), 60, 30);
+    terminal.prompt().await;
+    terminal.press("你好x");
+    terminal.press(BACKSPACE);
+    terminal.press(ENTER);
+    let shown = terminal.until(|shown| shown.contains("一二 │ x") && shown.ends_with('>')).await;
+    assert!(shown.contains("> 你好\n\nTitle\n\nSome bold and code.\n\nA    │ B\n─────┼──\n一二 │ x\n\n>"), "{shown}");
+    assert!(terminal.painted().contains("\x1b[1mbold"), "{:?}", terminal.painted());
+    terminal.press("again");
+    terminal.press(ENTER);
+    terminal.wait_for("Second.").await;
+    // The history: the first line comes back, and is changed.
+    terminal.prompt().await;
+    terminal.press(UP);
+    terminal.press(UP);
+    terminal.wait_for("> 你好\n").await;
+    terminal.press("!");
+    terminal.press(ENTER);
+    terminal.wait_for("Third.").await;
+    terminal.prompt().await;
+    terminal.press("/cost");
+    terminal.press(ENTER);
+    terminal.wait_for("3 answers").await;
+    terminal.press(CTRL_D);
+    assert_eq!(terminal.ended().await, Some(0));
+    assert_eq!(said(&house, 0), ["你好"]);
+    assert_eq!(said(&house, 2).last().map(String::as_str), Some("你好!"));
+    assert_eq!(said(&house, 2).len(), 5, "the conversation goes on");
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn ctrl_c_stops_the_answer_and_not_the_program() {
+    let (house, directory) = (House::open().await, TempDir::new().unwrap());
+    for (index, transport) in TRANSPORTS.into_iter().enumerate() {
+        house.upstream.script(Script::new().role().content("Begun").stall());
+        house.upstream.script(Script::new().role().content("Again").stall());
+        let mut terminal = Terminal::start(&chat(&directory, house.address, &["--transport", transport]), 60, 30);
+        terminal.prompt().await;
+        terminal.press("one");
+        terminal.press(ENTER);
+        terminal.wait_for("Begun").await;
+        terminal.press(CTRL_C);
+        terminal.until(|shown| shown.contains("(stopped)") && shown.ends_with('>')).await;
+        lab::soon(house.upstream.wait_closed(2 * index)).await.unwrap();
+        terminal.press("two");
+        terminal.press(ENTER);
+        terminal.wait_for("Again").await;
+        // Blindly typed: a command stops it, and what follows begins the next line.
+        terminal.press("/stop\nnext");
+        terminal.until(|shown| shown.matches("(stopped)").count() == 2 && shown.ends_with("> next")).await;
+        lab::soon(house.upstream.wait_closed(2 * index + 1)).await.unwrap();
+        terminal.press(CTRL_C);
+        terminal.wait_for("leaves").await;
+        terminal.press(CTRL_C);
+        assert_eq!(terminal.ended().await, Some(0), "{transport}");
+    }
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_window_that_changes_in_mid_answer_loses_nothing() {
+    let (house, directory) = (House::open().await, TempDir::new().unwrap());
+    let gates: Vec<Arc<Notify>> = (0..2).map(|_| Arc::new(Notify::new())).collect();
+    let script = Script::new().role().content("A row that is final.\n\nwords and words and words and words").wait_for(&gates[0]);
+    let script = script.content(" and narrow words and narrow words and narrow words").wait_for(&gates[1]);
+    house.upstream.script(script.content(" and the end.").finish("stop").usage(9, 3, 0).done().end());
+    let mut terminal = Terminal::start(&chat(&directory, house.address, &[]), 80, 24);
+    terminal.prompt().await;
+    terminal.press("hi");
+    terminal.press(ENTER);
+    terminal.wait_for("words and words and words and words").await;
+    terminal.resize(40, 24);
+    gates[0].notify_one();
+    terminal.wait_for("words and words and words and words and\nnarrow words and narrow words and\nnarrow words").await;
+    terminal.resize(80, 24);
+    gates[1].notify_one();
+    let shown = terminal.until(|shown| shown.contains("the end.") && shown.ends_with('>')).await;
+    assert!(shown.contains("A row that is final.\n\nwords and words and words and words and narrow"), "{shown}");
+    assert_eq!(shown.matches("the end.").count(), 1, "{shown}");
+    terminal.press(CTRL_D);
+    assert_eq!(terminal.ended().await, Some(0));
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_longer_than_the_window_scrolls_and_ends_whole() {
+    let (house, directory) = (House::open().await, TempDir::new().unwrap());
+    let rows: Vec<String> = (1..=40).map(|number| format!("- row {number}\n")).collect();
+    let table: Vec<String> = (1..=30).map(|number| format!("|cell {number}|\n")).collect();
+    let text = rows.concat() + "\n|head|\n|-|\n" + &table.concat() + "\nlast words";
+    let pieces: Vec<&str> = text.split_inclusive(' ').collect();
+    house.upstream.script(Script::text(&pieces));
+    let mut terminal = Terminal::start(&chat(&directory, house.address, &[]), 40, 12);
+    terminal.prompt().await;
+    terminal.press("hi");
+    terminal.press(ENTER);
+    let shown = terminal.until(|shown| shown.contains("last words") && shown.ends_with('>')).await;
+    let expected: Vec<String> = (23..=30).map(|number| format!("cell {number}")).collect();
+    assert!(shown.starts_with(&expected.join("\n")), "{shown}");
+    terminal.press(CTRL_D);
+    assert_eq!(terminal.ended().await, Some(0));
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_comes_back_and_the_text_is_whole() {
+    let (house, directory) = (House::open().await, TempDir::new().unwrap());
+    for transport in TRANSPORTS {
+        let proxy = FaultProxy::start(house.address).await.unwrap();
+        let gate = Arc::new(Notify::new());
+        let script = Script::new().role().content("One **two ").wait_for(&gate);
+        house.upstream.script(script.content("three** four.").finish("stop").usage(9, 2, 0).done().end());
+        let mut terminal = Terminal::start(&chat(&directory, proxy.address(), &["--transport", transport]), 100, 30);
+        terminal.prompt().await;
+        terminal.press("hi");
+        terminal.press(ENTER);
+        terminal.wait_for("One two").await;
+        proxy.cut_now_rst();
+        terminal.wait_for("The connection is lost").await;
+        gate.notify_one();
+        let shown = terminal.until(|shown| shown.contains("four.") && shown.ends_with('>')).await;
+        assert!(shown.contains("The connection is back.\nOne two three four.\n"), "{transport}: {shown}");
+        terminal.press(CTRL_D);
+        assert_eq!(terminal.ended().await, Some(0));
+    }
+    assert_eq!(house.upstream.requests().len(), TRANSPORTS.len(), "each question was asked once");
+    house.quiet().await;
+    house.close().await;
+}

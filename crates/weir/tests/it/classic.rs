@@ -1,0 +1,74 @@
+//! The classic API, rule by rule (C1 to C12) and bug by bug (B1 to B19): what the Java demo's pages need, replayed byte by byte.
+
+mod context;
+mod pages;
+mod polyfill;
+mod rules;
+mod sites;
+mod sockets;
+mod stopping;
+
+use lab::client::{BodyEnd, Request, Response, Stream};
+use serde_json::{Value, json};
+
+use crate::house::{House, Plan};
+
+pub(crate) const UID: &str = "2f6c1a4e-8d0b-4b57-9f0e-0a1b2c3d4e5f";
+
+/// As the polyfill opens a stream.
+fn create_sse(uid: &str) -> Request {
+    Request::get("/createSse").header("accept", "text/event-stream").header("uid", uid).header("cache-control", "no-store")
+}
+
+/// As the page posts a question.
+fn chat(uid: &str, question: &str) -> Request {
+    let body = json!({ "msg": question }).to_string();
+    Request::new("POST", "/chat").header("content-type", "application/json;charset=UTF-8").header("uid", uid).body(body)
+}
+
+/// A stream that is open: its head and its first block have come.
+async fn open(house: &House, uid: &str) -> Response {
+    let mut response = house.send(&create_sse(uid)).await;
+    assert_eq!(response.status, 200);
+    assert_eq!(lab::soon(response.chunk()).await.unwrap().unwrap().as_deref(), Some(b"retry:5000\n\n".as_slice()));
+    response
+}
+
+/// Asks on a stream of its own. Gives the number of the question's tokens and the stream, as events.
+async fn ask(house: &House, uid: &str, question: &str) -> (u64, Stream) {
+    let stream = open(house, uid).await.events().unwrap();
+    let (status, answer) = house.json(&chat(uid, question)).await;
+    assert_eq!(status, 200, "{answer}");
+    (answer["question_tokens"].as_u64().unwrap(), stream)
+}
+
+/// The text of a stream that tells a whole answer.
+async fn told(mut stream: Stream) -> String {
+    let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+    assert_eq!(end, BodyEnd::Clean);
+    assert_eq!(events.last().map(|event| &*event.data), Some(b"[DONE]".as_slice()), "{events:?}");
+    let contents = events.iter().filter(|event| event.name.is_none()).filter_map(|event| event.json().ok());
+    contents.filter_map(|json| json["content"].as_str().map(str::to_owned)).collect()
+}
+
+/// One question and its whole answer.
+async fn converse(house: &House, uid: &str, question: &str) -> String {
+    let (_tokens, stream) = ask(house, uid, question).await;
+    told(stream).await
+}
+
+/// What the model was sent the last time: role and text of each message.
+fn sent(house: &House) -> Vec<(String, String)> {
+    let body = house.upstream.requests().last().unwrap().body.clone();
+    let text = |content: &Value| content.as_str().map_or_else(|| content[0]["text"].as_str().unwrap().to_owned(), str::to_owned);
+    let messages = body["messages"].as_array().unwrap().iter();
+    messages.map(|message| (message["role"].as_str().unwrap().to_owned(), text(&message["content"]))).collect()
+}
+
+fn roles_and_texts(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(role, text)| ((*role).to_owned(), (*text).to_owned())).collect()
+}
+
+fn plan(change: impl FnOnce(&mut server::ClassicConfig)) -> Plan {
+    Plan::server(|server| change(&mut server.classic))
+}

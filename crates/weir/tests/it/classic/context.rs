@@ -1,0 +1,110 @@
+//! What the model remembers: the last turns that ended well, for as long as somebody asks.
+
+use std::time::Duration;
+
+use lab::client::{Request, websocket};
+use lab::upstream::Script;
+use serde_json::json;
+
+use super::sockets::answer;
+use super::{UID, converse, plan, roles_and_texts, sent};
+use crate::house::House;
+
+#[tokio::test]
+async fn b1_b2_the_model_sees_both_sides_of_the_last_turns() {
+    let house = House::open().await;
+    for turn in 0..7 {
+        house.upstream.script(Script::text(&[&format!("answer {turn}")]));
+        converse(&house, UID, &format!("question {turn}")).await;
+    }
+    let expected = [
+        ("user", "question 2"),
+        ("assistant", "answer 2"),
+        ("user", "question 3"),
+        ("assistant", "answer 3"),
+        ("user", "question 4"),
+        ("assistant", "answer 4"),
+        ("user", "question 5"),
+        ("assistant", "answer 5"),
+        ("user", "question 6"),
+    ];
+    assert_eq!(sent(&house), roles_and_texts(&expected), "ten messages at most, whole turns, the newest");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn b3_a_question_that_failed_or_got_no_answer_leaves_nothing_behind() {
+    let house = House::open().await;
+    house.upstream.script(Script::text(&["Hi"]));
+    converse(&house, UID, "hello").await;
+    let before = house.engine.census();
+    for bad in [
+        Script::error(500, &json!({ "error": { "message": "no" } })),
+        Script::new().role().content("half").rst(),
+        Script::new().role().finish("stop").usage(1, 0, 0).done().end(),
+    ] {
+        house.upstream.script(bad);
+        converse(&house, UID, "bad").await;
+        house.quiet().await;
+        let after = house.engine.census();
+        assert_eq!((after.item_bytes, after.log_bytes), (before.item_bytes, before.log_bytes), "it is gone");
+    }
+    house.upstream.script(Script::text(&["Fine"]));
+    converse(&house, UID, "how are you?").await;
+    assert_eq!(sent(&house), roles_and_texts(&[("user", "hello"), ("assistant", "Hi"), ("user", "how are you?")]));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn b4_streams_and_sockets_share_one_conversation() {
+    let house = House::open().await;
+    house.upstream.script(Script::text(&["one"]));
+    converse(&house, UID, "first").await;
+    let mut socket = websocket::connect(house.address, &format!("/websocket/{UID}"), &[]).await.unwrap().socket;
+    house.upstream.script(Script::text(&["two"]));
+    assert_eq!(answer(&mut socket, "second").await, "two");
+    drop(socket);
+    house.upstream.script(Script::text(&["three"]));
+    let mut asked = house.stream(&Request::get(&format!("/chat?message=third&uid={UID}"))).await;
+    lab::soon(asked.collect()).await.unwrap().unwrap();
+    let expected = [("user", "first"), ("assistant", "one"), ("user", "second"), ("assistant", "two"), ("user", "third")];
+    assert_eq!(sent(&house), roles_and_texts(&expected));
+    house.upstream.script(Script::text(&["four"]));
+    converse(&house, "another", "alone").await;
+    assert_eq!(sent(&house), roles_and_texts(&[("user", "alone")]), "another uid knows nothing of it");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_conversation_is_over_when_nobody_asks() {
+    let house = House::open_with(plan(|classic| classic.idle = Duration::ZERO)).await;
+    converse(&house, UID, "first").await;
+    converse(&house, UID, "second").await;
+    assert_eq!(sent(&house), roles_and_texts(&[("user", "second")]));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_turn_that_was_deleted_by_its_id_takes_the_conversation_with_it() {
+    let house = House::open().await;
+    let started = house.send(&Request::get(&format!("/chat?message=first&uid={UID}"))).await;
+    let id = started.headers.get("weir-response-id").unwrap().to_owned();
+    lab::soon(started.events().unwrap().collect()).await.unwrap().unwrap();
+    assert_eq!(house.json(&Request::new("DELETE", &format!("/v1/responses/{id}"))).await.0, 200);
+    converse(&house, UID, "second").await;
+    assert_eq!(sent(&house), roles_and_texts(&[("user", "second")]));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn b19_the_conversation_is_in_the_store_like_any_other() {
+    let house = House::open().await;
+    converse(&house, UID, "first").await;
+    let second = house.send(&Request::get(&format!("/chat?message=second&uid={UID}"))).await;
+    let id = second.headers.get("weir-response-id").unwrap().to_owned();
+    lab::soon(second.events().unwrap().collect()).await.unwrap().unwrap();
+    let (_, items) = house.get(&format!("/v1/responses/{id}/input_items?order=asc")).await;
+    let texts: Vec<_> = items["data"].as_array().unwrap().iter().map(|item| item["content"][0]["text"].clone()).collect();
+    assert_eq!(texts, [json!("first"), json!("Hello, world!"), json!("second")]);
+    house.close().await;
+}

@@ -1,0 +1,76 @@
+//! The user's own copy of the demo's pages: where each of its files is found, and that nothing else is.
+
+use std::fs;
+use std::path::Path;
+
+use lab::client::Request;
+
+use super::plan;
+use crate::house::House;
+
+/// A copy with the demo's own layout, and a secret beside it. What is in the files is ours.
+fn copy(root: &Path) {
+    for (name, text) in [
+        ("pages/templates/1.html", "<script>one()</script>"),
+        ("pages/templates/websocket.html", "socket"),
+        ("pages/templates/_.html", "oldest"),
+        ("pages/static/css/markdown.css", "css"),
+        ("pages/static/js/eventsource.min.js", "js"),
+        ("pages/static/image/favicon-32x32.png", "png"),
+        ("pages/application.properties", "chatgpt.apiKey=sk-secret"),
+        ("secret.html", "secret"),
+    ] {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(root.join("secret.html"), root.join("pages/link.html")).unwrap();
+}
+
+#[tokio::test]
+async fn c11_every_path_of_the_pages_leads_to_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    copy(directory.path());
+    let house = House::open_with(plan(|classic| classic.pages = Some(directory.path().join("pages")))).await;
+    for (path, text, kind) in [
+        ("/", "<script>one()</script>", "text/html; charset=utf-8"),
+        ("/1.html", "<script>one()</script>", "text/html; charset=utf-8"),
+        ("/websocket", "socket", "text/html; charset=utf-8"),
+        ("/websocket.html", "socket", "text/html; charset=utf-8"),
+        ("/_.html", "oldest", "text/html; charset=utf-8"),
+        ("/css/markdown.css", "css", "text/css; charset=utf-8"),
+        ("/js/eventsource.min.js", "js", "text/javascript; charset=utf-8"),
+        ("/image/favicon-32x32.png", "png", "image/png"),
+        ("/static/css/markdown.css", "css", "text/css; charset=utf-8"),
+    ] {
+        let mut response = house.send(&Request::get(path)).await;
+        assert_eq!((response.status, response.headers.get("content-type")), (200, Some(kind)), "{path}");
+        assert_eq!(response.collect().await.unwrap().0, text.as_bytes(), "{path}");
+    }
+    let page = house.send(&Request::get("/1.html")).await;
+    let policy = page.headers.get("content-security-policy").unwrap();
+    assert!(policy.contains("'sha256-") && !policy.contains("unsafe"), "b17: {policy}");
+    for path in [
+        "/link.html",
+        "/../secret.html",
+        "/%2e%2e/secret.html",
+        "/static/../../secret.html",
+        "/application.properties",
+        "/templates",
+        "/2.html",
+    ] {
+        assert_eq!(house.json(&Request::get(path)).await.0, 404, "{path}");
+    }
+    assert_eq!(house.json(&Request::new("POST", "/1.html")).await.0, 404);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn without_a_copy_the_page_is_ours() {
+    let house = House::open().await;
+    let mut page = house.send(&Request::get("/")).await;
+    assert!(String::from_utf8(page.collect().await.unwrap().0).unwrap().contains("<title>Weir</title>"));
+    assert_eq!(house.json(&Request::get("/1.html")).await.0, 404);
+    house.close().await;
+}

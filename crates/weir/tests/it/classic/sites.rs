@@ -1,0 +1,129 @@
+//! Who may ask, from which pages, and under which names: origins, callers and uids.
+
+use lab::client::{Request, Response};
+use lab::upstream::Script;
+use serde_json::json;
+
+use super::{UID, chat, create_sse, plan, roles_and_texts, sent, told};
+use crate::house::{ALICE, BOB, House, Plan};
+
+fn preflight(path: &str, origin: &str, method: &str) -> Request {
+    let request = Request::new("OPTIONS", path).header("origin", origin).header("access-control-request-method", method);
+    request.header("access-control-request-headers", "content-type,uid")
+}
+
+fn vary(response: &Response) -> Vec<String> {
+    response.headers.all("vary").map(str::to_owned).collect()
+}
+
+const VARY: [&str; 3] = ["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"];
+
+#[tokio::test]
+async fn b15_b16_pages_of_other_sites_are_refused_before_they_spend_anything() {
+    let house = House::open().await;
+    for (name, value) in
+        [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site")]
+    {
+        for request in
+            [create_sse(UID), chat(UID, "hello"), Request::get("/chat?message=hello"), Request::get("/closeSse").header("uid", UID)]
+        {
+            let request = request.header(name, value);
+            let response = house.send(&request).await;
+            assert_eq!(response.status, 403, "{request:?}");
+            assert_eq!(response.headers.get("access-control-allow-origin"), None);
+            assert_eq!(vary(&response), VARY);
+        }
+    }
+    let mut refused = house.send(&preflight("/chat", "null", "POST")).await;
+    assert_eq!((refused.status, refused.collect().await.unwrap().0), (403, b"Invalid CORS request".to_vec()));
+    assert_eq!(house.upstream.requests().len(), 0);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn c11_an_origin_that_was_named_is_told_what_the_demo_told_it() {
+    let house = House::open_with(plan(|classic| classic.origins = vec!["null".into(), "https://app.example".into()])).await;
+    for origin in ["null", "https://app.example"] {
+        for (path, method) in [("/chat", "POST"), ("/createSse", "GET"), ("/closeSse", "GET")] {
+            let response = house.send(&preflight(path, origin, method)).await;
+            assert_eq!(response.status, 200, "{origin} {path}");
+            let told =
+                ["access-control-allow-origin", "access-control-allow-methods", "access-control-allow-headers", "access-control-max-age"];
+            assert_eq!(told.map(|name| response.headers.get(name)), [Some("*"), Some(method), Some("content-type,uid"), Some("1800")]);
+            assert_eq!(response.headers.get("access-control-allow-credentials"), None);
+            assert_eq!(vary(&response), VARY);
+        }
+        let response = house.send(&create_sse(UID).header("origin", origin).header("sec-fetch-site", "cross-site")).await;
+        assert_eq!((response.status, response.headers.get("access-control-allow-origin")), (200, Some("*")));
+    }
+    assert_eq!(house.send(&preflight("/createSse", "null", "POST")).await.status, 403, "a method that the path does not have");
+    assert_eq!(house.send(&preflight("/chat", "https://evil.example", "POST")).await.status, 403);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn c11_a_browsers_own_event_source_is_known_by_its_cookie() {
+    let house = House::open().await;
+    house.upstream.script(Script::text(&["one"]));
+    // As the page writes it: nothing is encoded but what the browser cannot send.
+    let mut first = house.send(&Request::get("/chat?message={a}[b]|c^d\\%20`e`+100%&f")).await;
+    assert_eq!(first.status, 200);
+    let cookie = first.headers.get("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let (body, _) = lab::soon(first.collect()).await.unwrap().unwrap();
+    assert_eq!(sent(&house), roles_and_texts(&[("user", "{a}[b]|c^d\\ `e`+100%&f")]));
+    let body = String::from_utf8(body).unwrap();
+    let greeting = body.split("\n\n").next().unwrap();
+    assert!(greeting.starts_with(&format!("id:{}\nevent:连接成功！！！！\ndata:\"20", cookie.strip_prefix("uid=").unwrap())), "{greeting}");
+    assert!(greeting.ends_with("\"\nretry:3000"), "{greeting}");
+    assert!(body.ends_with("data:{}\nretry:3000\n\nid:[DONE]\ndata:[DONE]\nretry:3000\n\n"), "without tokens: {body}");
+    let second = house.send(&Request::get("/chat?message=and?").header("cookie", &cookie)).await;
+    assert_eq!(second.headers.get("set-cookie"), None);
+    assert_eq!(told(second.events().unwrap()).await, "Hello, world!");
+    assert_eq!(sent(&house).len(), 3, "the same conversation");
+    let stranger = house.send(&Request::get("/chat?message=and?")).await;
+    told(stranger.events().unwrap()).await;
+    assert_eq!(sent(&house).len(), 1, "and nobody else's");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_head_asks_nothing() {
+    let house = House::open().await;
+    assert_eq!(house.send(&Request::new("HEAD", "/chat?message=hello")).await.status, 405);
+    assert_eq!(house.upstream.requests().len(), 0);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn b16_with_keys_a_uid_belongs_to_a_caller() {
+    let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
+    for request in [create_sse(UID), chat(UID, "hello"), Request::get("/chat?message=hello"), Request::get(&format!("/websocket/{UID}"))] {
+        assert_eq!(house.json(&request).await.0, 401, "{request:?}");
+    }
+    let ask = async |key: &str, question: &str| {
+        let stream = house.stream(&create_sse(UID).bearer(key)).await;
+        assert_eq!(house.json(&chat(UID, question).bearer(key)).await.0, 200);
+        told(stream).await
+    };
+    ask(ALICE, "a secret").await;
+    // Alice's idle stream is not Bob's, though he knows her uid.
+    let alices = house.send(&create_sse(UID).bearer(ALICE)).await;
+    ask(BOB, "what was it?").await;
+    assert_eq!(sent(&house), roles_and_texts(&[("user", "what was it?")]));
+    assert_eq!(house.json(&Request::get("/closeSse").header("uid", UID).bearer(BOB)).await.0, 200);
+    assert_eq!(house.json(&chat(UID, "again").bearer(ALICE)).await.0, 200);
+    assert_eq!(told(alices.events().unwrap()).await, "Hello, world!");
+    assert_eq!(sent(&house).len(), 3);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn b16_a_browsers_session_is_good_for_the_pages() {
+    let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
+    let session = house.send(&Request::post("/v1/tickets", &json!({ "cookie": true })).bearer(ALICE)).await;
+    let cookie = session.headers.get("set-cookie").unwrap().to_owned();
+    assert!(cookie.contains("Path=/;") && cookie.contains("SameSite=Strict"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    assert_eq!(house.send(&create_sse(UID).header("cookie", &cookie)).await.status, 200);
+    house.close().await;
+}

@@ -1,0 +1,180 @@
+//! Questions on a WebSocket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lab::client::websocket::{self, End, Handshake, Message, Socket};
+use lab::client::{Connection, Request};
+use lab::upstream::Script;
+use protocol::frame::websocket::Opcode;
+use protocol::frame::websocket::encode::Head;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::{UID, roles_and_texts, sent};
+use crate::house::{House, Plan};
+
+pub(super) async fn open(house: &House) -> Socket {
+    websocket::connect(house.address, &format!("/websocket/{UID}"), &[]).await.unwrap().socket
+}
+
+/// Every message of the next answer.
+async fn messages(socket: &mut Socket) -> Vec<String> {
+    let mut messages = Vec::new();
+    while messages.last().is_none_or(|last| last != "[DONE]") {
+        messages.push(lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap());
+    }
+    messages
+}
+
+/// Asks, and gives what a page shows of the answer: it drops everything at a message without content.
+pub(super) async fn answer(socket: &mut Socket, question: &str) -> String {
+    socket.send_text(question).await.unwrap();
+    let (mut text, mut shown) = (String::new(), String::new());
+    for message in messages(socket).await {
+        let content = serde_json::from_str::<Value>(&message).ok().and_then(|json| json["content"].as_str().map(str::to_owned));
+        match content.filter(|content| content != "null") {
+            Some(content) => {
+                text.push_str(&content);
+                shown.clone_from(&text);
+            }
+            None => text.clear(),
+        }
+    }
+    shown
+}
+
+#[tokio::test]
+async fn c10_messages_are_json_and_done_and_nothing_else() {
+    let house = House::open().await;
+    house.upstream.script(Script::text(&["Hi", "!"]));
+    let mut socket = open(&house).await;
+    socket.send_text("hello").await.unwrap();
+    let expected = ["{\"role\":\"assistant\"}", "{\"content\":\"Hi\"}", "{\"content\":\"!\"}", "{}", "[DONE]"];
+    assert_eq!(messages(&mut socket).await, expected, "the first message is the answer's: there is no greeting");
+    house.upstream.script(Script::text(&["again"]));
+    assert_eq!(answer(&mut socket, "and?").await, "again", "the socket stays open");
+    socket.close(1000, "").await.unwrap();
+    let (rest, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    assert_eq!((rest.len(), end), (0, End::Closed { code: Some(1000), reason: String::new() }));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn c5_thoughts_do_not_erase_what_a_page_shows() {
+    let house = House::open().await;
+    let thinking = || {
+        Script::new()
+            .role()
+            .content("a")
+            .delta(&json!({ "reasoning_content": "hm" }))
+            .content("b")
+            .finish("stop")
+            .usage(1, 2, 1)
+            .done()
+            .end()
+    };
+    house.upstream.script(thinking());
+    let mut socket = open(&house).await;
+    assert_eq!(answer(&mut socket, "hello").await, "ab");
+    drop(socket);
+    house.upstream.script(thinking());
+    let mut stream = house.stream(&Request::get("/chat?message=hello")).await;
+    let (events, _) = lab::soon(stream.collect()).await.unwrap().unwrap();
+    let shown: Vec<_> =
+        events.iter().filter(|event| event.name.is_none()).map(|event| String::from_utf8_lossy(&event.data).into_owned()).collect();
+    assert_eq!(shown, ["{\"role\":\"assistant\"}", "{\"content\":\"a\"}", "{\"content\":\"b\"}", "{}", "[DONE]"]);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn c7_a_socket_hears_of_failures_and_goes_on() {
+    let house = House::open().await;
+    let mut socket = open(&house).await;
+    house.upstream.script(Script::error(500, &json!({ "error": { "message": "no" } })));
+    assert!(!answer(&mut socket, "hello").await.is_empty());
+    assert_eq!(answer(&mut socket, " ").await, "The question is blank.");
+    house.upstream.script(Script::text(&["Hi"]));
+    assert_eq!(answer(&mut socket, "hello").await, "Hi");
+    drop(socket);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn questions_on_one_socket_are_answered_one_behind_the_other() {
+    let house = House::open().await;
+    house.upstream.script(Script::text(&["one"]));
+    house.upstream.script(Script::text(&["two"]));
+    let mut socket = open(&house).await;
+    socket.send_text("first").await.unwrap();
+    socket.send_text("second").await.unwrap();
+    assert_eq!(messages(&mut socket).await[1], "{\"content\":\"one\"}");
+    assert_eq!(messages(&mut socket).await[1], "{\"content\":\"two\"}");
+    assert_eq!(sent(&house), roles_and_texts(&[("user", "first"), ("assistant", "one"), ("user", "second")]));
+    drop(socket);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn too_many_questions_at_once_close_the_socket() {
+    let house = House::open().await;
+    house.upstream.default_script(Script::new().role().stall());
+    let mut socket = open(&house).await;
+    for number in 0..40 {
+        // The server may have closed before the last was sent.
+        drop(socket.send_text(&number.to_string()).await);
+    }
+    let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    assert!(matches!(end, End::Closed { code: Some(1008), .. }), "{end:?}");
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn b15_a_long_question_is_one_and_the_socket_is_pinged() {
+    let house = House::open_with(Plan::server(|server| server.heartbeat = Duration::from_millis(50))).await;
+    let mut socket = open(&house).await;
+    assert!(matches!(lab::soon(socket.next()).await.unwrap().unwrap(), Some(Message::Ping(_))));
+    let long = "漢".repeat(20_000);
+    assert_eq!(answer(&mut socket, &long).await, "Hello, world!");
+    assert_eq!(sent(&house)[0].1, long);
+    socket.send_frame(Head::whole(Opcode::Binary), b"hello").await.unwrap();
+    let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    assert!(matches!(end, End::Closed { code: Some(1003), .. }), "{end:?}");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn b15_a_foreign_page_gets_no_socket_and_no_handshake_is_told_so() {
+    let house = House::open().await;
+    let path = format!("/websocket/{UID}");
+    for headers in [[("origin", "http://evil.example")], [("origin", "null")], [("sec-fetch-site", "cross-site")]] {
+        let connection = Connection::open(house.address).await.unwrap();
+        let Handshake::Refused(refused) = websocket::shake_hands(connection, &path, &headers).await.unwrap() else { panic!("{headers:?}") };
+        assert_eq!(refused.status, 403, "{headers:?}");
+    }
+    let own = format!("http://{}", house.address);
+    drop(websocket::connect(house.address, &path, &[("origin", &own)]).await.unwrap());
+    // The page may have been opened under another name of this machine than the one that is written into it.
+    let other = format!("http://localhost:{}", house.address.port());
+    drop(websocket::connect(house.address, &path, &[("origin", &other)]).await.unwrap());
+    assert_eq!(house.json(&Request::get(&path)).await.0, 426);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_closes_sockets_that_are_idle_and_ends_answers_that_run() {
+    let house = House::open().await;
+    let gate = Arc::new(Notify::new());
+    house.upstream.script(Script::new().role().content("a").wait_for(&gate).finish("stop").usage(1, 1, 0).done().end());
+    let (mut idle, mut busy) = (open(&house).await, open(&house).await);
+    busy.send_text("hello").await.unwrap();
+    house.upstream.wait_requests(1).await;
+    let closing = tokio::spawn(house.close());
+    let (_, end) = lab::soon(idle.collect()).await.unwrap().unwrap();
+    assert!(matches!(end, End::Closed { code: Some(1012), .. }), "{end:?}");
+    let (texts, end) = lab::soon(busy.collect()).await.unwrap().unwrap();
+    assert_eq!(texts.last().map(String::as_str), Some("[DONE]"), "{texts:?}");
+    assert!(matches!(end, End::Closed { code: Some(1012), .. }), "{end:?}");
+    lab::soon(closing).await.unwrap().unwrap();
+}

@@ -1,0 +1,90 @@
+//! The page's stop: closing the stream or the socket closes the upstream, and nothing of the question stays.
+
+use lab::client::{BodyEnd, Request};
+use lab::upstream::Script;
+
+use super::sockets;
+use super::{UID, ask, converse, roles_and_texts, sent, told};
+use crate::house::House;
+
+/// Upstream was closed, and the conversation knows nothing of it.
+async fn check_stopped(house: &House, request: usize, what: &str) {
+    lab::soon(house.upstream.wait_closed(request)).await.unwrap_or_else(|_late| panic!("{what}: the upstream was not closed"));
+    house.quiet().await;
+    let census = house.engine.census();
+    assert_eq!((census.item_bytes, census.log_bytes), (0, 0), "{what}: something stayed");
+}
+
+fn endless() -> Script {
+    Script::new().role().content("on and on").stall()
+}
+
+#[tokio::test]
+async fn b10_closing_a_stream_or_a_socket_stops_the_model() {
+    let house = House::open().await;
+    house.upstream.default_script(endless());
+    let (_tokens, mut stream) = ask(&house, UID, "hello").await;
+    let is_text = |data: &[u8]| data.starts_with(b"{\"content\"");
+    while !is_text(&lab::soon(stream.next()).await.unwrap().unwrap().unwrap().data) {}
+    drop(stream);
+    check_stopped(&house, 0, "/createSse").await;
+
+    let mut stream = house.stream(&Request::get("/chat?message=hello")).await;
+    while !is_text(&lab::soon(stream.next()).await.unwrap().unwrap().unwrap().data) {}
+    drop(stream);
+    check_stopped(&house, 1, "GET /chat").await;
+
+    for is_polite in [true, false] {
+        let mut socket = sockets::open(&house).await;
+        socket.send_text("hello").await.unwrap();
+        while !is_text(lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap().as_bytes()) {}
+        if is_polite {
+            socket.close(1000, "").await.unwrap();
+            lab::soon(socket.collect()).await.unwrap().unwrap();
+        } else {
+            drop(socket);
+        }
+        check_stopped(&house, 2 + usize::from(!is_polite), "/websocket").await;
+    }
+    house.upstream.script(Script::text(&["Hi"]));
+    assert_eq!(converse(&house, UID, "hello").await, "Hi");
+    assert_eq!(sent(&house), roles_and_texts(&[("user", "hello")]));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_leaves_before_the_answer_has_begun_stops_it_too() {
+    let house = House::open().await;
+    house.upstream.script(Script::no_head());
+    let (_tokens, stream) = ask(&house, UID, "hello").await;
+    drop(stream);
+    check_stopped(&house, 0, "before the first token").await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn close_sse_stops_the_model_and_the_stream_ends_in_order() {
+    let house = House::open().await;
+    house.upstream.script(endless());
+    let (_tokens, mut stream) = ask(&house, UID, "hello").await;
+    while !lab::soon(stream.next()).await.unwrap().unwrap().unwrap().data.starts_with(b"{\"content\"") {}
+    assert_eq!(house.json(&Request::get("/closeSse").header("uid", UID)).await.0, 200);
+    let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+    assert_eq!(end, BodyEnd::Clean);
+    let ids: Vec<_> = events.iter().skip(1).map(|event| event.id.as_deref().unwrap().to_vec()).collect();
+    assert_eq!(ids, [b"[TOKENS]".to_vec(), b"[DONE]".to_vec()]);
+    drop(stream);
+    check_stopped(&house, 0, "/closeSse").await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_ended_well_is_kept_though_its_page_closes_at_once() {
+    let house = House::open().await;
+    let (_tokens, stream) = ask(&house, UID, "first").await;
+    told(stream).await;
+    house.quiet().await;
+    converse(&house, UID, "second").await;
+    assert_eq!(sent(&house).len(), 3);
+    house.close().await;
+}

@@ -1,0 +1,117 @@
+//! What the upstream says in a crash: answers of many shapes, each word of which tells whose it is.
+
+use std::time::Duration;
+
+use lab::upstream::Script;
+use serde_json::json;
+
+/// Numbers that look random and can be had again: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below another, which is not 0.
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.roll() % end as u64).unwrap()
+    }
+}
+
+/// What an answer would say if nobody killed it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said {
+    pub(super) reasoning: String,
+    pub(super) text: String,
+    pub(super) arguments: String,
+    /// About as many events as it has.
+    pub(super) events: usize,
+}
+
+/// The script of one answer. Each of its strings begins with `label` and a space; arguments have a brace before it. Only
+/// where `may_hang` the script may be one that never ends.
+pub(super) fn script(dice: &mut Dice, label: &str, number: usize, may_hang: bool) -> (Script, Said) {
+    let count = 15 + dice.below(35);
+    let pause = Duration::from_millis(2 + dice.below(12) as u64);
+    let mut making = Making { script: Script::new().role(), said: Said::default(), label: label.to_owned() };
+    match number % 10 {
+        0..=2 => making.text(count, 0),
+        3 => {
+            making.reasoning(count / 2);
+            making.text(count / 2, 0);
+        }
+        4 => {
+            making.text(count / 3, 0);
+            making.call(count / 2);
+        }
+        // Blocks of the disk, and those of whoever writes in blocks, are crossed by one event.
+        5 => making.text(count / 3, 9_000),
+        // It has ended before the kill, most likely.
+        6 => {
+            making.text(3, 0);
+            return (making.end("stop"), making.said);
+        }
+        7 if may_hang => {
+            making.text(count / 3, 0);
+            return (making.script.paced(pause).stall(), making.said);
+        }
+        8 if may_hang => return (Script::no_head(), making.said),
+        _ => making.text(count * 2, 40),
+    }
+    let reason = if making.said.arguments.is_empty() { "stop" } else { "tool_calls" };
+    (making.end(reason).paced(pause), making.said)
+}
+
+struct Making {
+    script: Script,
+    said: Said,
+    label: String,
+}
+
+impl Making {
+    fn text(&mut self, count: usize, filler: usize) {
+        for index in 0..count {
+            let piece = if index == 0 { format!("{} ", self.label) } else { format!("{index} 你好\n{}", "ab".repeat(filler / 2)) };
+            self.script = std::mem::take(&mut self.script).content(&piece);
+            self.said.text.push_str(&piece);
+        }
+        self.said.events += count;
+    }
+
+    fn reasoning(&mut self, count: usize) {
+        for index in 0..count {
+            let piece = if index == 0 { format!("{} ", self.label) } else { format!("…{index}") };
+            self.script = std::mem::take(&mut self.script).delta(&json!({ "reasoning_content": piece }));
+            self.said.reasoning.push_str(&piece);
+        }
+        self.said.events += count;
+    }
+
+    fn call(&mut self, count: usize) {
+        let named = json!({ "index": 0, "id": "call_1", "type": "function", "function": { "name": "weather", "arguments": "" } });
+        self.script = std::mem::take(&mut self.script).delta(&json!({ "tool_calls": [named] }));
+        for index in 0..=count {
+            let piece = match index {
+                0 => format!("{{\"{} ", self.label),
+                _ if index == count => "\":1}".to_owned(),
+                _ => format!("{index},"),
+            };
+            let piece_of_call = json!({ "index": 0, "function": { "arguments": piece } });
+            self.script = std::mem::take(&mut self.script).delta(&json!({ "tool_calls": [piece_of_call] }));
+            self.said.arguments.push_str(&piece);
+        }
+        self.said.events += count;
+    }
+
+    fn end(&mut self, reason: &str) -> Script {
+        std::mem::take(&mut self.script).finish(reason).usage(9, 9, 0).done().end()
+    }
+}

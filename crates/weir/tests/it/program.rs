@@ -1,0 +1,297 @@
+//! The program as a process of its own: started, asked, killed and started again on the same data.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lab::client::{self, BodyEnd, Request, Response};
+use lab::upstream::Upstream;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+pub(crate) mod reader;
+
+/// How long a start may take: recovery counts what is left of answers, in a debug build on a busy machine.
+const START: Duration = Duration::from_secs(60);
+
+/// The program with a data directory and a working directory of its own, and nothing of our environment that it reads.
+pub(crate) fn weir(directory: &Path) -> Command {
+    weir_on(directory, directory.join("data").as_os_str())
+}
+
+/// The same with its data somewhere else, or nowhere (`:memory:`). `WEIR_TEST_BINARY` names another build of it, as for a
+/// long run of `crash.rs`.
+pub(crate) fn weir_on(directory: &Path, data: &OsStr) -> Command {
+    let binary = std::env::var_os("WEIR_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_weir").into());
+    let mut command = Command::new(binary);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if ["WEIR_", "OPENAI_", "XDG_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix)) || name.to_lowercase().ends_with("_proxy")
+        {
+            command.env_remove(name);
+        }
+    }
+    command.env("HOME", directory).current_dir(directory).stdin(Stdio::null()).arg("--data").arg(data);
+    command
+}
+
+/// Runs a command that ends by itself.
+pub(crate) async fn run(mut command: Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    lab::soon(spawn_blocking(move || child.wait_with_output())).await.unwrap().unwrap().unwrap()
+}
+
+pub(crate) async fn run_in(directory: &TempDir, arguments: &[&str]) -> (ExitStatus, String, String) {
+    let mut command = weir(directory.path());
+    command.args(arguments);
+    let output = run(command).await;
+    (output.status, String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// All files below a directory. What goes away meanwhile is left out.
+pub(crate) fn walk(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// The files below a directory that hold these bytes.
+pub(crate) fn holding(directory: &Path, marker: &str) -> Vec<PathBuf> {
+    let holds = |path: &PathBuf| {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        bytes.windows(marker.len()).any(|window| window == marker.as_bytes())
+    };
+    walk(directory).into_iter().filter(holds).collect()
+}
+
+/// What outlives the process: its data, its upstream and its settings. Each start is on the same.
+pub(crate) struct Place {
+    pub(crate) home: TempDir,
+    pub(crate) upstream: Upstream,
+    data: OsString,
+    settings: Vec<(String, String)>,
+}
+
+impl Place {
+    pub(crate) async fn new() -> Self {
+        let home = TempDir::new().unwrap();
+        let data = home.path().join("data").into_os_string();
+        Self { home, upstream: Upstream::start().await.unwrap(), data, settings: Vec::new() }
+    }
+
+    /// Sets a setting by its variable, from the next start on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(found, _)| found != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The same with its data somewhere else.
+    pub(crate) fn on(mut self, data: impl Into<OsString>) -> Self {
+        self.data = data.into();
+        self
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        Path::new(&self.data)
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        let mut command = weir_on(self.home.path(), &self.data);
+        self.equip(&mut command);
+        command
+    }
+
+    /// Gives a command the settings and the upstream.
+    pub(crate) fn equip(&self, command: &mut Command) {
+        command.env("OPENAI_API_KEY", "sk-of-the-upstream").env("OPENAI_BASE_URL", self.upstream.base_url());
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+    }
+
+    pub(crate) fn spawn(&self) -> Starting {
+        Starting::spawn(self.command())
+    }
+
+    pub(crate) async fn start(&self) -> Server {
+        self.spawn().listening().await
+    }
+}
+
+/// A server that has not yet said where it listens; dropping it kills it.
+pub(crate) struct Starting {
+    process: Process,
+    greeting: JoinHandle<std::io::Result<String>>,
+}
+
+impl Starting {
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut errors = child.stderr.take().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = Arc::clone(&log);
+        let logging = spawn_blocking(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = errors.read(&mut bytes) {
+                lines.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
+        });
+        let greeting = spawn_blocking(move || {
+            let mut line = String::new();
+            out.read_line(&mut line).map(|_| line)
+        });
+        Self { process: Process { child, log, logging: Some(logging) }, greeting }
+    }
+
+    /// Waits for the greeting.
+    pub(crate) async fn listening(self) -> Server {
+        let Self { mut process, greeting } = self;
+        let greeting =
+            tokio::time::timeout(START, greeting).await.unwrap_or_else(|late| panic!("{late}: {}", process.logged())).unwrap().unwrap();
+        let address = greeting.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let Some(address) = address else {
+            let (status, log) = process.ended().await;
+            panic!("it ended with {status}: {greeting:?} {log}")
+        };
+        Server { process, address: address.parse().unwrap(), greeting }
+    }
+
+    /// Waits for it to end by itself before it has said anything; gives its status and what it complained of.
+    pub(crate) async fn refused(mut self) -> (ExitStatus, String) {
+        let (status, log) = self.process.ended().await;
+        assert_eq!(lab::soon(self.greeting).await.unwrap().unwrap().unwrap(), "", "{log}");
+        (status, log)
+    }
+
+    /// `kill -9`. Says whether it came before the greeting.
+    pub(crate) async fn kill(mut self) -> bool {
+        self.process.kill().await;
+        lab::soon(self.greeting).await.unwrap().unwrap().unwrap().is_empty()
+    }
+}
+
+/// A running process; dropping it kills it.
+struct Process {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    /// Reads the log to its end.
+    logging: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    fn logged(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    async fn kill(&mut self) -> String {
+        self.child.kill().unwrap();
+        self.ended().await.1
+    }
+
+    async fn ended(&mut self) -> (ExitStatus, String) {
+        let ended = async {
+            loop {
+                match self.child.try_wait().unwrap() {
+                    Some(status) => return status,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let status = lab::soon(ended).await.unwrap();
+        if let Some(logging) = self.logging.take() {
+            lab::soon(logging).await.unwrap().unwrap();
+        }
+        (status, self.logged())
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a test that fails should say what the server said")]
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log.lock().map(|log| log.clone()).unwrap_or_default();
+            eprintln!("what the server {} logged:\n{log}", self.child.id());
+        }
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A running server; dropping it kills it.
+pub(crate) struct Server {
+    process: Process,
+    pub(crate) address: SocketAddr,
+    pub(crate) greeting: String,
+}
+
+impl Server {
+    pub(crate) async fn start(command: Command) -> Self {
+        Starting::spawn(command).listening().await
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    pub(crate) async fn send(&self, request: &Request) -> Response {
+        lab::soon(client::send(self.address, request)).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn json(&self, request: &Request) -> (u16, Value) {
+        let mut response = self.send(request).await;
+        (response.status, lab::soon(client::json::value(&mut response)).await.unwrap().unwrap())
+    }
+
+    /// The body of a request's answer, whatever it is.
+    pub(crate) async fn body(&self, request: &Request) -> (u16, Vec<u8>) {
+        let mut response = self.send(request).await;
+        let (body, end) = lab::soon(response.collect()).await.unwrap().unwrap();
+        assert_eq!(end, BodyEnd::Clean, "the body of {} was cut", request.path);
+        (response.status, body)
+    }
+
+    pub(crate) fn terminate(&self) {
+        let killed = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// `kill -9`; waits until it is gone.
+    pub(crate) async fn kill(&mut self) {
+        let log = self.process.kill().await;
+        assert!(!log.contains("panicked"), "{log}");
+    }
+
+    /// Waits for it to end by itself; gives its status and what it logged.
+    pub(crate) async fn ended(&mut self) -> (ExitStatus, String) {
+        self.process.ended().await
+    }
+
+    /// Ends it as a service manager does; it must end well.
+    pub(crate) async fn stop(mut self) {
+        self.terminate();
+        let (status, log) = self.ended().await;
+        assert!(status.success() && !log.contains("panicked"), "{status}: {log}");
+    }
+}
+
+/// A question to the scripted upstream.
+pub(crate) fn question(input: &str) -> Value {
+    json!({ "model": "m", "input": input })
+}
+
+/// The question with more fields.
+pub(crate) fn with(mut question: Value, more: &Value) -> Value {
+    for (name, value) in more.as_object().unwrap() {
+        question[name] = value.clone();
+    }
+    question
+}
+
+pub(crate) fn ask(question: &Value) -> Request {
+    Request::post("/v1/responses", question)
+}

@@ -1,0 +1,232 @@
+//! One reader of an answer for every frame, of a server that may die at any moment.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use lab::client::{self, BodyEnd, Request, Stream, websocket};
+use lab::soon;
+use protocol::frame::Frame;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::{ask, with};
+use crate::resume::{accept, resume};
+
+/// A way for events to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Sse,
+    Ndjson,
+    Socket,
+    /// What a browser's `EventSource` does.
+    Browser,
+    /// `GET …/events?wait=`, again and again.
+    LongPoll,
+    /// SSE in the words of HTTP/1.0: the end of the body is the end of the connection.
+    Http10,
+}
+
+pub(crate) const WAYS: [Way; 6] = [Way::Sse, Way::Socket, Way::Ndjson, Way::Browser, Way::LongPoll, Way::Http10];
+
+impl Way {
+    /// Another way: the `number`th of the others, round and round.
+    pub(crate) fn other(self, number: usize) -> Self {
+        let others: Vec<Self> = WAYS.into_iter().filter(|way| *way != self).collect();
+        others[number % others.len()]
+    }
+}
+
+/// A reader on its way. Its end is told from its break: a body that was cut, a socket that did not wait for ours to close.
+pub(crate) struct Reader {
+    /// The answer, where the head of the response named it.
+    pub(crate) id: Option<String>,
+    line: Line,
+}
+
+enum Line {
+    Stream(Way, Box<Stream>),
+    Socket(Box<websocket::Socket>),
+    Poll(Poll),
+}
+
+impl Reader {
+    /// Asks for a new answer.
+    ///
+    /// # Errors
+    /// The server is gone before its answer has begun.
+    pub(crate) async fn begin(address: SocketAddr, way: Way, question: &Value) -> Result<Self> {
+        let streamed = with(question.clone(), &json!({ "stream": true }));
+        match way {
+            Way::Sse => Self::stream(address, way, &accept(ask(&streamed), Frame::Sse)).await,
+            Way::Ndjson => Self::stream(address, way, &accept(ask(&streamed), Frame::Ndjson)).await,
+            Way::Http10 => Self::stream(address, way, &ask(&streamed).http_1_0()).await,
+            Way::Socket => Self::socket(address, &with(question.clone(), &json!({ "type": "response.create" }))).await,
+            Way::Browser | Way::LongPoll => {
+                let background = with(question.clone(), &json!({ "background": true }));
+                let mut response = soon(client::send(address, &ask(&background))).await??;
+                ensure!(response.status == 200, "status {}", response.status);
+                let created = soon(client::json::value(&mut response)).await??;
+                let id = created["id"].as_str().context("an answer without an id")?;
+                Self::resume(address, way, id, None).await
+            }
+        }
+    }
+
+    /// Asks for what stands behind a position of an answer.
+    ///
+    /// # Errors
+    /// The server is gone, or refuses.
+    pub(crate) async fn resume(address: SocketAddr, way: Way, id: &str, after: Option<u64>) -> Result<Self> {
+        match way {
+            Way::Sse => Self::stream(address, way, &resume(id, after, Frame::Sse)).await,
+            Way::Ndjson => Self::stream(address, way, &resume(id, after, Frame::Ndjson)).await,
+            Way::Http10 => Self::stream(address, way, &resume(id, after, Frame::Sse).http_1_0()).await,
+            Way::Browser => {
+                let request = Request::get(&format!("/v1/responses/{id}/events"));
+                let last = after.map(|after| after.to_string());
+                let request = last.iter().fold(request, |request, last| request.header("last-event-id", last));
+                Self::stream(address, way, &request).await
+            }
+            Way::Socket => {
+                let message = json!({ "type": "response.resume", "response_id": id, "starting_after": after });
+                Ok(Self { id: Some(id.to_owned()), ..Self::socket(address, &message).await? })
+            }
+            Way::LongPoll => {
+                let poll = Poll { address, id: id.to_owned(), after, ready: VecDeque::new(), ended: false };
+                Ok(Self { id: Some(id.to_owned()), line: Line::Poll(poll) })
+            }
+        }
+    }
+
+    async fn stream(address: SocketAddr, way: Way, request: &Request) -> Result<Self> {
+        let mut response = soon(client::send(address, request)).await??;
+        if response.status != 200 {
+            let (body, _) = soon(response.collect()).await??;
+            anyhow::bail!("{} {}: {} {}", request.method, request.path, response.status, String::from_utf8_lossy(&body));
+        }
+        let id = response.headers.get("weir-response-id").map(str::to_owned);
+        Ok(Self { id, line: Line::Stream(way, Box::new(response.events()?)) })
+    }
+
+    async fn socket(address: SocketAddr, message: &Value) -> Result<Self> {
+        let mut socket = soon(websocket::connect(address, "/v1/responses", &[])).await??.socket;
+        socket.send_text(&message.to_string()).await?;
+        Ok(Self { id: None, line: Line::Socket(Box::new(socket)) })
+    }
+
+    /// The data of the next event; `None` when there is none: the stream is over or was cut. Words that break the frame
+    /// fail the test.
+    pub(crate) async fn next(&mut self) -> Option<String> {
+        let data = match &mut self.line {
+            Line::Stream(_, stream) => {
+                let event = soon(stream.next()).await.unwrap().unwrap()?;
+                Some(String::from_utf8(event.data.to_vec()).unwrap()).filter(|data| data != "[DONE]")
+            }
+            Line::Socket(socket) => soon(socket.next_text()).await.unwrap().unwrap(),
+            Line::Poll(poll) => poll.next().await,
+        }?;
+        if self.id.is_none() {
+            self.id = Some(crate::resume::id_of(&data));
+        }
+        Some(data)
+    }
+
+    /// The data of all events that are left, to the terminal one, behind which there must be nothing but a clean end.
+    pub(crate) async fn rest(mut self) -> Vec<String> {
+        let mut data = Vec::new();
+        while !data.last().is_some_and(|last: &String| is_terminal(last)) {
+            data.push(self.next().await.unwrap_or_else(|| panic!("cut behind {:?}", data.last())));
+        }
+        self.expect_end().await;
+        data
+    }
+
+    async fn expect_end(self) {
+        match self.line {
+            Line::Stream(way, mut stream) => {
+                let (after, end) = soon(stream.collect_data()).await.unwrap().unwrap();
+                let expected: &[&[u8]] = if matches!(way, Way::Sse | Way::Http10) { &[b"[DONE]"] } else { &[] };
+                assert_eq!((after, end), (expected.iter().map(|data| data.to_vec().into()).collect(), BodyEnd::Clean), "{way:?}");
+            }
+            Line::Socket(mut socket) => {
+                socket.close(1000, "").await.unwrap();
+                let (after, end) = soon(socket.collect()).await.unwrap().unwrap();
+                assert!(after.is_empty() && matches!(end, websocket::End::Closed { code: Some(1000), .. }), "{after:?} {end:?}");
+            }
+            Line::Poll(poll) => assert!(poll.ended && poll.ready.is_empty(), "something stands behind the end of {}", poll.id),
+        }
+    }
+
+    /// What is said where the stream breaks off: the data of all that is left, and whether it ended in order.
+    pub(crate) async fn broken(self) -> (Vec<String>, bool) {
+        match self.line {
+            Line::Stream(_, mut stream) => {
+                let (data, end) = soon(stream.collect_data()).await.unwrap().unwrap();
+                (data.iter().map(|data| String::from_utf8(data.to_vec()).unwrap()).collect(), end == BodyEnd::Clean)
+            }
+            Line::Socket(mut socket) => {
+                let (data, end) = soon(socket.collect()).await.unwrap().unwrap();
+                (data, matches!(end, websocket::End::Closed { code: Some(1000), .. }))
+            }
+            Line::Poll(mut poll) => {
+                let mut data = Vec::new();
+                while let Some(event) = poll.next().await {
+                    data.push(event);
+                }
+                (data, poll.ended)
+            }
+        }
+    }
+}
+
+/// Everything behind a position, to the end of the answer.
+pub(crate) async fn read(address: SocketAddr, way: Way, id: &str, after: Option<u64>) -> Vec<String> {
+    let reader = Reader::resume(address, way, id, after).await;
+    reader.unwrap_or_else(|refused| panic!("{way:?} behind {after:?}: {refused:#}")).rest().await
+}
+
+/// A reader that asks again and again.
+struct Poll {
+    address: SocketAddr,
+    id: String,
+    after: Option<u64>,
+    ready: VecDeque<String>,
+    ended: bool,
+}
+
+#[derive(Deserialize)]
+struct Polled {
+    data: Vec<Box<RawValue>>,
+    ended: bool,
+}
+
+impl Poll {
+    async fn next(&mut self) -> Option<String> {
+        while self.ready.is_empty() {
+            if self.ended {
+                return None;
+            }
+            // A poll that is refused or cut says nothing.
+            let Polled { data, ended } = self.ask().await.ok()?;
+            self.after = (self.after.map_or(0, |after| after + 1) + data.len() as u64).checked_sub(1);
+            self.ready.extend(data.iter().map(|event| event.get().to_owned()));
+            self.ended = ended;
+        }
+        self.ready.pop_front()
+    }
+
+    async fn ask(&self) -> Result<Polled> {
+        let after = self.after.map(|after| format!("&starting_after={after}")).unwrap_or_default();
+        let request = Request::get(&format!("/v1/responses/{}/events?wait=5{after}", self.id));
+        let mut response = soon(client::send(self.address, &request)).await??;
+        let (body, end) = soon(response.collect()).await??;
+        ensure!(response.status == 200 && end == BodyEnd::Clean, "{} {}", response.status, String::from_utf8_lossy(&body));
+        Ok(serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body))))
+    }
+}
+
+pub(crate) fn is_terminal(data: &str) -> bool {
+    ["completed", "incomplete", "failed"].iter().any(|kind| data.starts_with(&format!("{{\"type\":\"response.{kind}\"")))
+}

@@ -1,0 +1,222 @@
+//! The data directory in hard weather: who may have it, what is wrong with it, a full disk, and the traces of deleted text.
+
+use std::fs;
+use std::path::Path;
+
+use lab::client::Request;
+use lab::upstream::Script;
+use serde_json::{Value, json};
+
+use crate::program::reader::{Reader, Way, read};
+use crate::program::{Place, Server, Starting, ask, holding, question, with};
+use crate::resume::id_of;
+
+#[cfg(target_os = "linux")]
+mod full;
+
+#[tokio::test]
+async fn the_second_process_is_told_who_was_first() {
+    let place = Place::new().await;
+    let mut first = place.start().await;
+    let (status, complaint) = place.spawn().refused().await;
+    assert!(!status.success(), "{complaint}");
+    let pid = first.pid().to_string();
+    let words = |text: &str| text.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == pid);
+    assert!(words(&complaint) && complaint.contains(&*place.data().to_string_lossy()), "{pid}: {complaint}");
+    assert_eq!(first.json(&ask(&question("hi"))).await.0, 200, "the first goes on");
+    // The right to the directory goes with the process, however it ends.
+    first.kill().await;
+    let third = place.start().await;
+    third.stop().await;
+    place.start().await.stop().await;
+}
+
+/// Where the header of an SQLite file says who made it, and the version of what is in it (fileformat2.html, 1.3).
+const USER_VERSION: usize = 60;
+const APPLICATION_ID: usize = 68;
+
+#[tokio::test]
+async fn a_place_that_cannot_be_used_is_named_with_what_to_do() {
+    type Spoil = fn(&Path);
+    let cases: [(&str, Spoil, &str, &[&str]); 9] = [
+        ("a file in place of the directory", |data| a_file_instead(data), "", &["is not a directory"]),
+        ("a directory in place of the database", |data| in_the_way(&data.join("weir.db")), "weir.db", &["move it", "--data"]),
+        (
+            "a database that is none",
+            |data| fs::write(data.join("weir.db"), "dear diary").unwrap(),
+            "weir.db",
+            &["not a database", "backup"],
+        ),
+        ("a database that is damaged", |data| patch(data, 100, &[0x5a; 3000]), "weir.db", &["damaged", "backup"]),
+        ("a database of a newer version", |data| patch(data, USER_VERSION, &[0, 0, 1, 0]), "weir.db", &["newer", "256"]),
+        ("a database of another program", |data| patch(data, APPLICATION_ID, b"Fosl"), "weir.db", &["another program", "--data"]),
+        ("a file in place of the journal", |data| a_file_instead(&data.join("journal")), "journal", &["is not a directory"]),
+        (
+            "a segment that is none",
+            |data| fs::write(data.join("journal/0000000007.journal"), "x".repeat(999)).unwrap(),
+            "journal/0000000007.journal",
+            &["move it away"],
+        ),
+        ("a directory in place of the lock", |data| in_the_way(&data.join("weir.lock")), "weir.lock", &[]),
+    ];
+    for (what, spoil, file, hints) in cases {
+        let place = Place::new().await;
+        let server = place.start().await;
+        assert_eq!(server.json(&ask(&question("hi"))).await.0, 200);
+        server.stop().await;
+        spoil(place.data());
+        let before = fs::read(place.data().join("weir.db")).ok();
+        let (status, complaint) = place.spawn().refused().await;
+        assert!(!status.success() && !complaint.contains("panicked"), "{what}: {complaint}");
+        let complaint = complaint.lines().rfind(|line| line.starts_with("weir: ")).unwrap_or_else(|| panic!("{what}: {complaint}"));
+        let path = if file.is_empty() { place.data().to_path_buf() } else { place.data().join(file) };
+        assert!(complaint.contains(&*path.to_string_lossy()), "{what}: {complaint}");
+        assert!(hints.iter().all(|hint| complaint.contains(hint)), "{what}: {complaint}");
+        let is_as_it_was = fs::read(place.data().join("weir.db")).ok() == before;
+        assert!(file != "weir.db" || is_as_it_was, "{what}: a database that cannot be used is not changed");
+    }
+}
+
+fn a_file_instead(path: &Path) {
+    fs::remove_dir_all(path).unwrap();
+    fs::write(path, "").unwrap();
+}
+
+fn in_the_way(path: &Path) {
+    fs::remove_file(path).unwrap();
+    fs::create_dir(path).unwrap();
+}
+
+fn patch(data: &Path, at: usize, bytes: &[u8]) {
+    assert!(!fs::metadata(data.join("weir.db-wal")).is_ok_and(|wal| wal.len() > 0), "closed in order: all is in one file");
+    let file = data.join("weir.db");
+    let mut content = fs::read(&file).unwrap();
+    content[at..at + bytes.len()].copy_from_slice(bytes);
+    fs::write(file, content).unwrap();
+}
+
+/// The number of a user who is nobody, for whom modes count; for root they do not.
+#[cfg(unix)]
+const NOBODY: u32 = 65534;
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_directory_that_may_not_be_written_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    let place = Place::new().await;
+    let mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(place.home.path(), 0o555);
+    let spawn = || {
+        let mut command = place.command();
+        if rustix::process::getuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        Starting::spawn(command)
+    };
+    // It cannot be made, and then: it is there and cannot be written.
+    for is_there in [false, true] {
+        let mut named = place.home.path();
+        if is_there {
+            mode(place.home.path(), 0o755);
+            fs::create_dir(place.data()).unwrap();
+            mode(place.data(), 0o555);
+            named = place.data();
+        }
+        let (status, complaint) = spawn().refused().await;
+        assert!(!status.success() && !complaint.contains("panicked"), "{complaint}");
+        assert!(complaint.contains(&*named.to_string_lossy()) && complaint.contains("--data"), "{complaint}");
+    }
+    mode(place.data(), 0o755);
+}
+
+/// Waits until no file holds any of these; says where they still are otherwise.
+async fn expect_no_trace(data: &Path, markers: &[&str]) {
+    let gone = async {
+        while markers.iter().any(|marker| !holding(data, marker).is_empty()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    if lab::soon(gone).await.is_err() {
+        let found: Vec<_> = markers.iter().map(|marker| (marker, holding(data, marker))).collect();
+        panic!("still there: {found:?}");
+    }
+}
+
+async fn delete(server: &Server, id: &str) {
+    assert_eq!(server.json(&Request::new("DELETE", &format!("/v1/responses/{id}"))).await.0, 200);
+    assert_eq!(server.json(&Request::get(&format!("/v1/responses/{id}"))).await.0, 404);
+}
+
+const MARKERS: [&str; 4] = ["zebra-of-the-prompt", "zebra-of-the-instructions", "zebra-of-the-metadata", "zebra-of-the-answer"];
+
+fn marked() -> Value {
+    let more = json!({ "instructions": MARKERS[1], "metadata": { "a": MARKERS[2] } });
+    with(question(MARKERS[0]), &more)
+}
+
+/// An answer that goes on for longer than any test, and never pauses.
+fn long() -> Script {
+    Script::new().role().contents(&vec!["and on "; 20_000]).paced(std::time::Duration::from_millis(2))
+}
+
+#[tokio::test]
+async fn deleted_text_is_in_no_file() {
+    let place = Place::new().await;
+    let mut server = place.start().await;
+    // What else is written meanwhile must not hold the text back: one before, one with it, one behind it.
+    place.upstream.script(long());
+    let mut others = vec![Reader::begin(server.address, Way::Ndjson, &question("tell me more")).await.unwrap()];
+    others[0].next().await.unwrap();
+    lab::soon(place.upstream.wait_requests(1)).await.unwrap();
+    place.upstream.script(Script::text(&["It is ", MARKERS[3], "."]));
+    let finished = id_of(&Reader::begin(server.address, Way::Sse, &marked()).await.unwrap().rest().await[0]);
+    place.upstream.script(Script::text(&["Well."]));
+    let heir = with(question("go on"), &json!({ "previous_response_id": finished }));
+    let heir = Reader::begin(server.address, Way::Sse, &heir).await.unwrap().rest().await;
+    place.upstream.script(Script::new().role().content(MARKERS[3]).stall());
+    let mut running = Reader::begin(server.address, Way::Sse, &marked()).await.unwrap();
+    while !running.next().await.unwrap().contains(MARKERS[3]) {}
+    place.upstream.script(long());
+    others.push(Reader::begin(server.address, Way::Socket, &question("and more")).await.unwrap());
+    others[1].next().await.unwrap();
+    for marker in MARKERS {
+        assert!(!holding(place.data(), marker).is_empty(), "{marker}: if it cannot be found now, not finding it says nothing");
+    }
+
+    delete(&server, &finished).await;
+    delete(&server, running.id.as_ref().unwrap()).await;
+    expect_no_trace(place.data(), &MARKERS).await;
+    // The others did not notice.
+    for other in &mut others {
+        other.next().await.unwrap();
+    }
+    server.kill().await;
+    let server = place.start().await;
+    expect_no_trace(place.data(), &MARKERS).await;
+    assert_eq!(read(server.address, Way::Ndjson, &id_of(&heir[0]), None).await, heir, "what continued it is there");
+    server.stop().await;
+    expect_no_trace(place.data(), &MARKERS).await;
+}
+
+#[tokio::test]
+async fn what_is_not_stored_is_never_written() {
+    let place = Place::new().await;
+    let server = place.start().await;
+    place.upstream.script(Script::new().role().content(MARKERS[3]).stall());
+    let mut running = Reader::begin(server.address, Way::Sse, &with(marked(), &json!({ "store": false }))).await.unwrap();
+    while !running.next().await.unwrap().contains(MARKERS[3]) {}
+    place.upstream.script(Script::text(&[MARKERS[3], "."]));
+    let chat = json!({ "model": "m", "messages": [{ "role": "user", "content": MARKERS[0] }] });
+    assert_eq!(server.json(&Request::post("/v1/chat/completions", &chat)).await.0, 200);
+    // One that is stored has gone through all files behind them.
+    place.upstream.script(Script::text(&["Well."]));
+    assert_eq!(server.json(&ask(&question("hi"))).await.0, 200);
+    let found: Vec<_> = MARKERS.iter().flat_map(|marker| holding(place.data(), marker)).collect();
+    assert!(found.is_empty(), "{found:?}");
+    drop(running);
+    server.stop().await;
+    let found: Vec<_> = MARKERS.iter().flat_map(|marker| holding(place.data(), marker)).collect();
+    assert!(found.is_empty(), "{found:?}");
+}

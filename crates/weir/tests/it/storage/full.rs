@@ -1,0 +1,228 @@
+//! A disk that is full in mid-answer, and has room again later: nobody is told a lie, and no restart is needed.
+//!
+//! The disk is a small file system in a namespace of the process's own, where the machine allows such; and, in any case, a
+//! limit on the size of files, which refuses every write as well.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use lab::client::{Connection, Request};
+use lab::upstream::Script;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::program::reader::{Reader, WAYS, Way, is_terminal, read};
+use crate::program::{Place, Server, Starting, ask, question, with};
+use crate::resume::id_of;
+
+/// A way to run out of room.
+#[derive(Clone, Copy, Debug)]
+enum Disk {
+    /// A file system of 8 MiB in memory, of which a file takes all that is left.
+    Small,
+    /// No file may become larger than nothing (`RLIMIT_FSIZE`).
+    Limited,
+}
+
+/// Runs what follows it in a mount namespace with a file system of its own at the first argument.
+const MOUNT: &str = "mount -t tmpfs -o size=8m weir \"$1\" && shift && exec \"$@\"";
+
+/// Without it the signal would end the process; with it the write fails (setrlimit(2)).
+const IGNORE: &str = "trap '' XFSZ; exec \"$@\"";
+
+impl Disk {
+    fn start(self, place: &Place) -> Starting {
+        let weir = place.command();
+        let mut command = match self {
+            Self::Small => {
+                let mut command = Command::new("unshare");
+                command.args(["-rm", "sh", "-c", MOUNT, "sh"]).arg(place.data().parent().unwrap());
+                command
+            }
+            Self::Limited => {
+                let mut command = Command::new("sh");
+                command.args(["-c", IGNORE, "sh"]);
+                command
+            }
+        };
+        command.arg(weir.get_program()).args(weir.get_args()).current_dir(place.home.path()).stdin(Stdio::null());
+        for (name, value) in weir.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Starting::spawn(command)
+    }
+
+    fn fill(self, place: &Place, server: &Server) {
+        match self {
+            Self::Small => {
+                let mut file = File::create(filler(place, server)).unwrap();
+                // The last page in small steps.
+                for size in [1 << 20, 4096, 1] {
+                    while file.write(&vec![0; size]).is_ok() {}
+                }
+            }
+            Self::Limited => limit(server, Some(0)),
+        }
+    }
+
+    fn make_room(self, place: &Place, server: &Server) {
+        match self {
+            Self::Small => fs::remove_file(filler(place, server)).unwrap(),
+            Self::Limited => limit(server, None),
+        }
+    }
+}
+
+/// A file beside the data, as the process's namespace has it.
+fn filler(place: &Place, server: &Server) -> PathBuf {
+    let beside = place.data().parent().unwrap().join("filler");
+    PathBuf::from(format!("/proc/{}/root{}", server.pid(), beside.display()))
+}
+
+fn limit(server: &Server, bytes: Option<u64>) {
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
+    // It has our hard limit, which only root could raise again.
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    prlimit(Some(pid), Resource::Fsize, Rlimit { current: bytes.or(maximum), maximum }).unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_to_everybody_and_forgotten_when_there_is_room() {
+    let may_mount = Command::new("unshare").args(["-rm", "sh", "-c", "mount -t tmpfs weir /tmp"]).output();
+    if may_mount.is_ok_and(|output| output.status.success()) {
+        weather(Disk::Small).await;
+    } else {
+        eprintln!("no namespaces on this machine: only by the limit on the size of files");
+    }
+}
+
+#[tokio::test]
+async fn files_that_may_not_grow_are_like_a_full_disk() {
+    weather(Disk::Limited).await;
+}
+
+async fn weather(disk: Disk) {
+    let mut place = Place::new().await;
+    let mount = place.home.path().join("mount");
+    fs::create_dir(&mount).unwrap();
+    place = place.on(mount.join("data"));
+    place.set("WEIR_ENGINE_ANSWER_BYTES", "1GiB");
+    let server = disk.start(&place).listening().await;
+    place.upstream.script(Script::text(&["There was ", "room."]));
+    let finished = Reader::begin(server.address, Way::Sse, &question("hi")).await.unwrap().rest().await;
+
+    // An answer with readers over all frames, and one that a client waits for in JSON.
+    let (gate, flood) = (Arc::new(Notify::new()), "flood".repeat(13_000));
+    let pieces = vec![flood.as_str(); 300];
+    // What it cost is said first: nothing of the flood has to be counted before the end can be told.
+    place
+        .upstream
+        .script(Script::new().role().usage(9, 9, 0).content("Once").wait_for(&gate).contents(&pieces).finish("stop").done().end());
+    let mut first = Reader::begin(server.address, Way::Sse, &question("hi")).await.unwrap();
+    let mut before = vec![first.next().await.unwrap()];
+    let id = id_of(&before[0]);
+    while !before.last().unwrap().contains("Once") {
+        before.push(first.next().await.unwrap());
+    }
+    let mut readers = vec![(Way::Sse, first)];
+    for way in [Way::Ndjson, Way::Browser, Way::Socket, Way::Http10] {
+        let mut reader = Reader::resume(server.address, way, &id, None).await.unwrap();
+        while !reader.next().await.unwrap().contains("Once") {}
+        readers.push((way, reader));
+    }
+    let other_gate = Arc::new(Notify::new());
+    place.upstream.script(
+        Script::new().role().usage(9, 9, 0).content("One").wait_for(&other_gate).contents(&pieces[..100]).finish("stop").done().end(),
+    );
+    let waits = ask(&question("hi"));
+    let mut waiting = Connection::open(server.address).await.unwrap();
+    waiting.write(&waits).await.unwrap();
+    lab::soon(place.upstream.wait_requests(3)).await.unwrap();
+
+    disk.fill(&place, &server);
+    gate.notify_one();
+    for (way, reader) in readers {
+        let (data, is_whole) = reader.broken().await;
+        assert!(!is_whole, "{way:?}: it ends as if it were whole");
+        let last: Value = serde_json::from_str(data.last().unwrap()).unwrap();
+        assert_eq!((&last["type"], &last["error"]["code"]), (&json!("error"), &json!("log_unavailable")), "{way:?}: {last}");
+        assert_eq!(last.get("sequence_number"), None, "{way:?}: it has no position");
+        if way == Way::Sse {
+            before.extend_from_slice(&data[..data.len() - 1]);
+        }
+    }
+    other_gate.notify_one();
+    let mut told = lab::soon(waiting.read_response(&waits)).await.unwrap().unwrap();
+    assert_eq!((told.status, code(&mut told).await.as_str()), (503, "log_unavailable"));
+    let chat = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
+    for request in [
+        ask(&question("hi")),
+        ask(&with(question("hi"), &json!({ "stream": true }))),
+        ask(&with(question("hi"), &json!({ "background": true }))),
+    ] {
+        let mut refused = server.send(&request).await;
+        let code = code(&mut refused).await;
+        assert!(refused.status == 503 && ["log_unavailable", "store_unavailable"].contains(&code.as_str()), "{} {code}", refused.status);
+    }
+    // What there is can be read. An answer that is not to be stored may be refused, but only with the same cause.
+    assert_eq!(read(server.address, Way::Ndjson, &id_of(&finished[0]), None).await, finished);
+    let (status, body) = server.json(&Request::post("/v1/chat/completions", &chat)).await;
+    assert!(status == 200 || status == 503 && body["error"]["code"].is_string(), "{body}");
+
+    disk.make_room(&place, &server);
+    let log = lab::soon(ended(&server, &id, before.len() as u64 - 1)).await.unwrap();
+    let events: Vec<Value> = log.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
+    assert!(events.iter().enumerate().all(|(position, event)| event["sequence_number"] == position), "{disk:?}: positions");
+    assert!(log.starts_with(&before), "{disk:?}: what was read is what there is");
+    assert_eq!(log.iter().filter(|data| is_terminal(data)).count(), 1);
+    let response = &events.last().unwrap()["response"];
+    assert_eq!((&response["status"], &response["error"]["code"]), (&json!("failed"), &json!("log_failed")));
+    for way in WAYS {
+        assert!(read(server.address, way, &id, None).await == log, "{disk:?}, {way:?}");
+    }
+    let asks_again = async {
+        loop {
+            place.upstream.script(Script::text(&["There is ", "room again."]));
+            let (status, body) = server.json(&ask(&question("hi"))).await;
+            match status {
+                503 => tokio::task::yield_now().await,
+                _ => return (status, body),
+            }
+        }
+    };
+    let (status, body) = lab::soon(asks_again).await.unwrap();
+    assert_eq!(status, 200, "{body}");
+    server.stop().await;
+
+    if matches!(disk, Disk::Limited) {
+        // The other disk went with its process.
+        let server = place.start().await;
+        assert!(read(server.address, Way::Ndjson, &id, None).await == log, "after a restart");
+        assert_eq!(server.json(&Request::get(&format!("/v1/responses/{}", body["id"].as_str().unwrap()))).await.0, 200);
+        server.stop().await;
+    }
+}
+
+/// Waits for the answer to end, as a reader does that comes back where it was; gives the whole log.
+async fn ended(server: &Server, id: &str, last: u64) -> Vec<String> {
+    loop {
+        if let Ok(reader) = Reader::resume(server.address, Way::Ndjson, id, Some(last)).await
+            && reader.broken().await.1
+        {
+            return read(server.address, Way::Sse, id, None).await;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn code(response: &mut lab::client::Response) -> String {
+    let body = lab::soon(lab::client::json::value(response)).await.unwrap().unwrap();
+    body["error"]["code"].as_str().unwrap_or_else(|| panic!("{body}")).to_owned()
+}

@@ -1,0 +1,186 @@
+// The classic API as a browser itself speaks it: a page of ours that does what the Java demo's pages do, from Weir's address.
+
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { startBrowser, startWeir } from './world.mjs';
+
+// What the demo's pages have in common: a box for each answer, into which the text goes as HTML.
+const SHARED = `
+  const chat = document.getElementById('chat');
+  window.alerts = [];
+  window.alert = (text) => window.alerts.push(text);
+  window.ran = [];
+  function box(id) { chat.innerHTML += '<article id="' + id + '"></article>'; }
+  function setText(text, id) { document.getElementById(id).innerHTML = text; }
+  let uid = localStorage.getItem('uid') || crypto.randomUUID();
+  localStorage.setItem('uid', uid);
+`;
+
+// With the browser's own EventSource; the address is the page's own instead of localhost:8000.
+const OLDEST = `${SHARED}
+  window.ask = (question, id) => {
+    let text = '';
+    const source = new EventSource('/chat?message=' + question);
+    window.source = source;
+    source.onopen = () => box(id);
+    source.onmessage = ({ data }) => {
+      if (data == '[DONE]') { window.finished = id; return source.close(); }
+      const { content } = JSON.parse(data);
+      if (content == null || content == 'null') { text = ''; return; }
+      setText(text += content, id);
+    };
+    source.onerror = () => { alert('error'); source.close(); };
+  };
+`;
+
+const SOCKET = `${SHARED}
+  let text = '', id = '';
+  const socket = new WebSocket('ws://' + location.host + '/websocket/' + uid);
+  window.socket = socket;
+  socket.onopen = () => (window.opened = true);
+  socket.onmessage = ({ data }) => {
+    if (data == '[DONE]') { text = ''; window.finished = id; return; }
+    const { content } = JSON.parse(data);
+    if (content == null || content == 'null') { text = ''; return; }
+    setText(text += content, id);
+  };
+  socket.onerror = () => alert('error');
+  socket.onclose = () => (window.closed = true);
+  window.ask = (question, of) => { id = of; socket.send(question); box(id); };
+`;
+
+// As the polyfill: a stream over fetch with the header uid, and a question beside it that does not wait for it.
+const STREAM = `${SHARED}
+  let text = '';
+  async function listen(id) {
+    window.listening = new AbortController();
+    const response = await fetch('/createSse', { headers: { accept: 'text/event-stream', uid }, cache: 'no-store', signal: window.listening.signal });
+    if (response.status != 200 || !/^text\\/event-stream(;.*)?$/.test(response.headers.get('content-type'))) return alert('error');
+    let lastEventId = '', rest = '';
+    for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
+      const blocks = (rest + piece).split('\\n\\n');
+      rest = blocks.pop();
+      for (const block of blocks) {
+        const field = (name) => block.split('\\n').find((line) => line.startsWith(name + ':'))?.slice(name.length + 1);
+        lastEventId = field('id') ?? lastEventId;
+        const [name, data] = [field('event'), field('data')];
+        if (name == 'error') alert('error');
+        if (data === undefined || name) continue;
+        if (lastEventId == '[TOKENS]') { setText(text + data, id); text = ''; continue; }
+        if (data == '[DONE]') { window.finished = id; return; }
+        const { content } = JSON.parse(data);
+        if (content != null && content != 'null') setText(text += content, id);
+      }
+    }
+    alert('error');
+  }
+  window.ask = async (question, id) => {
+    listen(id).catch(() => {});
+    const response = await fetch('/chat', { method: 'POST', body: JSON.stringify({ msg: question }),
+      headers: { 'content-type': 'application/json;charset=UTF-8', uid } });
+    if (response.ok) { window.tokens = (await response.json()).question_tokens; box(id); }
+  };
+`;
+
+let browser, weir, pages;
+
+before(async () => {
+  pages = mkdtempSync(join(tmpdir(), 'weir-classic-'));
+  mkdirSync(join(pages, 'templates'));
+  const file = (script) => `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><table id="chat"></table><script>${script}</script>`;
+  for (const [name, script] of [['_.html', OLDEST], ['websocket.html', SOCKET], ['1.html', STREAM]]) {
+    writeFileSync(join(pages, 'templates', name), file(script));
+  }
+  [browser, weir] = await Promise.all([startBrowser(), startWeir({ tokensPerSecond: 150, settings: { WEIR_CLASSIC_PAGES: pages } })]);
+});
+
+after(async () => {
+  await browser?.close();
+  await weir?.stop();
+  rmSync(pages, { recursive: true, force: true });
+});
+
+async function visit(path) {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  const wrongs = [];
+  page.on('pageerror', (error) => wrongs.push(error.message));
+  await page.goto(weir.url + path);
+  const shown = (id) => page.locator(`#${id}`).textContent();
+  const asked = async (question, id) => {
+    await page.evaluate(([question, id]) => void window.ask(question, id), [question, id]);
+    await page.waitForFunction((id) => window.finished === id, id);
+    return shown(id);
+  };
+  return {
+    page, shown, asked,
+    async close() {
+      assert.deepEqual([wrongs, await page.evaluate(() => window.alerts)], [[], []]);
+      await context.close();
+    },
+  };
+}
+
+const running = async () => (await (await weir.api('/readyz')).json()).answers_running;
+
+async function quiet() {
+  while (await running()) await new Promise((done) => setImmediate(done));
+}
+
+for (const [name, path] of [['a stream and a question', '/'], ['a WebSocket', '/websocket'], ["the browser's EventSource", '/_.html']]) {
+  describe(name, () => {
+    test('answers are shown, and the conversation goes on', async () => {
+      const visitor = await visit(path);
+      if (path === '/websocket') await visitor.page.waitForFunction(() => window.opened);
+      assert.match(await visitor.asked('My name is Ada.', 'first'), /\S/);
+      assert.match(await visitor.asked('What is my name?', 'second'), /Ada/);
+      if (path === '/') {
+        assert.match(await visitor.shown('second'), /tokens：≈?\d+$/);
+        assert.ok((await visitor.page.evaluate(() => window.tokens)) > 0);
+      }
+      await visitor.close();
+    });
+
+    test('closing stops the model', async () => {
+      const visitor = await visit(path);
+      if (path === '/websocket') await visitor.page.waitForFunction(() => window.opened);
+      await visitor.page.evaluate(() => void window.ask('/count 100000', 'long'));
+      await visitor.page.waitForFunction(() => document.getElementById('long')?.textContent.length > 20);
+      assert.equal(await running(), 1);
+      await visitor.page.evaluate(() => (window.listening ? window.listening.abort() : (window.socket ?? window.source).close()));
+      await quiet();
+      await visitor.close();
+    });
+
+    test('nothing in an answer runs', async () => {
+      const visitor = await visit(path);
+      if (path === '/websocket') await visitor.page.waitForFunction(() => window.opened);
+      await visitor.page.evaluate(() => {
+        window.violations = [];
+        document.addEventListener('securitypolicyviolation', (event) => window.violations.push(event.violatedDirective));
+        document.getElementById('chat').innerHTML = '<tr><td><img src="data:," onerror="window.ran.push(1)"></td></tr>';
+      });
+      await visitor.page.waitForFunction(() => window.violations.length > 0);
+      assert.deepEqual(await visitor.page.evaluate(() => window.ran), []);
+      await visitor.close();
+    });
+  });
+}
+
+test('a stream that was told everything is not asked for again', async () => {
+  const visitor = await visit('/_.html');
+  const statuses = [];
+  visitor.page.on('response', (response) => response.url().includes('/chat') && statuses.push(response.status()));
+  // A page that does not close at [DONE]: the browser comes back by itself, with the last event id, and is sent away.
+  const errors = await visitor.page.evaluate(() => new Promise((done) => {
+    const source = new EventSource('/chat?message=hello');
+    let errors = 0;
+    source.onerror = () => { errors += 1; if (source.readyState === EventSource.CLOSED) done(errors); };
+  }));
+  assert.deepEqual([errors, statuses], [2, [200, 204]]);
+  await visitor.close();
+});
