@@ -20,6 +20,7 @@
 
 pub mod fault;
 pub mod id;
+pub mod trace;
 pub mod usage;
 
 pub mod compaction;
