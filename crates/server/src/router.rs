@@ -9,9 +9,10 @@ use engine::keys::Keys;
 use engine::tasks::Tasks;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{chat_completions, events, models, operations, responses, socket, tickets};
+use crate::api::{chat_completions, events, metrics, models, operations, responses, socket, tickets};
 use crate::config::Config;
 use crate::listen::Connections;
+use crate::metrics::Metrics;
 use crate::tickets::Tickets;
 use crate::{error, middleware, web};
 
@@ -30,6 +31,8 @@ pub struct App {
     pub is_encrypted: bool,
     /// What browsers show instead of keys.
     pub tickets: Arc<Tickets>,
+    /// Counts what the face does.
+    pub metrics: Arc<Metrics>,
     /// Runs sockets.
     pub tasks: Tasks,
     /// Cancelled when the server stops taking work.
@@ -60,6 +63,7 @@ pub fn router(app: App) -> Router {
         // Operations.
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(operations::openapi))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method);

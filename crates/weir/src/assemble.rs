@@ -81,6 +81,7 @@ impl Weir {
             connections: Arc::new(Connections::default()),
             is_encrypted: tls.is_some(),
             tickets: Arc::default(),
+            metrics: Arc::default(),
             tasks: tasks.clone(),
             closing: CancellationToken::new(),
         };
@@ -112,6 +113,14 @@ impl Weir {
             stop.await;
             closing.cancel();
         };
+        // Metrics name the models that an upstream lists, so it is asked for its list before anybody asks for a model.
+        let (listing, stopping) = (engine.clone(), tasks.clone());
+        tasks.spawn("models", async move {
+            tokio::select! {
+                _ = listing.models() => {}
+                () = stopping.stopping() => {}
+            }
+        });
         server::serve(listener, server::router(app), config, tasks.clone(), connections, tls, stop).await;
         shutdown::drain(&engine, &tasks, grace).await
     }

@@ -7,7 +7,7 @@ pub mod recover;
 mod start;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use protocol::dialect::responses::Lane;
 use protocol::event::Entry;
@@ -17,6 +17,7 @@ use protocol::item::Item;
 use protocol::request::Create;
 use protocol::response::Response;
 use protocol::snapshot;
+use protocol::trace::TraceContext;
 use tokio::sync::Notify;
 
 use crate::config::Config;
@@ -24,11 +25,13 @@ use crate::count::{self, Prompt};
 use crate::feed::Feed;
 use crate::local::Local;
 use crate::log::{Log, LogError, LogReader, LogState};
+use crate::metrics::{Exposition, Metrics};
 use crate::provider::{ModelListing, Models};
 use crate::retention;
 use crate::store::{Expired, Found, Record, Removal, Store, StoreError};
 use crate::tasks::Tasks;
-use crate::turn::{Cause, Live};
+use crate::trace::Sink;
+use crate::turn::{Cause, Live, Seat};
 
 /// Runs answers and feeds their readers. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +44,9 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: Arc<dyn Store>,
     models: Arc<dyn Models>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Who takes the traces away, if anybody does.
+    traces: OnceLock<Arc<dyn Sink>>,
     pub(crate) tasks: Tasks,
     live: Mutex<HashMap<ResponseId, Arc<Live>>>,
     /// Rung when an answer has ended, so that retention looks at once.
@@ -73,6 +79,8 @@ pub struct Terms {
     pub socket: Option<Socket>,
     /// Whether the model is left out: the answer is empty and only its id is of use.
     pub warm_up: bool,
+    /// Where in a trace the client stands.
+    pub trace: Option<TraceContext>,
 }
 
 /// A place on a socket.
@@ -100,10 +108,23 @@ pub struct Census {
 impl Engine {
     /// An engine over a log, a store and models. Starts its retention.
     pub fn new(config: Config, log: Arc<dyn Log>, store: Arc<dyn Store>, models: Arc<dyn Models>, tasks: Tasks) -> Self {
-        let live = Mutex::default();
-        let shared = Arc::new(Shared { config, log, store, models, tasks, live, ended: Notify::new() });
+        let (metrics, traces, live) = (Arc::default(), OnceLock::new(), Mutex::default());
+        let shared = Arc::new(Shared { config, log, store, models, metrics, traces, tasks, live, ended: Notify::new() });
         shared.tasks.spawn("retention", retention::run(Arc::clone(&shared)));
         Self { shared }
+    }
+
+    /// Gives the spans of every answer that starts from now on to `sink`. To be called once; later calls change nothing.
+    pub fn trace_to(&self, sink: Arc<dyn Sink>) {
+        self.shared.traces.get_or_init(|| sink);
+    }
+
+    /// Writes down what was counted and measured.
+    pub fn write_metrics(&self, text: &mut Exposition) {
+        self.shared.metrics.write(self.census(), text);
+        if let Some(sink) = self.shared.traces.get() {
+            sink.write_metrics(text);
+        }
     }
 
     /// A reader of the answer that starts behind `after`.
@@ -120,7 +141,7 @@ impl Engine {
             return Err(Fault::invalid("position_out_of_range", "starting_after", message));
         }
         let seat = self.running(id).map(|live| live.sit());
-        Ok(Feed::new(reader, position, seat))
+        Ok(self.cursor(reader, position, seat))
     }
 
     /// The response as its log has it now.
@@ -236,6 +257,10 @@ impl Engine {
             }
             Found::Record(_) | Found::Expired(_) | Found::Missing => Err(not_found(id)),
         }
+    }
+
+    fn cursor(&self, reader: Box<dyn LogReader>, position: u64, seat: Option<Seat>) -> Feed {
+        Feed::new(reader, position, seat, self.shared.metrics.readers.hold())
     }
 
     fn running(&self, id: &ResponseId) -> Option<Arc<Live>> {

@@ -10,16 +10,17 @@ use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 use protocol::request::Create;
 use protocol::response::Response;
+use protocol::trace::TraceContext;
 
 use super::end::{Remembering, run_to_end};
 use super::{Engine, Shared, Socket, Started, Terms, log_fault, store_fault};
 use crate::config::OnLeave;
 use crate::conversation::{Conversation, ConversationError};
-use crate::feed::Feed;
 use crate::log::{Life, LogState};
-use crate::provider::{Finish, ModelRequest, Provider, Route, Word, Words};
+use crate::metrics::Meter;
+use crate::provider::{Call, Finish, ModelRequest, Provider, Route, Word, Words};
 use crate::store::{Claim, Claimed, Found, Record, Removal};
-use crate::turn::{Answer, Live, Turn};
+use crate::turn::{Answer, Live, Trace, Turn};
 use crate::{clock, id};
 
 /// What a new turn stands in.
@@ -32,6 +33,15 @@ pub(super) struct Setting {
     pub(super) head: Option<ItemId>,
 }
 
+/// How a turn was asked for.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// The idempotency key, if it is a new one.
+    pub(super) claim: Option<Claim>,
+    pub(super) socket: Option<Socket>,
+    pub(super) trace: Option<TraceContext>,
+}
+
 impl Engine {
     /// Starts an answer, or finds the one that was started before by the same request under the same key. The answer
     /// exists and runs by itself when this returns; the reader may go at any time.
@@ -39,7 +49,7 @@ impl Engine {
     /// # Errors
     /// What is wrong with the request, by its field; too many answers; a log or store that cannot write.
     pub async fn start(&self, owner: &Owner, create: Create, terms: Terms) -> Result<Started, Fault> {
-        let Terms { idempotency, socket, warm_up } = terms;
+        let Terms { idempotency, socket, warm_up, trace } = terms;
         let claim = idempotency.map(|asked| Claim { owner: owner.clone(), key: asked.key, request: asked.request });
         if let Some(claim) = &claim
             && let Some(first) = self.claimed(claim).await?
@@ -49,19 +59,14 @@ impl Engine {
         let route = self.route(&create)?;
         let route = if warm_up { Route { provider: Arc::new(WarmUp), ..route } } else { route };
         let setting = self.conversation(owner, &create, socket.as_ref()).await?;
-        self.run(owner, create, route, setting, claim, socket).await
+        self.run(owner, create, route, setting, Asked { claim, socket, trace }).await
     }
 
     /// Starts an answer of which everything is known.
-    pub(super) async fn run(
-        &self,
-        owner: &Owner,
-        create: Create,
-        route: Route,
-        setting: Setting,
-        claim: Option<Claim>,
-        socket: Option<Socket>,
-    ) -> Result<Started, Fault> {
+    pub(super) async fn run(&self, owner: &Owner, create: Create, route: Route, setting: Setting, asked: Asked) -> Result<Started, Fault> {
+        let Asked { claim, socket, trace } = asked;
+        let meter = Meter::new(Arc::clone(&self.shared.metrics), &route, &create.model);
+        let trace = Trace::begin(self.shared.traces.get().cloned(), trace);
         let id = id::response();
         let live = Live::new(id.clone(), owner.clone(), self.on_leave(&create, claim.is_some()));
         self.admit(&live)?;
@@ -82,11 +87,13 @@ impl Engine {
         }
         admitted.keep();
 
-        let feed = Feed::new(self.shared.log.open(&id).await.map_err(log_fault)?, 0, Some(live.sit()));
-        let request = ModelRequest { create: Arc::new(create), context: setting.context.into() };
+        let feed = self.cursor(self.shared.log.open(&id).await.map_err(log_fault)?, 0, Some(live.sit()));
+        let call = Call::new(trace.passed_on());
+        let request = ModelRequest { create: Arc::new(create), context: setting.context.into(), call };
         let remembering = socket.map(|socket| Remembering { socket, before: Arc::clone(&request.context) });
         let limit = self.shared.config.answer_bytes;
-        let turn = Turn { live: Arc::clone(&live), answer, writer, route, request, limit, tasks: self.shared.tasks.clone() };
+        let tasks = self.shared.tasks.clone();
+        let turn = Turn { live: Arc::clone(&live), answer, writer, route, request, limit, meter, trace, tasks };
         self.shared.tasks.spawn("turn", run_to_end(Arc::clone(&self.shared), live, turn, remembering));
         Ok(Started { id, feed })
     }
@@ -120,7 +127,7 @@ impl Engine {
             Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
         })?;
         let seat = self.running(&id).map(|live| live.sit());
-        Ok(Started { id, feed: Feed::new(reader, 0, seat) })
+        Ok(Started { id, feed: self.cursor(reader, 0, seat) })
     }
 
     pub(super) fn route(&self, create: &Create) -> Result<Route, Fault> {

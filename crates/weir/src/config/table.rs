@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::config::OnLeave;
 use engine::provider::Timeouts;
 use provider::config::DemoConfig;
-use server::{Network, ProxyProtocol};
+use server::{MetricsAccess, Network, ProxyProtocol};
 
 use super::tls::{TlsDraft, TlsWord};
 use super::value::{self, Raw};
@@ -93,6 +93,8 @@ pub(crate) const SETTINGS: &[Definition] = &[
     setting("timeouts.idle", "2m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.idle = value))
         .instead("WEIR_UPSTREAM_IDLE_TIMEOUT")
         .help("How long to wait between two words of the model. Keep-alives are not words."),
+    setting("metrics.access", "admin", Kind::MetricsAccess(|draft, value| draft.server.metrics = value))
+        .help("Who may read /metrics where there are keys: admin (who shows the key of an admin) or open (everybody)."),
     setting("log.format", "text", Kind::LogFormat(|draft, value| draft.log.format = value))
         .flag("log-format")
         .help("How the log is written: text or json."),
@@ -143,6 +145,8 @@ pub(crate) enum Kind {
     Networks(Set<Vec<Network>>),
     /// Whether proxies speak the PROXY protocol.
     ProxyProtocol(Set<ProxyProtocol>),
+    /// Who may read the metrics.
+    MetricsAccess(Set<MetricsAccess>),
     /// What happens when the last reader leaves.
     OnLeave(Set<OnLeave>),
     /// The data directory.
@@ -170,6 +174,7 @@ impl Kind {
             Self::List(check, set) => set(draft, value::list(raw)?.into_iter().map(check).collect::<Result<_, _>>()?),
             Self::Networks(set) => set(draft, value::list(raw)?.into_iter().map(network).collect::<Result<_, _>>()?),
             Self::ProxyProtocol(set) => set(draft, value::word(raw, &[("off", ProxyProtocol::Off), ("on", ProxyProtocol::On)])?),
+            Self::MetricsAccess(set) => set(draft, value::word(raw, &[("admin", MetricsAccess::Admin), ("open", MetricsAccess::Open)])?),
             Self::OnLeave(set) => set(draft, value::word(raw, &[("cancel", OnLeave::Cancel), ("finish", OnLeave::Finish)])?),
             Self::Data(set) => set(draft, data(raw, base)?),
             Self::File(set) => set(draft, value::optional_path(raw, base)?),
@@ -189,6 +194,7 @@ impl Kind {
             | Self::Duration(..)
             | Self::Bytes(..)
             | Self::ProxyProtocol(_)
+            | Self::MetricsAccess(_)
             | Self::OnLeave(_)
             | Self::Data(_)
             | Self::File(_)

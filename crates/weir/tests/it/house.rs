@@ -22,6 +22,8 @@ pub(crate) const MODEL: &str = "scripted";
 /// The keys of a house with callers.
 pub(crate) const ALICE: &str = "wk_alice";
 pub(crate) const BOB: &str = "wk_bob";
+/// The key of one who may look after the server.
+pub(crate) const ADMIN: &str = "wk_admin";
 
 /// A server, its upstream, and what is needed to end both.
 pub(crate) struct House {
@@ -82,7 +84,9 @@ impl House {
             upstreams: [upstream_of(MODEL, upstream.base_url(), plan.timeouts)].into_iter().chain(plan.more_upstreams).collect(),
         };
         let caller = |name: &str| Caller { owner: Owner::new(name), admin: false };
-        let keys = if plan.with_keys { MemoryKeys::new([(ALICE, caller("alice")), (BOB, caller("bob"))]) } else { MemoryKeys::default() };
+        let admin = Caller { admin: true, ..caller("admin") };
+        let keys = [(ALICE, caller("alice")), (BOB, caller("bob")), (ADMIN, admin)];
+        let keys = if plan.with_keys { MemoryKeys::new(keys) } else { MemoryKeys::default() };
         let mut blueprint = Blueprint::in_memory(plan.server, plan.engine, provider, Arc::new(keys));
         blueprint.grace = plan.grace;
         blueprint.tls = plan.tls;

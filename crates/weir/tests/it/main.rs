@@ -8,6 +8,7 @@ mod faults;
 mod hostile;
 mod leaving;
 mod log_weather;
+mod metrics;
 mod process;
 mod refusals;
 mod spine;

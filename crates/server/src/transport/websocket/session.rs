@@ -7,6 +7,7 @@ use engine::answers::{Socket, Terms, log_fault};
 use engine::feed::Feed;
 use engine::local::Local;
 use engine::log::LogError;
+use engine::metrics::Held;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::upgrade::Upgraded;
@@ -19,11 +20,13 @@ use protocol::frame::websocket::deflate::Agreement;
 use protocol::frame::websocket::encode::{close, ping, pong};
 use protocol::frame::websocket::{CloseCode, Role};
 use protocol::id::Owner;
+use protocol::trace::TraceContext;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::lanes::{Lanes, Wanted};
 use super::outbox::{Coding, Outbox};
+use crate::api::From;
 use crate::router::App;
 
 /// How many bytes of events that are ready go out in one write.
@@ -36,7 +39,13 @@ const READ: usize = 2 << 10;
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// What a feed gave, and the lane it is for.
-type Fed = (Lane, Feed, Result<Option<Vec<Entry>>, LogError>);
+type Fed = (Lane, Reading, Result<Option<Vec<Entry>>, LogError>);
+
+/// A reader on the socket.
+struct Reading {
+    feed: Feed,
+    _counted: Held,
+}
 
 /// Why a session ends.
 enum Exit {
@@ -60,6 +69,9 @@ enum Next {
 pub(super) struct Session {
     app: App,
     owner: Owner,
+    /// Where in a trace the handshake stood: all its turns are parts of that.
+    trace: Option<TraceContext>,
+    _counted: Held,
     io: TokioIo<Upgraded>,
     decoder: Decoder,
     local: Arc<Local>,
@@ -76,7 +88,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(app: App, owner: Owner, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
+    pub(super) fn new(app: App, from: From, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         let bytes = app.config.body_bytes;
         let decoder = Decoder::new(Role::Server, Limits { frame_bytes: bytes, message_bytes: bytes });
         let (decoder, coding) = match agreement {
@@ -94,8 +106,10 @@ impl Session {
             heard: now,
             knock: now + app.config.heartbeat,
             end: Some(now + app.config.socket_age),
+            _counted: app.metrics.socket(),
             app,
-            owner,
+            owner: from.owner,
+            trace: from.trace,
             io,
         }
     }
@@ -145,8 +159,8 @@ impl Session {
                 exit
             }
             Next::Fed(fed) => {
-                let (lane, feed, entries) = *fed;
-                let exit = self.fed(lane, feed, entries);
+                let (lane, reading, entries) = *fed;
+                let exit = self.fed(lane, reading, entries);
                 self.start_ready().await;
                 exit.or_else(|| self.leave_if_done())
             }
@@ -208,7 +222,10 @@ impl Session {
     async fn start_ready(&mut self) {
         while let Some((lane, wanted)) = self.lanes.take() {
             match self.start(&lane, wanted).await {
-                Ok(feed) => self.tail(lane, feed),
+                Ok(feed) => {
+                    let reading = Reading { feed, _counted: self.app.metrics.lane() };
+                    self.tail(lane, reading);
+                }
                 Err(fault) => {
                     self.refuse(&lane, &fault);
                     self.lanes.done(&lane);
@@ -228,7 +245,7 @@ impl Session {
             Wanted::Create { create, generate } => {
                 let parent = create.previous_response_id.clone();
                 let socket = Socket { local: Arc::clone(&self.local), lane: lane.clone() };
-                let terms = Terms { socket: Some(socket), warm_up: !generate, ..Terms::default() };
+                let terms = Terms { socket: Some(socket), warm_up: !generate, trace: self.trace.clone(), ..Terms::default() };
                 match engine.start(&self.owner, *create, terms).await {
                     Ok(started) => {
                         self.lanes.runs(lane, started.id);
@@ -245,22 +262,22 @@ impl Session {
         }
     }
 
-    fn tail(&mut self, lane: Lane, mut feed: Feed) {
-        let reading = async move {
-            let entries = feed.next(WRITE).await;
-            (lane, feed, entries)
+    fn tail(&mut self, lane: Lane, mut reading: Reading) {
+        let fed = async move {
+            let entries = reading.feed.next(WRITE).await;
+            (lane, reading, entries)
         };
-        self.feeds.push(reading.boxed());
+        self.feeds.push(fed.boxed());
     }
 
-    fn fed(&mut self, lane: Lane, feed: Feed, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {
+    fn fed(&mut self, lane: Lane, reading: Reading, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {
         match entries {
             Ok(entries) => {
                 entries.iter().flatten().for_each(|entry| self.say(&lane, entry));
-                if entries.is_none() || feed.is_at_end() {
+                if entries.is_none() || reading.feed.is_at_end() {
                     self.lanes.done(&lane);
                 } else {
-                    self.tail(lane, feed);
+                    self.tail(lane, reading);
                 }
                 None
             }

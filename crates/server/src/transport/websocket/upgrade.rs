@@ -10,17 +10,17 @@ use hyper_util::rt::TokioIo;
 use protocol::fault::{Fault, FaultKind};
 use protocol::frame::websocket::deflate::Agreement;
 use protocol::frame::websocket::handshake;
-use protocol::id::Owner;
 
 use super::session::Session;
+use crate::api::From;
 use crate::listen::{Connection, Gauge};
 use crate::router::App;
 
-/// Answers the handshake and runs a session for `owner` when the connection has changed hands.
+/// Answers the handshake and runs a session for the caller when the connection has changed hands.
 ///
 /// # Errors
 /// 426 where this is no handshake, or one of another version; 400 where it is malformed.
-pub(crate) fn open(app: App, owner: Owner, mut request: Request) -> Result<Response, Fault> {
+pub(crate) fn open(app: App, from: From, mut request: Request) -> Result<Response, Fault> {
     let key = match request.version() {
         Version::HTTP_2 => check_http2(&request)?,
         _ => Some(check_http1(request.headers())?),
@@ -39,7 +39,7 @@ pub(crate) fn open(app: App, owner: Owner, mut request: Request) -> Result<Respo
     tasks.spawn("socket", async move {
         let _busy = busy;
         match upgrade.await {
-            Ok(upgraded) => Session::new(app, owner, TokioIo::new(upgraded), agreement).run().await,
+            Ok(upgraded) => Session::new(app, from, TokioIo::new(upgraded), agreement).run().await,
             Err(error) => tracing::debug!(%error, "a handshake was answered, but the client was gone"),
         }
         // What is still unsent on an HTTP/2 stream waits for its reader: no longer than any other.

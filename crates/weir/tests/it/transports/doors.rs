@@ -90,6 +90,7 @@ impl SecondDoor {
             connections: Arc::clone(&connections),
             is_encrypted: true,
             tickets: Arc::default(),
+            metrics: Arc::default(),
             tasks: tasks.clone(),
             closing: closing.clone(),
         };
