@@ -14,8 +14,12 @@ use engine::tasks::Tasks;
 use server::{App, Connections, Tls};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use traces::Export;
 
 use crate::shutdown;
+
+/// How long the last traces may take to be sent.
+const LAST_TRACES: Duration = Duration::from_secs(2);
 
 /// What the parts are made from. Tests give their own log and keys; the program gives what its settings say.
 pub struct Blueprint {
@@ -33,6 +37,8 @@ pub struct Blueprint {
     pub store: Arc<dyn Store>,
     /// How connections are encrypted; `None`: not at all.
     pub tls: Option<Arc<Tls>>,
+    /// Where traces go; `None`: nowhere.
+    pub traces: Option<traces::Config>,
     /// How long running answers may take to end when the process is told to stop.
     pub grace: Duration,
 }
@@ -41,7 +47,7 @@ impl Blueprint {
     /// Everything in memory, with the given keys.
     pub fn in_memory(server: server::Config, engine: engine::Config, provider: provider::Config, keys: Arc<dyn Keys>) -> Self {
         let (log, store) = (Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
-        Self { server, engine, provider, keys, log, store, tls: None, grace: Duration::from_secs(5) }
+        Self { server, engine, provider, keys, log, store, tls: None, traces: None, grace: Duration::from_secs(5) }
     }
 }
 
@@ -51,6 +57,8 @@ pub struct Weir {
     app: App,
     tasks: Tasks,
     tls: Option<Arc<Tls>>,
+    /// What outlives all other tasks: it takes away what these leave.
+    last: Tasks,
     grace: Duration,
 }
 
@@ -61,7 +69,7 @@ impl Weir {
     /// An upstream's settings that cannot be used; an address that cannot be had, or must not be had without a key.
     #[expect(clippy::unused_async, reason = "a store that is opened over the network awaits")]
     pub async fn assemble(blueprint: Blueprint) -> anyhow::Result<Self> {
-        let Blueprint { mut server, engine, provider, keys, log, store, tls, grace } = blueprint;
+        let Blueprint { mut server, engine, provider, keys, log, store, tls, traces, grace } = blueprint;
         if !server.listen.ip().is_loopback() && !keys.configured() {
             bail!(
                 "refusing to listen on {}: it can be reached from other machines, and no key is configured.\n\
@@ -72,6 +80,12 @@ impl Weir {
         let routes = provider::build(&provider)?;
         let tasks = Tasks::new();
         let engine = Engine::new(engine, log, store, Arc::new(routes), tasks.clone());
+        let last = Tasks::new();
+        if let Some(traces) = traces {
+            let (queue, export) = Export::new(traces)?;
+            engine.trace_to(queue);
+            last.spawn("traces", export.run(last.clone()));
+        }
         let listener = server::bind(server.listen).with_context(|| format!("cannot listen on {}", server.listen))?;
         server.listen = listener.local_addr().context("the address that was taken is not known")?;
         let app = App {
@@ -85,7 +99,7 @@ impl Weir {
             tasks: tasks.clone(),
             closing: CancellationToken::new(),
         };
-        Ok(Self { listener, app, tasks, tls, grace })
+        Ok(Self { listener, app, tasks, tls, last, grace })
     }
 
     /// Where it listens.
@@ -105,7 +119,7 @@ impl Weir {
 
     /// Serves until `stop` resolves, then shuts down in order. Gives the number of tasks that had to be left behind.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> usize {
-        let Self { listener, app, tasks, tls, grace } = self;
+        let Self { listener, app, tasks, tls, last, grace } = self;
         let engine = app.engine.clone();
         let (config, connections) = (Arc::clone(&app.config), Arc::clone(&app.connections));
         let closing = app.closing.clone();
@@ -122,6 +136,7 @@ impl Weir {
             }
         });
         server::serve(listener, server::router(app), config, tasks.clone(), connections, tls, stop).await;
-        shutdown::drain(&engine, &tasks, grace).await
+        let left = shutdown::drain(&engine, &tasks, grace).await;
+        left + last.shutdown(LAST_TRACES).await
     }
 }

@@ -60,6 +60,7 @@ fn serve(mut settings: Settings) -> anyhow::Result<Printed> {
         let fingerprint = tls.as_ref().filter(|_| is_ours).map(|tls| tls.fingerprint());
         let mut blueprint = Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys);
         blueprint.tls = tls;
+        blueprint.traces = settings.traces;
         let weir = Weir::assemble(blueprint).await?;
         let asked_to_stop = shutdown::asked()?;
         output::print(&Printed { out: greeting(weir.address(), fingerprint.as_deref(), is_encrypted), hints: String::new() })?;

@@ -9,6 +9,7 @@ mod environment;
 mod file;
 mod table;
 mod tls;
+mod traces;
 mod upstream;
 mod value;
 
@@ -25,6 +26,7 @@ pub(crate) use environment::Environment;
 pub(crate) use file::FileText;
 pub(crate) use tls::Tls;
 
+use self::traces::Traces;
 use file::{Contents, Field};
 use problem::{Place, Problem, Problems};
 use table::{Definition, Draft, SETTINGS};
@@ -46,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) data: Data,
     /// How to log.
     pub(crate) log: LogConfig,
+    /// Where traces go.
+    pub(crate) traces: Option<::traces::Config>,
     /// The file that was read, if there was one.
     pub(crate) file: Option<PathBuf>,
     /// Each setting, as it was typed, and where.
@@ -202,8 +206,15 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
     if !provider.demo.enabled && provider.upstreams.is_empty() {
         notes.push("there is no model: demo.enabled is false and there is no upstream".to_owned());
     }
+    let Draft { server, engine, log, traces, .. } = draft;
+    let place = in_force.iter().find(|row| row.path == traces::ENDPOINT).map_or(Place::Default, |row| row.place.clone());
+    let mut reading = Traces { environment: inputs.environment, problems: &mut problems, notes: &mut notes };
+    let (traces, theirs) = reading.settle(traces, &place);
+    if let (Some(config), Some(name)) = (&traces, theirs) {
+        note(&mut in_force, traces::ENDPOINT, config.endpoint.clone(), Some(Place::Variable(name.to_owned())));
+    }
     let file = inputs.file.map(|file| file.name.clone());
-    (Settings { server: draft.server, engine: draft.engine, provider, tls, data, log: draft.log, file, in_force, notes }, problems)
+    (Settings { server, engine, provider, tls, data, log, traces, file, in_force, notes }, problems)
 }
 
 /// What is in force before anybody has typed anything.
@@ -215,6 +226,13 @@ fn defaults() -> Vec<InForce> {
 
 fn typed(place: Place, text: &str) -> Field {
     Field { place, raw: Raw::Typed(text.to_owned()) }
+}
+
+fn note(in_force: &mut [InForce], path: &str, value: String, place: Option<Place>) {
+    if let Some(row) = in_force.iter_mut().find(|row| row.path == path) {
+        row.value = value;
+        row.place = place.unwrap_or_else(|| row.place.clone());
+    }
 }
 
 struct Gathering {
@@ -233,10 +251,7 @@ impl Gathering {
     }
 
     fn note(&mut self, path: &str, value: String, place: Option<Place>) {
-        if let Some(row) = self.in_force.iter_mut().find(|row| row.path == path) {
-            row.value = value;
-            row.place = place.unwrap_or_else(|| row.place.clone());
-        }
+        note(&mut self.in_force, path, value, place);
     }
 
     fn data(&mut self, environment: &Environment) -> Data {

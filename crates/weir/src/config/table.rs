@@ -95,6 +95,8 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("How long to wait between two words of the model. Keep-alives are not words."),
     setting("metrics.access", "admin", Kind::MetricsAccess(|draft, value| draft.server.metrics = value))
         .help("Who may read /metrics where there are keys: admin (who shows the key of an admin) or open (everybody)."),
+    setting("traces.endpoint", "", Kind::Endpoint(|draft, value| draft.traces = value))
+        .help("Where traces go, by OTLP over HTTP, such as http://localhost:4318. OTEL_EXPORTER_OTLP_ENDPOINT says the same."),
     setting("log.format", "text", Kind::LogFormat(|draft, value| draft.log.format = value))
         .flag("log-format")
         .help("How the log is written: text or json."),
@@ -119,6 +121,8 @@ pub(crate) struct Draft {
     pub(crate) tls: TlsDraft,
     pub(crate) data: Option<Data>,
     pub(crate) log: LogConfig,
+    /// The address for all signals, without the path of traces.
+    pub(crate) traces: Option<String>,
 }
 
 /// Where a value goes.
@@ -155,6 +159,8 @@ pub(crate) enum Kind {
     File(Set<Option<PathBuf>>),
     /// Whether to speak HTTPS.
     Tls(Set<TlsWord>),
+    /// A collector, or none.
+    Endpoint(Set<Option<String>>),
     /// The log's format.
     LogFormat(Set<LogFormat>),
     /// The log's level.
@@ -179,6 +185,7 @@ impl Kind {
             Self::Data(set) => set(draft, data(raw, base)?),
             Self::File(set) => set(draft, value::optional_path(raw, base)?),
             Self::Tls(set) => set(draft, value::word(raw, TlsWord::WORDS)?),
+            Self::Endpoint(set) => set(draft, value::endpoint(raw)?),
             Self::LogFormat(set) => set(draft, value::word(raw, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?),
             Self::Filter(set) => set(draft, value::filter(raw)?),
         }
@@ -199,6 +206,7 @@ impl Kind {
             | Self::Data(_)
             | Self::File(_)
             | Self::Tls(_)
+            | Self::Endpoint(_)
             | Self::LogFormat(_)
             | Self::Filter(_) => format!("\"{typed}\""),
         }

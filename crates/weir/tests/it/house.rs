@@ -45,6 +45,7 @@ pub(crate) struct Plan {
     pub(crate) with_keys: bool,
     pub(crate) log: Option<Arc<dyn engine::log::Log>>,
     pub(crate) tls: Option<Arc<server::Tls>>,
+    pub(crate) traces: Option<traces::Config>,
     pub(crate) grace: Duration,
 }
 
@@ -67,6 +68,7 @@ impl Default for Plan {
             with_keys: false,
             log: None,
             tls: None,
+            traces: None,
             grace: Duration::ZERO,
         }
     }
@@ -90,6 +92,7 @@ impl House {
         let mut blueprint = Blueprint::in_memory(plan.server, plan.engine, provider, Arc::new(keys));
         blueprint.grace = plan.grace;
         blueprint.tls = plan.tls;
+        blueprint.traces = plan.traces;
         if let Some(log) = plan.log {
             blueprint.log = log;
         }

@@ -13,6 +13,7 @@ mod process;
 mod refusals;
 mod spine;
 mod streams;
+mod traces;
 mod vanish;
 
 mod compaction;
