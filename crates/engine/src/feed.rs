@@ -4,6 +4,7 @@ use protocol::event::Entry;
 use tokio::sync::watch;
 
 use crate::log::{LogError, LogReader, LogState, Progress};
+use crate::metrics::Held;
 use crate::turn::Seat;
 
 /// A cursor on one log. Its memory is a position, whatever the reader's pace (promise 7).
@@ -12,13 +13,14 @@ pub struct Feed {
     progress: watch::Receiver<Progress>,
     next: u64,
     _seat: Option<Seat>,
+    _counted: Held,
 }
 
 impl Feed {
     /// A cursor that stands before `position`. While it lives it counts as a reader of the answer, if it has a seat.
-    pub(crate) fn new(reader: Box<dyn LogReader>, position: u64, seat: Option<Seat>) -> Self {
+    pub(crate) fn new(reader: Box<dyn LogReader>, position: u64, seat: Option<Seat>, counted: Held) -> Self {
         let progress = reader.progress();
-        Self { reader, progress, next: position, _seat: seat }
+        Self { reader, progress, next: position, _seat: seat, _counted: counted }
     }
 
     /// The next entries, as many as are ready and fit `budget` bytes; at least one. `None` after the terminal event.

@@ -19,6 +19,9 @@ pub mod store;
 pub mod keys;
 pub mod provider;
 
+pub mod metrics;
+pub mod trace;
+
 pub mod contract;
 pub mod memory;
 

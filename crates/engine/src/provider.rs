@@ -1,6 +1,7 @@
 //! What the engine needs of an upstream model: a trait, and the words that come back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -8,6 +9,7 @@ use futures_util::stream::BoxStream;
 use protocol::fault::Fault;
 use protocol::item::Item;
 use protocol::request::Create;
+use protocol::trace::TraceContext;
 use protocol::usage::Usage;
 use serde_json::Value;
 
@@ -18,6 +20,43 @@ pub struct ModelRequest {
     pub create: Arc<Create>,
     /// The conversation so far and the new input, oldest first. The request's `input` is in it.
     pub context: Arc<[Item]>,
+    /// What is passed on of the trace, and told back.
+    pub call: Call,
+}
+
+/// One call of an upstream, as traces see it.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// Where in a trace it stands, if that is to be passed on.
+    pub trace: Option<TraceContext>,
+    /// Zero while there is none.
+    status: Arc<AtomicU16>,
+}
+
+impl Call {
+    /// A call at this place of a trace.
+    pub fn new(trace: Option<TraceContext>) -> Self {
+        Self { trace, status: Arc::default() }
+    }
+
+    /// The upstream has answered with a status of HTTP.
+    pub fn answered(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
+    }
+
+    /// The status it answered with.
+    pub fn status(&self) -> Option<u16> {
+        Some(self.status.load(Ordering::Relaxed)).filter(|status| *status != 0)
+    }
+}
+
+/// Who is asked, for metrics and traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// OpenTelemetry's word for it (`gen_ai.provider.name`), or the name of the upstream.
+    pub system: Arc<str>,
+    /// The host and the port, unless it is a part of this process.
+    pub address: Option<(Arc<str>, u16)>,
 }
 
 /// One word from upstream, normalised. What a provider sends beyond these is tolerated and left out.
@@ -88,6 +127,11 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Whether it knows a parameter for which the vocabulary has no word.
     fn knows(&self, parameter: &str) -> bool;
+
+    /// Who is asked; `None` where nobody is, and there is nothing to measure.
+    fn peer(&self) -> Option<Peer> {
+        None
+    }
 }
 
 /// How long to wait for what. Only model words reset `idle`; keep-alives do not.
@@ -124,6 +168,9 @@ pub struct Route {
     pub provider: Arc<dyn Provider>,
     /// How long to wait for it.
     pub timeouts: Timeouts,
+    /// Whether the settings or the upstream itself name the model, so that its name may be a label of metrics. What a caller
+    /// makes up may not.
+    pub is_listed: bool,
 }
 
 /// A model as `GET /v1/models` lists it.

@@ -21,6 +21,7 @@
 
 pub mod fault;
 pub mod id;
+pub mod trace;
 pub mod usage;
 
 pub mod compaction;

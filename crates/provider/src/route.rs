@@ -49,9 +49,9 @@ impl Models for Routes {
     fn route(&self, model: &str) -> Option<Route> {
         if let Some(demo) = self.demo.as_ref().filter(|_| model == demo::MODEL) {
             let provider = Arc::clone(demo) as Arc<dyn Provider>;
-            return Some(Route { upstream: demo::MODEL.into(), provider, timeouts: Timeouts::default() });
+            return Some(Route { upstream: demo::MODEL.into(), provider, timeouts: Timeouts::default(), is_listed: true });
         }
-        self.upstream(model).map(Upstream::route)
+        self.upstream(model).map(|upstream| upstream.route(model))
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
@@ -75,9 +75,11 @@ impl Upstream {
         })
     }
 
-    fn route(&self) -> Route {
+    fn route(&self, model: &str) -> Route {
         let provider = Arc::clone(&self.provider) as Arc<dyn Provider>;
-        Route { upstream: Arc::clone(&self.name), provider, timeouts: self.timeouts }
+        // One that names its models is asked for no other.
+        let is_listed = !self.models.is_empty() || self.provider.has_listed(model);
+        Route { upstream: Arc::clone(&self.name), provider, timeouts: self.timeouts, is_listed }
     }
 
     /// The configured names, or else what the upstream itself lists.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::provider::ModelRequest;
+use engine::provider::{Call, ModelRequest};
 use protocol::id::ItemId;
 use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, Part, Reasoning, Role};
 use protocol::request::Create;
@@ -13,7 +13,7 @@ pub(crate) fn create() -> Create {
 }
 
 pub(crate) fn request(create: Create, context: Vec<Item>) -> ModelRequest {
-    ModelRequest { create: Arc::new(create), context: context.into() }
+    ModelRequest { create: Arc::new(create), context: context.into(), call: Call::default() }
 }
 
 pub(crate) fn message(role: Role, content: Vec<Part>) -> Item {

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::{Finish, ModelRequest, Models, Provider, Timeouts, Word, Words};
+use engine::provider::{Call, Finish, ModelRequest, Models, Provider, Timeouts, Word, Words};
 use engine::secret::Secret;
 use futures_util::{StreamExt, future};
 use lab::upstream::{Script, Upstream};
@@ -34,7 +34,11 @@ fn request() -> ModelRequest {
     let body = json!({ "model": "lab-model", "messages": [{ "role": "user", "content": "Hi" }], "stream": true, "stop": "x" });
     let content = json!([{ "type": "input_text", "text": "Hi" }]);
     let item = json!({ "type": "message", "id": "msg_1", "status": "completed", "role": "user", "content": content });
-    ModelRequest { create: Arc::new(read_create(&body).unwrap().create), context: vec![serde_json::from_value(item).unwrap()].into() }
+    ModelRequest {
+        create: Arc::new(read_create(&body).unwrap().create),
+        context: vec![serde_json::from_value(item).unwrap()].into(),
+        call: Call::default(),
+    }
 }
 
 async fn ask(upstream: &Upstream) -> Result<Words, Fault> {

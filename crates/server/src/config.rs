@@ -45,6 +45,8 @@ pub struct Config {
     pub websocket_deflate: bool,
     /// Whether a FIN before the head of a JSON answer means that the client has left.
     pub fin_leaves_json: bool,
+    /// Who may read the metrics.
+    pub metrics: MetricsAccess,
     /// The API of the Java demo of 2023.
     pub classic: ClassicConfig,
 }
@@ -67,6 +69,15 @@ pub struct ClassicConfig {
     pub grace: Duration,
     /// After how long without a question a conversation is over. No setting: the pages promise five minutes.
     pub idle: Duration,
+}
+
+/// Who may read the metrics. Where no key is configured, everybody may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// Who shows the key of an admin.
+    Admin,
+    /// Everybody that reaches the server.
+    Open,
 }
 
 /// Whether trusted proxies speak the PROXY protocol.
@@ -102,6 +113,7 @@ impl Default for Config {
             // It costs more time than it saves on a fast network, and each message alone shrinks by half at best.
             websocket_deflate: false,
             fin_leaves_json: true,
+            metrics: MetricsAccess::Admin,
             classic: ClassicConfig::default(),
         }
     }

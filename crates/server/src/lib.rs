@@ -11,8 +11,10 @@ mod auth;
 mod classic;
 mod error;
 mod forwarded;
+mod metrics;
 mod middleware;
 mod tickets;
+mod trace;
 mod unread;
 
 mod api;
@@ -21,9 +23,10 @@ mod transport;
 mod web;
 
 pub use classic::Classic;
-pub use config::{ClassicConfig, Config, ProxyProtocol};
+pub use config::{ClassicConfig, Config, MetricsAccess, ProxyProtocol};
 pub use drain::Drain;
 pub use listen::{Connection, Connections, Network, NoNetwork, Tls, TlsError, bind, serve};
 pub use live::Live;
+pub use metrics::Metrics;
 pub use router::{App, router};
 pub use tickets::Tickets;

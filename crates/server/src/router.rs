@@ -8,11 +8,12 @@ use engine::Engine;
 use engine::keys::Keys;
 use engine::tasks::Tasks;
 
-use crate::api::{chat_completions, classic, events, models, operations, responses, socket, tickets};
+use crate::api::{chat_completions, classic, events, metrics, models, operations, responses, socket, tickets};
 use crate::classic::Classic;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::listen::Connections;
+use crate::metrics::Metrics;
 use crate::tickets::Tickets;
 use crate::{error, middleware, pages, web};
 
@@ -33,6 +34,8 @@ pub struct App {
     pub classic: Arc<Classic>,
     /// What browsers show instead of keys.
     pub tickets: Arc<Tickets>,
+    /// Counts what the face does.
+    pub metrics: Arc<Metrics>,
     /// Runs sockets.
     pub tasks: Tasks,
     /// How far the server is on its way out.
@@ -63,6 +66,7 @@ pub fn router(app: App) -> Router {
         // Operations.
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(operations::openapi))
         .merge(if app.config.classic.enabled { classic_routes(&app) } else { Router::new() })
         .fallback(pages::serve)

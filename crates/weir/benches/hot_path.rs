@@ -218,7 +218,7 @@ impl Provider for Measured {
 
 impl Models for Measured {
     fn route(&self, _model: &str) -> Option<Route> {
-        Some(Route { upstream: "measured".into(), provider: Arc::new(*self), timeouts: Timeouts::default() })
+        Some(Route { upstream: "measured".into(), provider: Arc::new(*self), timeouts: Timeouts::default(), is_listed: true })
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {

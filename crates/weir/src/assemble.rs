@@ -14,6 +14,7 @@ use engine::tasks::Tasks;
 use provider::LiveRoutes;
 use server::{App, Connections, Drain, Live, Tls};
 use tokio::net::TcpListener;
+use traces::Export;
 
 use crate::shutdown;
 
@@ -33,6 +34,8 @@ pub struct Blueprint {
     pub store: Arc<dyn Store>,
     /// How connections are encrypted; `None`: not at all.
     pub tls: Option<Arc<Tls>>,
+    /// Where traces go; `None`: nowhere.
+    pub traces: Option<traces::Config>,
     /// How long the process takes to stop.
     pub shutdown: shutdown::Config,
     /// The tasks of all parts.
@@ -43,7 +46,8 @@ impl Blueprint {
     /// Everything in memory, with the given keys.
     pub fn in_memory(server: server::Config, engine: engine::Config, provider: provider::Config, keys: Arc<dyn Keys>) -> Self {
         let (log, store) = (Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
-        Self { server, engine, provider, keys, log, store, tls: None, shutdown: shutdown::Config::default(), tasks: Tasks::new() }
+        let (tls, traces, shutdown, tasks) = (None, None, shutdown::Config::default(), Tasks::new());
+        Self { server, engine, provider, keys, log, store, tls, traces, shutdown, tasks }
     }
 }
 
@@ -53,6 +57,8 @@ pub struct Weir {
     app: App,
     controls: Controls,
     tls: Option<Arc<Tls>>,
+    /// What outlives all other tasks: it takes away what these leave.
+    last: Tasks,
 }
 
 impl Weir {
@@ -62,7 +68,7 @@ impl Weir {
     /// An upstream's settings that cannot be used; a store that cannot be written; an address that cannot be had, or must
     /// not be had without a key.
     pub async fn assemble(blueprint: Blueprint) -> anyhow::Result<Self> {
-        let Blueprint { mut server, engine, provider, keys, log, store, tls, shutdown, tasks } = blueprint;
+        let Blueprint { mut server, engine, provider, keys, log, store, tls, traces, shutdown, tasks } = blueprint;
         if !server.listen.ip().is_loopback() && !keys.configured() {
             bail!(
                 "refusing to listen on {}: it can be reached from other machines, and no key is configured.\n\
@@ -79,6 +85,12 @@ impl Weir {
             let Recovered { ended, recorded, forgotten } = recovered;
             tracing::info!(ended, recorded, forgotten, "recovered from a process that did not end in order");
         }
+        let last = Tasks::new();
+        if let Some(traces) = traces {
+            let (queue, export) = Export::new(traces)?;
+            engine.trace_to(queue);
+            last.spawn("traces", export.run(last.clone()));
+        }
         let listener = server::bind(server.listen).with_context(|| format!("cannot listen on {}", server.listen))?;
         server.listen = listener.local_addr().context("the address that was taken is not known")?;
         let app = App {
@@ -89,12 +101,13 @@ impl Weir {
             is_encrypted: tls.is_some(),
             classic: Arc::default(),
             tickets: Arc::default(),
+            metrics: Arc::default(),
             tasks,
             drain: Drain::default(),
         };
-        let controls =
-            Controls { engine: app.engine.clone(), routes, live: Live::new(app.clone()), shutdown: Arc::new(RwLock::new(shutdown)) };
-        Ok(Self { listener, app, controls, tls })
+        let (engine, live, tasks) = (app.engine.clone(), Live::new(app.clone()), app.tasks.clone());
+        let controls = Controls { engine, routes, live, tasks, shutdown: Arc::new(RwLock::new(shutdown)) };
+        Ok(Self { listener, app, controls, tls, last })
     }
 
     /// Where it listens.
@@ -129,11 +142,12 @@ impl Weir {
 
     /// The same, and in a hurry once `again` resolves behind `stop`. Says what became of everything.
     pub async fn serve_until(self, stop: impl Future<Output = ()> + Send, again: impl Future<Output = ()> + Send) -> shutdown::Report {
-        let Self { listener, app, controls, tls } = self;
+        let Self { listener, app, controls, tls, last } = self;
         let App { engine, connections, drain, tasks, .. } = app;
+        list_models(&engine, &tasks);
         let stopping = async {
             stop.await;
-            let parts = shutdown::Stopping { engine: &engine, connections: &connections, drain: &drain, tasks: &tasks };
+            let parts = shutdown::Stopping { engine: &engine, connections: &connections, drain: &drain, tasks: &tasks, last: &last };
             shutdown::run(parts, controls.shutdown(), again).await
         };
         let ((), report) = tokio::join!(server::serve(listener, controls.live.clone(), tls), stopping);
@@ -147,6 +161,7 @@ pub(crate) struct Controls {
     engine: Engine,
     routes: Arc<LiveRoutes>,
     live: Live,
+    tasks: Tasks,
     shutdown: Arc<RwLock<shutdown::Config>>,
 }
 
@@ -167,6 +182,7 @@ impl Controls {
         self.routes.replace(routes);
         self.engine.configure(engine);
         self.live.apply(server);
+        list_models(&self.engine, &self.tasks);
         *self.shutdown.write().unwrap_or_else(PoisonError::into_inner) = shutdown;
         Ok(())
     }
@@ -180,6 +196,17 @@ impl Controls {
     pub(crate) fn shutdown(&self) -> shutdown::Config {
         *self.shutdown.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Metrics name the models that an upstream lists, so it is asked for its list before anybody asks for a model.
+fn list_models(engine: &Engine, tasks: &Tasks) {
+    let (engine, stopping) = (engine.clone(), tasks.clone());
+    tasks.spawn("models", async move {
+        tokio::select! {
+            _ = engine.models() => {}
+            () = stopping.stopping() => {}
+        }
+    });
 }
 
 /// Checks and fills in what a setting leaves to the machine or to other settings.

@@ -95,6 +95,7 @@ fn serve(mut settings: Settings, flags: Flags) -> anyhow::Result<ExitCode> {
         let fingerprint = tls.as_ref().filter(|_| is_ours).map(|tls| tls.fingerprint());
         let mut blueprint = Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys);
         blueprint.tls = tls;
+        blueprint.traces = settings.traces;
         blueprint.shutdown = settings.shutdown;
         // It has the directory until the last task has ended.
         let storage = match settings.data.directory() {

@@ -80,11 +80,13 @@ pub(crate) struct Stopping<'a> {
     pub(crate) connections: &'a Arc<Connections>,
     pub(crate) drain: &'a Drain,
     pub(crate) tasks: &'a Tasks,
+    /// Those that take away what the others leave.
+    pub(crate) last: &'a Tasks,
 }
 
 /// Stops everything in its order. `again` resolves when there is a hurry.
 pub(crate) async fn run(stopping: Stopping<'_>, config: Config, again: impl Future<Output = ()> + Send) -> Report {
-    let Stopping { engine, connections, drain, tasks } = stopping;
+    let Stopping { engine, connections, drain, tasks, last } = stopping;
     let begun = Instant::now();
     let took = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut patience = Patience { again: Some(Box::pin(again)) };
@@ -119,8 +121,9 @@ pub(crate) async fn run(stopping: Stopping<'_>, config: Config, again: impl Futu
         tracing::warn!(step = 7, took_ms = took(), connections = broken, "stopping: what is still open is broken off");
     }
     drain.break_off();
-    let left = tasks.shutdown(words).await;
-    let report = Report { ended: running.saturating_sub(cut), cut, broken, left, hurried: patience.is_over() };
+    // Answers have ended by now, and with them their traces: these go out meanwhile.
+    let (left, late) = tokio::join!(tasks.shutdown(words), last.shutdown(words));
+    let report = Report { ended: running.saturating_sub(cut), cut, broken, left: left + late, hurried: patience.is_over() };
     report.say(took());
     report
 }

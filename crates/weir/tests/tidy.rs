@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("provider", &["engine", "protocol"]),
     ("store", &["engine", "protocol"]),
     ("server", &["engine", "protocol"]),
+    ("traces", &["engine", "protocol"]),
     ("lab", &["protocol"]),
 ];
 

@@ -6,6 +6,7 @@ use protocol::id::{Owner, ResponseId};
 use protocol::item::{FunctionCall, Item, ItemStatus, Message, Part, Role};
 use protocol::request::Create;
 use protocol::response::{Response, ResponseStatus};
+use protocol::trace::TraceContext;
 
 use super::start::{Setting, Ties};
 use super::{Engine, Started};
@@ -36,7 +37,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::start`].
-    pub async fn compact(&self, owner: &Owner, create: Create) -> Result<Compacting, Fault> {
+    pub async fn compact(&self, owner: &Owner, create: Create, trace: Option<TraceContext>) -> Result<Compacting, Fault> {
         let route = self.route(&create)?;
         let Setting { mut context, .. } = self.conversation(owner, &create, None).await?;
         let kept = Kept::take(&mut context);
@@ -48,7 +49,7 @@ impl Engine {
         }));
         let setting = Setting { context, input: Vec::new(), head: None };
         let create = Create { store: false, ..create };
-        let ties = Ties { claim: None, socket: None, thread: None, on_leave: self.on_leave(&create, false) };
+        let ties = Ties { claim: None, socket: None, thread: None, on_leave: self.on_leave(&create, false), trace };
         let Started { id, feed } = self.run(owner, create, route, setting, ties).await?;
         Ok(Compacting { id, feed, kept })
     }

@@ -155,10 +155,13 @@ fn say(response: &Response) {
 async fn after_panic(shared: &Shared, live: &Live) -> Option<Response> {
     tracing::error!(response = %live.id, "the turn of an answer panicked");
     let fault = Fault::new(FaultKind::Server, "server_error", "Weir failed on this answer; its log says more");
-    let end = End::Failed(fault);
+    let end = End::Failed(fault.clone());
     loop {
         match take_over(shared, &live.id, &end, &[]).await {
-            Ok(response) => return Some(response),
+            Ok(response) => {
+                shared.metrics.ended(&response, Some(&fault));
+                return Some(response);
+            }
             Err(LogError::Unavailable) => {}
             Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => return None,
         }

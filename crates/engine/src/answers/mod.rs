@@ -18,6 +18,7 @@ use protocol::item::Item;
 use protocol::request::Create;
 use protocol::response::Response;
 use protocol::snapshot;
+use protocol::trace::TraceContext;
 use tokio::sync::Notify;
 
 use crate::config::{Config, OnLeave};
@@ -25,12 +26,14 @@ use crate::count::{self, Prompt};
 use crate::feed::Feed;
 use crate::local::Local;
 use crate::log::{Log, LogError, LogReader, LogState};
+use crate::metrics::{Exposition, Metrics};
 use crate::provider::{ModelListing, Models};
 use crate::retention;
 use crate::store::{Expired, Found, Record, Removal, Store, StoreError};
 use crate::tasks::Tasks;
 use crate::thread::Thread;
-use crate::turn::{Cause, Live};
+use crate::trace::Sink;
+use crate::turn::{Cause, Live, Seat};
 
 /// Runs answers and feeds their readers. Cheap to clone.
 #[derive(Clone)]
@@ -43,6 +46,9 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: Arc<dyn Store>,
     models: Arc<dyn Models>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Who takes the traces away, if anybody does.
+    traces: OnceLock<Arc<dyn Sink>>,
     pub(crate) tasks: Tasks,
     live: Mutex<HashMap<ResponseId, Arc<Live>>>,
     /// Set once nothing new may begin: after how many seconds to ask again.
@@ -81,6 +87,8 @@ pub struct Terms {
     pub thread: Option<Thread>,
     /// What happens when its last reader leaves, where that is not for the settings to say.
     pub on_leave: Option<OnLeave>,
+    /// Where in a trace the client stands.
+    pub trace: Option<TraceContext>,
 }
 
 /// A place on a socket.
@@ -108,10 +116,24 @@ pub struct Census {
 impl Engine {
     /// An engine over a log, a store and models. Starts its retention.
     pub fn new(config: Config, log: Arc<dyn Log>, store: Arc<dyn Store>, models: Arc<dyn Models>, tasks: Tasks) -> Self {
-        let (config, live, draining) = (RwLock::new(config), Mutex::default(), OnceLock::new());
-        let shared = Arc::new(Shared { config, log, store, models, tasks, live, draining, ended: Notify::new() });
+        let (config, metrics, traces) = (RwLock::new(config), Arc::default(), OnceLock::new());
+        let (live, draining) = (Mutex::default(), OnceLock::new());
+        let shared = Arc::new(Shared { config, log, store, models, metrics, traces, tasks, live, draining, ended: Notify::new() });
         shared.tasks.spawn("retention", retention::run(Arc::clone(&shared)));
         Self { shared }
+    }
+
+    /// Gives the spans of every answer that starts from now on to `sink`. To be called once; later calls change nothing.
+    pub fn trace_to(&self, sink: Arc<dyn Sink>) {
+        self.shared.traces.get_or_init(|| sink);
+    }
+
+    /// Writes down what was counted and measured.
+    pub fn write_metrics(&self, text: &mut Exposition) {
+        self.shared.metrics.write(self.census(), text);
+        if let Some(sink) = self.shared.traces.get() {
+            sink.write_metrics(text);
+        }
     }
 
     /// A reader of the answer that starts behind `after`.
@@ -128,7 +150,7 @@ impl Engine {
             return Err(Fault::invalid("position_out_of_range", "starting_after", message));
         }
         let seat = self.running(id).map(|live| live.sit());
-        Ok(Feed::new(reader, position, seat))
+        Ok(self.cursor(reader, position, seat))
     }
 
     /// The response as its log has it now.
@@ -303,6 +325,10 @@ impl Engine {
             }
             Found::Record(_) | Found::Expired(_) | Found::Missing => Err(not_found(id)),
         }
+    }
+
+    fn cursor(&self, reader: Box<dyn LogReader>, position: u64, seat: Option<Seat>) -> Feed {
+        Feed::new(reader, position, seat, self.shared.metrics.readers.hold())
     }
 
     fn running(&self, id: &ResponseId) -> Option<Arc<Live>> {

@@ -10,6 +10,7 @@ use super::{Engine, Shared, entries};
 use crate::clock;
 use crate::count::{self, Prompt};
 use crate::log::{Life, LogError, LogState};
+use crate::metrics::kinds;
 use crate::store::{Found, Record, Removal, StoreError};
 use crate::turn::{Answer, Cause, End};
 
@@ -78,7 +79,11 @@ async fn settle(shared: &Shared, record: Record) -> Result<Outcome, StoreError> 
             let context = context(shared, &record).await?;
             let end = End::Stopped(Cause::ServerRestarted);
             match take_over(shared, &record.id, &end, &context).await {
-                Ok(response) => (Some(response), Outcome::Ended),
+                Ok(response) => {
+                    shared.metrics.ended(&response, None);
+                    shared.metrics.cancel(kinds::of_cause(Cause::ServerRestarted));
+                    (Some(response), Outcome::Ended)
+                }
                 Err(LogError::Gap) => {
                     tracing::error!(response = %record.id, "the log of this answer is damaged from its begin on, and is forgotten");
                     (None, Outcome::Forgotten)
@@ -159,7 +164,8 @@ pub(super) async fn take_over(shared: &Shared, id: &ResponseId, end: &End, conte
     } else {
         None
     };
-    answer.end(end, usage, clock::unix_seconds());
+    // Whoever takes over knows why.
+    let _failure = answer.end(end, usage, clock::unix_seconds());
     writer.append(&answer.take_entries())?;
     Ok(answer.response().clone())
 }

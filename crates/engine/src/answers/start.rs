@@ -10,17 +10,18 @@ use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 use protocol::request::Create;
 use protocol::response::Response;
+use protocol::trace::TraceContext;
 
 use super::end::{Remembering, run_to_end};
 use super::{Engine, Shared, Socket, Started, Terms, log_fault, store_fault};
 use crate::config::OnLeave;
 use crate::conversation::{Conversation, ConversationError};
-use crate::feed::Feed;
 use crate::log::{Life, LogState};
-use crate::provider::{Finish, ModelRequest, Provider, Route, Word, Words};
+use crate::metrics::Meter;
+use crate::provider::{Call, Finish, ModelRequest, Provider, Route, Word, Words};
 use crate::store::{Claim, Claimed, Found, Record, Removal};
 use crate::thread::Thread;
-use crate::turn::{Answer, Live, Turn};
+use crate::turn::{Answer, Live, Trace, Turn};
 use crate::{clock, id};
 
 /// What a new turn stands in.
@@ -43,6 +44,8 @@ pub(super) struct Ties {
     pub(super) thread: Option<Thread>,
     /// What happens when nobody reads it any more.
     pub(super) on_leave: OnLeave,
+    /// Where in a trace they stand.
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl Engine {
@@ -52,7 +55,7 @@ impl Engine {
     /// # Errors
     /// What is wrong with the request, by its field; too many answers; a log or store that cannot write.
     pub async fn start(&self, owner: &Owner, create: Create, terms: Terms) -> Result<Started, Fault> {
-        let Terms { idempotency, socket, warm_up, thread, on_leave } = terms;
+        let Terms { idempotency, socket, warm_up, thread, on_leave, trace } = terms;
         let claim = idempotency.map(|asked| Claim { owner: owner.clone(), key: asked.key, request: asked.request });
         if let Some(claim) = &claim
             && let Some(first) = self.claimed(claim).await?
@@ -70,12 +73,14 @@ impl Engine {
             setting.context = thread.window.cut(setting.context);
         }
         let on_leave = on_leave.unwrap_or_else(|| self.on_leave(&create, claim.is_some()));
-        self.run(owner, create, route, setting, Ties { claim, socket, thread, on_leave }).await
+        self.run(owner, create, route, setting, Ties { claim, socket, thread, on_leave, trace }).await
     }
 
     /// Starts an answer of which everything is known.
     pub(super) async fn run(&self, owner: &Owner, create: Create, route: Route, setting: Setting, ties: Ties) -> Result<Started, Fault> {
-        let Ties { claim, socket, thread, on_leave } = ties;
+        let Ties { claim, socket, thread, on_leave, trace } = ties;
+        let meter = Meter::new(Arc::clone(&self.shared.metrics), &route, &create.model);
+        let trace = Trace::begin(self.shared.traces.get().cloned(), trace);
         let id = id::response();
         let live = Live::new(id.clone(), owner.clone(), on_leave, thread.map(|thread| thread.name));
         self.admit(&live)?;
@@ -96,11 +101,13 @@ impl Engine {
         }
         admitted.keep();
 
-        let feed = Feed::new(self.shared.log.open(&id).await.map_err(log_fault)?, 0, Some(live.sit()));
-        let request = ModelRequest { create: Arc::new(create), context: setting.context.into() };
+        let feed = self.cursor(self.shared.log.open(&id).await.map_err(log_fault)?, 0, Some(live.sit()));
+        let call = Call::new(trace.passed_on());
+        let request = ModelRequest { create: Arc::new(create), context: setting.context.into(), call };
         let remembering = socket.map(|socket| Remembering { socket, before: Arc::clone(&request.context) });
         let limit = self.shared.config().answer_bytes;
-        let turn = Turn { live: Arc::clone(&live), answer, writer, route, request, limit, tasks: self.shared.tasks.clone() };
+        let tasks = self.shared.tasks.clone();
+        let turn = Turn { live: Arc::clone(&live), answer, writer, route, request, limit, meter, trace, tasks };
         self.shared.tasks.spawn("turn", run_to_end(Arc::clone(&self.shared), live, turn, remembering));
         Ok(Started { id, feed })
     }
@@ -134,7 +141,7 @@ impl Engine {
             Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
         })?;
         let seat = self.running(&id).map(|live| live.sit());
-        Ok(Started { id, feed: Feed::new(reader, 0, seat) })
+        Ok(Started { id, feed: self.cursor(reader, 0, seat) })
     }
 
     pub(super) fn route(&self, create: &Create) -> Result<Route, Fault> {

@@ -1,9 +1,11 @@
 //! Runs one answer: asks upstream, appends what comes to the log, and sees to it that there is exactly one end.
 
 mod run;
+mod spans;
 mod state;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
@@ -11,6 +13,7 @@ use protocol::response::ResponseStatus;
 use tokio::sync::watch;
 
 pub(crate) use run::Turn;
+pub(crate) use spans::Trace;
 pub(crate) use state::{Answer, End};
 
 use crate::config::OnLeave;
@@ -72,6 +75,8 @@ pub(crate) struct Live {
     on_leave: OnLeave,
     stop: watch::Sender<Option<Cause>>,
     seats: watch::Sender<usize>,
+    /// The most seats that were taken at once.
+    peak: AtomicUsize,
     recorded: watch::Sender<Recorded>,
 }
 
@@ -93,6 +98,7 @@ impl Live {
             on_leave,
             stop: watch::Sender::new(None),
             seats: watch::Sender::new(0),
+            peak: AtomicUsize::new(0),
             recorded: watch::Sender::new(Recorded::NotYet),
         })
     }
@@ -121,8 +127,16 @@ impl Live {
 
     /// A reader takes a seat.
     pub(crate) fn sit(self: &Arc<Self>) -> Seat {
-        self.seats.send_modify(|seats| *seats += 1);
+        self.seats.send_modify(|seats| {
+            *seats += 1;
+            self.peak.fetch_max(*seats, Ordering::Relaxed);
+        });
         Seat(Arc::clone(self))
+    }
+
+    /// The most readers it has had at once.
+    pub(crate) fn peak_readers(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
     }
 
     /// Resolves when no reader is left.

@@ -11,11 +11,13 @@ use protocol::response::Response;
 use protocol::usage::Usage;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::spans::{Told, Trace};
 use super::state::{Answer, End};
 use super::{Cause, Live};
 use crate::clock;
 use crate::count::{self, Prompt};
 use crate::log::{LogError, LogWriter};
+use crate::metrics::Meter;
 use crate::provider::{ModelRequest, Route, UPSTREAM_CUT, Word, Words};
 use crate::tasks::Tasks;
 
@@ -40,6 +42,8 @@ pub(crate) struct Turn {
     pub(crate) request: ModelRequest,
     /// Bytes of log above which the answer is ended.
     pub(crate) limit: u64,
+    pub(crate) meter: Meter,
+    pub(crate) trace: Trace,
     pub(crate) tasks: Tasks,
 }
 
@@ -62,7 +66,10 @@ impl Turn {
     /// Runs the answer to its end. Gives the response as it ended, unless the log was lost to another writer.
     pub(crate) async fn run(mut self) -> Option<Response> {
         // The upstream's connection is closed when `upstream` returns, before anything else is done.
-        let end = match self.upstream().await {
+        self.meter.asked();
+        let stop = self.upstream().await;
+        self.meter.closed();
+        let end = match stop {
             Stop::End(end) => end,
             Stop::Log(unwritten) => {
                 self.recover(&unwritten).await?;
@@ -78,12 +85,33 @@ impl Turn {
             End::Stopped(Cause::ServerShutdown) => timeout(LAST_COUNT, self.usage()).await.ok().flatten(),
             End::Stopped(_) | End::Failed(_) | End::Over => self.usage().await,
         };
-        self.answer.end(&end, usage, clock::unix_seconds());
+        let failure = self.answer.end(&end, usage, clock::unix_seconds());
+        // Before its readers hear of the end: who looks then finds it counted.
+        self.account(&end, failure.as_ref());
         let entries = self.answer.take_entries();
         if self.append(&entries).is_err() {
             self.recover(&entries).await?;
         }
         Some(self.answer.response().clone())
+    }
+
+    fn account(&self, end: &End, failure: Option<&Fault>) {
+        let cause = match end {
+            End::Stopped(cause) => Some(*cause),
+            End::Over | End::Failed(_) => None,
+        };
+        let response = self.answer.response();
+        self.meter.ended(response, cause, failure, self.live.peak_readers());
+        self.trace.ended(&Told {
+            create: &self.request.create,
+            response,
+            failure,
+            finish: self.answer.finish(),
+            peer: self.route.provider.peer(),
+            upstream: &self.route.upstream,
+            call: &self.request.call,
+            meter: &self.meter,
+        });
     }
 
     async fn upstream(&mut self) -> Stop {
@@ -110,6 +138,8 @@ impl Turn {
                 () = &mut deadline => return self.silent(spoken).into(),
             };
             let (end, heard) = self.take_in(word, &mut words);
+            let now = Instant::now();
+            self.meter.heard(heard, now);
             let entries = self.answer.take_entries();
             written += entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
             match self.append(&entries) {
@@ -132,10 +162,10 @@ impl Turn {
                 let message = format!("the answer is longer than this server keeps ({} bytes of events)", self.limit);
                 return End::Failed(Fault::new(FaultKind::Server, "answer_too_large", message)).into();
             }
-            if heard {
+            if heard > 0 {
                 spoken = true;
                 let patience = if self.answer.is_finished() { FINISH_GRACE } else { self.route.timeouts.idle };
-                deadline.as_mut().reset(Instant::now() + patience);
+                deadline.as_mut().reset(now + patience);
             }
         }
     }
@@ -150,9 +180,9 @@ impl Turn {
         }
     }
 
-    /// Takes in a word and those that are ready behind it. Says whether that was the end, and whether the model was heard.
-    fn take_in(&mut self, first: Option<Result<Word, Fault>>, words: &mut Words) -> (Option<End>, bool) {
-        let mut heard = false;
+    /// Takes in a word and those that are ready behind it. Says whether that was the end, and how many words were the model's.
+    fn take_in(&mut self, first: Option<Result<Word, Fault>>, words: &mut Words) -> (Option<End>, u32) {
+        let mut heard = 0;
         let mut next = Some(first);
         let mut left = BATCH;
         while let Some(word) = next {
@@ -163,7 +193,7 @@ impl Turn {
                 Some(Err(fault)) => return (Some(End::Failed(fault)), heard),
                 Some(Ok(word)) => word,
             };
-            heard |= is_model_word(&word);
+            heard += u32::from(is_model_word(&word));
             if let Err(fault) = self.answer.word(word) {
                 return (Some(End::Failed(fault)), heard);
             }

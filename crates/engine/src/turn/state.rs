@@ -95,6 +95,11 @@ impl Answer {
         self.usage
     }
 
+    /// Why the model stopped.
+    pub(crate) fn finish(&self) -> Option<&Finish> {
+        self.finish.as_ref()
+    }
+
     /// Whether the model has said why it stopped.
     pub(crate) fn is_finished(&self) -> bool {
         self.finish.is_some()
@@ -131,8 +136,9 @@ impl Answer {
         Ok(())
     }
 
-    /// Ends the answer: closes what is open and appends the terminal event, with an `error` before it where it failed.
-    pub(crate) fn end(&mut self, end: &End, usage: Option<Usage>, now: u64) {
+    /// Ends the answer: closes what is open and appends the terminal event, with an `error` before it where it failed. Gives
+    /// that failure.
+    pub(crate) fn end(&mut self, end: &End, usage: Option<Usage>, now: u64) -> Option<Fault> {
         let failure = match end {
             End::Failed(fault) => Some(fault.clone()),
             End::Over => self.missing_evidence(),
@@ -164,6 +170,7 @@ impl Answer {
         response.completed_at = whole.then_some(now);
         let terminal = Event::terminal(response.clone());
         self.push(&terminal);
+        failure
     }
 
     /// Why a stream that is over was not the whole answer.

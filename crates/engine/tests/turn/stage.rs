@@ -62,7 +62,12 @@ impl Provider for Puppet {
 
 impl Models for Puppet {
     fn route(&self, model: &str) -> Option<Route> {
-        (model == "demo").then(|| Route { upstream: "puppet".into(), provider: Arc::new(self.clone()), timeouts: Timeouts::default() })
+        (model == "demo").then(|| Route {
+            upstream: "puppet".into(),
+            provider: Arc::new(self.clone()),
+            timeouts: Timeouts::default(),
+            is_listed: true,
+        })
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {

@@ -11,7 +11,7 @@ mod script;
 mod talk;
 mod tool;
 
-use engine::provider::{ModelRequest, Provider, Words};
+use engine::provider::{ModelRequest, Peer, Provider, Words};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use protocol::fault::Fault;
@@ -41,6 +41,10 @@ impl Provider for Demo {
     fn knows(&self, parameter: &str) -> bool {
         // Every seed gives the same answer, which is all that a seed promises.
         matches!(parameter, "stop" | "seed")
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        Some(Peer { system: "weir.demo".into(), address: None })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The upstream's own list of models, kept for a minute and asked for by one caller at a time.
 
+use std::collections::HashSet;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use engine::provider::ModelListing;
@@ -17,6 +19,8 @@ const KEEP_FAILURE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     known: Mutex<Option<Known>>,
+    /// All names of the last list that came; a failure takes none away.
+    names: RwLock<HashSet<String>>,
 }
 
 #[derive(Debug)]
@@ -35,9 +39,17 @@ impl Listing {
         }
         let fetched = fetch.await;
         let keep = if fetched.is_some() { KEEP } else { KEEP_FAILURE };
+        if let Some(fetched) = &fetched {
+            *self.names.write().unwrap_or_else(PoisonError::into_inner) = fetched.iter().map(|model| model.id.clone()).collect();
+        }
         let models = fetched.unwrap_or_default();
         *known = Some(Known { models: models.clone(), until: Instant::now() + keep });
         models
+    }
+
+    /// Whether the last list had this name.
+    pub(super) fn has(&self, model: &str) -> bool {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).contains(model)
     }
 }
 
@@ -82,6 +94,7 @@ mod tests {
         assert_eq!(kept.get(async { some("a") }).await[0].id, "a");
         tokio::time::advance(Duration::from_secs(59)).await;
         assert_eq!(kept.get(async { some("b") }).await[0].id, "a");
+        assert!(kept.has("a") && !kept.has("b"));
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(kept.get(async { some("b") }).await[0].id, "b");
     }

@@ -3,6 +3,7 @@
 mod chunk;
 mod fault;
 mod listing;
+mod peer;
 mod request;
 mod retry_after;
 mod stream;
@@ -14,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::{ModelListing, ModelRequest, Provider, Word, Words};
+use engine::provider::{Call, ModelListing, ModelRequest, Peer, Provider, Word, Words};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{StreamExt, unfold};
@@ -57,6 +58,7 @@ struct Shared {
     models: Url,
     upstream: Upstream,
     family: Family,
+    peer: Peer,
     listing: Listing,
 }
 
@@ -78,6 +80,7 @@ impl OpenAi {
                 models: below(&base, &["models"]),
                 upstream: Upstream { name: config.name.as_str().into(), key: config.api_key.clone() },
                 family: Family::of_host(&host),
+                peer: peer::of(&base, &config.name),
                 listing: Listing::default(),
             }),
         })
@@ -87,6 +90,11 @@ impl OpenAi {
     pub async fn list(&self) -> Vec<ModelListing> {
         self.shared.listing.get(self.shared.fetch_listing()).await
     }
+
+    /// Whether it has said that it has this model. While it was not asked, it has not.
+    pub fn has_listed(&self, model: &str) -> bool {
+        self.shared.listing.has(model)
+    }
 }
 
 impl Provider for OpenAi {
@@ -94,8 +102,10 @@ impl Provider for OpenAi {
         let shared = Arc::clone(&self.shared);
         async move {
             let body = request::body(&request, shared.family)?;
+            let call = request.call.clone();
             drop(request);
-            let response = shared.post(&body).await?;
+            let response = shared.post(&body, &call).await?;
+            call.answered(response.status().as_u16());
             if !response.status().is_success() {
                 return Err(shared.refusal(response).await);
             }
@@ -108,12 +118,22 @@ impl Provider for OpenAi {
     fn knows(&self, parameter: &str) -> bool {
         !["n", "functions", "function_call", "audio", "modalities", "messages", "stream_options"].contains(&parameter)
     }
+
+    fn peer(&self) -> Option<Peer> {
+        Some(self.shared.peer.clone())
+    }
 }
 
 impl Shared {
-    async fn post(&self, body: &serde_json::Value) -> Result<Response, Fault> {
-        let request =
+    async fn post(&self, body: &serde_json::Value, call: &Call) -> Result<Response, Fault> {
+        let mut request =
             self.client.post(self.completions.clone()).header(CONTENT_TYPE, "application/json").header(ACCEPT, "text/event-stream");
+        if let Some(trace) = &call.trace {
+            request = request.header("traceparent", trace.traceparent());
+            if let Some(state) = &trace.state {
+                request = request.header("tracestate", &**state);
+            }
+        }
         request.body(body.to_string()).send().await.map_err(|error| unreachable(&self.upstream, &error))
     }
 

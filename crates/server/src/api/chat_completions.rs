@@ -13,12 +13,14 @@ use protocol::dialect::Dialect;
 use protocol::dialect::chat_completions::{ChatOptions, Fold, completion, read_create};
 use protocol::event::EventKind;
 use protocol::fault::{Fault, FaultKind};
+use protocol::frame::Frame;
 use protocol::snapshot;
 
 use super::responses::{idempotency, named};
 use super::{From, body};
 use crate::error::{Refused, left};
 use crate::listen::Connection;
+use crate::metrics::Words;
 use crate::router::App;
 use crate::transport::{Delivery, Ending, respond, stream_frame, wait_for_end};
 
@@ -30,7 +32,8 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let body = body::json(&app.config, &headers, body).await?;
     let chat = read_create(&body.value)?;
     let stream = chat.create.stream;
-    let terms = Terms { idempotency: idempotency(&headers, "/v1/chat/completions", &body.bytes)?, ..Terms::default() };
+    let idempotency = idempotency(&headers, "/v1/chat/completions", &body.bytes)?;
+    let terms = Terms { idempotency, trace: from.trace.clone(), ..Terms::default() };
     let started = app.engine.start(&from.owner, chat.create, terms).await?;
     let id = started.id.clone();
     let response =
@@ -40,16 +43,22 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
 
 /// Streams the answer, unless it fails while its head can still say so.
 async fn streamed(app: &App, from: From, mut feed: Feed, options: ChatOptions, headers: &HeaderMap) -> Result<Response, Fault> {
+    let frame = stream_frame(headers);
+    let counted = app.metrics.stream(frame.frame(), Words::ChatCompletions);
     match hold(&mut feed, from.connection.as_ref(), app.config.chat_hold).await? {
-        Held::Failed => ended(feed, app, &from).await,
+        Held::Failed => {
+            drop(counted);
+            ended(feed, app, &from).await
+        }
         Held::Go => Ok(respond(Delivery {
             feed,
             dialect: Dialect::ChatCompletions(Box::new(Fold::new(options))),
-            frame: stream_frame(headers),
+            frame,
             connection: from.connection,
             is_http_1_0: from.is_http_1_0,
             config: app.config.clone(),
             drain: app.drain.clone(),
+            _counted: counted,
         })),
     }
 }
@@ -83,6 +92,7 @@ async fn hold(feed: &mut Feed, connection: Option<&Connection>, patience: Durati
 
 /// Waits for the end and says it as one completion.
 async fn ended(feed: Feed, app: &App, from: &From) -> Result<Response, Fault> {
+    let _counted = app.metrics.stream(Frame::Json, Words::ChatCompletions);
     match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
         Ending::Answer(terminal) => {
             let response = snapshot::response(&[terminal])

@@ -9,6 +9,7 @@ use engine::answers::log_fault;
 use engine::feed::Feed;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::fault::Fault;
+use protocol::frame::Frame;
 use protocol::id::ResponseId;
 
 use super::query::{self, Query};
@@ -16,6 +17,7 @@ use super::responses::{deliver, named};
 use super::{From, Path};
 use crate::error::{Refused, left};
 use crate::listen::{Connection, Signal};
+use crate::metrics::Words;
 use crate::router::App;
 use crate::transport::{StreamFrame, respond};
 
@@ -36,7 +38,10 @@ pub(crate) async fn events(
     let wait = query::integer(&query, "wait", 0..=LONGEST_WAIT)?;
     let feed = app.engine.feed(&from.owner, &id, after(&headers, &query)?).await?;
     let response = match wait {
-        Some(seconds) => poll(feed, from.connection.as_ref(), Duration::from_secs(seconds)).await?,
+        Some(seconds) => {
+            let _counted = app.metrics.stream(Frame::Json, Words::Responses);
+            poll(feed, from.connection.as_ref(), Duration::from_secs(seconds)).await?
+        }
         // The client has everything. Any other answer would make an `EventSource` ask again for ever.
         None if feed.is_at_end() => StatusCode::NO_CONTENT.into_response(),
         None => respond(deliver(&app, from, feed, StreamFrame::EventSource)),

@@ -3,6 +3,7 @@
 pub(crate) mod chat_completions;
 pub(crate) mod classic;
 pub(crate) mod events;
+pub(crate) mod metrics;
 pub(crate) mod models;
 pub(crate) mod operations;
 pub(crate) mod responses;
@@ -17,18 +18,21 @@ use engine::keys::Caller;
 use http::request::Parts;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
+use protocol::trace::TraceContext;
 use serde::de::DeserializeOwned;
 
-use crate::auth;
 use crate::error::Refused;
 use crate::listen::Connection;
 use crate::router::App;
+use crate::{auth, trace};
 
 /// Whose request this is, and on which connection it came.
 pub(crate) struct From {
     pub(crate) owner: Owner,
     pub(crate) connection: Option<Connection>,
     pub(crate) is_http_1_0: bool,
+    /// Where in a trace it stands.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 impl FromRequestParts<App> for From {
@@ -37,7 +41,8 @@ impl FromRequestParts<App> for From {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
         let Caller { owner, .. } = auth::caller(app, parts)?;
         let connection = parts.extensions.get::<Connection>().cloned();
-        Ok(Self { owner, connection, is_http_1_0: parts.version == http::Version::HTTP_10 })
+        let is_http_1_0 = parts.version == http::Version::HTTP_10;
+        Ok(Self { owner, connection, is_http_1_0, trace: trace::read(&parts.headers) })
     }
 }
 

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, header};
 use protocol::dialect::{Dialect, responses};
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
+use protocol::frame::Frame;
 use protocol::id::ResponseId;
 use protocol::snapshot;
 use serde::Deserialize;
@@ -21,6 +22,7 @@ use sha2::{Digest, Sha256};
 use super::query::{self, Query};
 use super::{From, Path, body};
 use crate::error::{Refused, left};
+use crate::metrics::Words;
 use crate::router::App;
 use crate::transport::{Delivery, Ending, StreamFrame, respond, stream_frame, wait_for_end};
 
@@ -29,13 +31,15 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let body = body::json(&app.config, &headers, body).await?;
     let create = responses::read_create(&body.value)?;
     let (stream, background) = (create.stream, create.background);
-    let terms = Terms { idempotency: idempotency(&headers, "/v1/responses", &body.bytes)?, ..Terms::default() };
+    let idempotency = idempotency(&headers, "/v1/responses", &body.bytes)?;
+    let terms = Terms { idempotency, trace: from.trace.clone(), ..Terms::default() };
     let started = app.engine.start(&from.owner, create, terms).await?;
     let response = if stream {
         respond(deliver(&app, from, started.feed, stream_frame(&headers)))
     } else if background {
         Json(app.engine.response(&from.owner, &started.id).await?).into_response()
     } else {
+        let _counted = app.metrics.stream(Frame::Json, Words::Responses);
         match wait_for_end(started.feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
             Ending::Answer(terminal) => whole(&terminal),
             Ending::Failed(fault) => Refused(fault).into_response(),
@@ -122,7 +126,8 @@ pub(crate) async fn input_tokens(State(app): State<App>, from: From, headers: He
 /// `POST /v1/responses/compact`
 pub(crate) async fn compact(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
     let body = body::json(&app.config, &headers, body).await?;
-    let Compacting { id, feed, kept } = app.engine.compact(&from.owner, responses::read_compact(&body.value)?).await?;
+    let Compacting { id, feed, kept } = app.engine.compact(&from.owner, responses::read_compact(&body.value)?, from.trace.clone()).await?;
+    let _counted = app.metrics.stream(Frame::Json, Words::Responses);
     let compacted = match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
         Ending::Answer(terminal) => {
             snapshot::response(&[terminal]).ok_or_else(unreadable).and_then(|response| kept.with_summary(&response))
@@ -144,6 +149,7 @@ pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, frame: St
         is_http_1_0: from.is_http_1_0,
         config: app.config.clone(),
         drain: app.drain.clone(),
+        _counted: app.metrics.stream(frame.frame(), Words::Responses),
     }
 }
 

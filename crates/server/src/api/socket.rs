@@ -10,5 +10,5 @@ use crate::transport::websocket;
 
 /// `GET /v1/responses` + Upgrade, or an extended CONNECT on HTTP/2.
 pub(crate) async fn open(State(app): State<App>, from: From, request: Request) -> Result<Response, Refused> {
-    Ok(websocket::open(&app, from.owner, request)?)
+    Ok(websocket::open(&app, from, request)?)
 }

@@ -10,6 +10,7 @@ use engine::thread::{Thread, Window};
 use protocol::dialect::classic;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
+use protocol::trace::TraceContext;
 use tokio::sync::OnceCell;
 
 pub(crate) use channels::{Channels, Opened};
@@ -62,11 +63,11 @@ const OURS: &str = "weir";
 ///
 /// # Errors
 /// No model; too many answers; a log or store that cannot write.
-pub(crate) async fn start(app: &App, asker: &Asker, model: &str, question: String) -> Result<Started, Fault> {
+pub(crate) async fn start(app: &App, asker: &Asker, model: &str, question: String, trace: Option<TraceContext>) -> Result<Started, Fault> {
     let window = Window { messages: MESSAGES, idle: app.config.classic.idle };
     // Behind a prefix, so that no other kind of named conversation can be reached by a uid.
     let thread = Thread { name: format!("classic:{}", asker.uid), window };
-    let terms = Terms { thread: Some(thread), on_leave: Some(OnLeave::Cancel), ..Terms::default() };
+    let terms = Terms { thread: Some(thread), on_leave: Some(OnLeave::Cancel), trace, ..Terms::default() };
     app.engine.start(&asker.owner, classic::create(model, question), terms).await
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::traffic::Traffic;
 use super::trust::is_trusted;
 use crate::config::Config;
 
@@ -22,6 +23,7 @@ pub struct Connections {
     refused: AtomicU64,
     refusing: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
+    traffic: Arc<Traffic>,
 }
 
 /// Why there is no place for a connection.
@@ -52,6 +54,11 @@ impl Connections {
     /// How many were refused, because there were too many.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// What goes over them.
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Takes a place for a connection of `address`, and its number.
@@ -126,6 +133,11 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// Where what goes over it is counted.
+    pub(super) fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.connections.traffic)
+    }
+
     /// A proxy says whose the connection is: it is one of that address's from now on.
     pub(super) fn belongs_to(&mut self, address: IpAddr, config: &Config) -> Result<(), Full> {
         let Some(address) = self.connections.take(address, config) else {

@@ -11,12 +11,14 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use engine::metrics::Held;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::connections::Open;
+use super::traffic::Traffic;
 
 /// How much a client may send ahead of the answer it waits for. What is more stays in the kernel, and only a reset is
 /// then seen, not a FIN behind it.
@@ -54,6 +56,10 @@ struct Shared {
     ahead: Mutex<Ahead>,
     received: AtomicU64,
     sent: AtomicU64,
+    /// The same for all connections together.
+    traffic: Arc<Traffic>,
+    /// Its place among those that speak the same.
+    counted: Mutex<Held>,
     /// Set once, as soon as it is known.
     protocol: OnceLock<Protocol>,
     /// How many hold that a request is being answered; while nobody does, what comes in is a head.
@@ -83,6 +89,7 @@ pub(crate) struct Io {
 
 impl Io {
     pub(crate) fn new(id: u64, stream: TcpStream, peer: SocketAddr, write_timeout: Duration, open: Open) -> Self {
+        let traffic = open.traffic();
         let shared = Shared {
             id,
             stream,
@@ -91,6 +98,8 @@ impl Io {
             ahead: Mutex::default(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            counted: Mutex::new(traffic.opening()),
+            traffic,
             protocol: OnceLock::new(),
             answering: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
@@ -125,7 +134,7 @@ impl Io {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(count) => {
                     self.stalled = None;
-                    self.shared.sent.fetch_add(count as u64, Ordering::Relaxed);
+                    self.shared.count_sent(count);
                     return Poll::Ready(Ok(count));
                 }
             }
@@ -157,7 +166,7 @@ impl AsyncRead for Io {
             drop(ahead);
             match shared.stream.try_read_buf(buffer) {
                 Ok(count) => {
-                    shared.received.fetch_add(count as u64, Ordering::Relaxed);
+                    shared.count_received(count);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -196,6 +205,24 @@ impl AsyncWrite for Io {
 impl Shared {
     fn ahead(&self) -> MutexGuard<'_, Ahead> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_received(&self, count: usize) {
+        self.received.fetch_add(count as u64, Ordering::Relaxed);
+        self.traffic.received.add(count as u64);
+    }
+
+    fn count_sent(&self, count: usize) {
+        self.sent.fetch_add(count as u64, Ordering::Relaxed);
+        self.traffic.sent.add(count as u64);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.protocol.get().is_none() {
+            self.traffic.closed_silently();
+        }
     }
 }
 
@@ -248,9 +275,7 @@ impl Connection {
             ahead.bytes.reserve(4096);
             match shared.stream.try_read_buf(&mut ahead.bytes) {
                 Ok(0) => ahead.fin = true,
-                Ok(count) => {
-                    shared.received.fetch_add(count as u64, Ordering::Relaxed);
-                }
+                Ok(count) => shared.count_received(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(_) => return Signal::Reset,
             }
@@ -288,7 +313,9 @@ impl Connection {
 
     /// What is spoken is known now.
     pub(crate) fn speaks(&self, protocol: Protocol) {
-        self.0.protocol.get_or_init(|| protocol);
+        if self.0.protocol.set(protocol).is_ok() {
+            *self.0.counted.lock().unwrap_or_else(PoisonError::into_inner) = self.0.traffic.speaks(protocol);
+        }
     }
 
     /// A request is read: what comes now belongs to it, until the guard goes. Whoever takes the connection over for
@@ -310,7 +337,9 @@ impl Connection {
 
     /// Says `words` outside of any answer, as far as the socket takes them at once.
     pub(crate) fn say(&self, words: &[u8]) {
-        drop(self.0.stream.try_write(words));
+        if let Ok(count) = self.0.stream.try_write(words) {
+            self.0.count_sent(count);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod opening;
 pub mod proxy_protocol;
 mod refusal;
 mod tls;
+mod traffic;
 mod trust;
 
 use std::io as std_io;

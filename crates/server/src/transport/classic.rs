@@ -9,11 +9,12 @@ use bytes::{Bytes, BytesMut};
 use engine::answers::log_fault;
 use engine::feed::Feed;
 use engine::log::LogError;
+use engine::metrics::Held;
 use futures_util::stream::unfold;
 use http::{HeaderName, HeaderValue, header};
 use protocol::dialect::classic::{Fold, Said};
 use protocol::event::Entry;
-use protocol::frame::{emitter, sse};
+use protocol::frame::{Frame, emitter, sse};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
@@ -21,6 +22,7 @@ use crate::classic::{Opened, heartbeat};
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::listen::{Connection, Signal};
+use crate::metrics::{Metrics, Words};
 
 /// How many bytes of events that are ready go out in one write.
 const WRITE: usize = 64 << 10;
@@ -43,6 +45,7 @@ pub(crate) struct Telling {
     pub(crate) is_http_1_0: bool,
     pub(crate) config: Arc<Config>,
     pub(crate) drain: Drain,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Where an answer comes from. Dropping it is leaving, and stops the model.
@@ -84,13 +87,18 @@ struct Stream {
     is_half_closed: bool,
     /// When it ends if no question has come, once the server goes.
     end: Option<Instant>,
+    /// It counts as open from its question on.
+    counted: Option<Held>,
     said: Vec<Said>,
 }
 
 /// The stream as a response. Its head and its opening go out at once.
 pub(crate) fn tell(telling: Telling) -> Response {
     let silence = Box::pin(sleep(heartbeat(telling.config.heartbeat)));
-    let stream = Stream { telling, silence, is_half_closed: false, end: None, said: Vec::new() };
+    let mut stream = Stream { telling, silence, is_half_closed: false, end: None, counted: None, said: Vec::new() };
+    if !matches!(stream.telling.source, Source::Idle(_)) {
+        stream.count();
+    }
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(sse::CONTENT_TYPE)),
@@ -176,7 +184,10 @@ impl Stream {
         let grace = self.telling.config.classic.grace;
         let source = std::mem::replace(&mut self.telling.source, Source::Over);
         self.telling.source = match (next, source) {
-            (Next::Given(Ok(turn)), Source::Idle(opened)) => Source::Asked(opened, turn),
+            (Next::Given(Ok(turn)), Source::Idle(opened)) => {
+                self.count();
+                Source::Asked(opened, turn)
+            }
             (Next::Told, Source::Asked(opened, turn)) => Source::Told(opened, turn.feed, Instant::now() + grace),
             (Next::Begin, Source::Told(opened, feed, _)) => Source::Answer(Some(opened), feed),
             (Next::Fed(Ok(entries)), Source::Answer(opened, feed)) => {
@@ -195,6 +206,11 @@ impl Stream {
         for said in self.said.drain(..) {
             emitter::encode(out, &said.id, said.name, &said.data);
         }
+    }
+
+    /// There is an answer for it.
+    fn count(&mut self) {
+        self.counted = Some(self.telling.metrics.stream(Frame::Sse, Words::Classic));
     }
 
     /// Without a length or chunks only a reset tells a part from the whole.

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use engine::answers::log_fault;
 use engine::feed::Feed;
 use engine::log::LogError;
+use engine::metrics::Held;
 use futures_util::stream::unfold;
 use http::{HeaderName, HeaderValue, header};
 use protocol::dialect::{Dialect, Spoken};
@@ -39,7 +40,7 @@ pub(crate) enum StreamFrame {
 }
 
 impl StreamFrame {
-    fn frame(self) -> Frame {
+    pub(crate) fn frame(self) -> Frame {
         match self {
             Self::Ndjson => Frame::Ndjson,
             Self::Sse | Self::EventSource => Frame::Sse,
@@ -64,6 +65,8 @@ pub(crate) struct Delivery {
     pub(crate) is_http_1_0: bool,
     pub(crate) config: Arc<Config>,
     pub(crate) drain: Drain,
+    /// It counts as open for as long.
+    pub(crate) _counted: Held,
 }
 
 /// The stream was cut on purpose: its body must not end as if it were whole.

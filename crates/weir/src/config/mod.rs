@@ -9,6 +9,7 @@ mod environment;
 mod file;
 mod table;
 mod tls;
+mod traces;
 mod upstream;
 mod value;
 
@@ -25,6 +26,7 @@ pub(crate) use environment::{API_KEY, Environment};
 pub(crate) use file::FileText;
 pub(crate) use tls::Tls;
 
+use self::traces::Traces;
 use file::{Contents, Field};
 use problem::{Place, Problem, Problems};
 use store::Durability;
@@ -53,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) durability: Durability,
     /// How to log.
     pub(crate) log: LogConfig,
+    /// Where traces go.
+    pub(crate) traces: Option<::traces::Config>,
     /// The file that was read, if there was one.
     pub(crate) file: Option<PathBuf>,
     /// Each setting, as it was typed, and where.
@@ -220,9 +224,16 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
     if !provider.demo.enabled && provider.upstreams.is_empty() {
         notes.push("there is no model: demo.enabled is false and there is no upstream".to_owned());
     }
+    let Draft { server, engine, durability, shutdown, log, traces, .. } = draft;
+    let place = in_force.iter().find(|row| row.path == traces::ENDPOINT).map_or(Place::Default, |row| row.place.clone());
+    let mut reading = Traces { environment: inputs.environment, problems: &mut problems, notes: &mut notes };
+    let (traces, theirs) = reading.settle(traces, &place);
+    if let (Some(config), Some(name)) = (&traces, theirs) {
+        note(&mut in_force, traces::ENDPOINT, config.endpoint.clone(), Some(Place::Variable(name.to_owned())));
+    }
     let file = inputs.file.map(|file| file.name.clone());
-    let Draft { server, engine, durability, shutdown, log, .. } = draft;
-    (Settings { server, engine, provider, tls, data, durability, shutdown, log, file, in_force, notes }, problems)
+    let settings = Settings { server, engine, provider, tls, data, shutdown, durability, log, traces, file, in_force, notes };
+    (settings, problems)
 }
 
 /// What is in force before anybody has typed anything.
@@ -234,6 +245,13 @@ fn defaults() -> Vec<InForce> {
 
 fn typed(place: Place, text: &str) -> Field {
     Field { place, raw: Raw::Typed(text.to_owned()) }
+}
+
+fn note(in_force: &mut [InForce], path: &str, value: String, place: Option<Place>) {
+    if let Some(row) = in_force.iter_mut().find(|row| row.path == path) {
+        row.value = value;
+        row.place = place.unwrap_or_else(|| row.place.clone());
+    }
 }
 
 struct Gathering {
@@ -252,10 +270,7 @@ impl Gathering {
     }
 
     fn note(&mut self, path: &str, value: String, place: Option<Place>) {
-        if let Some(row) = self.in_force.iter_mut().find(|row| row.path == path) {
-            row.value = value;
-            row.place = place.unwrap_or_else(|| row.place.clone());
-        }
+        note(&mut self.in_force, path, value, place);
     }
 
     fn data(&mut self, environment: &Environment) -> Data {

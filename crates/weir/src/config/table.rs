@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::config::OnLeave;
 use engine::provider::Timeouts;
 use provider::config::DemoConfig;
-use server::{Network, ProxyProtocol};
+use server::{MetricsAccess, Network, ProxyProtocol};
 use store::Durability;
 
 use crate::shutdown;
@@ -118,6 +118,11 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("Then nothing new is accepted, and connections on which nothing runs end one by one over this time, or over grace if that is shorter."),
     setting("shutdown.grace", "25s", Kind::Duration(Duration::ZERO, |draft, value| draft.shutdown.grace = value))
         .help("How long answers that run may take from then on. What has not ended is ended as failed, with server_shutdown."),
+    setting("metrics.access", "admin", Kind::MetricsAccess(|draft, value| draft.server.metrics = value))
+        .help("Who may read /metrics where there are keys: admin (who shows the key of an admin) or open (everybody)."),
+    setting("traces.endpoint", "", Kind::Endpoint(|draft, value| draft.traces = value))
+        .restart()
+        .help("Where traces go, by OTLP over HTTP, such as http://localhost:4318. OTEL_EXPORTER_OTLP_ENDPOINT says the same."),
     setting("log.format", "text", Kind::LogFormat(|draft, value| draft.log.format = value))
         .flag("log-format")
         .restart()
@@ -149,6 +154,8 @@ pub(crate) struct Draft {
     pub(crate) durability: Durability,
     pub(crate) kept_bytes: Option<u64>,
     pub(crate) log: LogConfig,
+    /// The address for all signals, without the path of traces.
+    pub(crate) traces: Option<String>,
 }
 
 /// Where a value goes.
@@ -177,6 +184,8 @@ pub(crate) enum Kind {
     ProxyProtocol(Set<ProxyProtocol>),
     /// What a running answer survives.
     Durability(Set<Durability>),
+    /// Who may read the metrics.
+    MetricsAccess(Set<MetricsAccess>),
     /// What happens when the last reader leaves.
     OnLeave(Set<OnLeave>),
     /// The data directory.
@@ -187,6 +196,8 @@ pub(crate) enum Kind {
     Name(Set<Option<String>>),
     /// Whether to speak HTTPS.
     Tls(Set<TlsWord>),
+    /// A collector, or none.
+    Endpoint(Set<Option<String>>),
     /// The log's format.
     LogFormat(Set<LogFormat>),
     /// The log's level.
@@ -207,11 +218,13 @@ impl Kind {
             Self::Networks(set) => set(draft, value::list(raw)?.into_iter().map(network).collect::<Result<_, _>>()?),
             Self::ProxyProtocol(set) => set(draft, value::word(raw, &[("off", ProxyProtocol::Off), ("on", ProxyProtocol::On)])?),
             Self::Durability(set) => set(draft, value::word(raw, DURABILITIES)?),
+            Self::MetricsAccess(set) => set(draft, value::word(raw, &[("admin", MetricsAccess::Admin), ("open", MetricsAccess::Open)])?),
             Self::OnLeave(set) => set(draft, value::word(raw, &[("cancel", OnLeave::Cancel), ("finish", OnLeave::Finish)])?),
             Self::Data(set) => set(draft, data(raw, base)?),
             Self::File(set) => set(draft, value::optional_path(raw, base)?),
             Self::Name(set) => set(draft, value::optional_text(raw)?),
             Self::Tls(set) => set(draft, value::word(raw, TlsWord::WORDS)?),
+            Self::Endpoint(set) => set(draft, value::endpoint(raw)?),
             Self::LogFormat(set) => set(draft, value::word(raw, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?),
             Self::Filter(set) => set(draft, value::filter(raw)?),
         }
@@ -228,11 +241,13 @@ impl Kind {
             | Self::Bytes(..)
             | Self::ProxyProtocol(_)
             | Self::Durability(_)
+            | Self::MetricsAccess(_)
             | Self::OnLeave(_)
             | Self::Data(_)
             | Self::File(_)
             | Self::Name(_)
             | Self::Tls(_)
+            | Self::Endpoint(_)
             | Self::LogFormat(_)
             | Self::Filter(_) => format!("\"{typed}\""),
         }

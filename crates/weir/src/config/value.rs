@@ -271,6 +271,22 @@ pub(crate) fn base_url(raw: &Raw) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
+/// The address of a collector of traces; empty: there is none.
+pub(crate) fn endpoint(raw: &Raw) -> Result<Option<String>, String> {
+    let expected = || "expected the address of a collector such as http://localhost:4318".to_owned();
+    let text = raw.text().ok_or_else(expected)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let uri: Uri = text.parse().map_err(|_| expected())?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(authority)) if is_host_and_port(authority) && !authority.as_str().contains('@') => {
+            Ok(Some(text.trim_end_matches('/').to_owned()))
+        }
+        _ => Err(expected()),
+    }
+}
+
 #[cfg(test)]
 #[path = "value_tests.rs"]
 mod tests;

@@ -8,10 +8,15 @@ mod sites;
 mod sockets;
 mod stopping;
 
+use std::sync::Arc;
+
 use lab::client::{BodyEnd, Request, Response, Stream};
+use lab::upstream::Script;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::house::{House, Plan};
+use crate::metrics::{scrape, until};
 
 pub(crate) const UID: &str = "2f6c1a4e-8d0b-4b57-9f0e-0a1b2c3d4e5f";
 
@@ -71,4 +76,26 @@ fn roles_and_texts(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 
 fn plan(change: impl FnOnce(&mut server::ClassicConfig)) -> Plan {
     Plan::server(|server| change(&mut server.classic))
+}
+
+#[tokio::test]
+async fn its_answers_are_counted_while_they_are_on_their_way() {
+    let house = House::open().await;
+    let gate = Arc::new(Notify::new());
+    house.upstream.default_script(Script::new().role().content("a").wait_for(&gate).finish("stop").done().end());
+    let waiting = open(&house, "another").await;
+    let (_tokens, stream) = ask(&house, UID, "hello").await;
+    let mut socket = sockets::open(&house).await;
+    socket.send_text("hello").await.unwrap();
+    lab::soon(house.upstream.wait_requests(2)).await.unwrap();
+    let seen = scrape(&house).await;
+    let classic = |frame| seen.value("weir_streams_open", &[("frame", frame), ("dialect", "classic")]);
+    assert_eq!((classic("sse"), classic("websocket"), seen.sum("weir_streams_open", &[])), (Some(1.0), Some(1.0), 2.0));
+    assert_eq!(seen.value("weir_sockets_open", &[]), Some(1.0));
+    gate.notify_one();
+    gate.notify_one();
+    drop((waiting, socket));
+    told(stream).await;
+    until(&house, |seen| seen.sum("weir_streams_open", &[]) == 0.0, "none is open").await;
+    house.close().await;
 }

@@ -208,7 +208,8 @@ async fn what_was_deleted_cancelled_or_not_stored_stays_so() {
 
 #[tokio::test]
 async fn an_answer_that_the_shutdown_cut_has_one_end() {
-    let place = Place::new().await;
+    let mut place = Place::new().await;
+    place.set("WEIR_SHUTDOWN_GRACE", "1s");
     let server = place.start().await;
     // It has said what it cost: nothing has to be counted in the moment that is left.
     place.upstream.script(Script::new().role().usage(9, 1, 0).content("Never").stall());

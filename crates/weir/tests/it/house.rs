@@ -23,6 +23,8 @@ pub(crate) const MODEL: &str = "scripted";
 /// The keys of a house with callers.
 pub(crate) const ALICE: &str = "wk_alice";
 pub(crate) const BOB: &str = "wk_bob";
+/// The key of one who may look after the server.
+pub(crate) const ADMIN: &str = "wk_admin";
 
 /// A server, its upstream, and what is needed to end both.
 pub(crate) struct House {
@@ -44,6 +46,7 @@ pub(crate) struct Plan {
     pub(crate) with_keys: bool,
     pub(crate) log: Option<Arc<dyn engine::log::Log>>,
     pub(crate) tls: Option<Arc<server::Tls>>,
+    pub(crate) traces: Option<traces::Config>,
     pub(crate) grace: Duration,
     pub(crate) spread: Duration,
 }
@@ -67,6 +70,7 @@ impl Default for Plan {
             with_keys: false,
             log: None,
             tls: None,
+            traces: None,
             grace: Duration::ZERO,
             spread: Duration::ZERO,
         }
@@ -85,10 +89,13 @@ impl House {
             upstreams: [upstream_of(MODEL, upstream.base_url(), plan.timeouts)].into_iter().chain(plan.more_upstreams).collect(),
         };
         let caller = |name: &str| Caller { owner: Owner::new(name), admin: false };
-        let keys = if plan.with_keys { MemoryKeys::new([(ALICE, caller("alice")), (BOB, caller("bob"))]) } else { MemoryKeys::default() };
+        let admin = Caller { admin: true, ..caller("admin") };
+        let keys = [(ALICE, caller("alice")), (BOB, caller("bob")), (ADMIN, admin)];
+        let keys = if plan.with_keys { MemoryKeys::new(keys) } else { MemoryKeys::default() };
         let mut blueprint = Blueprint::in_memory(plan.server, plan.engine, provider, Arc::new(keys));
         blueprint.shutdown = shutdown::Config { delay: Duration::ZERO, spread: plan.spread, grace: plan.grace };
         blueprint.tls = plan.tls;
+        blueprint.traces = plan.traces;
         if let Some(log) = plan.log {
             blueprint.log = log;
         }

@@ -9,10 +9,12 @@ mod faults;
 mod hostile;
 mod leaving;
 mod log_weather;
+mod metrics;
 mod process;
 mod refusals;
 mod spine;
 mod streams;
+mod traces;
 mod vanish;
 
 mod crash;

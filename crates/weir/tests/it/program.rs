@@ -31,7 +31,8 @@ pub(crate) fn weir_on(directory: &Path, data: &OsStr) -> Command {
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if ["WEIR_", "OPENAI_", "XDG_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix)) || name.to_lowercase().ends_with("_proxy")
+        if ["WEIR_", "OPENAI_", "OTEL_", "XDG_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix))
+            || name.to_lowercase().ends_with("_proxy")
         {
             command.env_remove(name);
         }

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use protocol::dialect::classic::read_question;
 use protocol::fault::Fault;
+use protocol::trace::TraceContext;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -28,7 +29,13 @@ pub(super) enum Failure {
 }
 
 /// Asks on a stream of the asker, and answers with the number of the question's tokens.
-pub(super) async fn ask(app: &App, asker: &Asker, headers: &HeaderMap, body: Body) -> Result<Response, Failure> {
+pub(super) async fn ask(
+    app: &App,
+    asker: &Asker,
+    trace: Option<TraceContext>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
     let read = async {
         if let Some(fault) = app.engine.draining() {
             return Err(fault);
@@ -41,7 +48,7 @@ pub(super) async fn ask(app: &App, asker: &Asker, headers: &HeaderMap, body: Bod
     let (question, model, tokens) = read.await.map_err(Failure::Early)?;
     // Behind this a failure drops the place, and with it ends the stream.
     let place = app.classic.channels.pair(asker, app.config.classic.patience).await.map_err(Failure::Late)?;
-    let started = classic::start(app, asker, &model, question).await.map_err(Failure::Late)?;
+    let started = classic::start(app, asker, &model, question, trace).await.map_err(Failure::Late)?;
     let (telling, told) = oneshot::channel();
     place.give(&started.id, Turn { feed: started.feed, told }).map_err(Failure::Late)?;
     let answer = json!({ "question_tokens": tokens }).to_string();

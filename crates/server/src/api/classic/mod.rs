@@ -6,6 +6,8 @@ mod cors;
 mod greeting;
 mod uid;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -40,7 +42,7 @@ pub(crate) async fn create_sse(State(app): State<App>, from: From, headers: Head
 /// `POST /chat`: asks; the answer comes on the oldest stream of the uid that is idle.
 pub(crate) async fn ask(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
     let asker = Asker { uid: uid::of_header(&headers)?, owner: from.owner };
-    match asking::ask(&app, &asker, &headers, body).await {
+    match asking::ask(&app, &asker, from.trace, &headers, body).await {
         Ok(response) => Ok(response),
         Err(asking::Failure::Early(fault)) => {
             // Its page has opened a stream for it, or is about to, and must not wait there. A page sends both at once, so that
@@ -76,7 +78,7 @@ pub(crate) async fn ask_by_query(
     let (uid, cookie) = uid::of_query(&headers, query)?;
     let asker = Asker { uid, owner: from.owner.clone() };
     let model = classic::model(&app).await?;
-    let started = classic::start(&app, &asker, &model, question).await?;
+    let started = classic::start(&app, &asker, &model, question, from.trace.clone()).await?;
     let greeting = greeting::connected(&asker.uid, engine::clock::now());
     let response = tell(telling(&app, from, Source::Answer(None, started.feed), Door::Query, greeting));
     let mut response = named(response, &started.id);
@@ -99,10 +101,19 @@ pub(crate) async fn close_sse(State(app): State<App>, from: From, headers: Heade
 /// `GET /websocket/{uid}` + Upgrade: a message is a question.
 pub(crate) async fn socket(State(app): State<App>, from: From, Path(uid): Path<String>, request: Request) -> Result<Response, Refused> {
     let asker = Asker { uid: uid::checked(&uid)?, owner: from.owner };
-    Ok(websocket::open_classic(&app, asker, request)?)
+    Ok(websocket::open_classic(&app, asker, from.trace, request)?)
 }
 
 fn telling(app: &App, from: From, source: Source, door: Door, opening: Bytes) -> Telling {
     let (connection, is_http_1_0) = (from.connection, from.is_http_1_0);
-    Telling { source, opening, fold: Fold::new(door), connection, is_http_1_0, config: app.config.clone(), drain: app.drain.clone() }
+    Telling {
+        source,
+        opening,
+        fold: Fold::new(door),
+        connection,
+        is_http_1_0,
+        config: app.config.clone(),
+        drain: app.drain.clone(),
+        metrics: Arc::clone(&app.metrics),
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 
 use tokio::io::Interest;
 
@@ -68,9 +67,7 @@ impl Io {
             ahead.bytes.reserve(opening::LENGTH);
             match shared.stream.try_read_buf(&mut ahead.bytes) {
                 Ok(0) => ahead.fin = true,
-                Ok(count) => {
-                    shared.received.fetch_add(count as u64, Ordering::Relaxed);
-                }
+                Ok(count) => shared.count_received(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error),
             }

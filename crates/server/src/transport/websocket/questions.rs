@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use engine::answers::log_fault;
 use engine::feed::Feed;
 use engine::log::LogError;
+use engine::metrics::Held;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use protocol::dialect::classic::{Door, Fold, Said};
@@ -14,10 +15,12 @@ use protocol::frame::websocket::CloseCode;
 use protocol::frame::websocket::decode::Incoming;
 use protocol::frame::websocket::deflate::Agreement;
 use protocol::frame::websocket::encode::pong;
+use protocol::trace::TraceContext;
 use tokio::time::{Instant, sleep_until};
 
 use super::line::{Exit, Line};
 use crate::classic::{self, Asker};
+use crate::metrics::Words;
 use crate::router::App;
 
 /// How many bytes of events that are ready go out in one write.
@@ -30,12 +33,22 @@ const MOST: usize = 16;
 pub(super) struct Questions {
     app: App,
     asker: Asker,
+    /// Where in a trace the handshake stood: all its answers are parts of that.
+    trace: Option<TraceContext>,
+    _counted: Held,
     line: Line,
     /// The answer that is told. Dropping it is leaving, and stops the model.
-    running: Option<(Feed, Fold)>,
+    running: Option<Running>,
     waiting: VecDeque<String>,
     /// When it closes, once the server goes and nothing runs.
     end: Option<Instant>,
+}
+
+/// An answer that is told.
+struct Running {
+    feed: Feed,
+    fold: Fold,
+    _counted: Held,
 }
 
 enum Next {
@@ -50,9 +63,10 @@ enum Next {
 }
 
 impl Questions {
-    pub(super) fn new(app: App, asker: Asker, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
+    pub(super) fn new(app: App, asker: Asker, trace: Option<TraceContext>, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         let line = Line::new(&app, io, agreement);
-        Self { app, asker, line, running: None, waiting: VecDeque::new(), end: None }
+        let counted = app.metrics.socket();
+        Self { app, asker, trace, _counted: counted, line, running: None, waiting: VecDeque::new(), end: None }
     }
 
     /// Runs to the close. There is no greeting: a page takes every message for a part of an answer.
@@ -79,7 +93,7 @@ impl Questions {
         let running = &mut self.running;
         let fed = async {
             match running {
-                Some((feed, _fold)) => feed.next(WRITE).await,
+                Some(Running { feed, .. }) => feed.next(WRITE).await,
                 None => std::future::pending().await,
             }
         };
@@ -143,8 +157,8 @@ impl Questions {
             && let Some(question) = self.waiting.pop_front()
         {
             let mut fold = Fold::new(Door::Socket);
-            match start(&self.app, &self.asker, question).await {
-                Ok(feed) => self.running = Some((feed, fold)),
+            match start(&self.app, &self.asker, question, self.trace.clone()).await {
+                Ok(feed) => self.running = Some(Running { feed, fold, _counted: self.app.metrics.lane(Words::Classic) }),
                 Err(fault) => {
                     let mut said = Vec::new();
                     fold.fault(&fault, &mut said);
@@ -156,7 +170,7 @@ impl Questions {
     }
 
     fn fed(&mut self, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {
-        let (feed, fold) = self.running.as_mut()?;
+        let Running { feed, fold, .. } = self.running.as_mut()?;
         let mut said = Vec::new();
         let exit = match entries {
             Ok(entries) => {
@@ -182,10 +196,10 @@ impl Questions {
     }
 }
 
-async fn start(app: &App, asker: &Asker, question: String) -> Result<Feed, Fault> {
+async fn start(app: &App, asker: &Asker, question: String, trace: Option<TraceContext>) -> Result<Feed, Fault> {
     if question.trim().is_empty() {
         return Err(Fault::invalid("invalid_value", "msg", "The question is blank."));
     }
     let model = classic::model(app).await?;
-    Ok(classic::start(app, asker, &model, question).await?.feed)
+    Ok(classic::start(app, asker, &model, question, trace).await?.feed)
 }

@@ -6,6 +6,7 @@ use engine::answers::{Socket, Terms, log_fault};
 use engine::feed::Feed;
 use engine::local::Local;
 use engine::log::LogError;
+use engine::metrics::Held;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::upgrade::Upgraded;
@@ -18,17 +19,26 @@ use protocol::frame::websocket::decode::Incoming;
 use protocol::frame::websocket::deflate::Agreement;
 use protocol::frame::websocket::encode::pong;
 use protocol::id::Owner;
+use protocol::trace::TraceContext;
 use tokio::time::{Instant, sleep_until};
 
 use super::lanes::{Lanes, Wanted};
 use super::line::{Exit, Line};
+use crate::api::From;
+use crate::metrics::Words;
 use crate::router::App;
 
 /// How many bytes of events that are ready go out in one write.
 const WRITE: usize = 64 << 10;
 
 /// What a feed gave, and the lane it is for.
-type Fed = (Lane, Feed, Result<Option<Vec<Entry>>, LogError>);
+type Fed = (Lane, Reading, Result<Option<Vec<Entry>>, LogError>);
+
+/// A reader on the socket.
+struct Reading {
+    feed: Feed,
+    _counted: Held,
+}
 
 /// What comes next.
 enum Next {
@@ -45,6 +55,9 @@ enum Next {
 pub(super) struct Session {
     app: App,
     owner: Owner,
+    /// Where in a trace the handshake stood: all its turns are parts of that.
+    trace: Option<TraceContext>,
+    _counted: Held,
     line: Line,
     local: Arc<Local>,
     lanes: Lanes,
@@ -56,7 +69,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(app: App, owner: Owner, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
+    pub(super) fn new(app: App, from: From, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         Self {
             line: Line::new(&app, io, agreement),
             local: Local::new(),
@@ -64,8 +77,10 @@ impl Session {
             feeds: FuturesUnordered::new(),
             end: Some(Instant::now() + app.config.socket_age),
             is_leaving: false,
+            _counted: app.metrics.socket(),
             app,
-            owner,
+            owner: from.owner,
+            trace: from.trace,
         }
     }
 
@@ -108,8 +123,8 @@ impl Session {
                 exit.or_else(|| self.leave_if_done())
             }
             Next::Fed(fed) => {
-                let (lane, feed, entries) = *fed;
-                let exit = self.fed(lane, feed, entries);
+                let (lane, reading, entries) = *fed;
+                let exit = self.fed(lane, reading, entries);
                 self.start_ready().await;
                 exit.or_else(|| self.leave_if_done())
             }
@@ -177,7 +192,10 @@ impl Session {
     async fn start_ready(&mut self) {
         while let Some((lane, wanted)) = self.lanes.take() {
             match self.start(&lane, wanted).await {
-                Ok(feed) => self.tail(lane, feed),
+                Ok(feed) => {
+                    let reading = Reading { feed, _counted: self.app.metrics.lane(Words::Responses) };
+                    self.tail(lane, reading);
+                }
                 Err(fault) => {
                     self.refuse(&lane, &fault);
                     self.lanes.done(&lane);
@@ -197,7 +215,7 @@ impl Session {
             Wanted::Create { create, generate } => {
                 let parent = create.previous_response_id.clone();
                 let socket = Socket { local: Arc::clone(&self.local), lane: lane.clone() };
-                let terms = Terms { socket: Some(socket), warm_up: !generate, ..Terms::default() };
+                let terms = Terms { socket: Some(socket), warm_up: !generate, trace: self.trace.clone(), ..Terms::default() };
                 match engine.start(&self.owner, *create, terms).await {
                     Ok(started) => {
                         self.lanes.runs(lane, started.id);
@@ -214,22 +232,22 @@ impl Session {
         }
     }
 
-    fn tail(&mut self, lane: Lane, mut feed: Feed) {
-        let reading = async move {
-            let entries = feed.next(WRITE).await;
-            (lane, feed, entries)
+    fn tail(&mut self, lane: Lane, mut reading: Reading) {
+        let fed = async move {
+            let entries = reading.feed.next(WRITE).await;
+            (lane, reading, entries)
         };
-        self.feeds.push(reading.boxed());
+        self.feeds.push(fed.boxed());
     }
 
-    fn fed(&mut self, lane: Lane, feed: Feed, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {
+    fn fed(&mut self, lane: Lane, reading: Reading, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {
         match entries {
             Ok(entries) => {
                 entries.iter().flatten().for_each(|entry| self.say(&lane, entry));
-                if entries.is_none() || feed.is_at_end() {
+                if entries.is_none() || reading.feed.is_at_end() {
                     self.lanes.done(&lane);
                 } else {
-                    self.tail(lane, feed);
+                    self.tail(lane, reading);
                 }
                 None
             }

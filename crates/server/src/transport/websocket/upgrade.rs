@@ -10,30 +10,31 @@ use hyper_util::rt::TokioIo;
 use protocol::fault::{Fault, FaultKind};
 use protocol::frame::websocket::deflate::Agreement;
 use protocol::frame::websocket::handshake;
-use protocol::id::Owner;
+use protocol::trace::TraceContext;
 
 use super::questions::Questions;
 use super::session::Session;
+use crate::api::From;
 use crate::classic::Asker;
 use crate::listen::{Connection, Gauge};
 use crate::router::App;
 
-/// Answers the handshake and runs a session of the Responses API for `owner` when the connection has changed hands.
+/// Answers the handshake and runs a session of the Responses API for the caller when the connection has changed hands.
 ///
 /// # Errors
 /// 426 where this is no handshake, or one of another version; 400 where it is malformed.
-pub(crate) fn open(app: &App, owner: Owner, request: Request) -> Result<Response, Fault> {
+pub(crate) fn open(app: &App, from: From, request: Request) -> Result<Response, Fault> {
     let session = app.clone();
-    accept(app, request, |io, agreement| Session::new(session, owner, io, agreement).run())
+    accept(app, request, |io, agreement| Session::new(session, from, io, agreement).run())
 }
 
 /// Answers the handshake and runs a session of the classic API, a question a message.
 ///
 /// # Errors
 /// As [`open`].
-pub(crate) fn open_classic(app: &App, asker: Asker, request: Request) -> Result<Response, Fault> {
+pub(crate) fn open_classic(app: &App, asker: Asker, trace: Option<TraceContext>, request: Request) -> Result<Response, Fault> {
     let session = app.clone();
-    accept(app, request, |io, agreement| Questions::new(session, asker, io, agreement).run())
+    accept(app, request, |io, agreement| Questions::new(session, asker, trace, io, agreement).run())
 }
 
 /// Answers the handshake, and runs what `session` makes of the socket.

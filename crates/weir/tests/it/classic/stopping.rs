@@ -1,11 +1,15 @@
 //! The page's stop: closing the stream or the socket closes the upstream, and nothing of the question stays.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use lab::client::{BodyEnd, Request};
 use lab::upstream::Script;
+use tokio::sync::Notify;
 
 use super::sockets;
-use super::{UID, ask, converse, roles_and_texts, sent, told};
-use crate::house::House;
+use super::{UID, ask, converse, open, roles_and_texts, sent, told};
+use crate::house::{House, Plan};
 
 /// Upstream was closed, and the conversation knows nothing of it.
 async fn check_stopped(house: &House, request: usize, what: &str) {
@@ -87,4 +91,18 @@ async fn an_answer_that_ended_well_is_kept_though_its_page_closes_at_once() {
     converse(&house, UID, "second").await;
     assert_eq!(sent(&house).len(), 3);
     house.close().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_streams_that_wait_and_lets_answers_end() {
+    let house = House::open_with(Plan { grace: Duration::from_secs(60), ..Plan::default() }).await;
+    let gate = Arc::new(Notify::new());
+    house.upstream.script(Script::new().role().content("Hi").wait_for(&gate).finish("stop").usage(1, 1, 0).done().end());
+    let (_tokens, busy) = ask(&house, UID, "hello").await;
+    let mut idle = open(&house, "another").await;
+    let closing = tokio::spawn(house.close());
+    assert_eq!(lab::soon(idle.end()).await.unwrap().unwrap(), BodyEnd::Clean);
+    gate.notify_one();
+    assert_eq!(told(busy).await, "Hi");
+    lab::soon(closing).await.unwrap().unwrap();
 }

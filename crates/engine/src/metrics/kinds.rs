@@ -1,0 +1,97 @@
+//! Words for labels: each from a closed list, whatever an upstream or a caller says.
+
+use protocol::fault::Fault;
+use protocol::response::ResponseStatus;
+
+use crate::turn::Cause;
+
+/// The codes of faults that are labels as they are. Weir makes them; what an upstream makes up is not among them.
+const KINDS: &[&str] = &[
+    "upstream_unreachable",
+    "upstream_connect_timeout",
+    "upstream_headers_timeout",
+    "upstream_first_token_timeout",
+    "upstream_idle_timeout",
+    "upstream_timeout",
+    "upstream_cut",
+    "upstream_truncated",
+    "upstream_invalid_data",
+    "upstream_event_too_large",
+    "upstream_authentication_failed",
+    "upstream_quota_exhausted",
+    "upstream_invalid_request",
+    "upstream_redirect",
+    "upstream_overloaded",
+    "upstream_error",
+    "model_not_found",
+    "rate_limit_exceeded",
+    "tool_not_allowed",
+    "tool_choice_unmet",
+    "unsupported_value",
+    "demo_failure",
+    "demo_refusal",
+    "log_failed",
+    "answer_too_large",
+    "server_shutdown",
+    "server_error",
+];
+
+/// What OpenTelemetry calls an error that has no word of its own.
+const NAMELESS: &str = "_OTHER";
+
+/// What kind of fault it is: its code where that is one of ours, else what its status says.
+pub(crate) fn of_fault(fault: &Fault) -> &'static str {
+    let known = KINDS.iter().find(|kind| **kind == fault.code);
+    known.copied().unwrap_or(match fault.status {
+        400 | 413 | 422 => "upstream_invalid_request",
+        404 => "model_not_found",
+        429 => "rate_limit_exceeded",
+        _ => NAMELESS,
+    })
+}
+
+/// Why an answer was stopped.
+pub(crate) fn of_cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Cancelled => "cancelled",
+        Cause::ClientLeft => "client_left",
+        Cause::Deleted => "deleted",
+        Cause::ServerShutdown => "server_shutdown",
+        Cause::ServerRestarted => "server_restarted",
+    }
+}
+
+/// How an answer ended.
+pub(crate) fn of_status(status: ResponseStatus) -> &'static str {
+    match status {
+        ResponseStatus::Queued => "queued",
+        ResponseStatus::InProgress => "in_progress",
+        ResponseStatus::Completed => "completed",
+        ResponseStatus::Failed => "failed",
+        ResponseStatus::Cancelled => "cancelled",
+        ResponseStatus::Incomplete => "incomplete",
+    }
+}
+
+/// Why an answer ended early; Weir makes these words.
+pub(crate) fn of_reason(reason: &str) -> &'static str {
+    const REASONS: &[&str] = &["max_output_tokens", "content_filter", "cancelled", "client_left", "server_restarted"];
+    REASONS.iter().find(|known| **known == reason).copied().unwrap_or(NAMELESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::fault::FaultKind;
+
+    use super::*;
+
+    #[test]
+    fn what_an_upstream_makes_up_is_no_label() {
+        let of = |code: &str, status| of_fault(&Fault::new(FaultKind::Upstream, code, "").with_status(status));
+        assert_eq!(of("upstream_cut", 502), "upstream_cut");
+        assert_eq!(of("context_length_exceeded", 400), "upstream_invalid_request");
+        assert_eq!(of("made_up_4711", 429), "rate_limit_exceeded");
+        assert_eq!(of("made_up_4711", 502), NAMELESS);
+        assert_eq!(of_reason("made up"), NAMELESS);
+    }
+}

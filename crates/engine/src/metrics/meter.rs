@@ -1,0 +1,154 @@
+//! What is measured of one answer: its own while it runs, and everybody's at its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::fault::{Fault, FaultKind};
+use protocol::response::{Response, ResponseStatus};
+use tokio::time::Instant;
+
+use super::{DURATION, Metrics, OPERATION, OTHER, Tally, kinds};
+use crate::provider::Route;
+use crate::turn::Cause;
+
+/// Who was asked for which model, in words that are bounded.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(super) provider: Arc<str>,
+    pub(super) model: Arc<str>,
+}
+
+/// Times of one answer. Words cost it one reading of the clock for all that came together.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    metrics: Arc<Metrics>,
+    upstream: Arc<str>,
+    /// `None` where no model is asked.
+    subject: Option<Subject>,
+    accepted: Instant,
+    call: Option<Call>,
+}
+
+/// The times of an upstream call.
+#[derive(Debug)]
+struct Call {
+    asked: Instant,
+    first: Option<Instant>,
+    last: Instant,
+    closed: Option<Instant>,
+    gaps: Tally,
+}
+
+/// When a call of a model was, from the acceptance of its request on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) begin: Duration,
+    pub(crate) end: Duration,
+    /// From its begin.
+    pub(crate) first_chunk: Option<Duration>,
+}
+
+impl Meter {
+    /// For an answer that was accepted just now.
+    pub(crate) fn new(metrics: Arc<Metrics>, route: &Route, model: &str) -> Self {
+        let model = if route.is_listed { model } else { OTHER };
+        let subject = route.provider.peer().map(|peer| Subject { provider: peer.system, model: model.into() });
+        Self { metrics, upstream: Arc::clone(&route.upstream), subject, accepted: Instant::now(), call: None }
+    }
+
+    /// The model is asked.
+    pub(crate) fn asked(&mut self) {
+        let now = Instant::now();
+        self.call = Some(Call { asked: now, first: None, last: now, closed: None, gaps: Tally::new(DURATION) });
+    }
+
+    /// So many words of the model came together.
+    pub(crate) fn heard(&mut self, count: u32, now: Instant) {
+        let (Some(call), 1..) = (&mut self.call, count) else { return };
+        if call.first.is_some() {
+            call.gaps.observe((now - call.last).as_secs_f64(), 1);
+        }
+        call.gaps.observe(0.0, count - 1);
+        call.first.get_or_insert(now);
+        call.last = now;
+    }
+
+    /// The call of the model is over.
+    pub(crate) fn closed(&mut self) {
+        if let Some(call) = &mut self.call {
+            call.closed.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// When the call was.
+    pub(crate) fn call(&self) -> Option<Span> {
+        let call = self.call.as_ref()?;
+        let end = call.closed.unwrap_or_else(Instant::now) - self.accepted;
+        Some(Span { begin: call.asked - self.accepted, end, first_chunk: call.first.map(|first| first - call.asked) })
+    }
+
+    /// The time since the acceptance.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.accepted.elapsed()
+    }
+
+    /// The answer has ended: all of it is taken in. To be called before anybody can hear of it.
+    pub(crate) fn ended(&self, response: &Response, cause: Option<Cause>, failure: Option<&Fault>, peak_readers: usize) {
+        self.metrics.ended(response, failure);
+        if let Some(cause) = cause {
+            self.metrics.cancel(kinds::of_cause(cause));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "nothing has 2^53 readers")]
+        self.metrics.peak_readers.observe(peak_readers as f64);
+        let of_upstream = failure.filter(|fault| fault.kind != FaultKind::Server);
+        if let Some(fault) = of_upstream {
+            self.metrics.upstream_errors.of(&[&self.upstream, kinds::of_fault(fault)]).add(1);
+        }
+        let Some(subject) = &self.subject else { return };
+        if let Some(usage) = &response.usage {
+            self.metrics.tokens(subject, usage);
+        }
+        self.client(subject, of_upstream);
+        self.server(subject, response, failure);
+    }
+
+    /// Weir as the client of its upstream.
+    fn client(&self, subject: &Subject, failure: Option<&Fault>) {
+        let (Some(call), Some(span)) = (&self.call, self.call()) else { return };
+        let labels = [OPERATION, &*subject.provider, &*subject.model];
+        let error = failure.map_or("", kinds::of_fault);
+        let duration = self.metrics.client_duration.of(&[OPERATION, &subject.provider, &subject.model, error]);
+        duration.observe(span.end.saturating_sub(span.begin).as_secs_f64());
+        if let Some(first) = span.first_chunk {
+            self.metrics.client_first_chunk.of(&labels).observe(first.as_secs_f64());
+            self.metrics.client_per_chunk.of(&labels).merge(&call.gaps);
+        }
+    }
+
+    /// Weir as the server of its callers.
+    fn server(&self, subject: &Subject, response: &Response, failure: Option<&Fault>) {
+        let labels = [OPERATION, &*subject.provider, &*subject.model];
+        let error = failure.map_or("", kinds::of_fault);
+        let duration = self.metrics.server_duration.of(&[OPERATION, &subject.provider, &subject.model, error]);
+        duration.observe(self.elapsed().as_secs_f64());
+        let is_success = match response.status {
+            ResponseStatus::Completed | ResponseStatus::Incomplete => true,
+            ResponseStatus::Queued | ResponseStatus::InProgress | ResponseStatus::Failed | ResponseStatus::Cancelled => false,
+        };
+        let Some((first, last)) = self.call.as_ref().and_then(|call| Some((call.first?, call.last))).filter(|_| is_success) else { return };
+        self.metrics.server_first_token.of(&labels).observe((first - self.accepted).as_secs_f64());
+        let behind = response.usage.map_or(0, |usage| usage.output_tokens.saturating_sub(1));
+        if let Some(behind) = u32::try_from(behind).ok().filter(|behind| *behind > 0) {
+            self.metrics.server_per_token.of(&labels).observe((last - first).as_secs_f64() / f64::from(behind));
+        }
+    }
+}
+
+impl Metrics {
+    /// An answer has ended.
+    pub(crate) fn ended(&self, response: &Response, failure: Option<&Fault>) {
+        let early = response.incomplete_details.as_ref().map(|details| kinds::of_reason(&details.reason));
+        let reason = failure.map(kinds::of_fault).or(early).unwrap_or_default();
+        self.answer(kinds::of_status(response.status), reason);
+    }
+}

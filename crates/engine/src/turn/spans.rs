@@ -1,0 +1,157 @@
+//! The spans of one answer, and what of its trace is passed on.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use protocol::fault::{Fault, FaultKind};
+use protocol::request::Create;
+use protocol::response::Response;
+use protocol::trace::{SpanId, TraceContext, TraceId};
+
+use crate::metrics::{Meter, OPERATION, kinds};
+use crate::provider::{Call, Finish, Peer};
+use crate::trace::{Sink, Span, SpanKind, Value};
+use crate::{clock, id};
+
+/// The name of a model is the caller's. No real one is longer.
+const LONGEST_MODEL: usize = 128;
+
+/// The place of an answer in a trace.
+pub(crate) struct Trace {
+    /// The span of the answer, where somebody takes it.
+    answer: Option<Recording>,
+    /// Where the client stands.
+    client: Option<TraceContext>,
+    begin: SystemTime,
+}
+
+struct Recording {
+    sink: Arc<dyn Sink>,
+    answer: TraceContext,
+    call: TraceContext,
+}
+
+/// What there is to be said of an answer that has ended.
+pub(crate) struct Told<'a> {
+    pub(crate) create: &'a Create,
+    pub(crate) response: &'a Response,
+    pub(crate) failure: Option<&'a Fault>,
+    pub(crate) finish: Option<&'a Finish>,
+    pub(crate) peer: Option<Peer>,
+    pub(crate) upstream: &'a str,
+    pub(crate) call: &'a Call,
+    pub(crate) meter: &'a Meter,
+}
+
+impl Trace {
+    /// Begins with an answer. A client that wants its trace not to be recorded is obeyed.
+    pub(crate) fn begin(sink: Option<Arc<dyn Sink>>, client: Option<TraceContext>) -> Self {
+        let is_wanted = client.as_ref().is_none_or(TraceContext::is_sampled);
+        let answer = sink.filter(|_| is_wanted).map(|sink| {
+            let answer = match &client {
+                Some(client) => client.child(span_id()),
+                None => TraceContext::root(TraceId(id::bits()), span_id()),
+            };
+            Recording { sink, call: answer.child(span_id()), answer }
+        });
+        Self { answer, client, begin: clock::now() }
+    }
+
+    /// What the upstream is told. Where nothing is recorded here, that is the client's own place: a span that nobody has would
+    /// be a hole in its trace.
+    pub(crate) fn passed_on(&self) -> Option<TraceContext> {
+        self.answer.as_ref().map(|recording| &recording.call).or(self.client.as_ref()).cloned()
+    }
+
+    /// Gives both spans away.
+    pub(crate) fn ended(&self, told: &Told<'_>) {
+        let Some(Recording { sink, answer, call }) = &self.answer else { return };
+        if let (Some(peer), Some(times)) = (&told.peer, told.meter.call()) {
+            let (attributes, error) = told.of_call(peer, times.first_chunk.map(|first| first.as_secs_f64()));
+            sink.take(Span {
+                context: call.clone(),
+                parent: Some(answer.span_id),
+                name: told.name(),
+                kind: if peer.address.is_some() { SpanKind::Client } else { SpanKind::Internal },
+                begin: self.begin + times.begin,
+                end: self.begin + times.end,
+                attributes,
+                error,
+            });
+        }
+        let (attributes, error) = told.of_answer();
+        sink.take(Span {
+            context: answer.clone(),
+            parent: self.client.as_ref().map(|client| client.span_id),
+            name: told.name(),
+            kind: SpanKind::Server,
+            begin: self.begin,
+            end: self.begin + told.meter.elapsed(),
+            attributes,
+            error,
+        });
+    }
+}
+
+impl Told<'_> {
+    fn model(&self) -> &str {
+        let model = self.create.model.as_str();
+        model.char_indices().nth(LONGEST_MODEL).map_or(model, |(end, _)| &model[..end])
+    }
+
+    fn name(&self) -> String {
+        format!("{OPERATION} {}", self.model())
+    }
+
+    fn of_both(&self) -> Vec<(&'static str, Value)> {
+        let provider = self.peer.as_ref().map(|peer| ("gen_ai.provider.name", Value::Text(Arc::clone(&peer.system))));
+        let both = [("gen_ai.operation.name", OPERATION.into()), ("gen_ai.request.model", self.model().into())];
+        both.into_iter().chain(provider).collect()
+    }
+
+    fn of_answer(&self) -> (Vec<(&'static str, Value)>, Option<&'static str>) {
+        let mut attributes = self.of_both();
+        attributes.push(("gen_ai.request.stream", Value::Boolean(self.create.stream)));
+        attributes.push(("gen_ai.response.id", self.response.id.as_str().into()));
+        attributes.push(("weir.response.status", kinds::of_status(self.response.status).into()));
+        if let Some(early) = &self.response.incomplete_details {
+            attributes.push(("weir.response.reason", kinds::of_reason(&early.reason).into()));
+        }
+        if let Some(usage) = &self.response.usage {
+            attributes.push(("gen_ai.usage.input_tokens", usage.input_tokens.into()));
+            attributes.push(("gen_ai.usage.output_tokens", usage.output_tokens.into()));
+        }
+        let error = self.failure.map(kinds::of_fault);
+        attributes.extend(error.map(|error| ("error.type", error.into())));
+        (attributes, error)
+    }
+
+    fn of_call(&self, peer: &Peer, first_chunk: Option<f64>) -> (Vec<(&'static str, Value)>, Option<&'static str>) {
+        let mut attributes = self.of_both();
+        attributes.push(("weir.upstream", self.upstream.into()));
+        if let Some((address, port)) = &peer.address {
+            attributes.push(("server.address", Value::Text(Arc::clone(address))));
+            attributes.push(("server.port", u64::from(*port).into()));
+        }
+        attributes.extend(self.call.status().map(|status| ("http.response.status_code", u64::from(status).into())));
+        attributes.extend(first_chunk.map(|first| ("gen_ai.response.time_to_first_chunk", Value::Fraction(first))));
+        attributes.extend(self.finish.map(|finish| ("gen_ai.response.finish_reasons", Value::Texts(vec![word(finish).into()]))));
+        let error = self.failure.filter(|fault| fault.kind != FaultKind::Server).map(kinds::of_fault);
+        attributes.extend(error.map(|error| ("error.type", error.into())));
+        (attributes, error)
+    }
+}
+
+/// What a model said of its end; what it made up itself is not passed on.
+fn word(finish: &Finish) -> &'static str {
+    match finish {
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+        Finish::ContentFilter => "content_filter",
+        Finish::Other(_) => "other",
+    }
+}
+
+fn span_id() -> SpanId {
+    SpanId(id::bits())
+}

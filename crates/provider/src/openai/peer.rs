@@ -1,0 +1,54 @@
+//! Who an upstream is, in OpenTelemetry's words.
+
+use std::sync::Arc;
+
+use engine::provider::Peer;
+use reqwest::Url;
+
+/// Hosts, or the ends of their names, and `gen_ai.provider.name` for them.
+const SYSTEMS: &[(&str, &str)] = &[
+    ("api.openai.com", "openai"),
+    ("openai.azure.com", "azure.ai.openai"),
+    ("services.ai.azure.com", "azure.ai.inference"),
+    ("api.anthropic.com", "anthropic"),
+    ("generativelanguage.googleapis.com", "gcp.gemini"),
+    ("aiplatform.googleapis.com", "gcp.vertex_ai"),
+    ("amazonaws.com", "aws.bedrock"),
+    ("api.deepseek.com", "deepseek"),
+    ("api.mistral.ai", "mistral_ai"),
+    ("api.moonshot.ai", "moonshot_ai"),
+    ("api.moonshot.cn", "moonshot_ai"),
+    ("api.groq.com", "groq"),
+    ("api.perplexity.ai", "perplexity"),
+    ("api.cohere.ai", "cohere"),
+    ("api.x.ai", "x_ai"),
+];
+
+/// Who is at `url`. One that the conventions have no word for goes by the name that the settings give it.
+pub(super) fn of(url: &Url, name: &str) -> Peer {
+    let host = url.host_str().unwrap_or_default();
+    let system = SYSTEMS.iter().find(|(known, _)| is_below(host, known)).map_or(name, |(_, system)| system);
+    Peer { system: system.into(), address: Some((Arc::from(host), url.port_or_known_default().unwrap_or_default())) }
+}
+
+fn is_below(host: &str, known: &str) -> bool {
+    host.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_hosts_have_their_words_and_others_the_name_of_the_upstream() {
+        for (url, system, port) in [
+            ("https://api.openai.com/v1", "openai", 443),
+            ("https://mine.openai.azure.com/openai/v1", "azure.ai.openai", 443),
+            ("https://notapi.openai.com.example/v1", "local", 443),
+            ("http://localhost:11434/v1", "local", 11434),
+        ] {
+            let peer = of(&Url::parse(url).unwrap(), "local");
+            assert_eq!((&*peer.system, peer.address.map(|(_, port)| port)), (system, Some(port)), "{url}");
+        }
+    }
+}

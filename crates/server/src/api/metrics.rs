@@ -1,0 +1,42 @@
+//! `GET /metrics`: what is counted and measured, for Prometheus.
+
+use axum::extract::{FromRequestParts, State};
+use axum::response::{IntoResponse, Response};
+use engine::metrics::Exposition;
+use http::request::Parts;
+use http::{HeaderValue, header};
+use protocol::fault::{Fault, FaultKind};
+
+use crate::auth;
+use crate::config::MetricsAccess;
+use crate::error::Refused;
+use crate::metrics;
+use crate::router::App;
+
+/// Whoever asks may know how the server does.
+pub(crate) struct Watcher;
+
+impl FromRequestParts<App> for Watcher {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+        match app.config.metrics {
+            MetricsAccess::Open => return Ok(Self),
+            MetricsAccess::Admin => {}
+        }
+        if auth::caller(app, parts)?.admin {
+            return Ok(Self);
+        }
+        let message = "This wants a key made with `weir key create --admin`, or the setting metrics.access = \"open\".";
+        Err(Fault::new(FaultKind::Permission, "admin_key_required", message).into())
+    }
+}
+
+/// `GET /metrics`
+pub(crate) async fn metrics(State(app): State<App>, _watcher: Watcher) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(Exposition::CONTENT_TYPE)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, metrics::text(&app)).into_response()
+}

@@ -1,0 +1,64 @@
+//! What goes over all connections: how many speak what, and how many bytes.
+
+use std::sync::Arc;
+
+use engine::metrics::{Counter, Exposition, Gauge, Held, Kind};
+
+use super::Protocol;
+
+/// Counts of all connections of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    /// Those of which it is not known yet what they speak.
+    opening: Arc<Gauge>,
+    http1: Spoken,
+    http2: Spoken,
+    /// How many closed before that was known.
+    silent: Counter,
+    /// Bytes from clients, as they were on the network.
+    pub(super) received: Counter,
+    /// Bytes to them.
+    pub(super) sent: Counter,
+}
+
+#[derive(Debug, Default)]
+struct Spoken {
+    open: Arc<Gauge>,
+    total: Counter,
+}
+
+impl Traffic {
+    /// A connection that has not said anything.
+    pub(super) fn opening(&self) -> Held {
+        self.opening.hold()
+    }
+
+    /// A connection speaks this, from now on.
+    pub(super) fn speaks(&self, protocol: Protocol) -> Held {
+        let spoken = match protocol {
+            Protocol::Http1 => &self.http1,
+            Protocol::Http2 => &self.http2,
+        };
+        spoken.total.add(1);
+        spoken.open.hold()
+    }
+
+    /// A connection has closed that never spoke.
+    pub(super) fn closed_silently(&self) {
+        self.silent.add(1);
+    }
+
+    /// Writes it down.
+    pub(crate) fn write(&self, text: &mut Exposition) {
+        let (none, http1, http2) = (&[("protocol", "none")], &[("protocol", "http1")], &[("protocol", "http2")]);
+        let open: [(&[_], u64); 3] = [(none, self.opening.get()), (http1, self.http1.open.get()), (http2, self.http2.open.get())];
+        let help = "Connections that are open, by what is spoken on them.";
+        text.numbers("weir_connections_open", help, Kind::Gauge, open);
+        let total: [(&[_], u64); 3] = [(none, self.silent.get()), (http1, self.http1.total.get()), (http2, self.http2.total.get())];
+        let help = "Connections that have spoken, by what, and those that closed before (none).";
+        text.numbers("weir_connections_total", help, Kind::Counter, total);
+        let (received, sent) = (&[("direction", "received")], &[("direction", "sent")]);
+        let bytes: [(&[_], u64); 2] = [(received, self.received.get()), (sent, self.sent.get())];
+        text.numbers("weir_bytes_total", "Bytes on all connections, as they were on the network.", Kind::Counter, bytes);
+    }
+}

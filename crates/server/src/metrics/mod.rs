@@ -1,0 +1,99 @@
+//! What the face counts, and the whole of it as text: its own, the connections', the engine's and the process's.
+
+mod process;
+
+use std::sync::Arc;
+
+use engine::clock;
+use engine::metrics::{Exposition, Family, Gauge, Held, Kind};
+use protocol::frame::Frame;
+
+use crate::router::App;
+
+/// Counts of the face.
+#[derive(Debug)]
+pub struct Metrics {
+    streams: Family<Gauge>,
+    sockets: Arc<Gauge>,
+    /// Seconds since 1970 at which it was made, which is when the process began.
+    begun: u64,
+}
+
+/// In which words a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    Responses,
+    ChatCompletions,
+    Classic,
+}
+
+impl Words {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Responses => "responses",
+            Self::ChatCompletions => "chat_completions",
+            Self::Classic => "classic",
+        }
+    }
+}
+
+/// The frame of what comes over a WebSocket, which is not one of HTTP's.
+const WEBSOCKET: &str = "websocket";
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let streams = Family::new(&["frame", "dialect"], Gauge::default);
+        // All there can be, so that none is missing while it is zero.
+        for words in [Words::Responses, Words::ChatCompletions] {
+            for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
+                streams.of(&[word(frame), words.as_str()]);
+            }
+        }
+        streams.of(&[word(Frame::Sse), Words::Classic.as_str()]);
+        for words in [Words::Responses, Words::Classic] {
+            streams.of(&[WEBSOCKET, words.as_str()]);
+        }
+        Self { streams, sockets: Arc::default(), begun: clock::unix_seconds() }
+    }
+}
+
+impl Metrics {
+    /// An answer is on its way to a client, as long as what this gives lives.
+    pub(crate) fn stream(&self, frame: Frame, words: Words) -> Held {
+        self.streams.of(&[word(frame), words.as_str()]).hold()
+    }
+
+    /// The same on a WebSocket.
+    pub(crate) fn lane(&self, words: Words) -> Held {
+        self.streams.of(&[WEBSOCKET, words.as_str()]).hold()
+    }
+
+    /// A WebSocket is open.
+    pub(crate) fn socket(&self) -> Held {
+        self.sockets.hold()
+    }
+}
+
+fn word(frame: Frame) -> &'static str {
+    match frame {
+        Frame::Json => "json",
+        Frame::Ndjson => "ndjson",
+        Frame::Sse => "sse",
+    }
+}
+
+/// Everything, as Prometheus reads it.
+pub(crate) fn text(app: &App) -> String {
+    let mut text = Exposition::new();
+    app.engine.write_metrics(&mut text);
+    text.gauges("weir_streams_open", "Answers on their way to a client.", &app.metrics.streams);
+    text.gauge("weir_sockets_open", "WebSockets that are open.", app.metrics.sockets.get());
+    app.connections.traffic().write(&mut text);
+    let refused: [(&[_], u64); 1] = [(&[], app.connections.refused())];
+    let help = "Connections for which there was no place.";
+    text.numbers("weir_connections_refused_total", help, Kind::Counter, refused);
+    let version: [(&[_], u64); 1] = [(&[("version", env!("CARGO_PKG_VERSION"))], 1)];
+    text.numbers("weir_build_info", "What runs; always 1.", Kind::Gauge, version);
+    process::write(app.metrics.begun, &mut text);
+    text.into_text()
+}

@@ -1,0 +1,298 @@
+//! Traces: a collector in the test hears of every answer, and the upstream where in the trace it stands.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::BytesMut;
+use engine::secret::Secret;
+use lab::client::{Request, websocket};
+use lab::upstream::{Recorded, Script};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::house::{House, MODEL, Plan, demo};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CLIENT: &str = "b7ad6b7169203331";
+const PROMPT: &str = "a very private question";
+const ANSWER: &str = "a very private answer";
+
+/// A head and a body, as they came.
+type Heard = (String, Vec<u8>);
+
+/// A collector that takes OTLP over HTTP, and keeps what it gets.
+struct Collector {
+    endpoint: String,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    _serving: lab::Task,
+}
+
+impl Collector {
+    /// One that answers with these statuses, and with 200 when there are no more.
+    async fn start(statuses: &[u16]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let keeping = Arc::clone(&heard);
+        let mut statuses: Vec<u16> = statuses.iter().rev().copied().collect();
+        let serving = lab::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                while let Some(request) = request(&mut stream).await {
+                    let status = statuses.pop().unwrap_or(200);
+                    if status == 200 {
+                        keeping.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+                    }
+                    let answer = format!("HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        Self { endpoint, heard, _serving: serving }
+    }
+
+    fn plan(&self) -> Plan {
+        let headers = vec![("api-key".to_owned(), Secret::new("of-the-collector"))];
+        let config = traces::Config { endpoint: self.endpoint.clone(), headers, service: "weir-in-a-test".to_owned() };
+        Plan { traces: Some(config), ..Plan::default() }
+    }
+
+    fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All spans, in the order in which they came.
+    fn spans(&self) -> Vec<Span> {
+        let documents = self.heard().into_iter().map(|(_, body)| serde_json::from_slice::<Value>(&body).unwrap());
+        let all = documents.flat_map(|document| document["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone());
+        all.map(Span).collect()
+    }
+}
+
+/// The next request of a connection.
+async fn request(stream: &mut TcpStream) -> Option<Heard> {
+    let mut buffer = BytesMut::new();
+    let head = loop {
+        if let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break String::from_utf8(buffer.split_to(end + 4).to_vec()).unwrap().to_lowercase();
+        }
+        if stream.read_buf(&mut buffer).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse().unwrap();
+    while buffer.len() < length {
+        stream.read_buf(&mut buffer).await.ok().filter(|count| *count > 0)?;
+    }
+    Some((head, buffer.to_vec()))
+}
+
+/// A span as it came.
+#[derive(Debug)]
+struct Span(Value);
+
+impl Span {
+    fn text(&self, field: &str) -> &str {
+        self.0[field].as_str().unwrap_or_default()
+    }
+
+    fn attributes(&self) -> BTreeMap<&str, &Value> {
+        let attributes = self.0["attributes"].as_array().unwrap().iter();
+        attributes.map(|one| (one["key"].as_str().unwrap(), one["value"].as_object().unwrap().values().next().unwrap())).collect()
+    }
+
+    fn attribute(&self, key: &str) -> Value {
+        self.attributes().get(key).copied().cloned().unwrap_or_default()
+    }
+
+    fn nanoseconds(&self, field: &str) -> u128 {
+        self.text(field).parse().unwrap()
+    }
+}
+
+/// The two spans of one answer: its own, and that of the call.
+fn both(spans: &[Span]) -> (&Span, &Span) {
+    let of = |kind: u64| {
+        let mut found = spans.iter().filter(|span| span.0["kind"] == kind);
+        let one = found.next().unwrap();
+        assert!(found.next().is_none(), "two of a kind: {spans:?}");
+        one
+    };
+    (of(2), of(3))
+}
+
+fn ask(sampled: &str) -> Request {
+    Request::post("/v1/responses", &json!({ "model": MODEL, "input": PROMPT, "stream": true }))
+        .header("traceparent", &format!("00-{TRACE}-{CLIENT}-{sampled}"))
+        .header("tracestate", "rojo=00f067aa0ba902b7")
+}
+
+async fn to_the_end(house: &House, request: &Request) {
+    house.send(request).await.collect().await.unwrap();
+}
+
+fn told<'a>(request: &'a Recorded, header: &str) -> Option<&'a str> {
+    request.headers.get(header)
+}
+
+#[tokio::test]
+async fn from_the_clients_span_to_the_answers_to_the_upstreams() {
+    let collector = Collector::start(&[]).await;
+    let house = House::open_with(collector.plan()).await;
+    house.upstream.script(Script::text(&[ANSWER, "!"]));
+    to_the_end(&house, &ask("01")).await;
+    let upstream = house.upstream.address();
+    let recorded = house.upstream.requests();
+    house.close().await;
+
+    let spans = collector.spans();
+    let (answer, call) = both(&spans);
+    for span in [answer, call] {
+        assert_eq!((span.text("traceId"), span.text("name"), span.text("traceState")), (TRACE, "chat scripted", "rojo=00f067aa0ba902b7"));
+        assert_eq!(span.attribute("gen_ai.operation.name"), "chat");
+        assert_eq!(span.attribute("gen_ai.provider.name"), "lab-scripted");
+        assert_eq!(span.attribute("gen_ai.request.model"), MODEL);
+        assert!(span.nanoseconds("startTimeUnixNano") <= span.nanoseconds("endTimeUnixNano"));
+        assert!(span.0.get("status").is_none(), "{span:?}");
+    }
+    assert_eq!(answer.text("parentSpanId"), CLIENT);
+    assert_eq!(call.text("parentSpanId"), answer.text("spanId"));
+    assert!(answer.nanoseconds("startTimeUnixNano") <= call.nanoseconds("startTimeUnixNano"));
+    assert!(call.nanoseconds("endTimeUnixNano") <= answer.nanoseconds("endTimeUnixNano"));
+    assert!(answer.attribute("gen_ai.response.id").as_str().unwrap().starts_with("resp_"));
+    assert_eq!(answer.attribute("weir.response.status"), "completed");
+    assert_eq!((answer.attribute("gen_ai.usage.input_tokens"), answer.attribute("gen_ai.usage.output_tokens")), (json!("9"), json!("2")));
+    assert_eq!((call.attribute("server.address"), call.attribute("server.port")), (json!("127.0.0.1"), json!(upstream.port().to_string())));
+    assert_eq!(call.attribute("http.response.status_code"), "200");
+    assert_eq!(call.attribute("gen_ai.response.finish_reasons"), json!({ "values": [{ "stringValue": "stop" }] }));
+    assert!(call.attribute("gen_ai.response.time_to_first_chunk").as_f64().is_some_and(|seconds| seconds > 0.0));
+
+    let passed_on = format!("00-{TRACE}-{}-01", call.text("spanId"));
+    assert_eq!(told(&recorded[0], "traceparent"), Some(passed_on.as_str()));
+    assert_eq!(told(&recorded[0], "tracestate"), Some("rojo=00f067aa0ba902b7"));
+
+    for (head, body) in collector.heard() {
+        assert!(head.starts_with("post /v1/traces ") && head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
+        assert!(head.contains("\r\napi-key: of-the-collector\r\n"), "{head}");
+        let body = String::from_utf8(body).unwrap();
+        assert!(body.contains(r#"{"key":"service.name","value":{"stringValue":"weir-in-a-test"}}"#), "{body}");
+        for private in [PROMPT, ANSWER, "private", "sk-of-the-upstream"] {
+            assert!(!body.contains(private), "{private} in {body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn failures_and_cancels_are_in_the_spans() {
+    let collector = Collector::start(&[]).await;
+    let house = House::open_with(collector.plan()).await;
+    house.upstream.script(Script::error(429, &json!({ "error": { "message": PROMPT, "code": "slow_down" } })));
+    to_the_end(&house, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" }))).await;
+    house.close().await;
+    let spans = collector.spans();
+    let (answer, call) = both(&spans);
+    assert_eq!(answer.text("parentSpanId"), "", "nobody is above it");
+    assert_eq!(answer.text("traceId"), call.text("traceId"));
+    assert_eq!(call.attribute("http.response.status_code"), "429");
+    for span in [answer, call] {
+        assert_eq!(span.attribute("error.type"), "rate_limit_exceeded");
+        assert_eq!(span.0["status"], json!({ "code": 2, "message": "rate_limit_exceeded" }));
+    }
+    assert!(!format!("{spans:?}").contains(PROMPT));
+
+    let collector = Collector::start(&[]).await;
+    let house = House::open_with(collector.plan()).await;
+    house.upstream.script(Script::new().role().content("a").stall());
+    let mut stream = house.stream(&ask("01")).await;
+    let id = stream.next().await.unwrap().unwrap().json().unwrap()["response"]["id"].as_str().unwrap().to_owned();
+    house.post(&format!("/v1/responses/{id}/cancel"), &json!({})).await;
+    stream.collect().await.unwrap();
+    house.close().await;
+    let spans = collector.spans();
+    let (answer, call) = both(&spans);
+    assert_eq!(
+        (answer.attribute("weir.response.status"), answer.attribute("weir.response.reason")),
+        (json!("cancelled"), json!("cancelled"))
+    );
+    assert!(answer.0.get("status").is_none() && call.0.get("status").is_none(), "a wish is no error");
+}
+
+#[tokio::test]
+async fn without_a_collector_the_trace_is_passed_on_as_it_came() {
+    let house = House::open().await;
+    to_the_end(&house, &ask("01")).await;
+    to_the_end(&house, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" }))).await;
+    to_the_end(&house, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).header("traceparent", "00-wrong")).await;
+    let headers = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
+    let mut socket = websocket::connect(house.address, "/v1/responses", &headers).await.unwrap().socket;
+    socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi" }).to_string()).await.unwrap();
+    while !lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap().contains("response.completed") {}
+    drop(socket);
+    let recorded = house.upstream.requests();
+    let parents: Vec<_> = recorded.iter().map(|request| told(request, "traceparent")).collect();
+    let whole = format!("00-{TRACE}-{CLIENT}-01");
+    assert_eq!(parents, [Some(whole.as_str()), None, None, Some(whole.as_str())]);
+    assert_eq!(told(&recorded[0], "tracestate"), Some("rojo=00f067aa0ba902b7"));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_client_that_wants_no_record_gets_none() {
+    let collector = Collector::start(&[]).await;
+    let house = House::open_with(collector.plan()).await;
+    to_the_end(&house, &ask("00")).await;
+    assert_eq!(told(&house.upstream.requests()[0], "traceparent"), Some(format!("00-{TRACE}-{CLIENT}-00").as_str()));
+    house.close().await;
+    assert!(collector.spans().is_empty());
+}
+
+#[tokio::test]
+async fn the_demo_is_a_part_of_the_process() {
+    let collector = Collector::start(&[]).await;
+    let house = House::open_with(collector.plan()).await;
+    to_the_end(&house, &Request::post("/v1/responses", &demo("/count 3"))).await;
+    house.close().await;
+    let spans = collector.spans();
+    let kinds: Vec<_> = spans.iter().map(|span| span.0["kind"].as_u64().unwrap()).collect();
+    assert_eq!(kinds, [1, 2]);
+    assert_eq!(spans[0].attribute("server.address"), Value::Null);
+}
+
+#[tokio::test]
+async fn a_collector_that_is_busy_is_asked_again_and_what_it_refuses_is_counted() {
+    let collector = Collector::start(&[503]).await;
+    let house = House::open_with(collector.plan()).await;
+    to_the_end(&house, &ask("01")).await;
+    let outcome = |text: &str, what: &str| text.contains(&format!("weir_trace_spans_total{{outcome=\"{what}\"}} 2\n"));
+    let seen = async |what: &str| {
+        while !outcome(&metrics(&house).await, what) {}
+    };
+    lab::soon(seen("exported")).await.unwrap();
+    assert_eq!(collector.spans().len(), 2);
+    house.close().await;
+
+    let refusing = Collector::start(&[400]).await;
+    let house = House::open_with(refusing.plan()).await;
+    to_the_end(&house, &ask("01")).await;
+    let seen = async |what: &str| {
+        while !outcome(&metrics(&house).await, what) {}
+    };
+    lab::soon(seen("dropped")).await.unwrap();
+    house.close().await;
+    assert!(refusing.spans().is_empty());
+}
+
+#[tokio::test]
+async fn a_collector_that_is_not_there_holds_nothing_up() {
+    let nowhere = traces::Config { endpoint: "http://127.0.0.1:9/v1/traces".into(), headers: Vec::new(), service: "weir".into() };
+    let house = House::open_with(Plan { traces: Some(nowhere), ..Plan::default() }).await;
+    for _ in 0..3 {
+        to_the_end(&house, &ask("01")).await;
+    }
+    house.close().await;
+}
+
+async fn metrics(house: &House) -> String {
+    let mut response = house.send(&Request::get("/metrics")).await;
+    String::from_utf8(response.collect().await.unwrap().0).unwrap()
+}
