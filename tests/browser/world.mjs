@@ -36,7 +36,7 @@ export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false, se
   let log = '';
   async function start(address = '127.0.0.1:0') {
     server = spawn(BINARY, ['--listen', address, ...(tls ? ['--tls', 'self-signed'] : []), ...data], {
-      cwd: home, env: environment(home, { WEIR_DEMO_TOKENS_PER_SECOND: String(tokensPerSecond), ...settings }), stdio: ['ignore', 'pipe', 'pipe'],
+      cwd: home, env: environment(home, { WEIR_DEMO_TOKENS_PER_SECOND: String(tokensPerSecond), WEIR_SHUTDOWN_GRACE: '5s', ...settings }), stdio: ['ignore', 'pipe', 'pipe'],
     });
     ended = new Promise((done) => server.once('exit', (code, signal) => done(code ?? signal)));
     server.stderr.setEncoding('utf8').on('data', (text) => (log += text));

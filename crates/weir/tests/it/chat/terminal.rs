@@ -53,6 +53,8 @@ async fn a_conversation_is_typed_edited_and_drawn() {
     terminal.press("/cost");
     terminal.press(ENTER);
     terminal.wait_for("3 answers").await;
+    // A key that comes before the next line is read may be lost.
+    terminal.prompt().await;
     terminal.press(CTRL_D);
     assert_eq!(terminal.ended().await, Some(0));
     assert_eq!(said(&house, 0), ["你好"]);
