@@ -16,7 +16,7 @@ use super::{Engine, Shared, Socket, Started, Terms, log_fault, store_fault};
 use crate::config::OnLeave;
 use crate::conversation::{Conversation, ConversationError};
 use crate::feed::Feed;
-use crate::log::{Life, LogState};
+use crate::log::{Life, LogError, LogReader, LogState};
 use crate::provider::{Finish, ModelRequest, Provider, Route, Word, Words};
 use crate::store::{Claim, Claimed, Found, Record, Removal};
 use crate::thread::Thread;
@@ -94,9 +94,11 @@ impl Engine {
                 Claimed::Other => return Err(key_conflict()),
             }
         }
+        let reader = self.shared.log.open(&id).await.map_err(log_fault)?;
+        begun(&*reader).await.map_err(log_fault)?;
         admitted.keep();
 
-        let feed = Feed::new(self.shared.log.open(&id).await.map_err(log_fault)?, 0, Some(live.sit()));
+        let feed = Feed::new(reader, 0, Some(live.sit()));
         let request = ModelRequest { create: Arc::new(create), context: setting.context.into() };
         let remembering = socket.map(|socket| Remembering { socket, before: Arc::clone(&request.context) });
         let limit = self.shared.config.answer_bytes;
@@ -245,6 +247,17 @@ impl Engine {
         }
         running.insert(live.id.clone(), Arc::clone(live));
         Ok(())
+    }
+}
+
+/// Waits until the first entries are safe: whoever is told the id will find the answer, whatever happens then.
+async fn begun(reader: &dyn LogReader) -> Result<(), LogError> {
+    let mut progress = reader.progress();
+    let begun = progress.wait_for(|progress| progress.committed > 0 || progress.state == LogState::Failed).await;
+    match begun.map(|progress| progress.state) {
+        Ok(LogState::Open | LogState::Ended) => Ok(()),
+        Ok(LogState::Failed) => Err(LogError::Unavailable),
+        Err(_removed) => Err(LogError::Missing),
     }
 }
 
