@@ -185,6 +185,7 @@ async fn what_cannot_be_read_is_an_error_and_not_the_end() -> Tested {
     let journal = open(disk.clone(), &shelf, Config { tail_bytes: 0, ..Config::default() }).await?;
     let mut writer = journal.take(&id("a"), Life::Kept)?;
     writer.append(&entries(0, 3))?;
+    journal.flush().await?;
     disk.weather(|now| now.read_fails = true);
     assert_eq!(read(&journal, &id("a")).await, Err(LogError::Unavailable));
     disk.weather(|now| now.read_fails = false);
@@ -230,6 +231,7 @@ async fn a_reader_does_not_notice_that_its_log_moves() -> Tested {
     let journal = open(Simulated::new(1), &shelf, Config { tail_bytes: 100, ..Config::default() }).await?;
     let mut writer = journal.take(&id("a"), Life::Kept)?;
     writer.append(&entries(0, 10))?;
+    journal.flush().await?;
     let reader = journal.open(&id("a")).await?;
     let first = reader.read(0, 0).await?;
     writer.append(&[terminal(10)])?;
@@ -293,19 +295,47 @@ async fn deletion_leaves_no_byte_of_the_text() -> Tested {
     Ok(())
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_taken_away_is_written_again() -> Tested {
+    let (root, shelf) = (tempfile::tempdir()?, Shelf::new());
+    let journal = open(Directory::open(root.path())?, &shelf, Config::default()).await?;
+    let mut writer = journal.take(&id("a"), Life::Kept)?;
+    for position in 0..40 {
+        writer.append(&[text(position, "before")])?;
+    }
+    journal.flush().await?;
+    let segment = root.path().join("0000000001.journal");
+    std::fs::remove_file(&segment)?;
+    // Paused time passes while nothing is ready: the next look comes at once.
+    while std::fs::read_dir(root.path())?.count() < 2 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        writer.append(&[text(writer.next_position(), "after")])?;
+    }
+    journal.settled_deletions().await;
+    journal.flush().await?;
+    let all = read(&journal, &id("a")).await?;
+    drop((writer, journal));
+    let journal = open(Directory::open(root.path())?, &shelf, Config::default()).await?;
+    assert_eq!(read(&journal, &id("a")).await?, all, "the next start finds everything");
+    assert!(all.len() > 40 && !segment.exists());
+    Ok(())
+}
+
 #[tokio::test]
 async fn segments_go_when_nothing_runs_and_one_long_answer_does_not_keep_them() -> Tested {
     let (disk, shelf) = (Simulated::new(1), Shelf::new());
     let config = Config { segment_bytes: 2_000, closed_segments: 2, ..Config::default() };
     let journal = open(disk.clone(), &shelf, config).await?;
     let mut long = journal.take(&id("long"), Life::Kept)?;
+    let mut many = 0;
     for round in 0..40 {
         long.append(&[text(round, "a word now and then")])?;
         let mut writer = journal.take(&id(&round.to_string()), Life::Kept)?;
         writer.append(&entries(0, 5))?;
         writer.append(&[terminal(5)])?;
+        journal.flush().await?;
+        many = many.max(journal.segments());
     }
-    let many = journal.segments();
     while journal.segments() > 8 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -16,7 +16,7 @@ use super::end::{Remembering, run_to_end};
 use super::{Engine, Shared, Socket, Started, Terms, log_fault, store_fault};
 use crate::config::OnLeave;
 use crate::conversation::{Conversation, ConversationError};
-use crate::log::{Life, LogState};
+use crate::log::{Life, LogError, LogReader, LogState};
 use crate::metrics::Meter;
 use crate::provider::{Call, Finish, ModelRequest, Provider, Route, Word, Words};
 use crate::store::{Claim, Claimed, Found, Record, Removal};
@@ -99,9 +99,11 @@ impl Engine {
                 Claimed::Other => return Err(key_conflict()),
             }
         }
+        let reader = self.shared.log.open(&id).await.map_err(log_fault)?;
+        begun(&*reader).await.map_err(log_fault)?;
         admitted.keep();
 
-        let feed = self.cursor(self.shared.log.open(&id).await.map_err(log_fault)?, 0, Some(live.sit()));
+        let feed = self.cursor(reader, 0, Some(live.sit()));
         let call = Call::new(trace.passed_on());
         let request = ModelRequest { create: Arc::new(create), context: setting.context.into(), call };
         let remembering = socket.map(|socket| Remembering { socket, before: Arc::clone(&request.context) });
@@ -257,6 +259,17 @@ impl Engine {
         }
         running.insert(live.id.clone(), Arc::clone(live));
         Ok(())
+    }
+}
+
+/// Waits until the first entries are safe: whoever is told the id will find the answer, whatever happens then.
+async fn begun(reader: &dyn LogReader) -> Result<(), LogError> {
+    let mut progress = reader.progress();
+    let begun = progress.wait_for(|progress| progress.committed > 0 || progress.state == LogState::Failed).await;
+    match begun.map(|progress| progress.state) {
+        Ok(LogState::Open | LogState::Ended) => Ok(()),
+        Ok(LogState::Failed) => Err(LogError::Unavailable),
+        Err(_removed) => Err(LogError::Missing),
     }
 }
 

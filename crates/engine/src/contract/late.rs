@@ -20,6 +20,8 @@ pub struct LateLog {
 #[derive(Default)]
 struct Gate {
     open: bool,
+    /// Whether the first append to each log is committed at once.
+    lets_begin: bool,
     waiting: HashMap<ResponseId, Waiting>,
 }
 
@@ -41,6 +43,13 @@ impl LateLog {
     /// A log whose gate is closed.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A log whose gate is closed to all but the first append to each: answers begin, and nothing more is seen of them.
+    pub fn behind_the_begin() -> Self {
+        let log = Self::default();
+        log.gate().lets_begin = true;
+        log
     }
 
     /// Commits everything that waits.
@@ -109,7 +118,7 @@ impl LogWriter for Writer {
 
     fn append(&mut self, entries: &[Entry]) -> Result<(), LogError> {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = gate.open;
+        let (open, lets_begin) = (gate.open, gate.lets_begin);
         let waiting = gate.waiting.get_mut(&self.id).filter(|waiting| waiting.epoch == self.epoch).ok_or(LogError::Fenced)?;
         if waiting.ended {
             return Err(LogError::Ended);
@@ -120,7 +129,7 @@ impl LogWriter for Writer {
         waiting.entries.extend_from_slice(entries);
         waiting.next += entries.len() as u64;
         waiting.ended = entries.last().is_some_and(|entry| entry.kind.is_terminal());
-        if open {
+        if open || lets_begin && entries.first().is_some_and(|entry| entry.position == 0) {
             waiting.commit();
         }
         Ok(())

@@ -242,15 +242,19 @@ async fn nobody_sees_an_event_before_it_is_committed() {
     let log = LateLog::new();
     let stage = stage_on(log.clone(), Config::default());
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let owner = alice();
+    let mut start = std::pin::pin!(stage.engine.start(&owner, asking("hi"), Terms::default()));
+    let early = tokio::time::timeout(Duration::from_secs(60), &mut start).await;
+    assert!(early.is_err(), "an id was told that a crash would have forgotten");
+    log.release();
+    let mut started = start.await.unwrap();
+    let first = started.feed.next(usize::MAX).await.unwrap().unwrap();
+    assert_eq!(first[0].kind, EventKind::Created);
     say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
     drop(script);
     let unseen = tokio::time::timeout(Duration::from_secs(60), started.feed.next(usize::MAX)).await;
     assert!(unseen.is_err(), "an uncommitted event was delivered: {unseen:?}");
     assert!(log.waiting() > 5);
-    log.release();
-    let first = started.feed.next(usize::MAX).await.unwrap().unwrap();
-    assert_eq!(first[0].kind, EventKind::Created);
     log.open_gate();
     read(&mut started.feed).await.unwrap();
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
 use super::error::JournalError;
@@ -14,6 +14,9 @@ use crate::Durability;
 
 /// How long passes are apart. Deletions that come together are one copy.
 const APART: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the files are still there.
+const WATCH: Duration = Duration::from_secs(5);
 
 /// How much is copied before it is waited for.
 const AT_ONCE: usize = 4 << 20;
@@ -27,6 +30,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut open: watch::Receiver<()>) {
             () = shared.tasks.stopping() => return,
             _closed = open.changed() => return,
             () = shared.cleaning.notified() => {}
+            () = sleep(WATCH) => {}
         }
         tokio::select! {
             () = shared.tasks.stopping() => return,
@@ -39,6 +43,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut open: watch::Receiver<()>) {
 impl Shared {
     /// One pass: empties what must go, and removes what is empty.
     pub(super) async fn clean(self: &Arc<Self>) {
+        self.in_background(Self::look).await;
         // A segment that is still appended to is closed by the next write, even of nothing.
         let is_writing = self.flush().await.is_ok();
         self.in_background(Self::sweep).await;
@@ -63,6 +68,18 @@ impl Shared {
         let shared = Arc::clone(self);
         // A panic would have been said; the next pass tries again.
         let _panicked = self.tasks.blocking(move || work(&shared)).await;
+    }
+
+    /// Looks whether the files are there. What lives in one that is not is written again, while it can still be read.
+    fn look(&self) {
+        let known = self.segments.numbers();
+        let Ok(there) = self.disk.list() else { return };
+        for number in known.into_iter().filter(|number| !there.contains(number)) {
+            if self.segments.lose(number) {
+                let path = self.disk.path(Some(number));
+                tracing::error!(path = %path.display(), "this file of the journal has vanished; what it held is written again");
+            }
+        }
     }
 
     /// At start, where power may be lost: writes again what still lives. The process before this one may have been killed

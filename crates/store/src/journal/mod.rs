@@ -102,6 +102,8 @@ struct Shared {
     segments: Arc<Segments>,
     queue: Arc<Queue>,
     desk: Mutex<Desk>,
+    /// Rung when somebody has to write.
+    gathering: Notify,
     /// Bytes of the frames of all logs that are not in the archive.
     bytes: AtomicU64,
     /// Logs that have ended and wait to be put away; each comes once.
@@ -139,6 +141,7 @@ impl Journal {
         let thread = writer::start(&shared).map_err(|source| JournalError::Thread { source })?;
         let open = watch::Sender::new(());
         shared.tasks.spawn("journal mover", mover::run(Arc::clone(&shared), open.subscribe()));
+        shared.tasks.spawn("journal writer", writer::run(Arc::clone(&shared), open.subscribe()));
         shared.tasks.spawn("journal cleaner", cleaner::run(Arc::clone(&shared), open.subscribe()));
         Ok(Self { shared, thread: Some(thread), open: Some(open), _lock: lock })
     }
@@ -190,7 +193,7 @@ impl Shared {
         let Recovered { logs: found, segments, generation, next, damage } = recovered;
         let segments = Arc::new(Segments::new(segments));
         let hands = match config.durability {
-            Durability::Memory | Durability::Process => Hands::Caller,
+            Durability::Memory | Durability::Process => Hands::Task,
             Durability::Disk => Hands::Thread,
         };
         let appender = Appender::new(Arc::clone(&disk), Arc::clone(&segments), config.durability, config.segment_bytes, generation, next);
@@ -212,6 +215,7 @@ impl Shared {
             segments,
             queue: Arc::new(Queue::new(hands, generation)),
             desk: Mutex::new(Desk { appender, stuck: None, spare: Batch::default() }),
+            gathering: Notify::new(),
             bytes: AtomicU64::new(bytes),
             has_ended: Notify::new(),
             cleaning: Notify::new(),
@@ -236,10 +240,11 @@ impl Shared {
         self.cleaning.notify_one();
     }
 
-    /// Writes what was queued, if that is for us.
+    /// Sees to it that what was queued is written, if that is for us. The task that writes lets everything go first that is
+    /// ready now, so that answers that grow at the same time share one write; where nothing is, it writes at once.
     fn see_to(&self, queued: Queued) {
         if queued.is_mine {
-            self.drive();
+            self.gathering.notify_one();
         }
     }
 

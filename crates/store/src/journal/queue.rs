@@ -52,8 +52,8 @@ pub(super) enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Nobody,
-    /// Whoever appended first.
-    Caller,
+    /// The task, which was told by whoever appended first.
+    Task,
     /// The thread, or it will as soon as it wakes.
     Thread,
 }
@@ -61,8 +61,8 @@ pub(super) enum Owner {
 /// Who may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hands {
-    /// Whoever appends, unless writes are slow.
-    Caller,
+    /// The task that gathers, unless writes are slow.
+    Task,
     /// Only the thread: a write waits for the disk.
     Thread,
 }
@@ -77,7 +77,6 @@ pub(super) struct Queued {
 
 /// The queue of all logs.
 pub(super) struct Queue {
-    hands: Hands,
     generation: u32,
     gate: Mutex<Gate>,
     /// There is something for the thread to do.
@@ -89,6 +88,7 @@ pub(super) struct Queue {
 }
 
 struct Gate {
+    hands: Hands,
     batch: Batch,
     owner: Owner,
     is_failing: bool,
@@ -98,8 +98,8 @@ struct Gate {
 
 impl Queue {
     pub(super) fn new(hands: Hands, generation: u32) -> Self {
-        let gate = Gate { batch: Batch::default(), owner: Owner::Nobody, is_failing: false, is_closed: false, slow_until: None };
-        Self { hands, generation, gate: Mutex::new(gate), work: Condvar::new(), waiting: AtomicU64::new(0), drained: Notify::new() }
+        let gate = Gate { hands, batch: Batch::default(), owner: Owner::Nobody, is_failing: false, is_closed: false, slow_until: None };
+        Self { generation, gate: Mutex::new(gate), work: Condvar::new(), waiting: AtomicU64::new(0), drained: Notify::new() }
     }
 
     /// Queues a frame of entries. `None`: nothing is taken now.
@@ -151,8 +151,8 @@ impl Queue {
         }
         // The clock is only asked during a slow spell.
         gate.slow_until = gate.slow_until.filter(|until| Instant::now() < *until);
-        if self.hands == Hands::Caller && gate.slow_until.is_none() {
-            gate.owner = Owner::Caller;
+        if gate.hands == Hands::Task && gate.slow_until.is_none() {
+            gate.owner = Owner::Task;
             return true;
         }
         gate.owner = Owner::Thread;
@@ -205,11 +205,21 @@ impl Queue {
         self.gate().is_failing
     }
 
+    /// From now on only the thread writes, also what somebody else was about to.
+    pub(super) fn retire(&self) {
+        let mut gate = self.gate();
+        gate.hands = Hands::Thread;
+        if gate.owner == Owner::Task {
+            gate.owner = Owner::Thread;
+            self.work.notify_all();
+        }
+    }
+
     /// Nothing more is taken; what waits is written.
     pub(super) fn close(&self) {
         let mut gate = self.gate();
         gate.is_closed = true;
-        if gate.owner == Owner::Nobody && !gate.batch.marks.is_empty() {
+        if !gate.batch.marks.is_empty() {
             gate.owner = Owner::Thread;
         }
         self.work.notify_all();

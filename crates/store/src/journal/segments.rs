@@ -118,6 +118,17 @@ impl Segments {
         self.all().values_mut().filter(|kept| kept.is_dirty || kept.holds.contains(&key)).for_each(|kept| kept.is_doomed = true);
     }
 
+    /// The numbers of all segments.
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        self.all().keys().copied().collect()
+    }
+
+    /// A segment that somebody took away under us: it can still be read, but no start would find it, so it is given up.
+    /// Says whether that is news.
+    pub(super) fn lose(&self, number: u32) -> bool {
+        self.all().get_mut(&number).is_some_and(|kept| !std::mem::replace(&mut kept.is_doomed, true))
+    }
+
     /// Whether text that was deleted is still in a segment.
     pub(super) fn any_doomed(&self) -> bool {
         self.all().values().any(|kept| kept.is_doomed)

@@ -1,10 +1,11 @@
-//! Writing: one batch after the other, by whoever appends or by a thread, and what follows from each success and failure.
+//! Writing: one batch after the other, by a task or by a thread, and what follows from each success and failure.
 
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::answer::{Committed, Place};
@@ -14,7 +15,7 @@ use super::frame::{self, Gone};
 use super::queue::{Batch, What};
 use super::{Shared, lock};
 
-/// How many batches a caller writes before it lets the thread go on, so that its own work is not held up for ever.
+/// How many batches the task writes before it lets the thread go on, so that its runtime is not held up for ever.
 const ROUNDS: usize = 8;
 
 /// A write that takes longer would hold up a runtime: the kernel makes writers wait for the disk.
@@ -44,8 +45,8 @@ pub(super) enum Turn {
 }
 
 impl Shared {
-    /// Writes what has gathered and what gathers meanwhile: the caller was found to be the writer.
-    pub(super) fn drive(&self) {
+    /// Writes what has gathered and what gathers meanwhile.
+    fn drive(&self) {
         for _ in 0..ROUNDS {
             match self.turn() {
                 Turn::Idle => return,
@@ -183,6 +184,21 @@ impl What {
             Self::Entries { answer, .. } | Self::Copy { answer, .. } => Some(answer.key),
             Self::Gone { .. } | Self::Fence { .. } => None,
         }
+    }
+}
+
+/// Writes whenever somebody has appended, until the process is to stop or the journal is closed; then the thread does.
+pub(super) async fn run(shared: Arc<Shared>, mut open: watch::Receiver<()>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.gathering.notified() => {}
+            () = shared.tasks.stopping() => return shared.queue.retire(),
+            _closed = open.changed() => return shared.queue.retire(),
+        }
+        // Behind everything that is ready: it may have something to write, too.
+        tokio::task::yield_now().await;
+        shared.drive();
     }
 }
 

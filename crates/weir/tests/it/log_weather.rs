@@ -120,17 +120,26 @@ async fn waiting(log: &LateLog, count: usize) {
     lab::soon(come).await.unwrap();
 }
 
+/// Reads what an answer begins with.
+async fn begin((words, _): (Words, Frame), stream: &mut Stream) {
+    for _ in 0..if words == Words::Responses { 2 } else { 1 } {
+        let event = lab::soon(stream.next()).await.unwrap().unwrap().unwrap();
+        assert!(!event.data.is_empty(), "the begin comes before any heartbeat: {event:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_late_log_delivers_nothing_before_it_is_released() {
     for way in [(Words::Responses, Frame::Ndjson), (Words::Responses, Frame::Sse), (Words::Chat, Frame::Ndjson), (Words::Chat, Frame::Sse)]
     {
-        let log = LateLog::new();
+        let log = LateLog::behind_the_begin();
         let house = house(Arc::new(log.clone())).await;
         let gate = Arc::new(Notify::new());
         house.upstream.script(once_and_more(&gate));
         let mut stream = house.stream(&question(way, MODEL, &json!({}))).await;
-        // Created, in progress, item, part, delta: upstream has said "Once", and only heartbeats come.
-        waiting(&log, 5).await;
+        // Item, part, delta: upstream has said "Once", and only heartbeats come behind the begin.
+        waiting(&log, 3).await;
+        begin(way, &mut stream).await;
         for _ in 0..3 {
             heartbeat(&mut stream).await;
         }
@@ -153,16 +162,15 @@ async fn a_late_log_delivers_nothing_before_it_is_released() {
 
 #[tokio::test]
 async fn a_json_answer_from_a_late_log_waits_for_the_release() {
-    let log = LateLog::new();
+    let log = LateLog::behind_the_begin();
     let house = house(Arc::new(log.clone())).await;
-    for (count, words) in [Words::Responses, Words::Chat].into_iter().enumerate() {
+    for words in [Words::Responses, Words::Chat] {
         house.upstream.script(Script::text(&["whole"]));
         let request = question((words, Frame::Json), MODEL, &json!({}));
         let mut connection = Connection::open(house.address).await.unwrap();
         connection.write(&request).await.unwrap();
-        // The terminal event is the last of nine that wait.
-        waiting(&log, 9).await;
-        assert_eq!(house.engine.census().log_bytes == 0, count == 0, "nothing is committed of it");
+        // The terminal event is the last of seven that wait behind the begin.
+        waiting(&log, 7).await;
         let early = connection.stream().try_read(&mut [0; 1]).unwrap_err();
         assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock, "{words:?}: it has been answered");
         log.release();
@@ -177,7 +185,7 @@ async fn a_json_answer_from_a_late_log_waits_for_the_release() {
 
 #[tokio::test]
 async fn a_cancel_is_confirmed_when_its_end_is_in_the_log() {
-    let log = LateLog::new();
+    let log = LateLog::behind_the_begin();
     let house = house(Arc::new(log.clone())).await;
     house.upstream.script(Script::no_head());
     let mut stream = house.stream(&Request::post("/v1/responses", &ask("hi"))).await;
@@ -188,7 +196,8 @@ async fn a_cancel_is_confirmed_when_its_end_is_in_the_log() {
     connection.write(&request).await.unwrap();
     // The upstream is closed at once, whatever the log does.
     lab::soon(house.upstream.wait_closed(0)).await.unwrap();
-    waiting(&log, 3).await;
+    waiting(&log, 1).await;
+    begin((Words::Responses, Frame::Sse), &mut stream).await;
     heartbeat(&mut stream).await;
     let early = connection.stream().try_read(&mut [0; 1]).unwrap_err();
     assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);

@@ -58,6 +58,7 @@ fn damage_in_the_middle_costs_what_stands_behind_it_in_that_log_only() {
     for victim in again.segments.victims(8) {
         assert!(again.copy_out(victim));
     }
+    again.write_out().expect("the copies are written");
     again.sweep();
     let clean = open(&disk, Config::default()).expect("it starts");
     assert_eq!(clean.damage, []);
