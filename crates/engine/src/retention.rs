@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::answers::Shared;
 use crate::clock;
@@ -12,16 +12,26 @@ use crate::store::{Record, Removal};
 /// How often age is looked at; size is looked at whenever an answer ends.
 const INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long a named conversation's head is kept without use, and how often it is looked for those. Each thread has a
+/// shorter time of its own after which it begins anew.
+const HEADS: Duration = Duration::from_secs(3600);
+
 /// How many answers go in one step, so that nobody waits long behind it.
 const STEP: usize = 32;
 
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut heads_at = Instant::now();
     loop {
         let is_time = tokio::select! {
             () = shared.tasks.stopping() => return,
             () = shared.ended.notified() => false,
             () = sleep(INTERVAL) => true,
         };
+        if Instant::now() >= heads_at {
+            // Those that cannot be forgotten now are found the next time.
+            let _forgotten = shared.store.forget_heads(clock::unix_seconds().saturating_sub(HEADS.as_secs())).await;
+            heads_at = Instant::now() + HEADS;
+        }
         // An answer that ends makes nothing older: then only the size is worth a question to the store.
         while (is_time || is_too_large(&shared)) && step(&shared).await {
             tokio::task::yield_now().await;

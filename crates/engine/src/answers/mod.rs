@@ -19,7 +19,7 @@ use protocol::request::Create;
 use protocol::response::Response;
 use protocol::snapshot;
 use protocol::trace::TraceContext;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::config::{Config, OnLeave};
 use crate::count::{self, Prompt};
@@ -203,10 +203,12 @@ impl Engine {
     pub async fn delete(&self, owner: &Owner, id: &ResponseId) -> Result<(), Fault> {
         self.record(owner, id).await?;
         self.stop(id, Cause::Deleted).await?;
-        // The record first: nobody finds the answer any more. A log that cannot go now is found by the next start.
-        self.shared.store.remove(id, Removal::Deleted).await.map_err(store_fault)?;
-        self.shared.log.remove(id).await.map_err(log_fault)?;
-        Ok(())
+        let (shared, id, (done, told)) = (Arc::clone(&self.shared), id.clone(), oneshot::channel());
+        // Once begun it is done to the end, whether or not its caller waits for that.
+        self.shared.tasks.spawn("delete", async move {
+            let _caller_has_left = done.send(erase(&shared, &id).await);
+        });
+        told.await.unwrap_or_else(|_panicked| Err(store_fault(StoreError::Unavailable)))
     }
 
     /// The items that were sent for this answer, with what it continues, oldest first.
@@ -352,6 +354,13 @@ impl Engine {
             Ok(LogState::Open | LogState::Failed) | Err(_) => Err(log_fault(LogError::Unavailable)),
         }
     }
+}
+
+/// Takes an answer and its text away. The record first: nobody finds the answer any more, and a log that cannot go now is
+/// found by the next start.
+async fn erase(shared: &Shared, id: &ResponseId) -> Result<(), Fault> {
+    shared.store.remove(id, Removal::Deleted).await.map_err(store_fault)?;
+    shared.log.remove(id).await.map_err(log_fault)
 }
 
 /// What a log holds from one position up to another, which is committed.

@@ -111,13 +111,32 @@ async fn settle(shared: &Shared, record: Record) -> Result<Outcome, StoreError> 
 /// Forgets a log that belongs to no record: nobody was told its id, or its owner was about to delete it.
 async fn forget_stray(shared: &Shared, id: ResponseId) -> Result<bool, StoreError> {
     let is_stray = match shared.store.find(&id).await? {
-        Found::Record(_) => false,
+        Found::Record(record) => {
+            mend(shared, &record).await?;
+            false
+        }
         Found::Expired(_) | Found::Missing => true,
     };
     if is_stray {
         forget(shared, &id).await?;
     }
     Ok(is_stray)
+}
+
+/// Gives a log an end that has none though its record has: what stood behind was lost with the power, or is damaged.
+async fn mend(shared: &Shared, record: &Record) -> Result<(), StoreError> {
+    let is_open = match shared.log.open(&record.id).await {
+        Ok(reader) => reader.progress().borrow().state == LogState::Open,
+        Err(_gone) => false,
+    };
+    if record.ended_at.is_none() || !is_open {
+        return Ok(());
+    }
+    let context = context(shared, record).await?;
+    match take_over(shared, &record.id, &End::Stopped(Cause::ServerRestarted), &context).await {
+        Ok(_) | Err(LogError::Gap) => Ok(()),
+        Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Unavailable) => Err(StoreError::Unavailable),
+    }
 }
 
 async fn forget(shared: &Shared, id: &ResponseId) -> Result<(), StoreError> {

@@ -138,10 +138,14 @@ impl Engine {
 
     /// A reader of the answer that was started before under the same key.
     async fn again(&self, id: ResponseId) -> Result<Started, Fault> {
-        let reader = self.shared.log.open(&id).await.map_err(|_missing| {
-            let message = format!("The answer to this Idempotency-Key, {id}, is no longer kept.");
-            Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
+        let reader = self.shared.log.open(&id).await.map_err(|error| match error {
+            LogError::Missing => {
+                let message = format!("The answer to this Idempotency-Key, {id}, is no longer kept.");
+                Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
+            }
+            LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable => log_fault(error),
         })?;
+        begun(&*reader).await.map_err(log_fault)?;
         let seat = self.running(&id).map(|live| live.sit());
         Ok(Started { id, feed: self.cursor(reader, 0, seat) })
     }

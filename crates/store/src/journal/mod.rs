@@ -138,6 +138,7 @@ impl Journal {
         let renewed = Arc::clone(&shared);
         let renewed = shared.tasks.blocking(move || renewed.renew()).await;
         renewed.ok_or_else(|| JournalError::Panicked { path: shared.disk.path(None) })??;
+        shared.drop_cut_copies().await;
         let thread = writer::start(&shared).map_err(|source| JournalError::Thread { source })?;
         let open = watch::Sender::new(());
         shared.tasks.spawn("journal mover", mover::run(Arc::clone(&shared), open.subscribe()));
@@ -248,6 +249,16 @@ impl Shared {
         }
     }
 
+    /// Logs that were put away whole and whose copy here has lost its tail: the archive is right.
+    async fn drop_cut_copies(&self) {
+        for answer in self.every_answer().iter().filter(|answer| !answer.has_ended()) {
+            // Where the archive cannot say, the copy stays and gets an end of its own.
+            if matches!(self.archive.find(&answer.id).await, Ok(Some(_))) {
+                self.leave(answer);
+            }
+        }
+    }
+
     async fn flush(&self) -> Result<(), LogError> {
         let (done, safe) = oneshot::channel();
         let queued = self.queue.push_fence(done).ok_or(LogError::Unavailable)?;
@@ -355,7 +366,10 @@ impl Log for Journal {
     }
 
     fn bytes(&self) -> u64 {
-        self.shared.bytes.load(Ordering::Relaxed) + self.shared.archive.bytes() + self.shared.fleeting.bytes()
+        // What is appended is counted a moment after it can be removed: in between there may be less than nothing.
+        let here = self.shared.bytes.load(Ordering::Relaxed);
+        let here = if here > u64::MAX / 2 { 0 } else { here };
+        here + self.shared.archive.bytes() + self.shared.fleeting.bytes()
     }
 }
 

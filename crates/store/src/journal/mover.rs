@@ -18,6 +18,9 @@ const AT_ONCE: usize = 16;
 /// How long to wait before the archive is asked again, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
+/// How often a log is tried before others have their turn.
+const ATTEMPTS: usize = 5;
+
 /// Runs until the process is to stop or the journal is closed.
 pub(super) async fn run(shared: Arc<Shared>, mut open: watch::Receiver<()>) {
     let mut putting = FuturesUnordered::new();
@@ -44,11 +47,16 @@ pub(super) async fn run(shared: Arc<Shared>, mut open: watch::Receiver<()>) {
 
 async fn put_until_done(shared: &Shared, answer: Arc<Answer>) {
     let mut pause = PAUSE.0;
-    while let Err(error) = shared.put(&answer).await {
-        tracing::warn!(response = %answer.id, %error, "a finished answer cannot be put away; it stays in the journal");
+    for attempt in 0..ATTEMPTS {
+        let Err(error) = shared.put(&answer).await else { return };
+        if attempt == 0 {
+            tracing::warn!(response = %answer.id, %error, "a finished answer cannot be put away; it stays in the journal");
+        }
         sleep_until(Instant::now() + pause).await;
         pause = (pause * 2).min(PAUSE.1);
     }
+    // Behind all others: what can never be put away does not keep them from it.
+    lock(&shared.ended).insert(0, answer);
 }
 
 impl Shared {
@@ -66,11 +74,17 @@ impl Shared {
             return Err(LogError::Unavailable);
         }
         self.archive.put(&answer.id, entries).await?;
+        self.leave(answer);
+        Ok(())
+    }
+
+    /// A log that the archive has leaves the journal.
+    pub(super) fn leave(&self, answer: &Arc<Answer>) {
         // First where it is found from now on, then away from where it was.
         self.shelve(answer);
         let Some(freed) = answer.shelve() else {
             // Whoever removes it waits for us and then removes it from the archive too.
-            return Ok(());
+            return;
         };
         {
             let mut logs = lock(&self.logs);
@@ -82,6 +96,5 @@ impl Shared {
             self.see_to(self.queue.push_gone(&answer.id, Gone::Archived, None));
         }
         self.release(&freed);
-        Ok(())
     }
 }

@@ -165,7 +165,12 @@ impl Segments {
         if all.values().filter(|kept| kept.is_closed).count() > most {
             let sparse = closed().find(|(number, kept)| kept.live * 2 < kept.length && !victims.contains(number));
             let sparse = sparse.map(|(number, _)| *number);
-            victims.extend(sparse);
+            // One that is mostly alive may keep many behind it that are dead: then it pays to copy it after all.
+            let total = |count: fn(&Kept) -> u64| all.values().filter(|kept| kept.is_closed).map(count).sum::<u64>();
+            let pays = total(|kept| kept.live) * 2 < total(|kept| kept.length);
+            let oldest = || closed().map(|(number, _)| *number).find(|number| !victims.contains(number)).filter(|_| pays);
+            let chosen = sparse.or_else(oldest);
+            victims.extend(chosen);
         }
         victims
     }

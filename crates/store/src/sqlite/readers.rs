@@ -21,13 +21,13 @@ const READERS: usize = 3;
 pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    seats: Semaphore,
+    seats: Arc<Semaphore>,
 }
 
 impl Readers {
     pub(super) fn open(path: &Path) -> Result<Self, DatabaseError> {
         let idle = (0..READERS).map(|_| open::connect_reader(path)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { path: path.to_path_buf(), idle: Mutex::new(idle), seats: Semaphore::new(READERS) })
+        Ok(Self { path: path.to_path_buf(), idle: Mutex::new(idle), seats: Arc::new(Semaphore::new(READERS)) })
     }
 
     /// Answers a question away from the runtime. It sees one state of the database from its begin to its end.
@@ -36,10 +36,15 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
-        let seat = self.seats.acquire().await.map_err(|_closed| StoreError::Unavailable)?;
+        let seat = Arc::clone(&self.seats).acquire_owned().await.map_err(|_closed| StoreError::Unavailable)?;
         let readers = Arc::clone(self);
-        let answer = tasks.blocking(move || readers.ask(work)).await;
-        drop(seat);
+        // The seat goes with the work: who asked may leave before it is done.
+        let answer = tasks.blocking(move || {
+            let answer = readers.ask(work);
+            drop(seat);
+            answer
+        });
+        let answer = answer.await;
         match answer.unwrap_or(Err(Failure::Damaged("a question to the database panicked, or the process ends"))) {
             Ok(answer) => {
                 shared.reading.works();
