@@ -18,7 +18,7 @@ export function start(folder, command, { server, env = {} }) {
   const said = { text: '', notes: '' };
   const waiting = new Set();
   child.stdout.setEncoding('utf8').on('data', (text) => {
-    said.text += text;
+    said.text += text.replaceAll('\x1b[0m', ''); // Maven resets the colours of a terminal, where there is one or not
     for (const check of waiting) check();
   });
   child.stderr.setEncoding('utf8').on('data', (text) => (said.notes += text));
