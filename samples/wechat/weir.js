@@ -12,8 +12,8 @@ const ENDS = ['response.completed', 'response.incomplete', 'response.failed'];
 const TRIES = 5;
 
 /** What both ways share: the id, the position, and when to try again. `connect` opens one connection and gives what closes it. */
-function follow({ onEvent, onEnd }, connect, cancel) {
-  const answer = { id: null, position: -1, over: false };
+function follow({ from, onEvent, onEnd }, connect, cancel) {
+  const answer = Object.assign({ id: null, position: -1, over: false }, from);
   let failures = 0;
   let stopping = false;
   let told = false; // whether this connection's server was told to stop
@@ -65,11 +65,13 @@ function follow({ onEvent, onEnd }, connect, cancel) {
       stopping = true;
       if (answer.id && !answer.over && !told) stop();
     },
+    /** Where this answer is: `from` of a later call goes on there, also when the mini-program was closed in between. */
+    place: () => ({ id: answer.id, position: answer.position }),
   };
 }
 
 /** Over a WebSocket. A question has no Idempotency-Key here: one that was sent, and lost before its id came, is not sent again. */
-function askOverSocket({ server, header = {}, body, onEvent, onEnd }) {
+function askOverSocket({ server, header = {}, body, from, onEvent, onEnd }) {
   let send = () => {};
   const connect = (answer, { take, lost, refused }) => {
     let asked = false;
@@ -88,11 +90,11 @@ function askOverSocket({ server, header = {}, body, onEvent, onEnd }) {
     socket.onClose(({ code }) => gone(`closed with ${code}`));
     return () => socket.close({});
   };
-  return follow({ onEvent, onEnd }, connect, ({ id }) => send({ type: 'response.cancel', response_id: id }));
+  return follow({ from, onEvent, onEnd }, connect, ({ id }) => send({ type: 'response.cancel', response_id: id }));
 }
 
 /** Over chunked HTTP. `wx.request` gives up after `timeout` whatever comes; the next one goes on by position. */
-function askOverChunks({ server, header = {}, body, onEvent, onEnd, timeout = 60000 }) {
+function askOverChunks({ server, header = {}, body, from, onEvent, onEnd, timeout = 60000 }) {
   // The same question with the same key is the same answer: the question may be sent again if its reply was lost.
   const key = `${Date.now()}-${Math.random().toString(36).slice(2)}`;
   const connect = (answer, { take, lost, refused }) => {
@@ -115,7 +117,7 @@ function askOverChunks({ server, header = {}, body, onEvent, onEnd, timeout = 60
     task.onChunkReceived(({ data }) => decoder.write(data).forEach(take));
     return () => task.abort();
   };
-  return follow({ onEvent, onEnd }, connect, ({ id }) => wx.request({ url: `${server}/v1/responses/${id}/cancel`, method: 'POST', header }));
+  return follow({ from, onEvent, onEnd }, connect, ({ id }) => wx.request({ url: `${server}/v1/responses/${id}/cancel`, method: 'POST', header }));
 }
 
 module.exports = { askOverSocket, askOverChunks };

@@ -148,6 +148,16 @@ describe('with a server', () => {
         assert.equal(events.at(-1).response.status, 'cancelled');
       });
 
+      test('a later call goes on where an earlier one was', async () => {
+        globalThis.wx = createWx();
+        let place;
+        const first = await ask(way, { server: weir.url, body: { model: 'demo', input: '/count 20' } },
+          (event, running) => event.delta === ' 5' && (place = running.place()));
+        const { events, error } = await ask(way, { server: weir.url, from: place });
+        assert.equal(error, null);
+        assert.deepEqual(events, first.events.slice(place.position + 1));
+      });
+
       test('a refusal is told, and not tried again', async () => {
         globalThis.wx = createWx();
         const wrong = await ask(way, { server: weir.url, body: { model: 'demo', input: 'hi', previous_response_id: 'resp_none' } });

@@ -43,12 +43,16 @@ public final class Ask {
         Ask ask = new Ask();
         Thread stop = new Thread(ask::cancel);
         Runtime.getRuntime().addShutdownHook(stop);
-        JsonObject end = ask.run(arguments.length > 0 ? arguments[0] : "/count 20");
+        try {
+            JsonObject end = ask.run(arguments.length > 0 ? arguments[0] : "/count 20");
+            OUT.println();
+            System.err.println("status: " + end.get("status").getAsString());
+        } finally {
+            // Otherwise OkHttp's threads keep the program for another minute.
+            ask.client.dispatcher().executorService().shutdown();
+            ask.client.connectionPool().evictAll();
+        }
         Runtime.getRuntime().removeShutdownHook(stop);
-        ask.client.dispatcher().executorService().shutdown();
-        ask.client.connectionPool().evictAll();
-        OUT.println();
-        System.err.println("status: " + end.get("status").getAsString());
     }
 
     /** Reads, over as many connections as it takes, until the answer has ended. */
