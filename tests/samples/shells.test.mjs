@@ -10,7 +10,7 @@ import { ROOT, count, run, start, startEar } from './run.mjs';
 const PYTHON = `${ROOT}/.venv/bin/python`;
 const has = (name) => process.env.PATH.split(delimiter).some((directory) => existsSync(`${directory}/${name}`));
 // scripts/setup installs both where Debian's packages are; elsewhere the Java sample is not run, and the report says so.
-const noJava = !has('java') || !has('mvn') ? 'there is no java or no mvn' : false;
+const noJava = !has('javac') || !has('mvn') ? 'there is no javac or no mvn' : false;
 const MAVEN = ['mvn', '--quiet', '--batch-mode', '--no-transfer-progress'];
 
 const SAMPLES = [
