@@ -141,7 +141,7 @@ async fn others_have_their_turn_while_a_compression_bomb_is_taken_in() {
     let mut block = Compressor::new(1).compress(&vec![0; 1 << 20]).unwrap();
     block.extend_from_slice(&[0, 0, 0xFF, 0xFF]);
     let bomb = block.repeat(8);
-    let begun = lab::now();
+    let begun = processor_time();
     let is_over = Cell::new(false);
     let attack = async {
         socket.send_frame(COMPRESSED, &bomb).await.unwrap();
@@ -153,17 +153,23 @@ async fn others_have_their_turn_while_a_compression_bomb_is_taken_in() {
         let (mut last, mut longest) = (begun, Duration::ZERO);
         while !is_over.get() {
             tokio::task::yield_now().await;
-            let now = lab::now();
-            longest = longest.max(now - last);
+            let now = processor_time();
+            longest = longest.max(now.saturating_sub(last));
             last = now;
         }
         longest
     };
     let ((), longest) = tokio::join!(attack, bystander);
-    let whole = begun.elapsed();
+    let whole = processor_time().saturating_sub(begun);
     assert!(longest < whole / 4, "{longest:?} of {whole:?} without a turn");
     drop(socket);
     house.close().await;
+}
+
+/// What this thread has worked. Another program that works meanwhile is not in it.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap(), u32::try_from(time.tv_nsec).unwrap())
 }
 
 /// The most memory that the process has had (proc(5), `VmHWM`).

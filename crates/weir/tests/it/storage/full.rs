@@ -177,7 +177,9 @@ async fn weather(disk: Disk) {
     assert!(status == 200 || status == 503 && body["error"]["code"].is_string(), "{body}");
 
     disk.make_room(&place, &server);
-    let log = lab::soon(ended(&server, &id, before.len() as u64 - 1)).await.unwrap();
+    // The journal looks every second whether there is room again, and then the whole flood is written.
+    let patience = std::time::Duration::from_secs(60);
+    let log = tokio::time::timeout(patience, ended(&server, &id, before.len() as u64 - 1)).await.unwrap();
     let events: Vec<Value> = log.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
     assert!(events.iter().enumerate().all(|(position, event)| event["sequence_number"] == position), "{disk:?}: positions");
     assert!(log.starts_with(&before), "{disk:?}: what was read is what there is");
