@@ -52,6 +52,9 @@ impl Shared {
             return self.deletions.send_modify(|_pending| {});
         }
         for victim in self.segments.victims(self.config.closed_segments) {
+            if !self.has_room_to_copy(victim) {
+                continue;
+            }
             loop {
                 let shared = Arc::clone(self);
                 let copied = self.tasks.blocking(move || shared.copy_out(victim)).await;
@@ -68,6 +71,11 @@ impl Shared {
         let shared = Arc::clone(self);
         // A panic would have been said; the next pass tries again.
         let _panicked = self.tasks.blocking(move || work(&shared)).await;
+    }
+
+    /// Whether a copy leaves room for what runs. On a full disk a copy would hold up the answers for which it is made.
+    fn has_room_to_copy(&self, victim: u32) -> bool {
+        self.disk.room().is_none_or(|room| room / 2 > self.segments.live(victim))
     }
 
     /// Looks whether the files are there. What lives in one that is not is written again, while it can still be read.

@@ -43,6 +43,11 @@ pub trait Disk: Send + Sync + 'static {
     /// The system refuses, or there is none.
     fn remove(&self, number: u32) -> io::Result<()>;
 
+    /// Bytes that may still be written, where the system says.
+    fn room(&self) -> Option<u64> {
+        None
+    }
+
     /// Makes what was created and removed last through a loss of power.
     ///
     /// # Errors
@@ -164,6 +169,12 @@ impl Disk for Directory {
 
     fn remove(&self, number: u32) -> io::Result<()> {
         fs::remove_file(self.path(Some(number)))
+    }
+
+    #[cfg(unix)]
+    fn room(&self) -> Option<u64> {
+        let found = rustix::fs::statvfs(&self.path).ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     #[cfg(unix)]

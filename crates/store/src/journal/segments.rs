@@ -180,6 +180,11 @@ impl Segments {
         self.all().iter().filter(|(_, kept)| kept.live > 0).map(|(number, _)| *number).collect()
     }
 
+    /// Bytes of frames in it that a log points at.
+    pub(super) fn live(&self, number: u32) -> u64 {
+        self.all().get(&number).map_or(0, |kept| kept.live)
+    }
+
     pub(super) fn stuck(&self, number: u32) {
         if let Some(kept) = self.all().get_mut(&number) {
             kept.is_stuck = true;
