@@ -11,6 +11,7 @@ use futures_util::future::FutureExt;
 use protocol::event::{Entry, Event, TextDelta};
 use protocol::id::{ItemId, ResponseId};
 use weir_store::Durability;
+use weir_store::archive::Archive;
 use weir_store::journal::disk::{Directory, Disk};
 use weir_store::journal::simulated::{Shelf, Simulated};
 use weir_store::journal::{Config, Journal, JournalError};
@@ -222,6 +223,22 @@ async fn a_restart_finds_what_ran_and_moves_what_had_ended() -> Tested {
     let all = read(&journal, &id("running")).await?;
     assert_eq!((all.len(), all.last()), (51, Some(&terminal(50))));
     assert_eq!(journal.open(&id("fleeting")).await.err(), Some(LogError::Missing));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_copy_without_its_tail_gives_way_to_the_archive() -> Tested {
+    let (disk, shelf) = (Simulated::new(1), Shelf::new());
+    let journal = open(disk.clone(), &shelf, Config::default()).await?;
+    journal.take(&id("a"), Life::Kept)?.append(&entries(0, 3))?;
+    journal.flush().await?;
+    drop(journal);
+    // The database has all of it; the power went before the journal had the rest.
+    let whole = [entries(0, 5), vec![terminal(5)]].concat();
+    shelf.put(&id("a"), whole.clone()).await?;
+    let journal = open(disk.after_crash(), &shelf, Config::default()).await?;
+    assert_eq!(read(&journal, &id("a")).await?, whole);
+    assert_eq!(journal.open(&id("a")).await?.progress().borrow().state, LogState::Ended);
     Ok(())
 }
 

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
+use futures_util::future::{BoxFuture, FutureExt};
 use protocol::event::Entry;
+use protocol::id::ResponseId;
 use protocol::item::{Item, ItemStatus};
 use protocol::request::{Create, FunctionTool};
 use protocol::response::{Response, ResponseStatus};
 use protocol::usage::UsageSource;
+use tokio::sync::Semaphore;
 use weir_engine::Config;
 use weir_engine::answers::Terms;
 use weir_engine::answers::recover::Recovered;
+use weir_engine::contract::log_laws::entries;
+use weir_engine::log::{Life, Log, LogError, LogReader, LogWriter};
 use weir_engine::memory::{MemoryLog, MemoryStore};
 use weir_engine::provider::{Finish, Word};
 use weir_engine::store::{Found, Store};
@@ -118,4 +123,84 @@ async fn an_answer_of_which_nothing_was_made_costs_nothing() {
     assert_eq!(response.usage, None);
     let Ok(Found::Record(record)) = storage.store.find(&response.id).await else { panic!("its record is there") };
     assert!(record.ended_at.is_some(), "its end is in the store");
+}
+
+/// A log that knows what it was left with, and removes only when it is let.
+struct Left {
+    inner: MemoryLog,
+    behind: Vec<ResponseId>,
+    removals: Arc<Semaphore>,
+}
+
+impl Log for Left {
+    fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError> {
+        self.inner.take(id, life)
+    }
+
+    fn open(&self, id: &ResponseId) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>> {
+        self.inner.open(id)
+    }
+
+    fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>> {
+        let (id, removals) = (id.clone(), Arc::clone(&self.removals));
+        async move {
+            removals.acquire().await.unwrap().forget();
+            self.inner.remove(&id).await
+        }
+        .boxed()
+    }
+
+    fn left_behind(&self) -> Vec<ResponseId> {
+        self.behind.clone()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.inner.bytes()
+    }
+}
+
+fn stage_left_with(storage: &Storage, behind: Vec<ResponseId>, removals: usize) -> (Stage, Arc<Semaphore>) {
+    let removals = Arc::new(Semaphore::new(removals));
+    let log = Left { inner: storage.log.clone(), behind, removals: Arc::clone(&removals) };
+    (stage_over(Arc::new(log), Arc::clone(&storage.store) as Arc<dyn Store>, Config::default()), removals)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_lost_its_tail_has_an_end_though_its_record_had_one() {
+    let storage = Storage::new();
+    let first = storage.stage();
+    let script = first.script();
+    let started = first.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    say(&script, [text("Once")]).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    // The database has the end; the journal lost it with the power.
+    storage.store.finish(&started.id, Vec::new(), 7).await.unwrap();
+    let (second, _) = stage_left_with(&storage, vec![started.id.clone()], 0);
+    assert_eq!(second.engine.recover().await, Ok(Recovered::default()));
+    let mut feed = second.engine.feed(&alice(), &started.id, None).await.unwrap();
+    check_end(&last_response(&read(&mut feed).await.unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_belongs_to_nobody_is_forgotten() {
+    let storage = Storage::new();
+    let stray = ResponseId::new("resp_stray");
+    storage.log.take(&stray, Life::Kept).unwrap().append(&entries(0, 2)).unwrap();
+    let (stage, _) = stage_left_with(&storage, vec![stray.clone()], 1);
+    assert_eq!(stage.engine.recover().await, Ok(Recovered { forgotten: 1, ..Recovered::default() }));
+    assert_eq!(storage.log.open(&stray).await.err(), Some(LogError::Missing));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_is_carried_through_when_its_caller_leaves() {
+    let storage = Storage::new();
+    let (stage, removals) = stage_left_with(&storage, Vec::new(), 0);
+    let response = last_response(&run(&stage, asking("hi"), vec![text("secret"), Ok(Word::Finish(Finish::Stop))]).await);
+    // The caller is gone when the record is and the log is not.
+    let second = std::time::Duration::from_secs(1);
+    assert!(tokio::time::timeout(second, stage.engine.delete(&alice(), &response.id)).await.is_err());
+    assert_eq!(storage.store.find(&response.id).await, Ok(Found::Missing));
+    removals.add_permits(1);
+    tokio::time::sleep(second).await;
+    assert_eq!(storage.log.open(&response.id).await.err(), Some(LogError::Missing), "its text is left behind");
 }
