@@ -13,15 +13,26 @@ use protocol::trace::TraceContext;
 use protocol::usage::Usage;
 use serde_json::Value;
 
+use crate::config::OnLeave;
+
 /// Everything a model needs to answer: the caller's request and the conversation it stands in.
 #[derive(Clone, Debug)]
 pub struct ModelRequest {
     /// The request as the caller made it.
     pub create: Arc<Create>,
+    /// What the upstream calls the model, where that is another name than the caller's.
+    pub model: Option<Arc<str>>,
     /// The conversation so far and the new input, oldest first. The request's `input` is in it.
     pub context: Arc<[Item]>,
     /// What is passed on of the trace, and told back.
     pub call: Call,
+}
+
+impl ModelRequest {
+    /// The model's name as the upstream knows it.
+    pub fn model(&self) -> &str {
+        self.model.as_deref().unwrap_or(&self.create.model)
+    }
 }
 
 /// One call of an upstream, as traces see it.
@@ -69,8 +80,20 @@ pub enum Word {
         /// Log probabilities.
         logprobs: Vec<Value>,
     },
+    /// What the text before it rests on (a citation), in Open Responses' form.
+    Annotation(Value),
     /// More thoughts.
     Reasoning(String),
+    /// More of a summary of thoughts. A word of the other kind between two of them parts them.
+    ReasoningSummary(String),
+    /// The end of a piece of thoughts or of its summary: what comes next of either begins anew.
+    ReasoningBreak,
+    /// The end of these thoughts, with what only the upstream can read of them and wants back in the next turn. It comes
+    /// also where nothing of them was shown.
+    ReasoningEnd {
+        /// Opaque; what it begins with says whose it is.
+        encrypted: String,
+    },
     /// More of a refusal.
     Refusal(String),
     /// More of a tool call. Pieces with the same index belong together; id and name come once.
@@ -113,8 +136,46 @@ pub const SUMMARISE: &str = "Summarise our conversation so far. Your summary wil
 /// The code of a fault that says no more than that the connection broke in the middle of the answer.
 pub const UPSTREAM_CUT: &str = "upstream_cut";
 
-/// Words as they come. Dropping it closes the upstream connection at once (promise 5).
-pub type Words = BoxStream<'static, Result<Word, Fault>>;
+/// Words as they come. Dropping it closes the upstream connection at once (promise 5). A failure is the last of them.
+pub type Words = BoxStream<'static, Result<Word, Failure>>;
+
+/// A call that failed: what the caller is told, and on whom it was, which decides what is tried next (promise 8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Fit for the caller: never with a key in it.
+    pub fault: Fault,
+    /// On whom it was.
+    pub blame: Blame,
+}
+
+/// On whom a failure was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// On the request, which nobody would take; or the upstream asks not to be asked again.
+    Request,
+    /// On the match of the two: this upstream lacks the model, or a word for what was asked. Another may have it.
+    Match,
+    /// On the key: it is wrong, or its account is closed. It stays so until somebody changes it.
+    Key,
+    /// On the key's account: no credit, no quota left. It may be filled up.
+    Money,
+    /// On the key's pace: it was asked too much, and may be asked again after a while.
+    Rate(Option<Duration>),
+    /// On the upstream: it cannot be reached, is overloaded, broken or silent; it may be asked again after a while.
+    Upstream(Option<Duration>),
+}
+
+impl Failure {
+    /// A failure that is on `blame`.
+    pub fn new(fault: Fault, blame: Blame) -> Self {
+        Self { fault, blame }
+    }
+
+    /// A failure that is on the upstream, which says nothing of when to come back.
+    pub fn upstream(fault: Fault) -> Self {
+        Self::new(fault, Blame::Upstream(None))
+    }
+}
 
 /// An upstream model.
 pub trait Provider: Send + Sync + 'static {
@@ -122,11 +183,19 @@ pub trait Provider: Send + Sync + 'static {
     /// closes the connection.
     ///
     /// # Errors
-    /// The upstream's refusal, or that it could not be reached, as a fault fit for the caller: never with a key in it.
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Fault>>;
+    /// The upstream's refusal, that it could not be reached, or that its head did not come in time.
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>>;
 
-    /// Whether it knows a parameter for which the vocabulary has no word.
-    fn knows(&self, parameter: &str) -> bool;
+    /// Says before the call what in the request it has no word for.
+    ///
+    /// # Errors
+    /// The first such field, by its path.
+    fn check(&self, create: &Create) -> Result<(), Fault>;
+
+    /// Whether it has another way to answer at once, such as another key, after a call that failed.
+    fn has_another_way(&self) -> bool {
+        false
+    }
 
     /// Who is asked; `None` where nobody is, and there is nothing to measure.
     fn peer(&self) -> Option<Peer> {
@@ -139,12 +208,14 @@ pub trait Provider: Send + Sync + 'static {
 pub struct Timeouts {
     /// For the connection, TLS included.
     pub connect: Duration,
-    /// From asking to the upstream's head.
+    /// From asking to the upstream's head; the provider sees to it, as it sees to `connect`.
     pub headers: Duration,
     /// From the head to the first word of the model.
     pub first_token: Duration,
     /// Between two words of the model.
     pub idle: Duration,
+    /// From asking to the end; zero is no limit.
+    pub total: Duration,
 }
 
 impl Default for Timeouts {
@@ -155,6 +226,7 @@ impl Default for Timeouts {
             headers: Duration::from_secs(120),
             first_token: Duration::from_secs(600),
             idle: Duration::from_secs(120),
+            total: Duration::ZERO,
         }
     }
 }
@@ -162,15 +234,43 @@ impl Default for Timeouts {
 /// Where a model's name leads.
 #[derive(Clone)]
 pub struct Route {
+    /// Whom to ask, the first before the others; never empty.
+    pub legs: Arc<[Leg]>,
+    /// How often and how long it is tried again.
+    pub retries: Retries,
+    /// What happens to an answer when its last reader leaves, where the route says it.
+    pub on_leave: Option<OnLeave>,
+    /// Whether the settings or an upstream itself name the model, so that its name may be a label of metrics. What a caller
+    /// makes up may not.
+    pub is_listed: bool,
+}
+
+/// One of those that may be asked.
+#[derive(Clone)]
+pub struct Leg {
     /// The name of the upstream, for logs.
     pub upstream: Arc<str>,
     /// The provider to ask.
     pub provider: Arc<dyn Provider>,
+    /// Its own name for the model, where that is another.
+    pub model: Option<Arc<str>>,
     /// How long to wait for it.
     pub timeouts: Timeouts,
-    /// Whether the settings or the upstream itself name the model, so that its name may be a label of metrics. What a caller
-    /// makes up may not.
-    pub is_listed: bool,
+}
+
+/// How often and how long a call that failed is made again, before anything of an answer has come (promise 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// How often all legs are tried again. Going on to another leg or another key is no retry.
+    pub count: u32,
+    /// How long after the first call nothing is tried any more.
+    pub deadline: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { count: 2, deadline: Duration::from_secs(60) }
+    }
 }
 
 /// A model as `GET /v1/models` lists it.

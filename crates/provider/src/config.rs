@@ -1,15 +1,25 @@
 //! The upstreams' settings.
 
-use engine::provider::Timeouts;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::config::OnLeave;
+use engine::provider::{Retries, Timeouts};
 use engine::secret::Secret;
 
-/// All upstreams.
+pub use crate::preset::{Preset, WireKind};
+
+/// All upstreams and routes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// The built-in demo model.
     pub demo: DemoConfig,
-    /// The others, in order; the first that serves a model gets it.
+    /// The others, in order; without a route, the first that serves a model gets it.
     pub upstreams: Vec<UpstreamConfig>,
+    /// Where models lead that have more than one upstream, or another name there.
+    pub routes: Vec<RouteConfig>,
+    /// How calls that failed are made again.
+    pub retries: Retries,
 }
 
 /// The demo model's settings.
@@ -28,19 +38,133 @@ impl Default for DemoConfig {
     }
 }
 
-/// One server that speaks OpenAI's chat completions.
+/// One upstream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamConfig {
     /// Its name, for logs and `owned_by`.
     pub name: String,
-    /// The address up to and with `/v1`.
+    /// Whose it is, which says what is usual there.
+    pub preset: Preset,
+    /// Which of the vendors' APIs it speaks.
+    pub wire: WireKind,
+    /// The address up to and with the version, such as `/v1`.
     pub base_url: String,
-    /// Its key.
-    pub api_key: Option<Secret>,
+    /// Its keys; none where it wants none.
+    pub keys: Vec<KeyConfig>,
+    /// How a key is chosen.
+    pub strategy: Strategy,
+    /// How many answers may wait until a key is free.
+    pub queue: usize,
+    /// How long they wait.
+    pub queue_timeout: Duration,
     /// The models it serves; empty: whatever it lists, and any name nobody else serves.
     pub models: Vec<String>,
     /// How long to wait for it.
     pub timeouts: Timeouts,
+    /// How to get there.
+    pub connection: Connection,
+}
+
+impl UpstreamConfig {
+    /// An upstream of which nothing but this is said.
+    pub fn new(name: impl Into<String>, preset: Preset, base_url: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            preset,
+            wire: preset.wire(),
+            base_url: base_url.into(),
+            keys: Vec::new(),
+            strategy: Strategy::LeastBusy,
+            queue: 1000,
+            queue_timeout: Duration::from_secs(30),
+            models: Vec::new(),
+            timeouts: Timeouts::default(),
+            connection: Connection::default(),
+        }
+    }
+}
+
+/// One key of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyConfig {
+    /// What it is called in metrics and logs, where it must not stand itself: the name of its variable, or its number.
+    pub label: Arc<str>,
+    /// The key.
+    pub secret: Secret,
+    /// How much of the work it gets, compared with the others.
+    pub weight: u32,
+    /// How many answers may run on it at once; zero is no limit.
+    pub concurrency: usize,
+}
+
+impl KeyConfig {
+    /// A key that is as good as any other.
+    pub fn new(label: impl Into<Arc<str>>, secret: Secret) -> Self {
+        Self { label: label.into(), secret, weight: 1, concurrency: 0 }
+    }
+}
+
+/// How one of several is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// The first that can, in the order of the settings.
+    Order,
+    /// Any, by weight.
+    Random,
+    /// One after the other, by weight.
+    RoundRobin,
+    /// The one with the fewest answers running, for its weight.
+    #[default]
+    LeastBusy,
+}
+
+/// How to get to an upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// Through which proxy.
+    pub proxy: ProxyConfig,
+    /// Certificates (PEM) of authorities to trust beside the system's.
+    pub ca: Option<Vec<u8>>,
+    /// Whether to speak HTTP/2: where it is offered under TLS, and always in clear.
+    pub http2: bool,
+    /// Fields that go with every request.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Through which proxy an upstream is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProxyConfig {
+    /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    #[default]
+    Environment,
+    /// None.
+    Direct,
+    /// `http://`, `https://` or `socks5://`; a secret, because it may hold a password.
+    At(Secret),
+}
+
+/// Where a model's name leads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteConfig {
+    /// The model's name, as callers say it.
+    pub model: String,
+    /// Who serves it.
+    pub upstreams: Vec<TargetConfig>,
+    /// Which of them is asked first.
+    pub strategy: Strategy,
+    /// What happens to an answer when its last reader leaves; `None` is what the engine's settings say.
+    pub on_leave: Option<OnLeave>,
+}
+
+/// One upstream of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetConfig {
+    /// Its name.
+    pub upstream: String,
+    /// What the model is called there; `None` is the route's own name.
+    pub model: Option<String>,
+    /// How much of the work it gets, compared with the others.
+    pub weight: u32,
 }
 
 /// Settings of an upstream that cannot be used.
@@ -57,6 +181,34 @@ pub enum BuildError {
     /// The key has characters that no header can hold.
     #[error("the key of the upstream '{upstream}' has characters that cannot be sent (a line break?)")]
     Key {
+        /// Which upstream.
+        upstream: String,
+    },
+    /// A field of the head that cannot be sent.
+    #[error("the header '{name}' of the upstream '{upstream}' cannot be sent")]
+    Header {
+        /// Which upstream.
+        upstream: String,
+        /// The field's name.
+        name: String,
+    },
+    /// The proxy's address is none.
+    #[error("the proxy of the upstream '{upstream}' cannot be used: it must begin with http://, https:// or socks5://")]
+    Proxy {
+        /// Which upstream.
+        upstream: String,
+    },
+    /// There are no certificates in the file.
+    #[error("the ca_file of the upstream '{upstream}' holds no certificate in PEM")]
+    Certificates {
+        /// Which upstream.
+        upstream: String,
+    },
+    /// A route to an upstream that is not there.
+    #[error("the route for the model '{model}' leads to the upstream '{upstream}', which does not exist")]
+    Route {
+        /// The model.
+        model: String,
         /// Which upstream.
         upstream: String,
     },

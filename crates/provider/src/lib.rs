@@ -1,10 +1,16 @@
-//! Upstream models: the built-in demo, and every server that speaks OpenAI's chat completions.
+//! Upstream models: the built-in demo, and the vendors' APIs.
+//!
+//! A model's name leads along a [`route`] to an [`upstream`], which chooses one of its keys, has its [`wire`] put the request
+//! into the vendor's words, and sends it by [`http`].
 
 pub mod config;
 pub mod demo;
+mod http;
 pub mod live;
-pub mod openai;
+mod preset;
 pub mod route;
+mod upstream;
+mod wire;
 
 pub use config::{BuildError, Config};
 pub use live::LiveRoutes;

@@ -8,7 +8,7 @@ const MAX_SECONDS: u64 = 86_400;
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Reads `retry-after-ms` (OpenAI), or `Retry-After` as seconds or a date (RFC 9110, section 10.2.3). Between 1 and 86400.
-pub(super) fn read(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn read(headers: &HeaderMap) -> Option<u64> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let milliseconds = || text("retry-after-ms").and_then(read_number).map(|milliseconds| milliseconds / 1000.0);
     let seconds = || text(RETRY_AFTER.as_str()).and_then(read_number);

@@ -1,9 +1,12 @@
 //! Turns what an upstream says went wrong into a fault fit for the caller, never with a key in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use engine::provider::{Blame, Failure, UPSTREAM_CUT};
 use engine::secret::Secret;
 use protocol::fault::{Fault, FaultKind};
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 /// No sentence for people is longer; what is, is a page of HTML or an echo of the request.
@@ -11,33 +14,33 @@ const MAX_MESSAGE_CHARACTERS: usize = 2000;
 
 /// Whom to name in a fault, and which key to keep out of it.
 #[derive(Clone, Debug)]
-pub(super) struct Upstream {
-    pub(super) name: Arc<str>,
-    pub(super) key: Option<Secret>,
+pub(crate) struct Callee {
+    pub(crate) name: Arc<str>,
+    pub(crate) key: Option<Secret>,
 }
 
 /// An upstream's error as far as it could be read. All of it may be missing.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Reported {
-    message: Option<String>,
-    kind: Option<String>,
-    code: Option<String>,
-    param: Option<String>,
+pub(crate) struct Reported {
+    pub(crate) message: Option<String>,
+    pub(crate) kind: Option<String>,
+    pub(crate) code: Option<String>,
+    pub(crate) param: Option<String>,
     /// A status inside the error, where the HTTP status said 200.
-    status: Option<u16>,
+    pub(crate) status: Option<u16>,
 }
 
 impl Reported {
     /// Reads a whole error body: OpenAI's shape, a list with one such object (Gemini), `{"error":"text"}` (Ollama),
     /// `{"message":…}` (old vLLM) or `{"detail":…}` (FastAPI). Anything else has nothing to say.
-    pub(super) fn from_body(body: &[u8]) -> Self {
+    pub(crate) fn from_body(body: &[u8]) -> Self {
         let Ok(value) = serde_json::from_slice::<Value>(body) else { return Self::default() };
         let root = value.get(0).unwrap_or(&value);
         Self::from_error(root.get("error").filter(|error| is_truthy(error)).unwrap_or(root))
     }
 
     /// Reads the value of `error`: an object or a text.
-    pub(super) fn from_error(error: &Value) -> Self {
+    pub(crate) fn from_error(error: &Value) -> Self {
         if let Some(text) = error.as_str() {
             return Self { message: Some(text.to_owned()), ..Self::default() };
         }
@@ -85,7 +88,7 @@ impl Reported {
 }
 
 /// Whether an `error` field really reports one: some servers send `"error":null` or `""` with every chunk.
-pub(super) fn is_truthy(error: &Value) -> bool {
+pub(crate) fn is_truthy(error: &Value) -> bool {
     let is_empty = |value: &Value| {
         value.as_str().is_some_and(str::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_u64() == Some(0)
     };
@@ -96,18 +99,35 @@ fn as_number(value: &Value) -> Option<u16> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok()).and_then(|number| u16::try_from(number).ok())
 }
 
-impl Upstream {
+impl Callee {
     /// An error in the middle of a stream, where the HTTP status said 200.
-    pub(super) fn in_band(&self, reported: Reported) -> Fault {
+    pub(crate) fn in_band(&self, reported: Reported) -> Failure {
         let status = reported.status.unwrap_or_else(|| reported.guessed_status());
-        self.refusal(status, reported, None)
+        self.refusal(status, reported, None, &HeaderMap::new())
     }
 
-    /// An error with its HTTP status.
-    pub(super) fn refusal(&self, status: u16, reported: Reported, retry_after: Option<u64>) -> Fault {
+    /// An error with its HTTP status, the seconds it wants us to wait, and its head.
+    pub(crate) fn refusal(&self, status: u16, reported: Reported, retry_after: Option<u64>, headers: &HeaderMap) -> Failure {
+        let wait = retry_after.map(Duration::from_secs);
+        let blame = match status {
+            _ if reported.is_about_money() => Blame::Money,
+            _ if headers.get("x-should-retry").is_some_and(|word| word == "false") => Blame::Request,
+            401 | 403 => Blame::Key,
+            402 => Blame::Money,
+            404 => Blame::Match,
+            429 => Blame::Rate(wait),
+            408 | 409 | 500.. => Blame::Upstream(wait),
+            // A redirect leads nowhere for everybody, until the configuration is mended.
+            300..=399 => Blame::Upstream(wait),
+            _ => Blame::Request,
+        };
+        Failure::new(self.fault(status, reported, retry_after), blame)
+    }
+
+    fn fault(&self, status: u16, reported: Reported, retry_after: Option<u64>) -> Fault {
         let name = &self.name;
         if reported.is_about_money() {
-            return self.failure("upstream_quota_exhausted", "has no quota or credit left for this server's key", &reported);
+            return self.told("upstream_quota_exhausted", "has no quota or credit left for this server's key", &reported);
         }
         match status {
             // What it says to a wrong key may hold parts of the key: none of it is passed on.
@@ -116,29 +136,29 @@ impl Upstream {
                 "upstream_authentication_failed",
                 format!("The upstream '{name}' refused this server's key ({status})."),
             ),
-            402 => self.failure("upstream_quota_exhausted", "has no quota or credit left for this server's key", &reported),
+            402 => self.told("upstream_quota_exhausted", "has no quota or credit left for this server's key", &reported),
             400 | 413 | 422 => {
                 self.passed_on(FaultKind::InvalidRequest, status, "upstream_invalid_request", "refused the request", reported)
             }
             404 => {
                 self.passed_on(FaultKind::NotFound, status, "model_not_found", "knows no such model, or nothing at this address", reported)
             }
-            408 | 504 => self.failure("upstream_timeout", "gave up waiting for its model", &reported).with_status(504),
+            408 | 504 => self.told("upstream_timeout", "gave up waiting for its model", &reported).with_status(504),
             429 => {
                 Fault { retry_after, ..self.passed_on(FaultKind::RateLimit, 429, "rate_limit_exceeded", "has too much to do", reported) }
             }
-            503 | 529 => Fault { retry_after, ..self.failure("upstream_overloaded", "is overloaded", &reported).with_status(503) },
+            503 | 529 => Fault { retry_after, ..self.told("upstream_overloaded", "is overloaded", &reported).with_status(503) },
             300..=399 => Fault::new(
                 FaultKind::Upstream,
                 "upstream_redirect",
                 format!("The upstream '{name}' answered with a redirect ({status}); its base_url must be the address that this leads to."),
             ),
-            _ => self.failure("upstream_error", &format!("failed ({status})"), &reported),
+            _ => self.told("upstream_error", &format!("failed ({status})"), &reported),
         }
     }
 
     /// A failure that is the upstream's own: 502, with its words in the message.
-    pub(super) fn failure(&self, code: &str, what: &str, reported: &Reported) -> Fault {
+    pub(crate) fn told(&self, code: &str, what: &str, reported: &Reported) -> Fault {
         let said = reported.message.as_ref().map(|said| format!(": {said}"));
         let word = reported.code.as_ref().or(reported.kind.as_ref()).map(|word| format!(" [{word}]"));
         let end = if said.is_none() && word.is_none() { "." } else { "" };
@@ -146,9 +166,14 @@ impl Upstream {
         Fault::new(FaultKind::Upstream, code, self.fit(&message))
     }
 
-    /// A failure with a plain sentence.
-    pub(super) fn plain(&self, code: &str, what: &str) -> Fault {
-        self.failure(code, what, &Reported::default())
+    /// A failure of the upstream with a plain sentence: `what` goes on behind its name.
+    pub(crate) fn plain(&self, code: &str, what: &str) -> Failure {
+        Failure::upstream(self.told(code, what, &Reported::default()))
+    }
+
+    /// The body broke off.
+    pub(crate) fn cut(&self) -> Failure {
+        self.plain(UPSTREAM_CUT, "closed the connection in the middle of the answer")
     }
 
     /// A refusal that the caller can act upon: in the upstream's own words, where it has any.
@@ -180,12 +205,12 @@ fn is_token(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn upstream() -> Upstream {
-        Upstream { name: "north".into(), key: Some(Secret::new("sk-very-secret")) }
+    fn upstream() -> Callee {
+        Callee { name: "north".into(), key: Some(Secret::new("sk-very-secret")) }
     }
 
     fn check(status: u16, body: &str, expected: (u16, FaultKind, &str, &str)) {
-        let fault = upstream().refusal(status, Reported::from_body(body.as_bytes()), Some(7));
+        let fault = upstream().refusal(status, Reported::from_body(body.as_bytes()), Some(7), &HeaderMap::new()).fault;
         assert_eq!((fault.status, fault.kind, fault.code.as_str(), fault.message.as_str()), expected);
         let may_wait = matches!(expected.0, 429 | 503);
         assert_eq!(fault.retry_after, may_wait.then_some(7));
@@ -201,7 +226,7 @@ mod tests {
     fn refusals_the_caller_can_act_upon_keep_their_words() {
         let body = r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#;
         check(400, body, (400, FaultKind::InvalidRequest, "context_length_exceeded", "too long"));
-        assert_eq!(upstream().refusal(400, Reported::from_body(body.as_bytes()), None).param.as_deref(), Some("messages"));
+        assert_eq!(upstream().refusal(400, Reported::from_body(body.as_bytes()), None, &HeaderMap::new()).fault.param.as_deref(), Some("messages"));
         check(422, r#"{"detail":"no"}"#, (422, FaultKind::InvalidRequest, "upstream_invalid_request", "no"));
         check(404, r#"{"error":"model 'x' not found"}"#, (404, FaultKind::NotFound, "model_not_found", "model 'x' not found"));
         check(
@@ -229,12 +254,27 @@ mod tests {
 
     #[test]
     fn errors_in_band_find_their_status_by_number_or_word() {
-        let status = |error: Value| upstream().in_band(Reported::from_error(&error)).status;
+        let status = |error: Value| upstream().in_band(Reported::from_error(&error)).fault.status;
         assert_eq!(status(serde_json::json!({"code": 429, "message": "slow"})), 429);
         assert_eq!(status(serde_json::json!({"code": "429"})), 429);
         assert_eq!(status(serde_json::json!({"type": "rate_limit_error"})), 429);
         assert_eq!(status(serde_json::json!({"type": "overloaded_error"})), 503);
         assert_eq!(status(serde_json::json!({"code": "invalid_api_key", "type": "invalid_request_error"})), 502);
         assert_eq!(status(serde_json::json!("boom")), 502);
+    }
+
+    #[test]
+    fn every_status_says_on_whom_it_was() {
+        let blame = |status, body: &str| upstream().refusal(status, Reported::from_body(body.as_bytes()), Some(7), &HeaderMap::new()).blame;
+        let wait = Some(Duration::from_secs(7));
+        assert_eq!(blame(400, ""), Blame::Request);
+        assert_eq!(blame(401, ""), Blame::Key);
+        assert_eq!(blame(402, ""), Blame::Money);
+        assert_eq!(blame(404, ""), Blame::Match);
+        assert_eq!(blame(429, ""), Blame::Rate(wait));
+        assert_eq!(blame(429, r#"{"error":{"code":"insufficient_quota"}}"#), Blame::Money);
+        assert_eq!(blame(503, ""), Blame::Upstream(wait));
+        let headers = HeaderMap::from_iter([("x-should-retry".parse().unwrap(), "false".parse().unwrap())]);
+        assert_eq!(upstream().refusal(500, Reported::default(), None, &headers).blame, Blame::Request);
     }
 }

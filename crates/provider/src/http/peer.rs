@@ -5,6 +5,8 @@ use std::sync::Arc;
 use engine::provider::Peer;
 use reqwest::Url;
 
+use crate::preset::Preset;
+
 /// Hosts, or the ends of their names, and `gen_ai.provider.name` for them.
 const SYSTEMS: &[(&str, &str)] = &[
     ("api.openai.com", "openai"),
@@ -25,9 +27,10 @@ const SYSTEMS: &[(&str, &str)] = &[
 ];
 
 /// Who is at `url`. One that the conventions have no word for goes by the name that the settings give it.
-pub(super) fn of(url: &Url, name: &str) -> Peer {
+pub(super) fn of(url: &Url, name: &str, preset: Preset) -> Peer {
     let host = url.host_str().unwrap_or_default();
-    let system = SYSTEMS.iter().find(|(known, _)| is_below(host, known)).map_or(name, |(_, system)| system);
+    let known = SYSTEMS.iter().find(|(known, _)| is_below(host, known)).map(|(_, system)| *system);
+    let system = known.or_else(|| preset.system()).unwrap_or(name);
     Peer { system: system.into(), address: Some((Arc::from(host), url.port_or_known_default().unwrap_or_default())) }
 }
 
@@ -47,7 +50,7 @@ mod tests {
             ("https://notapi.openai.com.example/v1", "local", 443),
             ("http://localhost:11434/v1", "local", 11434),
         ] {
-            let peer = of(&Url::parse(url).unwrap(), "local");
+            let peer = of(&Url::parse(url).unwrap(), "local", Preset::Compatible);
             assert_eq!((&*peer.system, peer.address.map(|(_, port)| port)), (system, Some(port)), "{url}");
         }
     }

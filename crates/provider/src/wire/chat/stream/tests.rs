@@ -2,17 +2,21 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "words as the reader gives them")]
 
+use engine::provider::Failure;
 use proptest::prelude::*;
 use protocol::fault::FaultKind;
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::json;
 
+use super::super::super::Reader;
+use super::super::super::body::Reading;
+use super::super::super::fault::Callee;
 use super::*;
 
-type Read = Vec<Result<Word, Fault>>;
+type Read = Vec<Result<Word, Failure>>;
 
 fn read(pieces: &[&[u8]]) -> Read {
-    let mut reader = Reader::new(Upstream { name: "north".into(), key: None });
+    let mut reader = Reading::new(Chunks::default(), Callee { name: "north".into(), key: None });
     let mut words = Vec::new();
     for piece in pieces {
         reader.push(piece);
@@ -40,15 +44,15 @@ fn finish(reason: &str) -> Value {
     json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] })
 }
 
-fn text(text: &str) -> Result<Word, Fault> {
+fn text(text: &str) -> Result<Word, Failure> {
     Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
 }
 
-fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<Word, Fault> {
+fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<Word, Failure> {
     Ok(Word::ToolCall { index, id: id.map(str::to_owned), name: name.map(str::to_owned), arguments: arguments.into() })
 }
 
-fn usage(input: u64, output: u64, cached_tokens: u64, reasoning_tokens: u64) -> Result<Word, Fault> {
+fn usage(input: u64, output: u64, cached_tokens: u64, reasoning_tokens: u64) -> Result<Word, Failure> {
     Ok(Word::Usage(Usage {
         input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens: 0 },
         output_tokens_details: OutputTokensDetails { reasoning_tokens },
@@ -56,16 +60,16 @@ fn usage(input: u64, output: u64, cached_tokens: u64, reasoning_tokens: u64) -> 
     }))
 }
 
-const STOP: Result<Word, Fault> = Ok(Word::Finish(Finish::Stop));
+const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
 
-fn check(chunks: &[Value], expected: &[Result<Word, Fault>]) {
+fn check(chunks: &[Value], expected: &[Result<Word, Failure>]) {
     assert_eq!(said(&events(chunks)), expected, "{chunks:?}");
 }
 
 /// Checks the words before an error, and the error's status and code.
-fn check_fault(body: &str, before: &[Result<Word, Fault>], expected: (u16, &str)) {
+fn check_fault(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str)) {
     let mut words = said(body);
-    let fault = words.pop().unwrap().unwrap_err();
+    let fault = words.pop().unwrap().unwrap_err().fault;
     assert_eq!(words, before, "{body}");
     assert_eq!((fault.status, fault.code.as_str()), expected, "{body}");
 }

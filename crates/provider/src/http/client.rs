@@ -1,0 +1,240 @@
+//! The connections to one upstream: a warm pool over HTTP/1.1, or by choice a few over HTTP/2.
+//!
+//! A cancelled HTTP/2 stream is a reset, and many of them make a server close the connection of all others (CVE-2023-44487
+//! and what was done against it). So a connection carries only so many streams at once, and after so many resets the next
+//! requests go by another.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, Client, Proxy, Url, redirect};
+
+use crate::config::{BuildError, ProxyConfig, UpstreamConfig};
+
+/// Streams at once on one connection of HTTP/2: what most servers allow (RFC 9113, section 6.5.2, asks for at least this).
+const STREAMS: usize = 100;
+
+/// Resets after which a connection gets no more streams. Servers that count them begin to mind at about a thousand.
+const RESETS: usize = 200;
+
+/// The pause after which a connection of HTTP/2 with streams is asked whether it lives.
+const PING: Duration = Duration::from_secs(30);
+
+/// All connections to one upstream.
+#[derive(Clone)]
+pub(super) struct Clients {
+    one: Client,
+    lanes: Option<Arc<Lanes>>,
+}
+
+/// Connections of HTTP/2: a client of reqwest keeps one.
+struct Lanes {
+    make: Box<dyn Fn() -> reqwest::Result<Client> + Send + Sync>,
+    open: Mutex<Vec<Lane>>,
+}
+
+struct Lane {
+    number: u64,
+    client: Client,
+    streams: usize,
+    resets: usize,
+}
+
+/// A request's place on a connection. Dropped before [`Lease::ended`], it counts as a reset.
+#[derive(Default)]
+pub(crate) struct Lease {
+    lane: Option<(Arc<Lanes>, u64)>,
+    is_answered: bool,
+    is_ended: bool,
+}
+
+impl Clients {
+    /// The connections that `config` describes, to the host of `base`.
+    pub(super) fn new(config: &UpstreamConfig, base: &Url) -> Result<Self, BuildError> {
+        let failed = |source: reqwest::Error| BuildError::Client { upstream: config.name.clone(), source: source.without_url() };
+        let settings = Settings::new(config, base)?;
+        let one = settings.client().map_err(failed)?;
+        let lanes = config.connection.http2.then(|| {
+            let first = Lane { number: 0, client: one.clone(), streams: 0, resets: 0 };
+            Arc::new(Lanes { make: Box::new(move || settings.client()), open: Mutex::new(vec![first]) })
+        });
+        Ok(Self { one, lanes })
+    }
+
+    /// The client for the next request, and its place there.
+    pub(super) fn take(&self) -> (Client, Lease) {
+        let Some(lanes) = &self.lanes else { return (self.one.clone(), Lease::default()) };
+        let mut open = lanes.open();
+        let free = |lane: &&mut Lane| lane.streams < STREAMS && lane.resets < RESETS;
+        if let Some(lane) = open.iter_mut().find(free) {
+            lane.streams += 1;
+            return (lane.client.clone(), lanes.lease(lane.number));
+        }
+        // What made the first makes another; were it ever not so, the first is better than none.
+        let Ok(client) = (lanes.make)() else { return (self.one.clone(), Lease::default()) };
+        let number = open.last().map_or(0, |lane| lane.number + 1);
+        open.push(Lane { number, client: client.clone(), streams: 1, resets: 0 });
+        (client, lanes.lease(number))
+    }
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Clients").field("http2", &self.lanes.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Lanes {
+    fn open(&self) -> MutexGuard<'_, Vec<Lane>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lease(self: &Arc<Self>, number: u64) -> Lease {
+        Lease { lane: Some((Arc::clone(self), number)), is_answered: false, is_ended: false }
+    }
+
+    fn give_back(&self, number: u64, is_reset: bool) {
+        let mut open = self.open();
+        let Some(index) = open.iter().position(|lane| lane.number == number) else { return };
+        let lane = &mut open[index];
+        lane.streams -= 1;
+        lane.resets += usize::from(is_reset);
+        // One is kept warm; the others, and one that is worn out, close when their last stream has ended.
+        if lane.streams == 0 && (lane.resets >= RESETS || open.len() > 1) {
+            open.remove(index);
+        }
+    }
+}
+
+impl Lease {
+    /// The head of the answer has come.
+    pub(super) fn answered(&mut self) {
+        self.is_answered = true;
+    }
+
+    /// The body has come to its end.
+    pub(crate) fn ended(&mut self) {
+        self.is_ended = true;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some((lanes, number)) = self.lane.take() {
+            lanes.give_back(number, !self.is_ended);
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Lease").field("is_answered", &self.is_answered).finish_non_exhaustive()
+    }
+}
+
+/// What every client of one upstream is made of.
+struct Settings {
+    fields: HeaderMap,
+    connect_timeout: Duration,
+    http2: Http2,
+    way: Way,
+    certificates: Vec<Certificate>,
+}
+
+/// Whether HTTP/2 is spoken.
+#[derive(Clone, Copy)]
+enum Http2 {
+    Never,
+    /// Where the server offers it in its TLS handshake.
+    Offered,
+    /// Always: in clear nobody can ask.
+    Known,
+}
+
+/// How to get there.
+enum Way {
+    Environment,
+    Direct,
+    Proxy(Proxy),
+}
+
+impl Settings {
+    fn new(config: &UpstreamConfig, base: &Url) -> Result<Self, BuildError> {
+        let connection = &config.connection;
+        let mut fields = HeaderMap::new();
+        // Compression between servers holds back small events until its block is full.
+        fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        for (name, value) in &connection.headers {
+            let invalid = || BuildError::Header { upstream: config.name.clone(), name: name.clone() };
+            let value = HeaderValue::from_str(value).map_err(|_| invalid())?;
+            fields.insert(HeaderName::try_from(name.as_str()).map_err(|_| invalid())?, value);
+        }
+        let http2 = match (connection.http2, base.scheme()) {
+            (false, _) => Http2::Never,
+            (true, "https") => Http2::Offered,
+            (true, _) => Http2::Known,
+        };
+        let certificates = match &connection.ca {
+            None => Vec::new(),
+            Some(pem) => Certificate::from_pem_bundle(pem)
+                .ok()
+                .filter(|certificates| !certificates.is_empty())
+                .ok_or_else(|| BuildError::Certificates { upstream: config.name.clone() })?,
+        };
+        let way = match &connection.proxy {
+            ProxyConfig::At(url) => Way::Proxy(proxy(config, url.reveal())?),
+            ProxyConfig::Direct => Way::Direct,
+            // Proxies from the environment are for the world outside, not for a model on this machine.
+            ProxyConfig::Environment if is_loopback(base.host_str().unwrap_or_default()) => Way::Direct,
+            ProxyConfig::Environment => Way::Environment,
+        };
+        Ok(Self { fields, connect_timeout: config.timeouts.connect, http2, way, certificates })
+    }
+
+    fn client(&self) -> reqwest::Result<Client> {
+        let mut client = Client::builder()
+            .tcp_nodelay(true)
+            .connect_timeout(self.connect_timeout)
+            // A redirect would turn the POST into a GET, or carry the prompt to an address nobody configured.
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
+            .default_headers(self.fields.clone())
+            .tls_certs_merge(self.certificates.clone());
+        client = match self.http2 {
+            Http2::Never => client.http1_only(),
+            Http2::Offered => client.http2_keep_alive_interval(PING),
+            Http2::Known => client.http2_prior_knowledge().http2_keep_alive_interval(PING),
+        };
+        client = match &self.way {
+            Way::Environment => client,
+            Way::Direct => client.no_proxy(),
+            Way::Proxy(proxy) => client.proxy(proxy.clone()),
+        };
+        client.build()
+    }
+}
+
+fn proxy(config: &UpstreamConfig, url: &str) -> Result<Proxy, BuildError> {
+    // The proxy resolves the names: it may see more of the world than this machine does, and this machine's resolver
+    // should not hear of it.
+    let url = url.strip_prefix("socks5://").map_or_else(|| url.to_owned(), |rest| format!("socks5h://{rest}"));
+    Proxy::all(url).map_err(|_| BuildError::Proxy { upstream: config.name.clone() })
+}
+
+/// The upstream's address.
+pub(super) fn base_url(config: &UpstreamConfig) -> Result<Url, BuildError> {
+    let invalid = |reason: String| BuildError::Address { upstream: config.name.clone(), reason };
+    let base = Url::parse(&config.base_url).map_err(|error| invalid(error.to_string()))?;
+    match base.scheme() {
+        "http" | "https" if base.has_host() => Ok(base),
+        _ => Err(invalid("it must begin with http:// or https://".to_owned())),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}

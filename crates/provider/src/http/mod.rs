@@ -1,0 +1,134 @@
+//! Carries the requests of one upstream: its connections, its proxy, whom it trusts, and what is said when there is none.
+
+mod client;
+mod explain;
+mod peer;
+
+use std::time::Duration;
+
+use engine::provider::{Failure, Peer};
+use engine::secret::Secret;
+use protocol::trace::TraceContext;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{Method, RequestBuilder, Response, Url};
+
+use self::client::Clients;
+use crate::config::{BuildError, UpstreamConfig};
+use crate::wire::Outgoing;
+use crate::wire::fault::Callee;
+
+pub(crate) use self::client::Lease;
+
+/// What is read of an error's body: more is no error message.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+
+/// How long the body of an error may take: its status already says the most.
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How requests get to one upstream.
+#[derive(Debug)]
+pub(crate) struct Http {
+    clients: Clients,
+    base: Url,
+    peer: Peer,
+    headers_timeout: Duration,
+}
+
+/// The key of a request, in its field.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown<'a> {
+    pub(crate) field: &'a HeaderName,
+    pub(crate) before: &'static str,
+    pub(crate) key: &'a Secret,
+}
+
+impl Http {
+    /// The way to the upstream that `config` describes. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// An address, a proxy, a file of certificates or a field that cannot be used.
+    pub(crate) fn new(config: &UpstreamConfig) -> Result<Self, BuildError> {
+        let base = client::base_url(config)?;
+        let peer = peer::of(&base, &config.name, config.preset);
+        Ok(Self { clients: Clients::new(config, &base)?, base, peer, headers_timeout: config.timeouts.headers })
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Sends a request and waits for the head of its answer, whatever its status. The lease is of the connection's place
+    /// among others: it is kept while the body is read.
+    ///
+    /// # Errors
+    /// That the upstream could not be reached, or did not answer in time.
+    pub(crate) async fn send(
+        &self,
+        outgoing: &Outgoing,
+        key: Option<Shown<'_>>,
+        trace: Option<&TraceContext>,
+        callee: &Callee,
+    ) -> Result<(Response, Lease), Failure> {
+        let (client, mut lease) = self.clients.take();
+        let request = self.request(&client, outgoing, key, trace);
+        let sent = tokio::time::timeout(self.headers_timeout, request.send()).await;
+        match sent {
+            Ok(Ok(response)) => {
+                lease.answered();
+                Ok((response, lease))
+            }
+            Ok(Err(error)) => Err(Failure::upstream(explain::unreachable(&callee.name, &error))),
+            Err(_elapsed) => Err(Failure::upstream(explain::no_head(self.headers_timeout))),
+        }
+    }
+
+    fn request(&self, client: &reqwest::Client, outgoing: &Outgoing, key: Option<Shown<'_>>, trace: Option<&TraceContext>) -> RequestBuilder {
+        let method = if outgoing.body.is_null() { Method::GET } else { Method::POST };
+        let mut request = client.request(method, self.address(outgoing)).header(ACCEPT, outgoing.accept).headers(outgoing.fields.clone());
+        if let Some(shown) = key
+            // A key that no field can hold was refused with the settings.
+            && let Ok(mut value) = HeaderValue::from_str(&format!("{}{}", shown.before, shown.key.reveal()))
+        {
+            value.set_sensitive(true);
+            request = request.header(shown.field, value);
+        }
+        if let Some(trace) = trace {
+            request = request.header("traceparent", trace.traceparent());
+            if let Some(state) = &trace.state {
+                request = request.header("tracestate", &**state);
+            }
+        }
+        if outgoing.body.is_null() { request } else { request.header(CONTENT_TYPE, "application/json").body(outgoing.body.to_string()) }
+    }
+
+    /// The address with the request's path and query behind it; the address's own query stays (Azure's `api-version`).
+    fn address(&self, outgoing: &Outgoing) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(&outgoing.path);
+        }
+        if !outgoing.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&outgoing.query);
+        }
+        url
+    }
+}
+
+/// What could be read of an error's body until the deadline, the limit or the connection's end.
+pub(crate) async fn error_body(response: &mut Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, read_body(response, &mut body, MAX_ERROR_BYTES)).await;
+    body
+}
+
+/// Reads a body, up to a limit.
+pub(crate) async fn read_body(response: &mut Response, body: &mut Vec<u8>, limit: usize) -> Result<(), reqwest::Error> {
+    while let Some(bytes) = response.chunk().await? {
+        body.extend_from_slice(&bytes[..bytes.len().min(limit - body.len())]);
+        if body.len() == limit {
+            break;
+        }
+    }
+    Ok(())
+}

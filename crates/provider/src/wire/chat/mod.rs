@@ -1,0 +1,57 @@
+//! OpenAI's chat completions, and what others have made of them.
+
+mod chunk;
+mod request;
+mod stream;
+
+use engine::provider::{ModelListing, ModelRequest};
+use protocol::fault::Fault;
+use protocol::request::Create;
+
+
+use self::stream::Chunks;
+use super::body::Reading;
+use super::fault::Callee;
+use super::{Outgoing, Reader, Wire, list};
+
+pub(crate) use self::request::Family;
+
+/// The wire of `POST /chat/completions`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chat {
+    family: Family,
+}
+
+impl Chat {
+    /// The wire as this family speaks it.
+    pub(crate) fn new(family: Family) -> Self {
+        Self { family }
+    }
+}
+
+impl Wire for Chat {
+    fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
+        Ok(Outgoing::new(&["chat", "completions"], request::body(request, self.family)?))
+    }
+
+    fn reader(&self, callee: Callee) -> Box<dyn Reader> {
+        Box::new(Reading::new(Chunks::default(), callee))
+    }
+
+    fn list(&self) -> Outgoing {
+        Outgoing::document(&["models"])
+    }
+
+    fn read_list(&self, body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
+        list::read(body, name)
+    }
+
+    /// Servers differ in what they know and say it themselves; what Weir could not give back is known by none.
+    fn knows(&self, parameter: &str) -> bool {
+        !["n", "functions", "function_call", "audio", "modalities", "messages", "stream_options"].contains(&parameter)
+    }
+
+    fn check(&self, _create: &Create) -> Result<(), Fault> {
+        Ok(())
+    }
+}

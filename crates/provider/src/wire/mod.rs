@@ -1,0 +1,116 @@
+//! How vendors' APIs speak: requests out, words in. No I/O: [`crate::http`] carries the bytes.
+
+mod body;
+pub(crate) mod chat;
+pub(crate) mod fault;
+mod list;
+mod retry_after;
+
+use std::fmt;
+
+use engine::provider::{Failure, ModelListing, ModelRequest, Word};
+use engine::secret::Secret;
+use protocol::fault::Fault;
+use protocol::request::Create;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use serde_json::Value;
+
+use self::fault::{Reported, Callee};
+
+/// One vendor's API.
+pub(crate) trait Wire: fmt::Debug + Send + Sync {
+    /// The request that asks for a streamed answer.
+    ///
+    /// # Errors
+    /// What this wire has no word for, by the path of its field in the caller's request.
+    fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault>;
+
+    /// A reader of one answer's body; faults name `callee` and never hold its key.
+    fn reader(&self, callee: Callee) -> Box<dyn Reader>;
+
+    /// What an answer with an error status means.
+    fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
+        callee.refusal(refused.status, Reported::from_body(refused.body), retry_after::read(refused.headers), refused.headers)
+    }
+
+    /// The field that carries the key, and what stands before the key in it.
+    fn key_field(&self) -> (HeaderName, &'static str) {
+        (AUTHORIZATION, "Bearer ")
+    }
+
+    /// The request for the list of models: a GET, without a body.
+    fn list(&self) -> Outgoing;
+
+    /// Reads the answer to it; `name` says who serves a model that does not say it itself. `None` where it is no list.
+    fn read_list(&self, body: &[u8], name: &str) -> Option<Vec<ModelListing>>;
+
+    /// Whether it has a word for a parameter that the vocabulary has none for.
+    fn knows(&self, parameter: &str) -> bool;
+
+    /// Says before the call what in a request this wire has no word for. What depends on the conversation is said by
+    /// [`Self::ask`].
+    ///
+    /// # Errors
+    /// The first such field, by its path.
+    fn check(&self, create: &Create) -> Result<(), Fault>;
+}
+
+/// A request to be sent below the upstream's address.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Outgoing {
+    /// The segments of the path behind `base_url`.
+    pub(crate) path: Vec<String>,
+    /// What is added to the query.
+    pub(crate) query: Vec<(&'static str, String)>,
+    /// Fields of the head beside the usual ones.
+    pub(crate) fields: HeaderMap,
+    /// The media type of the answer.
+    pub(crate) accept: &'static str,
+    /// The JSON of its body.
+    pub(crate) body: Value,
+}
+
+impl Outgoing {
+    /// A request for `path`, whose answer is a stream of events.
+    pub(crate) fn new(path: &[&str], body: Value) -> Self {
+        let path = path.iter().map(|segment| (*segment).to_owned()).collect();
+        Self { path, query: Vec::new(), fields: HeaderMap::new(), accept: "text/event-stream", body }
+    }
+
+    /// A request for `path`, whose answer is one document.
+    pub(crate) fn document(path: &[&str]) -> Self {
+        Self { accept: "application/json", ..Self::new(path, Value::Null) }
+    }
+}
+
+/// An answer with an error status.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused<'a> {
+    /// Its status.
+    pub(crate) status: u16,
+    /// Its head.
+    pub(crate) headers: &'a HeaderMap,
+    /// Its body, as far as it came.
+    pub(crate) body: &'a [u8],
+}
+
+/// A push parser of one answer: give it bytes as they come, then take words until there are none. It makes no `Finish` up:
+/// whether the answer is whole is for its reader to say (promise 4). After a failure it has nothing more to say.
+pub(crate) trait Reader: Send {
+    /// Takes the next bytes. Call [`Self::next_word`] until `None` before the next push.
+    fn push(&mut self, bytes: &[u8]);
+
+    /// The next word; `None` when more bytes are needed, or nothing more can come.
+    fn next_word(&mut self) -> Option<Result<Word, Failure>>;
+
+    /// The body has ended. What is left then comes by [`Self::next_word`].
+    fn finish(&mut self);
+
+    /// Whether nothing more can come, whatever the body still holds.
+    fn is_over(&self) -> bool;
+}
+
+/// The key's field as `Authorization` has it, for wires without a word of their own.
+pub(crate) fn key_value(before: &str, key: &Secret) -> String {
+    format!("{before}{}", key.reveal())
+}
