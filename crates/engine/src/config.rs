@@ -2,14 +2,7 @@
 
 use std::time::Duration;
 
-/// What happens to an answer when its last reader leaves (promise 6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnLeave {
-    /// The upstream is closed at once; the text so far stays.
-    Cancel,
-    /// The answer runs on.
-    Finish,
-}
+pub use protocol::on_leave::OnLeave;
 
 /// The engine's settings; the defaults fit one small machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

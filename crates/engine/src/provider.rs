@@ -1,7 +1,7 @@
 //! What the engine needs of an upstream model: a trait, and the words that come back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -14,6 +14,7 @@ use protocol::usage::Usage;
 use serde_json::Value;
 
 use crate::config::OnLeave;
+use crate::metrics::Exposition;
 
 /// Everything a model needs to answer: the caller's request and the conversation it stands in.
 #[derive(Clone, Debug)]
@@ -42,17 +43,28 @@ pub struct Call {
     pub trace: Option<TraceContext>,
     /// Zero while there is none.
     status: Arc<AtomicU16>,
+    is_given_up: Arc<AtomicBool>,
 }
 
 impl Call {
     /// A call at this place of a trace.
     pub fn new(trace: Option<TraceContext>) -> Self {
-        Self { trace, status: Arc::default() }
+        Self { trace, status: Arc::default(), is_given_up: Arc::default() }
     }
 
     /// The upstream has answered with a status of HTTP.
     pub fn answered(&self, status: u16) {
         self.status.store(status, Ordering::Relaxed);
+    }
+
+    /// Whoever asked waits no longer: the upstream was silent for too long. To be said before the words are dropped.
+    pub fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was silent for too long.
+    pub fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Relaxed)
     }
 
     /// The status it answered with.
@@ -291,4 +303,7 @@ pub trait Models: Send + Sync + 'static {
 
     /// Every model, in the order of the configuration. An upstream that does not answer is left out.
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>>;
+
+    /// Writes down how the upstreams are.
+    fn write_metrics(&self, _text: &mut Exposition) {}
 }

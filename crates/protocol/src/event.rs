@@ -37,11 +37,16 @@ kinds! {
     OutputItemAdded = "response.output_item.added",
     ContentPartAdded = "response.content_part.added",
     OutputTextDelta = "response.output_text.delta",
+    OutputTextAnnotationAdded = "response.output_text.annotation.added",
     OutputTextDone = "response.output_text.done",
     RefusalDelta = "response.refusal.delta",
     RefusalDone = "response.refusal.done",
     ReasoningDelta = "response.reasoning.delta",
     ReasoningDone = "response.reasoning.done",
+    ReasoningSummaryPartAdded = "response.reasoning_summary_part.added",
+    ReasoningSummaryDelta = "response.reasoning_summary_text.delta",
+    ReasoningSummaryDone = "response.reasoning_summary_text.done",
+    ReasoningSummaryPartDone = "response.reasoning_summary_part.done",
     FunctionCallArgumentsDelta = "response.function_call_arguments.delta",
     FunctionCallArgumentsDone = "response.function_call_arguments.done",
     ContentPartDone = "response.content_part.done",
@@ -80,6 +85,17 @@ pub struct PartPlace {
     pub content_index: usize,
 }
 
+/// Where in an answer a part of a summary stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SummaryPlace {
+    /// The item's id.
+    pub item_id: ItemId,
+    /// The item's index in `output`.
+    pub output_index: usize,
+    /// The part's index in `summary`.
+    pub summary_index: usize,
+}
+
 /// One step of an answer. Serialises to the fields behind `type` and `sequence_number`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -96,6 +112,8 @@ pub enum Event {
     ContentPartAdded(PartEvent),
     /// More text.
     OutputTextDelta(TextDelta),
+    /// What the text rests on.
+    OutputTextAnnotationAdded(AnnotationAdded),
     /// The text is whole.
     OutputTextDone(TextDone),
     /// More of a refusal.
@@ -106,6 +124,14 @@ pub enum Event {
     ReasoningDelta(Delta),
     /// The thoughts are whole.
     ReasoningDone(PlacedText),
+    /// A part of a summary of thoughts begins.
+    ReasoningSummaryPartAdded(SummaryPartEvent),
+    /// More of a summary.
+    ReasoningSummaryDelta(SummaryDelta),
+    /// The summary's part is whole, as text.
+    ReasoningSummaryDone(SummaryText),
+    /// The summary's part is whole.
+    ReasoningSummaryPartDone(SummaryPartEvent),
     /// More arguments.
     FunctionCallArgumentsDelta(ArgumentsDelta),
     /// The arguments are whole.
@@ -176,6 +202,48 @@ pub struct Delta {
     pub content_index: usize,
     /// The new text.
     pub delta: String,
+}
+
+/// What a text rests on, in Open Responses' form (`url_citation`…), as it came from upstream.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AnnotationAdded {
+    /// Where the text stands.
+    #[serde(flatten)]
+    pub place: PartPlace,
+    /// Its index among the text's annotations.
+    pub annotation_index: usize,
+    /// The annotation.
+    pub annotation: Value,
+}
+
+/// A part of a summary at its begin or end.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SummaryPartEvent {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: SummaryPlace,
+    /// The part.
+    pub part: Part,
+}
+
+/// More text of a summary.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SummaryDelta {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: SummaryPlace,
+    /// The new text.
+    pub delta: String,
+}
+
+/// A whole text of a summary.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SummaryText {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: SummaryPlace,
+    /// The text.
+    pub text: String,
 }
 
 /// A whole output text.
@@ -280,11 +348,16 @@ impl Event {
             Self::OutputItemAdded(_) => EventKind::OutputItemAdded,
             Self::ContentPartAdded(_) => EventKind::ContentPartAdded,
             Self::OutputTextDelta(_) => EventKind::OutputTextDelta,
+            Self::OutputTextAnnotationAdded(_) => EventKind::OutputTextAnnotationAdded,
             Self::OutputTextDone(_) => EventKind::OutputTextDone,
             Self::RefusalDelta(_) => EventKind::RefusalDelta,
             Self::RefusalDone(_) => EventKind::RefusalDone,
             Self::ReasoningDelta(_) => EventKind::ReasoningDelta,
             Self::ReasoningDone(_) => EventKind::ReasoningDone,
+            Self::ReasoningSummaryPartAdded(_) => EventKind::ReasoningSummaryPartAdded,
+            Self::ReasoningSummaryDelta(_) => EventKind::ReasoningSummaryDelta,
+            Self::ReasoningSummaryDone(_) => EventKind::ReasoningSummaryDone,
+            Self::ReasoningSummaryPartDone(_) => EventKind::ReasoningSummaryPartDone,
             Self::FunctionCallArgumentsDelta(_) => EventKind::FunctionCallArgumentsDelta,
             Self::FunctionCallArgumentsDone(_) => EventKind::FunctionCallArgumentsDone,
             Self::ContentPartDone(_) => EventKind::ContentPartDone,

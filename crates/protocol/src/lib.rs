@@ -26,6 +26,7 @@ pub mod usage;
 
 pub mod compaction;
 pub mod item;
+pub mod on_leave;
 pub mod request;
 pub mod response;
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::id::{ItemId, ResponseId};
 use crate::item::{FunctionOutput, Part, Role};
+use crate::on_leave::OnLeave;
 
 /// A request for one answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,8 @@ pub struct Create {
     pub background: bool,
     /// Whether the caller wants a stream.
     pub stream: bool,
+    /// What happens when its last reader leaves, where the caller says it.
+    pub on_leave: Option<OnLeave>,
     /// Parameters for which the vocabulary has no word (`stop`, `seed`…), for upstreams that know them.
     pub extra: Map<String, Value>,
 }
@@ -92,6 +95,7 @@ impl Create {
             store: true,
             background: false,
             stream: false,
+            on_leave: None,
             extra: Map::new(),
         }
     }

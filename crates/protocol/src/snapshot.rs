@@ -26,6 +26,23 @@ struct WithPart {
 }
 
 #[derive(Deserialize)]
+struct WithSummary {
+    output_index: usize,
+    summary_index: usize,
+    #[serde(default)]
+    part: Option<Part>,
+    #[serde(default)]
+    delta: String,
+}
+
+#[derive(Deserialize)]
+struct WithAnnotation {
+    output_index: usize,
+    content_index: usize,
+    annotation: Value,
+}
+
+#[derive(Deserialize)]
 struct WithDelta {
     output_index: usize,
     #[serde(default)]
@@ -51,10 +68,15 @@ pub fn response(entries: &[Entry]) -> Option<Response> {
             EventKind::OutputTextDelta | EventKind::RefusalDelta | EventKind::ReasoningDelta | EventKind::FunctionCallArgumentsDelta => {
                 add_delta(response.as_mut()?, entry)?;
             }
+            EventKind::ReasoningSummaryPartAdded | EventKind::ReasoningSummaryPartDone | EventKind::ReasoningSummaryDelta => {
+                put_summary(response.as_mut()?, entry)?;
+            }
+            EventKind::OutputTextAnnotationAdded => annotate(response.as_mut()?, entry)?,
             // The deltas before them have said it, and an error shows in the terminal event that follows it.
             EventKind::OutputTextDone
             | EventKind::RefusalDone
             | EventKind::ReasoningDone
+            | EventKind::ReasoningSummaryDone
             | EventKind::FunctionCallArgumentsDone
             | EventKind::Error => {}
         }
@@ -78,6 +100,26 @@ fn put_part(response: &mut Response, entry: &Entry) -> Option<()> {
         Some(part) => *part = event.part,
         None => parts.push(event.part),
     }
+    Some(())
+}
+
+fn put_summary(response: &mut Response, entry: &Entry) -> Option<()> {
+    let event: WithSummary = serde_json::from_slice(&entry.data).ok()?;
+    let Item::Reasoning(reasoning) = response.output.get_mut(event.output_index)? else { return None };
+    match (reasoning.summary.get_mut(event.summary_index), event.part) {
+        (Some(known), Some(part)) => *known = part,
+        (None, Some(part)) => reasoning.summary.push(part),
+        (Some(Part::SummaryText { text }), None) => text.push_str(&event.delta),
+        (Some(_) | None, None) => return None,
+    }
+    Some(())
+}
+
+fn annotate(response: &mut Response, entry: &Entry) -> Option<()> {
+    let event: WithAnnotation = serde_json::from_slice(&entry.data).ok()?;
+    let part = parts(response.output.get_mut(event.output_index)?)?.get_mut(event.content_index)?;
+    let Part::OutputText { annotations, .. } = part else { return None };
+    annotations.push(event.annotation);
     Some(())
 }
 

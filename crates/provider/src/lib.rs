@@ -7,9 +7,10 @@ pub mod config;
 pub mod demo;
 mod http;
 pub mod live;
+mod metrics;
 mod preset;
 pub mod route;
-mod upstream;
+pub mod upstream;
 mod wire;
 
 pub use config::{BuildError, Config};

@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use engine::metrics::Exposition;
 use engine::provider::{ModelListing, Models, Route};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::route::Routes;
+use crate::upstream::State;
 
 /// The upstreams in force.
 #[derive(Debug)]
@@ -23,6 +25,11 @@ impl LiveRoutes {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
     }
 
+    /// How every upstream is now.
+    pub fn states(&self) -> Vec<State> {
+        self.now().states()
+    }
+
     fn now(&self) -> Arc<Routes> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -37,6 +44,10 @@ impl Models for LiveRoutes {
         let routes = self.now();
         async move { routes.list().await }.boxed()
     }
+
+    fn write_metrics(&self, text: &mut Exposition) {
+        self.now().write_metrics(text);
+    }
 }
 
 #[cfg(test)]
@@ -48,7 +59,7 @@ mod tests {
     #[test]
     fn what_was_found_stays_when_it_is_exchanged() {
         let routes =
-            |enabled| Routes::new(&Config { demo: DemoConfig { enabled, ..DemoConfig::default() }, upstreams: Vec::new() }).unwrap();
+            |enabled| Routes::new(&Config { demo: DemoConfig { enabled, ..DemoConfig::default() }, ..Config::default() }).unwrap();
         let live = LiveRoutes::new(routes(true));
         let before = live.route(demo::MODEL);
         live.replace(routes(false));

@@ -1,148 +1,179 @@
-//! Which upstream serves which model.
+//! Which upstreams serve which model, and in which order they are asked.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use engine::provider::{ModelListing, Models, Provider, Route, Timeouts};
+use engine::config::OnLeave;
+use engine::metrics::Exposition;
+use engine::provider::{Leg, ModelListing, Models, Provider, Retries, Route, Timeouts};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 
-use crate::config::{BuildError, Config, UpstreamConfig};
+use crate::config::{BuildError, Config, RouteConfig, Strategy, UpstreamConfig};
 use crate::demo::{self, Demo};
-use crate::openai::OpenAi;
+use crate::metrics;
+use crate::upstream::choice::{Candidate, choose};
+use crate::upstream::{State, Upstream};
 
-/// All upstreams, in the order of the configuration.
+/// All upstreams, in the order of the configuration, and the routes to them.
 #[derive(Debug)]
 pub struct Routes {
     demo: Option<Arc<Demo>>,
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<Arc<Listed>>,
+    routes: HashMap<String, Several>,
+    /// The routes' models, in the order of the configuration.
+    names: Vec<String>,
+    retries: Retries,
 }
 
 #[derive(Debug)]
-struct Upstream {
+struct Listed {
     name: Arc<str>,
-    provider: Arc<OpenAi>,
+    upstream: Arc<Upstream>,
     /// Empty: whatever it lists, and any name nobody else claims.
     models: Vec<String>,
     timeouts: Timeouts,
 }
 
+/// A model that several may serve.
+#[derive(Debug)]
+struct Several {
+    targets: Vec<Target>,
+    strategy: Strategy,
+    on_leave: Option<OnLeave>,
+}
+
+#[derive(Debug)]
+struct Target {
+    listed: Arc<Listed>,
+    model: Option<Arc<str>>,
+    weight: u32,
+    served: AtomicU64,
+}
+
 impl Routes {
-    /// The upstreams that `config` describes.
+    /// The upstreams and routes that `config` describes.
     ///
     /// # Errors
-    /// The first upstream whose settings cannot be used.
+    /// The first whose settings cannot be used.
     pub fn new(config: &Config) -> Result<Self, BuildError> {
         let demo = config.demo.enabled.then(|| Arc::new(Demo::new(config.demo.tokens_per_second)));
-        let upstreams = config.upstreams.iter().map(Upstream::new).collect::<Result<_, _>>()?;
-        Ok(Self { demo, upstreams })
+        let upstreams = config.upstreams.iter().map(Listed::new).collect::<Result<Vec<_>, _>>()?;
+        let several = |route: &RouteConfig| Ok((route.model.clone(), Several::new(route, &upstreams)?));
+        let routes = config.routes.iter().map(several).collect::<Result<_, _>>()?;
+        let names = config.routes.iter().map(|route| route.model.clone()).collect();
+        Ok(Self { demo, upstreams, routes, names, retries: config.retries })
+    }
+
+    /// How every upstream is, in the order of the configuration.
+    pub fn states(&self) -> Vec<State> {
+        self.upstreams.iter().map(|listed| listed.upstream.state()).collect()
+    }
+
+    /// The upstream of this name.
+    pub fn upstream(&self, name: &str) -> Option<&Upstream> {
+        self.upstreams.iter().find(|listed| &*listed.name == name).map(|listed| &*listed.upstream)
     }
 
     /// The upstream that claims `model`, or else the first that takes any.
-    fn upstream(&self, model: &str) -> Option<&Upstream> {
-        let claims = |upstream: &&Upstream| upstream.models.iter().any(|claimed| claimed == model);
-        self.upstreams.iter().find(claims).or_else(|| self.upstreams.iter().find(|upstream| upstream.models.is_empty()))
+    fn serving(&self, model: &str) -> Option<&Arc<Listed>> {
+        let claims = |listed: &&Arc<Listed>| listed.models.iter().any(|claimed| claimed == model);
+        self.upstreams.iter().find(claims).or_else(|| self.upstreams.iter().find(|listed| listed.models.is_empty()))
     }
 }
 
 impl Models for Routes {
     fn route(&self, model: &str) -> Option<Route> {
+        let route = |legs: Arc<[Leg]>, on_leave, is_listed| Route { legs, retries: self.retries, on_leave, is_listed };
+        if let Some(several) = self.routes.get(model) {
+            return Some(route(several.legs(), several.on_leave, true));
+        }
         if let Some(demo) = self.demo.as_ref().filter(|_| model == demo::MODEL) {
             let provider = Arc::clone(demo) as Arc<dyn Provider>;
-            return Some(Route { upstream: demo::MODEL.into(), provider, timeouts: Timeouts::default(), is_listed: true });
+            let leg = Leg { upstream: demo::MODEL.into(), provider, model: None, timeouts: Timeouts::default() };
+            return Some(route(Arc::new([leg]), None, true));
         }
-        self.upstream(model).map(|upstream| upstream.route(model))
+        let listed = self.serving(model)?;
+        // One that names its models is asked for no other.
+        let is_listed = !listed.models.is_empty() || listed.upstream.has_listed(model);
+        Some(route(Arc::new([listed.leg(None)]), None, is_listed))
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
         async {
-            let demo = self.demo.iter().map(|_| ModelListing { id: demo::MODEL.to_owned(), owned_by: "weir".to_owned(), created: 0 });
-            let upstreams = join_all(self.upstreams.iter().map(Upstream::list)).await;
+            let ours = |id: &str| ModelListing { id: id.to_owned(), owned_by: "weir".to_owned(), created: 0 };
+            let demo = self.demo.iter().map(|_| ours(demo::MODEL));
+            let routes = self.names.iter().map(|name| ours(name));
+            let upstreams = join_all(self.upstreams.iter().map(|listed| listed.list())).await;
             let mut seen = HashSet::new();
-            demo.chain(upstreams.into_iter().flatten()).filter(|listing| seen.insert(listing.id.clone())).collect()
+            demo.chain(routes).chain(upstreams.into_iter().flatten()).filter(|listing| seen.insert(listing.id.clone())).collect()
         }
         .boxed()
     }
+
+    fn write_metrics(&self, text: &mut Exposition) {
+        metrics::write(&self.states(), text);
+    }
 }
 
-impl Upstream {
-    fn new(config: &UpstreamConfig) -> Result<Self, BuildError> {
-        Ok(Self {
-            name: config.name.as_str().into(),
-            provider: Arc::new(OpenAi::new(config)?),
-            models: config.models.clone(),
-            timeouts: config.timeouts,
-        })
+impl Listed {
+    fn new(config: &UpstreamConfig) -> Result<Arc<Self>, BuildError> {
+        let (name, upstream) = (config.name.as_str().into(), Arc::new(Upstream::new(config)?));
+        Ok(Arc::new(Self { name, upstream, models: config.models.clone(), timeouts: config.timeouts }))
     }
 
-    fn route(&self, model: &str) -> Route {
-        let provider = Arc::clone(&self.provider) as Arc<dyn Provider>;
-        // One that names its models is asked for no other.
-        let is_listed = !self.models.is_empty() || self.provider.has_listed(model);
-        Route { upstream: Arc::clone(&self.name), provider, timeouts: self.timeouts, is_listed }
+    fn leg(&self, model: Option<Arc<str>>) -> Leg {
+        let provider = Arc::clone(&self.upstream) as Arc<dyn Provider>;
+        Leg { upstream: Arc::clone(&self.name), provider, model, timeouts: self.timeouts }
     }
 
     /// The configured names, or else what the upstream itself lists.
     async fn list(&self) -> Vec<ModelListing> {
         if self.models.is_empty() {
-            return self.provider.list().await;
+            return self.upstream.list().await;
         }
         let listing = |model: &String| ModelListing { id: model.clone(), owned_by: self.name.to_string(), created: 0 };
         self.models.iter().map(listing).collect()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::DemoConfig;
-
-    fn upstream(name: &str, models: &[&str]) -> UpstreamConfig {
-        UpstreamConfig {
-            name: name.to_owned(),
-            base_url: "http://127.0.0.1:9/v1".to_owned(),
-            api_key: None,
-            models: models.iter().map(|model| (*model).to_owned()).collect(),
-            timeouts: Timeouts::default(),
+impl Several {
+    fn new(config: &RouteConfig, upstreams: &[Arc<Listed>]) -> Result<Self, BuildError> {
+        let unknown = |upstream: &str| BuildError::Route { model: config.model.clone(), upstream: upstream.to_owned() };
+        let targets = config.upstreams.iter().map(|target| {
+            let listed = upstreams.iter().find(|listed| *listed.name == *target.upstream).ok_or_else(|| unknown(&target.upstream))?;
+            let model = target.model.as_deref().map(Arc::from);
+            Ok(Target { listed: Arc::clone(listed), model, weight: target.weight, served: AtomicU64::new(0) })
+        });
+        let targets = targets.collect::<Result<Vec<_>, _>>()?;
+        if targets.is_empty() {
+            return Err(unknown(""));
         }
+        Ok(Self { targets, strategy: config.strategy, on_leave: config.on_leave })
     }
 
-    fn routes(is_demo_enabled: bool, upstreams: Vec<UpstreamConfig>) -> Routes {
-        let demo = DemoConfig { enabled: is_demo_enabled, ..DemoConfig::default() };
-        Routes::new(&Config { demo, upstreams }).unwrap()
-    }
-
-    fn leads(routes: &Routes, model: &str) -> Option<String> {
-        routes.route(model).map(|route| route.upstream.to_string())
-    }
-
-    #[test]
-    fn a_name_leads_to_who_claims_it_and_else_to_who_takes_any() {
-        let routes = routes(true, vec![upstream("any", &[]), upstream("north", &["a", "b"]), upstream("south", &["b", "demo"])]);
-        assert_eq!(leads(&routes, "demo").as_deref(), Some("demo"));
-        assert_eq!(leads(&routes, "a").as_deref(), Some("north"));
-        assert_eq!(leads(&routes, "b").as_deref(), Some("north"));
-        assert_eq!(leads(&routes, "other").as_deref(), Some("any"));
-    }
-
-    #[test]
-    fn without_the_demo_its_name_is_free() {
-        assert_eq!(leads(&routes(false, vec![upstream("south", &["demo"])]), "demo").as_deref(), Some("south"));
-        assert_eq!(leads(&routes(false, vec![upstream("south", &["b"])]), "demo"), None);
-    }
-
-    #[tokio::test]
-    async fn the_list_names_each_model_once_and_the_demo_first() {
-        let routes = routes(true, vec![upstream("north", &["a", "b"]), upstream("south", &["b", "demo", "c"])]);
-        let listed: Vec<_> = routes.list().await.into_iter().map(|listing| (listing.id, listing.owned_by)).collect();
-        let expected = [("demo", "weir"), ("a", "north"), ("b", "north"), ("c", "south")];
-        assert_eq!(listed, expected.map(|(id, owner)| (id.to_owned(), owner.to_owned())));
-    }
-
-    #[test]
-    fn an_address_that_is_none_is_named() {
-        let broken = UpstreamConfig { base_url: "localhost:11434".to_owned(), ..upstream("north", &[]) };
-        let error = Routes::new(&Config { upstreams: vec![broken], ..Config::default() }).unwrap_err();
-        assert_eq!(error.to_string(), "the base_url of the upstream 'north' cannot be used: it must begin with http:// or https://");
+    /// The one that the strategy picks, and behind it the others in their order. Those that cannot be asked now come last.
+    fn legs(&self) -> Arc<[Leg]> {
+        let (mut ready, mut rest): (Vec<usize>, Vec<usize>) =
+            (0..self.targets.len()).partition(|index| self.targets[*index].listed.upstream.is_ready());
+        let candidates: Vec<Candidate> = ready.iter().map(|index| self.targets[*index].candidate(*index)).collect();
+        if let Some(first) = choose(self.strategy, &candidates, fastrand::f64) {
+            self.targets[first].served.fetch_add(1, Ordering::Relaxed);
+            ready.retain(|index| *index != first);
+            ready.insert(0, first);
+        }
+        ready.append(&mut rest);
+        ready.into_iter().map(|index| &self.targets[index]).map(|target| target.listed.leg(target.model.clone())).collect()
     }
 }
+
+impl Target {
+    fn candidate(&self, index: usize) -> Candidate {
+        let (running, served) = (self.listed.upstream.running(), self.served.load(Ordering::Relaxed));
+        Candidate { index, weight: self.weight, running, served }
+    }
+}
+
+#[cfg(test)]
+mod tests;

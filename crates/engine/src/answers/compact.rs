@@ -49,7 +49,7 @@ impl Engine {
         }));
         let setting = Setting { context, input: Vec::new(), head: None };
         let create = Create { store: false, ..create };
-        let ties = Ties { claim: None, socket: None, thread: None, on_leave: self.on_leave(&create, false), trace };
+        let ties = Ties { claim: None, socket: None, thread: None, on_leave: self.on_leave(&route, &create, false), trace };
         let Started { id, feed } = self.run(owner, create, route, setting, ties).await?;
         Ok(Compacting { id, feed, kept })
     }

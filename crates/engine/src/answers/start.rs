@@ -18,7 +18,7 @@ use crate::config::OnLeave;
 use crate::conversation::{Conversation, ConversationError};
 use crate::log::{Life, LogError, LogReader, LogState};
 use crate::metrics::Meter;
-use crate::provider::{Call, Finish, ModelRequest, Provider, Route, Word, Words};
+use crate::provider::{Call, Failure, Finish, Leg, ModelRequest, Provider, Route, Word, Words};
 use crate::store::{Claim, Claimed, Found, Record, Removal};
 use crate::thread::Thread;
 use crate::turn::{Answer, Live, Trace, Turn};
@@ -63,7 +63,7 @@ impl Engine {
             return self.again(first).await;
         }
         let route = self.route(&create)?;
-        let route = if warm_up { Route { provider: Arc::new(WarmUp), ..route } } else { route };
+        let route = if warm_up { warm_up_route(&route) } else { route };
         let create = match &thread {
             Some(thread) => Create { previous_response_id: self.last_of(owner, thread).await?, ..create },
             None => create,
@@ -72,7 +72,7 @@ impl Engine {
         if let Some(thread) = &thread {
             setting.context = thread.window.cut(setting.context);
         }
-        let on_leave = on_leave.unwrap_or_else(|| self.on_leave(&create, claim.is_some()));
+        let on_leave = on_leave.or(create.on_leave).unwrap_or_else(|| self.on_leave(&route, &create, claim.is_some()));
         self.run(owner, create, route, setting, Ties { claim, socket, thread, on_leave, trace }).await
     }
 
@@ -104,20 +104,20 @@ impl Engine {
         admitted.keep();
 
         let feed = self.cursor(reader, 0, Some(live.sit()));
-        let call = Call::new(trace.passed_on());
-        let request = ModelRequest { create: Arc::new(create), context: setting.context.into(), call };
+        let request = ModelRequest { create: Arc::new(create), model: None, context: setting.context.into(), call: Call::default() };
         let remembering = socket.map(|socket| Remembering { socket, before: Arc::clone(&request.context) });
         let limit = self.shared.config().answer_bytes;
         let tasks = self.shared.tasks.clone();
-        let turn = Turn { live: Arc::clone(&live), answer, writer, route, request, limit, meter, trace, tasks };
+        let turn = Turn { live: Arc::clone(&live), answer, writer, route, leg: None, request, limit, meter, trace, tasks };
         self.shared.tasks.spawn("turn", run_to_end(Arc::clone(&self.shared), live, turn, remembering));
         Ok(Started { id, feed })
     }
 
     /// A caller that names its request will come back for the answer: it is kept, and leaving does not stop it.
-    pub(super) fn on_leave(&self, create: &Create, keyed: bool) -> OnLeave {
+    pub(super) fn on_leave(&self, route: &Route, create: &Create, keyed: bool) -> OnLeave {
         match (keyed, create.store) {
             (true, _) => OnLeave::Finish,
+            (false, _) if route.on_leave.is_some() => route.on_leave.unwrap_or(OnLeave::Finish),
             (false, true) => self.shared.config().on_leave_stored,
             (false, false) => self.shared.config().on_leave_stateless,
         }
@@ -155,11 +155,7 @@ impl Engine {
             let message = format!("The model '{}' does not exist. GET /v1/models lists those that do.", create.model);
             Fault::invalid("model_not_found", "model", message).with_status(404)
         })?;
-        if let Some(unknown) = create.extra.keys().find(|name| !route.provider.knows(name)) {
-            let message = format!("The model '{}' does not know the parameter '{unknown}'.", create.model);
-            return Err(Fault::invalid("unknown_parameter", unknown, message));
-        }
-        Ok(route)
+        able(route, create)
     }
 
     /// The conversation that the new turn stands in.
@@ -319,17 +315,41 @@ impl Drop for Admission<'_> {
     }
 }
 
+/// The route without the legs that have no word for what is asked.
+///
+/// # Errors
+/// None is left: what the first of them lacks.
+fn able(route: Route, create: &Create) -> Result<Route, Fault> {
+    let (mut legs, mut first) = (Vec::new(), None);
+    for leg in &*route.legs {
+        match leg.provider.check(create) {
+            Ok(()) => legs.push(leg.clone()),
+            Err(fault) => first = first.or(Some(fault)),
+        }
+    }
+    match first {
+        Some(fault) if legs.is_empty() => Err(fault),
+        _ => Ok(Route { legs: legs.into(), ..route }),
+    }
+}
+
+/// The route of a warm-up: the model that says nothing.
+fn warm_up_route(route: &Route) -> Route {
+    let legs = route.legs.iter().take(1).map(|leg| Leg { provider: Arc::new(WarmUp), ..leg.clone() });
+    Route { legs: legs.collect(), ..route.clone() }
+}
+
 /// The model of a warm-up: it says nothing.
 struct WarmUp;
 
 impl Provider for WarmUp {
-    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<Words, Fault>> {
+    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
         let nothing = Word::Finish(Finish::Other("warm_up".into()));
         ready(Ok(once(ready(Ok(nothing))).boxed())).boxed()
     }
 
-    fn knows(&self, _parameter: &str) -> bool {
-        true
+    fn check(&self, _create: &Create) -> Result<(), Fault> {
+        Ok(())
     }
 }
 

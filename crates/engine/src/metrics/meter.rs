@@ -8,7 +8,7 @@ use protocol::response::{Response, ResponseStatus};
 use tokio::time::Instant;
 
 use super::{DURATION, Metrics, OPERATION, OTHER, Tally, kinds};
-use crate::provider::Route;
+use crate::provider::{Leg, Route};
 use crate::turn::Cause;
 
 /// Who was asked for which model, in words that are bounded.
@@ -22,6 +22,8 @@ pub(crate) struct Subject {
 #[derive(Debug)]
 pub(crate) struct Meter {
     metrics: Arc<Metrics>,
+    model: Arc<str>,
+    /// Who was asked last.
     upstream: Arc<str>,
     /// `None` where no model is asked.
     subject: Option<Subject>,
@@ -51,15 +53,36 @@ pub(crate) struct Span {
 impl Meter {
     /// For an answer that was accepted just now.
     pub(crate) fn new(metrics: Arc<Metrics>, route: &Route, model: &str) -> Self {
-        let model = if route.is_listed { model } else { OTHER };
-        let subject = route.provider.peer().map(|peer| Subject { provider: peer.system, model: model.into() });
-        Self { metrics, upstream: Arc::clone(&route.upstream), subject, accepted: Instant::now(), call: None }
+        let model: Arc<str> = if route.is_listed { model.into() } else { OTHER.into() };
+        // Until one is asked, it is the first who would be: an answer may end while it waits for its turn.
+        let mut meter = Self { metrics, model, upstream: "".into(), subject: None, accepted: Instant::now(), call: None };
+        if let Some(leg) = route.legs.first() {
+            meter.meet(leg);
+        }
+        meter
     }
 
-    /// The model is asked.
-    pub(crate) fn asked(&mut self) {
+    /// A model is asked.
+    pub(crate) fn asked(&mut self, leg: &Leg) {
+        self.meet(leg);
         let now = Instant::now();
         self.call = Some(Call { asked: now, first: None, last: now, closed: None, gaps: Tally::new(DURATION) });
+    }
+
+    fn meet(&mut self, leg: &Leg) {
+        self.upstream = Arc::clone(&leg.upstream);
+        let model = &self.model;
+        self.subject = leg.provider.peer().map(|peer| Subject { provider: peer.system, model: Arc::clone(model) });
+    }
+
+    /// The call has failed and another follows it: it is taken in. `reason` says why there is another.
+    pub(crate) fn again(&mut self, failure: &Fault, reason: &str) {
+        self.closed();
+        self.metrics.retries.of(&[&self.upstream, reason]).add(1);
+        self.metrics.upstream_errors.of(&[&self.upstream, kinds::of_fault(failure)]).add(1);
+        if let Some(subject) = &self.subject {
+            self.client(subject, Some(failure));
+        }
     }
 
     /// So many words of the model came together.

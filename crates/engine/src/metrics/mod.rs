@@ -51,6 +51,7 @@ pub struct Metrics {
     peak_readers: Histogram,
     cancels: Family<Counter>,
     upstream_errors: Family<Counter>,
+    retries: Family<Counter>,
     client_tokens: Family<Histogram>,
     client_duration: Family<Histogram>,
     client_first_chunk: Family<Histogram>,
@@ -69,6 +70,7 @@ impl Default for Metrics {
             peak_readers: Histogram::new(READERS),
             cancels: Family::new(&["cause"], Counter::default),
             upstream_errors: Family::new(&["upstream", "kind"], Counter::default),
+            retries: Family::new(&["upstream", "reason"], Counter::default),
             client_tokens: Family::new(GEN_AI_TOKENS, || Histogram::new(TOKENS)),
             client_duration: Family::new(GEN_AI_ERROR, duration),
             client_first_chunk: Family::new(GEN_AI, duration),
@@ -120,6 +122,8 @@ impl Metrics {
         text.counters("weir_cancels_total", "Answers that were stopped before their end, by why.", &self.cancels);
         let help = "Calls of models that failed, by upstream and kind.";
         text.counters("weir_upstream_errors_total", help, &self.upstream_errors);
+        let help = "Calls that were made again after one that failed, by the upstream that failed and why.";
+        text.counters("weir_upstream_retries_total", help, &self.retries);
         text.gauge("weir_readers", "Readers of answers.", self.readers.get());
         text.histogram("weir_answer_readers", "The most readers that an answer had at once while it ran.", &self.peak_readers);
         text.gauge("weir_log_bytes", "Bytes of all logs.", census.log_bytes);

@@ -1,16 +1,19 @@
 //! Runs one answer: asks upstream, appends what comes to the log, and sees to it that there is exactly one end.
 
+mod retry;
 mod run;
 mod spans;
 mod state;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
 use protocol::response::ResponseStatus;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 pub(crate) use run::Turn;
 pub(crate) use spans::Trace;
@@ -75,6 +78,8 @@ pub(crate) struct Live {
     on_leave: OnLeave,
     stop: watch::Sender<Option<Cause>>,
     seats: watch::Sender<usize>,
+    /// When the last reader left, while there is none.
+    left: Mutex<Option<Instant>>,
     /// The most seats that were taken at once.
     peak: AtomicUsize,
     recorded: watch::Sender<Recorded>,
@@ -98,6 +103,7 @@ impl Live {
             on_leave,
             stop: watch::Sender::new(None),
             seats: watch::Sender::new(0),
+            left: Mutex::new(None),
             peak: AtomicUsize::new(0),
             recorded: watch::Sender::new(Recorded::NotYet),
         })
@@ -114,8 +120,42 @@ impl Live {
         });
     }
 
-    /// Resolves when the answer is to stop.
+    /// Resolves when the answer is to stop: somebody says so, or its last reader has left for too long.
     async fn stopped(&self) -> Cause {
+        match self.on_leave {
+            OnLeave::FinishWithin { time: Some(time), .. } => {
+                tokio::select! {
+                    biased;
+                    cause = self.told() => cause,
+                    () = self.left_for(time) => Cause::ClientLeft,
+                }
+            }
+            OnLeave::FinishWithin { time: None, .. } | OnLeave::Cancel | OnLeave::Finish => self.told().await,
+        }
+    }
+
+    /// Resolves when nobody has read for so long.
+    async fn left_for(&self, time: Duration) {
+        let mut seats = self.seats.subscribe();
+        loop {
+            // The sender lives in `self`: the channel cannot close meanwhile.
+            drop(seats.wait_for(|seats| *seats == 0).await);
+            let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Instant::now);
+            tokio::select! {
+                () = sleep_until(left + time) => return,
+                back = seats.wait_for(|seats| *seats > 0) => drop(back),
+            }
+        }
+    }
+
+    /// How many more words the model may say while nobody reads; `None` is no limit.
+    fn allowance(&self) -> Option<u64> {
+        let OnLeave::FinishWithin { tokens, .. } = self.on_leave else { return None };
+        tokens.filter(|_| *self.seats.borrow() == 0)
+    }
+
+    /// Resolves when the answer is told to stop.
+    async fn told(&self) -> Cause {
         let mut stop = self.stop.subscribe();
         let cause = stop.wait_for(Option::is_some).await.ok().and_then(|cause| *cause);
         match cause {
@@ -181,8 +221,11 @@ impl Drop for Seat {
             *seats -= 1;
             was_last = *seats == 0;
         });
-        if was_last && self.0.on_leave == OnLeave::Cancel {
-            self.0.stop(Cause::ClientLeft);
+        if was_last {
+            *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            if self.0.on_leave == OnLeave::Cancel {
+                self.0.stop(Cause::ClientLeft);
+            }
         }
     }
 }

@@ -11,14 +11,15 @@ use protocol::response::Response;
 use protocol::usage::Usage;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::retry::{Attempts, Next, Reason};
 use super::spans::{Told, Trace};
-use super::state::{Answer, End};
+use super::state::{Answer, End, truncated};
 use super::{Cause, Live};
 use crate::clock;
 use crate::count::{self, Prompt};
 use crate::log::{LogError, LogWriter};
 use crate::metrics::Meter;
-use crate::provider::{ModelRequest, Route, UPSTREAM_CUT, Word, Words};
+use crate::provider::{Blame, Call, Failure, Leg, ModelRequest, Route, Timeouts, UPSTREAM_CUT, Word, Words};
 use crate::tasks::Tasks;
 
 /// How many words that are ready at once go into one append. More would only delay the first.
@@ -39,6 +40,8 @@ pub(crate) struct Turn {
     pub(crate) answer: Answer,
     pub(crate) writer: Box<dyn LogWriter>,
     pub(crate) route: Route,
+    /// Whom the last call went to.
+    pub(crate) leg: Option<Leg>,
     pub(crate) request: ModelRequest,
     /// Bytes of log above which the answer is ended.
     pub(crate) limit: u64,
@@ -56,6 +59,20 @@ enum Stop {
     Lost,
 }
 
+/// How a stream of words has ended.
+enum Heard {
+    Over,
+    Failed(Failure),
+}
+
+/// How a call of an upstream went.
+enum Outcome {
+    /// There is no more to do for this answer.
+    Stop(Stop),
+    /// It made nothing, and may be made again.
+    Failed(Failure),
+}
+
 impl From<End> for Stop {
     fn from(end: End) -> Self {
         Self::End(end)
@@ -66,7 +83,6 @@ impl Turn {
     /// Runs the answer to its end. Gives the response as it ended, unless the log was lost to another writer.
     pub(crate) async fn run(mut self) -> Option<Response> {
         // The upstream's connection is closed when `upstream` returns, before anything else is done.
-        self.meter.asked();
         let stop = self.upstream().await;
         self.meter.closed();
         let end = match stop {
@@ -78,7 +94,7 @@ impl Turn {
             Stop::Lost => return None,
         };
         if let End::Failed(fault) = &end {
-            tracing::warn!(response = %self.live.id, upstream = %self.route.upstream, code = ?fault.code, status = fault.status, "answer failed");
+            tracing::warn!(response = %self.live.id, upstream = self.upstream_name(), code = ?fault.code, status = fault.status, "answer failed");
         }
         let usage = match &end {
             // Whoever reads it is about to be cut: the end must not wait for a vocabulary that is not loaded yet.
@@ -100,42 +116,89 @@ impl Turn {
             End::Stopped(cause) => Some(*cause),
             End::Over | End::Failed(_) => None,
         };
-        let response = self.answer.response();
-        self.meter.ended(response, cause, failure, self.live.peak_readers());
-        self.trace.ended(&Told {
-            create: &self.request.create,
-            response,
-            failure,
-            finish: self.answer.finish(),
-            peer: self.route.provider.peer(),
-            upstream: &self.route.upstream,
-            call: &self.request.call,
-            meter: &self.meter,
-        });
+        self.meter.ended(self.answer.response(), cause, failure, self.live.peak_readers());
+        self.trace.ended(&self.told(failure));
     }
 
+    /// What there is to be said of the call and the answer now.
+    fn told<'a>(&'a self, failure: Option<&'a Fault>) -> Told<'a> {
+        Told {
+            create: &self.request.create,
+            response: self.answer.response(),
+            failure,
+            finish: self.answer.finish(),
+            peer: self.leg.as_ref().and_then(|leg| leg.provider.peer()),
+            upstream: self.upstream_name(),
+            call: &self.request.call,
+            meter: &self.meter,
+        }
+    }
+
+    /// Who is asked.
+    fn upstream_name(&self) -> &str {
+        self.leg.as_ref().map_or("", |leg| &*leg.upstream)
+    }
+
+    /// Asks for the answer until somebody gives it, or nobody is left.
     async fn upstream(&mut self) -> Stop {
+        let route = self.route.clone();
+        let mut attempts = Attempts::new(&route);
+        loop {
+            let Some(leg) = attempts.leg(&route) else {
+                return End::Failed(Fault::new(FaultKind::Server, "server_error", "there is nobody to ask")).into();
+            };
+            let failure = match self.call(leg).await {
+                Outcome::Stop(stop) => return stop,
+                Outcome::Failed(failure) => failure,
+            };
+            let reason = match attempts.failed(&route, failure.clone(), fastrand::f64()) {
+                Next::Fail(fault) => return End::Failed(fault).into(),
+                Next::Ask(reason) => reason,
+                Next::Wait(pause) => {
+                    self.meter.closed();
+                    tokio::select! {
+                        biased;
+                        cause = self.live.stopped() => return End::Stopped(cause).into(),
+                        () = sleep(pause) => Reason::Retry,
+                    }
+                }
+            };
+            tracing::debug!(response = %self.live.id, upstream = %leg.upstream, code = ?failure.fault.code, reason = reason.as_str(), "asking again");
+            self.meter.again(&failure.fault, reason.as_str());
+            self.trace.call_ended(&self.told(Some(&failure.fault)));
+            self.answer.forget();
+        }
+    }
+
+    /// Calls one upstream, up to the end of its answer.
+    async fn call(&mut self, leg: &Leg) -> Outcome {
+        self.request.call = Call::new(self.trace.call());
+        self.request.model.clone_from(&leg.model);
+        self.leg = Some(leg.clone());
+        self.meter.asked(leg);
         let live = Arc::clone(&self.live);
         let mut stopped = std::pin::pin!(live.stopped());
-        let asked = timeout(self.route.timeouts.headers, self.route.provider.ask(self.request.clone()));
         let mut words = tokio::select! {
             biased;
-            cause = &mut stopped => return End::Stopped(cause).into(),
-            asked = asked => match asked {
-                Ok(Ok(words)) => words,
-                Ok(Err(fault)) => return End::Failed(fault).into(),
-                Err(_elapsed) => return End::Failed(silence("headers", self.route.timeouts.headers)).into(),
+            cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
+            asked = leg.provider.ask(self.request.clone()) => match asked {
+                Ok(words) => words,
+                Err(failure) => return Outcome::Failed(failure),
             },
         };
+        let began = Instant::now();
+        let total = Some(leg.timeouts.total).filter(|total| !total.is_zero()).map(|total| began + total);
         let mut written: u64 = 0;
         let mut spoken = false;
-        let mut deadline = std::pin::pin!(sleep(self.route.timeouts.first_token));
+        let mut unread = 0;
+        let first = began + leg.timeouts.first_token;
+        let mut deadline = std::pin::pin!(sleep_until(total.map_or(first, |total| total.min(first))));
         loop {
             let word = tokio::select! {
                 biased;
-                cause = &mut stopped => return End::Stopped(cause).into(),
+                cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
                 word = words.next() => word,
-                () = &mut deadline => return self.silent(spoken).into(),
+                () = &mut deadline => return self.silent(spoken, total, leg.timeouts),
             };
             let (end, heard) = self.take_in(word, &mut words);
             let now = Instant::now();
@@ -144,58 +207,73 @@ impl Turn {
             written += entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
             match self.append(&entries) {
                 Ok(()) => {}
-                Err(LogError::Unavailable) => return Stop::Log(entries),
-                Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => return Stop::Lost,
+                Err(LogError::Unavailable) => return Outcome::Stop(Stop::Log(entries)),
+                Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => return Outcome::Stop(Stop::Lost),
             }
-            if let Some(end) = end {
-                return end.into();
+            match end {
+                None => {}
+                // Nothing that the model made is in the log yet.
+                Some(Heard::Failed(failure)) if written == 0 => return Outcome::Failed(failure),
+                Some(Heard::Failed(failure)) => return Outcome::Stop(End::Failed(failure.fault).into()),
+                Some(Heard::Over) if written == 0 && !self.answer.is_finished() => return Outcome::Failed(Failure::upstream(truncated())),
+                Some(Heard::Over) => return Outcome::Stop(End::Over.into()),
             }
             if let Some(room) = self.writer.backlog() {
                 // The log is behind: what upstream says waits in its connection and not in our memory.
                 tokio::select! {
                     biased;
-                    cause = &mut stopped => return End::Stopped(cause).into(),
+                    cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
                     () = room => {}
                 }
             }
             if written > self.limit {
                 let message = format!("the answer is longer than this server keeps ({} bytes of events)", self.limit);
-                return End::Failed(Fault::new(FaultKind::Server, "answer_too_large", message)).into();
+                return Outcome::Stop(End::Failed(Fault::new(FaultKind::Server, "answer_too_large", message)).into());
+            }
+            // Words behind the last reader's leaving; who comes back finds the count begun anew.
+            unread = if self.live.allowance().is_some() { unread + u64::from(heard) } else { 0 };
+            if self.live.allowance().is_some_and(|allowance| unread > allowance) {
+                return Outcome::Stop(End::Stopped(Cause::ClientLeft).into());
             }
             if heard > 0 {
                 spoken = true;
-                let patience = if self.answer.is_finished() { FINISH_GRACE } else { self.route.timeouts.idle };
-                deadline.as_mut().reset(now + patience);
+                let patience = now + if self.answer.is_finished() { FINISH_GRACE } else { leg.timeouts.idle };
+                deadline.as_mut().reset(total.map_or(patience, |total| total.min(patience)));
             }
         }
     }
 
     /// What a silence means. Behind the finish reason only the end of the stream is missing.
-    fn silent(&self, spoken: bool) -> End {
-        let timeouts = self.route.timeouts;
-        match (self.answer.is_finished(), spoken) {
-            (true, _) => End::Over,
-            (false, true) => End::Failed(silence("idle", timeouts.idle)),
-            (false, false) => End::Failed(silence("first_token", timeouts.first_token)),
+    fn silent(&self, spoken: bool, total: Option<Instant>, timeouts: Timeouts) -> Outcome {
+        if self.answer.is_finished() {
+            return Outcome::Stop(End::Over.into());
+        }
+        self.request.call.give_up();
+        let is_total = total.is_some_and(|total| total <= Instant::now());
+        match (is_total, spoken) {
+            (true, _) => Outcome::Stop(End::Failed(silence("total", timeouts.total)).into()),
+            (false, true) => Outcome::Stop(End::Failed(silence("idle", timeouts.idle)).into()),
+            (false, false) => Outcome::Failed(Failure::upstream(silence("first_token", timeouts.first_token))),
         }
     }
 
     /// Takes in a word and those that are ready behind it. Says whether that was the end, and how many words were the model's.
-    fn take_in(&mut self, first: Option<Result<Word, Fault>>, words: &mut Words) -> (Option<End>, u32) {
+    fn take_in(&mut self, first: Option<Result<Word, Failure>>, words: &mut Words) -> (Option<Heard>, u32) {
         let mut heard = 0;
         let mut next = Some(first);
         let mut left = BATCH;
         while let Some(word) = next {
             let word = match word {
-                None => return (Some(End::Over), heard),
+                None => return (Some(Heard::Over), heard),
                 // A connection that breaks behind the finish reason takes nothing of the answer with it.
-                Some(Err(fault)) if fault.code == UPSTREAM_CUT && self.answer.is_finished() => return (Some(End::Over), heard),
-                Some(Err(fault)) => return (Some(End::Failed(fault)), heard),
+                Some(Err(failure)) if failure.fault.code == UPSTREAM_CUT && self.answer.is_finished() => return (Some(Heard::Over), heard),
+                Some(Err(failure)) => return (Some(Heard::Failed(failure)), heard),
                 Some(Ok(word)) => word,
             };
             heard += u32::from(is_model_word(&word));
             if let Err(fault) = self.answer.word(word) {
-                return (Some(End::Failed(fault)), heard);
+                // The model would do the same again.
+                return (Some(Heard::Failed(Failure::new(fault, Blame::Request))), heard);
             }
             left -= 1;
             next = if left == 0 { None } else { words.next().now_or_never() };
@@ -240,8 +318,15 @@ impl Turn {
 
 fn is_model_word(word: &Word) -> bool {
     match word {
-        Word::Text { .. } | Word::Reasoning(_) | Word::Refusal(_) | Word::ToolCall { .. } | Word::Finish(_) => true,
-        Word::Usage(_) | Word::KeepAlive => false,
+        Word::Text { .. }
+        | Word::Annotation(_)
+        | Word::Reasoning(_)
+        | Word::ReasoningSummary(_)
+        | Word::ReasoningEnd { .. }
+        | Word::Refusal(_)
+        | Word::ToolCall { .. }
+        | Word::Finish(_) => true,
+        Word::Usage(_) | Word::ReasoningBreak | Word::KeepAlive => false,
     }
 }
 

@@ -28,7 +28,8 @@ pub(crate) struct Trace {
 struct Recording {
     sink: Arc<dyn Sink>,
     answer: TraceContext,
-    call: TraceContext,
+    /// The last call of an upstream.
+    call: Option<TraceContext>,
 }
 
 /// What there is to be said of an answer that has ended.
@@ -52,33 +53,40 @@ impl Trace {
                 Some(client) => client.child(span_id()),
                 None => TraceContext::root(TraceId(id::bits()), span_id()),
             };
-            Recording { sink, call: answer.child(span_id()), answer }
+            Recording { sink, call: None, answer }
         });
         Self { answer, client, begin: clock::now() }
     }
 
-    /// What the upstream is told. Where nothing is recorded here, that is the client's own place: a span that nobody has would
-    /// be a hole in its trace.
-    pub(crate) fn passed_on(&self) -> Option<TraceContext> {
-        self.answer.as_ref().map(|recording| &recording.call).or(self.client.as_ref()).cloned()
+    /// Another call begins. Gives what the upstream is told: where nothing is recorded here, that is the client's own place,
+    /// because a span that nobody has would be a hole in its trace.
+    pub(crate) fn call(&mut self) -> Option<TraceContext> {
+        let Some(recording) = &mut self.answer else { return self.client.clone() };
+        recording.call = Some(recording.answer.child(span_id()));
+        recording.call.clone()
     }
 
-    /// Gives both spans away.
+    /// Gives away the span of a call that has ended.
+    pub(crate) fn call_ended(&self, told: &Told<'_>) {
+        let Some(Recording { sink, answer, call: Some(call) }) = &self.answer else { return };
+        let (Some(peer), Some(times)) = (&told.peer, told.meter.call()) else { return };
+        let (attributes, error) = told.of_call(peer, times.first_chunk.map(|first| first.as_secs_f64()));
+        sink.take(Span {
+            context: call.clone(),
+            parent: Some(answer.span_id),
+            name: told.name(),
+            kind: if peer.address.is_some() { SpanKind::Client } else { SpanKind::Internal },
+            begin: self.begin + times.begin,
+            end: self.begin + times.end,
+            attributes,
+            error,
+        });
+    }
+
+    /// Gives away the spans of the answer and of its last call.
     pub(crate) fn ended(&self, told: &Told<'_>) {
-        let Some(Recording { sink, answer, call }) = &self.answer else { return };
-        if let (Some(peer), Some(times)) = (&told.peer, told.meter.call()) {
-            let (attributes, error) = told.of_call(peer, times.first_chunk.map(|first| first.as_secs_f64()));
-            sink.take(Span {
-                context: call.clone(),
-                parent: Some(answer.span_id),
-                name: told.name(),
-                kind: if peer.address.is_some() { SpanKind::Client } else { SpanKind::Internal },
-                begin: self.begin + times.begin,
-                end: self.begin + times.end,
-                attributes,
-                error,
-            });
-        }
+        self.call_ended(told);
+        let Some(Recording { sink, answer, .. }) = &self.answer else { return };
         let (attributes, error) = told.of_answer();
         sink.take(Span {
             context: answer.clone(),

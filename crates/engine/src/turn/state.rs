@@ -5,8 +5,8 @@ mod resume;
 use std::collections::BTreeMap;
 
 use protocol::event::{
-    ArgumentsDelta, ArgumentsDone, Delta, Entry, Event, ItemEvent, PartEvent, PartPlace, PlacedText, RefusalDone, Snapshot, TextDelta,
-    TextDone,
+    AnnotationAdded, ArgumentsDelta, ArgumentsDone, Delta, Entry, Event, ItemEvent, PartEvent, PartPlace, PlacedText, RefusalDone, Snapshot,
+    SummaryDelta, SummaryPartEvent, SummaryPlace, SummaryText, TextDelta, TextDone,
 };
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::ItemId;
@@ -39,6 +39,8 @@ pub(crate) struct Answer {
     response: Response,
     position: u64,
     open: Option<Open>,
+    /// Whether the last part of the open item still grows.
+    is_part_open: bool,
     calls: BTreeMap<u64, Call>,
     finish: Option<Finish>,
     usage: Option<Usage>,
@@ -49,8 +51,17 @@ pub(crate) struct Answer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Open {
     Reasoning,
+    Summary,
     Text,
     Refusal,
+}
+
+impl Open {
+    /// Whether both go into one item.
+    fn shares_item(self, other: Self) -> bool {
+        let is_thought = |open| matches!(open, Self::Reasoning | Self::Summary);
+        is_thought(self) == is_thought(other)
+    }
 }
 
 /// A tool call. Calls may be interleaved, so they stay open until the end.
@@ -67,7 +78,7 @@ impl Answer {
     /// An answer to `response`, which has just been accepted. Its first entries are ready.
     pub(crate) fn begin(response: Response) -> Self {
         let queued = response.status == ResponseStatus::Queued;
-        let mut answer = Self { response, position: 0, open: None, calls: BTreeMap::new(), finish: None, usage: None, entries: Vec::new() };
+        let mut answer = Self { response, position: 0, open: None, is_part_open: false, calls: BTreeMap::new(), finish: None, usage: None, entries: Vec::new() };
         let created = answer.snapshot();
         answer.push(&Event::Created(created));
         if queued {
@@ -110,6 +121,11 @@ impl Answer {
         !self.response.output.is_empty()
     }
 
+    /// Forgets what was heard of a call that failed before it made anything: another begins anew.
+    pub(crate) fn forget(&mut self) {
+        (self.calls, self.finish, self.usage) = (BTreeMap::new(), None, None);
+    }
+
     /// Takes a word in.
     ///
     /// # Errors
@@ -120,10 +136,18 @@ impl Answer {
                 self.open(Open::Text);
                 self.text(text, logprobs);
             }
+            Word::Annotation(annotation) => self.annotate(annotation),
             Word::Reasoning(text) => {
                 self.open(Open::Reasoning);
                 self.reasoning(text);
             }
+            Word::ReasoningSummary(text) => {
+                self.open(Open::Summary);
+                self.summary(text);
+            }
+            Word::ReasoningBreak if matches!(self.open, Some(Open::Reasoning | Open::Summary)) => self.close_part(),
+            Word::ReasoningBreak => {}
+            Word::ReasoningEnd { encrypted } => self.end_reasoning(encrypted),
             Word::Refusal(text) => {
                 self.open(Open::Refusal);
                 self.refusal(text);
@@ -176,11 +200,7 @@ impl Answer {
     /// Why a stream that is over was not the whole answer.
     fn missing_evidence(&self) -> Option<Fault> {
         if self.finish.is_none() {
-            return Some(Fault::new(
-                FaultKind::Upstream,
-                "upstream_truncated",
-                "the upstream's answer stopped without a finish reason: it is not whole",
-            ));
+            return Some(truncated());
         }
         if self.calls.values().any(|call| call.output_index.is_none()) {
             return Some(nameless());
@@ -192,41 +212,80 @@ impl Answer {
         None
     }
 
-    /// Opens what a word needs, and closes what it cannot go into. Text and refusal share a message.
+    /// Opens what a word needs, and closes what it cannot go into. Text and refusal share a message, thoughts and their
+    /// summary an item.
     fn open(&mut self, wanted: Open) {
-        if self.open == Some(wanted) {
+        if self.open == Some(wanted) && self.is_part_open {
             return;
         }
-        let shares_message = matches!(self.open, Some(Open::Text | Open::Refusal)) && wanted != Open::Reasoning;
-        if shares_message {
-            self.close_part();
-        } else {
-            self.close_open(ItemStatus::Completed);
-            let item = match wanted {
-                Open::Reasoning => {
-                    Item::Reasoning(Reasoning { id: id::item("rs"), summary: Vec::new(), content: Vec::new(), encrypted_content: None })
-                }
-                Open::Text | Open::Refusal => Item::Message(Message {
-                    id: id::item("msg"),
-                    status: ItemStatus::InProgress,
-                    role: Role::Assistant,
-                    content: Vec::new(),
-                }),
-            };
-            self.add_item(item);
-        }
+        self.open_item(wanted);
         self.open = Some(wanted);
         let part = match wanted {
             Open::Reasoning => Part::ReasoningText { text: String::new() },
+            Open::Summary => Part::SummaryText { text: String::new() },
             Open::Text => Part::output_text(""),
             Open::Refusal => Part::Refusal { refusal: String::new() },
         };
         if let Some(parts) = self.open_parts() {
             parts.push(part.clone());
         }
-        if let Some(place) = self.place() {
-            self.push(&Event::ContentPartAdded(PartEvent { place, part }));
+        self.is_part_open = true;
+        match self.place() {
+            Some(place) if wanted == Open::Summary => self.push(&Event::ReasoningSummaryPartAdded(SummaryPartEvent { place: of_summary(place), part })),
+            Some(place) => self.push(&Event::ContentPartAdded(PartEvent { place, part })),
+            None => {}
         }
+    }
+
+    /// Opens an item for what is wanted, unless the open one takes it.
+    fn open_item(&mut self, wanted: Open) {
+        if self.open.is_some_and(|open| open.shares_item(wanted)) {
+            self.close_part();
+            return;
+        }
+        self.close_open(ItemStatus::Completed);
+        let item = match wanted {
+            Open::Reasoning | Open::Summary => {
+                Item::Reasoning(Reasoning { id: id::item("rs"), summary: Vec::new(), content: Vec::new(), encrypted_content: None })
+            }
+            Open::Text | Open::Refusal => Item::Message(Message {
+                id: id::item("msg"),
+                status: ItemStatus::InProgress,
+                role: Role::Assistant,
+                content: Vec::new(),
+            }),
+        };
+        self.add_item(item);
+        self.open = Some(wanted);
+    }
+
+    /// Closes these thoughts, with what the upstream wants back of them.
+    fn end_reasoning(&mut self, encrypted: String) {
+        self.open_item(Open::Reasoning);
+        if let Some(Item::Reasoning(reasoning)) = self.response.output.last_mut() {
+            reasoning.encrypted_content = Some(encrypted);
+        }
+        self.close_open(ItemStatus::Completed);
+    }
+
+    /// Notes what the text rests on. Without a text there is nothing that could.
+    fn annotate(&mut self, annotation: Value) {
+        if self.open != Some(Open::Text) || !self.is_part_open {
+            return;
+        }
+        let Some(place) = self.place() else { return };
+        let Some(Part::OutputText { annotations, .. }) = self.open_part() else { return };
+        let annotation_index = annotations.len();
+        annotations.push(annotation.clone());
+        self.push(&Event::OutputTextAnnotationAdded(AnnotationAdded { place, annotation_index, annotation }));
+    }
+
+    fn summary(&mut self, delta: String) {
+        let Some(place) = self.place() else { return };
+        if let Some(Part::SummaryText { text }) = self.open_part() {
+            text.push_str(&delta);
+        }
+        self.push(&Event::ReasoningSummaryDelta(SummaryDelta { place: of_summary(place), delta }));
     }
 
     fn text(&mut self, delta: String, logprobs: Vec<Value>) {
@@ -337,6 +396,9 @@ impl Answer {
     }
 
     fn close_part(&mut self) {
+        if !std::mem::take(&mut self.is_part_open) {
+            return;
+        }
         let (Some(place), Some(part)) = (self.place(), self.open_part().cloned()) else { return };
         let done = match &part {
             Part::OutputText { text, logprobs, .. } => {
@@ -344,7 +406,13 @@ impl Answer {
             }
             Part::Refusal { refusal } => Some(Event::RefusalDone(RefusalDone { place: place.clone(), refusal: refusal.clone() })),
             Part::ReasoningText { text } => Some(Event::ReasoningDone(PlacedText { place: place.clone(), text: text.clone() })),
-            Part::InputText { .. } | Part::InputImage { .. } | Part::InputFile { .. } | Part::SummaryText { .. } => None,
+            Part::SummaryText { text } => {
+                let place = of_summary(place);
+                self.push(&Event::ReasoningSummaryDone(SummaryText { place: place.clone(), text: text.clone() }));
+                self.push(&Event::ReasoningSummaryPartDone(SummaryPartEvent { place, part }));
+                return;
+            }
+            Part::InputText { .. } | Part::InputImage { .. } | Part::InputFile { .. } => None,
         };
         if let Some(done) = done {
             self.push(&done);
@@ -364,9 +432,10 @@ impl Answer {
     }
 
     fn open_parts(&mut self) -> Option<&mut Vec<Part>> {
+        let open = self.open;
         match self.response.output.last_mut()? {
             Item::Message(message) => Some(&mut message.content),
-            Item::Reasoning(reasoning) => Some(&mut reasoning.content),
+            Item::Reasoning(reasoning) => Some(if open == Some(Open::Summary) { &mut reasoning.summary } else { &mut reasoning.content }),
             Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Compaction(_) => None,
         }
     }
@@ -390,6 +459,17 @@ impl Answer {
         self.entries.push(Entry::new(self.position, event));
         self.position += 1;
     }
+}
+
+/// The place of a part in `summary`, counted like one in `content`.
+fn of_summary(place: PartPlace) -> SummaryPlace {
+    SummaryPlace { item_id: place.item_id, output_index: place.output_index, summary_index: place.content_index }
+}
+
+/// An answer that stopped without the evidence that it is whole.
+pub(super) fn truncated() -> Fault {
+    let message = "the upstream's answer stopped without a finish reason: it is not whole";
+    Fault::new(FaultKind::Upstream, "upstream_truncated", message)
 }
 
 fn nameless() -> Fault {

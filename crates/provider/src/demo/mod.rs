@@ -11,10 +11,13 @@ mod script;
 mod talk;
 mod tool;
 
-use engine::provider::{ModelRequest, Peer, Provider, Words};
+use engine::provider::{Blame, Failure, ModelRequest, Peer, Provider, Words};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use protocol::fault::Fault;
+use protocol::request::Create;
+
+use crate::wire::fault::unknown_parameter;
 
 /// The name under which it is asked.
 pub const MODEL: &str = "demo";
@@ -33,19 +36,27 @@ impl Demo {
 }
 
 impl Provider for Demo {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Fault>> {
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
         let words = script::plan(&request).map(|script| play::words(script, &request.create, self.tokens_per_second));
-        ready(words).boxed()
+        ready(words.map_err(told)).boxed()
     }
 
-    fn knows(&self, parameter: &str) -> bool {
+    fn check(&self, create: &Create) -> Result<(), Fault> {
         // Every seed gives the same answer, which is all that a seed promises.
-        matches!(parameter, "stop" | "seed")
+        match create.extra.keys().find(|name| !matches!(name.as_str(), "stop" | "seed")) {
+            Some(unknown) => Err(unknown_parameter(&create.model, unknown)),
+            None => Ok(()),
+        }
     }
 
     fn peer(&self) -> Option<Peer> {
         Some(Peer { system: "weir.demo".into(), address: None })
     }
+}
+
+/// A failure of the demo: it was told to fail, and would again.
+fn told(fault: Fault) -> Failure {
+    Failure::new(fault, Blame::Request)
 }
 
 #[cfg(test)]

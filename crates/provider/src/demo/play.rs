@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use engine::provider::{Finish, Word, Words};
+use engine::provider::{Failure, Finish, Word, Words};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use protocol::request::Create;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
 use super::script::{Script, Step};
+use super::told;
 
 /// As fast as it can still lets others run: after so many words the task yields once.
 const WORDS_PER_TURN: u64 = 64;
@@ -38,7 +39,7 @@ struct Playing<Steps> {
 }
 
 impl<Steps: Iterator<Item = Step>> Playing<Steps> {
-    async fn next(&mut self) -> Option<Result<Word, protocol::fault::Fault>> {
+    async fn next(&mut self) -> Option<Result<Word, Failure>> {
         match self.steps.as_mut()?.next()? {
             Step::Say(word) => {
                 self.pace.wait().await;
@@ -47,7 +48,7 @@ impl<Steps: Iterator<Item = Step>> Playing<Steps> {
             Step::Stall => std::future::pending().await,
             Step::Fail(fault) => {
                 self.steps = None;
-                Some(Err(fault))
+                Some(Err(told(fault)))
             }
             Step::Finish(finish) => {
                 self.steps = None;

@@ -115,6 +115,11 @@ impl Http {
     }
 }
 
+/// Whether a field can hold this key.
+pub(crate) fn can_send(key: &Secret) -> bool {
+    HeaderValue::from_str(key.reveal()).is_ok()
+}
+
 /// What could be read of an error's body until the deadline, the limit or the connection's end.
 pub(crate) async fn error_body(response: &mut Response) -> Vec<u8> {
     let mut body = Vec::new();

@@ -99,6 +99,11 @@ fn as_number(value: &Value) -> Option<u16> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok()).and_then(|number| u16::try_from(number).ok())
 }
 
+/// A parameter that a model's API has no word for.
+pub(crate) fn unknown_parameter(model: &str, name: &str) -> Fault {
+    Fault::invalid("unknown_parameter", name, format!("The model '{model}' does not know the parameter '{name}'."))
+}
+
 impl Callee {
     /// An error in the middle of a stream, where the HTTP status said 200.
     pub(crate) fn in_band(&self, reported: Reported) -> Failure {

@@ -9,13 +9,13 @@ mod retry_after;
 use std::fmt;
 
 use engine::provider::{Failure, ModelListing, ModelRequest, Word};
-use engine::secret::Secret;
 use protocol::fault::Fault;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use serde_json::Value;
 
-use self::fault::{Reported, Callee};
+use self::fault::{Callee, Reported};
+use crate::config::{UpstreamConfig, WireKind};
 
 /// One vendor's API.
 pub(crate) trait Wire: fmt::Debug + Send + Sync {
@@ -110,7 +110,10 @@ pub(crate) trait Reader: Send {
     fn is_over(&self) -> bool;
 }
 
-/// The key's field as `Authorization` has it, for wires without a word of their own.
-pub(crate) fn key_value(before: &str, key: &Secret) -> String {
-    format!("{before}{}", key.reveal())
+/// The wire that `config` names.
+pub(crate) fn of(config: &UpstreamConfig) -> Box<dyn Wire> {
+    match config.wire {
+        WireKind::Chat => Box::new(chat::Chat::new(config)),
+        WireKind::Responses | WireKind::Anthropic | WireKind::Gemini | WireKind::Ollama => Box::new(chat::Chat::new(config)),
+    }
 }

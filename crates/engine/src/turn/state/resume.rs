@@ -30,7 +30,14 @@ impl Answer {
             is_running.then_some((index as u64, call))
         });
         let calls = calls.collect();
-        Some(Self { response, position, open, calls, finish: None, usage: None, entries: Vec::new() })
+        let last_part = entries.iter().rev().find_map(|entry| part_change(entry.kind));
+        // Thoughts and their summary are in one item: the last part says which of them grew.
+        let open = match (open, last_part) {
+            (Some(Open::Reasoning), Some((Open::Summary, _))) => Some(Open::Summary),
+            (open, _) => open,
+        };
+        let is_part_open = open.is_some() && last_part.is_some_and(|(_, is_open)| is_open);
+        Some(Self { response, position, open, is_part_open, calls, finish: None, usage: None, entries: Vec::new() })
     }
 }
 
@@ -40,13 +47,24 @@ fn indices(entries: &[Entry], kind: EventKind) -> BTreeSet<usize> {
     of_kind.filter_map(|entry| serde_json::from_slice::<AtIndex>(&entry.data).ok()).map(|at| at.output_index).collect()
 }
 
-/// What grows in an item that is open. Its last part is open with it: they close in one append.
+/// What an event says of a part: whether it is one of a summary or of the content (told as [`Open::Text`]), and whether it grows.
+fn part_change(kind: EventKind) -> Option<(Open, bool)> {
+    let changes = [
+        (EventKind::ContentPartAdded, (Open::Text, true)),
+        (EventKind::ContentPartDone, (Open::Text, false)),
+        (EventKind::ReasoningSummaryPartAdded, (Open::Summary, true)),
+        (EventKind::ReasoningSummaryPartDone, (Open::Summary, false)),
+    ];
+    changes.into_iter().find(|(changing, _)| *changing == kind).map(|(_, change)| change)
+}
+
+/// What grows in an item that is open.
 fn kind_of(item: &Item) -> Option<Open> {
     let last = match item {
-        Item::Message(message) => message.content.last(),
-        Item::Reasoning(reasoning) => reasoning.content.last(),
-        Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Compaction(_) => None,
-    }?;
+        Item::Message(message) => message.content.last()?,
+        Item::Reasoning(_) => return Some(Open::Reasoning),
+        Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Compaction(_) => return None,
+    };
     match last {
         Part::OutputText { .. } => Some(Open::Text),
         Part::Refusal { .. } => Some(Open::Refusal),

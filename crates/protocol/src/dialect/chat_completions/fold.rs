@@ -69,7 +69,7 @@ impl Fold {
             EventKind::InProgress => spoken.push(self.chunk(entry, r#"{"role":"assistant","content":""}"#, "null", "null")),
             EventKind::OutputTextDelta => spoken.extend(self.text(entry, "content")),
             EventKind::RefusalDelta => spoken.extend(self.text(entry, "refusal")),
-            EventKind::ReasoningDelta => spoken.extend(self.text(entry, "reasoning_content")),
+            EventKind::ReasoningDelta | EventKind::ReasoningSummaryDelta => spoken.extend(self.text(entry, "reasoning_content")),
             EventKind::OutputItemAdded => spoken.extend(self.added(entry)),
             EventKind::FunctionCallArgumentsDelta => spoken.extend(self.arguments(entry)),
             EventKind::Error => spoken.extend(error(entry)),
@@ -77,6 +77,10 @@ impl Fold {
             // Their content was said by the deltas, and the error before `response.failed` has said the rest.
             EventKind::Queued
             | EventKind::ContentPartAdded
+            | EventKind::OutputTextAnnotationAdded
+            | EventKind::ReasoningSummaryPartAdded
+            | EventKind::ReasoningSummaryDone
+            | EventKind::ReasoningSummaryPartDone
             | EventKind::OutputTextDone
             | EventKind::RefusalDone
             | EventKind::ReasoningDone
@@ -182,7 +186,8 @@ pub fn completion(response: &Response) -> Result<Value, Fault> {
                 "id": call.call_id, "type": "function", "function": { "name": call.name, "arguments": call.arguments },
             })),
             Item::Reasoning(reasoning) => {
-                reasoning.content.iter().filter_map(Part::text).for_each(|text| append(&mut message, "reasoning_content", text));
+                let texts = reasoning.summary.iter().chain(&reasoning.content).filter_map(Part::text);
+                texts.for_each(|text| append(&mut message, "reasoning_content", text));
             }
             Item::Message(_) | Item::FunctionCallOutput(_) | Item::Compaction(_) => {}
         }

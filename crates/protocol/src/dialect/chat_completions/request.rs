@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ChatOptions;
 use crate::dialect::responses::{
-    read_allowed, read_effort, read_format, read_function, read_metadata, read_named, read_tool_mode, text_part,
+    read_allowed, read_effort, read_format, read_function, read_metadata, read_named, read_on_leave, read_tool_mode, text_part,
 };
 use crate::fault::Fault;
 use crate::item::{FunctionOutput, Part, Role};
@@ -37,6 +37,8 @@ const KNOWN: &[&str] = &[
     "stream",
     "stream_options",
     "n",
+    // Weir's own.
+    "on_leave",
 ];
 
 /// A chat completion's request: the neutral one, and what only this dialect knows.
@@ -103,6 +105,7 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
         store: root.boolean("store")?.unwrap_or(false),
         background: false,
         stream,
+        on_leave: root.read("on_leave", read_on_leave)?,
         extra: root.others(KNOWN),
     };
     Ok(ChatCreate { options: read_stream_options(&root, stream)?, create })

@@ -85,6 +85,11 @@ impl Fold {
             | EventKind::RefusalDone
             | EventKind::ReasoningDelta
             | EventKind::ReasoningDone
+            | EventKind::OutputTextAnnotationAdded
+            | EventKind::ReasoningSummaryPartAdded
+            | EventKind::ReasoningSummaryDelta
+            | EventKind::ReasoningSummaryDone
+            | EventKind::ReasoningSummaryPartDone
             | EventKind::FunctionCallArgumentsDelta
             | EventKind::FunctionCallArgumentsDone
             | EventKind::ContentPartDone

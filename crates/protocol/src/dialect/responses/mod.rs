@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::fault::Fault;
 use crate::id::{ItemId, ResponseId};
 use crate::item::{FunctionOutput, Part, Role};
+use crate::on_leave::{self, OnLeave};
 use crate::read::{Node, Object};
 use crate::request::{
     AllowedTools, AllowedToolsWord, Create, FunctionTool, FunctionWord, InputItem, NamedFunction, ReasoningConfig, TextConfig, TextFormat,
@@ -46,6 +47,8 @@ const KNOWN: &[&str] = &[
     "service_tier",
     "top_logprobs",
     "user",
+    // Weir's own.
+    "on_leave",
     // Of a socket's `response.create`.
     "type",
     "stream_id",
@@ -118,6 +121,7 @@ fn read_common(root: &Object<'_>) -> Result<Create, Fault> {
         store: root.boolean("store")?.unwrap_or(true),
         background: root.boolean("background")?.unwrap_or(false),
         stream: root.boolean("stream")?.unwrap_or(false),
+        on_leave: root.read("on_leave", read_on_leave)?,
         extra: root.others(KNOWN),
     })
 }
@@ -339,6 +343,11 @@ fn read_reasoning(node: &Node<'_>) -> Result<ReasoningConfig, Fault> {
         effort: object.read("effort", read_effort)?,
         summary: object.read("summary", |node| node.word(&["concise", "detailed", "auto"]))?,
     })
+}
+
+/// Reads what happens when the last reader leaves. Used by both dialects.
+pub(super) fn read_on_leave(node: &Node<'_>) -> Result<OnLeave, Fault> {
+    node.string()?.parse().map_err(|_| node.wrong_value(on_leave::EXPECTED))
 }
 
 /// Reads a reasoning effort. Used by both dialects.

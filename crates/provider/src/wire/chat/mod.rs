@@ -7,25 +7,28 @@ mod stream;
 use engine::provider::{ModelListing, ModelRequest};
 use protocol::fault::Fault;
 use protocol::request::Create;
+use reqwest::header::{AUTHORIZATION, HeaderName};
 
 
+use self::request::Family;
 use self::stream::Chunks;
 use super::body::Reading;
 use super::fault::Callee;
 use super::{Outgoing, Reader, Wire, list};
+use crate::config::{Preset, UpstreamConfig};
 
-pub(crate) use self::request::Family;
 
 /// The wire of `POST /chat/completions`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chat {
     family: Family,
+    preset: Preset,
 }
 
 impl Chat {
-    /// The wire as this family speaks it.
-    pub(crate) fn new(family: Family) -> Self {
-        Self { family }
+    /// The wire as the upstream of `config` speaks it.
+    pub(crate) fn new(config: &UpstreamConfig) -> Self {
+        Self { family: Family::of(config), preset: config.preset }
     }
 }
 
@@ -36,6 +39,13 @@ impl Wire for Chat {
 
     fn reader(&self, callee: Callee) -> Box<dyn Reader> {
         Box::new(Reading::new(Chunks::default(), callee))
+    }
+
+    fn key_field(&self) -> (HeaderName, &'static str) {
+        match self.preset {
+            Preset::Azure => (HeaderName::from_static("api-key"), ""),
+            _ => (AUTHORIZATION, "Bearer "),
+        }
     }
 
     fn list(&self) -> Outgoing {

@@ -4,7 +4,10 @@ use engine::provider::ModelRequest;
 use protocol::fault::Fault;
 use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, Part, Role};
 use protocol::request::{Create, FunctionTool, TextFormat, ToolChoice, ToolMode};
+use reqwest::Url;
 use serde_json::{Map, Value, json};
+
+use crate::config::{Preset, UpstreamConfig};
 
 /// Which of two families of servers it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +19,30 @@ pub(super) enum Family {
 }
 
 impl Family {
-    /// The family of a host.
-    pub(super) fn of_host(host: &str) -> Self {
-        let is_openai = host == "api.openai.com" || host.ends_with(".api.openai.com");
+    /// The family of an upstream.
+    pub(super) fn of(config: &UpstreamConfig) -> Self {
+        let is_openai = match config.preset {
+            Preset::OpenAi | Preset::Azure => true,
+            Preset::Compatible => is_openais(&config.base_url),
+            Preset::Anthropic
+            | Preset::Gemini
+            | Preset::Ollama
+            | Preset::DeepSeek
+            | Preset::Qwen
+            | Preset::Moonshot
+            | Preset::OpenRouter
+            | Preset::Vllm
+            | Preset::LlamaCpp
+            | Preset::LmStudio => false,
+        };
         if is_openai { Self::OpenAi } else { Self::Compatible }
     }
+}
+
+fn is_openais(base_url: &str) -> bool {
+    let url = Url::parse(base_url).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    host == "api.openai.com" || host.ends_with(".api.openai.com")
 }
 
 /// What Weir itself decides; `extra` cannot change it.
@@ -33,7 +55,7 @@ const OURS: &[&str] = &["model", "messages", "stream", "stream_options", "n"];
 pub(super) fn body(request: &ModelRequest, family: Family) -> Result<Value, Fault> {
     let create = &*request.create;
     let mut body = Map::new();
-    body.insert("model".into(), create.model.as_str().into());
+    body.insert("model".into(), request.model().into());
     body.insert("messages".into(), messages(request, family)?.into());
     body.insert("stream".into(), true.into());
     body.insert("stream_options".into(), stream_options(family));

@@ -1,0 +1,94 @@
+//! The words of one answer, as its body comes.
+
+use std::mem;
+use std::time::Duration;
+
+use engine::provider::{Failure, Word, Words};
+use futures_util::stream::{StreamExt, unfold};
+use reqwest::Response;
+
+use super::Ticket;
+use crate::wire::Reader;
+use crate::wire::fault::Callee;
+
+/// The body's end comes right behind the last event. Who reads it can use the connection again and saves a handshake; the
+/// answer's end waits for it, so it must not be long.
+const LAST_CHUNK_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The words of an answer. All that one read gave is yielded before the next read; dropping it closes the connection.
+pub(super) fn words(response: Response, reader: Box<dyn Reader>, callee: Callee, ticket: Ticket) -> Words {
+    let answer = Answer { response: Some(response), reader, callee, is_cut: false, is_finished: false, ticket };
+    unfold(answer, |mut answer| async move { answer.next().await.map(|word| (word, answer)) }).boxed()
+}
+
+struct Answer {
+    /// `None` when nothing more is read; that closes the connection, or gives it back if the body has ended. Before the
+    /// ticket: who gets its place finds the connection free.
+    response: Option<Response>,
+    reader: Box<dyn Reader>,
+    callee: Callee,
+    /// The body broke off, which is still to be said.
+    is_cut: bool,
+    /// The model has said why it stopped: what breaks now takes nothing of the answer with it.
+    is_finished: bool,
+    ticket: Ticket,
+}
+
+impl Answer {
+    async fn next(&mut self) -> Option<Result<Word, Failure>> {
+        loop {
+            if let Some(word) = self.reader.next_word() {
+                self.heard(&word);
+                return Some(word);
+            }
+            if mem::take(&mut self.is_cut) {
+                let cut = Err(self.callee.cut());
+                self.heard(&cut);
+                return Some(cut);
+            }
+            let mut response = self.response.take()?;
+            if self.reader.is_over() {
+                if let Ok(Ok(None)) = tokio::time::timeout(LAST_CHUNK_TIMEOUT, response.chunk()).await {
+                    self.ticket.lease.ended();
+                }
+                return None;
+            }
+            self.read(response).await;
+        }
+    }
+
+    fn heard(&mut self, word: &Result<Word, Failure>) {
+        match word {
+            Ok(Word::Finish(_)) => {
+                self.is_finished = true;
+                self.ticket.finished();
+            }
+            Ok(_) => {}
+            Err(failure) => {
+                self.response = None;
+                self.is_cut = false;
+                if !self.is_finished {
+                    self.ticket.failed(failure);
+                }
+            }
+        }
+    }
+
+    /// Reads once. At the end of the body the connection is given back.
+    async fn read(&mut self, mut response: Response) {
+        match response.chunk().await {
+            Ok(Some(bytes)) => {
+                self.reader.push(&bytes);
+                self.response = Some(response);
+            }
+            Ok(None) => {
+                self.ticket.lease.ended();
+                self.reader.finish();
+            }
+            Err(_) => {
+                self.reader.finish();
+                self.is_cut = true;
+            }
+        }
+    }
+}

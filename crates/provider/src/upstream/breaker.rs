@@ -1,0 +1,172 @@
+//! A circuit breaker: an upstream that fails again and again is left alone for a while, and then asked once to see.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Failures in a row after which it opens.
+const FAILURES: u32 = 5;
+
+/// How long it stays open at first; each probe that fails doubles it.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long it stays open at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The breaker of one upstream.
+#[derive(Debug, Default)]
+pub(super) struct Breaker(Mutex<State>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// Failures in a row.
+    failures: u32,
+    /// Since it is open: until when, and for how long it was opened.
+    open: Option<Open>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    until: Instant,
+    pause: Duration,
+    is_probed: bool,
+}
+
+/// What a breaker is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Circuit {
+    /// Calls pass.
+    Closed,
+    /// None passes for so long.
+    Open(Duration),
+    /// One has passed, or may pass, to see whether the upstream is back.
+    HalfOpen,
+}
+
+/// A call that may pass. Dropped without a verdict, it says nothing: a caller has left.
+#[derive(Debug)]
+pub(super) struct Pass {
+    breaker: Arc<Breaker>,
+    is_probe: bool,
+}
+
+impl Breaker {
+    /// Lets a call pass, or says how long none does.
+    pub(super) fn pass(self: &Arc<Self>) -> Result<Pass, Duration> {
+        let mut state = self.state();
+        let now = Instant::now();
+        let is_probe = match &mut state.open {
+            None => false,
+            Some(open) if now < open.until => return Err(open.until - now),
+            // Somebody is looking already; that takes as long as an upstream takes to answer.
+            Some(open) if open.is_probed => return Err(FIRST_PAUSE),
+            Some(open) => {
+                open.is_probed = true;
+                true
+            }
+        };
+        Ok(Pass { breaker: Arc::clone(self), is_probe })
+    }
+
+    /// What it is at.
+    pub(super) fn circuit(&self) -> Circuit {
+        let now = Instant::now();
+        match self.state().open {
+            None => Circuit::Closed,
+            Some(open) if now < open.until => Circuit::Open(open.until - now),
+            Some(_) => Circuit::HalfOpen,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass {
+    /// The upstream has answered. Says whether that closed the breaker.
+    pub(super) fn succeeded(&mut self) -> bool {
+        self.is_probe = false;
+        let mut state = self.breaker.state();
+        let was_open = state.open.is_some();
+        *state = State::default();
+        was_open
+    }
+
+    /// The upstream has failed. Says for how long the breaker opened, if that did it.
+    pub(super) fn failed(&mut self) -> Option<Duration> {
+        let was_probe = std::mem::take(&mut self.is_probe);
+        let mut state = self.breaker.state();
+        state.failures += 1;
+        let pause = match state.open {
+            Some(open) if was_probe => (open.pause * 2).min(LONGEST_PAUSE),
+            // A call that began before it opened tells nothing new.
+            Some(_) => return None,
+            None if state.failures < FAILURES => return None,
+            None => FIRST_PAUSE,
+        };
+        state.open = Some(Open { until: Instant::now() + pause, pause, is_probed: false });
+        Some(pause)
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if self.is_probe
+            && let Some(open) = &mut self.breaker.state().open
+        {
+            open.is_probed = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fail(breaker: &Arc<Breaker>, times: u32) -> Option<Duration> {
+        (0..times).filter_map(|_| breaker.pass().unwrap().failed()).last()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_after_failures_in_a_row_and_closes_after_one_success() {
+        let breaker = Arc::new(Breaker::default());
+        assert_eq!(fail(&breaker, FAILURES - 1), None);
+        assert!(!breaker.pass().unwrap().succeeded());
+        assert_eq!(fail(&breaker, FAILURES), Some(FIRST_PAUSE));
+        assert_eq!(breaker.pass().unwrap_err(), FIRST_PAUSE);
+        assert_eq!(breaker.circuit(), Circuit::Open(FIRST_PAUSE));
+        tokio::time::advance(FIRST_PAUSE).await;
+        assert_eq!(breaker.circuit(), Circuit::HalfOpen);
+        let mut probe = breaker.pass().unwrap();
+        assert!(breaker.pass().is_err(), "one looks at a time");
+        assert!(probe.succeeded());
+        assert!(breaker.pass().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_fails_doubles_the_pause_and_one_that_leaves_says_nothing() {
+        let breaker = Arc::new(Breaker::default());
+        fail(&breaker, FAILURES);
+        tokio::time::advance(FIRST_PAUSE).await;
+        drop(breaker.pass().unwrap());
+        assert_eq!(breaker.pass().unwrap().failed(), Some(FIRST_PAUSE * 2));
+        tokio::time::advance(FIRST_PAUSE).await;
+        assert_eq!(breaker.pass().unwrap_err(), FIRST_PAUSE);
+        for _ in 0..8 {
+            tokio::time::advance(LONGEST_PAUSE).await;
+            breaker.pass().unwrap().failed();
+        }
+        assert_eq!(breaker.circuit(), Circuit::Open(LONGEST_PAUSE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_from_before_it_opened_change_nothing() {
+        let breaker = Arc::new(Breaker::default());
+        let mut early = breaker.pass().unwrap();
+        fail(&breaker, FAILURES);
+        assert_eq!(early.failed(), None);
+        assert_eq!(breaker.circuit(), Circuit::Open(FIRST_PAUSE));
+    }
+}

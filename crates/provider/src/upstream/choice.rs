@@ -1,0 +1,95 @@
+//! Which of several gets the next call.
+
+use crate::config::Strategy;
+
+/// One that could get it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    /// Where it stands among all.
+    pub(crate) index: usize,
+    /// How much of the work it should get, compared with the others; zero counts as one.
+    pub(crate) weight: u32,
+    /// Calls that it has now.
+    pub(crate) running: usize,
+    /// Calls that it was ever given.
+    pub(crate) served: u64,
+}
+
+impl Candidate {
+    fn weight(&self) -> f64 {
+        f64::from(self.weight.max(1))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "compared only, and small")]
+    fn load(&self) -> f64 {
+        (self.running as f64 + 1.0) / self.weight()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "compared only; two that differ by one call in 2^53 are alike")]
+    fn share(&self) -> f64 {
+        (self.served as f64 + 1.0) / self.weight()
+    }
+}
+
+/// The index of the one that `strategy` picks; `None` where there is none. `dice` is evenly distributed from 0 to 1.
+pub(crate) fn choose(strategy: Strategy, candidates: &[Candidate], dice: impl FnOnce() -> f64) -> Option<usize> {
+    let least = |key: fn(&Candidate) -> (f64, f64)| {
+        candidates.iter().min_by(|one, other| key(one).partial_cmp(&key(other)).unwrap_or(std::cmp::Ordering::Equal))
+    };
+    let chosen = match strategy {
+        Strategy::Order => candidates.first(),
+        Strategy::Random => {
+            let mut left = dice() * candidates.iter().map(Candidate::weight).sum::<f64>();
+            let hit = |candidate: &&Candidate| {
+                left -= candidate.weight();
+                left < 0.0
+            };
+            candidates.iter().find(hit).or(candidates.last())
+        }
+        Strategy::RoundRobin => least(|candidate| (candidate.share(), 0.0)),
+        Strategy::LeastBusy => least(|candidate| (candidate.load(), candidate.share())),
+    };
+    chosen.map(|candidate| candidate.index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidates(of: &[(u32, usize)]) -> Vec<Candidate> {
+        of.iter().enumerate().map(|(index, (weight, running))| Candidate { index, weight: *weight, running: *running, served: 0 }).collect()
+    }
+
+    /// How often each is chosen in `times` calls that all stay.
+    fn shares(strategy: Strategy, weights: &[u32], times: usize) -> Vec<u64> {
+        let mut all = candidates(&weights.iter().map(|weight| (*weight, 0)).collect::<Vec<_>>());
+        for _ in 0..times {
+            let chosen = choose(strategy, &all, || 0.5).unwrap();
+            all[chosen].served += 1;
+            all[chosen].running += 1;
+        }
+        all.iter().map(|candidate| candidate.served).collect()
+    }
+
+    #[test]
+    fn work_is_shared_by_weight() {
+        assert_eq!(shares(Strategy::RoundRobin, &[1, 1, 1], 9), [3, 3, 3]);
+        assert_eq!(shares(Strategy::RoundRobin, &[3, 1], 8), [6, 2]);
+        assert_eq!(shares(Strategy::LeastBusy, &[3, 1], 8), [6, 2]);
+        assert_eq!(shares(Strategy::Order, &[1, 1], 4), [4, 0]);
+    }
+
+    #[test]
+    fn chance_follows_the_weights() {
+        let all = candidates(&[(1, 0), (3, 0)]);
+        let chosen = |dice: f64| choose(Strategy::Random, &all, || dice).unwrap();
+        assert_eq!([0.0, 0.24, 0.26, 0.99, 1.0].map(chosen), [0, 0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn the_least_busy_gets_it_and_nobody_gets_nothing() {
+        assert_eq!(choose(Strategy::LeastBusy, &candidates(&[(1, 2), (1, 1), (1, 3)]), || 0.0), Some(1));
+        assert_eq!(choose(Strategy::LeastBusy, &candidates(&[(4, 2), (1, 1)]), || 0.0), Some(0));
+        assert_eq!(choose(Strategy::Random, &[], || 0.0), None);
+    }
+}

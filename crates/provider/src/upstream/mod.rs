@@ -1,0 +1,269 @@
+//! One upstream: chooses a key, has its wire say the request, sends it, and learns from how it went.
+
+mod answer;
+mod breaker;
+pub(crate) mod choice;
+mod listing;
+mod pool;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::provider::{Blame, Call, Failure, ModelListing, ModelRequest, Peer, Provider, Words};
+use engine::secret::Secret;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use protocol::fault::{Fault, FaultKind};
+use protocol::request::Create;
+use reqwest::Response;
+use reqwest::header::HeaderName;
+
+use self::breaker::{Breaker, Pass};
+use self::listing::Listing;
+use self::pool::{Pool, Seat};
+use crate::config::{BuildError, UpstreamConfig};
+use crate::http::{self, Http, Lease, Shown};
+use crate::wire::fault::{Callee, unknown_parameter};
+use crate::wire::{self, Outgoing, Refused, Wire};
+
+pub use self::breaker::Circuit;
+pub use self::pool::{Health, KeyState};
+
+/// A list of models that takes longer would hold up everyone who opens the page.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A list of models is smaller; OpenRouter's has half a megabyte.
+const MAX_LISTING_BYTES: usize = 8 << 20;
+
+/// One upstream. Clones share its connections, its keys and its list of models.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: Arc<str>,
+    wire: Box<dyn Wire>,
+    key_field: (HeaderName, &'static str),
+    http: Http,
+    pool: Arc<Pool>,
+    breaker: Arc<Breaker>,
+    listing: Listing,
+}
+
+/// How an upstream is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Its name.
+    pub upstream: Arc<str>,
+    /// Whether it is asked at all.
+    pub circuit: Circuit,
+    /// Its keys.
+    pub keys: Vec<KeyState>,
+    /// Answers that wait for a key.
+    pub waiting: usize,
+}
+
+/// What a call holds while it runs, and where it reports how it went.
+#[derive(Debug)]
+struct Ticket {
+    seat: Seat,
+    pass: Pass,
+    lease: Lease,
+    upstream: Arc<str>,
+    call: Call,
+}
+
+impl Upstream {
+    /// The upstream that `config` describes. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// Settings that cannot be used.
+    pub fn new(config: &UpstreamConfig) -> Result<Self, BuildError> {
+        let http = Http::new(config)?;
+        let wire = wire::of(config);
+        let key_field = wire.key_field();
+        if config.keys.iter().any(|key| !http::can_send(&key.secret)) {
+            return Err(BuildError::Key { upstream: config.name.clone() });
+        }
+        let (pool, breaker, listing) = (Pool::new(config), Arc::default(), Listing::default());
+        Ok(Self { shared: Arc::new(Shared { name: config.name.as_str().into(), wire, key_field, http, pool, breaker, listing }) })
+    }
+
+    /// The models it lists. It is asked once a minute at most; while it does not answer, the list is empty.
+    pub async fn list(&self) -> Vec<ModelListing> {
+        self.shared.listing.get(async { self.fetch_listing().await.ok() }).await
+    }
+
+    /// Whether it has said that it has this model. While it was not asked, it has not.
+    pub fn has_listed(&self, model: &str) -> bool {
+        self.shared.listing.has(model)
+    }
+
+    /// Asks it for its models now.
+    ///
+    /// # Errors
+    /// Why it gave none.
+    pub async fn fetch_listing(&self) -> Result<Vec<ModelListing>, Failure> {
+        let fetched = tokio::time::timeout(LISTING_TIMEOUT, self.shared.fetch_listing()).await;
+        let fetched = fetched.unwrap_or_else(|_elapsed| Err(self.shared.callee(None).plain("upstream_timeout", "gave no list of models in time")));
+        if let Err(failure) = &fetched {
+            tracing::debug!(upstream = %self.shared.name, code = ?failure.fault.code, "the upstream gave no list of models");
+        }
+        fetched
+    }
+
+    /// How it is.
+    pub fn state(&self) -> State {
+        let shared = &self.shared;
+        State {
+            upstream: Arc::clone(&shared.name),
+            circuit: shared.breaker.circuit(),
+            keys: shared.pool.keys(),
+            waiting: shared.pool.waiting(),
+        }
+    }
+
+    /// Whether it may be asked now: it has a key that can be used, and is not left alone.
+    pub(crate) fn is_ready(&self) -> bool {
+        !matches!(self.shared.breaker.circuit(), Circuit::Open(_)) && self.shared.pool.is_usable()
+    }
+
+    /// Answers that run on it.
+    pub(crate) fn running(&self) -> usize {
+        self.shared.pool.keys().iter().map(|key| key.running).sum()
+    }
+}
+
+impl Provider for Upstream {
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let outgoing = shared.wire.ask(&request).map_err(|fault| Failure::new(fault, Blame::Match))?;
+            let call = request.call.clone();
+            drop(request);
+            shared.ask(&outgoing, call).await
+        }
+        .boxed()
+    }
+
+    fn check(&self, create: &Create) -> Result<(), Fault> {
+        let wire = &self.shared.wire;
+        if let Some(unknown) = create.extra.keys().find(|name| !wire.knows(name)) {
+            return Err(unknown_parameter(&create.model, unknown));
+        }
+        wire.check(create)
+    }
+
+    fn has_another_way(&self) -> bool {
+        self.is_ready()
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        Some(self.shared.http.peer().clone())
+    }
+}
+
+impl Shared {
+    async fn ask(&self, outgoing: &Outgoing, call: Call) -> Result<Words, Failure> {
+        let pass = self.breaker.pass().map_err(|wait| self.left_alone(wait))?;
+        let seat = self.pool.seat().await?;
+        let callee = self.callee(seat.key());
+        let sent = self.http.send(outgoing, self.shown(seat.key()), call.trace.as_ref(), &callee).await;
+        let mut ticket = Ticket { seat, pass, lease: Lease::default(), upstream: Arc::clone(&self.name), call };
+        let mut response = match sent {
+            Ok((response, lease)) => {
+                ticket.lease = lease;
+                response
+            }
+            Err(failure) => {
+                ticket.failed(&failure);
+                return Err(failure);
+            }
+        };
+        ticket.call.answered(response.status().as_u16());
+        if !response.status().is_success() {
+            let failure = self.refusal(&mut response, &callee).await;
+            ticket.failed(&failure);
+            return Err(failure);
+        }
+        ticket.answered();
+        Ok(answer::words(response, self.wire.reader(callee.clone()), callee, ticket))
+    }
+
+    /// Reads what the upstream says against the request.
+    async fn refusal(&self, response: &mut Response, callee: &Callee) -> Failure {
+        let body = http::error_body(response).await;
+        let refused = Refused { status: response.status().as_u16(), headers: response.headers(), body: &body };
+        self.wire.refusal(callee, &refused)
+    }
+
+    async fn fetch_listing(&self) -> Result<Vec<ModelListing>, Failure> {
+        let key = self.pool.some_key();
+        let callee = self.callee(key);
+        let (mut response, mut lease) = self.http.send(&self.wire.list(), self.shown(key), None, &callee).await?;
+        if !response.status().is_success() {
+            return Err(self.refusal(&mut response, &callee).await);
+        }
+        let mut body = Vec::new();
+        http::read_body(&mut response, &mut body, MAX_LISTING_BYTES).await.map_err(|_| callee.cut())?;
+        lease.ended();
+        self.wire
+            .read_list(&body, &self.name)
+            .ok_or_else(|| callee.plain("upstream_invalid_data", "sent something that is no list of models"))
+    }
+
+    fn callee(&self, key: Option<&Secret>) -> Callee {
+        Callee { name: Arc::clone(&self.name), key: key.cloned() }
+    }
+
+    fn shown<'a>(&'a self, key: Option<&'a Secret>) -> Option<Shown<'a>> {
+        key.map(|key| Shown { field: &self.key_field.0, before: self.key_field.1, key })
+    }
+
+    fn left_alone(&self, wait: Duration) -> Failure {
+        let message = format!("The upstream '{}' has failed several times in a row and is left alone for a while.", self.name);
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let fault = Fault::new(FaultKind::Upstream, "upstream_unavailable", message).with_status(503);
+        Failure::new(Fault { retry_after: Some(seconds), ..fault }, Blame::Upstream(Some(wait)))
+    }
+}
+
+impl Ticket {
+    /// The upstream has answered with a head that promises a stream.
+    fn answered(&mut self) {
+        if self.pass.succeeded() {
+            tracing::info!(upstream = %self.upstream, "the upstream is back");
+        }
+    }
+
+    /// The model has said why it stopped.
+    fn finished(&self) {
+        self.seat.succeeded();
+    }
+
+    /// The call has failed, before or behind its head.
+    fn failed(&mut self, failure: &Failure) {
+        self.seat.failed(failure);
+        match failure.blame {
+            Blame::Upstream(_) => {
+                if let Some(pause) = self.pass.failed() {
+                    tracing::warn!(upstream = %self.upstream, ?pause, code = ?failure.fault.code, "the upstream fails again and again; it is left alone");
+                }
+            }
+            // It is there, and says why not.
+            Blame::Request | Blame::Match | Blame::Key | Blame::Money | Blame::Rate(_) => self.answered(),
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // Whoever asked could not wait any longer: that is a failure which no byte of the upstream tells.
+        if self.call.is_given_up() {
+            let silent = Failure::upstream(Fault::new(FaultKind::Upstream, "upstream_timeout", "the upstream was silent"));
+            self.failed(&silent);
+        }
+    }
+}

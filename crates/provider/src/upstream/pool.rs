@@ -1,0 +1,329 @@
+//! The keys of one upstream: which is used next, how many answers run on each, who waits, and which is set aside.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use engine::provider::{Blame, Failure};
+use engine::secret::Secret;
+use protocol::fault::{Fault, FaultKind};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::choice::{Candidate, choose};
+use crate::config::{KeyConfig, Strategy, UpstreamConfig};
+
+/// How long a key that was asked too much is left alone at first, where the upstream does not say it.
+const FIRST_COOLING: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+const LONGEST_COOLING: Duration = Duration::from_secs(60);
+
+/// How long a key that was refused, or whose account is empty, is set aside at first. Its owner will rather mend it than
+/// wait, and then the settings are read again; this is for a refusal that was a mistake.
+const FIRST_ASIDE: Duration = Duration::from_secs(30);
+
+/// The longest such pause.
+const LONGEST_ASIDE: Duration = Duration::from_mins(10);
+
+/// Nobody is sent away for longer, whatever an upstream says.
+const LONGEST_WISH: Duration = Duration::from_hours(24);
+
+/// The keys of one upstream. One that wants no key has one place that is called like one.
+#[derive(Debug)]
+pub(super) struct Pool {
+    upstream: Arc<str>,
+    keys: Vec<KeyConfig>,
+    /// Whether there is no key at all.
+    is_open: bool,
+    strategy: Strategy,
+    queue: usize,
+    queue_timeout: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    places: Vec<Place>,
+    waiting: VecDeque<oneshot::Sender<Result<Seat, Failure>>>,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    running: usize,
+    served: u64,
+    /// Since it is not used: until when, and why.
+    aside: Option<Aside>,
+    /// Failures in a row that set it aside.
+    strikes: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Aside {
+    until: Instant,
+    failure: Failure,
+}
+
+/// How a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It is used.
+    Well,
+    /// It was asked too much, and rests for so long.
+    Cooling(Duration),
+    /// It was refused; it is tried again after so long.
+    Refused(Duration),
+    /// Its account is empty; it is tried again after so long.
+    Empty(Duration),
+}
+
+/// What is known of a key. Never the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyState {
+    /// What it is called.
+    pub label: Arc<str>,
+    /// Answers that run on it.
+    pub running: usize,
+    /// How it is.
+    pub health: Health,
+}
+
+/// A place for one answer. It is given to the next who waits when it is dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pool: Arc<Pool>,
+    index: usize,
+}
+
+impl Pool {
+    /// The keys that `config` names.
+    pub(super) fn new(config: &UpstreamConfig) -> Arc<Self> {
+        let is_open = config.keys.is_empty();
+        let keys = if is_open { vec![KeyConfig::new("none", Secret::new(""))] } else { config.keys.clone() };
+        let places = keys.iter().map(|_| Place::default()).collect();
+        Arc::new(Self {
+            upstream: config.name.as_str().into(),
+            keys,
+            is_open,
+            strategy: config.strategy,
+            queue: config.queue,
+            queue_timeout: config.queue_timeout,
+            state: Mutex::new(State { places, waiting: VecDeque::new() }),
+        })
+    }
+
+    /// A place, when one is free and it is one's turn. Who stops waiting is not served.
+    ///
+    /// # Errors
+    /// No key can be used now; too many wait; the wait is over.
+    pub(super) async fn seat(self: &Arc<Self>) -> Result<Seat, Failure> {
+        let turn = {
+            let mut state = self.state();
+            if state.waiting.iter().all(oneshot::Sender::is_closed) {
+                state.waiting.clear();
+                match self.take(&mut state) {
+                    Taken::Seat(seat) => return Ok(seat),
+                    Taken::Failure(failure) => return Err(failure),
+                    Taken::Busy => {}
+                }
+            }
+            state.waiting.retain(|waiter| !waiter.is_closed());
+            if state.waiting.len() >= self.queue {
+                return Err(self.full());
+            }
+            let (sender, turn) = oneshot::channel();
+            state.waiting.push_back(sender);
+            turn
+        };
+        match timeout(self.queue_timeout, turn).await {
+            Ok(Ok(seat)) => seat,
+            // The sender is in the queue of a pool that this future holds.
+            Ok(Err(_)) | Err(_) => Err(self.full()),
+        }
+    }
+
+    /// Whether a key can be used now, though others may be busy with it.
+    pub(super) fn is_usable(&self) -> bool {
+        let now = Instant::now();
+        self.state().places.iter().any(|place| place.is_usable(now))
+    }
+
+    /// A key to ask for what is no answer; the first that can be used, or else the first.
+    pub(super) fn some_key(&self) -> Option<&Secret> {
+        let now = Instant::now();
+        let usable = self.state().places.iter().position(|place| place.is_usable(now)).unwrap_or(0);
+        self.keys.get(usable).filter(|_| !self.is_open).map(|key| &key.secret)
+    }
+
+    /// What is known of each key.
+    pub(super) fn keys(&self) -> Vec<KeyState> {
+        let now = Instant::now();
+        let state = self.state();
+        let keys = self.keys.iter().zip(&state.places);
+        keys.map(|(key, place)| KeyState { label: Arc::clone(&key.label), running: place.running, health: place.health(now) }).collect()
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.state().waiting.iter().filter(|waiter| !waiter.is_closed()).count()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place if there is a free one.
+    fn take(self: &Arc<Self>, state: &mut State) -> Taken {
+        let now = Instant::now();
+        let candidates: Vec<Candidate> = (self.keys.iter().zip(&state.places).enumerate())
+            .filter(|(_, (key, place))| place.is_usable(now) && (key.concurrency == 0 || place.running < key.concurrency))
+            .map(|(index, (key, place))| Candidate { index, weight: key.weight, running: place.running, served: place.served })
+            .collect();
+        let Some(index) = choose(self.strategy, &candidates, fastrand::f64) else { return self.none(state, now) };
+        let (weight, place) = (u64::from(self.keys[index].weight.max(1)), &mut state.places[index]);
+        place.running += 1;
+        place.served += 1;
+        let share = place.served / weight;
+        // Those that are set aside keep pace, or they would get everything when they come back.
+        for (key, place) in self.keys.iter().zip(&mut state.places).filter(|(_, place)| !place.is_usable(now)) {
+            place.served = place.served.max(share * u64::from(key.weight.max(1)));
+        }
+        Taken::Seat(Seat { pool: Arc::clone(self), index })
+    }
+
+    /// Why there is no place: all are busy, or none can be used. Then it says what was wrong with the one that comes back first.
+    fn none(&self, state: &State, now: Instant) -> Taken {
+        if state.places.iter().any(|place| place.is_usable(now)) {
+            return Taken::Busy;
+        }
+        let first = state.places.iter().filter_map(|place| place.aside.as_ref()).min_by_key(|aside| aside.until);
+        let Some(aside) = first else { return Taken::Busy };
+        let wait = aside.until - now;
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let is_for_caller = matches!(aside.failure.blame, Blame::Rate(_) | Blame::Upstream(_));
+        let fault = Fault { retry_after: is_for_caller.then_some(seconds), ..aside.failure.fault.clone() };
+        let blame = match aside.failure.blame {
+            Blame::Rate(_) => Blame::Rate(Some(wait)),
+            Blame::Upstream(_) => Blame::Upstream(Some(wait)),
+            other => other,
+        };
+        Taken::Failure(Failure { fault, blame })
+    }
+
+    fn full(&self) -> Failure {
+        let message = format!("The upstream '{}' has as many answers to give as it may; try again soon.", self.upstream);
+        let fault = Fault { retry_after: Some(1), ..Fault::new(FaultKind::RateLimit, "upstream_queue_full", message) };
+        Failure::new(fault, Blame::Rate(Some(Duration::from_secs(1))))
+    }
+
+    /// Gives free places to those who wait, in order, and a failure to all where no key is left.
+    fn serve(self: &Arc<Self>) {
+        loop {
+            let (waiter, taken) = {
+                let mut state = self.state();
+                while state.waiting.front().is_some_and(oneshot::Sender::is_closed) {
+                    state.waiting.pop_front();
+                }
+                if state.waiting.is_empty() {
+                    return;
+                }
+                let taken = match self.take(&mut state) {
+                    Taken::Busy => return,
+                    Taken::Seat(seat) => Ok(seat),
+                    Taken::Failure(failure) => Err(failure),
+                };
+                (state.waiting.pop_front(), taken)
+            };
+            // Outside of the lock: a seat that nobody takes is given back, which takes it again.
+            if let Some(waiter) = waiter {
+                drop(waiter.send(taken));
+            }
+        }
+    }
+}
+
+enum Taken {
+    Seat(Seat),
+    Busy,
+    Failure(Failure),
+}
+
+impl Place {
+    fn is_usable(&self, now: Instant) -> bool {
+        self.aside.as_ref().is_none_or(|aside| aside.until <= now)
+    }
+
+    fn health(&self, now: Instant) -> Health {
+        let Some(aside) = self.aside.as_ref().filter(|aside| aside.until > now) else { return Health::Well };
+        let left = aside.until - now;
+        match aside.failure.blame {
+            Blame::Key => Health::Refused(left),
+            Blame::Money => Health::Empty(left),
+            Blame::Request | Blame::Match | Blame::Rate(_) | Blame::Upstream(_) => Health::Cooling(left),
+        }
+    }
+
+    /// How long a failure sets the key aside; `None` where it is not the key's.
+    fn pause(&self, blame: Blame) -> Option<Duration> {
+        let doubled = |first: Duration, longest: Duration| (first * 2_u32.saturating_pow(self.strikes.min(16))).min(longest);
+        match blame {
+            Blame::Key | Blame::Money => Some(doubled(FIRST_ASIDE, LONGEST_ASIDE)),
+            Blame::Rate(wish) => Some(wish.map_or_else(|| doubled(FIRST_COOLING, LONGEST_COOLING), |wish| wish.min(LONGEST_WISH))),
+            Blame::Upstream(Some(wish)) => Some(wish.min(LONGEST_WISH)),
+            Blame::Upstream(None) | Blame::Request | Blame::Match => None,
+        }
+    }
+}
+
+impl Seat {
+    /// The key; `None` where the upstream wants none.
+    pub(super) fn key(&self) -> Option<&Secret> {
+        (!self.pool.is_open).then(|| &self.pool.keys[self.index].secret)
+    }
+
+    /// The upstream has answered under this key.
+    pub(super) fn succeeded(&self) {
+        let mut state = self.pool.state();
+        let place = &mut state.places[self.index];
+        if mem::take(&mut place.strikes) > 0 {
+            place.aside = None;
+        }
+    }
+
+    /// A call under this key has failed: sets it aside where it is the key's.
+    pub(super) fn failed(&self, failure: &Failure) {
+        let label = &self.pool.keys[self.index].label;
+        let pause = {
+            let mut state = self.pool.state();
+            let place = &mut state.places[self.index];
+            let now = Instant::now();
+            let Some(pause) = place.pause(failure.blame) else { return };
+            // Calls that began before it was set aside tell nothing new.
+            if !place.is_usable(now) {
+                return;
+            }
+            place.strikes += 1;
+            place.aside = Some(Aside { until: now + pause, failure: failure.clone() });
+            pause
+        };
+        let upstream = &self.pool.upstream;
+        match failure.blame {
+            Blame::Key => tracing::error!(%upstream, key = %label, ?pause, "the upstream refuses a key; it is set aside"),
+            Blame::Money => tracing::error!(%upstream, key = %label, ?pause, "a key's account has no credit or quota left; it is set aside"),
+            Blame::Rate(_) | Blame::Upstream(_) | Blame::Request | Blame::Match => {
+                tracing::info!(%upstream, key = %label, ?pause, "a key rests");
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.pool.state().places[self.index].running -= 1;
+        self.pool.serve();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Places are fair, bounded, and given only to who still waits; keys that fail rest, and come back.
+
+use futures_util::FutureExt;
+
+use super::*;
+use crate::config::Preset;
+
+fn pool(strategy: Strategy, concurrency: &[usize], queue: usize) -> Arc<Pool> {
+    let mut config = UpstreamConfig::new("north", Preset::Compatible, "http://127.0.0.1:9/v1");
+    let key = |(number, concurrency): (usize, &usize)| KeyConfig {
+        concurrency: *concurrency,
+        ..KeyConfig::new(format!("key {number}"), Secret::new(format!("sk-{number}")))
+    };
+    config.keys = concurrency.iter().enumerate().map(key).collect();
+    (config.strategy, config.queue) = (strategy, queue);
+    Pool::new(&config)
+}
+
+fn failure(blame: Blame) -> Failure {
+    Failure::new(Fault::new(FaultKind::Upstream, "made_up", "said"), blame)
+}
+
+fn key(seat: &Seat) -> &str {
+    seat.key().unwrap().reveal()
+}
+
+#[tokio::test]
+async fn the_least_busy_key_is_used() {
+    let pool = pool(Strategy::LeastBusy, &[0, 0], 0);
+    let first = pool.seat().await.unwrap();
+    let second = pool.seat().await.unwrap();
+    assert_ne!(key(&first), key(&second));
+    let freed = key(&first).to_owned();
+    drop(first);
+    assert_eq!(key(&pool.seat().await.unwrap()), freed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_served_in_order_and_who_has_left_is_not() {
+    let pool = pool(Strategy::LeastBusy, &[1], 10);
+    let seat = pool.seat().await.unwrap();
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(pool.seat())).collect();
+    waiting.iter_mut().for_each(|one| assert!(one.now_or_never().is_none()));
+    assert_eq!(pool.waiting(), 3);
+    // Who comes later does not overtake, though a place were free for a moment.
+    let mut late = Box::pin(pool.seat());
+    assert!((&mut late).now_or_never().is_none());
+    drop(waiting.remove(0));
+    drop(seat);
+    let second = (&mut waiting[0]).now_or_never().unwrap().unwrap();
+    assert!((&mut waiting[1]).now_or_never().is_none());
+    drop(second);
+    assert!((&mut waiting[1]).now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn a_place_that_was_given_to_who_then_leaves_goes_on() {
+    let pool = pool(Strategy::LeastBusy, &[1], 10);
+    let seat = pool.seat().await.unwrap();
+    let mut first = Box::pin(pool.seat());
+    let mut second = Box::pin(pool.seat());
+    assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+    drop(seat);
+    drop(first);
+    assert!((&mut second).now_or_never().is_some());
+    drop(second);
+    assert_eq!(pool.keys()[0].running, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_is_bounded_in_number_and_time() {
+    let pool = pool(Strategy::LeastBusy, &[1], 1);
+    let _seat = pool.seat().await.unwrap();
+    let waiting = pool.seat();
+    let mut waiting = Box::pin(waiting);
+    assert!((&mut waiting).now_or_never().is_none());
+    let full = pool.seat().await.unwrap_err();
+    assert_eq!((full.fault.status, full.fault.code.as_str(), full.fault.retry_after), (429, "upstream_queue_full", Some(1)));
+    assert_eq!(waiting.await.unwrap_err().fault.code, "upstream_queue_full");
+    assert_eq!(pool.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_rests_as_long_as_it_is_told_and_others_take_its_work() {
+    let pool = pool(Strategy::Order, &[0, 0], 0);
+    let seat = pool.seat().await.unwrap();
+    seat.failed(&failure(Blame::Rate(Some(Duration::from_secs(7)))));
+    assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(7)));
+    assert_eq!(key(&pool.seat().await.unwrap()), "sk-1");
+    pool.seat().await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(30)))));
+    let none = pool.seat().await.unwrap_err();
+    assert_eq!((none.fault.retry_after, none.blame), (Some(7), Blame::Rate(Some(Duration::from_secs(7)))));
+    assert!(!pool.is_usable());
+    tokio::time::advance(Duration::from_secs(7)).await;
+    assert_eq!(key(&pool.seat().await.unwrap()), "sk-0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_key_is_set_aside_for_longer_each_time() {
+    let pool = pool(Strategy::Order, &[0], 0);
+    for expected in [30, 60, 120, 240, 480, 600, 600] {
+        let seat = pool.seat().await.unwrap();
+        seat.failed(&failure(Blame::Key));
+        assert_eq!(pool.keys()[0].health, Health::Refused(Duration::from_secs(expected)));
+        let none = pool.seat().await.unwrap_err();
+        assert_eq!((none.blame, none.fault.retry_after), (Blame::Key, None));
+        tokio::time::advance(Duration::from_secs(expected)).await;
+    }
+    let seat = pool.seat().await.unwrap();
+    seat.succeeded();
+    seat.failed(&failure(Blame::Money));
+    assert_eq!(pool.keys()[0].health, Health::Empty(Duration::from_secs(30)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_are_told_when_no_key_is_left() {
+    let pool = pool(Strategy::Order, &[1], 10);
+    let seat = pool.seat().await.unwrap();
+    let mut waiting = Box::pin(pool.seat());
+    assert!((&mut waiting).now_or_never().is_none());
+    seat.failed(&failure(Blame::Key));
+    drop(seat);
+    assert_eq!(waiting.await.unwrap_err().blame, Blame::Key);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_comes_back_does_not_get_everything() {
+    let pool = pool(Strategy::RoundRobin, &[0, 0], 0);
+    pool.seat().await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
+    for _ in 0..20 {
+        assert_eq!(key(&pool.seat().await.unwrap()), "sk-1");
+    }
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let mut seats = Vec::new();
+    for _ in 0..6 {
+        seats.push(key(&pool.seat().await.unwrap()).to_owned());
+    }
+    assert_eq!(seats.iter().filter(|key| *key == "sk-0").count(), 3);
+}
+
+#[tokio::test]
+async fn failures_of_others_leave_a_key_as_it_is() {
+    let pool = pool(Strategy::Order, &[0], 0);
+    for blame in [Blame::Request, Blame::Match, Blame::Upstream(None)] {
+        pool.seat().await.unwrap().failed(&failure(blame));
+        assert_eq!(pool.keys()[0].health, Health::Well);
+    }
+}
