@@ -1,7 +1,7 @@
 //! `weir.example.toml`, made of the table: every setting with its default, commented out.
 
 use super::table::{Definition, SETTINGS};
-use super::upstream;
+use super::{route, upstream};
 
 /// The text of the example.
 pub(crate) fn example() -> String {
@@ -16,7 +16,10 @@ pub(crate) fn example() -> String {
         parts.push(entry(definition, key));
     }
     parts.push(UPSTREAMS.to_owned());
-    parts.extend(upstream::KEYS.iter().map(|(key, line)| format!("# {key} = {line}\n")));
+    let line = |(key, line): &(&str, &str)| format!("# {key} = {line}\n");
+    parts.extend(upstream::KEYS.iter().map(line));
+    parts.push(ROUTES.to_owned());
+    parts.extend(route::KEYS.iter().map(line));
     parts.concat()
 }
 
@@ -29,9 +32,14 @@ const HEAD: &str = "\
 ";
 
 const UPSTREAMS: &str = "
-# Servers that speak OpenAI's chat completions, in order: the first that serves a model gets it.
-# OPENAI_API_KEY and OPENAI_BASE_URL in the environment add one named openai.
+# Models of others, in order: the first upstream that serves a model gets it. See docs/upstreams.md.
+# Variables of the environment add some: OPENAI_API_KEY and OPENAI_BASE_URL, ANTHROPIC_API_KEY, GEMINI_API_KEY, OLLAMA_HOST.
 # [[upstream]]
+";
+
+const ROUTES: &str = "
+# Models that several upstreams serve, or that have another name there.
+# [[route]]
 ";
 
 fn entry(definition: &Definition, key: &str) -> String {

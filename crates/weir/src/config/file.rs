@@ -13,7 +13,7 @@ use super::environment::{self, Environment};
 use super::problem::{Place, Problem, did_you_mean};
 use super::table::{Definition, SETTINGS};
 use super::value::Raw;
-use super::{Flags, upstream};
+use super::{Flags, route, upstream};
 
 /// A file of settings, read but not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +67,9 @@ pub(super) struct Field {
     pub(super) raw: Raw,
 }
 
-/// One `[[upstream]]`, its keys known, its values not yet looked at.
+/// One `[[upstream]]` or `[[route]]`, its keys known, its values not yet looked at.
 #[derive(Clone, Debug)]
-pub(super) struct UpstreamTable {
+pub(super) struct Table {
     pub(super) place: Place,
     pub(super) fields: BTreeMap<&'static str, Field>,
 }
@@ -78,7 +78,8 @@ pub(super) struct UpstreamTable {
 #[derive(Default)]
 pub(super) struct Contents {
     pub(super) settings: Vec<(&'static Definition, Field)>,
-    pub(super) upstreams: Vec<UpstreamTable>,
+    pub(super) upstreams: Vec<Table>,
+    pub(super) routes: Vec<Table>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -98,7 +99,8 @@ pub(super) fn parse(file: &FileText) -> Contents {
     parser.contents
 }
 
-const NO_TABLES: &str = "upstream: expected tables; write [[upstream]], once for each";
+/// The tables that there may be several of, and the keys that each knows.
+const SEVERAL: [(&str, &[(&str, &str)]); 2] = [("upstream", upstream::KEYS), ("route", route::KEYS)];
 
 struct Parser<'a> {
     name: Arc<str>,
@@ -113,8 +115,8 @@ impl Parser<'_> {
         for (key, value) in root {
             let name = key.get_ref().as_ref();
             let is_table = SETTINGS.iter().any(|definition| definition.table_and_key().0 == name);
-            if name == "upstream" {
-                self.upstreams(value);
+            if let Some((name, known)) = SEVERAL.iter().find(|(several, _)| *several == name) {
+                self.tables(name, known, value);
             } else if !is_table {
                 self.setting("", (key, value));
             } else if let DeValue::Table(table) = value.get_ref() {
@@ -131,37 +133,40 @@ impl Parser<'_> {
             let field = self.field(value);
             return self.contents.settings.push((definition, field));
         }
-        let tables = ["upstream"].into_iter().chain(SETTINGS.iter().map(|definition| definition.table_and_key().0));
+        let tables = SEVERAL.map(|(name, _)| name).into_iter().chain(SETTINGS.iter().map(|definition| definition.table_and_key().0));
         let known = SETTINGS.iter().map(|definition| definition.path).chain(tables.filter(|_| table.is_empty()));
         let near = did_you_mean(&path, '.', &known.collect::<Vec<_>>());
         self.problem_at(key, &format!("{path}: unknown setting{near}"));
     }
 
-    fn upstreams(&mut self, value: &Spanned<DeValue<'_>>) {
+    fn tables(&mut self, name: &str, known: &[(&'static str, &str)], value: &Spanned<DeValue<'_>>) {
+        let no_tables = format!("{name}: expected tables; write [[{name}]], once for each");
         let DeValue::Array(tables) = value.get_ref() else {
-            return self.problem_at(value, NO_TABLES);
+            return self.problem_at(value, &no_tables);
         };
         for table in tables {
-            if let DeValue::Table(entries) = table.get_ref() {
-                self.upstream(self.place(table.span().start), entries);
-            } else {
-                self.problem_at(table, NO_TABLES);
-            }
+            let DeValue::Table(entries) = table.get_ref() else {
+                self.problem_at(table, &no_tables);
+                continue;
+            };
+            let fields = self.fields(name, known, entries);
+            let table = Table { place: self.place(table.span().start), fields };
+            if name == "route" { self.contents.routes.push(table) } else { self.contents.upstreams.push(table) }
         }
     }
 
-    fn upstream(&mut self, place: Place, entries: &DeTable<'_>) {
+    fn fields(&mut self, table: &str, known: &[(&'static str, &str)], entries: &DeTable<'_>) -> BTreeMap<&'static str, Field> {
         let mut fields = BTreeMap::new();
-        let known: Vec<&'static str> = upstream::KEYS.iter().map(|(known, _)| *known).collect();
+        let known: Vec<&'static str> = known.iter().map(|(known, _)| *known).collect();
         for (key, value) in entries {
             let name = key.get_ref().as_ref();
             if let Some(known) = known.iter().copied().find(|known| *known == name) {
                 fields.insert(known, self.field(value));
             } else {
-                self.problem_at(key, &format!("upstream.{name}: unknown setting{}", did_you_mean(name, '_', &known)));
+                self.problem_at(key, &format!("{table}.{name}: unknown setting{}", did_you_mean(name, '_', &known)));
             }
         }
-        self.contents.upstreams.push(UpstreamTable { place, fields });
+        fields
     }
 
     fn field(&self, value: &Spanned<DeValue<'_>>) -> Field {

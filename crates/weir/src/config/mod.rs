@@ -7,6 +7,7 @@ pub(crate) mod problem;
 
 mod environment;
 mod file;
+mod route;
 mod table;
 mod tls;
 mod traces;
@@ -31,6 +32,7 @@ use file::{Contents, Field};
 use problem::{Place, Problem, Problems};
 use store::Durability;
 use table::{Definition, Draft, SETTINGS};
+use route::Routes;
 use upstream::Upstreams;
 use value::Raw;
 
@@ -184,7 +186,7 @@ pub(crate) fn settle(inputs: &Inputs<'_>) -> Result<Settings, Problems> {
 
 fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
     let base = inputs.file.and_then(|file| file.name.parent()).unwrap_or(Path::new(""));
-    let Contents { settings, upstreams: tables, mut problems } = inputs.file.map(file::parse).unwrap_or_default();
+    let Contents { settings, upstreams: tables, routes: route_tables, mut problems } = inputs.file.map(file::parse).unwrap_or_default();
     let mut gathering = Gathering { draft: Draft::default(), in_force: defaults(), problems: Vec::new() };
     for definition in SETTINGS.iter().filter(|definition| !definition.default.is_empty()) {
         gathering.put(definition, typed(Place::Default, definition.default), base);
@@ -219,8 +221,12 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
     for table in &tables {
         upstreams.add(table);
     }
-    let mut notes = Vec::from_iter(upstreams.add_openai(&tables));
-    let provider = provider::Config { demo: draft.demo, upstreams: upstreams.configs };
+    let mut notes = upstreams.add_from_environment(&tables);
+    let upstreams = upstreams.configs;
+    let mut routes = Routes { upstreams: &upstreams, configs: Vec::new(), in_force: &mut in_force, problems: &mut problems };
+    route_tables.iter().for_each(|table| routes.add(table));
+    let routes = routes.configs;
+    let provider = provider::Config { demo: draft.demo, upstreams, routes, retries: draft.retries };
     if !provider.demo.enabled && provider.upstreams.is_empty() {
         notes.push("there is no model: demo.enabled is false and there is no upstream".to_owned());
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::config::OnLeave;
-use engine::provider::Timeouts;
+use engine::provider::{Retries, Timeouts};
 use provider::config::DemoConfig;
 use server::{MetricsAccess, Network, ProxyProtocol};
 use store::Durability;
@@ -93,7 +93,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
     setting("engine.running", "10000", Kind::Count(1, |draft, value| draft.engine.running = value))
         .help("How many answers may run at once."),
     setting("engine.on_leave_stored", "finish", Kind::OnLeave(|draft, value| draft.engine.on_leave_stored = value))
-        .help("What happens to a stored answer when its last reader leaves: cancel or finish."),
+        .help("What happens to a stored answer when its last reader leaves: cancel, finish, or finish_within with a time, a number of tokens,\nor both: \"finish_within 30s, 500 tokens\". A [[route]] and a request (on_leave) may say otherwise."),
     setting("engine.on_leave_stateless", "cancel", Kind::OnLeave(|draft, value| draft.engine.on_leave_stateless = value))
         .help("The same for an answer that is not stored (store: false)."),
     setting("demo.enabled", "true", Kind::Boolean(|draft, value| draft.demo.enabled = value))
@@ -112,6 +112,13 @@ pub(crate) const SETTINGS: &[Definition] = &[
     setting("timeouts.idle", "2m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.idle = value))
         .instead("WEIR_UPSTREAM_IDLE_TIMEOUT")
         .help("How long to wait between two words of the model. Keep-alives are not words."),
+    setting("timeouts.total", "0s", Kind::Duration(Duration::ZERO, |draft, value| draft.timeouts.total = value))
+        .instead("WEIR_UPSTREAM_TOTAL_TIMEOUT")
+        .help("How long an answer may take in all. 0s: as long as it likes."),
+    setting("retries.count", "2", Kind::Count(0, |draft, value| draft.retries.count = u32::try_from(value).unwrap_or(u32::MAX)))
+        .help("How often a call is made again that failed before the model said anything, each time after a longer pause.\nGoing on to another key or another upstream is no retry."),
+    setting("retries.deadline", "60s", Kind::Duration(Duration::ZERO, |draft, value| draft.retries.deadline = value))
+        .help("How long after the first call nothing is tried again."),
     setting("shutdown.delay", "0s", Kind::Duration(Duration::ZERO, |draft, value| draft.shutdown.delay = value))
         .help("Once told to stop: how long to serve on while /readyz says 503. As long as load balancers take to notice."),
     setting("shutdown.spread", "1s", Kind::Duration(Duration::ZERO, |draft, value| draft.shutdown.spread = value))
@@ -148,6 +155,8 @@ pub(crate) struct Draft {
     pub(crate) engine: engine::Config,
     pub(crate) demo: DemoConfig,
     pub(crate) timeouts: Timeouts,
+    /// How calls that failed are made again.
+    pub(crate) retries: Retries,
     pub(crate) tls: TlsDraft,
     pub(crate) data: Option<Data>,
     pub(crate) shutdown: shutdown::Config,
@@ -219,7 +228,7 @@ impl Kind {
             Self::ProxyProtocol(set) => set(draft, value::word(raw, &[("off", ProxyProtocol::Off), ("on", ProxyProtocol::On)])?),
             Self::Durability(set) => set(draft, value::word(raw, DURABILITIES)?),
             Self::MetricsAccess(set) => set(draft, value::word(raw, &[("admin", MetricsAccess::Admin), ("open", MetricsAccess::Open)])?),
-            Self::OnLeave(set) => set(draft, value::word(raw, &[("cancel", OnLeave::Cancel), ("finish", OnLeave::Finish)])?),
+            Self::OnLeave(set) => set(draft, value::on_leave(raw)?),
             Self::Data(set) => set(draft, data(raw, base)?),
             Self::File(set) => set(draft, value::optional_path(raw, base)?),
             Self::Name(set) => set(draft, value::optional_text(raw)?),

@@ -1,46 +1,73 @@
-//! Upstreams: one for each `[[upstream]]` of the file, and `openai` from the environment.
+//! Upstreams: one for each `[[upstream]]` of the file, and those that variables of the environment add.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::provider::Timeouts;
 use engine::secret::Secret;
-use provider::config::UpstreamConfig;
+use provider::config::{Connection, KeyConfig, Preset, ProxyConfig, Strategy, UpstreamConfig, WireKind};
 
 use super::InForce;
 use super::environment::{self, Environment};
-use super::file::{Field, UpstreamTable};
+use super::file::{Field, Table};
 use super::problem::{Place, Problem};
 use super::value::{self, Raw};
 
 /// The keys of an `[[upstream]]`, each with a line of an example.
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("name", r#""local"                          # for logs; each has its own"#),
-    ("base_url", r#""http://localhost:11434/v1"  # up to and with /v1"#),
+    ("kind", r#""ollama"                         # whose it is: openai, azure, anthropic, gemini, ollama, deepseek, qwen, moonshot, openrouter, vllm, llamacpp, lmstudio; else "compatible""#),
+    ("wire", r#""chat"                           # which API it speaks, where that is not the usual one: chat, responses, anthropic, gemini or ollama"#),
+    ("base_url", r#""http://localhost:11434/v1"  # up to and with /v1; a kind knows its own"#),
     ("api_key_env", r#""LOCAL_API_KEY"           # the variable that holds its key; or:"#),
-    ("api_key_file", r#""local.key"              # the file that holds it; or:"#),
-    ("api_key", r#""sk-…"                        # the key itself"#),
+    ("api_key_file", r#""local.key"              # the file that holds it, or several, a line for each; or:"#),
+    ("api_key", r#""sk-…"                        # the key itself. All three may be lists"#),
+    ("key_weights", r#"["3", "1"]                # how much each key gets; alike if it is not said"#),
+    ("key_strategy", r#""least_busy"             # which key is next: least_busy, round_robin, random or order"#),
+    ("key_concurrency", r"0                             # how many answers may run on a key at once; 0: no limit"),
+    ("queue", r"1000                                    # how many may wait until a key is free"),
+    ("queue_timeout", r#""30s"                   # how long they wait"#),
     ("models", r#"["qwen3", "gemma3"]            # what it serves; without it: what it lists, and any name nobody else serves"#),
+    ("proxy", r#""socks5://user:password@proxy:1080"  # http://, https:// or socks5://; "none"; without it: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY"#),
+    ("ca_file", r#""authority.pem"               # authorities to trust beside the system's"#),
+    ("http2", r"false                                  # HTTP/2, where it is offered under TLS, and always in clear"),
+    ("headers", r#"["X-Title: Weir"]             # what goes with every request"#),
     ("connect_timeout", r#""10s"                 # else what [timeouts] says"#),
     ("headers_timeout", r#""2m""#),
     ("first_token_timeout", r#""10m""#),
     ("idle_timeout", r#""2m""#),
+    ("total_timeout", r#""0s""#),
 ];
-
-/// The name of the upstream that the environment adds.
-const OPENAI: &str = "openai";
 
 /// Where a timeout is kept.
 type TimeoutField = fn(&mut Timeouts) -> &mut Duration;
 
-/// A timeout's key here, its setting among the defaults, and its field.
-const TIMEOUTS: [(&str, &str, TimeoutField); 4] = [
-    ("connect_timeout", "timeouts.connect", |timeouts| &mut timeouts.connect),
-    ("headers_timeout", "timeouts.headers", |timeouts| &mut timeouts.headers),
-    ("first_token_timeout", "timeouts.first_token", |timeouts| &mut timeouts.first_token),
-    ("idle_timeout", "timeouts.idle", |timeouts| &mut timeouts.idle),
+/// A timeout's key here, its setting among the defaults, the least it can be, and its field.
+const TIMEOUTS: [(&str, &str, Duration, TimeoutField); 5] = [
+    ("connect_timeout", "timeouts.connect", Duration::from_millis(1), |timeouts| &mut timeouts.connect),
+    ("headers_timeout", "timeouts.headers", Duration::from_millis(1), |timeouts| &mut timeouts.headers),
+    ("first_token_timeout", "timeouts.first_token", Duration::from_millis(1), |timeouts| &mut timeouts.first_token),
+    ("idle_timeout", "timeouts.idle", Duration::from_millis(1), |timeouts| &mut timeouts.idle),
+    ("total_timeout", "timeouts.total", Duration::ZERO, |timeouts| &mut timeouts.total),
+];
+
+/// What the environment may add: an upstream's name and kind, the variable of its key and that of its address.
+const FROM_ENVIRONMENT: [(&str, Preset, Option<&str>, Option<&str>); 4] = [
+    ("openai", Preset::OpenAi, Some("OPENAI_API_KEY"), Some("OPENAI_BASE_URL")),
+    ("anthropic", Preset::Anthropic, Some("ANTHROPIC_API_KEY"), Some("ANTHROPIC_BASE_URL")),
+    ("gemini", Preset::Gemini, Some("GEMINI_API_KEY"), None),
+    ("ollama", Preset::Ollama, None, Some("OLLAMA_HOST")),
+];
+
+/// How one types how a key is chosen.
+pub(super) const STRATEGIES: &[(&str, Strategy)] = &[
+    ("least_busy", Strategy::LeastBusy),
+    ("round_robin", Strategy::RoundRobin),
+    ("random", Strategy::Random),
+    ("order", Strategy::Order),
 ];
 
 /// What reading upstreams needs, and what it gathers.
@@ -59,45 +86,73 @@ pub(super) struct Upstreams<'a> {
 
 impl Upstreams<'_> {
     /// Takes one `[[upstream]]` of the file.
-    pub(super) fn add(&mut self, table: &UpstreamTable) {
+    pub(super) fn add(&mut self, table: &Table) {
         let name = self.name(table);
-        let base_url = self.base_url(table);
-        let api_key = self.api_key(table);
-        let models = self.models(table);
-        let timeouts = self.timeouts(table);
-        let (Some(name), Some(base_url)) = (name, base_url) else { return };
-        self.show(&name, &table.fields);
-        self.configs.push(UpstreamConfig { name, base_url, api_key, models, timeouts });
+        let preset = self.read(table, "kind", |raw| value::word(raw, &Preset::all().collect::<Vec<_>>())).unwrap_or_default();
+        let base_url = self.base_url(table, preset);
+        let mut config = UpstreamConfig::new(name.clone().unwrap_or_default(), preset, base_url.clone().unwrap_or_default());
+        config.timeouts = self.timeouts(table);
+        config.wire = self.read(table, "wire", |raw| value::word(raw, WireKind::ALL)).unwrap_or(config.wire);
+        config.keys = self.keys(table, preset);
+        config.strategy = self.read(table, "key_strategy", |raw| value::word(raw, STRATEGIES)).unwrap_or(config.strategy);
+        config.queue = self.read(table, "queue", |raw| value::count(raw, 0)).unwrap_or(config.queue);
+        config.queue_timeout = self.read(table, "queue_timeout", |raw| value::duration(raw, Duration::ZERO)).unwrap_or(config.queue_timeout);
+        config.models = self.models(table);
+        config.connection = self.connection(table);
+        if name.is_some() && base_url.is_some() {
+            self.show(&config, &table.fields);
+            self.configs.push(config);
+        }
     }
 
-    /// Takes `OPENAI_API_KEY` and `OPENAI_BASE_URL`. Says so where the file's upstreams leave it nothing to add.
-    pub(super) fn add_openai(&mut self, tables: &[UpstreamTable]) -> Option<String> {
-        let [key, base_url] = ["OPENAI_API_KEY", "OPENAI_BASE_URL"].map(|name| self.variable(name));
-        if key.is_none() && base_url.is_none() {
-            return None;
-        }
-        let says = |table: &UpstreamTable, key: &str, text: &str| {
-            table.fields.get(key).is_some_and(|field| field.raw == Raw::Text(text.to_owned()))
-        };
-        // The key belongs to whom the file gives it; it must not also go to api.openai.com.
-        if tables.iter().any(|table| says(table, "name", OPENAI) || says(table, "api_key_env", "OPENAI_API_KEY")) {
-            return Some("OPENAI_API_KEY and OPENAI_BASE_URL add no upstream, because the file speaks of them".to_owned());
-        }
+    /// Takes the upstreams that variables of the environment add. Says so where the file's leave them nothing to add.
+    pub(super) fn add_from_environment(&mut self, tables: &[Table]) -> Vec<String> {
+        let added = FROM_ENVIRONMENT.map(|(name, preset, key, address)| {
+            let [key, address] = [key, address].map(|variable| variable.and_then(|variable| Some((variable, self.variable(variable)?))));
+            let says = |table: &Table, field: &str, text: &str| {
+                table.fields.get(field).is_some_and(|field| match &field.raw {
+                    Raw::Text(said) => said == text,
+                    Raw::List(list) => list.iter().any(|said| said == text),
+                    Raw::Typed(_) | Raw::Number(_) | Raw::Boolean(_) | Raw::Other(_) => false,
+                })
+            };
+            let variables: Vec<&str> = [&key, &address].into_iter().flatten().map(|(variable, _)| *variable).collect();
+            if variables.is_empty() {
+                return None;
+            }
+            // The key belongs to whom the file gives it; it must not also go elsewhere.
+            let has_key = |table: &Table| key.as_ref().is_some_and(|(variable, _)| says(table, "api_key_env", variable));
+            if tables.iter().any(|table| says(table, "name", name) || has_key(table)) {
+                let verb = if variables.len() == 1 { "adds" } else { "add" };
+                return Some(format!("{} {verb} no upstream, because the file speaks of it", variables.join(" and ")));
+            }
+            self.add_one(name, preset, key.map(|(_, field)| field), address.map(|(_, field)| field));
+            None
+        });
+        added.into_iter().flatten().collect()
+    }
+
+    fn add_one(&mut self, name: &str, preset: Preset, key: Option<Field>, address: Option<Field>) {
         let mut fields = BTreeMap::new();
-        fields.extend(base_url.map(|field| ("base_url", field)));
-        let default = Field { place: Place::Default, raw: Raw::Typed("https://api.openai.com/v1".to_owned()) };
-        let base_url = fields.entry("base_url").or_insert(default).clone();
+        let address = address.map(|field| if preset == Preset::Ollama { Field { raw: Raw::Typed(ollama_address(&field.raw.to_string())), ..field } } else { field });
+        let usual = || Field { place: Place::Default, raw: Raw::Typed(preset.base_url().unwrap_or_default().to_owned()) };
+        // An address of one's own may be anything that speaks OpenAI's language.
+        let preset = if preset == Preset::OpenAi && address.is_some() { Preset::Compatible } else { preset };
+        let base_url = fields.entry("base_url").or_insert_with(|| address.unwrap_or_else(usual)).clone();
         let base_url = value::base_url(&base_url.raw).map_err(|what| self.problem(&base_url.place, "base_url", &what)).ok();
         let api_key = key.and_then(|field| {
+            let label = field.place.to_string();
             let api_key = self.secret(&field.raw.to_string(), &field.place, "api_key");
             fields.insert("api_key", field);
-            api_key
+            api_key.map(|secret| KeyConfig::new(label, secret))
         });
         if let Some(base_url) = base_url {
-            self.show(OPENAI, &fields);
-            self.configs.push(UpstreamConfig { name: OPENAI.to_owned(), base_url, api_key, models: Vec::new(), timeouts: self.timeouts });
+            let mut config = UpstreamConfig::new(name, preset, base_url);
+            config.keys.extend(api_key);
+            config.timeouts = self.timeouts;
+            self.show(&config, &fields);
+            self.configs.push(config);
         }
-        None
     }
 
     fn variable(&mut self, name: &str) -> Option<Field> {
@@ -110,7 +165,13 @@ impl Upstreams<'_> {
         }
     }
 
-    fn name(&mut self, table: &UpstreamTable) -> Option<String> {
+    /// Reads a field where it is there; a wrong one is reported.
+    fn read<T>(&mut self, table: &Table, key: &'static str, read: impl FnOnce(&Raw) -> Result<T, String>) -> Option<T> {
+        let field = table.fields.get(key)?;
+        read(&field.raw).map_err(|what| self.problem(&field.place, key, &what)).ok()
+    }
+
+    fn name(&mut self, table: &Table) -> Option<String> {
         let Some(field) = table.fields.get("name") else {
             self.problem(&table.place, "name", "missing; it is the upstream's name in logs");
             return None;
@@ -133,39 +194,67 @@ impl Upstreams<'_> {
         }
     }
 
-    fn base_url(&mut self, table: &UpstreamTable) -> Option<String> {
-        let Some(field) = table.fields.get("base_url") else {
+    fn base_url(&mut self, table: &Table, preset: Preset) -> Option<String> {
+        if let Some(field) = table.fields.get("base_url") {
+            return value::base_url(&field.raw).map_err(|what| self.problem(&field.place, "base_url", &what)).ok();
+        }
+        let usual = preset.base_url().map(str::to_owned);
+        if usual.is_none() {
             self.problem(&table.place, "base_url", "missing; it is the upstream's address up to and with /v1");
-            return None;
-        };
-        value::base_url(&field.raw).map_err(|what| self.problem(&field.place, "base_url", &what)).ok()
+        }
+        usual
     }
 
-    fn api_key(&mut self, table: &UpstreamTable) -> Option<Secret> {
+    /// The keys, from one of the three places; where none is named, from the variable that is usual for the kind.
+    fn keys(&mut self, table: &Table, preset: Preset) -> Vec<KeyConfig> {
         let given: Vec<(&str, &Field)> =
             ["api_key", "api_key_env", "api_key_file"].into_iter().filter_map(|key| Some((key, table.fields.get(key)?))).collect();
         if let [_, (second, field), ..] = given[..] {
-            self.problem(&field.place, second, "an upstream has one key; say api_key, api_key_env or api_key_file");
-            return None;
+            self.problem(&field.place, second, "an upstream's keys come from one place; say api_key, api_key_env or api_key_file");
+            return Vec::new();
         }
-        let (key, field) = given.first().copied()?;
-        let Ok(text) = value::text(&field.raw) else {
+        let mut keys = match given.first() {
+            Some((key, field)) => self.keys_of(key, field),
+            None => self.usual_key(preset),
+        };
+        let limit = self.read(table, "key_concurrency", |raw| value::count(raw, 0)).unwrap_or(0);
+        keys.iter_mut().for_each(|key| key.concurrency = limit);
+        self.weigh(table, &mut keys);
+        keys
+    }
+
+    fn keys_of(&mut self, key: &str, field: &Field) -> Vec<KeyConfig> {
+        let Ok(texts) = value::one_or_more(&field.raw) else {
             // What is there is not shown: it may be a key.
-            self.problem(&field.place, key, "expected a text between quotes");
-            return None;
+            self.problem(&field.place, key, "expected a text between quotes, or a list of them");
+            return Vec::new();
         };
-        let secret = match key {
-            "api_key_env" => self.key_in_environment(text),
-            "api_key_file" => self.key_in_file(&field.raw),
-            _ => Ok(text.to_owned()),
-        };
-        match secret {
-            Ok(secret) => self.secret(&secret, &field.place, key),
-            Err(what) => {
-                self.problem(&field.place, key, &what);
-                None
+        let mut keys = Vec::new();
+        for text in texts {
+            let found = match key {
+                "api_key_env" => self.key_in_environment(text).map(|secret| vec![(Some(text.to_owned()), secret)]),
+                "api_key_file" => self.keys_in_file(text).map(|secrets| secrets.into_iter().map(|secret| (None, secret)).collect()),
+                _ => Ok(vec![(None, text.to_owned())]),
+            };
+            match found {
+                Ok(found) => {
+                    for (label, secret) in found {
+                        let label: Arc<str> = label.unwrap_or_else(|| (keys.len() + 1).to_string()).into();
+                        keys.extend(self.secret(&secret, &field.place, key).map(|secret| KeyConfig::new(label, secret)));
+                    }
+                }
+                Err(what) => self.problem(&field.place, key, &what),
             }
         }
+        keys
+    }
+
+    fn usual_key(&mut self, preset: Preset) -> Vec<KeyConfig> {
+        let Some((variable, field)) = preset.key_variable().and_then(|variable| Some((variable, self.variable(variable)?))) else {
+            return Vec::new();
+        };
+        let secret = self.secret(&field.raw.to_string(), &field.place, "api_key");
+        secret.map(|secret| KeyConfig::new(variable, secret)).into_iter().collect()
     }
 
     fn key_in_environment(&self, name: &str) -> Result<String, String> {
@@ -173,9 +262,13 @@ impl Upstreams<'_> {
         text.map(str::to_owned).ok_or_else(|| format!("{name:?} is not set; it should be the name of a variable that holds the key"))
     }
 
-    fn key_in_file(&self, raw: &Raw) -> Result<String, String> {
-        let path = value::path(raw, self.base)?;
-        (self.read)(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+    /// A key for each line; empty ones and those that begin with # are none.
+    fn keys_in_file(&self, name: &str) -> Result<Vec<String>, String> {
+        let path = value::path(&Raw::Text(name.to_owned()), self.base)?;
+        let text = (self.read)(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let keys: Vec<String> = lines.map(str::to_owned).collect();
+        if keys.is_empty() { Err(format!("{} holds no key", path.display())) } else { Ok(keys) }
     }
 
     fn secret(&mut self, text: &str, place: &Place, key: &str) -> Option<Secret> {
@@ -187,55 +280,146 @@ impl Upstreams<'_> {
         Some(Secret::new(text))
     }
 
-    fn models(&mut self, table: &UpstreamTable) -> Vec<String> {
-        let Some(field) = table.fields.get("models") else { return Vec::new() };
-        match value::list(&field.raw) {
-            Ok(models) if !models.iter().any(|model| model.trim().is_empty()) => models.into_iter().map(str::to_owned).collect(),
-            Ok(_) => {
-                self.problem(&field.place, "models", "a model without a name");
-                Vec::new()
+    fn weigh(&mut self, table: &Table, keys: &mut [KeyConfig]) {
+        let weights = self.read(table, "key_weights", |raw| value::weights(raw, keys.len())).unwrap_or_default();
+        keys.iter_mut().zip(weights).for_each(|(key, weight)| key.weight = weight);
+    }
+
+    fn models(&mut self, table: &Table) -> Vec<String> {
+        let read = |raw: &Raw| {
+            let models = value::list(raw)?;
+            if models.iter().any(|model| model.trim().is_empty()) {
+                return Err("a model without a name".to_owned());
             }
-            Err(what) => {
-                self.problem(&field.place, "models", &what);
-                Vec::new()
-            }
+            Ok(models.into_iter().map(str::to_owned).collect())
+        };
+        self.read(table, "models", read).unwrap_or_default()
+    }
+
+    fn connection(&mut self, table: &Table) -> Connection {
+        let certificates = |raw: &Raw, base: &Path, read: &dyn Fn(&Path) -> io::Result<String>| {
+            let path = value::path(raw, base)?;
+            read(&path).map(String::into_bytes).map_err(|error| format!("cannot read {}: {error}", path.display()))
+        };
+        let (base, read) = (self.base, self.read);
+        Connection {
+            proxy: self.read(table, "proxy", proxy).unwrap_or_default(),
+            ca: self.read(table, "ca_file", |raw| certificates(raw, base, read)),
+            http2: self.read(table, "http2", value::boolean).unwrap_or(false),
+            headers: self.read(table, "headers", headers).unwrap_or_default(),
         }
     }
 
-    fn timeouts(&mut self, table: &UpstreamTable) -> Timeouts {
+    fn timeouts(&mut self, table: &Table) -> Timeouts {
         let mut timeouts = self.timeouts;
-        for (key, _, field_of) in TIMEOUTS {
-            let Some(field) = table.fields.get(key) else { continue };
-            match value::duration(&field.raw, Duration::from_millis(1)) {
-                Ok(duration) => *field_of(&mut timeouts) = duration,
-                Err(what) => self.problem(&field.place, key, &what),
+        for (key, _, least, field_of) in TIMEOUTS {
+            if let Some(duration) = self.read(table, key, |raw| value::duration(raw, least)) {
+                *field_of(&mut timeouts) = duration;
             }
         }
         timeouts
     }
 
-    /// Notes what is in force, for `weir config`: never a key.
-    fn show(&mut self, name: &str, fields: &BTreeMap<&'static str, Field>) {
-        let mut rows = vec![("base_url", None), ("api_key", None), ("models", None)];
-        rows.extend(TIMEOUTS.map(|(key, setting, _)| (key, Some(setting))));
-        for (key, setting) in rows {
+    /// Notes what is in force, for `weir config`: never a key, and no password.
+    fn show(&mut self, config: &UpstreamConfig, fields: &BTreeMap<&'static str, Field>) {
+        let wire = WireKind::ALL.iter().find(|(_, wire)| *wire == config.wire).map_or("", |(word, _)| word);
+        let mut rows = vec![
+            ("kind", config.preset.word().to_owned()),
+            ("wire", wire.to_owned()),
+            ("base_url", config.base_url.clone()),
+            ("api_key", "(none)".to_owned()),
+            ("models", "(what it lists)".to_owned()),
+        ];
+        // What most say nothing of is shown where somebody does.
+        let told = ["key_weights", "key_strategy", "key_concurrency", "queue", "queue_timeout", "proxy", "ca_file", "http2", "headers"];
+        rows.extend(told.iter().filter(|key| fields.contains_key(*key)).map(|key| (*key, String::new())));
+        rows.extend(TIMEOUTS.map(|(key, ..)| (key, String::new())));
+        for (key, usual) in rows {
             let given = match key {
                 "api_key" => ["api_key", "api_key_env", "api_key_file"].iter().find_map(|key| fields.get(key)),
                 _ => fields.get(key),
             };
-            let inherited = || setting.and_then(|path| self.in_force.iter().find(|row| row.path == path));
-            let (value, place) = match (key, given) {
-                ("api_key", Some(field)) => ("(hidden)".to_owned(), field.place.clone()),
-                ("api_key", None) => ("(none)".to_owned(), Place::Default),
-                (_, Some(field)) => (field.raw.to_string(), field.place.clone()),
-                ("models", None) => ("(what it lists)".to_owned(), Place::Default),
-                (_, None) => inherited().map_or((String::new(), Place::Default), |row| (row.value.clone(), row.place.clone())),
+            let setting = TIMEOUTS.iter().find(|(timeout, ..)| *timeout == key).map(|(_, setting, ..)| *setting);
+            let inherited = setting.and_then(|path| self.in_force.iter().find(|row| row.path == path));
+            let (value, place) = match (key, given, inherited) {
+                ("api_key" | "headers", Some(field), _) => ("(hidden)".to_owned(), field.place.clone()),
+                ("proxy", Some(field), _) => (without_password(&field.raw.to_string()), field.place.clone()),
+                ("api_key", None, _) if !config.keys.is_empty() => ("(hidden)".to_owned(), Place::Default),
+                (_, Some(field), _) => (field.raw.to_string(), field.place.clone()),
+                (_, None, Some(row)) => (row.value.clone(), row.place.clone()),
+                (_, None, None) => (usual, Place::Default),
             };
-            self.in_force.push(InForce { path: format!("upstream.{name}.{key}"), value, place });
+            self.in_force.push(InForce { path: format!("upstream.{}.{key}", config.name), value, place });
         }
     }
 
     fn problem(&mut self, place: &Place, key: &str, what: &str) {
         self.problems.push(Problem::value(place, &format!("upstream.{key}"), what));
+    }
+}
+
+/// A proxy's address. It is not repeated in errors: there may be a password in it.
+fn proxy(raw: &Raw) -> Result<ProxyConfig, String> {
+    let expected = || "expected http://, https:// or socks5:// with a host and a port, or none".to_owned();
+    let text = value::text(raw).map_err(|_| expected())?;
+    if text == "none" {
+        return Ok(ProxyConfig::Direct);
+    }
+    let known = ["http://", "https://", "socks5://", "socks5h://"];
+    if !known.iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
+        return Err(expected());
+    }
+    Ok(ProxyConfig::At(Secret::new(text)))
+}
+
+/// Fields of a head as `Name: value`. Values are not repeated in errors: one may be a key.
+fn headers(raw: &Raw) -> Result<Vec<(String, String)>, String> {
+    let list = value::list(raw).map_err(|_| "expected a list of texts such as \"X-Title: Weir\"".to_owned())?;
+    let field = |text: &&str| text.split_once(':').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+    let fields: Option<Vec<_>> = list.iter().map(field).collect();
+    fields.ok_or_else(|| "expected a name and a value with a colon between, such as \"X-Title: Weir\"".to_owned())
+}
+
+/// A proxy's address without who one is there.
+fn without_password(text: &str) -> String {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://(hidden)@{host}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// `OLLAMA_HOST` as a web address: it may be a host alone, and says at which addresses Ollama itself listens.
+fn ollama_address(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) && !host.ends_with(']');
+    let port = if has_port || scheme == "https" { "" } else { ":11434" };
+    let host = host.strip_prefix("0.0.0.0").map_or_else(|| host.to_owned(), |rest| format!("127.0.0.1{rest}"));
+    let slash = if path.is_empty() { "" } else { "/" };
+    format!("{scheme}://{host}{port}{slash}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ollamas_address_is_completed() {
+        for (said, meant) in [
+            ("127.0.0.1", "http://127.0.0.1:11434"),
+            ("0.0.0.0:8080", "http://127.0.0.1:8080"),
+            ("[::1]:8080", "http://[::1]:8080"),
+            ("[::1]", "http://[::1]:11434"),
+            ("https://models.example.org", "https://models.example.org"),
+            ("http://models.example.org/ollama", "http://models.example.org:11434/ollama"),
+        ] {
+            assert_eq!(ollama_address(said), meant);
+        }
+    }
+
+    #[test]
+    fn a_proxys_password_is_not_shown() {
+        assert_eq!(without_password("socks5://me:secret@proxy:1080"), "socks5://(hidden)@proxy:1080");
+        assert_eq!(without_password("http://proxy:3128"), "http://proxy:3128");
     }
 }

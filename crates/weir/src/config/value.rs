@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use engine::config::OnLeave;
 use http::Uri;
 use http::uri::Authority;
 
@@ -172,6 +173,27 @@ pub(crate) fn list(raw: &Raw) -> Result<Vec<&str>, String> {
     raw.list().ok_or_else(|| raw.instead_of("a list of texts"))
 }
 
+/// A text, or several.
+pub(crate) fn one_or_more(raw: &Raw) -> Result<Vec<&str>, String> {
+    match raw {
+        Raw::List(list) if !list.is_empty() => Ok(list.iter().map(String::as_str).collect()),
+        _ => text(raw).map(|text| vec![text]),
+    }
+}
+
+/// Whole numbers that say how much each of `count` things gets, compared with the others; in the file a list of texts.
+pub(crate) fn weights(raw: &Raw, count: usize) -> Result<Vec<u32>, String> {
+    let weight = |text: &str| text.parse().ok().filter(|weight: &u32| *weight > 0);
+    let weights: Option<Vec<u32>> = list(raw)?.into_iter().map(weight).collect();
+    let weights = weights.ok_or_else(|| raw.instead_of("whole numbers such as [\"3\", \"1\"]"))?;
+    if weights.len() == count { Ok(weights) } else { Err(format!("expected {count}, one for each, got {}", weights.len())) }
+}
+
+/// What happens when the last reader leaves.
+pub(crate) fn on_leave(raw: &Raw) -> Result<OnLeave, String> {
+    raw.text().and_then(|text| text.parse().ok()).ok_or_else(|| raw.instead_of(protocol::on_leave::EXPECTED))
+}
+
 /// Any text that says something.
 pub(crate) fn text(raw: &Raw) -> Result<&str, String> {
     raw.text().filter(|text| !text.trim().is_empty()).ok_or_else(|| raw.instead_of("a text"))
@@ -265,8 +287,9 @@ pub(crate) fn base_url(raw: &Raw) -> Result<String, String> {
     if !is_host_and_port(authority) {
         return Err("expected an address with a host, and a port below 65536 if any".to_owned());
     }
-    if text.contains(['?', '#']) {
-        return Err("expected an address without ? and #".to_owned());
+    // A query stays behind whatever path is asked for: Azure's `api-version`.
+    if text.contains('#') {
+        return Err("expected an address without #".to_owned());
     }
     Ok(text.trim_end_matches('/').to_owned())
 }
