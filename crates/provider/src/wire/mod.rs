@@ -1,5 +1,6 @@
 //! How vendors' APIs speak: requests out, words in. No I/O: [`crate::http`] carries the bytes.
 
+mod anthropic;
 mod body;
 pub(crate) mod chat;
 pub(crate) mod fault;
