@@ -4,6 +4,7 @@ mod anthropic;
 mod body;
 pub(crate) mod chat;
 pub(crate) mod fault;
+mod gemini;
 mod list;
 mod retry_after;
 
