@@ -1,8 +1,10 @@
 //! How vendors' APIs speak: requests out, words in. No I/O: [`crate::http`] carries the bytes.
 
+mod anthropic;
 mod body;
 pub(crate) mod chat;
 pub(crate) mod fault;
+mod gemini;
 mod list;
 mod retry_after;
 

@@ -1,0 +1,87 @@
+//! Anthropic's Messages API.
+
+mod list;
+mod messages;
+mod model;
+mod refusal;
+mod request;
+pub(in crate::wire) mod shared;
+mod stream;
+
+use engine::provider::{Failure, ModelListing, ModelRequest};
+use protocol::fault::Fault;
+use protocol::request::Create;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use self::stream::Events;
+use super::body::Reading;
+use super::fault::Callee;
+use super::{Outgoing, Reader, Refused, Wire};
+
+/// What the `encrypted_content` of a thought begins with; behind it is the signature of the thoughts in the item.
+const SIGNATURE: &str = "anthropic.signature.";
+/// The same for thoughts of which nothing is shown; behind it are the thoughts.
+const REDACTED: &str = "anthropic.redacted.";
+
+/// The wire of `POST /messages`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Anthropic;
+
+impl Wire for Anthropic {
+    fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
+        Ok(Outgoing { fields: version(), ..Outgoing::new(&["messages"], request::body(request)?) })
+    }
+
+    fn reader(&self, callee: Callee) -> Box<dyn Reader> {
+        Box::new(Reading::new(Events::default(), callee))
+    }
+
+    fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
+        refusal::by_status(callee, refused)
+    }
+
+    fn key_field(&self) -> (HeaderName, &'static str) {
+        (HeaderName::from_static("x-api-key"), "")
+    }
+
+    fn list(&self) -> Outgoing {
+        // The most that one page may hold; there are a few dozen models.
+        let query = vec![("limit", "1000".to_owned())];
+        Outgoing { query, fields: version(), ..Outgoing::document(&["models"]) }
+    }
+
+    fn read_list(&self, body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
+        list::read(body, name)
+    }
+
+    fn knows(&self, parameter: &str) -> bool {
+        request::knows(parameter)
+    }
+
+    fn check(&self, create: &Create) -> Result<(), Fault> {
+        request::check(create)
+    }
+}
+
+/// The version of the API. The next one (2026-10-21) takes `temperature`, `top_p` and `top_k` away from the models that know
+/// them, and is not spoken by most of those who offer this API beside Anthropic.
+fn version() -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn requests_say_the_version() {
+        let outgoing = Anthropic.ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
+        assert_eq!((outgoing.path, outgoing.accept), (vec!["messages".to_owned()], "text/event-stream"));
+        assert_eq!(outgoing.fields["anthropic-version"], "2023-06-01");
+        let list = Anthropic.list();
+        assert_eq!((list.path, list.query), (vec!["models".to_owned()], vec![("limit", "1000".to_owned())]));
+        assert_eq!(list.fields["anthropic-version"], "2023-06-01");
+        assert_eq!(Anthropic.key_field(), (HeaderName::from_static("x-api-key"), ""));
+    }
+}

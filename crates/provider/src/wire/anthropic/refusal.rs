@@ -1,0 +1,122 @@
+//! What Anthropic's errors mean, by status and in the middle of a stream.
+
+use engine::provider::{Blame, Failure};
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+use super::super::fault::{Callee, Reported};
+use super::super::{Refused, retry_after};
+
+/// An answer with an error status. Its `request_id` stays out: it is the operator's, not the caller's.
+pub(super) fn by_status(callee: &Callee, refused: &Refused<'_>) -> Failure {
+    let wait = retry_after::read(refused.headers);
+    match serde_json::from_slice::<Value>(refused.body).as_ref().map(|body| body.get("error")) {
+        Ok(Some(error)) => failure(callee, refused.status, error, wait, refused.headers),
+        Ok(None) | Err(_) => callee.refusal(refused.status, Reported::from_body(refused.body), wait, refused.headers),
+    }
+}
+
+/// An `error` event, where the HTTP status said 200.
+pub(super) fn in_band(callee: &Callee, error: &Value) -> Failure {
+    let kind = error.get("type").and_then(Value::as_str).unwrap_or_default();
+    failure(callee, status_of(kind), error, None, &HeaderMap::new())
+}
+
+/// The status that belongs to a type of error.
+fn status_of(kind: &str) -> u16 {
+    match kind {
+        "invalid_request_error" => 400,
+        "authentication_error" => 401,
+        "billing_error" => 402,
+        "permission_error" => 403,
+        "not_found_error" => 404,
+        "conflict_error" => 409,
+        "request_too_large" => 413,
+        "rate_limit_error" => 429,
+        "timeout_error" => 504,
+        "overloaded_error" => 529,
+        _ => 500,
+    }
+}
+
+fn failure(callee: &Callee, status: u16, error: &Value, wait: Option<u64>, headers: &HeaderMap) -> Failure {
+    let mut reported = Reported::from_error(error);
+    let code = error.pointer("/details/error_code").and_then(Value::as_str);
+    // The account's limit on spending ends with the month, not with a wait; where there is a wait, it is a rate after all.
+    let is_limit_on_spending = wait.is_none() && code.is_some_and(|code| code.ends_with("spend_limit_reached"));
+    // The empty account, before it had a status of its own (402).
+    let is_out_of_credit = reported.message.as_ref().is_some_and(|message| message.contains("credit balance is too low"));
+    if is_limit_on_spending || is_out_of_credit {
+        reported.kind = Some("billing_error".to_owned());
+    }
+    reported.code = code.map(str::to_owned).or(reported.code);
+    let refusal = callee.refusal(status, reported, wait, headers);
+    // The account was closed, which a status of 400 would put on the caller's request.
+    if code == Some("organization_on_hold") { Failure::new(refusal.fault, Blame::Key) } else { refusal }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn check(status: u16, wait: Option<&str>, body: &str, expected: (u16, &str, Blame)) {
+        let callee = Callee { name: "north".into(), key: None };
+        let headers = wait.map(|wait| ("retry-after".parse().unwrap(), wait.parse().unwrap()));
+        let headers = HeaderMap::from_iter(headers);
+        let failure = by_status(&callee, &Refused { status, headers: &headers, body: body.as_bytes() });
+        assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.blame), expected, "{body}");
+        assert!(!failure.fault.message.contains("req_"), "{}", failure.fault.message);
+    }
+
+    fn error(kind: &str) -> String {
+        serde_json::json!({ "type": "error", "error": { "type": kind, "message": "m" }, "request_id": "req_011" }).to_string()
+    }
+
+    #[test]
+    fn every_status_has_its_code_and_its_blame() {
+        let wait = Some(Duration::from_secs(7));
+        check(400, None, &error("invalid_request_error"), (400, "upstream_invalid_request", Blame::Request));
+        check(401, None, &error("authentication_error"), (502, "upstream_authentication_failed", Blame::Key));
+        check(402, None, &error("billing_error"), (502, "upstream_quota_exhausted", Blame::Money));
+        check(403, None, &error("permission_error"), (502, "upstream_authentication_failed", Blame::Key));
+        check(404, None, &error("not_found_error"), (404, "model_not_found", Blame::Match));
+        check(413, None, &error("request_too_large"), (413, "upstream_invalid_request", Blame::Request));
+        check(429, Some("7"), &error("rate_limit_error"), (429, "rate_limit_exceeded", Blame::Rate(wait)));
+        check(429, None, &error("rate_limit_error"), (429, "rate_limit_exceeded", Blame::Rate(None)));
+        check(500, None, &error("api_error"), (502, "upstream_error", Blame::Upstream(None)));
+        check(504, None, &error("timeout_error"), (504, "upstream_timeout", Blame::Upstream(None)));
+        check(529, Some("7"), &error("overloaded_error"), (503, "upstream_overloaded", Blame::Upstream(wait)));
+        check(502, None, "<html>", (502, "upstream_error", Blame::Upstream(None)));
+    }
+
+    #[test]
+    fn a_limit_on_spending_is_about_money_unless_it_says_to_wait() {
+        let body = include_str!("../../../fixtures/anthropic/spend_limit.json");
+        check(429, None, body, (502, "upstream_quota_exhausted", Blame::Money));
+        check(429, Some("7"), body, (429, "enforced_spend_limit_reached", Blame::Rate(Some(Duration::from_secs(7)))));
+        let body = include_str!("../../../fixtures/anthropic/credit.json");
+        check(400, None, body, (502, "upstream_quota_exhausted", Blame::Money));
+    }
+
+    #[test]
+    fn a_closed_account_is_on_the_key() {
+        let body = r#"{"error":{"type":"invalid_request_error","message":"m","details":{"error_code":"organization_on_hold"}}}"#;
+        check(400, None, body, (400, "organization_on_hold", Blame::Key));
+    }
+
+    #[test]
+    fn errors_in_band_find_their_status_by_type() {
+        let callee = Callee { name: "north".into(), key: None };
+        let check = |kind: &str, status: u16, blame: Blame| {
+            let failure = in_band(&callee, &serde_json::json!({ "type": kind, "message": "m" }));
+            assert_eq!((failure.fault.status, failure.blame), (status, blame), "{kind}");
+        };
+        check("overloaded_error", 503, Blame::Upstream(None));
+        check("rate_limit_error", 429, Blame::Rate(None));
+        check("billing_error", 502, Blame::Money);
+        check("request_too_large", 413, Blame::Request);
+        check("something_new", 502, Blame::Upstream(None));
+    }
+}

@@ -1,0 +1,358 @@
+//! The golden bodies.
+
+use protocol::compaction::Compaction;
+use protocol::id::ItemId;
+use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Part, Reasoning, Role};
+use protocol::request::{AllowedTools, AllowedToolsWord, FunctionWord, NamedFunction, ReasoningConfig, TextConfig};
+
+use super::*;
+use crate::sample;
+
+fn body_of(create: Create, context: Vec<Item>) -> Result<Value, Fault> {
+    body(&sample::request(create, context))
+}
+
+fn model(model: &str) -> Create {
+    Create { model: model.into(), ..sample::create() }
+}
+
+/// Checks what stands beside the usual fields for `Hi`.
+fn check_create(create: Create, expected: &Value) {
+    let mut body = body_of(create, vec![sample::user("Hi")]).unwrap();
+    let common = body.as_object_mut().unwrap();
+    for name in ["model", "max_tokens", "messages", "stream"] {
+        assert!(common.remove(name).is_some(), "{name}");
+    }
+    assert_eq!(&body, expected);
+}
+
+fn check_messages(context: Vec<Item>, expected: &Value) {
+    assert_eq!(&body_of(sample::create(), context).unwrap()["messages"], expected);
+}
+
+fn check_fault(create: &Create, code: &str, param: &str) {
+    let fault = check(create).unwrap_err();
+    assert_eq!((fault.status, fault.code.as_str(), fault.param.as_deref()), (400, code, Some(param)));
+}
+
+fn thoughts(text: &str, encrypted: Option<&str>) -> Item {
+    let content = if text.is_empty() { Vec::new() } else { vec![Part::ReasoningText { text: text.into() }] };
+    Item::Reasoning(Reasoning { id: ItemId::new("rs_1"), summary: Vec::new(), content, encrypted_content: encrypted.map(str::to_owned) })
+}
+
+fn user_blocks(blocks: &Value) -> Value {
+    json!({ "role": "user", "content": blocks })
+}
+
+fn said(text: &str) -> Value {
+    json!({ "type": "text", "text": text })
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as its field wants it")]
+fn effort(effort: &str, summary: Option<&str>) -> Option<ReasoningConfig> {
+    Some(ReasoningConfig { effort: Some(effort.into()), summary: summary.map(str::to_owned) })
+}
+
+fn format(format: TextFormat) -> TextConfig {
+    TextConfig { format, verbosity: None }
+}
+
+#[test]
+fn the_least_body_is_plain() {
+    let create = Create { instructions: Some("Be brief.".into()), ..model("claude-haiku-4-5") };
+    let expected = json!({
+        "model": "claude-haiku-4-5",
+        "max_tokens": 64_000,
+        "system": [{ "type": "text", "text": "Be brief." }],
+        "messages": [{ "role": "user", "content": [{ "type": "text", "text": "Hi" }] }],
+        "stream": true,
+    });
+    assert_eq!(body_of(create, vec![sample::user("Hi")]).unwrap().to_string(), expected.to_string());
+}
+
+#[test]
+fn the_upstreams_own_name_decides() {
+    let mut request = sample::request(model("fast"), vec![sample::user("Hi")]);
+    request.model = Some("claude-3-5-haiku-latest".into());
+    let body = body(&request).unwrap();
+    assert_eq!((&body["model"], &body["max_tokens"]), (&json!("claude-3-5-haiku-latest"), &json!(8_192)));
+}
+
+#[test]
+fn a_whole_round_of_tools() {
+    let context = vec![
+        sample::user("Weather and time?"),
+        thoughts("Two calls.", Some("anthropic.signature.EqQB")),
+        sample::assistant("Let me see."),
+        sample::call("toolu_1", "weather", "{\"city\":\"Paris\"}"),
+        sample::call("functions.time:0", "time", ""),
+        sample::output("toolu_1", "sunny"),
+        sample::output("functions.time:0", "noon"),
+        sample::assistant("Sunny noon."),
+        sample::user("Thanks"),
+    ];
+    let expected = json!([
+        user_blocks(&json!([said("Weather and time?")])),
+        { "role": "assistant", "content": [
+            { "type": "thinking", "thinking": "Two calls.", "signature": "EqQB" },
+            said("Let me see."),
+            { "type": "tool_use", "id": "toolu_1", "name": "weather", "input": { "city": "Paris" } },
+            { "type": "tool_use", "id": "functions_time_0", "name": "time", "input": {} },
+        ] },
+        user_blocks(&json!([
+            { "type": "tool_result", "tool_use_id": "toolu_1", "content": "sunny" },
+            { "type": "tool_result", "tool_use_id": "functions_time_0", "content": "noon" },
+        ])),
+        { "role": "assistant", "content": [said("Sunny noon.")] },
+        user_blocks(&json!([said("Thanks")])),
+    ]);
+    check_messages(context, &expected);
+}
+
+#[test]
+fn results_come_first_in_their_message() {
+    let context = vec![
+        sample::user("Hi"),
+        sample::call("a", "f", "{}"),
+        sample::call("b", "f", "{\"cut"),
+        sample::user("Be quick"),
+        sample::output("a", "1"),
+        sample::output("b", "2"),
+        sample::user("please"),
+    ];
+    let expected = json!([
+        user_blocks(&json!([said("Hi")])),
+        { "role": "assistant", "content": [
+            { "type": "tool_use", "id": "a", "name": "f", "input": {} },
+            { "type": "tool_use", "id": "b", "name": "f", "input": { "INVALID_JSON": "{\"cut" } },
+        ] },
+        user_blocks(&json!([
+            { "type": "tool_result", "tool_use_id": "a", "content": "1" },
+            { "type": "tool_result", "tool_use_id": "b", "content": "2" },
+            said("Be quick"),
+            said("please"),
+        ])),
+    ]);
+    check_messages(context, &expected);
+}
+
+#[test]
+fn a_call_that_was_cut_is_left_out() {
+    let Item::FunctionCall(call) = sample::call("a", "f", "{\"ci") else { panic!("no call") };
+    let cut = Item::FunctionCall(FunctionCall { status: ItemStatus::Incomplete, ..call });
+    let expected = json!([user_blocks(&json!([said("Hi"), said("Go on")]))]);
+    check_messages(vec![sample::user("Hi"), cut, sample::user("Go on")], &expected);
+}
+
+#[test]
+fn images_and_files() {
+    let image = |url: &str| Part::InputImage { image_url: Some(url.into()), detail: "auto".into() };
+    let file = |name: Option<&str>, data: Option<&str>, url: Option<&str>| Part::InputFile {
+        filename: name.map(str::to_owned),
+        file_data: data.map(str::to_owned),
+        file_url: url.map(str::to_owned),
+    };
+    let parts = vec![
+        Part::InputText { text: "See:".into() },
+        image("data:image/png;base64,AA=="),
+        image("https://x/y.png"),
+        file(Some("a.pdf"), Some("data:application/pdf;base64,JVBERg=="), None),
+        file(None, Some("JVBERi0xLjQ="), None),
+        file(None, None, Some("https://x/a.pdf")),
+    ];
+    let pdf = |data: &str| json!({ "type": "base64", "media_type": "application/pdf", "data": data });
+    let expected = json!([user_blocks(&json!([
+        said("See:"),
+        { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AA==" } },
+        { "type": "image", "source": { "type": "url", "url": "https://x/y.png" } },
+        { "type": "document", "source": pdf("JVBERg=="), "title": "a.pdf" },
+        { "type": "document", "source": pdf("JVBERi0xLjQ=") },
+        { "type": "document", "source": { "type": "url", "url": "https://x/a.pdf" } },
+    ]))]);
+    check_messages(vec![sample::message(Role::User, parts)], &expected);
+
+    let check = |part: Part, param: &str| {
+        let context = vec![sample::user("Hi"), sample::message(Role::User, vec![part])];
+        let fault = body_of(sample::create(), context).unwrap_err();
+        assert_eq!((fault.code.as_str(), fault.param.as_deref()), ("unsupported_value", Some(param)));
+    };
+    check(image("ftp://x/y.png"), "input[1].content[0].image_url");
+    check(Part::InputImage { image_url: None, detail: "auto".into() }, "input[1].content[0].image_url");
+    check(file(None, Some("data:application/zip;base64,AA=="), Some("https://x/a.zip")), "input[1].content[0].file_data");
+    check(file(None, None, None), "input[1].content[0].file_data");
+    let system = vec![sample::message(Role::System, vec![image("https://x/y.png")])];
+    assert_eq!(body_of(sample::create(), system).unwrap_err().param.as_deref(), Some("input[0].content[0]"));
+}
+
+#[test]
+fn a_result_may_hold_images() {
+    let parts = vec![
+        Part::InputText { text: "Here:".into() },
+        Part::InputImage { image_url: Some("data:image/png;base64,AA==".into()), detail: "auto".into() },
+    ];
+    let Item::FunctionCallOutput(output) = sample::output("a", "") else { panic!("no output") };
+    let output = Item::FunctionCallOutput(FunctionCallOutput { output: FunctionOutput::Parts(parts), ..output });
+    let messages = body_of(sample::create(), vec![sample::user("Hi"), sample::call("a", "f", ""), output]).unwrap();
+    let expected = json!([said("Here:"), { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AA==" } }]);
+    assert_eq!(messages["messages"][2]["content"][0]["content"], expected);
+}
+
+#[test]
+fn thoughts_go_back_to_whose_they_are() {
+    let context = vec![
+        sample::user("Hi"),
+        thoughts("", Some("anthropic.redacted.EmwK")),
+        thoughts("", Some("anthropic.signature.Eosn")),
+        thoughts("Somebody else's.", Some("gemini.signature.AAAA")),
+        thoughts("Nobody's.", None),
+        sample::assistant("Hello"),
+        sample::user("Go on"),
+        // Cut behind its thoughts.
+        thoughts("Hm", Some("anthropic.signature.EqQB")),
+        sample::user("Well?"),
+    ];
+    let expected = json!([
+        user_blocks(&json!([said("Hi")])),
+        { "role": "assistant", "content": [
+            { "type": "redacted_thinking", "data": "EmwK" },
+            { "type": "thinking", "thinking": "", "signature": "Eosn" },
+            said("Hello"),
+        ] },
+        user_blocks(&json!([said("Go on"), said("Well?")])),
+    ]);
+    check_messages(context, &expected);
+}
+
+#[test]
+fn the_system_speaks_at_the_top() {
+    let context = vec![
+        Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() }),
+        sample::message(Role::Developer, vec![Part::InputText { text: "Be kind.".into() }]),
+        sample::user("Why?"),
+        sample::message(Role::System, vec![Part::InputText { text: " ".into() }]),
+    ];
+    let body = body_of(Create { instructions: Some("Be brief.".into()), ..sample::create() }, context).unwrap();
+    let expected = json!([said("Be brief."), said("Summary of the conversation so far:\n\nAda asked."), said("Be kind.")]);
+    assert_eq!(body["system"], expected);
+    assert_eq!(body["messages"], json!([user_blocks(&json!([said("Why?")]))]));
+}
+
+#[test]
+fn what_the_assistant_began_does_not_end_with_white_space() {
+    let expected = json!([user_blocks(&json!([said("Hi")])), { "role": "assistant", "content": [said("I think")] }]);
+    check_messages(vec![sample::user("Hi"), sample::assistant("I think \n")], &expected);
+}
+
+#[test]
+fn tools_and_choices() {
+    let tool = |name: &str, parameters: Option<Value>, strict| FunctionTool {
+        kind: "function".into(),
+        name: name.into(),
+        description: parameters.as_ref().map(|_| "does it".into()),
+        parameters,
+        strict,
+    };
+    let create = |tool_choice, parallel_tool_calls| Create {
+        tools: vec![tool("a", Some(json!({ "properties": {} })), Some(true)), tool("b", None, Some(false))],
+        tool_choice,
+        parallel_tool_calls,
+        ..sample::create()
+    };
+    let a = json!({ "name": "a", "description": "does it", "input_schema": { "type": "object", "properties": {} }, "strict": true });
+    let b = json!({ "name": "b", "input_schema": { "type": "object" } });
+    let named = |name: &str| NamedFunction { kind: FunctionWord::Function, name: name.into() };
+    let both = |choice: &Value| json!({ "tools": [a, b], "tool_choice": choice });
+    check_create(create(ToolChoice::Mode(ToolMode::Auto), Some(true)), &both(&json!({ "type": "auto" })));
+    let one_by_one = both(&json!({ "type": "any", "disable_parallel_tool_use": true }));
+    check_create(create(ToolChoice::Mode(ToolMode::Required), Some(false)), &one_by_one);
+    check_create(create(ToolChoice::Mode(ToolMode::None), Some(false)), &both(&json!({ "type": "none" })));
+    check_create(create(ToolChoice::Function(named("b")), None), &both(&json!({ "type": "tool", "name": "b" })));
+    let allowed = AllowedTools { kind: AllowedToolsWord::AllowedTools, tools: vec![named("b")], mode: ToolMode::Auto };
+    check_create(create(ToolChoice::Allowed(allowed), None), &json!({ "tools": [b], "tool_choice": { "type": "auto" } }));
+    check_create(Create { parallel_tool_calls: Some(false), ..sample::create() }, &json!({}));
+}
+
+#[test]
+fn efforts_of_models_that_decide_themselves() {
+    let create = |reasoning| Create { reasoning, ..model("claude-opus-4-6") };
+    let config = |effort: &str| json!({ "thinking": { "type": "adaptive" }, "output_config": { "effort": effort } });
+    check_create(create(effort("minimal", None)), &config("low"));
+    check_create(create(effort("xhigh", None)), &config("xhigh"));
+    check_create(create(effort("none", None)), &json!({ "thinking": { "type": "disabled" } }));
+    let shown = json!({ "type": "adaptive", "display": "summarized" });
+    check_create(create(effort("high", Some("auto"))), &json!({ "thinking": shown, "output_config": { "effort": "high" } }));
+    let summary = Some(ReasoningConfig { effort: None, summary: Some("auto".into()) });
+    check_create(create(summary), &json!({ "thinking": shown }));
+}
+
+#[test]
+fn efforts_of_models_with_budgets() {
+    let create = |reasoning, max_output_tokens| Create { reasoning, max_output_tokens, ..model("claude-sonnet-4-5") };
+    let budget = |tokens: u64| json!({ "thinking": { "type": "enabled", "budget_tokens": tokens } });
+    check_create(create(effort("minimal", None), None), &budget(1_024));
+    check_create(create(effort("medium", Some("auto")), None), &budget(8_192));
+    check_create(create(effort("xhigh", None), None), &budget(32_000));
+    check_create(create(effort("high", None), Some(10_000)), &budget(5_000));
+    check_create(create(effort("none", None), Some(10)), &json!({ "thinking": { "type": "disabled" } }));
+    let fault = body_of(create(effort("low", None), Some(2_000)), vec![sample::user("Hi")]).unwrap_err();
+    assert_eq!((fault.code.as_str(), fault.param.as_deref()), ("unsupported_value", Some("max_output_tokens")));
+}
+
+#[test]
+fn structured_output() {
+    let schema = json!({ "type": "object", "properties": { "x": { "type": "integer" } }, "additionalProperties": false });
+    let text = format(TextFormat::JsonSchema { name: "n".into(), description: None, schema: schema.clone(), strict: true });
+    let expected = json!({ "output_config": { "format": { "type": "json_schema", "schema": schema } } });
+    check_create(Create { text, ..sample::create() }, &expected);
+}
+
+#[test]
+fn every_parameter_has_its_name() {
+    let extra = Map::from_iter([
+        ("stop".to_owned(), json!("x")),
+        ("top_k".to_owned(), json!(5)),
+        ("cache_control".to_owned(), json!({ "type": "ephemeral" })),
+        ("model".to_owned(), json!("other")),
+    ]);
+    let create = Create {
+        temperature: Some(0.5),
+        top_p: Some(0.25),
+        max_output_tokens: Some(9),
+        service_tier: Some("default".into()),
+        safety_identifier: Some("u".into()),
+        metadata: Map::from_iter([("a".to_owned(), json!("b"))]),
+        extra,
+        ..sample::create()
+    };
+    let body = body_of(create, vec![sample::user("Hi")]).unwrap();
+    let expected = json!({
+        "model": "any", "max_tokens": 9, "messages": [user_blocks(&json!([said("Hi")]))], "stream": true,
+        "temperature": 0.5, "top_p": 0.25, "top_k": 5, "stop_sequences": ["x"],
+        "service_tier": "standard_only", "metadata": { "user_id": "u" }, "cache_control": { "type": "ephemeral" },
+    });
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn what_has_no_word_is_a_named_error() {
+    let create = sample::create;
+    let extra = |name: &str, value: Value| Create { extra: Map::from_iter([(name.to_owned(), value)]), ..create() };
+    check_fault(&Create { presence_penalty: Some(0.5), ..create() }, "unsupported_parameter", "presence_penalty");
+    check_fault(&Create { frequency_penalty: Some(-0.5), ..create() }, "unsupported_parameter", "frequency_penalty");
+    check_fault(&Create { top_logprobs: Some(2), ..create() }, "unsupported_parameter", "top_logprobs");
+    let include = vec!["message.output_text.logprobs".to_owned()];
+    check_fault(&Create { include, ..create() }, "unsupported_parameter", "top_logprobs");
+    check_fault(&Create { temperature: Some(1.5), ..create() }, "unsupported_value", "temperature");
+    check_fault(&Create { text: format(TextFormat::JsonObject), ..create() }, "unsupported_value", "text.format");
+    let text = TextConfig { format: TextFormat::Text, verbosity: Some("low".into()) };
+    check_fault(&Create { text, ..create() }, "unsupported_parameter", "text.verbosity");
+    check_fault(&Create { service_tier: Some("flex".into()), ..create() }, "unsupported_value", "service_tier");
+    check_fault(&Create { reasoning: effort("huge", None), ..create() }, "unsupported_value", "reasoning.effort");
+    for name in ["seed", "n", "logit_bias"] {
+        check_fault(&extra(name, json!(1)), "unsupported_parameter", name);
+    }
+    check_fault(&extra("stop", json!(7)), "invalid_value", "stop");
+    check_fault(&extra("top_k", json!("many")), "invalid_value", "top_k");
+    let harmless = Create { presence_penalty: Some(0.0), top_logprobs: Some(0), temperature: Some(1.0), ..extra("stop", Value::Null) };
+    assert_eq!(check(&harmless), Ok(()));
+}

@@ -1,0 +1,272 @@
+//! One body per case, and the property that its split does not matter.
+
+#![expect(clippy::unnecessary_wraps, reason = "words as the reader gives them")]
+
+use engine::provider::{Blame, Failure};
+use proptest::prelude::*;
+use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
+use serde_json::json;
+
+use super::super::super::Reader;
+use super::super::super::body::Reading;
+use super::super::super::fault::Callee;
+use super::*;
+
+type Read = Vec<Result<Word, Failure>>;
+
+/// A body of `fixtures/anthropic`.
+macro_rules! fixture {
+    ($name:literal) => {
+        include_str!(concat!("../../../../fixtures/anthropic/", $name))
+    };
+}
+
+/// Every stream of them, for the property.
+const STREAMS: &[&str] = &[
+    fixture!("text.sse"),
+    fixture!("reasoning.sse"),
+    fixture!("redacted.sse"),
+    fixture!("tools.sse"),
+    fixture!("citations.sse"),
+    fixture!("refusal.sse"),
+    fixture!("cached.sse"),
+    fixture!("error.sse"),
+    fixture!("truncated.sse"),
+    fixture!("unknown.sse"),
+];
+
+fn read(pieces: &[&[u8]]) -> Read {
+    let mut reader = Reading::new(Events::default(), Callee { name: "north".into(), key: None });
+    let mut words = Vec::new();
+    for piece in pieces {
+        reader.push(piece);
+        words.extend(std::iter::from_fn(|| reader.next_word()));
+    }
+    reader.finish();
+    words.extend(std::iter::from_fn(|| reader.next_word()));
+    words
+}
+
+/// The words of a body, without keep-alives.
+fn said(body: &str) -> Read {
+    read(&[body.as_bytes()]).into_iter().filter(|word| *word != Ok(Word::KeepAlive)).collect()
+}
+
+fn text(text: &str) -> Result<Word, Failure> {
+    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
+}
+
+fn thought(text: &str) -> Result<Word, Failure> {
+    Ok(Word::Reasoning(text.into()))
+}
+
+fn end_of_thought(encrypted: &str) -> Result<Word, Failure> {
+    Ok(Word::ReasoningEnd { encrypted: encrypted.into() })
+}
+
+fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<Word, Failure> {
+    Ok(Word::ToolCall { index, id: id.map(str::to_owned), name: name.map(str::to_owned), arguments: arguments.into() })
+}
+
+fn usage(input: u64, output: u64) -> Result<Word, Failure> {
+    Ok(Word::Usage(Usage::new(UsageSource::Provider, input, output)))
+}
+
+fn finish(finish: Finish) -> Result<Word, Failure> {
+    Ok(Word::Finish(finish))
+}
+
+const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
+
+/// Checks the words before an error, and the error's status and code.
+fn check_failure(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) {
+    let mut words = said(body);
+    let failure = words.pop().unwrap().unwrap_err();
+    assert_eq!(words, before, "{body}");
+    assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.blame), expected, "{body}");
+}
+
+fn event(event: &Value) -> String {
+    format!("data: {event}\n\n")
+}
+
+#[test]
+fn a_text() {
+    assert_eq!(said(fixture!("text.sse")), [text("Hello"), text("!"), usage(25, 15), STOP]);
+}
+
+#[test]
+fn thoughts_end_with_their_signature() {
+    let counted =
+        Usage { output_tokens_details: OutputTokensDetails { reasoning_tokens: 60 }, ..Usage::new(UsageSource::Provider, 25, 90) };
+    let expected = [
+        thought("I need to find the GCD of 1071 and 462"),
+        thought(" using the Euclidean algorithm."),
+        end_of_thought("anthropic.signature.EqQBCgIYAhIM1gbcDa9GJwZA2b3hGgxBdjrkzLoky3dl1pkiMOYds"),
+        text("The greatest common divisor is **21**."),
+        Ok(Word::Usage(counted)),
+        STOP,
+    ];
+    assert_eq!(said(fixture!("reasoning.sse")), expected);
+}
+
+#[test]
+fn thoughts_that_are_not_shown_come_too() {
+    let expected = [
+        end_of_thought("anthropic.redacted.EmwKAhgBEgy3va3pzix/LafPsn4a"),
+        end_of_thought("anthropic.signature.EosnCkYICxIMMb3LzNrMu"),
+        text("Done."),
+        usage(25, 7),
+        STOP,
+    ];
+    assert_eq!(said(fixture!("redacted.sse")), expected);
+}
+
+#[test]
+fn thoughts_without_a_signature_are_parted() {
+    let block = json!({ "type": "thinking", "thinking": "hm" });
+    let body = event(&json!({ "type": "content_block_start", "index": 0, "content_block": block }));
+    let stop = event(&json!({ "type": "content_block_stop", "index": 0 }));
+    assert_eq!(said(&(body + &stop + &stop)), [thought("hm"), Ok(Word::ReasoningBreak)]);
+}
+
+#[test]
+fn calls_come_in_pieces_and_at_once() {
+    let expected = [
+        text("Okay, let me check."),
+        call(0, Some("toolu_01T1x1fJ34qAmk2tNTrN7Up6"), Some("get_weather"), ""),
+        call(0, None, None, "{\"location\":"),
+        call(0, None, None, " \"San Francisco, CA\"}"),
+        call(1, Some("toolu_01A09q90qw90lq917835lq9"), Some("get_time"), ""),
+        call(1, None, None, "{}"),
+        usage(472, 89),
+        STOP,
+    ];
+    assert_eq!(said(fixture!("tools.sse")), expected);
+}
+
+#[test]
+fn citations_of_urls_are_annotations_of_their_block() {
+    let annotation = |url: &str, title: &str| {
+        Ok(Word::Annotation(json!({ "type": "url_citation", "url": url, "title": title, "start_index": 6, "end_index": 18 })))
+    };
+    let expected = [
+        text("Café: "),
+        text("it is sunny."),
+        annotation("https://example.org/weather", "Weather"),
+        annotation("https://example.org/b", "https://example.org/b"),
+        usage(25, 30),
+        STOP,
+    ];
+    assert_eq!(said(fixture!("citations.sse")), expected);
+}
+
+#[test]
+fn a_refusal_has_its_explanation() {
+    let refusal = Ok(Word::Refusal("This request could enable cyber harm.".into()));
+    assert_eq!(said(fixture!("refusal.sse")), [text("To begin, "), usage(25, 9), refusal, finish(Finish::ContentFilter)]);
+}
+
+#[test]
+fn every_reason_to_stop() {
+    assert_eq!(said(fixture!("max_tokens.sse")), [text("And then"), usage(25, 3), finish(Finish::Length)]);
+    let check = |reason: Value, expected: &[Result<Word, Failure>]| {
+        let delta = event(&json!({ "type": "message_delta", "delta": { "stop_reason": reason } }));
+        // Once is enough.
+        assert_eq!(said(&delta.repeat(2)), expected, "{reason}");
+    };
+    check(json!("stop_sequence"), &[STOP]);
+    check(json!("tool_use"), &[STOP]);
+    check(json!("model_context_window_exceeded"), &[finish(Finish::Length)]);
+    check(json!("refusal"), &[finish(Finish::ContentFilter)]);
+    check(json!("pause_turn"), &[finish(Finish::Other("pause_turn".into()))]);
+    check(json!("something_new"), &[finish(Finish::Other("something_new".into()))]);
+    check(Value::Null, &[]);
+}
+
+#[test]
+fn cached_tokens_are_a_part_of_the_input() {
+    let counted = Usage {
+        input_tokens_details: InputTokensDetails { cached_tokens: 1000, cache_write_tokens: 200 },
+        ..Usage::new(UsageSource::Provider, 1204, 5)
+    };
+    assert_eq!(said(fixture!("cached.sse")), [text("Hi"), Ok(Word::Usage(counted)), STOP]);
+}
+
+#[test]
+fn an_error_in_band_ends_the_answer() {
+    check_failure(fixture!("error.sse"), &[text("Hel")], (503, "upstream_overloaded", Blame::Upstream(None)));
+    let unnamed = event(&json!({ "error": { "type": "rate_limit_error", "message": "slow" } }));
+    check_failure(&unnamed, &[], (429, "rate_limit_exceeded", Blame::Rate(None)));
+    check_failure("event: error\ndata: {}\n\n", &[], (502, "upstream_error", Blame::Upstream(None)));
+    check_failure("data: {\"type\":\n\n", &[], (502, "upstream_invalid_data", Blame::Upstream(None)));
+    check_failure("data: pong\n\n", &[], (502, "upstream_invalid_data", Blame::Upstream(None)));
+}
+
+#[test]
+fn a_cut_answer_has_neither_a_finish_nor_a_placeholder_of_usage() {
+    assert_eq!(said(fixture!("truncated.sse")), [text("Hello")]);
+}
+
+#[test]
+fn what_is_unknown_is_tolerated_and_keeps_alive() {
+    assert_eq!(said(fixture!("unknown.sse")), [text("Hi"), usage(25, 2), finish(Finish::Other("pause_turn".into()))]);
+    let kept_alive = read(&[fixture!("unknown.sse").as_bytes()]).iter().filter(|word| **word == Ok(Word::KeepAlive)).count();
+    // The comment, the ping, and the events that say nothing of the answer: a begin, three of the hologram, the unknown one,
+    // and begin and end of the text.
+    assert_eq!(kept_alive, 9);
+}
+
+#[test]
+fn the_end_is_the_end() {
+    let body = fixture!("text.sse").to_owned()
+        + &event(&json!({ "type": "content_block_delta", "delta": { "type": "text_delta", "text": "never" } }));
+    assert_eq!(said(&body), said(fixture!("text.sse")));
+}
+
+#[test]
+fn a_body_that_is_no_stream_is_read_whole() {
+    let expected = [
+        thought("Hm."),
+        end_of_thought("anthropic.signature.EqQB"),
+        text("Hi"),
+        call(0, Some("toolu_1"), Some("f"), ""),
+        call(0, None, None, "{\"x\":1}"),
+        usage(10, 4),
+        STOP,
+    ];
+    assert_eq!(said(fixture!("whole.json")), expected);
+    check_failure(fixture!("spend_limit.json"), &[], (502, "upstream_quota_exhausted", Blame::Money));
+    check_failure("{\"content\":[", &[], (502, "upstream_cut", Blame::Upstream(None)));
+    check_failure("[]", &[], (502, "upstream_invalid_data", Blame::Upstream(None)));
+}
+
+#[test]
+fn what_relays_add_is_tolerated() {
+    assert_eq!(read(&[b"data:\n\ndata: : keepalive\n\ndata: [DONE]\n\ndata: never\n\n"]), vec![Ok(Word::KeepAlive); 2]);
+}
+
+proptest! {
+    #[test]
+    fn the_split_and_the_line_ends_do_not_matter(
+        body in prop::sample::select(STREAMS),
+        sizes in prop::collection::vec(1_usize..40, 1..20),
+        ending in prop_oneof![Just("\n"), Just("\r"), Just("\r\n")],
+    ) {
+        let split = body.replace('\n', ending);
+        let mut pieces = Vec::new();
+        let (mut rest, mut sizes) = (split.as_bytes(), sizes.into_iter().cycle());
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(sizes.next().unwrap().min(rest.len()));
+            pieces.push(piece);
+            rest = after;
+        }
+        prop_assert_eq!(read(&pieces), read(&[body.as_bytes()]));
+    }
+
+    #[test]
+    fn no_bytes_break_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let words = read(&[b"event: content_block_delta\ndata: ", &bytes, b"\n\n"]);
+        prop_assert!(words.iter().filter(|word| word.is_err()).count() <= 1);
+    }
+}

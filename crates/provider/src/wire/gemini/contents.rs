@@ -1,0 +1,238 @@
+//! Turns a conversation into Gemini's system instruction and its contents of user and model.
+
+use protocol::fault::Fault;
+use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, Message, Part, Reasoning, Role};
+use serde_json::{Map, Value, json};
+
+use super::super::anthropic::shared::{self, DataUrl, is_web_address, put};
+use super::SIGNATURE;
+use super::model::Thinking;
+
+/// What Google's documentation names for calls that another model made: models since Gemini 3 refuse a conversation in which
+/// the first call of a step lacks its signature.
+const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
+/// What was read of a conversation so far.
+#[derive(Debug)]
+pub(super) struct Contents {
+    thinking: Thinking,
+    system: Vec<Value>,
+    list: Vec<Content>,
+    /// The signature of the part that comes next.
+    signature: Option<String>,
+}
+
+/// Whose a content is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    User,
+    /// What functions gave: Gemini wants as many answers as there were calls, and nothing else among them.
+    Functions,
+    Model,
+}
+
+#[derive(Debug)]
+struct Content {
+    kind: Kind,
+    parts: Vec<Value>,
+}
+
+impl Contents {
+    /// The contents for a model that thinks like this.
+    pub(super) fn new(thinking: Thinking) -> Self {
+        Self { thinking, system: Vec::new(), list: Vec::new(), signature: None }
+    }
+
+    /// Adds to the system instruction. There is one: instructions from the middle of a conversation move there.
+    pub(super) fn instructions(&mut self, text: &str) {
+        self.system.extend(text_part(text));
+    }
+
+    /// Reads the items in their order.
+    ///
+    /// # Errors
+    /// A part that Gemini has no word for.
+    pub(super) fn read(&mut self, context: &[Item]) -> Result<(), Fault> {
+        for (index, item) in context.iter().enumerate() {
+            match item {
+                Item::Message(message) => self.message(message, index)?,
+                Item::FunctionCall(call) if shared::is_abandoned(call, context) => self.signature = None,
+                Item::FunctionCall(call) => self.call(call),
+                Item::FunctionCallOutput(output) => self.output(output, context, index)?,
+                Item::Reasoning(reasoning) => self.reasoning(reasoning),
+                Item::Compaction(compaction) => self.instructions(&compaction.told()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The parts of the system instruction, and the contents.
+    pub(super) fn finish(mut self) -> (Vec<Value>, Vec<Value>) {
+        self.end_model_turn();
+        let content = |Content { kind, parts }| {
+            let role = match kind {
+                Kind::User | Kind::Functions => "user",
+                Kind::Model => "model",
+            };
+            json!({ "role": role, "parts": parts })
+        };
+        (self.system, self.list.into_iter().map(content).collect())
+    }
+
+    fn message(&mut self, message: &Message, index: usize) -> Result<(), Fault> {
+        let kind = match message.role {
+            Role::User => Kind::User,
+            Role::Assistant => Kind::Model,
+            Role::System | Role::Developer => return self.system_message(message, index),
+        };
+        for (number, part) in message.content.iter().enumerate() {
+            if let Some(part) = content_part(part, &format!("input[{index}].content[{number}]"))? {
+                self.push(kind, part);
+            }
+        }
+        Ok(())
+    }
+
+    fn system_message(&mut self, message: &Message, index: usize) -> Result<(), Fault> {
+        for (number, part) in message.content.iter().enumerate() {
+            let Some(text) = part.text() else {
+                let what = "Gemini takes images and files from the user only.";
+                return Err(Fault::invalid("unsupported_value", format!("input[{index}].content[{number}]"), what));
+            };
+            self.instructions(text);
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, call: &FunctionCall) {
+        let is_first = self.list.last().is_none_or(|last| last.kind != Kind::Model || !last.parts.iter().any(is_call));
+        if self.thinking == Thinking::Level && is_first && self.signature.is_none() {
+            self.signature = Some(NO_SIGNATURE.to_owned());
+        }
+        let call = json!({ "id": call.call_id, "name": call.name, "args": shared::arguments(call) });
+        self.push(Kind::Model, json!({ "functionCall": call }));
+    }
+
+    fn output(&mut self, output: &FunctionCallOutput, context: &[Item], index: usize) -> Result<(), Fault> {
+        let called = context.iter().find_map(|item| match item {
+            Item::FunctionCall(call) if call.call_id == output.call_id => Some(call.name.as_str()),
+            _ => None,
+        });
+        let Some(name) = called else {
+            let what = "Gemini pairs calls and outputs by the function's name, and there is no call with this call_id.";
+            return Err(Fault::invalid("invalid_value", format!("input[{index}].call_id"), what));
+        };
+        let mut response = Map::new();
+        response.insert("id".into(), output.call_id.as_str().into());
+        response.insert("name".into(), name.into());
+        response.insert("response".into(), result(&output.output));
+        let media = media(&output.output, index)?;
+        put(&mut response, "parts", (!media.is_empty()).then_some(media));
+        self.push(Kind::Functions, json!({ "functionResponse": response }));
+        Ok(())
+    }
+
+    /// Gemini wants a signature back in the part with which it came, and nothing of the thoughts themselves. Signatures of
+    /// others are left out.
+    fn reasoning(&mut self, reasoning: &Reasoning) {
+        let signature = reasoning.encrypted_content.as_deref().and_then(|encrypted| encrypted.strip_prefix(SIGNATURE));
+        if let Some(signature) = signature {
+            self.end_model_turn();
+            self.signature = Some(signature.to_owned());
+        }
+    }
+
+    fn push(&mut self, kind: Kind, mut part: Value) {
+        match kind {
+            Kind::Model => {
+                if let Some(signature) = self.signature.take() {
+                    part["thoughtSignature"] = signature.into();
+                }
+            }
+            Kind::User | Kind::Functions => self.end_model_turn(),
+        }
+        match self.list.last_mut() {
+            Some(last) if last.kind == kind => last.parts.push(part),
+            Some(_) | None => self.list.push(Content { kind, parts: vec![part] }),
+        }
+    }
+
+    /// A signature that came behind the last word came with an empty text, and goes back like that. Behind anything but the
+    /// model's own words there is nothing it could sign.
+    fn end_model_turn(&mut self) {
+        if let (Some(signature), Some(Content { kind: Kind::Model, parts })) = (self.signature.take(), self.list.last_mut()) {
+            parts.push(json!({ "text": "", "thoughtSignature": signature }));
+        }
+    }
+}
+
+fn is_call(part: &Value) -> bool {
+    part.get("functionCall").is_some()
+}
+
+/// What a function gave, as the object that Gemini wants.
+fn result(output: &FunctionOutput) -> Value {
+    let text = output.text();
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(object)) => object.into(),
+        Ok(_) | Err(_) => json!({ "output": text }),
+    }
+}
+
+/// Images and files among what a function gave.
+fn media(output: &FunctionOutput, index: usize) -> Result<Vec<Value>, Fault> {
+    let FunctionOutput::Parts(parts) = output else { return Ok(Vec::new()) };
+    let media = parts.iter().enumerate().filter(|(_, part)| part.text().is_none());
+    media.filter_map(|(number, part)| content_part(part, &format!("input[{index}].output[{number}]")).transpose()).collect()
+}
+
+fn text_part(text: &str) -> Option<Value> {
+    (!text.is_empty()).then(|| json!({ "text": text }))
+}
+
+fn content_part(part: &Part, path: &str) -> Result<Option<Value>, Fault> {
+    let (data, url, field) = match part {
+        Part::InputText { text } | Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
+            return Ok(text_part(text));
+        }
+        Part::Refusal { refusal } => return Ok(text_part(refusal)),
+        Part::InputImage { image_url, .. } => {
+            let url = image_url.as_deref().unwrap_or_default();
+            (DataUrl::read(url), url, "image_url")
+        }
+        Part::InputFile { file_data, file_url, .. } => {
+            (file_data.as_deref().and_then(DataUrl::of_file), file_url.as_deref().unwrap_or_default(), "file_data")
+        }
+    };
+    if let Some(DataUrl { media_type, data }) = data {
+        return Ok(Some(json!({ "inlineData": { "mimeType": media_type, "data": data } })));
+    }
+    if !is_web_address(url) {
+        let what = "Gemini takes an image or a file as a URL, or as a data URL in base64.";
+        return Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what));
+    }
+    let mut file = Map::new();
+    file.insert("fileUri".into(), url.into());
+    put(&mut file, "mimeType", media_type_of(url));
+    Ok(Some(json!({ "fileData": file })))
+}
+
+/// The media type that the end of a URL speaks of; without one, Gemini finds it out itself or says that it cannot.
+fn media_type_of(url: &str) -> Option<&'static str> {
+    let path = url.split(['?', '#']).next()?;
+    match path.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
+        "png" => Some("image/png"),
+        "jpg" | "jpeg" => Some("image/jpeg"),
+        "webp" => Some("image/webp"),
+        "gif" => Some("image/gif"),
+        "heic" => Some("image/heic"),
+        "pdf" => Some("application/pdf"),
+        "txt" => Some("text/plain"),
+        "md" => Some("text/markdown"),
+        "csv" => Some("text/csv"),
+        "mp3" => Some("audio/mpeg"),
+        "wav" => Some("audio/wav"),
+        "mp4" => Some("video/mp4"),
+        _ => None,
+    }
+}

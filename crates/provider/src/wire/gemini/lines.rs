@@ -1,0 +1,165 @@
+//! Makes events of JSON that stands between the events: in the middle of a stream, Gemini writes an error as it is, over many
+//! lines and without `data:`. Google's own client balances braces to find its end, and so does this.
+
+use engine::provider::{Failure, Word};
+
+use super::super::Reader;
+
+/// A reader of bodies that may hold JSON between their lines.
+#[derive(Debug)]
+pub(super) struct LooseLines<R> {
+    inner: R,
+    place: Place,
+}
+
+/// Where in the body the last byte was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before the first byte that says what kind of body it is.
+    Begin,
+    /// In a body that is one document.
+    Document,
+    /// At the begin of a line.
+    LineStart,
+    /// In a line of an event stream.
+    Line,
+    /// In loose JSON.
+    Json { depth: u32, is_text: bool, is_escaped: bool },
+    /// Behind loose JSON, where at most a comma follows.
+    Rest,
+}
+
+impl<R> LooseLines<R> {
+    /// A reader that gives `inner` nothing but events.
+    pub(super) fn new(inner: R) -> Self {
+        Self { inner, place: Place::Begin }
+    }
+
+    fn translate(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut events = Vec::with_capacity(bytes.len() + 16);
+        let mut rest = bytes;
+        while let Some((byte, after)) = rest.split_first() {
+            let line_end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+            match self.place {
+                Place::Document => {
+                    events.extend_from_slice(rest);
+                    rest = &[];
+                }
+                // Most bytes are in lines, which go through as they are.
+                Place::Line => {
+                    let length = line_end.map_or(rest.len(), |end| end + 1);
+                    events.extend_from_slice(&rest[..length]);
+                    self.place = if line_end.is_some() { Place::LineStart } else { Place::Line };
+                    rest = &rest[length..];
+                }
+                Place::Rest => {
+                    self.place = if line_end.is_some() { Place::LineStart } else { Place::Rest };
+                    rest = line_end.map_or(&[], |end| &rest[end..]);
+                }
+                Place::Begin | Place::LineStart | Place::Json { .. } => {
+                    self.place = self.step(*byte, &mut events);
+                    rest = after;
+                }
+            }
+        }
+        events
+    }
+
+    /// Takes one byte outside the lines; where that leads.
+    fn step(&self, byte: u8, events: &mut Vec<u8>) -> Place {
+        match (self.place, byte) {
+            (Place::Json { depth, is_text, is_escaped }, _) => {
+                // Between two values the end of a line is white space; in an event it would be the end.
+                events.push(if matches!(byte, b'\r' | b'\n') { b' ' } else { byte });
+                json(byte, depth, is_text, is_escaped, events)
+            }
+            (Place::Begin, b'{' | b'[') => {
+                events.push(byte);
+                Place::Document
+            }
+            // White space and a byte order mark say nothing yet.
+            (Place::Begin, b' ' | b'\t' | b'\r' | b'\n' | 0xEF | 0xBB | 0xBF) => {
+                events.push(byte);
+                Place::Begin
+            }
+            (Place::LineStart, b'{' | b'[') => {
+                // The event before it may lack its blank line.
+                events.extend_from_slice(b"\n\ndata: ");
+                events.push(byte);
+                Place::Json { depth: 1, is_text: false, is_escaped: false }
+            }
+            (Place::LineStart, b' ' | b'\t') => Place::LineStart,
+            (Place::LineStart, b'\r' | b'\n') => {
+                events.push(byte);
+                Place::LineStart
+            }
+            (Place::Begin | Place::LineStart | Place::Document | Place::Line | Place::Rest, _) => {
+                events.push(byte);
+                Place::Line
+            }
+        }
+    }
+}
+
+/// Takes one byte of loose JSON.
+fn json(byte: u8, depth: u32, is_text: bool, is_escaped: bool, events: &mut Vec<u8>) -> Place {
+    let inside = |depth, is_text, is_escaped| Place::Json { depth, is_text, is_escaped };
+    match byte {
+        _ if is_text && is_escaped => inside(depth, true, false),
+        b'\\' if is_text => inside(depth, true, true),
+        b'"' => inside(depth, !is_text, false),
+        _ if is_text => inside(depth, true, false),
+        b'{' | b'[' => inside(depth.saturating_add(1), false, false),
+        b'}' | b']' if depth <= 1 => {
+            events.extend_from_slice(b"\n\n");
+            Place::Rest
+        }
+        b'}' | b']' => inside(depth - 1, false, false),
+        _ => inside(depth, false, false),
+    }
+}
+
+impl<R: Reader> Reader for LooseLines<R> {
+    fn push(&mut self, bytes: &[u8]) {
+        let events = self.translate(bytes);
+        self.inner.push(&events);
+    }
+
+    fn next_word(&mut self) -> Option<Result<Word, Failure>> {
+        self.inner.next_word()
+    }
+
+    fn finish(&mut self) {
+        self.inner.finish();
+    }
+
+    fn is_over(&self) -> bool {
+        self.inner.is_over()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(body: &str, expected: &str) {
+        let whole = LooseLines::new(()).translate(body.as_bytes());
+        assert_eq!(String::from_utf8(whole).unwrap(), expected);
+        let mut lines = LooseLines::new(());
+        let split: Vec<u8> = body.bytes().flat_map(|byte| lines.translate(&[byte])).collect();
+        assert_eq!(String::from_utf8(split).unwrap(), expected);
+    }
+
+    #[test]
+    fn events_and_documents_go_through() {
+        for body in ["data: {\"a\":1}\r\n\r\ndata: 2\r\n\r\n", "\n[{\n\"a\": 1}\n,\n{}]", "\u{feff}{\n{", ": {\ndata: {\n", ""] {
+            check(body, body);
+        }
+    }
+
+    #[test]
+    fn loose_json_becomes_an_event() {
+        check("data: 1\r\n\r\n{\r\n  \"a\": \"}\\\"{\"\r\n}\r\n", "data: 1\r\n\r\n\n\ndata: {    \"a\": \"}\\\"{\"  }\n\n\r\n");
+        check("data: 1\n[{\"a\": []\n}\n]\n,\n  {}\ndata: 2", "data: 1\n\n\ndata: [{\"a\": [] } ]\n\n\n,\n\n\ndata: {}\n\n\ndata: 2");
+    }
+}

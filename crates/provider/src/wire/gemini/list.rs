@@ -1,0 +1,36 @@
+//! The list of models as Gemini writes it.
+
+use engine::provider::ModelListing;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Reads `GET /models`: those that can write, by the name without `models/`. Gemini does not say since when they are.
+pub(super) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
+    let list: List = serde_json::from_slice(body).ok()?;
+    let listing = |entry: Value| {
+        let methods = entry.get("supportedGenerationMethods")?.as_array()?;
+        let id = entry.get("name")?.as_str()?;
+        let id = id.strip_prefix("models/").unwrap_or(id);
+        let can_write = methods.iter().any(|method| method == "generateContent");
+        (can_write && !id.is_empty()).then(|| ModelListing { id: id.to_owned(), owned_by: name.to_owned(), created: 0 })
+    };
+    Some(list.models.into_iter().filter_map(listing).collect())
+}
+
+#[derive(Deserialize)]
+struct List {
+    models: Vec<Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_models_that_write_are_listed() {
+        let body = include_bytes!("../../../fixtures/gemini/models.json");
+        let listing = |id: &str| ModelListing { id: id.into(), owned_by: "north".into(), created: 0 };
+        assert_eq!(read(body, "north"), Some(vec![listing("gemini-2.5-flash"), listing("tunedModels/mine")]));
+        assert_eq!(read(b"<html>", "north"), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! Gemini's `streamGenerateContent`.
+
+mod contents;
+mod lines;
+mod list;
+mod model;
+mod refusal;
+mod request;
+mod stream;
+
+use engine::provider::{Failure, ModelListing, ModelRequest};
+use protocol::fault::Fault;
+use protocol::request::Create;
+use reqwest::header::HeaderName;
+
+use self::lines::LooseLines;
+use self::stream::Chunks;
+use super::body::Reading;
+use super::fault::Callee;
+use super::{Outgoing, Reader, Refused, Wire};
+
+/// What the `encrypted_content` of a thought begins with; behind it is the signature of the part that follows it.
+const SIGNATURE: &str = "gemini.signature.";
+
+/// The wire of `POST /models/{model}:streamGenerateContent`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gemini;
+
+impl Wire for Gemini {
+    fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
+        // The list names models as `models/…`, and tuned ones lie elsewhere.
+        let (collection, model) = request.model().split_once('/').unwrap_or(("models", request.model()));
+        let method = format!("{model}:streamGenerateContent");
+        let outgoing = Outgoing::new(&[collection, &method], request::body(request)?);
+        Ok(Outgoing { query: vec![("alt", "sse".to_owned())], ..outgoing })
+    }
+
+    fn reader(&self, callee: Callee) -> Box<dyn Reader> {
+        Box::new(LooseLines::new(Reading::new(Chunks::default(), callee)))
+    }
+
+    fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
+        refusal::by_status(callee, refused)
+    }
+
+    fn key_field(&self) -> (HeaderName, &'static str) {
+        (HeaderName::from_static("x-goog-api-key"), "")
+    }
+
+    fn list(&self) -> Outgoing {
+        // The most that one page may hold.
+        Outgoing { query: vec![("pageSize", "1000".to_owned())], ..Outgoing::document(&["models"]) }
+    }
+
+    fn read_list(&self, body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
+        list::read(body, name)
+    }
+
+    fn knows(&self, parameter: &str) -> bool {
+        request::knows(parameter)
+    }
+
+    fn check(&self, create: &Create) -> Result<(), Fault> {
+        request::check(create)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn the_model_is_in_the_path() {
+        let path = |model: &str| {
+            let create = Create { model: model.into(), ..sample::create() };
+            Gemini.ask(&sample::request(create, vec![sample::user("Hi")])).unwrap().path
+        };
+        assert_eq!(path("gemini-2.5-pro"), ["models", "gemini-2.5-pro:streamGenerateContent"]);
+        assert_eq!(path("models/gemini-2.5-pro"), ["models", "gemini-2.5-pro:streamGenerateContent"]);
+        assert_eq!(path("tunedModels/mine"), ["tunedModels", "mine:streamGenerateContent"]);
+    }
+
+    #[test]
+    fn it_asks_for_events() {
+        let outgoing = Gemini.ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
+        assert_eq!((outgoing.query, outgoing.accept), (vec![("alt", "sse".to_owned())], "text/event-stream"));
+        let list = Gemini.list();
+        assert_eq!((list.path, list.query), (vec!["models".to_owned()], vec![("pageSize", "1000".to_owned())]));
+        assert_eq!(Gemini.key_field(), (HeaderName::from_static("x-goog-api-key"), ""));
+    }
+}

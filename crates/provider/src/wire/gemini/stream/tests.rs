@@ -1,0 +1,240 @@
+//! One body per case, and the property that its split does not matter.
+
+#![expect(clippy::unnecessary_wraps, reason = "words as the reader gives them")]
+
+use proptest::prelude::*;
+use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
+use serde_json::json;
+
+use super::super::super::Reader;
+use super::super::super::body::Reading;
+use super::super::super::fault::Callee;
+use super::super::lines::LooseLines;
+use super::*;
+
+type Read = Vec<Result<Word, Failure>>;
+
+/// A body of `fixtures/gemini`.
+macro_rules! fixture {
+    ($name:literal) => {
+        include_str!(concat!("../../../../fixtures/gemini/", $name))
+    };
+}
+
+/// Every stream of them, for the property.
+const STREAMS: &[&str] = &[
+    fixture!("text.sse"),
+    fixture!("reasoning.sse"),
+    fixture!("tools.sse"),
+    fixture!("filtered.sse"),
+    fixture!("malformed.sse"),
+    fixture!("error.sse"),
+    fixture!("error_between.sse"),
+    fixture!("truncated.sse"),
+    fixture!("unknown.sse"),
+    fixture!("list_of_chunks.json"),
+];
+
+fn read(pieces: &[&[u8]]) -> Read {
+    let mut reader = LooseLines::new(Reading::new(Chunks::default(), Callee { name: "north".into(), key: None }));
+    let mut words = Vec::new();
+    for piece in pieces {
+        reader.push(piece);
+        words.extend(std::iter::from_fn(|| reader.next_word()));
+    }
+    reader.finish();
+    words.extend(std::iter::from_fn(|| reader.next_word()));
+    words
+}
+
+/// The words of a body, without keep-alives.
+fn said(body: &str) -> Read {
+    read(&[body.as_bytes()]).into_iter().filter(|word| *word != Ok(Word::KeepAlive)).collect()
+}
+
+fn text(text: &str) -> Result<Word, Failure> {
+    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
+}
+
+fn thought(text: &str) -> Result<Word, Failure> {
+    Ok(Word::Reasoning(text.into()))
+}
+
+fn signature(signature: &str) -> Result<Word, Failure> {
+    Ok(Word::ReasoningEnd { encrypted: format!("gemini.signature.{signature}") })
+}
+
+fn call(index: u64, id: Option<&str>, name: &str, arguments: &str) -> Result<Word, Failure> {
+    Ok(Word::ToolCall { index, id: id.map(str::to_owned), name: Some(name.into()), arguments: arguments.into() })
+}
+
+fn usage(input: u64, spoken: u64, reasoning_tokens: u64) -> Result<Word, Failure> {
+    let output_tokens_details = OutputTokensDetails { reasoning_tokens };
+    Ok(Word::Usage(Usage { output_tokens_details, ..Usage::new(UsageSource::Provider, input, spoken + reasoning_tokens) }))
+}
+
+fn finish(finish: Finish) -> Result<Word, Failure> {
+    Ok(Word::Finish(finish))
+}
+
+const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
+
+/// Checks the words before an error, and the error's status, code and blame.
+fn check_failure(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) -> String {
+    let mut words = said(body);
+    let failure = words.pop().unwrap().unwrap_err();
+    assert_eq!(words, before, "{body}");
+    assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.blame), expected, "{body}");
+    failure.fault.message
+}
+
+fn finished(reason: &str) -> String {
+    format!("data: {}\r\n\r\n", json!({ "candidates": [{ "finishReason": reason }] }))
+}
+
+#[test]
+fn a_text_counts_as_it_goes() {
+    assert_eq!(said(fixture!("text.sse")), [text("Hello"), usage(8, 1, 0), text(" there."), usage(8, 4, 0), STOP]);
+}
+
+#[test]
+fn thoughts_and_a_signature_behind_the_last_word() {
+    let expected = [
+        thought("**Considering**\n\nThe user asks."),
+        usage(10, 0, 20),
+        thought(" So."),
+        usage(10, 0, 30),
+        text("42"),
+        usage(10, 2, 30),
+        signature("EpwGCpkGAXLI2nw"),
+        usage(10, 2, 30),
+        STOP,
+    ];
+    assert_eq!(said(fixture!("reasoning.sse")), expected);
+}
+
+#[test]
+fn calls_are_whole_and_their_signature_comes_before_them() {
+    let expected = [
+        thought("Plan."),
+        usage(60, 0, 12),
+        signature("CiQB0e2Kb5"),
+        call(0, None, "get_weather", "{\"city\":\"Paris\"}"),
+        call(1, Some("fc-7"), "get_time", "{}"),
+        usage(60, 20, 12),
+        STOP,
+    ];
+    assert_eq!(said(fixture!("tools.sse")), expected);
+}
+
+#[test]
+fn filters_end_an_answer_or_come_before_it() {
+    let expected = [text("To beg"), usage(5, 2, 0), usage(5, 2, 0), finish(Finish::ContentFilter)];
+    assert_eq!(said(fixture!("filtered.sse")), expected);
+    assert_eq!(said(fixture!("blocked.sse")), [usage(5, 0, 0), finish(Finish::ContentFilter)]);
+    let said_why = json!({ "promptFeedback": { "blockReason": "SAFETY", "blockReasonMessage": "No." } });
+    assert_eq!(said(&format!("data: {said_why}\n\n")), [Ok(Word::Refusal("No.".into())), finish(Finish::ContentFilter)]);
+}
+
+#[test]
+fn every_reason_to_finish() {
+    assert_eq!(said(fixture!("max_tokens.sse")), [text("And then"), usage(5, 3, 0), finish(Finish::Length)]);
+    assert_eq!(said(fixture!("every_chunk_stops.sse")), [text("Hel"), STOP, text("lo"), usage(1, 2, 0)]);
+    for reason in ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_OTHER", "ESCALATION"] {
+        assert_eq!(said(&finished(reason)), [finish(Finish::ContentFilter)], "{reason}");
+    }
+    for reason in ["LANGUAGE", "OTHER", "NO_IMAGE", "FINISH_REASON_UNSPECIFIED"] {
+        assert_eq!(said(&finished(reason)), [finish(Finish::Other(reason.into()))], "{reason}");
+    }
+    assert_eq!(said(&finished("CONTINUATION")), [finish(Finish::Length)]);
+}
+
+#[test]
+fn an_answer_that_went_astray_is_a_failure() {
+    let message = check_failure(fixture!("malformed.sse"), &[text("a"), usage(5, 0, 0)], (502, "upstream_error", Blame::Upstream(None)));
+    let expected = "The upstream 'north' wrote a function call that nobody can read: Malformed function call: f( [MALFORMED_FUNCTION_CALL]";
+    assert_eq!(message, expected);
+    for reason in ["UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE"] {
+        check_failure(&finished(reason), &[], (502, "upstream_error", Blame::Upstream(None)));
+    }
+    check_failure(&finished("PUP_LIMITED_DISABLED"), &[], (502, "upstream_account_limited", Blame::Key));
+}
+
+#[test]
+fn cached_tokens_are_a_part_of_the_input() {
+    let counted = Usage {
+        input_tokens_details: InputTokensDetails { cached_tokens: 1000, cache_write_tokens: 0 },
+        output_tokens_details: OutputTokensDetails { reasoning_tokens: 7 },
+        ..Usage::new(UsageSource::Provider, 1210, 12)
+    };
+    assert_eq!(said(fixture!("cached.sse")), [text("Hi"), Ok(Word::Usage(counted)), STOP]);
+}
+
+#[test]
+fn log_probabilities_in_the_form_of_openai() {
+    let logprob = |token: &str, logprob: f64| json!({ "token": token, "logprob": logprob, "bytes": token.as_bytes() });
+    let mut chosen = logprob("Hi", -0.25);
+    chosen["top_logprobs"] = json!([logprob("Hi", -0.25), logprob("Ho", -2.5)]);
+    let expected = [Ok(Word::Text { text: "Hi".into(), logprobs: vec![chosen] }), usage(1, 1, 0), STOP];
+    assert_eq!(said(fixture!("logprobs.sse")), expected);
+}
+
+#[test]
+fn errors_in_band_come_as_an_event_or_between_events() {
+    let before = [text("Hel"), usage(5, 1, 0)];
+    check_failure(fixture!("error.sse"), &before, (503, "upstream_overloaded", Blame::Upstream(None)));
+    let rate = Blame::Rate(Some(std::time::Duration::from_secs(17)));
+    let message = check_failure(fixture!("error_between.sse"), &before, (429, "rate_limit_exceeded", rate));
+    assert_eq!(message, "Slow {down}");
+    check_failure(fixture!("error_in_list.json"), &[], (429, "rate_limit_exceeded", Blame::Rate(None)));
+    let listed = fixture!("text.sse").to_owned() + "[{\n\"error\": {\"code\": 500}\n}]\n";
+    assert_eq!(said(&listed).pop().unwrap().unwrap_err().fault.code, "upstream_error");
+    check_failure("data: {\"candidates\":\r\n\r\n", &[], (502, "upstream_invalid_data", Blame::Upstream(None)));
+}
+
+#[test]
+fn a_cut_answer_has_no_finish() {
+    assert_eq!(said(fixture!("truncated.sse")), [text("Hello"), usage(8, 1, 0)]);
+    let (cut, _) = fixture!("error_between.sse").split_at(fixture!("error_between.sse").len() - 10);
+    assert_eq!(said(cut), [text("Hel"), usage(5, 1, 0)]);
+}
+
+#[test]
+fn what_is_unknown_is_tolerated_and_keeps_alive() {
+    let kept_alive = || Ok(Word::KeepAlive);
+    let expected = [kept_alive(), kept_alive(), text("Hi"), kept_alive(), kept_alive(), finish(Finish::Other("NEW_REASON".into()))];
+    assert_eq!(read(&[fixture!("unknown.sse").as_bytes()]), expected);
+}
+
+#[test]
+fn a_body_that_is_no_stream_is_read_whole() {
+    let expected = [text("Hello"), text(" there."), usage(8, 4, 0), STOP];
+    assert_eq!(said(fixture!("list_of_chunks.json")), expected);
+    check_failure("[{\"candidates\":[", &[], (502, "upstream_cut", Blame::Upstream(None)));
+    check_failure("<!doctype html>", &[], (502, "upstream_invalid_data", Blame::Upstream(None)));
+}
+
+#[test]
+fn what_relays_add_is_tolerated() {
+    assert_eq!(read(&[b"data:\n\ndata: : keepalive\n\ndata: [DONE]\n\ndata: never\n\n"]), vec![Ok(Word::KeepAlive); 2]);
+}
+
+proptest! {
+    #[test]
+    fn the_split_does_not_matter(body in prop::sample::select(STREAMS), sizes in prop::collection::vec(1_usize..40, 1..20)) {
+        let mut pieces = Vec::new();
+        let (mut rest, mut sizes) = (body.as_bytes(), sizes.into_iter().cycle());
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(sizes.next().unwrap().min(rest.len()));
+            pieces.push(piece);
+            rest = after;
+        }
+        prop_assert_eq!(read(&pieces), read(&[body.as_bytes()]));
+    }
+
+    #[test]
+    fn no_bytes_break_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let words = read(&[b"data: {}\n\n", &bytes, b"\n\n"]);
+        prop_assert!(words.iter().filter(|word| word.is_err()).count() <= 1);
+    }
+}
