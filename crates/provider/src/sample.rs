@@ -13,7 +13,7 @@ pub(crate) fn create() -> Create {
 }
 
 pub(crate) fn request(create: Create, context: Vec<Item>) -> ModelRequest {
-    ModelRequest { create: Arc::new(create), context: context.into(), call: Call::default() }
+    ModelRequest { create: Arc::new(create), model: None, context: context.into(), call: Call::default() }
 }
 
 pub(crate) fn message(role: Role, content: Vec<Part>) -> Item {

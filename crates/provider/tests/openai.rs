@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::{Call, Finish, ModelRequest, Models, Provider, Timeouts, Word, Words};
+use engine::provider::{Call, Failure, Finish, ModelRequest, Models, Provider, Timeouts, Word, Words};
 use engine::secret::Secret;
 use futures_util::{StreamExt, future};
 use lab::upstream::{Script, Upstream};
@@ -14,19 +14,17 @@ use protocol::dialect::chat_completions::read_create;
 use protocol::fault::{Fault, FaultKind};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use weir_provider::config::{DemoConfig, UpstreamConfig};
-use weir_provider::openai::OpenAi;
+use weir_provider::config::{KeyConfig, Preset, UpstreamConfig};
+use weir_provider::upstream::Upstream as Asked;
 use weir_provider::{Config, build};
 
 const KEY: &str = "sk-integration";
 
 fn config(base_url: &str) -> UpstreamConfig {
     UpstreamConfig {
-        name: "north".to_owned(),
-        base_url: base_url.to_owned(),
-        api_key: Some(Secret::new(KEY)),
-        models: Vec::new(),
+        keys: vec![KeyConfig::new("1", Secret::new(KEY))],
         timeouts: Timeouts { connect: Duration::from_secs(5), ..Timeouts::default() },
+        ..UpstreamConfig::new("north", Preset::Compatible, base_url)
     }
 }
 
@@ -37,15 +35,16 @@ fn request() -> ModelRequest {
     ModelRequest {
         create: Arc::new(read_create(&body).unwrap().create),
         context: vec![serde_json::from_value(item).unwrap()].into(),
+        model: None,
         call: Call::default(),
     }
 }
 
-async fn ask(upstream: &Upstream) -> Result<Words, Fault> {
-    OpenAi::new(&config(&upstream.base_url())).unwrap().ask(request()).await
+async fn ask(upstream: &Upstream) -> Result<Words, Failure> {
+    Asked::new(&config(&upstream.base_url())).unwrap().ask(request()).await
 }
 
-async fn play(script: Script) -> Vec<Result<Word, Fault>> {
+async fn play(script: Script) -> Vec<Result<Word, Failure>> {
     let upstream = Upstream::start().await.unwrap();
     upstream.script(script);
     let words: Vec<_> = ask(&upstream).await.unwrap().collect().await;
@@ -55,10 +54,10 @@ async fn play(script: Script) -> Vec<Result<Word, Fault>> {
 async fn refusal(script: Script) -> Fault {
     let upstream = Upstream::start().await.unwrap();
     upstream.script(script);
-    ask(&upstream).await.err().unwrap()
+    ask(&upstream).await.err().unwrap().fault
 }
 
-fn text(words: &[Result<Word, Fault>]) -> String {
+fn text(words: &[Result<Word, Failure>]) -> String {
     words.iter().filter_map(|word| if let Ok(Word::Text { text, .. }) = word { Some(text.as_str()) } else { None }).collect()
 }
 
@@ -99,7 +98,7 @@ async fn every_kind_of_answer_comes_through_byte_by_byte() {
 #[tokio::test]
 async fn answers_share_a_connection() {
     let upstream = Upstream::start().await.unwrap();
-    let provider = OpenAi::new(&config(&upstream.base_url())).unwrap();
+    let provider = Asked::new(&config(&upstream.base_url())).unwrap();
     for _ in 0..3 {
         let words: Vec<_> = provider.ask(request()).await.unwrap().collect().await;
         assert_eq!(text(&words), "Hello, world!");
@@ -123,7 +122,7 @@ async fn dropping_the_words_closes_the_connection() {
 async fn dropping_the_question_closes_the_connection() {
     let upstream = Upstream::start().await.unwrap();
     upstream.script(Script::no_head());
-    let provider = OpenAi::new(&config(&upstream.base_url())).unwrap();
+    let provider = Asked::new(&config(&upstream.base_url())).unwrap();
     tokio::select! {
         _ = provider.ask(request()) => panic!("nobody answers"),
         () = upstream.wait_requests(1) => {}
@@ -136,7 +135,7 @@ async fn dropping_the_question_closes_the_connection() {
 async fn a_cut_is_said() {
     for script in [Script::new().content("a").fin(), Script::new().content("a").raw("data: {\"cho").rst()] {
         let words = play(script).await;
-        let fault = words.last().unwrap().as_ref().unwrap_err();
+        let fault = &words.last().unwrap().as_ref().unwrap_err().fault;
         assert_eq!((fault.status, fault.code.as_str()), (502, "upstream_cut"));
         assert!(words.len() <= 2);
     }
@@ -177,7 +176,7 @@ async fn refusals_keep_their_status_where_the_caller_can_act() {
 #[tokio::test]
 async fn who_cannot_be_reached_is_named_in_plain_words() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let fault = OpenAi::new(&config(&format!("http://user:secret@{free}/v1"))).unwrap().ask(request()).await.err().unwrap();
+    let fault = Asked::new(&config(&format!("http://user:secret@{free}/v1"))).unwrap().ask(request()).await.err().unwrap().fault;
     assert_eq!((fault.status, fault.code.as_str()), (502, "upstream_unreachable"));
     assert_eq!(fault.message, "The upstream 'north' cannot be reached: nothing listens at its address.");
 
@@ -189,7 +188,7 @@ async fn who_cannot_be_reached_is_named_in_plain_words() {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         let _ = stream.read_to_end(&mut Vec::new()).await;
     });
-    let fault = OpenAi::new(&config(&address)).unwrap().ask(request()).await.err().unwrap();
+    let fault = Asked::new(&config(&address)).unwrap().ask(request()).await.err().unwrap().fault;
     assert!(fault.code == "upstream_unreachable" && fault.message.contains("TLS"), "{fault}");
 
     let fault = refusal(Script::new().step(lab::upstream::Step::Rst)).await;
@@ -200,7 +199,7 @@ async fn who_cannot_be_reached_is_named_in_plain_words() {
 async fn the_list_of_models_is_asked_for_once() {
     let upstream = Upstream::start().await.unwrap();
     upstream.models(vec!["a".to_owned(), "demo".to_owned()]);
-    let routes = build(&Config { demo: DemoConfig::default(), upstreams: vec![config(&upstream.base_url())] }).unwrap();
+    let routes = build(&Config { upstreams: vec![config(&upstream.base_url())], ..Config::default() }).unwrap();
     let lists = future::join_all((0..5).map(|_| routes.list())).await;
     for list in lists {
         let listed: Vec<_> = list.iter().map(|listing| (listing.id.as_str(), listing.owned_by.as_str(), listing.created)).collect();

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::sample;
 
-async fn hear(create: Create, context: Vec<Item>) -> Vec<Result<Word, Fault>> {
+async fn hear(create: Create, context: Vec<Item>) -> Vec<Result<Word, Failure>> {
     Demo::new(0.0).ask(sample::request(create, context)).await.unwrap().collect().await
 }
 
@@ -22,23 +22,23 @@ async fn hear_text(context: Vec<Item>) -> String {
     text(&hear(sample::create(), context).await)
 }
 
-async fn obey(command: &str) -> Vec<Result<Word, Fault>> {
+async fn obey(command: &str) -> Vec<Result<Word, Failure>> {
     hear(sample::create(), vec![sample::user(command)]).await
 }
 
-fn text(words: &[Result<Word, Fault>]) -> String {
+fn text(words: &[Result<Word, Failure>]) -> String {
     words.iter().filter_map(|word| if let Ok(Word::Text { text, .. }) = word { Some(text.as_str()) } else { None }).collect()
 }
 
-fn arguments(words: &[Result<Word, Fault>]) -> String {
+fn arguments(words: &[Result<Word, Failure>]) -> String {
     words.iter().filter_map(|word| if let Ok(Word::ToolCall { arguments, .. }) = word { Some(arguments.as_str()) } else { None }).collect()
 }
 
-fn end(words: &[Result<Word, Fault>]) -> Option<&Result<Word, Fault>> {
+fn end(words: &[Result<Word, Failure>]) -> Option<&Result<Word, Failure>> {
     words.last()
 }
 
-const STOP: Result<Word, Fault> = Ok(Word::Finish(Finish::Stop));
+const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
 
 fn weather() -> FunctionTool {
     let parameters = json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
@@ -111,7 +111,7 @@ async fn it_obeys() {
 #[tokio::test]
 async fn it_fails_as_told() {
     let failed = obey("/fail 3").await;
-    assert_eq!((failed.len(), end(&failed).unwrap().as_ref().unwrap_err().code.as_str()), (4, "demo_failure"));
+    assert_eq!((failed.len(), end(&failed).unwrap().as_ref().unwrap_err().fault.code.as_str()), (4, "demo_failure"));
     let cut = obey("/cut 3").await;
     assert!(cut.len() == 3 && cut.iter().all(|word| matches!(word, Ok(Word::Text { .. }))));
     let mut stalled = Demo::new(0.0).ask(sample::request(sample::create(), vec![sample::user("/stall 2")])).await.unwrap();
@@ -119,7 +119,7 @@ async fn it_fails_as_told() {
     assert!(stalled.next().now_or_never().is_none());
     for (code, status) in [("400", 400), ("401", 401), ("429", 429), ("500", 500), ("503", 503), ("teapot", 400)] {
         let request = sample::request(sample::create(), vec![sample::user(&format!("/status {code}"))]);
-        let fault = Demo::new(0.0).ask(request).await.err().unwrap();
+        let fault = Demo::new(0.0).ask(request).await.err().unwrap().fault;
         assert_eq!((fault.status, fault.retry_after), (status, (status == 429).then_some(7)));
     }
 }

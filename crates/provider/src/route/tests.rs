@@ -1,23 +1,34 @@
+//! Which upstreams a name leads to, and in which order.
+
 use super::*;
-use crate::config::DemoConfig;
+use crate::config::{DemoConfig, Preset, TargetConfig};
 
 fn upstream(name: &str, models: &[&str]) -> UpstreamConfig {
-    UpstreamConfig {
-        name: name.to_owned(),
-        base_url: "http://127.0.0.1:9/v1".to_owned(),
-        api_key: None,
-        models: models.iter().map(|model| (*model).to_owned()).collect(),
-        timeouts: Timeouts::default(),
-    }
+    let models = models.iter().map(|model| (*model).to_owned()).collect();
+    UpstreamConfig { models, ..UpstreamConfig::new(name, Preset::Compatible, "http://127.0.0.1:9/v1") }
 }
 
 fn routes(is_demo_enabled: bool, upstreams: Vec<UpstreamConfig>) -> Routes {
     let demo = DemoConfig { enabled: is_demo_enabled, ..DemoConfig::default() };
-    Routes::new(&Config { demo, upstreams }).unwrap()
+    Routes::new(&Config { demo, upstreams, ..Config::default() }).unwrap()
+}
+
+/// The upstreams to which a model leads, the first before the others.
+fn legs(routes: &Routes, model: &str) -> Vec<String> {
+    routes.route(model).map(|route| route.legs.iter().map(|leg| leg.upstream.to_string()).collect()).unwrap_or_default()
 }
 
 fn leads(routes: &Routes, model: &str) -> Option<String> {
-    routes.route(model).map(|route| route.upstream.to_string())
+    legs(routes, model).into_iter().next()
+}
+
+fn route(model: &str, strategy: Strategy, targets: &[(&str, Option<&str>, u32)]) -> RouteConfig {
+    let target = |(upstream, model, weight): &(&str, Option<&str>, u32)| TargetConfig {
+        upstream: (*upstream).to_owned(),
+        model: model.map(str::to_owned),
+        weight: *weight,
+    };
+    RouteConfig { model: model.to_owned(), upstreams: targets.iter().map(target).collect(), strategy, on_leave: None }
 }
 
 #[test]
@@ -48,4 +59,39 @@ fn an_address_that_is_none_is_named() {
     let broken = UpstreamConfig { base_url: "localhost:11434".to_owned(), ..upstream("north", &[]) };
     let error = Routes::new(&Config { upstreams: vec![broken], ..Config::default() }).unwrap_err();
     assert_eq!(error.to_string(), "the base_url of the upstream 'north' cannot be used: it must begin with http:// or https://");
+}
+
+#[test]
+fn a_route_leads_to_several_and_goes_before_what_upstreams_claim() {
+    let upstreams = vec![upstream("north", &["fast"]), upstream("south", &["b"])];
+    let config = Config {
+        upstreams,
+        routes: vec![route("fast", Strategy::Order, &[("south", Some("b"), 1), ("north", None, 1)])],
+        ..Config::default()
+    };
+    let routes = Routes::new(&config).unwrap();
+    assert_eq!(legs(&routes, "fast"), ["south", "north"]);
+    let models: Vec<_> = routes.route("fast").unwrap().legs.iter().map(|leg| leg.model.clone()).collect();
+    assert_eq!(models, [Some(Arc::from("b")), None]);
+    assert_eq!(legs(&routes, "b"), ["south"]);
+}
+
+#[test]
+fn a_route_shares_work_by_weight_and_keeps_the_others_behind() {
+    let upstreams = vec![upstream("north", &["a"]), upstream("south", &["a"])];
+    let routes = vec![route("a", Strategy::RoundRobin, &[("north", None, 3), ("south", None, 1)])];
+    let routes = Routes::new(&Config { upstreams, routes, ..Config::default() }).unwrap();
+    let mut first = Vec::new();
+    for _ in 0..8 {
+        let legs = legs(&routes, "a");
+        assert_eq!(legs.len(), 2);
+        first.push(legs[0].clone());
+    }
+    assert_eq!(first.iter().filter(|name| *name == "north").count(), 6);
+}
+
+#[test]
+fn a_route_to_nobody_is_named() {
+    let error = Routes::new(&Config { routes: vec![route("a", Strategy::Order, &[("east", None, 1)])], ..Config::default() }).unwrap_err();
+    assert_eq!(error.to_string(), "the route for the model 'a' leads to the upstream 'east', which does not exist");
 }

@@ -186,9 +186,10 @@ fn every_parameter_has_its_name_in_each_family() {
 
 #[test]
 fn only_openais_own_host_is_openai() {
-    assert_eq!(Family::of_host("api.openai.com"), Family::OpenAi);
-    assert_eq!(Family::of_host("eu.api.openai.com"), Family::OpenAi);
-    assert_eq!(Family::of_host("api.openai.com.example.org"), Family::Compatible);
+    let of = |base_url: &str| Family::of(&UpstreamConfig::new("north", Preset::Compatible, base_url));
+    assert_eq!(of("https://api.openai.com/v1"), Family::OpenAi);
+    assert_eq!(of("https://eu.api.openai.com/v1"), Family::OpenAi);
+    assert_eq!(of("https://api.openai.com.example.org/v1"), Family::Compatible);
 }
 
 #[test]

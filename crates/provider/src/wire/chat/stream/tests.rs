@@ -9,7 +9,7 @@ use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSourc
 use serde_json::json;
 
 use super::super::super::Reader;
-use super::super::super::body::Reading;
+use super::super::super::body::{MAX_EVENT_BYTES, Reading};
 use super::super::super::fault::Callee;
 use super::*;
 
@@ -254,7 +254,7 @@ fn a_body_that_is_no_stream_is_read_whole() {
 #[test]
 fn a_huge_event_is_refused() {
     let body = format!("data: {}", "x".repeat(MAX_EVENT_BYTES + 1));
-    let fault = said(&body).pop().unwrap().unwrap_err();
+    let fault = said(&body).pop().unwrap().unwrap_err().fault;
     assert_eq!((fault.status, fault.kind, fault.code.as_str()), (502, FaultKind::Upstream, "upstream_event_too_large"));
     check_fault(&format!("{{{}", " ".repeat(MAX_EVENT_BYTES)), &[], (502, "upstream_event_too_large"));
 }
