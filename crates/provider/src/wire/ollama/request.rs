@@ -289,13 +289,13 @@ fn content(parts: &[Part], between: &str, path: &str) -> Result<(String, Vec<Val
             | Part::ReasoningText { text }
             | Part::SummaryText { text }
             | Part::Refusal { refusal: text } => texts.push(text.as_str()),
-            Part::InputImage { image_url, .. } => match image_url.as_deref().and_then(base64_of) {
-                Some(base64) => images.push(base64.into()),
-                None => {
+            Part::InputImage { image_url, .. } => {
+                let Some(base64) = image_url.as_deref().and_then(base64_of) else {
                     let what = "Ollama fetches no images: it must be a data URL in base64.";
                     return Err(Fault::invalid("unsupported_value", format!("{path}[{number}].image_url"), what));
-                }
-            },
+                };
+                images.push(base64.into());
+            }
             Part::InputFile { .. } => {
                 return Err(Fault::invalid(
                     "unsupported_value",

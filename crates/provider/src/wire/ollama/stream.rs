@@ -85,7 +85,9 @@ impl Lines {
         }
         self.has_said |= said.len() > before;
         if line.done == Some(true) {
-            usage.into_iter().for_each(|usage| said.word(Word::Usage(usage)));
+            if let Some(usage) = usage {
+                said.word(Word::Usage(usage));
+            }
             self.end(line.done_reason.as_deref().unwrap_or_default(), said);
         } else if said.len() == before {
             said.word(Word::KeepAlive);

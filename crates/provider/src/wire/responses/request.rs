@@ -139,7 +139,7 @@ fn input(request: &ModelRequest, family: Family) -> Result<Vec<Value>, Fault> {
             Item::FunctionCall(call) => input.said(function_call(call)),
             Item::FunctionCallOutput(output) => input.heard(function_call_output(output, index)?),
             Item::Reasoning(item) => input.thoughts.extend(reasoning(item, family)),
-            Item::Compaction(compaction) => input.heard(message(Role::System, vec![input_text(&compaction.told())])),
+            Item::Compaction(compaction) => input.heard(message(Role::System, &[input_text(&compaction.told())])),
         }
     }
     Ok(input.items)
@@ -174,12 +174,12 @@ impl Input {
             // An answer that was stopped before its first word says nothing.
             Role::Assistant if item.content.is_empty() => {}
             Role::Assistant => {
-                let parts = parts.map(|(number, part)| said_part(part, &path(number))).collect::<Result<_, _>>()?;
-                self.said(message(Role::Assistant, parts));
+                let parts = parts.map(|(number, part)| said_part(part, &path(number))).collect::<Result<Vec<_>, _>>()?;
+                self.said(message(Role::Assistant, &parts));
             }
             role @ (Role::User | Role::System | Role::Developer) => {
-                let parts = parts.map(|(number, part)| heard_part(part, &path(number))).collect::<Result<_, _>>()?;
-                self.heard(message(role, parts));
+                let parts = parts.map(|(number, part)| heard_part(part, &path(number))).collect::<Result<Vec<_>, _>>()?;
+                self.heard(message(role, &parts));
             }
         }
         Ok(())
@@ -187,7 +187,7 @@ impl Input {
 }
 
 /// A message without an id: Weir's ids mean nothing upstream, and where it is told its own it looks for the thoughts before it.
-fn message(role: Role, content: Vec<Value>) -> Value {
+fn message(role: Role, content: &[Value]) -> Value {
     json!({ "type": "message", "role": role.as_str(), "content": content })
 }
 

@@ -355,7 +355,9 @@ impl Events {
                 self.item_done(Some(index), item, said);
             }
         }
-        event::usage(&response).into_iter().for_each(|usage| said.word(Word::Usage(usage)));
+        if let Some(usage) = event::usage(&response) {
+            said.word(Word::Usage(usage));
+        }
         let status = response.get("status").and_then(Value::as_str).unwrap_or_default();
         let status = match (kind, status) {
             ("response.incomplete", _) => "incomplete",

@@ -48,7 +48,10 @@ fn a_simple_chat_to_the_byte() {
 
 #[test]
 fn a_whole_round_of_tools() {
-    let call = |id: &str, name: &str, arguments: Value| json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments } });
+    let call = |id: &str, name: &str, arguments: Value| {
+        let function = json!({ "name": name, "arguments": arguments });
+        json!({ "id": id, "type": "function", "function": function })
+    };
     let context = vec![
         sample::user("Weather?"),
         sample::reasoning("Two calls."),
@@ -135,7 +138,8 @@ fn the_system_says_what_a_developer_or_a_compaction_says() {
 
 #[test]
 fn tools_are_offered_as_far_as_they_are_allowed() {
-    let sent = |name: &str| json!({ "type": "function", "function": { "name": name, "description": "does it", "parameters": { "type": "object" } } });
+    let parameters = json!({ "type": "object" });
+    let sent = |name: &str| json!({ "type": "function", "function": { "name": name, "description": "does it", "parameters": parameters } });
     let create = |tool_choice| Create { tools: vec![tool_named("a"), tool_named("b")], tool_choice, ..sample::create() };
     check_create(create(ToolChoice::Mode(ToolMode::Auto)), &json!({ "tools": [sent("a"), sent("b")] }));
     check_create(create(ToolChoice::Mode(ToolMode::None)), &json!({}));

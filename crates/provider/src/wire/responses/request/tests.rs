@@ -211,7 +211,8 @@ fn a_compaction_is_told_by_the_system() {
 
 #[test]
 fn tools_and_choices() {
-    let sent = |name: &str| json!({ "type": "function", "name": name, "description": "does it", "parameters": { "type": "object" }, "strict": true });
+    let parameters = json!({ "type": "object" });
+    let sent = |name: &str| json!({ "type": "function", "name": name, "description": "does it", "parameters": parameters, "strict": true });
     let create = |tool_choice| Create { tools: vec![tool_named("a"), tool_named("b")], tool_choice, ..sample::create() };
     let check = |tool_choice: ToolChoice, expected: Value| {
         check_create(Family::OpenAi, create(tool_choice), &json!({ "tools": [sent("a"), sent("b")], "tool_choice": expected }));
@@ -274,10 +275,9 @@ fn every_parameter_has_its_name() {
     });
     check_create(Family::OpenAi, create(), &common);
     let mut compatible = common;
-    compatible.as_object_mut().unwrap().extend(
-        [("presence_penalty", json!(0.0)), ("frequency_penalty", json!(0.0)), ("top_k", json!(3))]
-            .map(|(name, value)| (name.to_owned(), value)),
-    );
+    for (name, value) in [("presence_penalty", json!(0.0)), ("frequency_penalty", json!(0.0)), ("top_k", json!(3))] {
+        compatible[name] = value;
+    }
     check_create(Family::Compatible, create(), &compatible);
 }
 

@@ -71,9 +71,8 @@ fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Re
     Ok(Word::ToolCall { index, id: id.map(str::to_owned), name: name.map(str::to_owned), arguments: arguments.into() })
 }
 
-fn usage(input: u64, output: u64, cached_tokens: u64, reasoning_tokens: u64) -> Result<Word, Failure> {
+fn usage(input: u64, output: u64, reasoning_tokens: u64) -> Result<Word, Failure> {
     Ok(Word::Usage(Usage {
-        input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens: 0 },
         output_tokens_details: OutputTokensDetails { reasoning_tokens },
         ..Usage::new(UsageSource::Provider, input, output)
     }))
@@ -91,7 +90,11 @@ const SEALED: &str = "openai.51.rs_6876cf02e0bc8192b74af0fb64b715ff06fa2fcced15a
 fn a_text_as_openai_sends_it() {
     let logprobs = vec![json!({ "token": "Hi", "bytes": [72, 105], "logprob": -0.5, "top_logprobs": [] })];
     let first = Ok(Word::Text { text: "Hi".into(), logprobs });
-    check(fixture!("text.sse"), &[first, text(" there"), text("!"), usage(37, 11, 8, 4), STOP]);
+    let cost = Ok(Word::Usage(Usage {
+        input_tokens_details: InputTokensDetails { cached_tokens: 8, cache_write_tokens: 4 },
+        ..Usage::new(UsageSource::Provider, 37, 11)
+    }));
+    check(fixture!("text.sse"), &[first, text(" there"), text("!"), cost, STOP]);
 }
 
 #[test]
@@ -103,7 +106,7 @@ fn thoughts_are_summed_up_in_parts_and_sealed() {
         summary("**Checking**"),
         sealed(SEALED),
         text("Three."),
-        usage(75, 1186, 0, 1024),
+        usage(75, 1186, 1024),
         STOP,
     ];
     check(fixture!("reasoning.sse"), &expected);
@@ -111,7 +114,7 @@ fn thoughts_are_summed_up_in_parts_and_sealed() {
 
 #[test]
 fn thoughts_that_were_not_shown_are_sealed_too() {
-    let expected = [sealed("openai.4.rs_1gA1"), sealed("openai.4.rs_2gA2"), text("Done."), usage(5, 70, 0, 64), STOP];
+    let expected = [sealed("openai.4.rs_1gA1"), sealed("openai.4.rs_2gA2"), text("Done."), usage(5, 70, 64), STOP];
     check(fixture!("silent_reasoning.sse"), &expected);
 }
 
@@ -125,7 +128,7 @@ fn thoughts_under_either_name() {
         BREAK,
         thought("Again."),
         text("Yes."),
-        usage(3, 9, 0, 0),
+        usage(3, 9, 0),
         STOP,
     ];
     check(fixture!("open_reasoning.sse"), &expected);
@@ -140,7 +143,7 @@ fn calls_one_after_the_other() {
         call(1, Some("call_9"), Some("get_time"), ""),
         call(1, None, None, "{}"),
         call(2, Some("call_10"), Some("now"), ""),
-        usage(291, 23, 0, 0),
+        usage(291, 23, 0),
         STOP,
     ];
     check(fixture!("tools.sse"), &expected);
@@ -162,20 +165,20 @@ fn calls_side_by_side() {
 
 #[test]
 fn a_search_keeps_alive_and_its_sources_are_annotations() {
-    check(fixture!("annotations.sse"), &[text("Paris"), citation(), usage(328, 356, 0, 0), STOP]);
+    check(fixture!("annotations.sse"), &[text("Paris"), citation(), usage(328, 356, 0), STOP]);
     assert!(read(&[fixture!("annotations.sse").as_bytes()]).contains(&Ok(Word::KeepAlive)));
 }
 
 #[test]
 fn a_refusal_is_one() {
     let refusal = |text: &str| Ok(Word::Refusal(text.into()));
-    check(fixture!("refusal.sse"), &[refusal("I can't"), refusal(" help."), usage(1, 2, 0, 0), STOP]);
+    check(fixture!("refusal.sse"), &[refusal("I can't"), refusal(" help."), usage(1, 2, 0), STOP]);
 }
 
 #[test]
 fn every_reason_to_finish() {
     let length = Ok(Word::Finish(Finish::Length));
-    check(fixture!("incomplete.sse"), &[text("Once"), text(" upon"), usage(10, 16, 0, 0), length]);
+    check(fixture!("incomplete.sse"), &[text("Once"), text(" upon"), usage(10, 16, 0), length]);
     let incomplete =
         |details: Value| format!("data: {}\n\n", json!({ "type": "response.incomplete", "response": { "incomplete_details": details } }));
     check(&incomplete(json!({ "reason": "max_tokens" })), &[Ok(Word::Finish(Finish::Length))]);
@@ -195,7 +198,7 @@ fn every_reason_to_finish() {
 #[test]
 fn a_failure_says_on_whom_it_was() {
     let upstream = Blame::Upstream(None);
-    check_fault(fixture!("failed.sse"), &[text("Once"), usage(4, 1, 0, 0)], (502, "upstream_error", upstream));
+    check_fault(fixture!("failed.sse"), &[text("Once"), usage(4, 1, 0)], (502, "upstream_error", upstream));
     check_fault(fixture!("failed_request.sse"), &[], (400, "image_too_large", Blame::Request));
     check_fault(fixture!("failed_rate.sse"), &[], (429, "rate_limit_exceeded", Blame::Rate(None)));
     check_fault(fixture!("failed_quota.sse"), &[], (502, "upstream_quota_exhausted", Blame::Money));
@@ -243,7 +246,7 @@ fn what_no_delta_has_brought_is_said_once() {
         Ok(Word::Refusal("But no more.".into())),
         call(0, Some("a"), Some("f"), ""),
         call(0, None, None, "{}"),
-        usage(1, 2, 0, 0),
+        usage(1, 2, 0),
         STOP,
     ];
     check(fixture!("done_only.sse"), &expected);
@@ -251,7 +254,7 @@ fn what_no_delta_has_brought_is_said_once() {
 
 fn whole() -> Read {
     let mut words = vec![summary("**Counting** letters"), BREAK, summary("**Checking**"), sealed(SEALED), text("Three."), citation()];
-    words.extend([call(0, Some("a"), Some("f"), ""), call(0, None, None, "{\"x\":1}"), usage(1, 2, 0, 1), STOP]);
+    words.extend([call(0, Some("a"), Some("f"), ""), call(0, None, None, "{\"x\":1}"), usage(1, 2, 1), STOP]);
     words
 }
 
@@ -266,7 +269,7 @@ fn a_body_that_is_no_stream_is_read_whole() {
     check(document, &whole());
     let upstream = Blame::Upstream(None);
     check_fault(document.split_at(200).0, &[], (502, "upstream_cut", upstream));
-    check_fault(fixture!("error.json"), &[], (502, "upstream_error", upstream));
+    check_fault(fixture!("error.json"), &[], (400, "unsupported_parameter", Blame::Request));
     check_fault("[{\"error\":{\"message\":\"no\",\"code\":429}}]", &[], (429, "rate_limit_exceeded", Blame::Rate(None)));
     check_fault("{\"choices\":[]}", &[], (502, "upstream_invalid_data", upstream));
     check_fault("<!doctype html>", &[], (502, "upstream_invalid_data", upstream));
@@ -275,7 +278,7 @@ fn a_body_that_is_no_stream_is_read_whole() {
 
 #[test]
 fn a_relay_may_name_and_number_as_it_likes() {
-    let expected = [text("你"), text("好"), call(0, Some("a"), Some("f"), ""), call(0, None, None, "{}"), usage(1, 2, 0, 0), STOP];
+    let expected = [text("你"), text("好"), call(0, Some("a"), Some("f"), ""), call(0, None, None, "{}"), usage(1, 2, 0), STOP];
     check(fixture!("relay.sse"), &expected);
     let alive = read(&[fixture!("relay.sse").as_bytes()]).into_iter().filter(|word| *word == Ok(Word::KeepAlive)).count();
     assert_eq!(alive, 10);
@@ -284,13 +287,12 @@ fn a_relay_may_name_and_number_as_it_likes() {
 #[test]
 fn pieces_without_an_item_belong_to_the_one_that_is_written() {
     let event = |event: Value| format!("data: {event}\n\n");
+    let whole = json!({ "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}" });
     let body = event(json!({ "type": "response.output_text.delta", "delta": "a" }))
         + &event(json!({ "type": "response.output_text.delta", "delta": "b" }))
         + &event(json!({ "type": "response.function_call_arguments.delta", "delta": "{" }))
         + &event(json!({ "type": "response.function_call_arguments.delta", "delta": "}" }))
-        + &event(
-            json!({ "type": "response.output_item.done", "item": { "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}" } }),
-        );
+        + &event(json!({ "type": "response.output_item.done", "item": whole }));
     check(&body, &[text("a"), text("b"), call(0, None, None, "{"), call(0, None, None, "}"), call(0, Some("c"), Some("f"), "")]);
 }
 
