@@ -14,12 +14,12 @@ use weir_engine::answers::Terms;
 use weir_engine::contract::log_laws::request;
 use weir_engine::log::{Log, LogError};
 use weir_engine::memory::{MemoryLog, MemoryStore};
-use weir_engine::provider::{ModelListing, ModelRequest, Models, Provider, Route, Timeouts, Word, Words};
+use weir_engine::provider::{Failure, Leg, ModelListing, ModelRequest, Models, Provider, Retries, Route, Timeouts, Word, Words};
 use weir_engine::store::Store;
 use weir_engine::tasks::Tasks;
 use weir_engine::{Config, Engine};
 
-pub(crate) type Said = Result<Word, Fault>;
+pub(crate) type Said = Result<Word, Failure>;
 
 /// A model that says what the test tells it to, and counts the connections that are open to it.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub(crate) struct Puppet {
     scripts: Arc<Mutex<Vec<mpsc::Receiver<Said>>>>,
     pub(crate) open: watch::Sender<usize>,
     pub(crate) asked: Arc<Mutex<Vec<ModelRequest>>>,
+    /// How often a call that failed is made again.
+    pub(crate) retries: Retries,
 }
 
 struct Guard(watch::Sender<usize>);
@@ -38,7 +40,7 @@ impl Drop for Guard {
 }
 
 impl Provider for Puppet {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Fault>> {
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
         assert!(request.create.safety_identifier.as_deref() != Some("panic"), "a provider that panics, as asked");
         self.asked.lock().unwrap().push(request);
         let script = self.scripts.lock().unwrap().pop();
@@ -55,19 +57,18 @@ impl Provider for Puppet {
         .boxed()
     }
 
-    fn knows(&self, parameter: &str) -> bool {
-        parameter == "seed"
+    fn check(&self, create: &Create) -> Result<(), Fault> {
+        match create.extra.keys().find(|name| *name != "seed") {
+            Some(unknown) => Err(Fault::invalid("unknown_parameter", unknown, "unknown")),
+            None => Ok(()),
+        }
     }
 }
 
 impl Models for Puppet {
     fn route(&self, model: &str) -> Option<Route> {
-        (model == "demo").then(|| Route {
-            upstream: "puppet".into(),
-            provider: Arc::new(self.clone()),
-            timeouts: Timeouts::default(),
-            is_listed: true,
-        })
+        let leg = || Leg { upstream: "puppet".into(), provider: Arc::new(self.clone()), model: None, timeouts: Timeouts::default() };
+        (model == "demo").then(|| Route { legs: Arc::new([leg()]), retries: self.retries, on_leave: None, is_listed: true })
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
@@ -86,7 +87,16 @@ pub(crate) fn stage_on(log: impl Log, config: Config) -> Stage {
 }
 
 pub(crate) fn stage_over(log: Arc<dyn Log>, store: Arc<dyn Store>, config: Config) -> Stage {
-    let puppet = Puppet { scripts: Arc::default(), open: watch::Sender::new(0), asked: Arc::default() };
+    stage_with(log, store, config, Retries { count: 0, ..Retries::default() })
+}
+
+/// A stage on which calls are made again.
+pub(crate) fn stage_that_retries() -> Stage {
+    stage_with(Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()), Config::default(), Retries::default())
+}
+
+fn stage_with(log: Arc<dyn Log>, store: Arc<dyn Store>, config: Config, retries: Retries) -> Stage {
+    let puppet = Puppet { scripts: Arc::default(), open: watch::Sender::new(0), asked: Arc::default(), retries };
     let tasks = Tasks::new();
     let engine = Engine::new(config, log, store, Arc::new(puppet.clone()), tasks.clone());
     Stage { engine, puppet, tasks }
