@@ -3,9 +3,12 @@
 mod anthropic;
 mod body;
 pub(crate) mod chat;
+mod context;
 pub(crate) mod fault;
 mod gemini;
 mod list;
+mod ollama;
+mod responses;
 mod retry_after;
 
 use std::fmt;
@@ -116,6 +119,8 @@ pub(crate) trait Reader: Send {
 pub(crate) fn of(config: &UpstreamConfig) -> Box<dyn Wire> {
     match config.wire {
         WireKind::Chat => Box::new(chat::Chat::new(config)),
-        WireKind::Responses | WireKind::Anthropic | WireKind::Gemini | WireKind::Ollama => Box::new(chat::Chat::new(config)),
+        WireKind::Responses => Box::new(responses::Responses::new(config)),
+        WireKind::Ollama => Box::new(ollama::Ollama),
+        WireKind::Anthropic | WireKind::Gemini => Box::new(chat::Chat::new(config)),
     }
 }

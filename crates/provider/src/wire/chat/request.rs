@@ -2,11 +2,12 @@
 
 use engine::provider::ModelRequest;
 use protocol::fault::Fault;
-use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, Part, Role};
+use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, Message, Part, Role};
 use protocol::request::{Create, FunctionTool, TextFormat, ToolChoice, ToolMode};
 use reqwest::Url;
 use serde_json::{Map, Value, json};
 
+use super::super::context::is_abandoned;
 use crate::config::{Preset, UpstreamConfig};
 
 /// Which of two families of servers it is for.
@@ -105,12 +106,6 @@ fn messages(request: &ModelRequest, family: Family) -> Result<Vec<Value>, Fault>
         }
     }
     Ok(messages.list)
-}
-
-/// A call that was cut while the model wrote it and that nobody answered: with it, the next turn would be refused.
-fn is_abandoned(call: &FunctionCall, context: &[Item]) -> bool {
-    let is_answer = |item: &Item| matches!(item, Item::FunctionCallOutput(output) if output.call_id == call.call_id);
-    call.status != ItemStatus::Completed && !context.iter().any(is_answer)
 }
 
 /// The messages so far. One assistant message takes all calls of a turn, and what was said beside them.

@@ -2,6 +2,7 @@
 
 use protocol::compaction::Compaction;
 use protocol::id::ItemId;
+use protocol::item::ItemStatus;
 use protocol::request::{AllowedTools, AllowedToolsWord, FunctionWord, NamedFunction, ReasoningConfig, TextConfig};
 
 use super::*;

@@ -1,0 +1,109 @@
+//! Ollama's own API.
+
+mod list;
+mod request;
+mod stream;
+
+use engine::provider::{Failure, ModelListing, ModelRequest};
+use protocol::fault::Fault;
+use protocol::request::Create;
+
+use self::stream::Lines;
+use super::body::Reading;
+use super::fault::{Callee, Reported};
+use super::{Outgoing, Reader, Refused, Wire, retry_after};
+
+/// The wire of `POST /api/chat`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ollama;
+
+impl Wire for Ollama {
+    fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
+        Ok(Outgoing { accept: "application/x-ndjson", ..Outgoing::new(&["api", "chat"], request::body(request)?) })
+    }
+
+    fn reader(&self, callee: Callee) -> Box<dyn Reader> {
+        Box::new(Reading::new(Lines::default(), callee))
+    }
+
+    fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
+        let mut reported = Reported::from_body(refused.body);
+        if refused.status == 404 {
+            reported.message = reported.message.map(with_remedy);
+        }
+        callee.refusal(refused.status, reported, retry_after::read(refused.headers), refused.headers)
+    }
+
+    fn list(&self) -> Outgoing {
+        Outgoing::document(&["api", "tags"])
+    }
+
+    fn read_list(&self, body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
+        list::read(body, name)
+    }
+
+    fn knows(&self, parameter: &str) -> bool {
+        request::knows(parameter)
+    }
+
+    fn check(&self, create: &Create) -> Result<(), Fault> {
+        request::check(create)
+    }
+}
+
+/// Says what to do about a model that is not there, as older servers did themselves (`model 'x' not found`).
+fn with_remedy(message: String) -> String {
+    let name = message.split(['\'', '"']).nth(1).filter(|name| !name.is_empty());
+    match name {
+        Some(name) if message.contains("not found") => format!("{message} (on its machine, `ollama pull {name}` fetches it)"),
+        Some(_) | None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::provider::Blame;
+    use protocol::fault::FaultKind;
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+
+    fn refusal(status: u16, body: &[u8]) -> Failure {
+        let callee = Callee { name: "north".into(), key: None };
+        Ollama.refusal(&callee, &Refused { status, headers: &HeaderMap::new(), body })
+    }
+
+    #[test]
+    fn a_model_that_is_not_there_is_said_with_its_remedy() {
+        let failure = refusal(404, include_bytes!("../../../fixtures/ollama/not_found.json"));
+        assert_eq!(
+            (failure.blame, failure.fault.kind, failure.fault.code.as_str()),
+            (Blame::Match, FaultKind::NotFound, "model_not_found")
+        );
+        assert_eq!(failure.fault.message, "model 'qwen3' not found (on its machine, `ollama pull qwen3` fetches it)");
+        assert_eq!(
+            refusal(404, b"404 page not found").fault.message,
+            "The upstream 'north' knows no such model, or nothing at this address (404)."
+        );
+    }
+
+    #[test]
+    fn other_refusals_keep_their_words_and_their_blame() {
+        let check = |status, expected: (Blame, u16, &str)| {
+            let failure = refusal(status, br#"{"error":"\"gemma3\" does not support tools"}"#);
+            assert_eq!((failure.blame, failure.fault.status, failure.fault.message.as_str()), expected);
+        };
+        check(400, (Blame::Request, 400, "\"gemma3\" does not support tools"));
+        check(429, (Blame::Rate(None), 429, "\"gemma3\" does not support tools"));
+        check(401, (Blame::Key, 502, "The upstream 'north' refused this server's key (401)."));
+        check(502, (Blame::Upstream(None), 502, "The upstream 'north' failed (502): \"gemma3\" does not support tools"));
+    }
+
+    #[test]
+    fn it_asks_for_lines_below_its_own_address() {
+        let request = crate::sample::request(crate::sample::create(), vec![crate::sample::user("Hi")]);
+        let outgoing = Ollama.ask(&request).unwrap();
+        assert_eq!((outgoing.path.join("/").as_str(), outgoing.accept), ("api/chat", "application/x-ndjson"));
+        assert_eq!(Ollama.list().path, ["api", "tags"]);
+    }
+}

@@ -1,0 +1,105 @@
+//! OpenAI's Responses API, and the servers that speak Open Responses.
+
+mod event;
+mod family;
+mod request;
+mod sealed;
+mod stream;
+
+use engine::provider::{ModelListing, ModelRequest};
+use protocol::fault::Fault;
+use protocol::request::Create;
+use reqwest::header::{AUTHORIZATION, HeaderName};
+
+use self::family::Family;
+use self::stream::Events;
+use super::body::Reading;
+use super::fault::Callee;
+use super::{Outgoing, Reader, Wire, list};
+use crate::config::UpstreamConfig;
+
+/// The wire of `POST /responses`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Responses {
+    family: Family,
+}
+
+impl Responses {
+    /// The wire as the upstream of `config` speaks it.
+    pub(crate) fn new(config: &UpstreamConfig) -> Self {
+        Self { family: Family::of(config) }
+    }
+}
+
+impl Wire for Responses {
+    fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
+        Ok(Outgoing::new(&["responses"], request::body(request, self.family)?))
+    }
+
+    fn reader(&self, callee: Callee) -> Box<dyn Reader> {
+        Box::new(Reading::new(Events::new(self.family), callee))
+    }
+
+    fn key_field(&self) -> (HeaderName, &'static str) {
+        match self.family {
+            Family::OpenAi | Family::Compatible => (AUTHORIZATION, "Bearer "),
+            Family::Azure => (HeaderName::from_static("api-key"), ""),
+        }
+    }
+
+    fn list(&self) -> Outgoing {
+        Outgoing::document(&["models"])
+    }
+
+    fn read_list(&self, body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
+        list::read(body, name)
+    }
+
+    fn knows(&self, parameter: &str) -> bool {
+        request::knows(parameter, self.family)
+    }
+
+    fn check(&self, create: &Create) -> Result<(), Fault> {
+        request::check(create, self.family)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::provider::Blame;
+    use reqwest::header::HeaderMap;
+
+    use super::super::Refused;
+    use super::*;
+    use crate::config::Preset;
+
+    fn wire(preset: Preset) -> Responses {
+        Responses::new(&UpstreamConfig::new("north", preset, "https://north.example/v1"))
+    }
+
+    #[test]
+    fn it_asks_for_events_with_the_key_in_its_field() {
+        let request = crate::sample::request(crate::sample::create(), vec![crate::sample::user("Hi")]);
+        let outgoing = wire(Preset::OpenAi).ask(&request).unwrap();
+        assert_eq!((outgoing.path.join("/").as_str(), outgoing.accept), ("responses", "text/event-stream"));
+        assert_eq!(wire(Preset::OpenAi).list().path, ["models"]);
+        assert_eq!(wire(Preset::OpenAi).key_field(), (AUTHORIZATION, "Bearer "));
+        assert_eq!(wire(Preset::Azure).key_field(), (HeaderName::from_static("api-key"), ""));
+    }
+
+    #[test]
+    fn refusals_keep_their_words_and_their_blame() {
+        let check = |status, body: &[u8], expected: (Blame, u16, &str)| {
+            let callee = Callee { name: "north".into(), key: None };
+            let failure = wire(Preset::OpenAi).refusal(&callee, &Refused { status, headers: &HeaderMap::new(), body });
+            assert_eq!((failure.blame, failure.fault.status, failure.fault.code.as_str()), expected);
+        };
+        let body = include_bytes!("../../../fixtures/responses/error.json");
+        check(400, body, (Blame::Request, 400, "unsupported_parameter"));
+        check(401, b"", (Blame::Key, 502, "upstream_authentication_failed"));
+        check(404, br#"{"error":{"message":"no","code":"model_not_found"}}"#, (Blame::Match, 404, "model_not_found"));
+        check(429, br#"{"error":{"message":"no","code":"insufficient_quota"}}"#, (Blame::Money, 502, "upstream_quota_exhausted"));
+        check(429, b"", (Blame::Rate(None), 429, "rate_limit_exceeded"));
+        check(503, b"", (Blame::Upstream(None), 503, "upstream_overloaded"));
+    }
+}

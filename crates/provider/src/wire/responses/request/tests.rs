@@ -1,0 +1,310 @@
+//! The golden bodies.
+
+use protocol::compaction::Compaction;
+use protocol::id::ItemId;
+use protocol::item::ItemStatus;
+use protocol::request::{AllowedTools, AllowedToolsWord, FunctionWord, ReasoningConfig, TextConfig};
+
+use super::*;
+use crate::sample;
+
+fn tool_named(name: &str) -> FunctionTool {
+    let parameters = Some(json!({ "type": "object" }));
+    FunctionTool { kind: "function".into(), name: name.into(), description: Some("does it".into()), parameters, strict: Some(true) }
+}
+
+fn function(name: &str) -> NamedFunction {
+    NamedFunction { kind: FunctionWord::Function, name: name.into() }
+}
+
+fn said_to(role: &str, text: &str) -> Value {
+    json!({ "type": "message", "role": role, "content": [{ "type": "input_text", "text": text }] })
+}
+
+fn answered(text: &str) -> Value {
+    json!({ "type": "message", "role": "assistant", "content": [{ "type": "output_text", "text": text }] })
+}
+
+fn input_of(family: Family, context: Vec<Item>) -> Result<Value, Fault> {
+    body(&sample::request(sample::create(), context), family).map(|mut body| body["input"].take())
+}
+
+fn check_input(context: Vec<Item>, expected: &Value) {
+    assert_eq!(input_of(Family::OpenAi, context).unwrap(), *expected);
+}
+
+/// Checks what a request adds to the simplest one.
+fn check_create(family: Family, create: Create, expected: &Value) {
+    let body = body(&sample::request(create, vec![sample::user("Hi")]), family).unwrap();
+    let mut rest = body.as_object().unwrap().clone();
+    let usual = ["model", "input", "stream", "store", "include", "stream_options"];
+    rest.retain(|name, _| !usual.contains(&name.as_str()));
+    assert_eq!(Value::Object(rest), *expected);
+}
+
+#[test]
+fn a_simple_chat_to_the_byte() {
+    let create = Create { instructions: Some("Be brief.".into()), store: true, background: true, ..sample::create() };
+    let request = sample::request(create, vec![sample::user("Hi")]);
+    let expected = json!({
+        "model": "any",
+        "instructions": "Be brief.",
+        "input": [said_to("user", "Hi")],
+        "stream": true,
+        "store": false,
+        "include": ["reasoning.encrypted_content"],
+        "stream_options": { "include_obfuscation": false },
+    });
+    assert_eq!(body(&request, Family::OpenAi).unwrap().to_string(), expected.to_string());
+    let mut expected = expected;
+    expected.as_object_mut().unwrap().shift_remove("stream_options");
+    assert_eq!(body(&request, Family::Azure).unwrap().to_string(), expected.to_string());
+    assert_eq!(body(&request, Family::Compatible).unwrap().to_string(), expected.to_string());
+}
+
+#[test]
+fn the_upstreams_name_for_the_model_is_said() {
+    let request = ModelRequest { model: Some("gpt-4o".into()), ..sample::request(sample::create(), vec![sample::user("Hi")]) };
+    let body = body(&request, Family::OpenAi).unwrap();
+    assert_eq!(body["model"], "gpt-4o");
+    assert_eq!(body.get("include"), None, "a model without thoughts has none to encrypt");
+}
+
+#[test]
+fn what_is_wanted_beside_the_answer() {
+    let include = |family, model: &str, create: Create| {
+        let request = sample::request(Create { model: model.into(), ..create }, vec![]);
+        body(&request, family).unwrap().get("include").cloned().unwrap_or_default()
+    };
+    let asking = || Create { include: vec![LOGPROBS.into(), "file_search_call.results".into()], ..sample::create() };
+    let thoughtful = || Create { include: vec![ENCRYPTED_CONTENT.into()], ..sample::create() };
+    assert_eq!(include(Family::OpenAi, "gpt-5.2", asking()), json!([ENCRYPTED_CONTENT, LOGPROBS]));
+    assert_eq!(include(Family::OpenAi, "ft:gpt-4.1-mini:north", asking()), json!([LOGPROBS]));
+    assert_eq!(include(Family::OpenAi, "gpt-5-chat-latest", sample::create()), Value::Null);
+    assert_eq!(include(Family::OpenAi, "gpt-4o", thoughtful()), json!([ENCRYPTED_CONTENT]));
+    assert_eq!(include(Family::Compatible, "gpt-4o", sample::create()), json!([ENCRYPTED_CONTENT]));
+    assert_eq!(include(Family::OpenAi, "gpt-4o", Create { top_logprobs: Some(2), ..sample::create() }), json!([LOGPROBS]));
+}
+
+#[test]
+fn a_whole_round_of_tools() {
+    let context = vec![
+        sample::user("Weather?"),
+        sample::assistant("I look."),
+        sample::call("a", "get_weather", "{\"city\":\"Paris\"}"),
+        sample::call("b", "now", ""),
+        sample::output("a", "22°C"),
+        sample::output("b", "noon"),
+        sample::assistant("Warm."),
+    ];
+    let expected = json!([
+        said_to("user", "Weather?"),
+        answered("I look."),
+        { "type": "function_call", "call_id": "a", "name": "get_weather", "arguments": "{\"city\":\"Paris\"}" },
+        { "type": "function_call", "call_id": "b", "name": "now", "arguments": "{}" },
+        { "type": "function_call_output", "call_id": "a", "output": "22°C" },
+        { "type": "function_call_output", "call_id": "b", "output": "noon" },
+        answered("Warm."),
+    ]);
+    check_input(context, &expected);
+}
+
+/// openai-python#3561: a call that was cut and never answered broke the next turn.
+#[test]
+fn an_abandoned_call_is_left_out() {
+    let Item::FunctionCall(call) = sample::call("a", "f", "{\"ci") else { panic!() };
+    let cut = Item::FunctionCall(FunctionCall { status: ItemStatus::Incomplete, ..call });
+    check_input(vec![cut, sample::user("Go on")], &json!([said_to("user", "Go on")]));
+}
+
+fn sealed_thoughts(id: &str, family: Family) -> Item {
+    Item::Reasoning(Reasoning {
+        id: ItemId::new("rs_weir"),
+        summary: vec![Part::SummaryText { text: "Counting".into() }, Part::SummaryText { text: "Checking".into() }],
+        content: vec![Part::ReasoningText { text: "hm".into() }],
+        encrypted_content: Some(sealed::seal(family, id, "gAAA")),
+    })
+}
+
+#[test]
+fn thoughts_go_back_under_the_upstreams_own_id() {
+    let thoughts = |id: &str| {
+        let summary = json!([{ "type": "summary_text", "text": "Counting" }, { "type": "summary_text", "text": "Checking" }]);
+        json!({ "type": "reasoning", "id": id, "summary": summary, "encrypted_content": "gAAA" })
+    };
+    let context = vec![
+        sample::user("Go"),
+        sealed_thoughts("rs_1", Family::OpenAi),
+        sealed_thoughts("rs_2", Family::OpenAi),
+        sample::call("a", "f", "{}"),
+        sample::output("a", "1"),
+        sealed_thoughts("rs_3", Family::OpenAi),
+        sample::assistant("One."),
+    ];
+    let expected = json!([
+        said_to("user", "Go"),
+        thoughts("rs_1"),
+        thoughts("rs_2"),
+        { "type": "function_call", "call_id": "a", "name": "f", "arguments": "{}" },
+        { "type": "function_call_output", "call_id": "a", "output": "1" },
+        thoughts("rs_3"),
+        answered("One."),
+    ]);
+    check_input(context, &expected);
+}
+
+#[test]
+fn thoughts_that_would_be_refused_stay_here() {
+    let open = sample::reasoning("hm");
+    let others = sealed_thoughts("rs_1", Family::Compatible);
+    check_input(vec![open, others, sample::assistant("One.")], &json!([answered("One.")]));
+    // Nothing came of them: the answer was stopped.
+    let cut = vec![sealed_thoughts("rs_1", Family::OpenAi), sample::message(Role::Assistant, vec![]), sample::user("Again")];
+    check_input(cut, &json!([said_to("user", "Again")]));
+    check_input(vec![sample::user("Go"), sealed_thoughts("rs_1", Family::OpenAi)], &json!([said_to("user", "Go")]));
+}
+
+#[test]
+fn images_files_and_refusals() {
+    let image = || Part::InputImage { image_url: Some("data:image/png;base64,AA==".into()), detail: "low".into() };
+    let data =
+        Part::InputFile { filename: Some("a.pdf".into()), file_data: Some("data:application/pdf;base64,AA==".into()), file_url: None };
+    let linked = Part::InputFile { filename: None, file_data: None, file_url: Some("https://x/b.pdf".into()) };
+    let text = || Part::InputText { text: "See:".into() };
+    let output = Item::FunctionCallOutput(FunctionCallOutput {
+        id: ItemId::new("fco_1"),
+        call_id: "a".into(),
+        output: FunctionOutput::Parts(vec![text(), image()]),
+        status: ItemStatus::Completed,
+    });
+    let refusal = Part::Refusal { refusal: "No.".into() };
+    let context = vec![
+        sample::message(Role::User, vec![text(), image(), data, linked]),
+        sample::message(Role::Assistant, vec![Part::output_text("Hm."), refusal]),
+        output,
+        sample::message(Role::Developer, vec![text()]),
+    ];
+    let sent_image = json!({ "type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "low" });
+    let expected = json!([
+        { "type": "message", "role": "user", "content": [
+            { "type": "input_text", "text": "See:" },
+            sent_image,
+            { "type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA==" },
+            { "type": "input_file", "file_url": "https://x/b.pdf" },
+        ] },
+        { "type": "message", "role": "assistant", "content": [
+            { "type": "output_text", "text": "Hm." },
+            { "type": "refusal", "refusal": "No." },
+        ] },
+        { "type": "function_call_output", "call_id": "a", "output": [{ "type": "input_text", "text": "See:" }, sent_image] },
+        said_to("developer", "See:"),
+    ]);
+    check_input(context, &expected);
+}
+
+#[test]
+fn a_compaction_is_told_by_the_system() {
+    let compaction = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
+    let told = said_to("system", "Summary of the conversation so far:\n\nAda asked.");
+    check_input(vec![sample::user("Why?"), compaction], &json!([said_to("user", "Why?"), told]));
+}
+
+#[test]
+fn tools_and_choices() {
+    let parameters = json!({ "type": "object" });
+    let sent = |name: &str| json!({ "type": "function", "name": name, "description": "does it", "parameters": parameters, "strict": true });
+    let create = |tool_choice| Create { tools: vec![tool_named("a"), tool_named("b")], tool_choice, ..sample::create() };
+    let check = |tool_choice: ToolChoice, expected: Value| {
+        check_create(Family::OpenAi, create(tool_choice), &json!({ "tools": [sent("a"), sent("b")], "tool_choice": expected }));
+    };
+    check(ToolChoice::Mode(ToolMode::Auto), json!("auto"));
+    check(ToolChoice::Mode(ToolMode::None), json!("none"));
+    check(ToolChoice::Mode(ToolMode::Required), json!("required"));
+    check(ToolChoice::Function(function("b")), json!({ "type": "function", "name": "b" }));
+    let allowed = |mode| ToolChoice::Allowed(AllowedTools { kind: AllowedToolsWord::AllowedTools, tools: vec![function("b")], mode });
+    let one = json!([{ "type": "function", "name": "b" }]);
+    check(allowed(ToolMode::Required), json!({ "type": "allowed_tools", "mode": "required", "tools": one }));
+    check(allowed(ToolMode::None), json!("none"));
+    let bare = FunctionTool { description: None, parameters: None, strict: None, ..tool_named("c") };
+    check_create(
+        Family::Compatible,
+        Create { tools: vec![bare], parallel_tool_calls: Some(false), max_tool_calls: Some(3), ..sample::create() },
+        &json!({
+            "tools": [{ "type": "function", "name": "c", "parameters": null }],
+            "tool_choice": "auto", "parallel_tool_calls": false, "max_tool_calls": 3,
+        }),
+    );
+    check_create(Family::OpenAi, Create { parallel_tool_calls: Some(true), ..sample::create() }, &json!({}));
+}
+
+#[test]
+fn structured_output() {
+    let schema = json!({ "type": "object", "properties": { "age": { "type": "integer" } } });
+    let format = TextFormat::JsonSchema { name: "pet".into(), description: Some("one".into()), schema: schema.clone(), strict: true };
+    let text = TextConfig { format, verbosity: Some("low".into()) };
+    let sent = json!({ "type": "json_schema", "name": "pet", "description": "one", "schema": schema, "strict": true });
+    let expected = json!({ "text": { "format": sent, "verbosity": "low" } });
+    check_create(Family::OpenAi, Create { text, ..sample::create() }, &expected);
+    let text = TextConfig { format: TextFormat::JsonObject, verbosity: None };
+    check_create(Family::OpenAi, Create { text, ..sample::create() }, &json!({ "text": { "format": { "type": "json_object" } } }));
+}
+
+#[test]
+fn every_parameter_has_its_name() {
+    let create = || Create {
+        reasoning: Some(ReasoningConfig { effort: Some("high".into()), summary: Some("auto".into()) }),
+        temperature: Some(0.5),
+        top_p: Some(0.25),
+        presence_penalty: Some(0.0),
+        frequency_penalty: Some(0.0),
+        top_logprobs: Some(2),
+        max_output_tokens: Some(9),
+        truncation: Some("auto".into()),
+        service_tier: Some("flex".into()),
+        safety_identifier: Some("u".into()),
+        prompt_cache_key: Some("k".into()),
+        metadata: Map::from_iter([("a".to_owned(), json!("b"))]),
+        store: true,
+        extra: Map::from_iter([("user".to_owned(), json!("ada")), ("top_k".to_owned(), json!(3)), ("store".to_owned(), json!(true))]),
+        ..sample::create()
+    };
+    let common = json!({
+        "reasoning": { "effort": "high", "summary": "auto" }, "temperature": 0.5, "top_p": 0.25, "top_logprobs": 2,
+        "max_output_tokens": 9, "truncation": "auto", "service_tier": "flex", "safety_identifier": "u", "prompt_cache_key": "k",
+        "user": "ada",
+    });
+    check_create(Family::OpenAi, create(), &common);
+    let mut compatible = common;
+    for (name, value) in [("presence_penalty", json!(0.0)), ("frequency_penalty", json!(0.0)), ("top_k", json!(3))] {
+        compatible[name] = value;
+    }
+    check_create(Family::Compatible, create(), &compatible);
+}
+
+#[test]
+fn what_has_no_word_is_a_named_error() {
+    let refused = |create: Create| check(&create, Family::OpenAi).unwrap_err();
+    let fault = refused(Create { presence_penalty: Some(0.5), ..sample::create() });
+    assert_eq!((fault.status, fault.code.as_str(), fault.param.as_deref()), (400, "unsupported_parameter", Some("presence_penalty")));
+    let fault = refused(Create { frequency_penalty: Some(-0.5), ..sample::create() });
+    assert_eq!(fault.param.as_deref(), Some("frequency_penalty"));
+    assert_eq!(check(&Create { presence_penalty: Some(0.0), ..sample::create() }, Family::Azure), Ok(()));
+    assert_eq!(check(&Create { presence_penalty: Some(0.5), ..sample::create() }, Family::Compatible), Ok(()));
+
+    for parameter in ["stop", "seed", "logit_bias", "n", "background", "store", "include", "conversation"] {
+        assert!(!knows(parameter, Family::OpenAi) && !knows(parameter, Family::Compatible), "{parameter}");
+    }
+    assert!(knows("prompt_cache_retention", Family::OpenAi) && knows("user", Family::Azure) && knows("top_k", Family::Compatible));
+    assert!(!knows("top_k", Family::OpenAi));
+
+    let param = |parts: Vec<Part>, role| {
+        let fault = input_of(Family::OpenAi, vec![sample::user("Hi"), sample::message(role, parts)]).unwrap_err();
+        assert_eq!((fault.status, fault.code.as_str()), (400, "unsupported_value"));
+        fault.param.unwrap()
+    };
+    let image = || Part::InputImage { image_url: None, detail: "auto".into() };
+    let file = Part::InputFile { filename: None, file_data: None, file_url: None };
+    assert_eq!(param(vec![image()], Role::User), "input[1].content[0].image_url");
+    assert_eq!(param(vec![Part::InputText { text: "a".into() }, file], Role::User), "input[1].content[1].file_data");
+    assert_eq!(param(vec![image()], Role::Assistant), "input[1].content[0]");
+}

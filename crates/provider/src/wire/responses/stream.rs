@@ -1,0 +1,403 @@
+//! Reads the events of a response into words; no I/O.
+
+use engine::provider::{Finish, Word};
+use serde_json::Value;
+
+use super::super::body::{Grammar, Said};
+use super::super::fault::is_truthy;
+use super::event::{self, Event};
+use super::family::Family;
+use super::sealed;
+
+/// What was read of one answer so far.
+#[derive(Debug)]
+pub(super) struct Events {
+    family: Family,
+    items: Vec<Output>,
+    /// How many calls there are.
+    calls: u64,
+    /// Where the last thoughts stood, while nothing else came: which item, of what kind, which part.
+    last_thought: Option<(usize, Piece, u64)>,
+}
+
+/// One item of the answer. What Weir has no word for (a search, a picture) is none.
+#[derive(Debug)]
+struct Output {
+    kind: Kind,
+    id: Option<String>,
+    index: Option<u64>,
+    /// Which parts have come, whole or in pieces. Each is said once: by its deltas or, where there were none, from one of the
+    /// events that repeat it whole.
+    parts: Vec<(Piece, u64)>,
+    /// The parts whose annotations have come.
+    annotated: Vec<u64>,
+    call: Call,
+    is_done: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Message,
+    Reasoning,
+    FunctionCall,
+}
+
+/// What of a call was said.
+#[derive(Debug, Default)]
+struct Call {
+    index: u64,
+    has_id: bool,
+    has_name: bool,
+}
+
+/// What text comes in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Piece {
+    Text,
+    Refusal,
+    Thought,
+    Summary,
+    Arguments,
+}
+
+impl Piece {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Text | Self::Refusal => Kind::Message,
+            Self::Thought | Self::Summary => Kind::Reasoning,
+            Self::Arguments => Kind::FunctionCall,
+        }
+    }
+}
+
+/// How much of a part an event brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    More,
+    Whole,
+}
+
+/// What an event brings a piece of, by its type.
+fn piece_of(kind: &str) -> Option<(Piece, Extent)> {
+    Some(match kind {
+        "response.output_text.delta" => (Piece::Text, Extent::More),
+        "response.output_text.done" => (Piece::Text, Extent::Whole),
+        "response.refusal.delta" => (Piece::Refusal, Extent::More),
+        "response.refusal.done" => (Piece::Refusal, Extent::Whole),
+        // OpenAI's name, and Open Responses'.
+        "response.reasoning_text.delta" | "response.reasoning.delta" => (Piece::Thought, Extent::More),
+        "response.reasoning_text.done" | "response.reasoning.done" => (Piece::Thought, Extent::Whole),
+        "response.reasoning_summary_text.delta" | "response.reasoning_summary.delta" => (Piece::Summary, Extent::More),
+        "response.reasoning_summary_text.done" | "response.reasoning_summary.done" => (Piece::Summary, Extent::Whole),
+        "response.function_call_arguments.delta" => (Piece::Arguments, Extent::More),
+        "response.function_call_arguments.done" => (Piece::Arguments, Extent::Whole),
+        _ => return None,
+    })
+}
+
+impl Grammar for Events {
+    fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said) {
+        let data = data.trim_ascii();
+        if data.starts_with(b"[DONE]") {
+            said.over();
+        } else if data.is_empty() || data.starts_with(b":") {
+            said.word(Word::KeepAlive);
+        } else if name == Some("error") {
+            said.fail(event::failure_of_event(data, &said.callee));
+        } else {
+            match serde_json::from_slice(data) {
+                Ok(event) => self.read(name, event, data, said),
+                Err(_) => said.invalid_data("sent something that is no event of a response"),
+            }
+        }
+    }
+
+    fn document(&mut self, document: &[u8], said: &mut Said) {
+        let response: Value = match serde_json::from_slice(document) {
+            Ok(response) => response,
+            Err(error) if error.is_eof() => return said.fail(said.callee.cut()),
+            Err(_) => return said.invalid_data("sent something that is no response"),
+        };
+        if response.get("output").is_some() || response.get("status").is_some_and(Value::is_string) {
+            self.end("", response, said);
+        } else if response.is_array() || response.get("error").is_some_and(is_truthy) {
+            said.fail(event::failure_of_event(document, &said.callee));
+        } else {
+            said.invalid_data("sent something that is no response");
+        }
+    }
+}
+
+impl Events {
+    /// What a server of this family sends.
+    pub(super) fn new(family: Family) -> Self {
+        Self { family, items: Vec::new(), calls: 0, last_thought: None }
+    }
+
+    fn read(&mut self, name: Option<&str>, mut event: Event, data: &[u8], said: &mut Said) {
+        let before = said.len();
+        let kind = event.kind.take().or_else(|| name.map(str::to_owned)).unwrap_or_default();
+        if let Some((piece, extent)) = piece_of(&kind) {
+            self.piece(piece, extent, event, said);
+        } else {
+            match kind.as_str() {
+                "response.output_item.added" => self.item_added(event.output_index, &event.item, said),
+                "response.output_item.done" => self.item_done(event.output_index, event.item, said),
+                "response.content_part.done" | "response.reasoning_summary_part.done" => self.part_event(event, said),
+                "response.output_text.annotation.added" => self.annotation(event, said),
+                "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" | "response.done" => {
+                    self.end(&kind, event.response, said);
+                }
+                "error" => said.fail(event::failure_of_event(data, &said.callee)),
+                _ if is_truthy(&event.error) => said.fail(event::failure_of_event(data, &said.callee)),
+                _ if event.choices.is_array() => said.invalid_data("speaks chat completions at this address, not the Responses API"),
+                // Tools that run upstream, and what is yet to be invented.
+                _ => {}
+            }
+        }
+        if said.len() == before && !said.is_over() {
+            said.word(Word::KeepAlive);
+        }
+    }
+
+    fn piece(&mut self, piece: Piece, extent: Extent, event: Event, said: &mut Said) {
+        let position = self.place(piece.kind(), event.item_id.as_deref(), event.output_index);
+        let (number, whole) = match piece {
+            Piece::Text | Piece::Thought => (event.content_index, event.text),
+            Piece::Summary => (event.summary_index, event.text),
+            Piece::Refusal => (event.content_index, event.refusal),
+            Piece::Arguments => (None, event.arguments),
+        };
+        let number = number.unwrap_or(0);
+        match extent {
+            Extent::More => self.say(position, piece, number, event.delta, event.logprobs, said),
+            Extent::Whole => self.say_whole(position, piece, number, whole, event.logprobs, said),
+        }
+    }
+
+    /// Where the item stands that an event is about, which may be a new one.
+    fn place(&mut self, kind: Kind, id: Option<&str>, index: Option<u64>) -> usize {
+        self.find(kind, id, index).unwrap_or_else(|| self.push(kind, id, index))
+    }
+
+    /// By its id; some servers give another id with every event, so else by its place in the output; where there is neither, it
+    /// is the one that is being written.
+    fn find(&self, kind: Kind, id: Option<&str>, index: Option<u64>) -> Option<usize> {
+        let last = |is_it: &dyn Fn(&Output) -> bool| self.items.iter().rposition(|item| item.kind == kind && is_it(item));
+        let by_id = || last(&|item| id.is_some() && item.id.as_deref() == id);
+        let by_index = || last(&|item| index.is_some() && item.index == index && !item.is_done);
+        let open = || last(&|item| id.is_none() && index.is_none() && !item.is_done);
+        by_id().or_else(by_index).or_else(open)
+    }
+
+    fn push(&mut self, kind: Kind, id: Option<&str>, index: Option<u64>) -> usize {
+        let call = Call { index: self.calls, ..Call::default() };
+        self.calls += u64::from(kind == Kind::FunctionCall);
+        let id = id.map(str::to_owned);
+        self.items.push(Output { kind, id, index, parts: Vec::new(), annotated: Vec::new(), call, is_done: false });
+        self.items.len() - 1
+    }
+
+    /// Says more of a part.
+    fn say(&mut self, position: usize, piece: Piece, number: u64, text: Value, logprobs: Value, said: &mut Said) {
+        let text = match text {
+            Value::String(text) => text,
+            Value::Object(object) if piece == Piece::Arguments => Value::Object(object).to_string(),
+            _ => String::new(),
+        };
+        if text.is_empty() {
+            return;
+        }
+        let parts = &mut self.items[position].parts;
+        if !parts.contains(&(piece, number)) {
+            parts.push((piece, number));
+        }
+        let place = (position, piece, number);
+        let last_thought = self.last_thought.take();
+        match piece {
+            Piece::Text => {
+                let logprobs = if let Value::Array(logprobs) = logprobs { logprobs } else { Vec::new() };
+                said.word(Word::Text { text, logprobs });
+            }
+            Piece::Refusal => said.word(Word::Refusal(text)),
+            Piece::Thought | Piece::Summary => {
+                // A word of the other kind has parted them already.
+                if last_thought.is_some_and(|last| last != place && last.1 == piece) {
+                    said.word(Word::ReasoningBreak);
+                }
+                self.last_thought = Some(place);
+                said.word(if piece == Piece::Summary { Word::ReasoningSummary(text) } else { Word::Reasoning(text) });
+            }
+            Piece::Arguments => {
+                let index = self.items[position].call.index;
+                said.word(Word::ToolCall { index, id: None, name: None, arguments: text });
+            }
+        }
+    }
+
+    /// Says a whole part, unless it was said.
+    fn say_whole(&mut self, position: usize, piece: Piece, number: u64, text: Value, logprobs: Value, said: &mut Said) {
+        if !self.items[position].parts.contains(&(piece, number)) {
+            self.say(position, piece, number, text, logprobs, said);
+        }
+    }
+
+    fn item_added(&mut self, index: Option<u64>, item: &Value, said: &mut Said) {
+        let Some(kind) = kind_of(item) else { return };
+        let id = event::text(item, "id");
+        let has_id = |known: &Output| known.kind == kind && id.is_some() && known.id.as_deref() == id;
+        let position = self.items.iter().rposition(has_id).unwrap_or_else(|| self.push(kind, id, index));
+        match kind {
+            // What text it may hold already comes again.
+            Kind::Message | Kind::Reasoning => {}
+            Kind::FunctionCall => self.name_call(position, item, said),
+        }
+    }
+
+    /// Says a call's id and name, as far as they were not said.
+    fn name_call(&mut self, position: usize, item: &Value, said: &mut Said) {
+        let call = &mut self.items[position].call;
+        let id = event::text(item, "call_id").filter(|_| !call.has_id).map(str::to_owned);
+        let name = event::text(item, "name").filter(|_| !call.has_name).map(str::to_owned);
+        call.has_id |= id.is_some();
+        call.has_name |= name.is_some();
+        if id.is_some() || name.is_some() {
+            let index = call.index;
+            self.last_thought = None;
+            said.word(Word::ToolCall { index, id, name, arguments: String::new() });
+        }
+    }
+
+    /// An item as it is in the end: says what has not come before.
+    fn item_done(&mut self, index: Option<u64>, mut item: Value, said: &mut Said) {
+        let Some(kind) = kind_of(&item) else { return };
+        let position = self.place(kind, event::text(&item, "id"), index);
+        if self.items[position].is_done {
+            return;
+        }
+        for (number, part) in (0..).zip(event::take_list(&mut item, "summary")) {
+            self.part(position, number, part, said);
+        }
+        for (number, part) in (0..).zip(event::take_list(&mut item, "content")) {
+            self.part(position, number, part, said);
+        }
+        match kind {
+            Kind::Message => {}
+            Kind::Reasoning => self.seal(&item, said),
+            Kind::FunctionCall => {
+                self.name_call(position, &item, said);
+                let arguments = item.get_mut("arguments").map(Value::take).unwrap_or_default();
+                self.say_whole(position, Piece::Arguments, 0, arguments, Value::Null, said);
+            }
+        }
+        self.items[position].is_done = true;
+    }
+
+    /// The end of thoughts that the upstream wants back.
+    fn seal(&mut self, item: &Value, said: &mut Said) {
+        if let (Some(id), Some(encrypted_content)) = (event::text(item, "id"), event::text(item, "encrypted_content")) {
+            self.last_thought = None;
+            said.word(Word::ReasoningEnd { encrypted: sealed::seal(self.family, id, encrypted_content) });
+        }
+    }
+
+    fn part_event(&mut self, event: Event, said: &mut Said) {
+        let kind = match event.part.get("type").and_then(Value::as_str) {
+            Some("output_text" | "refusal") => Kind::Message,
+            Some("reasoning_text" | "summary_text") => Kind::Reasoning,
+            Some(_) | None => return,
+        };
+        let position = self.place(kind, event.item_id.as_deref(), event.output_index);
+        let number = event.summary_index.or(event.content_index).unwrap_or(0);
+        self.part(position, number, event.part, said);
+    }
+
+    /// A part as it is in the end.
+    fn part(&mut self, position: usize, number: u64, mut part: Value, said: &mut Said) {
+        let mut take = |field: &str| part.get_mut(field).map(Value::take).unwrap_or_default();
+        let (text, refusal, logprobs) = (take("text"), take("refusal"), take("logprobs"));
+        match part.get("type").and_then(Value::as_str) {
+            Some("output_text") => {
+                self.say_whole(position, Piece::Text, number, text, logprobs, said);
+                if !self.items[position].annotated.contains(&number) {
+                    for annotation in event::take_list(&mut part, "annotations") {
+                        self.annotate(position, number, annotation, said);
+                    }
+                }
+            }
+            Some("refusal") => self.say_whole(position, Piece::Refusal, number, refusal, logprobs, said),
+            Some("reasoning_text") => self.say_whole(position, Piece::Thought, number, text, logprobs, said),
+            Some("summary_text") => self.say_whole(position, Piece::Summary, number, text, logprobs, said),
+            Some(_) | None => {}
+        }
+    }
+
+    fn annotation(&mut self, event: Event, said: &mut Said) {
+        let position = self.place(Kind::Message, event.item_id.as_deref(), event.output_index);
+        self.annotate(position, event.content_index.unwrap_or(0), event.annotation, said);
+    }
+
+    fn annotate(&mut self, position: usize, number: u64, annotation: Value, said: &mut Said) {
+        if annotation.is_object() {
+            let annotated = &mut self.items[position].annotated;
+            if !annotated.contains(&number) {
+                annotated.push(number);
+            }
+            said.word(Word::Annotation(annotation));
+        }
+    }
+
+    /// The terminal event `kind`, or a whole document, with its response.
+    fn end(&mut self, kind: &str, mut response: Value, said: &mut Said) {
+        // The last event repeats the whole answer; it is needed only where nothing else has brought it.
+        if self.items.is_empty() {
+            for (index, item) in (0..).zip(event::take_list(&mut response, "output")) {
+                self.item_done(Some(index), item, said);
+            }
+        }
+        if let Some(usage) = event::usage(&response) {
+            said.word(Word::Usage(usage));
+        }
+        let status = response.get("status").and_then(Value::as_str).unwrap_or_default();
+        let status = match (kind, status) {
+            ("response.incomplete", _) => "incomplete",
+            ("response.failed", _) => "failed",
+            ("response.cancelled", _) => "cancelled",
+            (_, "incomplete" | "failed" | "cancelled") => status,
+            ("response.completed", _) => "completed",
+            (_, status) => status,
+        };
+        match status {
+            _ if response.get("error").is_some_and(is_truthy) => said.fail(event::failure_of_response(&response, &said.callee)),
+            "completed" => said.word(Word::Finish(Finish::Stop)),
+            "incomplete" => said.word(Word::Finish(incomplete(&response))),
+            "failed" => said.fail(event::failure_of_response(&response, &said.callee)),
+            "cancelled" => said.fail(said.callee.plain("upstream_error", "cancelled the answer")),
+            // It runs on without us, or is no evidence of anything.
+            _ => {}
+        }
+        said.over();
+    }
+}
+
+fn kind_of(item: &Value) -> Option<Kind> {
+    match item.get("type")?.as_str()? {
+        "message" => Some(Kind::Message),
+        "reasoning" => Some(Kind::Reasoning),
+        "function_call" => Some(Kind::FunctionCall),
+        _ => None,
+    }
+}
+
+/// Why a response is incomplete.
+fn incomplete(response: &Value) -> Finish {
+    match response.pointer("/incomplete_details/reason").and_then(Value::as_str) {
+        Some("max_output_tokens" | "max_tokens") => Finish::Length,
+        Some("content_filter") => Finish::ContentFilter,
+        Some(other) => Finish::Other(other.to_owned()),
+        None => Finish::Other("incomplete".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

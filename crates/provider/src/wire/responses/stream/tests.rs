@@ -1,0 +1,347 @@
+//! One body per case, and the property that its split does not matter.
+
+#![expect(clippy::unnecessary_wraps, reason = "words as the reader gives them")]
+
+use std::time::Duration;
+
+use engine::provider::{Blame, Failure};
+use proptest::prelude::*;
+use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
+use serde_json::json;
+
+use super::super::super::Reader;
+use super::super::super::body::Reading;
+use super::super::super::fault::Callee;
+use super::*;
+
+type Read = Vec<Result<Word, Failure>>;
+
+macro_rules! fixture {
+    ($name:literal) => {
+        include_str!(concat!("../../../../fixtures/responses/", $name))
+    };
+}
+
+fn read(pieces: &[&[u8]]) -> Read {
+    let mut reader = Reading::new(Events::new(Family::OpenAi), Callee { name: "north".into(), key: None });
+    let mut words = Vec::new();
+    for piece in pieces {
+        reader.push(piece);
+        words.extend(std::iter::from_fn(|| reader.next_word()));
+    }
+    reader.finish();
+    words.extend(std::iter::from_fn(|| reader.next_word()));
+    words
+}
+
+/// The words of a body, without keep-alives.
+fn said(body: &str) -> Read {
+    read(&[body.as_bytes()]).into_iter().filter(|word| *word != Ok(Word::KeepAlive)).collect()
+}
+
+fn check(body: &str, expected: &[Result<Word, Failure>]) {
+    assert_eq!(said(body), expected, "{body}");
+}
+
+/// Checks the words before an error, and the error's status, code and blame.
+fn check_fault(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) {
+    let mut words = said(body);
+    let failure = words.pop().unwrap().unwrap_err();
+    assert_eq!(words, before, "{body}");
+    assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.blame), expected, "{body}");
+}
+
+fn text(text: &str) -> Result<Word, Failure> {
+    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
+}
+
+fn thought(text: &str) -> Result<Word, Failure> {
+    Ok(Word::Reasoning(text.into()))
+}
+
+fn summary(text: &str) -> Result<Word, Failure> {
+    Ok(Word::ReasoningSummary(text.into()))
+}
+
+fn sealed(encrypted: &str) -> Result<Word, Failure> {
+    Ok(Word::ReasoningEnd { encrypted: encrypted.into() })
+}
+
+fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<Word, Failure> {
+    Ok(Word::ToolCall { index, id: id.map(str::to_owned), name: name.map(str::to_owned), arguments: arguments.into() })
+}
+
+fn usage(input: u64, output: u64, reasoning_tokens: u64) -> Result<Word, Failure> {
+    Ok(Word::Usage(Usage {
+        output_tokens_details: OutputTokensDetails { reasoning_tokens },
+        ..Usage::new(UsageSource::Provider, input, output)
+    }))
+}
+
+fn citation() -> Result<Word, Failure> {
+    Ok(Word::Annotation(json!({ "type": "url_citation", "start_index": 0, "end_index": 5, "url": "https://example.com/a", "title": "A" })))
+}
+
+const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
+const BREAK: Result<Word, Failure> = Ok(Word::ReasoningBreak);
+const SEALED: &str = "openai.51.rs_6876cf02e0bc8192b74af0fb64b715ff06fa2fcced15a5acgAAAAABo.cipher==";
+
+#[test]
+fn a_text_as_openai_sends_it() {
+    let logprobs = vec![json!({ "token": "Hi", "bytes": [72, 105], "logprob": -0.5, "top_logprobs": [] })];
+    let first = Ok(Word::Text { text: "Hi".into(), logprobs });
+    let cost = Ok(Word::Usage(Usage {
+        input_tokens_details: InputTokensDetails { cached_tokens: 8, cache_write_tokens: 4 },
+        ..Usage::new(UsageSource::Provider, 37, 11)
+    }));
+    check(fixture!("text.sse"), &[first, text(" there"), text("!"), cost, STOP]);
+}
+
+#[test]
+fn thoughts_are_summed_up_in_parts_and_sealed() {
+    let expected = [
+        summary("**Counting**"),
+        summary(" letters"),
+        BREAK,
+        summary("**Checking**"),
+        sealed(SEALED),
+        text("Three."),
+        usage(75, 1186, 1024),
+        STOP,
+    ];
+    check(fixture!("reasoning.sse"), &expected);
+}
+
+#[test]
+fn thoughts_that_were_not_shown_are_sealed_too() {
+    let expected = [sealed("openai.4.rs_1gA1"), sealed("openai.4.rs_2gA2"), text("Done."), usage(5, 70, 64), STOP];
+    check(fixture!("silent_reasoning.sse"), &expected);
+}
+
+#[test]
+fn thoughts_under_either_name() {
+    let expected = [
+        thought("The user"),
+        thought(" asks."),
+        BREAK,
+        thought("So I answer."),
+        BREAK,
+        thought("Again."),
+        text("Yes."),
+        usage(3, 9, 0),
+        STOP,
+    ];
+    check(fixture!("open_reasoning.sse"), &expected);
+}
+
+#[test]
+fn calls_one_after_the_other() {
+    let expected = [
+        call(0, Some("call_sHlR7iaFwQ2YQOqm"), Some("get_weather"), ""),
+        call(0, None, None, "{\"location\""),
+        call(0, None, None, ":\"Paris, France\"}"),
+        call(1, Some("call_9"), Some("get_time"), ""),
+        call(1, None, None, "{}"),
+        call(2, Some("call_10"), Some("now"), ""),
+        usage(291, 23, 0),
+        STOP,
+    ];
+    check(fixture!("tools.sse"), &expected);
+}
+
+#[test]
+fn calls_side_by_side() {
+    let expected = [
+        call(0, Some("a"), Some("f"), ""),
+        call(1, Some("b"), Some("g"), ""),
+        call(0, None, None, "{\"x\":"),
+        call(1, None, None, "{"),
+        call(0, None, None, "1}"),
+        call(1, None, None, "}"),
+        STOP,
+    ];
+    check(fixture!("tools_interleaved.sse"), &expected);
+}
+
+#[test]
+fn a_search_keeps_alive_and_its_sources_are_annotations() {
+    check(fixture!("annotations.sse"), &[text("Paris"), citation(), usage(328, 356, 0), STOP]);
+    assert!(read(&[fixture!("annotations.sse").as_bytes()]).contains(&Ok(Word::KeepAlive)));
+}
+
+#[test]
+fn a_refusal_is_one() {
+    let refusal = |text: &str| Ok(Word::Refusal(text.into()));
+    check(fixture!("refusal.sse"), &[refusal("I can't"), refusal(" help."), usage(1, 2, 0), STOP]);
+}
+
+#[test]
+fn every_reason_to_finish() {
+    let length = Ok(Word::Finish(Finish::Length));
+    check(fixture!("incomplete.sse"), &[text("Once"), text(" upon"), usage(10, 16, 0), length]);
+    let incomplete =
+        |details: Value| format!("data: {}\n\n", json!({ "type": "response.incomplete", "response": { "incomplete_details": details } }));
+    check(&incomplete(json!({ "reason": "max_tokens" })), &[Ok(Word::Finish(Finish::Length))]);
+    check(&incomplete(json!({ "reason": "content_filter" })), &[Ok(Word::Finish(Finish::ContentFilter))]);
+    check(&incomplete(json!({ "reason": "steered" })), &[Ok(Word::Finish(Finish::Other("steered".into())))]);
+    check(&incomplete(Value::Null), &[Ok(Word::Finish(Finish::Other("incomplete".into())))]);
+    check("event: response.completed\ndata: {}\n\n", &[STOP]);
+    check(
+        r#"data: {"type":"response.completed","response":{"status":"incomplete"}}"#,
+        &[Ok(Word::Finish(Finish::Other("incomplete".into())))],
+    );
+    // An end that says nothing is none.
+    check(r#"data: {"type":"response.done","response":{"status":"in_progress"}}"#, &[]);
+    check_fault(r#"data: {"type":"response.done","response":{"status":"cancelled"}}"#, &[], (502, "upstream_error", Blame::Upstream(None)));
+}
+
+#[test]
+fn a_failure_says_on_whom_it_was() {
+    let upstream = Blame::Upstream(None);
+    check_fault(fixture!("failed.sse"), &[text("Once"), usage(4, 1, 0)], (502, "upstream_error", upstream));
+    check_fault(fixture!("failed_request.sse"), &[], (400, "image_too_large", Blame::Request));
+    check_fault(fixture!("failed_rate.sse"), &[], (429, "rate_limit_exceeded", Blame::Rate(None)));
+    check_fault(fixture!("failed_quota.sse"), &[], (502, "upstream_quota_exhausted", Blame::Money));
+    check_fault(r#"data: {"type":"response.failed"}"#, &[], (502, "upstream_error", upstream));
+}
+
+#[test]
+fn errors_in_all_their_forms() {
+    let upstream = Blame::Upstream(None);
+    check_fault(fixture!("error_flat.sse"), &[text("Once")], (502, "upstream_error", upstream));
+    let message = said(fixture!("error_flat.sse")).pop().unwrap().unwrap_err().fault.message;
+    assert_eq!(message, "The upstream 'north' failed (500): The server had an error while processing your request. [server_error]");
+    let wait = Some(Duration::from_secs(7));
+    check_fault(fixture!("error_nested.sse"), &[], (429, "rate_limit_exceeded", Blame::Rate(wait)));
+    let nested = said(fixture!("error_nested.sse")).pop().unwrap().unwrap_err().fault;
+    assert_eq!((nested.message.as_str(), nested.retry_after), ("Slow down.", Some(7)));
+    check_fault("data: {\"error\":{\"message\":\"boom\"}}\n\n", &[], (502, "upstream_error", upstream));
+    check_fault("event: error\ndata: boom\n\n", &[], (502, "upstream_error", upstream));
+    check_fault(
+        "event: error\ndata: {\"message\":\"x\",\"code\":\"invalid_encrypted_content\"}\n\n",
+        &[],
+        (400, "invalid_encrypted_content", Blame::Request),
+    );
+    check_fault("data: pong\n\n", &[], (502, "upstream_invalid_data", upstream));
+    check_fault("data: {\"object\":\"chat.completion.chunk\",\"choices\":[]}\n\n", &[], (502, "upstream_invalid_data", upstream));
+}
+
+#[test]
+fn without_a_terminal_event_nothing_is_finished() {
+    check(fixture!("truncated.sse"), &[text("Once"), text(" upon")]);
+    check("data: [DONE]\n\n", &[]);
+    // One that lacks only its blank line is whole.
+    check(fixture!("refusal.sse").trim_end(), &said(fixture!("refusal.sse")));
+}
+
+#[test]
+fn what_no_delta_has_brought_is_said_once() {
+    let expected = [
+        summary("**Counting** letters"),
+        BREAK,
+        summary("**Checking**"),
+        sealed(SEALED),
+        Ok(Word::Text { text: "Three.".into(), logprobs: vec![json!({ "token": "Three.", "logprob": -1.0 })] }),
+        citation(),
+        Ok(Word::Refusal("But no more.".into())),
+        call(0, Some("a"), Some("f"), ""),
+        call(0, None, None, "{}"),
+        usage(1, 2, 0),
+        STOP,
+    ];
+    check(fixture!("done_only.sse"), &expected);
+}
+
+fn whole() -> Read {
+    let mut words = vec![summary("**Counting** letters"), BREAK, summary("**Checking**"), sealed(SEALED), text("Three."), citation()];
+    words.extend([call(0, Some("a"), Some("f"), ""), call(0, None, None, "{\"x\":1}"), usage(1, 2, 1), STOP]);
+    words
+}
+
+#[test]
+fn the_last_event_alone_is_an_answer() {
+    check(fixture!("completed_only.sse"), &whole());
+}
+
+#[test]
+fn a_body_that_is_no_stream_is_read_whole() {
+    let document = fixture!("document.json");
+    check(document, &whole());
+    let upstream = Blame::Upstream(None);
+    check_fault(document.split_at(200).0, &[], (502, "upstream_cut", upstream));
+    check_fault(fixture!("error.json"), &[], (400, "unsupported_parameter", Blame::Request));
+    check_fault("[{\"error\":{\"message\":\"no\",\"code\":429}}]", &[], (429, "rate_limit_exceeded", Blame::Rate(None)));
+    check_fault("{\"choices\":[]}", &[], (502, "upstream_invalid_data", upstream));
+    check_fault("<!doctype html>", &[], (502, "upstream_invalid_data", upstream));
+    check(r#"{"object":"response","status":"in_progress","output":[]}"#, &[]);
+}
+
+#[test]
+fn a_relay_may_name_and_number_as_it_likes() {
+    let expected = [text("你"), text("好"), call(0, Some("a"), Some("f"), ""), call(0, None, None, "{}"), usage(1, 2, 0), STOP];
+    check(fixture!("relay.sse"), &expected);
+    let alive = read(&[fixture!("relay.sse").as_bytes()]).into_iter().filter(|word| *word == Ok(Word::KeepAlive)).count();
+    assert_eq!(alive, 10);
+}
+
+#[test]
+fn pieces_without_an_item_belong_to_the_one_that_is_written() {
+    let event = |event: Value| format!("data: {event}\n\n");
+    let whole = json!({ "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}" });
+    let body = event(json!({ "type": "response.output_text.delta", "delta": "a" }))
+        + &event(json!({ "type": "response.output_text.delta", "delta": "b" }))
+        + &event(json!({ "type": "response.function_call_arguments.delta", "delta": "{" }))
+        + &event(json!({ "type": "response.function_call_arguments.delta", "delta": "}" }))
+        + &event(json!({ "type": "response.output_item.done", "item": whole }));
+    check(&body, &[text("a"), text("b"), call(0, None, None, "{"), call(0, None, None, "}"), call(0, Some("c"), Some("f"), "")]);
+}
+
+const STREAMS: &[&str] = &[
+    fixture!("text.sse"),
+    fixture!("reasoning.sse"),
+    fixture!("open_reasoning.sse"),
+    fixture!("tools_interleaved.sse"),
+    fixture!("annotations.sse"),
+    fixture!("refusal.sse"),
+    fixture!("incomplete.sse"),
+    fixture!("failed.sse"),
+    fixture!("error_flat.sse"),
+    fixture!("truncated.sse"),
+    fixture!("done_only.sse"),
+    fixture!("relay.sse"),
+    fixture!("document.json"),
+];
+
+proptest! {
+    #[test]
+    fn the_split_and_the_line_ends_do_not_matter(
+        whole in prop::sample::select(STREAMS),
+        sizes in prop::collection::vec(1_usize..60, 1..20),
+        ending in prop_oneof![Just("\n"), Just("\r"), Just("\r\n")],
+    ) {
+        let body = whole.replace('\n', ending);
+        let mut pieces = Vec::new();
+        let (mut rest, mut sizes) = (body.as_bytes(), sizes.into_iter().cycle());
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(sizes.next().unwrap().min(rest.len()));
+            pieces.push(piece);
+            rest = after;
+        }
+        prop_assert_eq!(read(&pieces), read(&[whole.as_bytes()]));
+    }
+
+    #[test]
+    fn a_cut_anywhere_leaves_no_finish(whole in prop::sample::select(STREAMS), share in 0.0..1.0_f64) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a short text")]
+        let cut = (whole.len() as f64 * share) as usize;
+        let end = whole.rfind("event: response").or_else(|| whole.rfind("data: {\"type\":\"response.done")).unwrap_or(whole.len());
+        let words = read(&[&whole.as_bytes()[..cut.min(end)]]);
+        prop_assert!(!words.iter().any(|word| matches!(word, Ok(Word::Finish(_)))));
+    }
+
+    #[test]
+    fn no_bytes_break_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let words = read(&[b"data: ", &bytes, b"\n\n"]);
+        prop_assert!(words.iter().filter(|word| word.is_err()).count() <= 1);
+    }
+}
