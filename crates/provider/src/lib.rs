@@ -25,5 +25,23 @@ pub fn build(config: &Config) -> Result<Routes, BuildError> {
     Routes::new(config)
 }
 
+/// The words in a body of `wire` that came in these pieces: the parser alone, without HTTP. For measurements and fuzzing.
+#[doc(hidden)]
+pub fn read_pieces<'a>(
+    wire: config::WireKind,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    mut hear: impl FnMut(Result<engine::provider::Word, engine::provider::Failure>),
+) {
+    let mut config = config::UpstreamConfig::new("measured", config::Preset::Compatible, "http://127.0.0.1/v1");
+    config.wire = wire;
+    let mut reader = wire::of(&config).reader(wire::fault::Callee { name: "measured".into(), key: None });
+    for piece in pieces {
+        reader.push(piece);
+        std::iter::from_fn(|| reader.next_word()).for_each(&mut hear);
+    }
+    reader.finish();
+    std::iter::from_fn(|| reader.next_word()).for_each(hear);
+}
+
 #[cfg(test)]
 mod sample;

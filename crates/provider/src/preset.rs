@@ -157,6 +157,25 @@ impl Preset {
         self.usual().key_variable
     }
 
+    /// Whether a model is its by its name, which nobody has to look up.
+    pub(crate) fn is_own(self, model: &str) -> bool {
+        match self {
+            Self::Anthropic => model.starts_with("claude-"),
+            Self::Gemini => model.starts_with("gemini-"),
+            Self::OpenAi => model.starts_with("gpt-"),
+            Self::DeepSeek => model.starts_with("deepseek-"),
+            Self::Compatible
+            | Self::Azure
+            | Self::Ollama
+            | Self::Qwen
+            | Self::Moonshot
+            | Self::OpenRouter
+            | Self::Vllm
+            | Self::LlamaCpp
+            | Self::LmStudio => false,
+        }
+    }
+
     /// OpenTelemetry's word for it.
     pub(crate) fn system(self) -> Option<&'static str> {
         self.usual().system
@@ -165,5 +184,20 @@ impl Preset {
     fn usual(self) -> &'static Usual {
         // Every preset has a row, which a test sees to; without one it is like any other.
         USUAL.iter().find(|usual| usual.preset == self).unwrap_or(&USUAL[0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_has_its_own_row() {
+        for (word, preset) in Preset::all() {
+            assert_eq!(preset.word(), word);
+        }
+        let words: std::collections::HashSet<_> = Preset::all().map(|(word, _)| word).collect();
+        assert_eq!(words.len(), USUAL.len());
+        assert_eq!(Preset::Anthropic.wire(), WireKind::Anthropic);
     }
 }

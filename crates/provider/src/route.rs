@@ -10,7 +10,7 @@ use engine::provider::{Leg, ModelListing, Models, Provider, Retries, Route, Time
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 
-use crate::config::{BuildError, Config, RouteConfig, Strategy, UpstreamConfig};
+use crate::config::{BuildError, Config, Preset, RouteConfig, Strategy, UpstreamConfig};
 use crate::demo::{self, Demo};
 use crate::metrics;
 use crate::upstream::choice::{Candidate, choose};
@@ -33,6 +33,7 @@ struct Listed {
     upstream: Arc<Upstream>,
     /// Empty: whatever it lists, and any name nobody else claims.
     models: Vec<String>,
+    preset: Preset,
     timeouts: Timeouts,
 }
 
@@ -76,10 +77,15 @@ impl Routes {
         self.upstreams.iter().find(|listed| &*listed.name == name).map(|listed| &*listed.upstream)
     }
 
-    /// The upstream that claims `model`, or else the first that takes any.
+    /// The upstream that claims `model`; else, of those that take any, the one that lists it, whose it is by its name, or the
+    /// first.
     fn serving(&self, model: &str) -> Option<&Arc<Listed>> {
         let claims = |listed: &&Arc<Listed>| listed.models.iter().any(|claimed| claimed == model);
-        self.upstreams.iter().find(claims).or_else(|| self.upstreams.iter().find(|listed| listed.models.is_empty()))
+        let open = || self.upstreams.iter().filter(|listed| listed.models.is_empty());
+        (self.upstreams.iter().find(claims))
+            .or_else(|| open().find(|listed| listed.upstream.has_listed(model)))
+            .or_else(|| open().find(|listed| listed.preset.is_own(model)))
+            .or_else(|| open().next())
     }
 }
 
@@ -120,7 +126,7 @@ impl Models for Routes {
 impl Listed {
     fn new(config: &UpstreamConfig) -> Result<Arc<Self>, BuildError> {
         let (name, upstream) = (config.name.as_str().into(), Arc::new(Upstream::new(config)?));
-        Ok(Arc::new(Self { name, upstream, models: config.models.clone(), timeouts: config.timeouts }))
+        Ok(Arc::new(Self { name, upstream, models: config.models.clone(), preset: config.preset, timeouts: config.timeouts }))
     }
 
     fn leg(&self, model: Option<Arc<str>>) -> Leg {

@@ -14,7 +14,7 @@ use engine::answers::Terms;
 use engine::feed::Feed;
 use engine::log::{Life, Log};
 use engine::memory::{MemoryLog, MemoryStore};
-use engine::provider::{Finish, ModelListing, ModelRequest, Models, Provider, Route, Timeouts, Word, Words};
+use engine::provider::{Failure, Finish, Leg, ModelListing, ModelRequest, Models, Provider, Retries, Route, Timeouts, Word, Words};
 use engine::tasks::Tasks;
 use engine::{Config, Engine};
 use futures_util::FutureExt;
@@ -28,6 +28,7 @@ use protocol::frame::{Frame, ndjson, sse};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::request::Create;
 use protocol::usage::{Usage, UsageSource};
+use provider::config::WireKind;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -58,7 +59,7 @@ fn parse(criterion: &mut Criterion) {
     });
     let piece = format!("data: {chunk}\n\n");
     per_token(criterion, "upstream bytes to word", |bencher| {
-        bencher.iter(|| provider::openai::read_pieces(std::iter::repeat_n(piece.as_bytes(), TOKENS), |word| drop(black_box(word))));
+        bencher.iter(|| provider::read_pieces(WireKind::Chat, std::iter::repeat_n(piece.as_bytes(), TOKENS), |word| drop(black_box(word))));
     });
 }
 
@@ -199,7 +200,7 @@ enum Pace {
 struct Measured(Pace);
 
 impl Provider for Measured {
-    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<Words, Fault>> {
+    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
         let text = || Ok(Word::Text { text: TOKEN.into(), logprobs: Vec::new() });
         let words = stream::repeat_with(text).take(TOKENS);
         let end = [Ok(Word::Usage(Usage::new(UsageSource::Provider, 1, TOKENS as u64))), Ok(Word::Finish(Finish::Stop))];
@@ -211,14 +212,15 @@ impl Provider for Measured {
         std::future::ready(Ok(words)).boxed()
     }
 
-    fn knows(&self, _parameter: &str) -> bool {
-        false
+    fn check(&self, _create: &Create) -> Result<(), Fault> {
+        Ok(())
     }
 }
 
 impl Models for Measured {
     fn route(&self, _model: &str) -> Option<Route> {
-        Some(Route { upstream: "measured".into(), provider: Arc::new(*self), timeouts: Timeouts::default(), is_listed: true })
+        let leg = Leg { upstream: "measured".into(), provider: Arc::new(*self), model: None, timeouts: Timeouts::default() };
+        Some(Route { legs: Arc::new([leg]), retries: Retries::default(), on_leave: None, is_listed: true })
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Proxy, Url, redirect};
 
-use crate::config::{BuildError, ProxyConfig, UpstreamConfig};
+use crate::config::{BuildError, ProxyConfig, UpstreamConfig, WireKind};
 
 /// Streams at once on one connection of HTTP/2: what most servers allow (RFC 9113, section 6.5.2, asks for at least this).
 const STREAMS: usize = 100;
@@ -227,7 +227,13 @@ fn proxy(config: &UpstreamConfig, url: &str) -> Result<Proxy, BuildError> {
 /// The upstream's address.
 pub(super) fn base_url(config: &UpstreamConfig) -> Result<Url, BuildError> {
     let invalid = |reason: String| BuildError::Address { upstream: config.name.clone(), reason };
-    let base = Url::parse(&config.base_url).map_err(|error| invalid(error.to_string()))?;
+    let mut base = Url::parse(&config.base_url).map_err(|error| invalid(error.to_string()))?;
+    // The SDKs of these vendors take the address without the version, so many have it so.
+    match config.wire {
+        WireKind::Anthropic if base.path() == "/" => base.set_path("/v1"),
+        WireKind::Gemini if base.path() == "/" => base.set_path("/v1beta"),
+        WireKind::Anthropic | WireKind::Gemini | WireKind::Chat | WireKind::Responses | WireKind::Ollama => {}
+    }
     match base.scheme() {
         "http" | "https" if base.has_host() => Ok(base),
         _ => Err(invalid("it must begin with http:// or https://".to_owned())),

@@ -121,6 +121,7 @@ pub(crate) fn of(config: &UpstreamConfig) -> Box<dyn Wire> {
         WireKind::Chat => Box::new(chat::Chat::new(config)),
         WireKind::Responses => Box::new(responses::Responses::new(config)),
         WireKind::Ollama => Box::new(ollama::Ollama),
-        WireKind::Anthropic | WireKind::Gemini => Box::new(chat::Chat::new(config)),
+        WireKind::Anthropic => Box::new(anthropic::Anthropic),
+        WireKind::Gemini => Box::new(gemini::Gemini),
     }
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::config::OnLeave;
-use engine::secret::Secret;
 
 use super::example::example;
 use super::problem::Problems;
@@ -200,7 +199,7 @@ fn upstreams_come_in_order_with_their_keys_and_timeouts() -> Outcome {
     let upstreams = settings(&[], &environment, Some(&file))?.provider.upstreams;
     let seen: Vec<_> = upstreams
         .iter()
-        .map(|one| (one.name.as_str(), one.base_url.as_str(), one.api_key.as_ref().map(Secret::reveal), one.models.len()))
+        .map(|one| (one.name.as_str(), one.base_url.as_str(), one.keys.first().map(|key| key.secret.reveal()), one.models.len()))
         .collect();
     let expected = [
         ("one", "http://localhost:1/v1", Some("sk-file"), 2),
@@ -218,7 +217,7 @@ fn upstreams_come_in_order_with_their_keys_and_timeouts() -> Outcome {
 fn the_environment_alone_adds_openai() -> Outcome {
     let upstreams = settings(&[], &environment(&[("OPENAI_BASE_URL", "http://localhost:1/v1")]), None)?.provider.upstreams;
     assert_eq!(upstreams.len(), 1);
-    assert_eq!((upstreams[0].base_url.as_str(), &upstreams[0].api_key), ("http://localhost:1/v1", &None));
+    assert_eq!((upstreams[0].base_url.as_str(), upstreams[0].keys.len()), ("http://localhost:1/v1", 0));
     assert!(settings(&[], &environment(&[("OPENAI_API_KEY", "")]), None)?.provider.upstreams.is_empty());
     Ok(())
 }

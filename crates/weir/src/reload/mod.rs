@@ -120,7 +120,7 @@ impl Changes {
         for upstream in &new.provider.upstreams {
             let before = old.provider.upstreams.iter().find(|before| before.name == upstream.name);
             // Keys are not among the rows.
-            if before.is_some_and(|before| before.api_key != upstream.api_key) {
+            if before.is_some_and(|before| before.keys != upstream.keys) {
                 changed.insert(format!("upstream.{}.api_key", upstream.name));
             }
         }

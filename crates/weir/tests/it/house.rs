@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use engine::Engine;
 use engine::keys::{Caller, MemoryKeys};
-use engine::provider::Timeouts;
+use engine::provider::{Retries, Timeouts};
 use lab::client::{self, Request, Response, Stream};
 use lab::upstream::Upstream;
 use protocol::id::Owner;
-use provider::config::{DemoConfig, UpstreamConfig};
+use provider::config::{DemoConfig, KeyConfig, Preset, RouteConfig, UpstreamConfig};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -41,6 +41,10 @@ pub(crate) struct Plan {
     pub(crate) server: server::Config,
     pub(crate) engine: engine::Config,
     pub(crate) timeouts: Timeouts,
+    /// Where models lead that have more than one upstream.
+    pub(crate) routes: Vec<RouteConfig>,
+    /// How often a call that failed is made again; never, unless a test is about that.
+    pub(crate) retries: Retries,
     /// Upstreams beside the scripted one.
     pub(crate) more_upstreams: Vec<UpstreamConfig>,
     pub(crate) with_keys: bool,
@@ -66,6 +70,8 @@ impl Default for Plan {
             server: server::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..server::Config::default() },
             engine: engine::Config::default(),
             timeouts: Timeouts::default(),
+            routes: Vec::new(),
+            retries: Retries { count: 0, ..Retries::default() },
             more_upstreams: Vec::new(),
             with_keys: false,
             log: None,
@@ -87,6 +93,8 @@ impl House {
         let provider = provider::Config {
             demo: DemoConfig { enabled: true, tokens_per_second: 0.0 },
             upstreams: [upstream_of(MODEL, upstream.base_url(), plan.timeouts)].into_iter().chain(plan.more_upstreams).collect(),
+            routes: plan.routes,
+            retries: plan.retries,
         };
         let caller = |name: &str| Caller { owner: Owner::new(name), admin: false };
         let admin = Caller { admin: true, ..caller("admin") };
@@ -174,8 +182,12 @@ impl House {
 
 /// An upstream that serves one model.
 pub(crate) fn upstream_of(model: &str, base_url: String, timeouts: Timeouts) -> UpstreamConfig {
-    let api_key = Some(engine::secret::Secret::new("sk-of-the-upstream"));
-    UpstreamConfig { name: format!("lab-{model}"), base_url, api_key, models: vec![model.into()], timeouts }
+    UpstreamConfig {
+        keys: vec![KeyConfig::new("1", engine::secret::Secret::new("sk-of-the-upstream"))],
+        models: vec![model.into()],
+        timeouts,
+        ..UpstreamConfig::new(format!("lab-{model}"), Preset::Compatible, base_url)
+    }
 }
 
 /// In which words one asks.
