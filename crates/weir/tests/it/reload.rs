@@ -119,6 +119,53 @@ async fn a_wrong_file_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_key_file_that_changes_alone_is_read_again_and_its_key_is_never_shown() {
+    let lab = Upstream::start().await.unwrap();
+    let settings = |file: &str| {
+        let base_url = lab.base_url();
+        format!("[[upstream]]\nname = \"lab\"\nmodels = [\"m\"]\nbase_url = \"{base_url}\"\napi_key_file = \"{file}\"\n")
+    };
+    let directory = TempDir::new().unwrap();
+    let put = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    put("a.key", "sk-first-secret\n");
+    put("weir.toml", &settings("a.key"));
+    let server = Service::start(weir(directory.path())).await;
+    let asked_with = async || {
+        lab.script(Script::text(&["hi"]));
+        assert_eq!(server.json(&Request::post("/v1/responses", &json!({ "model": "m", "input": "hi" }))).await.0, 200);
+        lab.requests().last().unwrap().headers.get("authorization").unwrap().to_owned()
+    };
+    assert_eq!(asked_with().await, "Bearer sk-first-secret");
+
+    put("a.key", "sk-other-secret\n");
+    let line = server.logged(AGAIN, 1).await;
+    assert_eq!((names(&line, "why"), names(&line, "applied")), ("Change".into(), "[\"upstream.lab.api_key\"]".into()), "{line}");
+    assert_eq!(asked_with().await, "Bearer sk-other-secret");
+
+    // As a Secret of Kubernetes is replaced: the name is a link, and leads elsewhere.
+    put("later", "sk-third-secret\n");
+    std::os::unix::fs::symlink("later", directory.path().join("link")).unwrap();
+    fs::rename(directory.path().join("link"), directory.path().join("a.key")).unwrap();
+    server.logged(AGAIN, 2).await;
+    assert_eq!(asked_with().await, "Bearer sk-third-secret");
+
+    // A file that is not there yet is waited for, and the old key is good until then.
+    put("weir.toml", &settings("b.key"));
+    let line = server.logged("the new settings are wrong", 1).await;
+    assert!(names(&line, "problems").contains("b.key"), "{line}");
+    assert_eq!(asked_with().await, "Bearer sk-third-secret");
+    put("b.key", "sk-fourth-secret\n");
+    server.logged(AGAIN, 3).await;
+    assert_eq!(asked_with().await, "Bearer sk-fourth-secret");
+
+    // What is no key is named by its file, and not shown.
+    put("b.key", "fifth-secret and more\n");
+    let line = server.logged("the new settings are wrong", 2).await;
+    assert!(names(&line, "problems").contains("upstream.api_key_file"), "{line}");
+    assert!(!server.log().contains("-secret"), "{}", server.log());
+}
+
+#[tokio::test]
 async fn systemd_hears_when_it_is_ready_reloads_and_stops() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("notify");
