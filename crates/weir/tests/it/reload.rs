@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
+use lab::client::websocket::Message;
 use lab::client::{self, BodyEnd, Connection, Request};
 use lab::upstream::{Script, Upstream};
 use serde_json::{Value, json};
@@ -163,6 +164,42 @@ async fn a_key_file_that_changes_alone_is_read_again_and_its_key_is_never_shown(
     let line = server.logged("the new settings are wrong", 2).await;
     assert!(names(&line, "problems").contains("upstream.api_key_file"), "{line}");
     assert!(!server.log().contains("-secret"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn the_classic_api_asks_the_model_that_the_new_settings_mean() {
+    let (first, second) = (Upstream::start().await.unwrap(), Upstream::start().await.unwrap());
+    first.models(vec!["one".into()]);
+    second.models(vec!["two".into()]);
+    // Neither says in the settings which models it serves: it is asked.
+    let listing = |upstream: &Upstream| format!("[[upstream]]\nname = \"lab\"\nbase_url = \"{}\"\n", upstream.base_url());
+    let house = Settled::start(&listing(&first)).await;
+    let mut socket = lab::client::websocket::connect(house.server.address, "/websocket/ada", &[]).await.unwrap().socket;
+    let mut asked = async |upstream: &Upstream| {
+        let models = || upstream.requests().iter().map(|asked| asked.body["model"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        let before = models().len();
+        upstream.script(Script::text(&["hi"]));
+        let mut events = house.server.send(&Request::get("/chat?message=hello")).await.events().unwrap();
+        in_time(events.collect()).await.unwrap();
+        // A socket that was opened before obeys, too.
+        upstream.script(Script::text(&["hi"]));
+        socket.send_text("hello").await.unwrap();
+        while in_time(socket.next()).await.unwrap() != Some(Message::Text("[DONE]".into())) {}
+        models()[before..].to_vec()
+    };
+    assert_eq!(asked(&first).await, ["one", "one"]);
+
+    house.write(&listing(&second));
+    house.server.logged(AGAIN, 1).await;
+    assert_eq!(asked(&second).await, ["two", "two"]);
+
+    house.write(&format!("[classic]\nmodel = \"three\"\n{}", listing(&second)));
+    house.server.logged(AGAIN, 2).await;
+    assert_eq!(asked(&second).await, ["three", "three"]);
+
+    house.write(&listing(&first));
+    house.server.logged(AGAIN, 3).await;
+    assert_eq!(asked(&first).await, ["one", "one"]);
 }
 
 #[tokio::test]
