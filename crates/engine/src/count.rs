@@ -6,11 +6,11 @@ use protocol::item::{Item, Part};
 use protocol::request::{Create, FunctionTool, TextFormat};
 use protocol::response::Response;
 use protocol::usage::{Usage, UsageSource};
-use tokens::{ChatOverhead, Encoding, Message, count_messages};
+use tokens::{ChatOverhead, Encoding, Message, chat_overhead, count_messages};
 
 /// What the model reads beside the conversation.
 pub(crate) struct Prompt<'a> {
-    model: &'a str,
+    pub(crate) model: &'a str,
     instructions: Option<&'a str>,
     tools: &'a [FunctionTool],
     format: &'a TextFormat,
@@ -40,11 +40,20 @@ pub(crate) fn usage(prompt: &Prompt<'_>, context: &[Item], output: &[Item]) -> U
 
 /// Tokens of everything the model reads: instructions and items as chat messages, tools and a schema as their JSON.
 pub(crate) fn input(prompt: &Prompt<'_>, context: &[Item]) -> u64 {
-    let instructions = prompt.instructions.map(|text| ("system", vec![text.to_owned()]));
-    let items = context.iter().map(|item| (speaker(item), texts(item)));
-    let all: Vec<(&str, Vec<String>)> = instructions.into_iter().chain(items).collect();
-    let messages = all.iter().map(|(role, texts)| Message { role, name: None, texts: texts.iter().map(String::as_str) });
-    count_messages(prompt.model, messages) + definitions(prompt)
+    beside(prompt) + context.iter().map(|item| self::item(prompt.model, item)).sum::<u64>()
+}
+
+/// Tokens of what the model reads beside the conversation, with those that open the answer.
+pub(crate) fn beside(prompt: &Prompt<'_>) -> u64 {
+    let instructions = prompt.instructions.map(|text| Message { role: "system", name: None, texts: [text] });
+    count_messages(prompt.model, instructions) + definitions(prompt)
+}
+
+/// Tokens that an item adds to what the model reads.
+pub(crate) fn item(model: &str, item: &Item) -> u64 {
+    let texts = texts(item);
+    let message = Message { role: speaker(item), name: None, texts: texts.iter().map(String::as_str) };
+    count_messages(model, [message]).saturating_sub(chat_overhead(model).priming)
 }
 
 /// Tokens of what the model may call and of the form it must keep to. How a provider words them is its own; their JSON is

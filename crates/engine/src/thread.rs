@@ -8,6 +8,7 @@ use protocol::item::{Item, Role};
 
 use crate::answers::{Shared, store_fault};
 use crate::clock;
+use crate::count::{self, Prompt};
 use crate::store::Head;
 
 /// A named conversation of a caller. A turn of it continues where the last one that ended well has left it, and is where
@@ -25,20 +26,28 @@ pub struct Thread {
 pub struct Window {
     /// So many messages, with the question.
     pub messages: usize,
+    /// So many tokens of all that the model reads, as the vocabulary of its name counts them.
+    pub tokens: u64,
     /// After so long without a question, none.
     pub idle: Duration,
 }
 
 impl Window {
     /// The end of a conversation: as many whole turns as fit, oldest first. The last turn always does, so that there is a
-    /// question; and none is torn apart, so that no answer stands without its question.
-    pub(crate) fn cut(self, context: Vec<Item>) -> Vec<Item> {
+    /// question, and the upstream says by itself if that one is too long; and none is torn apart, so that no answer stands
+    /// without its question. Counts tokens: not for an async task.
+    pub(crate) fn cut(self, prompt: &Prompt<'_>, context: Vec<Item>) -> Vec<Item> {
         let is_message = |item: &Item| matches!(item, Item::Message(_));
         let is_question = |item: &Item| matches!(item, Item::Message(message) if message.role == Role::User);
-        let (mut from, mut count) = (None, 0);
+        let (mut from, mut messages, mut tokens) = (None, 0, count::beside(prompt));
         for (index, item) in context.iter().enumerate().rev() {
-            count += usize::from(is_message(item));
-            if count > self.messages && from.is_some() {
+            messages += usize::from(is_message(item));
+            // What does not fit by its number need not be counted any more.
+            if messages > self.messages && from.is_some() {
+                break;
+            }
+            tokens += count::item(prompt.model, item);
+            if tokens > self.tokens && from.is_some() {
                 break;
             }
             if is_question(item) {
@@ -76,11 +85,16 @@ impl Shared {
 mod tests {
     use protocol::id::ItemId;
     use protocol::item::{ItemStatus, Message, Part, Reasoning};
+    use protocol::request::Create;
 
     use super::*;
 
     fn window(messages: usize) -> Window {
-        Window { messages, idle: Duration::from_secs(300) }
+        Window { messages, tokens: u64::MAX, idle: Duration::from_secs(300) }
+    }
+
+    fn cut(window: Window, context: Vec<Item>) -> Vec<Item> {
+        window.cut(&Prompt::from(&Create::new("demo")), context)
     }
 
     fn message(role: Role, index: usize) -> Item {
@@ -95,7 +109,7 @@ mod tests {
 
     fn check(messages: usize, questions: usize, expected: usize) {
         let whole = conversation(questions);
-        let cut = window(messages).cut(whole.clone());
+        let cut = cut(window(messages), whole.clone());
         assert_eq!(cut.len(), expected, "{questions} questions");
         assert_eq!(cut, whole[whole.len() - expected..], "the newest stay");
     }
@@ -111,21 +125,37 @@ mod tests {
     }
 
     #[test]
+    fn whole_turns_go_until_the_rest_fits_into_the_tokens() {
+        // Each message is 5 tokens (3 around it, its role, its text), and 3 open the answer.
+        let check = |tokens: u64, expected: usize| {
+            let whole = conversation(4);
+            let cut = cut(Window { tokens, ..window(100) }, whole.clone());
+            assert_eq!(cut, whole[whole.len() - expected..], "{tokens} tokens");
+        };
+        check(3 + 7 * 5, 7);
+        check(3 + 7 * 5 - 1, 5);
+        check(3 + 5 * 5, 5);
+        check(3 + 4 * 5, 3);
+        check(3 + 2 * 5, 1);
+        check(1, 1);
+    }
+
+    #[test]
     fn what_is_no_message_goes_with_its_turn() {
         let thought = |index: usize| {
             let id = ItemId::new(format!("rs_{index}"));
             Item::Reasoning(Reasoning { id, summary: Vec::new(), content: Vec::new(), encrypted_content: None })
         };
         let whole: Vec<Item> = conversation(3).into_iter().enumerate().flat_map(|(index, item)| [thought(index), item]).collect();
-        let cut = window(3).cut(whole.clone());
+        let cut = cut(window(3), whole.clone());
         assert_eq!(cut, whole[5..], "from the second question on, without the thought before it");
     }
 
     #[test]
     fn a_context_without_a_question_stays_as_it_is() {
-        assert_eq!(window(1).cut(Vec::new()), Vec::new());
+        assert_eq!(cut(window(1), Vec::new()), Vec::new());
         let said = vec![message(Role::Assistant, 0), message(Role::Assistant, 1)];
-        assert_eq!(window(1).cut(said.clone()), said);
+        assert_eq!(cut(window(1), said.clone()), said);
     }
 
     #[test]

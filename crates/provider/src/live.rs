@@ -58,8 +58,7 @@ mod tests {
 
     #[test]
     fn what_was_found_stays_when_it_is_exchanged() {
-        let routes =
-            |enabled| Routes::new(&Config { demo: DemoConfig { enabled, ..DemoConfig::default() }, ..Config::default() }).unwrap();
+        let routes = |enabled| Routes::new(&Config { demo: DemoConfig { enabled, ..DemoConfig::default() }, ..Config::default() }).unwrap();
         let live = LiveRoutes::new(routes(true));
         let before = live.route(demo::MODEL);
         live.replace(routes(false));

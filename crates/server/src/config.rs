@@ -62,6 +62,9 @@ pub struct ClassicConfig {
     pub pages: Option<PathBuf>,
     /// The model that answers; `None`: the first that an upstream serves.
     pub model: Option<String>,
+    /// How many tokens the model is shown of a conversation, with the question: whole turns go from its begin until the rest
+    /// fits.
+    pub context_tokens: u64,
     /// How long a question waits for its stream. No setting: a page sends both at once.
     pub patience: Duration,
     /// How long a page gets to read that its question was taken, before the answer begins on another connection. Nobody can
@@ -126,6 +129,8 @@ impl Default for ClassicConfig {
             origins: Vec::new(),
             pages: None,
             model: None,
+            // The smallest window among the hosted models is gpt-3.5-turbo's, 16,385 tokens: a quarter is for the answer.
+            context_tokens: 12_000,
             patience: Duration::from_secs(5),
             grace: Duration::from_millis(50),
             idle: Duration::from_secs(300),

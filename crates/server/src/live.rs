@@ -25,14 +25,17 @@ struct Current {
 impl Live {
     /// The face of `app`, with the settings in it.
     pub fn new(app: App) -> Self {
+        app.classic.obey(app.config.classic.clone());
         let current = Current { router: router::router(app.clone()), config: Arc::clone(&app.config) };
         Self(Arc::new(Face { app, current: RwLock::new(current) }))
     }
 
     /// Puts other settings in force. What is being answered goes on under those it began with, and so does what is
-    /// decided once for a connection: its time limits and its largest head. Where we listen cannot change.
+    /// decided once for a connection: its time limits and its largest head. Where we listen cannot change. The upstreams
+    /// must be the new ones already.
     pub fn apply(&self, config: Config) {
         let config = Arc::new(Config { listen: self.app().config.listen, ..config });
+        self.app().classic.obey(config.classic.clone());
         let router = router::router(App { config: Arc::clone(&config), ..self.app().clone() });
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Current { router, config };
     }

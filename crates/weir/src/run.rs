@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use crate::assemble::{Blueprint, Weir};
 use crate::cli::output::{self, Printed};
 use crate::cli::{self, Cli, Command};
-use crate::config::{self, Flags, Settings};
+use crate::config::{self, Flags, Loaded, Settings, Version};
 use crate::notify::Notifier;
 use crate::reload::Reloader;
 use crate::signals::{Reloads, Stops};
@@ -34,13 +34,16 @@ pub fn run() -> ExitCode {
         // What only describes the command line needs no settings, and works with wrong ones.
         Command::Completions(arguments) => cli::manual::completions(&arguments).map(Done::Printed),
         Command::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
-        command => match config::load(&cli.flags()) {
-            Ok(settings) => obey(command, settings, cli.flags()),
-            Err(problems) => {
-                output::complain(&problems);
-                return ExitCode::from(EXIT_CONFIG);
+        command => {
+            let Loaded { settings, sources } = config::load(&cli.flags());
+            match settings {
+                Ok(settings) => obey(command, settings, cli.flags(), sources),
+                Err(problems) => {
+                    output::complain(&problems);
+                    return ExitCode::from(EXIT_CONFIG);
+                }
             }
-        },
+        }
     };
     let ended = done.and_then(|done| match done {
         Done::Printed(printed) => Ok(output::print(&printed).map(|()| ExitCode::SUCCESS)?),
@@ -60,9 +63,9 @@ enum Done {
     Ended(ExitCode),
 }
 
-fn obey(command: Command, settings: Settings, flags: Flags) -> anyhow::Result<Done> {
+fn obey(command: Command, settings: Settings, flags: Flags, sources: Vec<Version>) -> anyhow::Result<Done> {
     match command {
-        Command::Serve => serve(settings, flags).map(Done::Ended),
+        Command::Serve => serve(settings, flags, sources).map(Done::Ended),
         Command::Chat(arguments) => chat::run(settings, &arguments).map(Done::Ended),
         Command::Config(arguments) => Ok(Done::Printed(cli::config::run(&settings, &arguments))),
         Command::Health(arguments) => cli::health::run(&settings, &arguments).map(Done::Printed),
@@ -73,7 +76,7 @@ fn obey(command: Command, settings: Settings, flags: Flags) -> anyhow::Result<Do
     }
 }
 
-fn serve(mut settings: Settings, flags: Flags) -> anyhow::Result<ExitCode> {
+fn serve(mut settings: Settings, flags: Flags, sources: Vec<Version>) -> anyhow::Result<ExitCode> {
     let set_level = log::start(&settings.log)?;
     let as_typed = settings.clone();
     settings.server.connections = descriptors::fit(settings.server.connections);
@@ -108,7 +111,8 @@ fn serve(mut settings: Settings, flags: Flags) -> anyhow::Result<ExitCode> {
         let weir = Weir::assemble(blueprint).await?;
         let (stops, reloads) = (Mutex::new(Stops::new()?), Reloads::new()?);
         let (controls, tasks, notifier) = (weir.controls(), weir.tasks(), Arc::new(Notifier::of_environment()));
-        let reloader = Reloader { flags, settings: as_typed, set_level, controls, notifier: Arc::clone(&notifier), tasks: tasks.clone() };
+        let (settings, told) = (as_typed, Arc::clone(&notifier));
+        let reloader = Reloader { flags, settings, sources, set_level, controls, notifier: told, tasks: tasks.clone() };
         tasks.spawn("reload", reloader.run(reloads));
         if let Some(pulse) = notifier.pulse() {
             tasks.spawn("pulse", beat(Arc::clone(&notifier), pulse, tasks.clone()));

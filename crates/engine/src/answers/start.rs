@@ -16,11 +16,12 @@ use super::end::{Remembering, run_to_end};
 use super::{Engine, Shared, Socket, Started, Terms, log_fault, store_fault};
 use crate::config::OnLeave;
 use crate::conversation::{Conversation, ConversationError};
+use crate::count::Prompt;
 use crate::log::{Life, LogError, LogReader, LogState};
 use crate::metrics::Meter;
 use crate::provider::{Call, Failure, Finish, Leg, ModelRequest, Provider, Route, Word, Words};
 use crate::store::{Claim, Claimed, Found, Record, Removal};
-use crate::thread::Thread;
+use crate::thread::{Thread, Window};
 use crate::turn::{Answer, Live, Trace, Turn};
 use crate::{clock, id};
 
@@ -70,7 +71,7 @@ impl Engine {
         };
         let mut setting = self.conversation(owner, &create, socket.as_ref()).await?;
         if let Some(thread) = &thread {
-            setting.context = thread.window.cut(setting.context);
+            setting.context = self.seen(thread.window, &create, setting.context).await?;
         }
         let on_leave = on_leave.or(create.on_leave).unwrap_or_else(|| self.on_leave(&route, &create, claim.is_some()));
         self.run(owner, create, route, setting, Ties { claim, socket, thread, on_leave, trace }).await
@@ -221,6 +222,13 @@ impl Engine {
             Some(head) => Ok((self.shared.store.path(&head).await.map_err(store_fault)?, Some(head))),
             None => Ok((Vec::new(), None)),
         }
+    }
+
+    /// What of a conversation the model is shown.
+    async fn seen(&self, window: Window, create: &Create, context: Vec<Item>) -> Result<Vec<Item>, Fault> {
+        let create = create.clone();
+        let cut = self.shared.tasks.blocking(move || window.cut(&Prompt::from(&create), context));
+        cut.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the conversation could not be counted"))
     }
 
     /// The answer that the next turn of a thread continues; `None` where it begins anew.

@@ -5,8 +5,8 @@ mod run;
 mod spans;
 mod state;
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use protocol::fault::{Fault, FaultKind};

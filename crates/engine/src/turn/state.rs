@@ -5,8 +5,8 @@ mod resume;
 use std::collections::BTreeMap;
 
 use protocol::event::{
-    AnnotationAdded, ArgumentsDelta, ArgumentsDone, Delta, Entry, Event, ItemEvent, PartEvent, PartPlace, PlacedText, RefusalDone, Snapshot,
-    SummaryDelta, SummaryPartEvent, SummaryPlace, SummaryText, TextDelta, TextDone,
+    AnnotationAdded, ArgumentsDelta, ArgumentsDone, Delta, Entry, Event, ItemEvent, PartEvent, PartPlace, PlacedText, RefusalDone,
+    Snapshot, SummaryDelta, SummaryPartEvent, SummaryPlace, SummaryText, TextDelta, TextDone,
 };
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::ItemId;
@@ -78,7 +78,16 @@ impl Answer {
     /// An answer to `response`, which has just been accepted. Its first entries are ready.
     pub(crate) fn begin(response: Response) -> Self {
         let queued = response.status == ResponseStatus::Queued;
-        let mut answer = Self { response, position: 0, open: None, is_part_open: false, calls: BTreeMap::new(), finish: None, usage: None, entries: Vec::new() };
+        let mut answer = Self {
+            response,
+            position: 0,
+            open: None,
+            is_part_open: false,
+            calls: BTreeMap::new(),
+            finish: None,
+            usage: None,
+            entries: Vec::new(),
+        };
         let created = answer.snapshot();
         answer.push(&Event::Created(created));
         if queued {
@@ -231,7 +240,9 @@ impl Answer {
         }
         self.is_part_open = true;
         match self.place() {
-            Some(place) if wanted == Open::Summary => self.push(&Event::ReasoningSummaryPartAdded(SummaryPartEvent { place: of_summary(place), part })),
+            Some(place) if wanted == Open::Summary => {
+                self.push(&Event::ReasoningSummaryPartAdded(SummaryPartEvent { place: of_summary(place), part }))
+            }
             Some(place) => self.push(&Event::ContentPartAdded(PartEvent { place, part })),
             None => {}
         }
@@ -248,12 +259,9 @@ impl Answer {
             Open::Reasoning | Open::Summary => {
                 Item::Reasoning(Reasoning { id: id::item("rs"), summary: Vec::new(), content: Vec::new(), encrypted_content: None })
             }
-            Open::Text | Open::Refusal => Item::Message(Message {
-                id: id::item("msg"),
-                status: ItemStatus::InProgress,
-                role: Role::Assistant,
-                content: Vec::new(),
-            }),
+            Open::Text | Open::Refusal => {
+                Item::Message(Message { id: id::item("msg"), status: ItemStatus::InProgress, role: Role::Assistant, content: Vec::new() })
+            }
         };
         self.add_item(item);
         self.open = Some(wanted);

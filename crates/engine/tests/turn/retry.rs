@@ -62,7 +62,11 @@ async fn a_wrong_request_is_not_repeated_and_what_stays_wrong_is_told() {
     let response = play(&stage, vec![vec![failure(Blame::Request)]]).await;
     assert_eq!(response.error.unwrap().code, "made_up");
     assert_eq!(stage.puppet.asked.lock().unwrap().len(), 1);
-    let response = play(&stage, vec![vec![failure(Blame::Upstream(None))], vec![failure(Blame::Upstream(None))], vec![failure(Blame::Upstream(None))]]).await;
+    let response = play(
+        &stage,
+        vec![vec![failure(Blame::Upstream(None))], vec![failure(Blame::Upstream(None))], vec![failure(Blame::Upstream(None))]],
+    )
+    .await;
     assert_eq!(response.status, ResponseStatus::Failed);
     assert_eq!(stage.puppet.asked.lock().unwrap().len(), 4);
 }

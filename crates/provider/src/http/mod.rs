@@ -83,7 +83,13 @@ impl Http {
         }
     }
 
-    fn request(&self, client: &reqwest::Client, outgoing: &Outgoing, key: Option<Shown<'_>>, trace: Option<&TraceContext>) -> RequestBuilder {
+    fn request(
+        &self,
+        client: &reqwest::Client,
+        outgoing: &Outgoing,
+        key: Option<Shown<'_>>,
+        trace: Option<&TraceContext>,
+    ) -> RequestBuilder {
         let method = if outgoing.body.is_null() { Method::GET } else { Method::POST };
         let mut request = client.request(method, self.address(outgoing)).header(ACCEPT, outgoing.accept).headers(outgoing.fields.clone());
         if let Some(shown) = key

@@ -107,7 +107,8 @@ impl Upstream {
     /// Why it gave none.
     pub async fn fetch_listing(&self) -> Result<Vec<ModelListing>, Failure> {
         let fetched = tokio::time::timeout(LISTING_TIMEOUT, self.shared.fetch_listing()).await;
-        let fetched = fetched.unwrap_or_else(|_elapsed| Err(self.shared.callee(None).plain("upstream_timeout", "gave no list of models in time")));
+        let fetched =
+            fetched.unwrap_or_else(|_elapsed| Err(self.shared.callee(None).plain("upstream_timeout", "gave no list of models in time")));
         if let Err(failure) = &fetched {
             tracing::debug!(upstream = %self.shared.name, code = ?failure.fault.code, "the upstream gave no list of models");
         }

@@ -310,7 +310,9 @@ impl Seat {
         let upstream = &self.pool.upstream;
         match failure.blame {
             Blame::Key => tracing::error!(%upstream, key = %label, ?pause, "the upstream refuses a key; it is set aside"),
-            Blame::Money => tracing::error!(%upstream, key = %label, ?pause, "a key's account has no credit or quota left; it is set aside"),
+            Blame::Money => {
+                tracing::error!(%upstream, key = %label, ?pause, "a key's account has no credit or quota left; it is set aside")
+            }
             Blame::Rate(_) | Blame::Upstream(_) | Blame::Request | Blame::Match => {
                 tracing::info!(%upstream, key = %label, ?pause, "a key rests");
             }

@@ -231,7 +231,10 @@ mod tests {
     fn refusals_the_caller_can_act_upon_keep_their_words() {
         let body = r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#;
         check(400, body, (400, FaultKind::InvalidRequest, "context_length_exceeded", "too long"));
-        assert_eq!(upstream().refusal(400, Reported::from_body(body.as_bytes()), None, &HeaderMap::new()).fault.param.as_deref(), Some("messages"));
+        assert_eq!(
+            upstream().refusal(400, Reported::from_body(body.as_bytes()), None, &HeaderMap::new()).fault.param.as_deref(),
+            Some("messages")
+        );
         check(422, r#"{"detail":"no"}"#, (422, FaultKind::InvalidRequest, "upstream_invalid_request", "no"));
         check(404, r#"{"error":"model 'x' not found"}"#, (404, FaultKind::NotFound, "model_not_found", "model 'x' not found"));
         check(

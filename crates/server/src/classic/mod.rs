@@ -2,6 +2,7 @@
 
 mod channels;
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use engine::answers::{Started, Terms};
@@ -15,6 +16,7 @@ use tokio::sync::OnceCell;
 
 pub(crate) use channels::{Channels, Opened};
 
+use crate::config::ClassicConfig;
 use crate::router::App;
 use crate::transport::Turn;
 
@@ -25,8 +27,27 @@ const MESSAGES: usize = 10;
 #[derive(Default)]
 pub struct Classic {
     pub(crate) channels: Channels<Turn>,
-    /// The model that answers, once an upstream has named one.
-    model: OnceCell<String>,
+    asking: RwLock<Arc<Asking>>,
+}
+
+/// How questions are asked since the settings were last read. A socket outlives that, and its next question obeys it.
+#[derive(Default)]
+struct Asking {
+    config: ClassicConfig,
+    /// The model that answers where the settings name none, once an upstream has.
+    first_model: OnceCell<String>,
+}
+
+impl Classic {
+    /// Asks as these settings say from now on. Which model the upstreams serve first is found out again, since they may be
+    /// others.
+    pub(crate) fn obey(&self, config: ClassicConfig) {
+        *self.asking.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Asking { config, first_model: OnceCell::new() });
+    }
+
+    fn asking(&self) -> Arc<Asking> {
+        Arc::clone(&self.asking.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Who asks: a uid of a caller. The uid is no secret, and two callers may have the same.
@@ -41,7 +62,8 @@ pub(crate) struct Asker {
 /// # Errors
 /// No upstream names a model.
 pub(crate) async fn model(app: &App) -> Result<String, Fault> {
-    if let Some(model) = &app.config.classic.model {
+    let asking = app.classic.asking();
+    if let Some(model) = &asking.config.model {
         return Ok(model.clone());
     }
     let first = || async {
@@ -52,7 +74,7 @@ pub(crate) async fn model(app: &App) -> Result<String, Fault> {
             Fault::new(FaultKind::Upstream, "no_model", message).with_status(503)
         })
     };
-    app.classic.model.get_or_try_init(first).await.cloned()
+    asking.first_model.get_or_try_init(first).await.cloned()
 }
 
 /// Who owns the built-in demo model. It answers only where nobody else does, or by name.
@@ -64,7 +86,8 @@ const OURS: &str = "weir";
 /// # Errors
 /// No model; too many answers; a log or store that cannot write.
 pub(crate) async fn start(app: &App, asker: &Asker, model: &str, question: String, trace: Option<TraceContext>) -> Result<Started, Fault> {
-    let window = Window { messages: MESSAGES, idle: app.config.classic.idle };
+    let ClassicConfig { context_tokens: tokens, idle, .. } = app.classic.asking().config;
+    let window = Window { messages: MESSAGES, tokens, idle };
     // Behind a prefix, so that no other kind of named conversation can be reached by a uid.
     let thread = Thread { name: format!("classic:{}", asker.uid), window };
     let terms = Terms { thread: Some(thread), on_leave: Some(OnLeave::Cancel), trace, ..Terms::default() };

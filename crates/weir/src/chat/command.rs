@@ -31,13 +31,14 @@ pub(super) enum Said {
 
 pub(super) const HELP: &str = "\
 /model [NAME]       show the models, or take another
-/transport [NAME]   show the transport, or take another: json, ndjson, sse, websocket
+/transport [NAME]   show it, or take another: json, ndjson, sse, websocket
 /stop               stop the answer while it comes; Ctrl-C does, too
 /cost               show the tokens that were used
 /new                begin another conversation
 /help               show this
 /quit               leave; Ctrl-D does, too
-Anything else goes to the model; //help sends it a /help. A line that ends with \\ goes on in the next.";
+Anything else goes to the model; //help sends it a /help.
+A line that ends with \\ goes on in the next.";
 
 const NAMES: [&str; 7] = ["/cost", "/help", "/model", "/new", "/quit", "/stop", "/transport"];
 

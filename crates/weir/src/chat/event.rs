@@ -101,6 +101,17 @@ impl Event {
     }
 }
 
+/// Why an answer ended early, in words; a reason that is not known here is shown as it is.
+pub(crate) fn why(reason: &str) -> &str {
+    match reason {
+        "server_restarted" => "the server was restarted",
+        "max_output_tokens" => "it reached its limit of tokens",
+        "content_filter" => "a content filter stopped it",
+        "client_left" => "nobody read it any more",
+        other => other,
+    }
+}
+
 /// `12 tokens in, 40 out (counted by Weir)`, or that nobody knows.
 pub(crate) fn tokens(usage: Option<&Usage>) -> String {
     let Some(usage) = usage else { return "unknown".to_owned() };

@@ -2,6 +2,7 @@
 
 mod answer;
 mod command;
+mod earlier;
 mod event;
 mod hosted;
 mod input;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 
 use super::answer::Question;
-use super::event::End;
+use super::event::{End, why};
 use super::screen::note;
 use super::session::Session;
 use super::terminal::{self, Interrupts};
@@ -51,7 +51,7 @@ pub(super) fn run(session: &Session, runtime: &Runtime, interrupts: &mut Interru
     let wrong = match outcome.end {
         Some(Ok(End::Whole)) => return Ok(ExitCode::SUCCESS),
         Some(Ok(End::Stopped)) | None => return Ok(ExitCode::from(INTERRUPTED)),
-        Some(Ok(End::Incomplete(reason))) => format!("the answer is not whole: {reason}"),
+        Some(Ok(End::Incomplete(reason))) => format!("the answer is not whole: {}", why(&reason)),
         Some(Ok(End::Failed(message))) => message,
         Some(Err(trouble)) => trouble.to_string(),
     };

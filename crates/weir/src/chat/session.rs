@@ -13,15 +13,16 @@ use crate::cli::output;
 
 use super::answer::{Answer, Question};
 use super::command::{Command, HELP, Said};
-use super::event::{End, tokens};
+use super::earlier::{Earlier, SHOWN};
+use super::event::{End, tokens, why};
 use super::input::{self, Input};
 use super::line::Transport;
 use super::render::Paint;
-use super::screen::{Screen, note, wrong};
+use super::screen::{note, wrong};
 use super::server::{Server, Trouble};
-use super::terminal::{self, Interrupts, Keys};
+use super::terminal::{self, Interrupts, Keys, Quiet};
 use super::typed::Typed;
-use super::view::{Text, View};
+use super::view::View;
 use super::watch::{Outcome, watch};
 
 /// A conversation.
@@ -69,10 +70,12 @@ impl Session {
     pub(super) fn talk(mut self, runtime: &Runtime, interrupts: &mut Interrupts, is_kept: bool) -> Result<()> {
         let paint = terminal::paint();
         let mut input = Input::new(paint)?;
+        // Between two lines, and before an answer, nothing that is typed gets lost.
+        let _quiet = paint.and_then(|_| Quiet::begin().ok());
         let mut typed = String::new();
         if let Some(id) = self.previous.clone() {
-            if let Some(question) = runtime.block_on(self.last_question(&id)) {
-                note(&format!("> {question}"), paint);
+            for piece in runtime.block_on(self.before(&id)) {
+                piece.show(paint)?;
             }
             typed = self.show(runtime, interrupts, Question::Old(id), paint)?;
             // It was not asked for in this session.
@@ -151,14 +154,12 @@ impl Session {
 
     /// Shows an answer; gives what was typed meanwhile.
     fn show(&mut self, runtime: &Runtime, interrupts: &mut Interrupts, question: Question, paint: Option<Paint>) -> Result<String> {
-        let mut view = match paint {
-            Some(paint) => View::Screen(Box::new(Screen::new(paint)), paint),
-            None => View::Text(Text { is_seen: true, is_line_open: false }),
-        };
+        let mut view = View::of_person(paint);
         let mut typed = Typed::default();
         let outcome = runtime.block_on(async {
             // Where keys cannot be read one by one, they wait for the next line.
             let keys = paint.and_then(|_| Keys::watch(&self.tasks).ok());
+            interrupts.forget();
             let answer = self.begin(question)?;
             watch(answer, &mut view, interrupts, keys, &mut typed).await
         })?;
@@ -166,7 +167,7 @@ impl Session {
         match outcome.end {
             Some(Ok(End::Whole)) => {}
             Some(Ok(End::Stopped)) => view.note("(stopped)")?,
-            Some(Ok(End::Incomplete(reason))) => view.note(&format!("(the answer is not whole: {reason})"))?,
+            Some(Ok(End::Incomplete(reason))) => view.note(&format!("(the answer is not whole: {})", why(&reason)))?,
             Some(Ok(End::Failed(message))) => view.wrong(&message),
             Some(Err(trouble)) => {
                 view.wrong(&trouble.to_string());
@@ -194,11 +195,10 @@ impl Session {
         }
     }
 
-    /// What the answer that is resumed was asked.
-    async fn last_question(&self, id: &str) -> Option<String> {
-        let list = self.server.json(&self.server.request("GET", &format!("/v1/responses/{id}/input_items"))).await.ok()?;
-        let item = list["data"].as_array()?.iter().find(|item| item["role"] == "user")?.clone();
-        let parts = item["content"].as_array()?.iter().filter_map(|part| part["text"].as_str());
-        Some(parts.collect::<Vec<_>>().join(" "))
+    /// What was said before the answer that is resumed, with the question to it. Where that cannot be had, the answer itself
+    /// can be shown all the same, or says why not.
+    async fn before(&self, id: &str) -> Vec<Earlier> {
+        let request = self.server.request("GET", &format!("/v1/responses/{id}/input_items?limit={SHOWN}"));
+        self.server.json(&request).await.map(|list| Earlier::read(&list)).unwrap_or_default()
     }
 }

@@ -16,10 +16,14 @@ pub(super) fn is_there() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
+/// Terminals that rustyline edits no line on, either.
+const PLAIN: [&str; 3] = ["dumb", "cons25", "emacs"];
+
 /// What it can show; `None` where it can only write one character after another.
 pub(super) fn paint() -> Option<Paint> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if !io::stdout().is_terminal() || std::env::var_os("TERM").is_none_or(|name| name == "dumb") {
+    let is_plain = |name: std::ffi::OsString| PLAIN.iter().any(|plain| name.eq_ignore_ascii_case(plain));
+    if !io::stdout().is_terminal() || std::env::var_os("TERM").is_none_or(is_plain) {
         return None;
     }
     // https://no-color.org
@@ -43,19 +47,52 @@ pub(super) fn size() -> Size {
 const USUAL: Size = Size { columns: 80, rows: 24 };
 
 #[cfg(unix)]
-pub(super) use keys::{Interrupts, Keys, restore_on_end};
+pub(super) use keys::{Interrupts, Keys, Quiet, restore_on_end};
 #[cfg(not(unix))]
-pub(super) use no_keys::{Interrupts, Keys, restore_on_end};
+pub(super) use no_keys::{Interrupts, Keys, Quiet, restore_on_end};
 
 #[cfg(unix)]
 mod keys {
     use std::io::{self, PipeWriter, Read};
+    use std::task::{Context, Poll, Waker};
 
     use engine::tasks::Tasks;
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
     use tokio::signal::unix::{Signal, SignalKind, signal};
     use tokio::sync::mpsc;
+
+    /// The terminal while nobody reads it: keys wait, unseen, for who reads next, Ctrl-C and Ctrl-D among them. It is as it
+    /// was when this is dropped.
+    pub(in crate::chat) struct Quiet {
+        before: Termios,
+    }
+
+    impl Quiet {
+        pub(in crate::chat) fn begin() -> io::Result<Self> {
+            let before = termios::tcgetattr(io::stdin())?;
+            let mut modes = unseen(&before);
+            modes.local_modes.remove(LocalModes::ISIG);
+            termios::tcsetattr(io::stdin(), OptionalActions::Now, &modes)?;
+            Ok(Self { before })
+        }
+    }
+
+    impl Drop for Quiet {
+        fn drop(&mut self) {
+            // A terminal that is gone needs nothing.
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+        }
+    }
+
+    /// The modes in which keys are not shown, and a read gives what is there.
+    fn unseen(before: &Termios) -> Termios {
+        let mut modes = before.clone();
+        modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+        modes.special_codes[SpecialCodeIndex::VMIN] = 1;
+        modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+        modes
+    }
 
     /// Keys as they are typed, unseen, while an answer comes; the terminal is as it was when this is closed or dropped.
     pub(in crate::chat) struct Keys {
@@ -72,11 +109,9 @@ mod keys {
             let before = termios::tcgetattr(io::stdin())?;
             let (woken, wake) = io::pipe()?;
             let (sender, typed) = mpsc::channel(16);
-            let mut modes = before.clone();
-            // Ctrl-C stays a signal, and a read gives what is there.
-            modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
-            modes.special_codes[SpecialCodeIndex::VMIN] = 1;
-            modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+            let mut modes = unseen(&before);
+            // Ctrl-C is heard at once, however much was typed before it.
+            modes.local_modes.insert(LocalModes::ISIG);
             termios::tcsetattr(io::stdin(), OptionalActions::Now, &modes)?;
             let threads = tasks.clone();
             tasks.spawn("keys", async move {
@@ -144,6 +179,12 @@ mod keys {
         pub(in crate::chat) async fn next(&mut self) {
             self.0.recv().await;
         }
+
+        /// Forgets those that came too late for what they were meant to stop.
+        pub(in crate::chat) fn forget(&mut self) {
+            let mut context = Context::from_waker(Waker::noop());
+            while let Poll::Ready(Some(())) = self.0.poll_recv(&mut context) {}
+        }
     }
 
     /// Leaves the terminal as it is now when the process is told to end.
@@ -169,6 +210,15 @@ mod no_keys {
     use std::io;
 
     use engine::tasks::Tasks;
+
+    /// Here the terminal stays as it is.
+    pub(in crate::chat) struct Quiet;
+
+    impl Quiet {
+        pub(in crate::chat) fn begin() -> io::Result<Self> {
+            Ok(Self)
+        }
+    }
 
     /// Here only Ctrl-C is heard while an answer comes.
     pub(in crate::chat) struct Keys;
@@ -200,6 +250,8 @@ mod no_keys {
                 std::future::pending::<()>().await;
             }
         }
+
+        pub(in crate::chat) fn forget(&mut self) {}
     }
 
     pub(in crate::chat) fn restore_on_end(_tasks: &Tasks) -> io::Result<()> {

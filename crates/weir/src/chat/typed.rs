@@ -9,7 +9,7 @@ pub(super) struct Typed {
 }
 
 impl Typed {
-    /// Takes in what was typed; gives whether `/stop` was.
+    /// Takes in what was typed; gives whether `/stop` or Ctrl-C was.
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         let mut is_stop = false;
         for byte in bytes {
@@ -28,6 +28,8 @@ impl Typed {
                         self.text.clear();
                     }
                 }
+                // Ctrl-C that was pressed before it was a signal.
+                Ok("\u{3}") => is_stop = true,
                 Ok("\u{7f}" | "\u{8}") => drop(self.text.pop()),
                 Ok("\u{15}") => self.text.clear(),
                 Ok(text) => self.text.extend(text.chars().filter(|character| !character.is_control())),
@@ -64,6 +66,7 @@ mod tests {
         check(&["一".as_bytes().get(..2).unwrap_or_default(), &"一".as_bytes()[2..]], "一", false);
         check(&[b"a\x1b[Ab\x1b[3~c\x1bOPd\x1bxe"], "abcde", false);
         check(&[b"a\n"], "a", false);
+        check(&[b"ab\x03"], "ab", true);
         check(&[b"abc\x15d\xff\xff\xffe"], "de", false);
     }
 }

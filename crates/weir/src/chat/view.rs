@@ -26,6 +26,24 @@ pub(super) struct Text {
 }
 
 impl View {
+    /// For a person's terminal.
+    pub(super) fn of_person(paint: Option<Paint>) -> Self {
+        match paint {
+            Some(paint) => Self::Screen(Box::new(Screen::new(paint)), paint),
+            None => Self::Text(Text { is_seen: true, is_line_open: false }),
+        }
+    }
+
+    /// Takes in text of an answer that came without events.
+    pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
+        match self {
+            Self::Screen(screen, _) => screen.push(Voice::Answer, text),
+            Self::Text(out) => return out.write(text),
+            Self::Events => {}
+        }
+        Ok(())
+    }
+
     /// Takes in an event.
     pub(super) fn event(&mut self, event: &Event) -> io::Result<()> {
         match self {

@@ -8,6 +8,7 @@ pub(crate) mod problem;
 mod environment;
 mod file;
 mod route;
+mod sources;
 mod table;
 mod tls;
 mod traces;
@@ -19,20 +20,21 @@ pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use environment::{API_KEY, Environment};
 pub(crate) use file::FileText;
+pub(crate) use sources::{Mark, Version, mark};
 pub(crate) use tls::Tls;
 
 use self::traces::Traces;
 use file::{Contents, Field};
 use problem::{Place, Problem, Problems};
+use route::Routes;
+use sources::Sources;
 use store::Durability;
 use table::{Definition, Draft, SETTINGS};
-use route::Routes;
 use upstream::Upstreams;
 use value::Raw;
 
@@ -148,22 +150,29 @@ pub(crate) struct Inputs<'a> {
     pub(crate) read: &'a dyn Fn(&Path) -> io::Result<String>,
 }
 
-/// The settings of this process: reads its environment and its file.
-pub(crate) fn load(flags: &Flags) -> Result<Settings, Problems> {
+/// Settings that were read.
+pub(crate) struct Loaded {
+    /// What they are, or what is wrong with them.
+    pub(crate) settings: Result<Settings, Problems>,
+    /// The files they come from, those that do not exist included: another version of one may make other settings.
+    pub(crate) sources: Vec<Version>,
+}
+
+/// The settings of this process: reads its environment, its file, and the files of keys that this one names.
+pub(crate) fn load(flags: &Flags) -> Loaded {
     let environment = environment::of_process();
+    let sources = Sources::default();
+    for file in file::candidates(flags, &environment) {
+        sources.note(&file);
+    }
     let (file, unreadable) = match file::find(flags, &environment) {
         Ok(file) => (file, None),
         Err(problem) => (None, Some(problem)),
     };
-    let inputs = Inputs { flags, environment: &environment, file: file.as_ref(), read: &|path| fs::read_to_string(path) };
+    let inputs = Inputs { flags, environment: &environment, file: file.as_ref(), read: &|path| sources.read(path) };
     let (settings, mut problems) = gather(&inputs);
     problems.extend(unreadable);
-    Problems::of(problems).map_or(Ok(settings), Err)
-}
-
-/// The files from which settings would be read, those that do not exist included, so that somebody can watch them.
-pub(crate) fn candidates(flags: &Flags) -> Vec<PathBuf> {
-    file::candidates(flags, &environment::of_process())
+    Loaded { settings: Problems::of(problems).map_or(Ok(settings), Err), sources: sources.into_versions() }
 }
 
 /// Whether a change of this setting waits for the next start.

@@ -14,7 +14,10 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("upstreams", r#"["local:qwen3", "openai:gpt-5-mini"]  # who serves it, and under which name; the next where the one before fails"#),
     ("weights", r#"["1", "1"]                    # how much each gets; alike if it is not said"#),
     ("strategy", r#""order"                      # who is asked first: order, least_busy, round_robin or random"#),
-    ("on_leave", r#""finish_within 30s, 500 tokens"  # when the last reader leaves: cancel, finish, or finish_within; else what [engine] says"#),
+    (
+        "on_leave",
+        r#""finish_within 30s, 500 tokens"  # when the last reader leaves: cancel, finish, or finish_within; else what [engine] says"#,
+    ),
 ];
 
 /// What reading routes needs, and what it gathers.
@@ -47,7 +50,11 @@ impl Routes<'_> {
         }
         for (key, _) in KEYS.iter().filter(|(key, _)| *key != "model") {
             if let Some(field) = table.fields.get(key) {
-                self.in_force.push(InForce { path: format!("route.{model}.{key}"), value: field.raw.to_string(), place: field.place.clone() });
+                self.in_force.push(InForce {
+                    path: format!("route.{model}.{key}"),
+                    value: field.raw.to_string(),
+                    place: field.place.clone(),
+                });
             }
         }
         self.configs.push(RouteConfig { model, upstreams: targets, strategy, on_leave });

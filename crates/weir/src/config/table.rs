@@ -88,6 +88,8 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("The directory of your own copy of the demo's pages, such as its src/main/resources. They replace the page at /."),
     setting("classic.model", "", Kind::Name(|draft, value| draft.server.classic.model = value))
         .help("The model that answers there. Without it: the first that an upstream serves, or else the demo."),
+    setting("classic.context_tokens", "12000", Kind::Count(1, |draft, value| draft.server.classic.context_tokens = count(value)))
+        .help("How many tokens it is shown of a conversation, with the question; older turns are left out. The rest of its window is for the answer."),
     setting("engine.answer_bytes", "16MiB", Kind::Bytes(1, |draft, value| draft.engine.answer_bytes = value))
         .help("Bytes of one answer, above which it is ended."),
     setting("engine.running", "10000", Kind::Count(1, |draft, value| draft.engine.running = value))
@@ -276,6 +278,11 @@ fn data(raw: &Raw, base: &Path) -> Result<Data, String> {
 fn size(bytes: u64) -> usize {
     // More than the machine can address is no limit at all.
     usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn count(value: usize) -> u64 {
+    // More than one can count is no limit at all.
+    u64::try_from(value).unwrap_or(u64::MAX)
 }
 
 /// One setting.

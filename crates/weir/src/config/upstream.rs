@@ -19,8 +19,14 @@ use super::value::{self, Raw};
 /// The keys of an `[[upstream]]`, each with a line of an example.
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("name", r#""local"                          # for logs; each has its own"#),
-    ("kind", r#""ollama"                         # whose it is: openai, azure, anthropic, gemini, ollama, deepseek, qwen, moonshot, openrouter, vllm, llamacpp, lmstudio; else "compatible""#),
-    ("wire", r#""chat"                           # which API it speaks, where that is not the usual one: chat, responses, anthropic, gemini or ollama"#),
+    (
+        "kind",
+        r#""ollama"                         # whose it is: openai, azure, anthropic, gemini, ollama, deepseek, qwen, moonshot, openrouter, vllm, llamacpp, lmstudio; else "compatible""#,
+    ),
+    (
+        "wire",
+        r#""chat"                           # which API it speaks, where that is not the usual one: chat, responses, anthropic, gemini or ollama"#,
+    ),
     ("base_url", r#""http://localhost:11434/v1"  # up to and with /v1; a kind knows its own"#),
     ("api_key_env", r#""LOCAL_API_KEY"           # the variable that holds its key; or:"#),
     ("api_key_file", r#""local.key"              # the file that holds it, or several, a line for each; or:"#),
@@ -31,7 +37,10 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("queue", r"1000                                    # how many may wait until a key is free"),
     ("queue_timeout", r#""30s"                   # how long they wait"#),
     ("models", r#"["qwen3", "gemma3"]            # what it serves; without it: what it lists, and any name nobody else serves"#),
-    ("proxy", r#""socks5://user:password@proxy:1080"  # http://, https:// or socks5://; "none"; without it: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY"#),
+    (
+        "proxy",
+        r#""socks5://user:password@proxy:1080"  # http://, https:// or socks5://; "none"; without it: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY"#,
+    ),
     ("ca_file", r#""authority.pem"               # authorities to trust beside the system's"#),
     ("http2", r"false                                  # HTTP/2, where it is offered under TLS, and always in clear"),
     ("headers", r#"["X-Title: Weir"]             # what goes with every request"#),
@@ -63,12 +72,8 @@ const FROM_ENVIRONMENT: [(&str, Preset, Option<&str>, Option<&str>); 4] = [
 ];
 
 /// How one types how a key is chosen.
-pub(super) const STRATEGIES: &[(&str, Strategy)] = &[
-    ("least_busy", Strategy::LeastBusy),
-    ("round_robin", Strategy::RoundRobin),
-    ("random", Strategy::Random),
-    ("order", Strategy::Order),
-];
+pub(super) const STRATEGIES: &[(&str, Strategy)] =
+    &[("least_busy", Strategy::LeastBusy), ("round_robin", Strategy::RoundRobin), ("random", Strategy::Random), ("order", Strategy::Order)];
 
 /// What reading upstreams needs, and what it gathers.
 pub(super) struct Upstreams<'a> {
@@ -96,7 +101,8 @@ impl Upstreams<'_> {
         config.keys = self.keys(table, preset);
         config.strategy = self.read(table, "key_strategy", |raw| value::word(raw, STRATEGIES)).unwrap_or(config.strategy);
         config.queue = self.read(table, "queue", |raw| value::count(raw, 0)).unwrap_or(config.queue);
-        config.queue_timeout = self.read(table, "queue_timeout", |raw| value::duration(raw, Duration::ZERO)).unwrap_or(config.queue_timeout);
+        config.queue_timeout =
+            self.read(table, "queue_timeout", |raw| value::duration(raw, Duration::ZERO)).unwrap_or(config.queue_timeout);
         config.models = self.models(table);
         config.connection = self.connection(table);
         if name.is_some() && base_url.is_some() {
@@ -134,7 +140,9 @@ impl Upstreams<'_> {
 
     fn add_one(&mut self, name: &str, preset: Preset, key: Option<Field>, address: Option<Field>) {
         let mut fields = BTreeMap::new();
-        let address = address.map(|field| if preset == Preset::Ollama { Field { raw: Raw::Typed(ollama_address(&field.raw.to_string())), ..field } } else { field });
+        let address = address.map(|field| {
+            if preset == Preset::Ollama { Field { raw: Raw::Typed(ollama_address(&field.raw.to_string())), ..field } } else { field }
+        });
         let usual = || Field { place: Place::Default, raw: Raw::Typed(preset.base_url().unwrap_or_default().to_owned()) };
         // An address of one's own may be anything that speaks OpenAI's language.
         let preset = if preset == Preset::OpenAi && address.is_some() { Preset::Compatible } else { preset };

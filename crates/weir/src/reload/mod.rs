@@ -1,4 +1,4 @@
-//! Reads the settings again on SIGHUP and when their file changes, and puts in force what can be while answers run.
+//! Reads the settings again on SIGHUP and when a file of theirs changes, and puts in force what can be while answers run.
 
 mod watch;
 
@@ -11,14 +11,14 @@ use tokio::time::sleep;
 
 use crate::assemble::Controls;
 use crate::config::problem::Place;
-use crate::config::{self, Flags, InForce, Settings};
+use crate::config::{self, Flags, InForce, Loaded, Settings, Version};
 use crate::descriptors;
 use crate::log::SetLevel;
 use crate::notify::Notifier;
 use crate::signals::Reloads;
 use watch::Watch;
 
-/// How often the file is looked at. A change counts when two looks agree: nobody wants half of what is being written.
+/// How often the files are looked at. A change counts when two looks agree: nobody wants half of what is being written.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What reading the settings again needs.
@@ -27,6 +27,8 @@ pub(crate) struct Reloader {
     pub(crate) flags: Flags,
     /// What is in force.
     pub(crate) settings: Settings,
+    /// The files it was read from.
+    pub(crate) sources: Vec<Version>,
     pub(crate) set_level: SetLevel,
     pub(crate) controls: Controls,
     pub(crate) notifier: Arc<Notifier>,
@@ -43,7 +45,7 @@ enum Why {
 impl Reloader {
     /// Runs until the process stops.
     pub(crate) async fn run(mut self, mut reloads: Reloads) {
-        let mut watch = Watch::new(config::candidates(&self.flags));
+        let mut watch = Watch::new(std::mem::take(&mut self.sources));
         let tasks = self.tasks.clone();
         loop {
             let why = tokio::select! {
@@ -57,17 +59,20 @@ impl Reloader {
                 }
             };
             self.notifier.reloading();
-            self.read(why).await;
+            if let Some(sources) = self.read(why).await {
+                watch = Watch::new(sources);
+            }
             self.notifier.ready();
         }
     }
 
-    async fn read(&mut self, why: Why) {
+    /// Gives the files that were read, if it came to that.
+    async fn read(&mut self, why: Why) -> Option<Vec<Version>> {
         let flags = self.flags.clone();
-        let loaded = match self.tasks.blocking(move || config::load(&flags)).await {
-            Some(Ok(settings)) => self.apply(settings),
-            Some(Err(problems)) => Err(problems.to_string()),
-            None => Err("they could not be read".to_owned()),
+        let (loaded, sources) = match self.tasks.blocking(move || config::load(&flags)).await {
+            Some(Loaded { settings: Ok(settings), sources }) => (self.apply(settings), Some(sources)),
+            Some(Loaded { settings: Err(problems), sources }) => (Err(problems.to_string()), Some(sources)),
+            None => (Err("they could not be read".to_owned()), None),
         };
         match loaded {
             Ok(Changes { applied, waiting }) if waiting.is_empty() => tracing::info!(?why, ?applied, "settings were read again"),
@@ -76,6 +81,7 @@ impl Reloader {
             }
             Err(problems) => tracing::error!(?why, problems, "the new settings are wrong; the old ones stay in force"),
         }
+        sources
     }
 
     /// All of it or nothing.

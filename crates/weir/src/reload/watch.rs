@@ -1,65 +1,48 @@
-//! Whether files have changed since they were last looked at.
+//! Whether the files that settings come from have changed since they were read.
 
-use std::fs::{self, Metadata};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
-
-/// What tells one version of a file from the next; `None` where there is none. A file that is replaced has another inode.
-type Mark = Option<(Option<SystemTime>, u64, u64)>;
+use crate::config::{Mark, Version, mark};
 
 /// Files, and what they looked like.
 pub(super) struct Watch {
-    files: Vec<PathBuf>,
-    /// What was last reported.
-    known: Vec<Mark>,
+    /// What was last read, or reported.
+    known: Vec<Version>,
     /// What was last seen.
     seen: Vec<Mark>,
 }
 
 impl Watch {
-    pub(super) fn new(files: Vec<PathBuf>) -> Self {
-        let marks: Vec<Mark> = files.iter().map(|file| mark(file)).collect();
-        Self { files, known: marks.clone(), seen: marks }
+    /// Watches for other versions than these.
+    pub(super) fn new(known: Vec<Version>) -> Self {
+        let seen = known.iter().map(|version| version.mark).collect();
+        Self { known, seen }
     }
 
     /// Whether they have changed, and rest since the last look. Says so once for each change.
     pub(super) fn has_changed(&mut self) -> bool {
-        let marks: Vec<Mark> = self.files.iter().map(|file| mark(file)).collect();
+        let marks: Vec<Mark> = self.known.iter().map(|version| mark(&version.file)).collect();
         let rests = marks == self.seen;
         self.seen = marks;
-        if !rests || self.seen == self.known {
+        if !rests || self.known.iter().map(|version| &version.mark).eq(&self.seen) {
             return false;
         }
-        self.known.clone_from(&self.seen);
+        for (version, mark) in self.known.iter_mut().zip(&self.seen) {
+            version.mark = *mark;
+        }
         true
     }
 }
 
-fn mark(file: &Path) -> Mark {
-    // It follows links, as those under which Kubernetes mounts a ConfigMap.
-    let metadata = fs::metadata(file).ok()?;
-    Some((metadata.modified().ok(), metadata.len(), inode(&metadata)))
-}
-
-#[cfg(unix)]
-fn inode(metadata: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
-}
-
-#[cfg(not(unix))]
-fn inode(_: &Metadata) -> u64 {
-    0
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn a_change_is_said_once_and_when_it_rests() -> std::io::Result<()> {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("weir.toml");
-        let mut watch = Watch::new(vec![file.clone()]);
+        let mut watch = Watch::new(vec![Version::now(file.clone())]);
         assert!(!watch.has_changed());
         fs::write(&file, "a")?;
         assert!(!watch.has_changed(), "it may not be whole");
@@ -68,6 +51,18 @@ mod tests {
         assert!(watch.has_changed());
         assert!(!watch.has_changed());
         fs::remove_file(&file)?;
+        assert!(!watch.has_changed());
+        assert!(watch.has_changed());
+        Ok(())
+    }
+
+    #[test]
+    fn what_changed_behind_the_reading_is_a_change() -> std::io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let file = directory.path().join("a.key");
+        let read = Version::now(file.clone());
+        fs::write(&file, "sk-new")?;
+        let mut watch = Watch::new(vec![read]);
         assert!(!watch.has_changed());
         assert!(watch.has_changed());
         Ok(())

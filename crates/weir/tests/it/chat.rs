@@ -3,6 +3,7 @@
 mod cuts;
 mod pipe;
 mod pseudo_terminal;
+mod restart;
 mod terminal;
 
 use std::process::Command;
@@ -17,8 +18,13 @@ const TRANSPORTS: [&str; 4] = ["json", "ndjson", "sse", "websocket"];
 
 /// The program as it asks a server at `address`, the scripted model, in a directory of its own.
 fn chat(directory: &TempDir, address: impl std::fmt::Display, arguments: &[&str]) -> Command {
+    chat_with(directory, address, MODEL, arguments)
+}
+
+/// The same with another model.
+fn chat_with(directory: &TempDir, address: impl std::fmt::Display, model: &str, arguments: &[&str]) -> Command {
     let mut command = weir(directory.path());
-    command.args(["chat", "--server", &format!("http://{address}"), "--model", MODEL]).args(arguments);
+    command.args(["chat", "--server", &format!("http://{address}"), "--model", model]).args(arguments);
     command.env_remove("NO_COLOR").env("TERM", "xterm-256color");
     command
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -119,6 +119,11 @@ impl Place {
     pub(crate) async fn start(&self) -> Server {
         self.spawn().listening().await
     }
+
+    /// Starts it where clients know it from before.
+    pub(crate) async fn start_at(&self, address: SocketAddr) -> Server {
+        Starting::spawn_at(self.command(), address).listening().await
+    }
 }
 
 /// A server that has not yet said where it listens; dropping it kills it.
@@ -128,8 +133,12 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
-    pub(crate) fn spawn(mut command: Command) -> Self {
-        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::spawn_at(command, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    fn spawn_at(mut command: Command, address: SocketAddr) -> Self {
+        command.args(["--listen", &address.to_string()]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut errors = child.stderr.take().unwrap();

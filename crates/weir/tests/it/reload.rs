@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
+use lab::client::websocket::Message;
 use lab::client::{self, BodyEnd, Connection, Request};
 use lab::upstream::{Script, Upstream};
 use serde_json::{Value, json};
@@ -116,6 +117,89 @@ async fn a_wrong_file_changes_nothing_and_says_why() {
     fs::remove_file(house.directory.path().join("weir.toml")).unwrap();
     house.server.signal("HUP");
     assert!(names(&house.server.logged("has vanished", 1).await, "problems").contains("weir.toml"));
+}
+
+#[tokio::test]
+async fn a_key_file_that_changes_alone_is_read_again_and_its_key_is_never_shown() {
+    let lab = Upstream::start().await.unwrap();
+    let settings = |file: &str| {
+        let base_url = lab.base_url();
+        format!("[[upstream]]\nname = \"lab\"\nmodels = [\"m\"]\nbase_url = \"{base_url}\"\napi_key_file = \"{file}\"\n")
+    };
+    let directory = TempDir::new().unwrap();
+    let put = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    put("a.key", "sk-first-secret\n");
+    put("weir.toml", &settings("a.key"));
+    let server = Service::start(weir(directory.path())).await;
+    let asked_with = async || {
+        lab.script(Script::text(&["hi"]));
+        assert_eq!(server.json(&Request::post("/v1/responses", &json!({ "model": "m", "input": "hi" }))).await.0, 200);
+        lab.requests().last().unwrap().headers.get("authorization").unwrap().to_owned()
+    };
+    assert_eq!(asked_with().await, "Bearer sk-first-secret");
+
+    put("a.key", "sk-other-secret\n");
+    let line = server.logged(AGAIN, 1).await;
+    assert_eq!((names(&line, "why"), names(&line, "applied")), ("Change".into(), "[\"upstream.lab.api_key\"]".into()), "{line}");
+    assert_eq!(asked_with().await, "Bearer sk-other-secret");
+
+    // As a Secret of Kubernetes is replaced: the name is a link, and leads elsewhere.
+    put("later", "sk-third-secret\n");
+    std::os::unix::fs::symlink("later", directory.path().join("link")).unwrap();
+    fs::rename(directory.path().join("link"), directory.path().join("a.key")).unwrap();
+    server.logged(AGAIN, 2).await;
+    assert_eq!(asked_with().await, "Bearer sk-third-secret");
+
+    // A file that is not there yet is waited for, and the old key is good until then.
+    put("weir.toml", &settings("b.key"));
+    let line = server.logged("the new settings are wrong", 1).await;
+    assert!(names(&line, "problems").contains("b.key"), "{line}");
+    assert_eq!(asked_with().await, "Bearer sk-third-secret");
+    put("b.key", "sk-fourth-secret\n");
+    server.logged(AGAIN, 3).await;
+    assert_eq!(asked_with().await, "Bearer sk-fourth-secret");
+
+    // What is no key is named by its file, and not shown.
+    put("b.key", "fifth-secret and more\n");
+    let line = server.logged("the new settings are wrong", 2).await;
+    assert!(names(&line, "problems").contains("upstream.api_key_file"), "{line}");
+    assert!(!server.log().contains("-secret"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn the_classic_api_asks_the_model_that_the_new_settings_mean() {
+    let (first, second) = (Upstream::start().await.unwrap(), Upstream::start().await.unwrap());
+    first.models(vec!["one".into()]);
+    second.models(vec!["two".into()]);
+    // Neither says in the settings which models it serves: it is asked.
+    let listing = |upstream: &Upstream| format!("[[upstream]]\nname = \"lab\"\nbase_url = \"{}\"\n", upstream.base_url());
+    let house = Settled::start(&listing(&first)).await;
+    let mut socket = lab::client::websocket::connect(house.server.address, "/websocket/ada", &[]).await.unwrap().socket;
+    let mut asked = async |upstream: &Upstream| {
+        let models = || upstream.requests().iter().map(|asked| asked.body["model"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        let before = models().len();
+        upstream.script(Script::text(&["hi"]));
+        let mut events = house.server.send(&Request::get("/chat?message=hello")).await.events().unwrap();
+        in_time(events.collect()).await.unwrap();
+        // A socket that was opened before obeys, too.
+        upstream.script(Script::text(&["hi"]));
+        socket.send_text("hello").await.unwrap();
+        while in_time(socket.next()).await.unwrap() != Some(Message::Text("[DONE]".into())) {}
+        models()[before..].to_vec()
+    };
+    assert_eq!(asked(&first).await, ["one", "one"]);
+
+    house.write(&listing(&second));
+    house.server.logged(AGAIN, 1).await;
+    assert_eq!(asked(&second).await, ["two", "two"]);
+
+    house.write(&format!("[classic]\nmodel = \"three\"\n{}", listing(&second)));
+    house.server.logged(AGAIN, 2).await;
+    assert_eq!(asked(&second).await, ["three", "three"]);
+
+    house.write(&listing(&first));
+    house.server.logged(AGAIN, 3).await;
+    assert_eq!(asked(&first).await, ["one", "one"]);
 }
 
 #[tokio::test]

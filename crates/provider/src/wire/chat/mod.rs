@@ -9,14 +9,12 @@ use protocol::fault::Fault;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
-
 use self::request::Family;
 use self::stream::Chunks;
 use super::body::Reading;
 use super::fault::Callee;
 use super::{Outgoing, Reader, Wire, list};
 use crate::config::{Preset, UpstreamConfig};
-
 
 /// The wire of `POST /chat/completions`.
 #[derive(Clone, Copy, Debug)]

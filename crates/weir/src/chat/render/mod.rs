@@ -17,7 +17,7 @@ pub(crate) use text::{is_harmless, width};
 
 use blocks::Blocks;
 use inline::Growth;
-use text::{ansi, cells, wrap};
+use text::{Cell, ansi, cells, wrap};
 
 /// How it is to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,27 @@ impl Markdown {
     }
 }
 
-/// A text that is no Markdown and does not grow, in rows of at most `columns`.
+/// A text that is no Markdown and does not grow, in rows of at most `columns`. What stands behind a gap, as in a list of
+/// commands, stays in a column of its own where there is room for one.
 pub(crate) fn rows(text: &str, style: Style, columns: usize, paint: Paint) -> Vec<String> {
-    text.lines().flat_map(|line| wrap(&cells(line, style), columns)).map(|row| ansi(&row, paint)).collect()
+    text.lines().flat_map(|line| hanging(line, style, columns)).map(|row| ansi(&row, paint)).collect()
+}
+
+/// What makes a gap: two spaces may also stand between sentences.
+const GAP: &str = "   ";
+
+/// The narrowest column that is worth keeping: two or three words.
+const COLUMN: usize = 16;
+
+fn hanging(line: &str, style: Style, columns: usize) -> Vec<Vec<Cell>> {
+    let text = line.trim_start_matches(' ');
+    let gap = text.find(GAP).map(|gap| line.len() - text[gap..].trim_start_matches(' ').len());
+    let (head, rest) = line.split_at(gap.unwrap_or_default());
+    let room = columns.saturating_sub(width(head));
+    if head.is_empty() || room < COLUMN {
+        return wrap(&cells(line, style), columns);
+    }
+    let margin = " ".repeat(width(head));
+    let margins = std::iter::once(head).chain(std::iter::repeat(margin.as_str()));
+    margins.zip(wrap(&cells(rest, style), room)).map(|(margin, row)| [cells(margin, style), row].concat()).collect()
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Look, Markdown, Paint, Style, width};
+use super::{Look, Markdown, Paint, Style, rows, width};
 
 const LOOK: Look = Look { columns: 40, paint: Paint::Weights, base: Style::PLAIN };
 
@@ -25,6 +25,19 @@ fn plain(text: &str) -> String {
 
 fn check(text: &str, expected: &str) {
     assert_eq!(plain(&draw(text, &LOOK)).trim_end(), expected.trim_matches('\n'), "{text}");
+}
+
+#[test]
+fn what_stands_behind_a_gap_keeps_its_column() {
+    let check = |text: &str, columns: usize, expected: &[&str]| {
+        let rows = rows(text, Style::PLAIN, columns, Paint::Weights);
+        assert_eq!(rows.iter().map(|row| plain(row)).collect::<Vec<_>>(), expected, "{text}");
+    };
+    check("/model [NAME]   show the models, or take another", 36, &["/model [NAME]   show the models, or", "                take another"]);
+    check("/模型   列出模型，或者换一个模型来回答", 25, &["/模型   列出模型，或者换", "        一个模型来回答"]);
+    check("/model [NAME]   show the models", 24, &["/model [NAME]   show the", "models"]);
+    check("One.  Two sentences, no column", 20, &["One.  Two sentences,", "no column"]);
+    check("   indented and nothing else", 40, &["   indented and nothing else"]);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use super::{TRANSPORTS, chat};
 use crate::house::House;
 
 const CTRL_C: &str = "\x03";
-const CTRL_D: &str = "\x04";
-const ENTER: &str = "\r";
+pub(super) const CTRL_D: &str = "\x04";
+pub(super) const ENTER: &str = "\r";
 const BACKSPACE: &str = "\x7f";
 const UP: &str = "\x1b[A";
 
@@ -53,8 +53,7 @@ async fn a_conversation_is_typed_edited_and_drawn() {
     terminal.press("/cost");
     terminal.press(ENTER);
     terminal.wait_for("3 answers").await;
-    // A key that comes before the next line is read may be lost.
-    terminal.prompt().await;
+    // A key that comes before the next line is read waits for it.
     terminal.press(CTRL_D);
     assert_eq!(terminal.ended().await, Some(0));
     assert_eq!(said(&house, 0), ["你好"]);

@@ -33,6 +33,42 @@ async fn b1_b2_the_model_sees_both_sides_of_the_last_turns() {
 }
 
 #[tokio::test]
+async fn b2_b18_what_does_not_fit_is_left_out_from_the_front_by_whole_turns() {
+    // A message of fifty words is 54 tokens: 50, its role, and 3 around it. Another 3 open the answer.
+    let words = |word: &str| vec![word; 50].join(" ");
+    let house = House::open_with(plan(|classic| classic.context_tokens = 3 + 3 * 54)).await;
+    for (question, answer) in [("one", "red"), ("two", "green"), ("three", "blue")] {
+        house.upstream.script(Script::text(&[&words(answer)]));
+        converse(&house, UID, &words(question)).await;
+    }
+    let (second, answer, third) = (words("two"), words("green"), words("three"));
+    assert_eq!(sent(&house), roles_and_texts(&[("user", &second), ("assistant", &answer), ("user", &third)]));
+    // One token more, and the turn before it has no room.
+    let question = format!("{third} more");
+    converse(&house, UID, &question).await;
+    assert_eq!(sent(&house), roles_and_texts(&[("user", &question)]));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn b18_a_question_that_is_too_long_by_itself_is_asked_alone_and_the_refusal_is_shown() {
+    let house = House::open_with(plan(|classic| classic.context_tokens = 20)).await;
+    converse(&house, UID, "hello").await;
+    let refusal = json!({ "error": { "message": "the context is 20 tokens long", "code": "context_length_exceeded" } });
+    house.upstream.script(Script::error(400, &refusal));
+    let question = ["long"; 30].join(" ");
+    let said = converse(&house, UID, &question).await;
+    assert!(said.contains("the context is 20 tokens long"), "{said}");
+    assert_eq!(sent(&house), roles_and_texts(&[("user", &question)]));
+    let request = &house.upstream.requests()[1].body;
+    assert!(
+        request["max_tokens"].is_null() && request["max_completion_tokens"].is_null(),
+        "the answer may be as long as it can: {request}"
+    );
+    house.close().await;
+}
+
+#[tokio::test]
 async fn b3_a_question_that_failed_or_got_no_answer_leaves_nothing_behind() {
     let house = House::open().await;
     house.upstream.script(Script::text(&["Hi"]));
