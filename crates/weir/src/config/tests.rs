@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::config::OnLeave;
+use provider::config::{Strategy, WireKind};
 
 use super::example::example;
 use super::problem::Problems;
@@ -266,13 +267,13 @@ api_key_file = "missing"
     let expected = [
         "weir.toml:2:1: upstream.name: missing; it is the upstream's name in logs",
         "weir.toml:3:12: upstream.base_url: a name or password does not belong into the address; use api_key",
-        "weir.toml:4:11: upstream.api_key: expected a text between quotes",
+        "weir.toml:4:11: upstream.api_key: expected a text between quotes, or a list of them",
         "weir.toml:5:1: upstream.api_ky: unknown setting; did you mean api_key?",
         "weir.toml:6:1: upstream.base_url: missing; it is the upstream's address up to and with /v1",
         "weir.toml:7:8: upstream.name: expected letters, digits, - _ and .",
         "weir.toml:8:11: upstream.api_key: not a key: a key is one word of letters, digits and signs",
         "weir.toml:9:10: upstream.models: expected a list of texts, got \"gpt-5\"",
-        "weir.toml:14:15: upstream.api_key_env: an upstream has one key; say api_key, api_key_env or api_key_file",
+        "weir.toml:14:15: upstream.api_key_env: an upstream's keys come from one place; say api_key, api_key_env or api_key_file",
         "weir.toml:15:16: upstream.idle_timeout: must be at least 1ms, got 0s",
         "weir.toml:17:8: upstream.name: there is already an upstream \"three\"",
         "weir.toml:19:15: upstream.api_key_env: \"UNSET\" is not set; it should be the name of a variable that holds the key",
@@ -302,7 +303,7 @@ fn the_committed_example_is_the_tables() -> Outcome {
 fn the_example_changes_nothing_with_and_without_its_marks() -> Outcome {
     let plain = of_file(&example())?;
     let text = example();
-    let settings_part = text.split("# Servers that speak").next().unwrap_or_default();
+    let settings_part = text.split("# Models of others").next().unwrap_or_default();
     // A setting is a mark, one word and an equals sign; prose has more words before one.
     let unmarked = settings_part.lines().map(|line| match line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")) {
         Some((key, value)) if !key.contains(' ') => format!("{key} = {value}\n"),
@@ -317,4 +318,70 @@ fn the_example_changes_nothing_with_and_without_its_marks() -> Outcome {
     assert_eq!(plain.tls, all.tls);
     assert_eq!(all.data, Data::Directory("/var/lib/weir".into()));
     Ok(())
+}
+
+#[test]
+fn kinds_know_their_address_and_their_key_and_keys_may_be_several() -> Outcome {
+    let text = r#"
+        [[upstream]]
+        name = "claude"
+        kind = "anthropic"
+        [[upstream]]
+        name = "pool"
+        base_url = "https://example.org/v1"
+        wire = "responses"
+        api_key_file = "keys"
+        key_weights = ["3", "1"]
+        key_strategy = "round_robin"
+        key_concurrency = 8
+        proxy = "socks5://me:secret@proxy:1080"
+        headers = ["X-Title: Weir"]
+        total_timeout = "10m"
+        [[route]]
+        model = "fast"
+        upstreams = ["pool:gpt:mini", "claude"]
+        strategy = "least_busy"
+        on_leave = "finish_within 30s"
+    "#;
+    let environment = environment(&[("ANTHROPIC_API_KEY", "sk-ant")]);
+    let read = |_: &Path| Ok("# two keys\nsk-1\n\nsk-2\n".to_owned());
+    let file = file(text);
+    let settings = settle(&Inputs { flags: &Flags::new(), environment: &environment, file: Some(&file), read: &read })?;
+    let [claude, pool] = &settings.provider.upstreams[..] else { return Err("two were expected".into()) };
+    assert_eq!((claude.wire, claude.base_url.as_str()), (WireKind::Anthropic, "https://api.anthropic.com/v1"));
+    assert_eq!((&*claude.keys[0].label, claude.keys[0].secret.reveal()), ("ANTHROPIC_API_KEY", "sk-ant"));
+    let keys: Vec<_> = pool.keys.iter().map(|key| (&*key.label, key.secret.reveal(), key.weight, key.concurrency)).collect();
+    assert_eq!(keys, [("1", "sk-1", 3, 8), ("2", "sk-2", 1, 8)]);
+    assert_eq!((pool.wire, pool.strategy, pool.timeouts.total), (WireKind::Responses, Strategy::RoundRobin, Duration::from_secs(600)));
+    let route = &settings.provider.routes[0];
+    let targets: Vec<_> = route.upstreams.iter().map(|target| (target.upstream.as_str(), target.model.as_deref())).collect();
+    assert_eq!((targets, route.strategy), (vec![("pool", Some("gpt:mini")), ("claude", None)], Strategy::LeastBusy));
+    assert!(settings.in_force.iter().all(|row| !row.value.contains("secret") && !row.value.contains("sk-")), "{:?}", settings.in_force);
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_with_a_route_is_said() {
+    let text = r#"
+[[upstream]]
+name = "north"
+base_url = "http://localhost/v1"
+[[route]]
+upstreams = ["north"]
+[[route]]
+model = "a"
+upstreams = ["south"]
+on_leave = "never"
+[[route]]
+model = "b"
+upstreams = ["north", "north:c"]
+weights = ["1"]
+"#;
+    let expected = [
+        "weir.toml:5:1: route.model: missing",
+        "weir.toml:9:13: route.upstreams: there is no upstream \"south\"",
+        "weir.toml:10:12: route.on_leave: expected cancel, finish, or finish_within with a time (30s), a number of tokens (500 tokens) or both (30s, 500 tokens), got \"never\"",
+        "weir.toml:14:11: route.weights: expected 2, one for each, got 1",
+    ];
+    assert_eq!(complaints(of_file(text)), expected);
 }

@@ -287,9 +287,10 @@ pub(crate) fn base_url(raw: &Raw) -> Result<String, String> {
     if !is_host_and_port(authority) {
         return Err("expected an address with a host, and a port below 65536 if any".to_owned());
     }
-    // A query stays behind whatever path is asked for: Azure's `api-version`.
-    if text.contains('#') {
-        return Err("expected an address without #".to_owned());
+    // Azure's version stays behind whatever path is asked for. Anything else there may be a key.
+    let is_version = |query: &str| query.strip_prefix("api-version=").is_some_and(|version| !version.contains(['&', '=']));
+    if text.contains('#') || !uri.query().is_none_or(is_version) {
+        return Err("expected an address without ? and #, but for Azure's ?api-version=".to_owned());
     }
     Ok(text.trim_end_matches('/').to_owned())
 }

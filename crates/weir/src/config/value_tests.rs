@@ -101,6 +101,9 @@ fn addresses_of_upstreams() {
     check("https://api.openai.com/v1", Some("https://api.openai.com/v1"));
     check("http://localhost:11434/v1/", Some("http://localhost:11434/v1"));
     check("http://[::1]:8080", Some("http://[::1]:8080"));
+    let azure = "https://mine.openai.azure.com/openai/deployments/gpt?api-version=2024-10-21";
+    check(azure, Some(azure));
+    check(&format!("{azure}&api-key=1"), None);
     for wrong in
         ["", "api.openai.com/v1", "ftp://example.org", "/v1", "https://", "https://example.org/v1?key=1", "https://example.org:99999999"]
     {
