@@ -30,7 +30,7 @@ pub(super) struct Incoming {
 pub(super) async fn respond(outlet: &mut Outlet<'_>, open: &Open, request: Incoming, note: impl FnOnce(usize) + Send) -> io::Result<After> {
     let Incoming { method, path, headers, body: bytes } = request;
     let (bare_path, query) = path.split_once('?').unwrap_or((&path, ""));
-    let route = Route::of(&method, bare_path, headers.get("anthropic-version").is_some());
+    let route = Route::of(&method, bare_path, &headers);
     let key = route.as_ref().and_then(|route| check::key_of(route, &headers)).map(str::to_owned);
     let misplaced = route.as_ref().map(|route| check::misplaced_keys(route, query, &headers, &bytes)).unwrap_or_default();
     if let Some(route) = route.as_ref().filter(|route| route.goal == Goal::Models) {

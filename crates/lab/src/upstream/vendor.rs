@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::wire::Headers;
+
 /// A vendor's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Vendor {
@@ -68,9 +70,9 @@ pub(super) enum Goal {
 }
 
 impl Route {
-    /// Recognises a request; `path` is without its query. `None` if nobody has such a path. `is_anthropic` tells the two
-    /// lists at `/v1/models` apart.
-    pub(super) fn of(method: &str, path: &str, is_anthropic: bool) -> Option<Self> {
+    /// Recognises a request; `path` is without its query. `None` if nobody has such a path. The fields tell the three lists
+    /// at `/v1/models` apart.
+    pub(super) fn of(method: &str, path: &str, headers: &Headers) -> Option<Self> {
         let route = |vendor, goal| Some(Self { vendor, goal, is_azure: false });
         let answer = || Goal::Answer { model: None, is_stream: None };
         match (method, path) {
@@ -78,13 +80,23 @@ impl Route {
             ("POST", "/v1/responses") => route(Vendor::Responses, answer()),
             ("POST", "/v1/messages") => route(Vendor::Anthropic, answer()),
             ("POST", "/api/chat") => route(Vendor::Ollama, answer()),
-            ("GET", "/v1/models") if is_anthropic => route(Vendor::Anthropic, Goal::Models),
+            ("GET", "/v1/models") if headers.get("anthropic-version").is_some() => route(Vendor::Anthropic, Goal::Models),
+            ("GET", "/v1/models") if headers.get("x-goog-api-key").is_some() => route(Vendor::Gemini, Goal::Models),
             ("GET", "/v1/models") => route(Vendor::OpenAi, Goal::Models),
             ("GET", "/v1beta/models") => route(Vendor::Gemini, Goal::Models),
             ("GET", "/api/tags") => route(Vendor::Ollama, Goal::Models),
-            ("POST", _) if path.starts_with("/v1beta/models/") => Self::gemini(&path["/v1beta/models/".len()..]),
-            (_, _) if path.starts_with("/openai/") => Self::azure(method, &path["/openai/".len()..]),
-            (_, _) => None,
+            (_, _) => Self::with_names(method, path, headers),
+        }
+    }
+
+    /// Recognises a path with a name in it.
+    fn with_names(method: &str, path: &str, headers: &Headers) -> Option<Self> {
+        // Google's SDK asks for `v1` since its third version, and for `v1beta` before.
+        let named = path.strip_prefix("/v1beta/models/").or_else(|| path.strip_prefix("/v1/models/"));
+        match named {
+            Some(rest) if method == "POST" => Self::gemini(rest),
+            Some(_) => None,
+            None => Self::azure(method, path.strip_prefix("/openai/")?, headers),
         }
     }
 
@@ -100,13 +112,13 @@ impl Route {
     }
 
     /// Azure's path with a version (`v1/…`), and the older one that names the deployment.
-    fn azure(method: &str, rest: &str) -> Option<Self> {
+    fn azure(method: &str, rest: &str, headers: &Headers) -> Option<Self> {
         if let Some(rest) = rest.strip_prefix("deployments/") {
             let (deployment, "chat/completions") = rest.split_once('/')? else { return None };
             let goal = Goal::Answer { model: Some(deployment.to_owned()), is_stream: None };
             return (method == "POST").then_some(Self { vendor: Vendor::OpenAi, goal, is_azure: true });
         }
-        let route = Self::of(method, &format!("/{rest}"), false)?;
+        let route = Self::of(method, &format!("/{rest}"), headers)?;
         matches!(route.vendor, Vendor::OpenAi | Vendor::Responses).then_some(Self { is_azure: true, ..route })
     }
 }

@@ -30,7 +30,10 @@ const FIELDS: &[&str] = &[
     "workspace_id",
 ];
 
-const VERSIONS: &[&str] = &["2023-06-01", "2023-01-01"];
+const VERSIONS: &[&str] = &["2026-10-21", "2023-06-01"];
+
+/// What the version of October 2026 no longer takes.
+const SAMPLING: &[&str] = &["temperature", "top_p", "top_k"];
 
 pub(super) fn check(asked: &Asked<'_>, found: &mut Found) {
     let body = asked.body;
@@ -45,6 +48,12 @@ pub(super) fn check(asked: &Asked<'_>, found: &mut Found) {
         found.invalid(if body["max_tokens"].is_null() { "max_tokens: Field required" } else { "max_tokens: must be greater than 0" });
     }
     found.unknown(body, FIELDS, |name| format!("{name}: Extra inputs are not permitted"));
+    let is_new = asked.headers.get("anthropic-version") == Some("2026-10-21");
+    if is_new {
+        for name in SAMPLING.iter().filter(|name| !body[**name].is_null()) {
+            found.strict(&format!("{name}: Extra inputs are not permitted"));
+        }
+    }
     if body["temperature"].as_f64().is_some_and(|temperature| !(0.0..=1.0).contains(&temperature)) {
         found.strict("temperature: range: 0..1");
     }
@@ -60,7 +69,7 @@ pub(super) fn check(asked: &Asked<'_>, found: &mut Found) {
         }
     }
     let Some(messages) = body["messages"].as_array() else { return found.invalid("messages: Field required") };
-    check_messages(messages, found);
+    check_messages(messages, is_new, found);
 }
 
 fn check_thinking(body: &Value, max_tokens: u64, found: &mut Found) {
@@ -75,9 +84,9 @@ fn check_thinking(body: &Value, max_tokens: u64, found: &mut Found) {
                 found.strict("`max_tokens` must be greater than `thinking.budget_tokens`.");
             }
         }
-        Some("adaptive" | "disabled") => {}
+        Some("adaptive" | "between_tools" | "disabled") => {}
         None if thinking.is_null() => {}
-        Some(_) | None => found.strict("thinking: Input tag is not one of: 'adaptive', 'disabled', 'enabled'"),
+        Some(_) | None => found.strict("thinking: Input tag is not one of: 'adaptive', 'between_tools', 'disabled', 'enabled'"),
     }
     let is_thinking = matches!(thinking["type"].as_str(), Some("enabled" | "adaptive"));
     if is_thinking && body["temperature"].as_f64().is_some_and(|temperature| temperature < 1.0) {
@@ -89,7 +98,7 @@ fn check_thinking(body: &Value, max_tokens: u64, found: &mut Found) {
 }
 
 /// The service joins neighbours of one role by itself, so roles need not alternate; but calls must be answered at once.
-fn check_messages(messages: &[Value], found: &mut Found) {
+fn check_messages(messages: &[Value], is_new: bool, found: &mut Found) {
     if messages.is_empty() {
         found.invalid("messages: at least one message is required");
     }
@@ -112,6 +121,9 @@ fn check_messages(messages: &[Value], found: &mut Found) {
             ));
         }
         check_blocks(&format!("messages.{place}.content"), content, found);
+        if is_new {
+            check_new(place, role, content, found);
+        }
         let results: Vec<Value> = content.iter().filter(|block| block["type"] == "tool_result").cloned().collect();
         let answered = texts(&results, "tool_use_id");
         let missing: Vec<&str> = open.iter().filter(|id| !answered.contains(*id)).copied().collect();
@@ -130,6 +142,16 @@ fn check_messages(messages: &[Value], found: &mut Found) {
     }
     if !open.is_empty() {
         found.strict(&format!("`tool_use` ids were found without `tool_result` blocks immediately after: {}.", open.join(", ")));
+    }
+}
+
+/// What the version of October 2026 no longer takes in messages.
+fn check_new(place: usize, role: &str, content: &[Value], found: &mut Found) {
+    if role == "assistant" && content.iter().any(|block| block["type"] == "document") {
+        found.strict(&format!("messages.{place}: document blocks are not allowed in assistant messages"));
+    }
+    if role == "user" && content.iter().any(|block| block["type"] == "text" && !list(&block["citations"]).is_empty()) {
+        found.strict(&format!("messages.{place}: citations are not allowed in user messages"));
     }
 }
 

@@ -6,10 +6,13 @@ use crate::wire::Headers;
 /// Every field that some vendor takes a key in.
 const FIELDS: [&str; 4] = ["authorization", "x-api-key", "x-goog-api-key", "api-key"];
 
-fn field(route: &Route) -> &'static str {
+/// The field of a request's key. Anthropic takes two: its documents show `x-api-key`, and its SDKs since October 2026 send
+/// `Authorization`.
+fn field(route: &Route, headers: &Headers) -> &'static str {
     match route.vendor {
         Vendor::OpenAi | Vendor::Responses if route.is_azure => "api-key",
         Vendor::OpenAi | Vendor::Responses | Vendor::Ollama => "authorization",
+        Vendor::Anthropic if headers.get("x-api-key").is_none() => "authorization",
         Vendor::Anthropic => "x-api-key",
         Vendor::Gemini => "x-goog-api-key",
     }
@@ -17,7 +20,7 @@ fn field(route: &Route) -> &'static str {
 
 /// The key, where the vendor looks for it.
 pub(in crate::upstream) fn key_of<'a>(route: &Route, headers: &'a Headers) -> Option<&'a str> {
-    let field = field(route);
+    let field = field(route, headers);
     let value = headers.get(field)?;
     if field == "authorization" { value.strip_prefix("Bearer ") } else { Some(value) }
 }
@@ -25,7 +28,7 @@ pub(in crate::upstream) fn key_of<'a>(route: &Route, headers: &'a Headers) -> Op
 /// What is wrong with the places of the key: a field that is not the vendor's own, the query (which ends in logs), or the
 /// body.
 pub(in crate::upstream) fn misplaced_keys(route: &Route, query: &str, headers: &Headers, body: &[u8]) -> Vec<String> {
-    let field = field(route);
+    let field = field(route, headers);
     let mut wrong: Vec<String> = FIELDS
         .iter()
         .filter(|other| **other != field && headers.get(other).is_some())
