@@ -63,18 +63,23 @@ async fn serve(request: http::Request<RecvStream>, sending: SendResponse<Bytes>,
         path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: Headers::new(fields.collect()),
         body: whole,
+        is_http2: true,
     };
     let recorded = Mutex::new(None);
     let mut outlet = Outlet::Http2(answer);
-    tokio::select! {
+    let is_reset = tokio::select! {
         biased;
-        () = poll_fn(|context| watched.poll_reset(context)) => {
-            open.reset(*recorded.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        // A failure to write says that the stream is gone, which the next poll of the reset would have said.
-        _ = respond(&mut outlet, &open, incoming, |index| {
+        is_reset = poll_fn(|context| watched.poll_reset(context)) => is_reset,
+        played = respond(&mut outlet, &open, incoming, |index| {
             *recorded.lock().unwrap_or_else(PoisonError::into_inner) = Some(index);
-        }) => {}
+        }) => match played {
+            Ok(_) => false,
+            // Writing may fail before the other arm has seen why.
+            Err(_) => poll_fn(|context| Poll::Ready(watched.poll_reset(context) == Poll::Ready(true))).await,
+        },
+    };
+    if is_reset {
+        open.reset(*recorded.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -163,11 +168,12 @@ impl Http2Answer {
         self.closing.notify_one();
     }
 
-    /// Ready when the peer has reset the stream, or is gone.
-    fn poll_reset(&self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut *self.lock() {
-            Sending::Head(head) => head.poll_reset(context).map(|_| ()),
-            Sending::Body(body) => body.poll_reset(context).map(|_| ()),
-        }
+    /// Ready when the stream is gone: whether the peer has reset it.
+    fn poll_reset(&self, context: &mut Context<'_>) -> Poll<bool> {
+        let gone = match &mut *self.lock() {
+            Sending::Head(head) => head.poll_reset(context),
+            Sending::Body(body) => body.poll_reset(context),
+        };
+        gone.map(|reason| reason.is_ok())
     }
 }

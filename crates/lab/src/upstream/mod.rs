@@ -160,6 +160,11 @@ impl Upstream {
         state.scripts.len() + state.key_scripts.values().map(std::collections::VecDeque::len).sum::<usize>()
     }
 
+    /// The number of sockets that were opened so far.
+    pub fn accepted_connections(&self) -> usize {
+        self.shared.borrow().accepted
+    }
+
     /// The number of sockets that are open now.
     pub fn open_connections(&self) -> usize {
         self.shared.borrow().connections.len()
@@ -180,7 +185,7 @@ impl Upstream {
         self.shared.borrow().streams.get(&vendor).copied().unwrap_or_default()
     }
 
-    /// The number of streams of HTTP/2 that the peer has reset (`RST_STREAM`), or lost with its connection.
+    /// The number of streams of HTTP/2 that the peer has reset (`RST_STREAM`).
     pub fn resets(&self) -> usize {
         self.shared.borrow().resets
     }
@@ -218,6 +223,9 @@ impl Upstream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut sessions: Vec<Task> = Vec::new();

@@ -24,11 +24,12 @@ pub(super) struct Incoming {
     pub(super) path: String,
     pub(super) headers: Headers,
     pub(super) body: Vec<u8>,
+    pub(super) is_http2: bool,
 }
 
 /// `note` learns the number of the request, if it is one for an answer.
 pub(super) async fn respond(outlet: &mut Outlet<'_>, open: &Open, request: Incoming, note: impl FnOnce(usize) + Send) -> io::Result<After> {
-    let Incoming { method, path, headers, body: bytes } = request;
+    let Incoming { method, path, headers, body: bytes, is_http2 } = request;
     let (bare_path, query) = path.split_once('?').unwrap_or((&path, ""));
     let route = Route::of(&method, bare_path, &headers);
     let key = route.as_ref().and_then(|route| check::key_of(route, &headers)).map(str::to_owned);
@@ -54,12 +55,15 @@ pub(super) async fn respond(outlet: &mut Outlet<'_>, open: &Open, request: Incom
         body: body.clone(),
         connection,
         arrived,
+        is_http2,
         vendor,
         key: key.clone(),
         model: model.clone(),
     }));
     let Some(route) = route else {
-        let error = json!({"message": format!("the lab has no {method} {path}"), "type": "invalid_request_error"});
+        let message = format!("the lab has no {method} {path}");
+        let error = json!({"message": message, "type": "invalid_request_error"});
+        open.complain_of(message);
         reply(outlet, 404, &json!({"error": error})).await?;
         return Ok(After::KeepAlive);
     };

@@ -6,7 +6,7 @@ use super::said::Trouble;
 use super::script::Script;
 
 /// The pause between the pieces of `slow`.
-const SLOW: Duration = Duration::from_millis(200);
+const SLOW: Duration = Duration::from_millis(50);
 
 /// How long `error-429` says one should wait.
 const WAIT: Duration = Duration::from_secs(7);

@@ -71,7 +71,7 @@ async fn serve(incoming: &mut Reading, writer: &mut OwnedWriteHalf, open: &Open)
     while let Some((head, body)) = incoming.request().await? {
         let mut words = head.start_line.split(' ');
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let request = Incoming { method: method.to_owned(), path: path.to_owned(), headers: head.headers, body };
+        let request = Incoming { method: method.to_owned(), path: path.to_owned(), headers: head.headers, body, is_http2: false };
         let mut outlet = Outlet::Http1(writer);
         let after = tokio::select! {
             biased;

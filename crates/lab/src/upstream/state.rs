@@ -28,6 +28,8 @@ pub struct Recorded {
     pub connection: usize,
     /// When it was read to its end.
     pub arrived: Instant,
+    /// Whether it came by HTTP/2.
+    pub is_http2: bool,
     /// Whose API its path is; `None` if nobody's.
     pub vendor: Option<Vendor>,
     /// The key, if it came where the vendor looks for it.
@@ -61,6 +63,8 @@ pub(super) struct State {
     pub(super) complaints: Vec<String>,
     pub(super) model_requests: usize,
     pub(super) resets: usize,
+    /// How many connections there were so far.
+    pub(super) accepted: usize,
     /// The open connections, and whose API was asked for last on each.
     pub(super) connections: BTreeMap<usize, Option<Vendor>>,
     /// How many answers each vendor is giving.
@@ -84,6 +88,7 @@ impl State {
             complaints: Vec::new(),
             model_requests: 0,
             resets: 0,
+            accepted: 0,
             connections: BTreeMap::new(),
             streams: BTreeMap::new(),
         }
@@ -117,6 +122,7 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn new(shared: Arc<Shared>, connection: usize) -> Self {
         shared.send_modify(|state| {
+            state.accepted += 1;
             state.connections.insert(connection, None);
         });
         Self { shared, connection }
@@ -147,7 +153,11 @@ impl Open {
     }
 
     pub(super) fn complain(&self, vendor: Vendor, path: &str, what: &str) {
-        self.shared.send_modify(|state| state.complaints.push(format!("{}: {path}: {what}", vendor.word())));
+        self.complain_of(format!("{}: {path}: {what}", vendor.word()));
+    }
+
+    pub(super) fn complain_of(&self, what: String) {
+        self.shared.send_modify(|state| state.complaints.push(what));
     }
 
     pub(super) fn complain_all(&self, vendor: Vendor, path: &str, what: &[String]) {

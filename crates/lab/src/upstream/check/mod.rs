@@ -36,7 +36,7 @@ pub(super) struct Asked<'a> {
     pub(super) body: &'a Value,
 }
 
-/// The complaints about a request for an answer, the gravest first.
+/// The complaints about a request for an answer, in the order in which they were found. The first is what the vendor answers.
 pub(super) fn check(asked: &Asked<'_>) -> Vec<Complaint> {
     let mut found = Found::default();
     media_types(asked, &mut found);
