@@ -11,6 +11,11 @@ const LARGEST_HEAD: usize = 256 * 1024;
 pub struct Headers(Vec<(String, String)>);
 
 impl Headers {
+    /// Fields in order; their names in lower case.
+    pub(crate) fn new(fields: Vec<(String, String)>) -> Self {
+        Self(fields)
+    }
+
     /// The first value of a field; `name` in any case.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()

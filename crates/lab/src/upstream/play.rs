@@ -1,15 +1,16 @@
-//! Plays one script on the writing half of a connection.
+//! Plays one script, in the words of one vendor.
 
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use protocol::frame::sse;
-use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::OwnedWriteHalf;
+use serde_json::Value;
 
+use super::answer::Answer;
+use super::outlet::Outlet;
+use super::trouble;
+use super::vendor::Vendor;
+use super::wire::Speech;
 use super::{Script, Step};
-use crate::client::reset_on_close;
 
 /// Often enough that a limit on the time between bytes never strikes, so that only one on the whole head can.
 const ENDLESS_HEADER_PAUSE: Duration = Duration::from_millis(50);
@@ -25,94 +26,116 @@ pub(super) enum After {
     Reset,
 }
 
-pub(super) async fn play(writer: &mut OwnedWriteHalf, script: Script) -> io::Result<After> {
-    let mut body = BodyWriter { writer, has_head: false, splits: false };
+/// How an answer is to be given.
+pub(super) struct Manner {
+    pub(super) vendor: Vendor,
+    pub(super) speech: Box<dyn Speech>,
+    pub(super) is_stream: bool,
+}
+
+pub(super) async fn play(outlet: &mut Outlet<'_>, script: Script, manner: Manner) -> io::Result<After> {
+    let Manner { vendor, mut speech, is_stream } = manner;
+    let mut answer = Answer { usage: script.cost(), ..Answer::default() };
+    let mut body = BodyWriter { outlet, content_type: speech.content_type(), is_stream, has_head: false, splits: false };
     for step in script.steps {
         match step {
             Step::Status(status, headers, content) => {
-                answer(body.writer, status, &headers, &content).await?;
+                body.outlet.answer(status, &headers, &content).await?;
+                return Ok(After::KeepAlive);
+            }
+            Step::Refuse(status, trouble, wait) => {
+                let status = status.unwrap_or(trouble.status(vendor));
+                let content = trouble::body(vendor, trouble, status, wait, None).to_string();
+                body.outlet.answer(status, &trouble::fields(vendor, trouble, wait), content.as_bytes()).await?;
                 return Ok(After::KeepAlive);
             }
             Step::Head => body.head().await?,
-            Step::Event(data) => {
-                let mut event = BytesMut::new();
-                sse::encode(&mut event, None, None, data.to_string().as_bytes());
-                body.write(&event).await?;
+            Step::Say(said) => {
+                answer.hear(&said);
+                if is_stream {
+                    for piece in speech.say(&answer, &said) {
+                        body.write(&piece).await?;
+                    }
+                }
             }
+            Step::Event(data) => body.write(&speech.frame(&data)).await?,
             Step::Raw(bytes) => body.write(&bytes).await?,
             Step::Mark(marks) => marks.note(),
             Step::Sleep(duration) => tokio::time::sleep(duration).await,
             Step::WaitFor(gate) => gate.notified().await,
             Step::Stall => std::future::pending().await,
-            Step::Fin => {
-                body.writer.shutdown().await?;
-                return Ok(After::HalfClosed);
-            }
-            Step::Rst => {
-                reset_on_close((*body.writer).as_ref())?;
-                return Ok(After::Reset);
-            }
+            Step::Fin => return body.outlet.fin().await,
+            Step::Rst => return body.outlet.rst(),
             Step::End => break,
-            Step::EndlessHeaders => endless_headers(body.writer).await?,
+            Step::EndlessHeaders => endless_headers(body.outlet).await?,
             Step::SplitEveryByte(splits) => body.splits = splits,
         }
     }
-    body.end().await?;
+    if is_stream {
+        body.end().await?;
+    } else {
+        document(body.outlet, vendor, speech.as_ref(), &answer).await?;
+    }
     Ok(After::KeepAlive)
 }
 
-/// Writes a whole answer.
-pub(super) async fn answer(writer: &mut OwnedWriteHalf, status: u16, headers: &[(String, String)], body: &[u8]) -> io::Result<()> {
-    // The reason is for people only (RFC 9112, section 4).
-    let mut bytes = format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n", body.len()).into_bytes();
-    for (name, value) in headers {
-        bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+/// The answer to a request that asked for no stream: whole, or the error that would have been in it.
+async fn document(outlet: &mut Outlet<'_>, vendor: Vendor, speech: &dyn Speech, answer: &Answer) -> io::Result<()> {
+    if let Some(trouble) = answer.failure {
+        let status = trouble.status(vendor);
+        let content = trouble::body(vendor, trouble, status, None, None);
+        return outlet.answer(status, &trouble::fields(vendor, trouble, None), content.to_string().as_bytes()).await;
     }
-    bytes.extend_from_slice(b"\r\n");
-    bytes.extend_from_slice(body);
-    writer.write_all(&bytes).await
+    reply(outlet, 200, &speech.document(answer)).await
 }
 
-async fn endless_headers(writer: &mut OwnedWriteHalf) -> io::Result<()> {
-    writer.write_all(b"HTTP/1.1 200 OK\r\n").await?;
+/// Answers with a JSON document.
+pub(super) async fn reply(outlet: &mut Outlet<'_>, status: u16, body: &Value) -> io::Result<()> {
+    let headers = [("content-type".to_owned(), "application/json".to_owned())];
+    outlet.answer(status, &headers, body.to_string().as_bytes()).await
+}
+
+async fn endless_headers(outlet: &mut Outlet<'_>) -> io::Result<()> {
+    outlet.raw_head(b"HTTP/1.1 200 OK\r\n").await?;
     for number in 0_u64.. {
-        writer.write_all(format!("x-filler-{number}: on and on\r\n").as_bytes()).await?;
+        outlet.raw_head(format!("x-filler-{number}: on and on\r\n").as_bytes()).await?;
         tokio::time::sleep(ENDLESS_HEADER_PAUSE).await;
     }
     Ok(())
 }
 
-/// The chunked body of a stream.
-struct BodyWriter<'a> {
-    writer: &'a mut OwnedWriteHalf,
+/// The body of a stream. Where no stream was asked for, nothing goes out before the end.
+struct BodyWriter<'a, 'b> {
+    outlet: &'a mut Outlet<'b>,
+    content_type: &'static str,
+    is_stream: bool,
     has_head: bool,
     splits: bool,
 }
 
-impl BodyWriter<'_> {
+impl BodyWriter<'_, '_> {
     async fn head(&mut self) -> io::Result<()> {
-        if self.has_head {
+        if self.has_head || !self.is_stream {
             return Ok(());
         }
         self.has_head = true;
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
-        self.writer.write_all(head.as_bytes()).await
+        self.outlet.head(self.content_type).await
     }
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !self.is_stream {
+            return Ok(());
+        }
         self.head().await?;
         let size = if self.splits { 1 } else { bytes.len().max(1) };
         for piece in bytes.chunks(size) {
-            let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
-            chunk.extend_from_slice(piece);
-            chunk.extend_from_slice(b"\r\n");
-            self.writer.write_all(&chunk).await?;
+            self.outlet.piece(piece).await?;
         }
         Ok(())
     }
 
     async fn end(&mut self) -> io::Result<()> {
         self.head().await?;
-        self.writer.write_all(b"0\r\n\r\n").await
+        self.outlet.end().await
     }
 }

@@ -4,23 +4,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::chunk;
+use super::answer::PROMPT_TOKENS;
+use super::said::{Said, Trouble, Usage};
+use super::wire;
 use crate::runtime::now;
-
-/// The prompt tokens that every well-formed answer reports; its completion tokens are the number of its pieces.
-const PROMPT_TOKENS: u64 = 9;
 
 /// One step of a script.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// A whole answer that is no stream: status, fields, body.
     Status(u16, Vec<(String, String)>, Bytes),
-    /// The head of a stream: 200, `text/event-stream`, chunked. The first step that needs a head sends it by itself.
+    /// A whole answer with an error status, the vendor's own if none is given, in its form, and how long it says one should
+    /// wait.
+    Refuse(Option<u16>, Trouble, Option<Duration>),
+    /// The head of a stream: 200, the vendor's media type, chunked. The first step that needs a head sends it by itself.
     Head,
-    /// `data: {…}` and the blank line, as one chunk and one write.
+    /// A thing said, in the vendor's words: each of its events is one chunk and one write.
+    Say(Said),
+    /// Any JSON as an event in the vendor's frame, as one chunk and one write.
     Event(Value),
     /// Bytes of the body, as one chunk and one write.
     Raw(Bytes),
@@ -32,9 +36,9 @@ pub enum Step {
     WaitFor(Arc<Notify>),
     /// Never goes on; the peer must close.
     Stall,
-    /// Closes by FIN without the last chunk, then waits for the peer to close.
+    /// Closes by FIN without the last chunk, then waits for the peer to close. Over HTTP/2 it closes the whole connection.
     Fin,
-    /// Closes by RST at once.
+    /// Closes by RST at once. Over HTTP/2 it resets the stream only (`INTERNAL_ERROR`).
     Rst,
     /// The last chunk; the connection stays for the next request. A script that has no ending step ends so.
     End,
@@ -42,6 +46,13 @@ pub enum Step {
     EndlessHeaders,
     /// Whether each following byte of the body is a chunk and a write of its own.
     SplitEveryByte(bool),
+}
+
+impl Step {
+    /// Whether it is a part of the body.
+    fn is_body(&self) -> bool {
+        matches!(self, Self::Say(_) | Self::Event(_) | Self::Raw(_))
+    }
 }
 
 /// The times at which a script came by its marks, in order. Clones share them.
@@ -72,26 +83,41 @@ impl Script {
         Self::new().role().contents(pieces).ending("stop", pieces.len(), 0)
     }
 
-    /// A well-formed text after a reasoning (`reasoning_content`).
+    /// A well-formed text after a reasoning.
     pub fn reasoning(reasoning: &[&str], pieces: &[&str]) -> Self {
-        let thinking = reasoning.iter().fold(Self::new().role(), |script, piece| script.delta(&json!({"reasoning_content": piece})));
+        let thinking = reasoning.iter().fold(Self::new().role(), |script, piece| script.reason(piece));
         thinking.contents(pieces).ending("stop", reasoning.len() + pieces.len(), reasoning.len())
     }
 
     /// A well-formed call of one tool; its arguments come in fragments.
     pub fn tool_call(name: &str, id: &str, arguments: &[&str]) -> Self {
-        let function = json!({"name": name, "arguments": ""});
-        let first = json!({"tool_calls": [{"index": 0, "id": id, "type": "function", "function": function}]});
-        let script = arguments.iter().fold(Self::new().role().delta(&first), |script, fragment| {
-            script.delta(&json!({"tool_calls": [{"index": 0, "function": {"arguments": fragment}}]}))
-        });
-        script.ending("tool_calls", arguments.len(), 0)
+        Self::new().role().call(0, id, name, arguments).ending("tool_calls", arguments.len(), 0)
     }
 
     /// A well-formed refusal.
     pub fn refusal(pieces: &[&str]) -> Self {
-        let script = pieces.iter().fold(Self::new().role(), |script, piece| script.delta(&json!({"refusal": piece})));
+        let script = pieces.iter().fold(Self::new().role(), |script, piece| script.refuse(piece));
         script.ending("stop", pieces.len(), 0)
+    }
+
+    /// A prompt that the vendor's filter does not let through.
+    pub fn blocked() -> Self {
+        Self::new().role().ending("content_filter", 0, 0)
+    }
+
+    /// An error instead of a stream, in the vendor's form.
+    pub fn refused(status: u16, trouble: Trouble) -> Self {
+        Self::new().step(Step::Refuse(Some(status), trouble, None))
+    }
+
+    /// Like [`Self::refused`], with the status that the vendor answers it with.
+    pub fn refused_as(trouble: Trouble) -> Self {
+        Self::new().step(Step::Refuse(None, trouble, None))
+    }
+
+    /// Like [`Self::refused`], and the vendor says how long to wait, where it has a way to.
+    pub fn refused_for(status: u16, trouble: Trouble, wait: Duration) -> Self {
+        Self::new().step(Step::Refuse(Some(status), trouble, Some(wait)))
     }
 
     /// An error instead of a stream.
@@ -153,22 +179,40 @@ impl Script {
         self.step(Step::Raw(bytes.into()))
     }
 
-    /// Appends a chunk with one choice and this delta.
+    /// Appends a thing said.
     #[must_use]
-    pub fn delta(self, delta: &Value) -> Self {
-        self.event(chunk::choice(delta, None))
+    pub fn say(self, said: Said) -> Self {
+        self.step(Step::Say(said))
     }
 
-    /// Appends the first chunk of an answer: the role, and empty content.
+    /// Appends a chunk of chat completions with one choice and this delta.
+    #[must_use]
+    pub fn delta(self, delta: &Value) -> Self {
+        self.event(wire::chat_choice(delta, None))
+    }
+
+    /// Appends the begin of an answer: the role, and empty content.
     #[must_use]
     pub fn role(self) -> Self {
-        self.delta(&json!({"role": "assistant", "content": ""}))
+        self.say(Said::Begin)
+    }
+
+    /// Appends a piece of reasoning.
+    #[must_use]
+    pub fn reason(self, piece: &str) -> Self {
+        self.say(Said::Reasoning(piece.to_owned()))
+    }
+
+    /// Appends the seal of the reasoning so far: base64.
+    #[must_use]
+    pub fn signature(self, signature: &str) -> Self {
+        self.say(Said::Signature(signature.to_owned()))
     }
 
     /// Appends a piece of text.
     #[must_use]
     pub fn content(self, piece: &str) -> Self {
-        self.delta(&json!({"content": piece}))
+        self.say(Said::Text(piece.to_owned()))
     }
 
     /// Appends pieces of text.
@@ -177,28 +221,47 @@ impl Script {
         pieces.iter().fold(self, |script, piece| script.content(piece))
     }
 
-    /// Appends the chunk with the finish reason.
+    /// Appends a piece of a refusal.
+    #[must_use]
+    pub fn refuse(self, piece: &str) -> Self {
+        self.say(Said::Refusal(piece.to_owned()))
+    }
+
+    /// Appends a whole call of a tool, whose arguments come in fragments. `index` counts the calls of the answer from 0.
+    #[must_use]
+    pub fn call(self, index: usize, id: &str, name: &str, arguments: &[&str]) -> Self {
+        let call = self.say(Said::Call { index, id: id.to_owned(), name: name.to_owned() });
+        arguments.iter().fold(call, |script, fragment| script.say(Said::Arguments { index, fragment: (*fragment).to_owned() }))
+    }
+
+    /// Appends the finish reason, in the words of chat completions.
     #[must_use]
     pub fn finish(self, reason: &str) -> Self {
-        self.event(chunk::choice(&json!({}), Some(reason)))
+        self.say(Said::Finish(reason.to_owned()))
     }
 
-    /// Appends the chunk with the usage.
+    /// Appends the usage.
     #[must_use]
     pub fn usage(self, prompt_tokens: u64, completion_tokens: u64, reasoning_tokens: u64) -> Self {
-        self.event(chunk::usage(prompt_tokens, completion_tokens, reasoning_tokens))
+        self.say(Said::Usage(Usage { input: prompt_tokens, output: completion_tokens, reasoning: reasoning_tokens }))
     }
 
-    /// Appends `data: [DONE]`.
+    /// Appends an error inside the stream.
+    #[must_use]
+    pub fn failure(self, trouble: Trouble) -> Self {
+        self.say(Said::Failure(trouble))
+    }
+
+    /// Appends what comes after all else: `data: [DONE]` in chat completions.
     #[must_use]
     pub fn done(self) -> Self {
-        self.raw("data: [DONE]\n\n")
+        self.say(Said::Done)
     }
 
-    /// Appends a comment, as queues send them for keep-alive.
+    /// Appends a sign of life: a comment in chat completions, as queues send them.
     #[must_use]
     pub fn comment(self) -> Self {
-        self.raw(": keep-alive\n\n")
+        self.say(Said::KeepAlive)
     }
 
     /// Appends a note of the time, for what is written next.
@@ -243,12 +306,12 @@ impl Script {
         self.step(Step::End)
     }
 
-    /// Only the first `count` chunks of the body are left, for what is to happen after them.
+    /// Only the first `count` things said, events and raw pieces are left, for what is to happen after them.
     #[must_use]
     pub fn first(mut self, count: usize) -> Self {
         let mut seen = 0;
         let is_over = |step: &Step| {
-            seen += usize::from(matches!(step, Step::Event(_) | Step::Raw(_)));
+            seen += usize::from(step.is_body());
             seen > count || matches!(step, Step::End)
         };
         let end = self.steps.iter().position(is_over).unwrap_or(self.steps.len());
@@ -256,10 +319,10 @@ impl Script {
         self
     }
 
-    /// A wait before each chunk of the body.
+    /// A wait before each thing said, event and raw piece.
     #[must_use]
     pub fn paced(self, pause: Duration) -> Self {
-        let paced = |step| if matches!(step, Step::Event(_) | Step::Raw(_)) { vec![Step::Sleep(pause), step] } else { vec![step] };
+        let paced = |step: Step| if step.is_body() { vec![Step::Sleep(pause), step] } else { vec![step] };
         Self { steps: self.steps.into_iter().flat_map(paced).collect() }
     }
 
@@ -268,6 +331,11 @@ impl Script {
     pub fn byte_by_byte(mut self) -> Self {
         self.steps.insert(0, Step::SplitEveryByte(true));
         self
+    }
+
+    /// What the script says of the cost, at last.
+    pub(super) fn cost(&self) -> Option<Usage> {
+        self.steps.iter().rev().find_map(|step| if let Step::Say(Said::Usage(usage)) = step { Some(*usage) } else { None })
     }
 
     fn ending(self, reason: &str, completion_tokens: usize, reasoning_tokens: usize) -> Self {

@@ -1,35 +1,63 @@
-//! One connection of the fake model server: requests in order, and an eye on the peer while a script is played.
+//! One connection of the fake model server by HTTP/1.1: requests in order, and an eye on the peer while a script is played.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::BytesMut;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::play::{After, answer, play};
-use super::{Open, Script};
+use super::http2;
+use super::outlet::Outlet;
+use super::play::{After, reply};
+use super::respond::{Incoming, respond};
+use super::state::Open;
 use crate::wire::{Body, Head, Piece, take_head};
+
+/// What a client of HTTP/2 sends first (RFC 9113, section 3.4); no method of HTTP/1.1 begins so.
+const PREFACE_BEGINS: &[u8] = b"PRI ";
 
 /// Serves a connection until one side closes it.
 pub(super) async fn run(stream: TcpStream, open: Open) {
     // Without it small writes would wait for acknowledgements; if it cannot be set, the stream is closed already.
     let _ = stream.set_nodelay(true);
+    if is_http2(&stream).await {
+        return http2::run(stream, Arc::new(open)).await;
+    }
     let (reader, mut writer) = stream.into_split();
-    let mut incoming = Incoming { reader, buffer: BytesMut::new() };
+    let mut incoming = Reading { reader, buffer: BytesMut::new() };
     match serve(&mut incoming, &mut writer, &open).await {
         Ok(Closing::ByPeer) => drop(writer),
         // A dropped half sends FIN before the reset; a forgotten one does not.
         Ok(Closing::ByReset) => writer.forget(),
         Err(_) => {
             let body = json!({"error": {"message": "the lab cannot read this request", "type": "invalid_request_error"}});
-            let _ = reply(&mut writer, 400, &body).await;
+            let _ = reply(&mut Outlet::Http1(&mut writer), 400, &body).await;
             drop(writer);
         }
     }
     // The socket closes first, so that whoever sees no open connection finds it closed.
     drop(incoming);
     drop(open);
+}
+
+/// Looks at the first bytes and leaves them where they are.
+async fn is_http2(stream: &TcpStream) -> bool {
+    let mut first = [0; PREFACE_BEGINS.len()];
+    // Clients send the preface in one piece. Whoever needs longer than a second to spell it does not mean it.
+    for _ in 0..1000 {
+        match stream.peek(&mut first).await {
+            Ok(count) if count > 0 && count < first.len() && PREFACE_BEGINS.starts_with(&first[..count]) => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Ok(count) => return &first[..count] == PREFACE_BEGINS,
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// Who ended the connection.
@@ -39,12 +67,16 @@ enum Closing {
 }
 
 /// An error is a request that cannot be read.
-async fn serve(incoming: &mut Incoming, writer: &mut OwnedWriteHalf, open: &Open) -> Result<Closing> {
+async fn serve(incoming: &mut Reading, writer: &mut OwnedWriteHalf, open: &Open) -> Result<Closing> {
     while let Some((head, body)) = incoming.request().await? {
+        let mut words = head.start_line.split(' ');
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let request = Incoming { method: method.to_owned(), path: path.to_owned(), headers: head.headers, body, is_http2: false };
+        let mut outlet = Outlet::Http1(writer);
         let after = tokio::select! {
             biased;
             () = incoming.closed() => None,
-            after = respond(writer, open, head, &body) => after.ok(),
+            after = respond(&mut outlet, open, request, |_| {}) => after.ok(),
         };
         match after {
             Some(After::KeepAlive) => {}
@@ -61,47 +93,13 @@ async fn serve(incoming: &mut Incoming, writer: &mut OwnedWriteHalf, open: &Open
     Ok(Closing::ByPeer)
 }
 
-async fn respond(writer: &mut OwnedWriteHalf, open: &Open, head: Head, body: &[u8]) -> std::io::Result<After> {
-    let mut words = head.start_line.split(' ');
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let route = (method, path.split('?').next().unwrap_or_default());
-    if route == ("GET", "/v1/models") {
-        return reply(writer, 200, &models(open.list_models())).await;
-    }
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let is_stream = body["stream"] == Value::Bool(true);
-    open.record(method, path, head.headers, body);
-    if route != ("POST", "/v1/chat/completions") {
-        let message = format!("the lab has no {method} {path}");
-        return reply(writer, 404, &json!({"error": {"message": message, "type": "invalid_request_error"}})).await;
-    }
-    if !is_stream {
-        // Weir always streams from upstream, whatever its own client asked for.
-        let error = json!({"message": "the lab only streams", "type": "invalid_request_error", "param": "stream"});
-        return reply(writer, 400, &json!({"error": error})).await;
-    }
-    let script: Script = open.next_script();
-    play(writer, script).await
-}
-
-async fn reply(writer: &mut OwnedWriteHalf, status: u16, body: &Value) -> std::io::Result<After> {
-    let headers = [("content-type".to_owned(), "application/json".to_owned())];
-    answer(writer, status, &headers, body.to_string().as_bytes()).await?;
-    Ok(After::KeepAlive)
-}
-
-fn models(names: Vec<String>) -> Value {
-    let entry = |name| json!({"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "lab"});
-    json!({"object": "list", "data": names.into_iter().map(entry).collect::<Vec<_>>()})
-}
-
 /// What comes from the peer.
-struct Incoming {
+struct Reading {
     reader: OwnedReadHalf,
     buffer: BytesMut,
 }
 
-impl Incoming {
+impl Reading {
     /// The next request and its body; `None` if the peer closed before it was whole.
     async fn request(&mut self) -> Result<Option<(Head, Vec<u8>)>> {
         let head = loop {
