@@ -53,6 +53,10 @@ pub struct UpstreamConfig {
     pub keys: Vec<KeyConfig>,
     /// How a key is chosen.
     pub strategy: Strategy,
+    /// The longest that a key rests which was refused or asked too much; zero: none ever does.
+    pub key_rest: Duration,
+    /// After how many failures in a row the upstream is left alone for a while; zero: never.
+    pub breaker: u32,
     /// How many answers may wait until a key is free.
     pub queue: usize,
     /// How long they wait.
@@ -75,6 +79,8 @@ impl UpstreamConfig {
             base_url: base_url.into(),
             keys: Vec::new(),
             strategy: Strategy::LeastBusy,
+            key_rest: Duration::from_mins(10),
+            breaker: 5,
             queue: 1000,
             queue_timeout: Duration::from_secs(30),
             models: Vec::new(),

@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures in a row after which it opens.
-const FAILURES: u32 = 5;
-
 /// How long it stays open at first; each probe that fails doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -15,8 +12,12 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The breaker of one upstream.
-#[derive(Debug, Default)]
-pub(super) struct Breaker(Mutex<State>);
+#[derive(Debug)]
+pub(super) struct Breaker {
+    /// Failures in a row after which it opens; zero: never.
+    limit: u32,
+    state: Mutex<State>,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
@@ -52,6 +53,11 @@ pub(super) struct Pass {
 }
 
 impl Breaker {
+    /// One that opens after so many failures in a row; zero: never.
+    pub(super) fn new(limit: u32) -> Arc<Self> {
+        Arc::new(Self { limit, state: Mutex::default() })
+    }
+
     /// Lets a call pass, or says how long none does.
     pub(super) fn pass(self: &Arc<Self>) -> Result<Pass, Duration> {
         let mut state = self.state();
@@ -80,7 +86,7 @@ impl Breaker {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,7 +109,7 @@ impl Pass {
             Some(open) if was_probe => (open.pause * 2).min(LONGEST_PAUSE),
             // A call that began before it opened tells nothing new.
             Some(_) => return None,
-            None if state.failures < FAILURES => return None,
+            None if state.failures < self.breaker.limit || self.breaker.limit == 0 => return None,
             None => FIRST_PAUSE,
         };
         state.open = Some(Open { until: Instant::now() + pause, pause, is_probed: false });
@@ -125,13 +131,15 @@ impl Drop for Pass {
 mod tests {
     use super::*;
 
+    const FAILURES: u32 = 5;
+
     fn fail(breaker: &Arc<Breaker>, times: u32) -> Option<Duration> {
         (0..times).filter_map(|_| breaker.pass().unwrap().failed()).last()
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_opens_after_failures_in_a_row_and_closes_after_one_success() {
-        let breaker = Arc::new(Breaker::default());
+        let breaker = Breaker::new(FAILURES);
         assert_eq!(fail(&breaker, FAILURES - 1), None);
         assert!(!breaker.pass().unwrap().succeeded());
         assert_eq!(fail(&breaker, FAILURES), Some(FIRST_PAUSE));
@@ -147,7 +155,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_fails_doubles_the_pause_and_one_that_leaves_says_nothing() {
-        let breaker = Arc::new(Breaker::default());
+        let breaker = Breaker::new(FAILURES);
         fail(&breaker, FAILURES);
         tokio::time::advance(FIRST_PAUSE).await;
         drop(breaker.pass().unwrap());
@@ -163,7 +171,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn calls_from_before_it_opened_change_nothing() {
-        let breaker = Arc::new(Breaker::default());
+        let breaker = Breaker::new(FAILURES);
         let mut early = breaker.pass().unwrap();
         fail(&breaker, FAILURES);
         assert_eq!(early.failed(), None);

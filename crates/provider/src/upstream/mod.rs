@@ -87,7 +87,7 @@ impl Upstream {
         if config.keys.iter().any(|key| !http::can_send(&key.secret)) {
             return Err(BuildError::Key { upstream: config.name.clone() });
         }
-        let (pool, breaker, listing) = (Pool::new(config), Arc::default(), Listing::default());
+        let (pool, breaker, listing) = (Pool::new(config), Breaker::new(config.breaker), Listing::default());
         Ok(Self { shared: Arc::new(Shared { name: config.name.as_str().into(), wire, key_field, http, pool, breaker, listing }) })
     }
 

@@ -17,18 +17,12 @@ use crate::config::{KeyConfig, Strategy, UpstreamConfig};
 /// How long a key that was asked too much is left alone at first, where the upstream does not say it.
 const FIRST_COOLING: Duration = Duration::from_secs(1);
 
-/// The longest such pause.
+/// The longest such pause that no upstream has asked for.
 const LONGEST_COOLING: Duration = Duration::from_secs(60);
 
 /// How long a key that was refused, or whose account is empty, is set aside at first. Its owner will rather mend it than
 /// wait, and then the settings are read again; this is for a refusal that was a mistake.
 const FIRST_ASIDE: Duration = Duration::from_secs(30);
-
-/// The longest such pause.
-const LONGEST_ASIDE: Duration = Duration::from_mins(10);
-
-/// Nobody is sent away for longer, whatever an upstream says.
-const LONGEST_WISH: Duration = Duration::from_hours(24);
 
 /// The keys of one upstream. One that wants no key has one place that is called like one.
 #[derive(Debug)]
@@ -38,6 +32,8 @@ pub(super) struct Pool {
     /// Whether there is no key at all.
     is_open: bool,
     strategy: Strategy,
+    /// The longest that a key rests.
+    rest: Duration,
     queue: usize,
     queue_timeout: Duration,
     state: Mutex<State>,
@@ -107,6 +103,7 @@ impl Pool {
             keys,
             is_open,
             strategy: config.strategy,
+            rest: config.key_rest,
             queue: config.queue,
             queue_timeout: config.queue_timeout,
             state: Mutex::new(State { places, waiting: VecDeque::new() }),
@@ -180,7 +177,8 @@ impl Pool {
             .filter(|(_, (key, place))| place.is_usable(now) && (key.concurrency == 0 || place.running < key.concurrency))
             .map(|(index, (key, place))| Candidate { index, weight: key.weight, running: place.running, served: place.served })
             .collect();
-        let Some(index) = choose(self.strategy, &candidates, fastrand::f64) else { return self.none(state, now) };
+        let chosen = choose(self.strategy, &candidates, fastrand::f64).or_else(|| self.lone(state));
+        let Some(index) = chosen else { return self.none(state, now) };
         let (weight, place) = (u64::from(self.keys[index].weight.max(1)), &mut state.places[index]);
         place.running += 1;
         place.served += 1;
@@ -190,6 +188,15 @@ impl Pool {
             place.served = place.served.max(share * u64::from(key.weight.max(1)));
         }
         Taken::Seat(Seat { pool: Arc::clone(self), index })
+    }
+
+    /// The only key, though it was refused or its account is empty: nothing can take its place, and what the upstream says of
+    /// it now is truer than what it said before.
+    fn lone(&self, state: &State) -> Option<usize> {
+        let ([key], [place]) = (&self.keys[..], &state.places[..]) else { return None };
+        let is_free = key.concurrency == 0 || place.running < key.concurrency;
+        let is_refused = place.aside.as_ref().is_some_and(|aside| matches!(aside.failure.blame, Blame::Key | Blame::Money));
+        (is_free && is_refused).then_some(0)
     }
 
     /// Why there is no place: all are busy, or none can be used. Then it says what was wrong with the one that comes back first.
@@ -265,14 +272,15 @@ impl Place {
     }
 
     /// How long a failure sets the key aside; `None` where it is not the key's.
-    fn pause(&self, blame: Blame) -> Option<Duration> {
+    fn pause(&self, blame: Blame, longest: Duration) -> Option<Duration> {
         let doubled = |first: Duration, longest: Duration| (first * 2_u32.saturating_pow(self.strikes.min(16))).min(longest);
-        match blame {
-            Blame::Key | Blame::Money => Some(doubled(FIRST_ASIDE, LONGEST_ASIDE)),
-            Blame::Rate(wish) => Some(wish.map_or_else(|| doubled(FIRST_COOLING, LONGEST_COOLING), |wish| wish.min(LONGEST_WISH))),
-            Blame::Upstream(Some(wish)) => Some(wish.min(LONGEST_WISH)),
-            Blame::Upstream(None) | Blame::Request | Blame::Match => None,
-        }
+        let pause = match blame {
+            Blame::Key | Blame::Money => doubled(FIRST_ASIDE, longest),
+            Blame::Rate(wish) => wish.unwrap_or_else(|| doubled(FIRST_COOLING, LONGEST_COOLING)),
+            Blame::Upstream(Some(wish)) => wish,
+            Blame::Upstream(None) | Blame::Request | Blame::Match => return None,
+        };
+        Some(pause.min(longest)).filter(|pause| !pause.is_zero())
     }
 }
 
@@ -298,7 +306,7 @@ impl Seat {
             let mut state = self.pool.state();
             let place = &mut state.places[self.index];
             let now = Instant::now();
-            let Some(pause) = place.pause(failure.blame) else { return };
+            let Some(pause) = place.pause(failure.blame, self.pool.rest) else { return };
             // Calls that began before it was set aside tell nothing new.
             if !place.is_usable(now) {
                 return;

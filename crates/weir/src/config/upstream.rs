@@ -34,6 +34,8 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("key_weights", r#"["3", "1"]                # how much each key gets; alike if it is not said"#),
     ("key_strategy", r#""least_busy"             # which key is next: least_busy, round_robin, random or order"#),
     ("key_concurrency", r"0                             # how many answers may run on a key at once; 0: no limit"),
+    ("key_rest", r#""10m"                        # the longest that a key rests which was refused or asked too much; 0s: none does"#),
+    ("breaker", r"5                                     # failures in a row after which the upstream is left alone for a while; 0: never"),
     ("queue", r"1000                                    # how many may wait until a key is free"),
     ("queue_timeout", r#""30s"                   # how long they wait"#),
     ("models", r#"["qwen3", "gemma3"]            # what it serves; without it: what it lists, and any name nobody else serves"#),
@@ -100,6 +102,9 @@ impl Upstreams<'_> {
         config.wire = self.read(table, "wire", |raw| value::word(raw, WireKind::ALL)).unwrap_or(config.wire);
         config.keys = self.keys(table, preset);
         config.strategy = self.read(table, "key_strategy", |raw| value::word(raw, STRATEGIES)).unwrap_or(config.strategy);
+        config.key_rest = self.read(table, "key_rest", |raw| value::duration(raw, Duration::ZERO)).unwrap_or(config.key_rest);
+        let breaker = self.read(table, "breaker", |raw| value::count(raw, 0)).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        config.breaker = breaker.unwrap_or(config.breaker);
         config.queue = self.read(table, "queue", |raw| value::count(raw, 0)).unwrap_or(config.queue);
         config.queue_timeout =
             self.read(table, "queue_timeout", |raw| value::duration(raw, Duration::ZERO)).unwrap_or(config.queue_timeout);
@@ -339,7 +344,19 @@ impl Upstreams<'_> {
             ("models", "(what it lists)".to_owned()),
         ];
         // What most say nothing of is shown where somebody does.
-        let told = ["key_weights", "key_strategy", "key_concurrency", "queue", "queue_timeout", "proxy", "ca_file", "http2", "headers"];
+        let told = [
+            "key_weights",
+            "key_strategy",
+            "key_concurrency",
+            "key_rest",
+            "breaker",
+            "queue",
+            "queue_timeout",
+            "proxy",
+            "ca_file",
+            "http2",
+            "headers",
+        ];
         rows.extend(told.iter().filter(|key| fields.contains_key(*key)).map(|key| (*key, String::new())));
         rows.extend(TIMEOUTS.map(|(key, ..)| (key, String::new())));
         for (key, usual) in rows {

@@ -97,29 +97,55 @@ async fn a_key_rests_as_long_as_it_is_told_and_others_take_its_work() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_key_is_set_aside_for_longer_each_time() {
-    let pool = pool(Strategy::Order, &[0], 0);
+    let pool = pool(Strategy::Order, &[0, 0], 0);
     for expected in [30, 60, 120, 240, 480, 600, 600] {
         let seat = pool.seat().await.unwrap();
+        assert_eq!(key(&seat), "sk-0");
         seat.failed(&failure(Blame::Key));
         assert_eq!(pool.keys()[0].health, Health::Refused(Duration::from_secs(expected)));
-        let none = pool.seat().await.unwrap_err();
-        assert_eq!((none.blame, none.fault.retry_after), (Blame::Key, None));
+        assert_eq!(key(&pool.seat().await.unwrap()), "sk-1");
         tokio::time::advance(Duration::from_secs(expected)).await;
     }
     let seat = pool.seat().await.unwrap();
     seat.succeeded();
     seat.failed(&failure(Blame::Money));
     assert_eq!(pool.keys()[0].health, Health::Empty(Duration::from_secs(30)));
+    pool.seat().await.unwrap().failed(&failure(Blame::Key));
+    let none = pool.seat().await.unwrap_err();
+    assert_eq!((none.blame, none.fault.retry_after), (Blame::Money, None));
+}
+
+#[tokio::test]
+async fn the_only_key_is_used_though_it_was_refused_but_rests_when_asked_to() {
+    let pool = pool(Strategy::Order, &[0], 0);
+    pool.seat().await.unwrap().failed(&failure(Blame::Key));
+    assert!(!pool.is_usable() && matches!(pool.keys()[0].health, Health::Refused(_)));
+    let seat = pool.seat().await.unwrap();
+    seat.succeeded();
+    assert_eq!(pool.keys()[0].health, Health::Well);
+    seat.failed(&failure(Blame::Rate(None)));
+    assert!(pool.seat().await.is_err());
+}
+
+#[tokio::test]
+async fn where_nothing_is_to_rest_nothing_does() {
+    let mut config = UpstreamConfig::new("north", Preset::Compatible, "http://127.0.0.1:9/v1");
+    config.key_rest = Duration::ZERO;
+    let pool = Pool::new(&config);
+    for blame in [Blame::Key, Blame::Rate(Some(Duration::from_secs(9))), Blame::Upstream(Some(Duration::from_secs(9)))] {
+        pool.seat().await.unwrap().failed(&failure(blame));
+        assert_eq!(pool.keys()[0].health, Health::Well);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_are_told_when_no_key_is_left() {
-    let pool = pool(Strategy::Order, &[1], 10);
-    let seat = pool.seat().await.unwrap();
+    let pool = pool(Strategy::Order, &[1, 1], 10);
+    let seats = [pool.seat().await.unwrap(), pool.seat().await.unwrap()];
     let mut waiting = Box::pin(pool.seat());
     assert!((&mut waiting).now_or_never().is_none());
-    seat.failed(&failure(Blame::Key));
-    drop(seat);
+    seats.iter().for_each(|seat| seat.failed(&failure(Blame::Key)));
+    drop(seats);
     assert_eq!(waiting.await.unwrap_err().blame, Blame::Key);
 }
 
