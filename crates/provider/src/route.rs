@@ -21,7 +21,7 @@ use crate::upstream::{State, Upstream};
 pub struct Routes {
     demo: Option<Arc<Demo>>,
     upstreams: Vec<Arc<Listed>>,
-    routes: HashMap<String, Several>,
+    several: HashMap<String, Several>,
     /// The routes' models, in the order of the configuration.
     names: Vec<String>,
     retries: Retries,
@@ -62,9 +62,9 @@ impl Routes {
         let demo = config.demo.enabled.then(|| Arc::new(Demo::new(config.demo.tokens_per_second)));
         let upstreams = config.upstreams.iter().map(Listed::new).collect::<Result<Vec<_>, _>>()?;
         let several = |route: &RouteConfig| Ok((route.model.clone(), Several::new(route, &upstreams)?));
-        let routes = config.routes.iter().map(several).collect::<Result<_, _>>()?;
+        let several = config.routes.iter().map(several).collect::<Result<_, _>>()?;
         let names = config.routes.iter().map(|route| route.model.clone()).collect();
-        Ok(Self { demo, upstreams, routes, names, retries: config.retries })
+        Ok(Self { demo, upstreams, several, names, retries: config.retries })
     }
 
     /// How every upstream is, in the order of the configuration.
@@ -92,7 +92,7 @@ impl Routes {
 impl Models for Routes {
     fn route(&self, model: &str) -> Option<Route> {
         let route = |legs: Arc<[Leg]>, on_leave, is_listed| Route { legs, retries: self.retries, on_leave, is_listed };
-        if let Some(several) = self.routes.get(model) {
+        if let Some(several) = self.several.get(model) {
             return Some(route(several.legs(), several.on_leave, true));
         }
         if let Some(demo) = self.demo.as_ref().filter(|_| model == demo::MODEL) {

@@ -327,7 +327,7 @@ impl Drop for Admission<'_> {
 ///
 /// # Errors
 /// None is left: what the first of them lacks.
-fn able(route: Route, create: &Create) -> Result<Route, Fault> {
+fn able(mut route: Route, create: &Create) -> Result<Route, Fault> {
     let (mut legs, mut first) = (Vec::new(), None);
     for leg in &*route.legs {
         match leg.provider.check(create) {
@@ -337,7 +337,10 @@ fn able(route: Route, create: &Create) -> Result<Route, Fault> {
     }
     match first {
         Some(fault) if legs.is_empty() => Err(fault),
-        _ => Ok(Route { legs: legs.into(), ..route }),
+        _ => {
+            route.legs = legs.into();
+            Ok(route)
+        }
     }
 }
 

@@ -155,7 +155,6 @@ impl Answer {
                 self.summary(text);
             }
             Word::ReasoningBreak if matches!(self.open, Some(Open::Reasoning | Open::Summary)) => self.close_part(),
-            Word::ReasoningBreak => {}
             Word::ReasoningEnd { encrypted } => self.end_reasoning(encrypted),
             Word::Refusal(text) => {
                 self.open(Open::Refusal);
@@ -164,7 +163,7 @@ impl Answer {
             Word::ToolCall { index, id, name, arguments } => self.tool_call(index, id, name, &arguments)?,
             Word::Usage(usage) => self.usage = Some(usage),
             Word::Finish(finish) => self.finish = Some(finish),
-            Word::KeepAlive => {}
+            Word::ReasoningBreak | Word::KeepAlive => {}
         }
         Ok(())
     }
@@ -241,7 +240,7 @@ impl Answer {
         self.is_part_open = true;
         match self.place() {
             Some(place) if wanted == Open::Summary => {
-                self.push(&Event::ReasoningSummaryPartAdded(SummaryPartEvent { place: of_summary(place), part }))
+                self.push(&Event::ReasoningSummaryPartAdded(SummaryPartEvent { place: of_summary(place), part }));
             }
             Some(place) => self.push(&Event::ContentPartAdded(PartEvent { place, part })),
             None => {}

@@ -158,7 +158,7 @@ enum Http2 {
 enum Way {
     Environment,
     Direct,
-    Proxy(Proxy),
+    Proxy(Box<Proxy>),
 }
 
 impl Settings {
@@ -185,7 +185,7 @@ impl Settings {
                 .ok_or_else(|| BuildError::Certificates { upstream: config.name.clone() })?,
         };
         let way = match &connection.proxy {
-            ProxyConfig::At(url) => Way::Proxy(proxy(config, url.reveal())?),
+            ProxyConfig::At(url) => Way::Proxy(Box::new(proxy(config, url.reveal())?)),
             ProxyConfig::Direct => Way::Direct,
             // Proxies from the environment are for the world outside, not for a model on this machine.
             ProxyConfig::Environment if is_loopback(base.host_str().unwrap_or_default()) => Way::Direct,
@@ -211,7 +211,7 @@ impl Settings {
         client = match &self.way {
             Way::Environment => client,
             Way::Direct => client.no_proxy(),
-            Way::Proxy(proxy) => client.proxy(proxy.clone()),
+            Way::Proxy(proxy) => client.proxy(Proxy::clone(proxy)),
         };
         client.build()
     }

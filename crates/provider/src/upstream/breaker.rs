@@ -134,7 +134,7 @@ mod tests {
     const FAILURES: u32 = 5;
 
     fn fail(breaker: &Arc<Breaker>, times: u32) -> Option<Duration> {
-        (0..times).filter_map(|_| breaker.pass().unwrap().failed()).last()
+        (0..times).filter_map(|_| breaker.pass().unwrap().failed()).next_back()
     }
 
     #[tokio::test(start_paused = true)]

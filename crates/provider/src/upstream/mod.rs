@@ -158,7 +158,7 @@ impl Provider for Upstream {
     }
 
     fn has_another_way(&self) -> bool {
-        self.is_ready()
+        self.shared.pool.has_others() && self.is_ready()
     }
 
     fn peer(&self) -> Option<Peer> {

@@ -153,6 +153,11 @@ impl Pool {
         self.keys.get(usable).filter(|_| !self.is_open).map(|key| &key.secret)
     }
 
+    /// Whether a key that fails gives way to another: there are several, and one that fails rests.
+    pub(super) fn has_others(&self) -> bool {
+        self.keys.len() > 1 && !self.rest.is_zero()
+    }
+
     /// What is known of each key.
     pub(super) fn keys(&self) -> Vec<KeyState> {
         let now = Instant::now();
@@ -178,7 +183,7 @@ impl Pool {
             .map(|(index, (key, place))| Candidate { index, weight: key.weight, running: place.running, served: place.served })
             .collect();
         let chosen = choose(self.strategy, &candidates, fastrand::f64).or_else(|| self.lone(state));
-        let Some(index) = chosen else { return self.none(state, now) };
+        let Some(index) = chosen else { return Self::none(state, now) };
         let (weight, place) = (u64::from(self.keys[index].weight.max(1)), &mut state.places[index]);
         place.running += 1;
         place.served += 1;
@@ -200,7 +205,7 @@ impl Pool {
     }
 
     /// Why there is no place: all are busy, or none can be used. Then it says what was wrong with the one that comes back first.
-    fn none(&self, state: &State, now: Instant) -> Taken {
+    fn none(state: &State, now: Instant) -> Taken {
         if state.places.iter().any(|place| place.is_usable(now)) {
             return Taken::Busy;
         }
@@ -319,7 +324,7 @@ impl Seat {
         match failure.blame {
             Blame::Key => tracing::error!(%upstream, key = %label, ?pause, "the upstream refuses a key; it is set aside"),
             Blame::Money => {
-                tracing::error!(%upstream, key = %label, ?pause, "a key's account has no credit or quota left; it is set aside")
+                tracing::error!(%upstream, key = %label, ?pause, "a key's account has no credit or quota left; it is set aside");
             }
             Blame::Rate(_) | Blame::Upstream(_) | Blame::Request | Blame::Match => {
                 tracing::info!(%upstream, key = %label, ?pause, "a key rests");

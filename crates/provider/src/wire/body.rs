@@ -52,6 +52,13 @@ impl Said {
         }
     }
 
+    /// Says words.
+    pub(super) fn words(&mut self, words: impl IntoIterator<Item = Word>) {
+        for word in words {
+            self.word(word);
+        }
+    }
+
     /// Ends with a failure. Only the first is said.
     pub(super) fn fail(&mut self, failure: Failure) {
         if !matches!(self.words.back(), Some(Err(_))) {

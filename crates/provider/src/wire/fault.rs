@@ -121,9 +121,8 @@ impl Callee {
             402 => Blame::Money,
             404 => Blame::Match,
             429 => Blame::Rate(wait),
-            408 | 409 | 500.. => Blame::Upstream(wait),
             // A redirect leads nowhere for everybody, until the configuration is mended.
-            300..=399 => Blame::Upstream(wait),
+            300..=399 | 408 | 409 | 500.. => Blame::Upstream(wait),
             _ => Blame::Request,
         };
         Failure::new(self.fault(status, reported, retry_after), blame)

@@ -233,7 +233,9 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
     let mut notes = upstreams.add_from_environment(&tables);
     let upstreams = upstreams.configs;
     let mut routes = Routes { upstreams: &upstreams, configs: Vec::new(), in_force: &mut in_force, problems: &mut problems };
-    route_tables.iter().for_each(|table| routes.add(table));
+    for table in &route_tables {
+        routes.add(table);
+    }
     let routes = routes.configs;
     let provider = provider::Config { demo: draft.demo, upstreams, routes, retries: draft.retries };
     if !provider.demo.enabled && provider.upstreams.is_empty() {

@@ -133,7 +133,7 @@ impl Upstreams<'_> {
             }
             // The key belongs to whom the file gives it; it must not also go elsewhere.
             let has_key = |table: &Table| key.as_ref().is_some_and(|(variable, _)| says(table, "api_key_env", variable));
-            if tables.iter().any(|table| says(table, "name", name) || has_key(table)) {
+            if tables.iter().any(|table| says(table, "name", name) || says(table, "kind", preset.word()) || has_key(table)) {
                 let verb = if variables.len() == 1 { "adds" } else { "add" };
                 return Some(format!("{} {verb} no upstream, because the file speaks of it", variables.join(" and ")));
             }
@@ -231,7 +231,9 @@ impl Upstreams<'_> {
             None => self.usual_key(preset),
         };
         let limit = self.read(table, "key_concurrency", |raw| value::count(raw, 0)).unwrap_or(0);
-        keys.iter_mut().for_each(|key| key.concurrency = limit);
+        for key in &mut keys {
+            key.concurrency = limit;
+        }
         self.weigh(table, &mut keys);
         keys
     }

@@ -162,7 +162,8 @@ impl World {
     /// Takes the scripts away that nobody came to hear: what is asked for again must not get one that never ends.
     async fn drop_scripts(&self) {
         let upstream = &self.place.upstream;
-        let nobody = Request::post("/v1/chat/completions", &json!({ "stream": true }));
+        let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "nobody" }], "stream": true });
+        let nobody = Request::post("/v1/chat/completions", &body);
         let mut connections = Vec::new();
         for _ in 0..upstream.scripts_left() {
             let mut connection = Connection::open(upstream.address()).await.unwrap();

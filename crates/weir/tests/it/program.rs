@@ -31,7 +31,9 @@ pub(crate) fn weir_on(directory: &Path, data: &OsStr) -> Command {
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if ["WEIR_", "OPENAI_", "OTEL_", "XDG_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix))
+        if ["WEIR_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "OLLAMA_", "OTEL_", "XDG_", "RUST_LOG"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
             || name.to_lowercase().ends_with("_proxy")
         {
             command.env_remove(name);
@@ -109,6 +111,8 @@ impl Place {
     /// Gives a command the settings and the upstream.
     pub(crate) fn equip(&self, command: &mut Command) {
         command.env("OPENAI_API_KEY", "sk-of-the-upstream").env("OPENAI_BASE_URL", self.upstream.base_url());
+        // What a test has its upstream refuse is refused.
+        command.env("WEIR_RETRIES_COUNT", "0");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
     }
 

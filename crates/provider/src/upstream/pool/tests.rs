@@ -40,7 +40,9 @@ async fn who_waits_is_served_in_order_and_who_has_left_is_not() {
     let pool = pool(Strategy::LeastBusy, &[1], 10);
     let seat = pool.seat().await.unwrap();
     let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(pool.seat())).collect();
-    waiting.iter_mut().for_each(|one| assert!(one.now_or_never().is_none()));
+    for one in &mut waiting {
+        assert!(one.now_or_never().is_none());
+    }
     assert_eq!(pool.waiting(), 3);
     // Who comes later does not overtake, though a place were free for a moment.
     let mut late = Box::pin(pool.seat());
@@ -144,7 +146,9 @@ async fn those_who_wait_are_told_when_no_key_is_left() {
     let seats = [pool.seat().await.unwrap(), pool.seat().await.unwrap()];
     let mut waiting = Box::pin(pool.seat());
     assert!((&mut waiting).now_or_never().is_none());
-    seats.iter().for_each(|seat| seat.failed(&failure(Blame::Key)));
+    for seat in &seats {
+        seat.failed(&failure(Blame::Key));
+    }
     drop(seats);
     assert_eq!(waiting.await.unwrap_err().blame, Blame::Key);
 }

@@ -69,12 +69,12 @@ impl Chunks {
             if let Some(delta) = choice.delta.or(choice.message) {
                 self.delta(delta, logprobs, said);
             }
-            usage.into_iter().for_each(|usage| said.word(Word::Usage(usage)));
+            said.words(usage.map(Word::Usage));
             if let Some(reason) = choice.finish_reason {
                 self.finish_reason(&reason, chunk.error.as_ref(), said);
             }
         } else {
-            usage.into_iter().for_each(|usage| said.word(Word::Usage(usage)));
+            said.words(usage.map(Word::Usage));
         }
         if let Some(error) = chunk.error.filter(is_truthy) {
             said.fail(said.callee.in_band(Reported::from_error(&error)));
@@ -98,7 +98,7 @@ impl Chunks {
         }
         let legacy = delta.function_call.map(|function| CallPiece { function: Some(function), ..CallPiece::default() });
         for piece in delta.tool_calls.unwrap_or_default().into_iter().chain(legacy) {
-            self.calls.read(piece).into_iter().for_each(|word| said.word(word));
+            said.words(self.calls.read(piece));
         }
     }
 
