@@ -77,6 +77,13 @@ impl Reported {
         }
     }
 
+    /// Whether the key's account is closed.
+    fn is_about_account(&self) -> bool {
+        let words = [&self.code, &self.kind, &self.message];
+        let closed = ["deactivated", "suspended", "on_hold", "disabled account", "account is disabled"];
+        words.into_iter().flatten().any(|word| closed.iter().any(|needle| word.contains(needle)))
+    }
+
     /// Money is not a rate: waiting does not help.
     fn is_about_money(&self) -> bool {
         let words = [self.code.as_deref(), self.kind.as_deref()];
@@ -117,9 +124,12 @@ impl Callee {
         let blame = match status {
             _ if reported.is_about_money() => Blame::Money,
             _ if headers.get("x-should-retry").is_some_and(|word| word == "false") => Blame::Request,
-            401 | 403 => Blame::Key,
+            401 => Blame::Key,
+            403 if reported.is_about_account() => Blame::Key,
+            // Often it is this model, this country or this input that is not allowed: a caller must not be able to take a key
+            // from all others with it.
+            403 | 404 => Blame::Match,
             402 => Blame::Money,
-            404 => Blame::Match,
             429 => Blame::Rate(wait),
             // A redirect leads nowhere for everybody, until the configuration is mended.
             300..=399 | 408 | 409 | 500.. => Blame::Upstream(wait),
@@ -134,6 +144,11 @@ impl Callee {
             return self.told("upstream_quota_exhausted", "has no quota or credit left for this server's key", &reported);
         }
         match status {
+            401 if self.key.is_none() => Fault::new(
+                FaultKind::Upstream,
+                "upstream_authentication_failed",
+                format!("The upstream '{name}' wants a key, and this server has none for it (401)."),
+            ),
             // What it says to a wrong key may hold parts of the key: none of it is passed on.
             401 | 403 => Fault::new(
                 FaultKind::Upstream,
@@ -271,12 +286,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_not_there_is_not_called_wrong() {
+        let nobody = Callee { key: None, ..upstream() };
+        let fault = nobody.refusal(401, Reported::default(), None, &HeaderMap::new()).fault;
+        assert_eq!(fault.message, "The upstream 'north' wants a key, and this server has none for it (401).");
+    }
+
+    #[test]
     fn every_status_says_on_whom_it_was() {
         let blame = |status, body: &str| upstream().refusal(status, Reported::from_body(body.as_bytes()), Some(7), &HeaderMap::new()).blame;
         let wait = Some(Duration::from_secs(7));
         assert_eq!(blame(400, ""), Blame::Request);
         assert_eq!(blame(401, ""), Blame::Key);
         assert_eq!(blame(402, ""), Blame::Money);
+        assert_eq!(blame(403, ""), Blame::Match);
+        assert_eq!(blame(403, r#"{"error":{"message":"This account has been deactivated."}}"#), Blame::Key);
         assert_eq!(blame(404, ""), Blame::Match);
         assert_eq!(blame(429, ""), Blame::Rate(wait));
         assert_eq!(blame(429, r#"{"error":{"code":"insufficient_quota"}}"#), Blame::Money);

@@ -80,7 +80,7 @@ mod tests {
         check(400, None, &error("invalid_request_error"), (400, "upstream_invalid_request", Blame::Request));
         check(401, None, &error("authentication_error"), (502, "upstream_authentication_failed", Blame::Key));
         check(402, None, &error("billing_error"), (502, "upstream_quota_exhausted", Blame::Money));
-        check(403, None, &error("permission_error"), (502, "upstream_authentication_failed", Blame::Key));
+        check(403, None, &error("permission_error"), (502, "upstream_authentication_failed", Blame::Match));
         check(404, None, &error("not_found_error"), (404, "model_not_found", Blame::Match));
         check(413, None, &error("request_too_large"), (413, "upstream_invalid_request", Blame::Request));
         check(429, Some("7"), &error("rate_limit_error"), (429, "rate_limit_exceeded", Blame::Rate(wait)));

@@ -92,7 +92,7 @@ mod tests {
     fn every_status_has_its_code_and_its_blame() {
         check(400, &error(400, "INVALID_ARGUMENT"), (400, "upstream_invalid_request", Blame::Request));
         check(400, &error(400, "FAILED_PRECONDITION"), (400, "upstream_invalid_request", Blame::Match));
-        check(403, &error(403, "PERMISSION_DENIED"), (502, "upstream_authentication_failed", Blame::Key));
+        check(403, &error(403, "PERMISSION_DENIED"), (502, "upstream_authentication_failed", Blame::Match));
         check(404, &error(404, "NOT_FOUND"), (404, "model_not_found", Blame::Match));
         check(429, &error(429, "RESOURCE_EXHAUSTED"), (429, "rate_limit_exceeded", Blame::Rate(None)));
         check(500, &error(500, "INTERNAL"), (502, "upstream_error", Blame::Upstream(None)));

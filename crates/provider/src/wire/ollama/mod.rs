@@ -95,7 +95,7 @@ mod tests {
         };
         check(400, (Blame::Request, 400, "\"gemma3\" does not support tools"));
         check(429, (Blame::Rate(None), 429, "\"gemma3\" does not support tools"));
-        check(401, (Blame::Key, 502, "The upstream 'north' refused this server's key (401)."));
+        check(401, (Blame::Key, 502, "The upstream 'north' wants a key, and this server has none for it (401)."));
         check(502, (Blame::Upstream(None), 502, "The upstream 'north' failed (502): \"gemma3\" does not support tools"));
     }
 
