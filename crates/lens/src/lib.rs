@@ -1,0 +1,3 @@
+//! Measurement: packets, connections, what they hold, and how the kernel sees them.
+
+pub mod live;

@@ -1,0 +1,281 @@
+//! HTTP/1.0 and 1.1 (RFC 9112): where heads end, and how the bodies behind them are framed.
+
+use std::collections::VecDeque;
+
+use super::split::{Bytes, Kind};
+
+/// The longest head that is kept to be read. What is longer is refused by the server, and is body to us.
+const LONGEST_HEAD: usize = 64 << 10;
+
+/// Requests that wait for their answers; nobody pipelines more.
+const MOST_WAITING: usize = 1024;
+
+/// Both directions of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Http1 {
+    up: Half,
+    down: Half,
+    /// What was asked and not answered.
+    asked: VecDeque<Asked>,
+    /// The client has asked for another language, and may already speak it: kept until the server has decided.
+    held: Vec<u8>,
+}
+
+/// What of a request an answer's framing depends on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    is_head: bool,
+    wants_switch: bool,
+}
+
+/// To what a connection changes. What the client has said of it already goes along.
+#[derive(Debug)]
+pub(super) enum Switch {
+    WebSocket(Vec<u8>),
+    Opaque(Vec<u8>),
+    /// To nothing: the server has declined.
+    Stay(Vec<u8>),
+}
+
+#[derive(Debug)]
+enum Half {
+    /// In a head, of which this much has come.
+    Head(Vec<u8>),
+    /// So many bytes of a body are to come.
+    Length(u64),
+    /// In the line that says how long a chunk is: what of it has come, and whether it has ended as far as one can tell.
+    ChunkSize(Vec<u8>),
+    /// So many bytes of a chunk, and then the line end behind it.
+    Chunk(u64),
+    /// So many bytes of the line end behind a chunk.
+    ChunkEnd(u8),
+    /// In the fields behind the last chunk; whether the line so far is empty.
+    Trailers(bool),
+    /// Everything up to the close is body.
+    Close,
+}
+
+impl Default for Half {
+    fn default() -> Self {
+        Self::Head(Vec::new())
+    }
+}
+
+/// How a body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+    Close,
+}
+
+impl From<Framing> for Half {
+    fn from(framing: Framing) -> Self {
+        match framing {
+            Framing::None | Framing::Length(0) => Self::default(),
+            Framing::Length(length) => Self::Length(length),
+            Framing::Chunked => Self::ChunkSize(Vec::new()),
+            Framing::Close => Self::Close,
+        }
+    }
+}
+
+impl Http1 {
+    /// What the client sent. Where it has changed its language, that, and what is left of the bytes.
+    pub(super) fn up<'a>(&mut self, mut bytes: &'a [u8], count: &mut Bytes) -> (Option<Switch>, &'a [u8]) {
+        while !bytes.is_empty() {
+            if self.asked.back().is_some_and(|asked| asked.wants_switch) && matches!(&self.up, Half::Head(head) if head.is_empty()) {
+                // Until the server has said yes or no, nobody can tell what this is.
+                self.held.extend_from_slice(bytes);
+                return (None, &[]);
+            }
+            let (taken, head) = self.up.take(bytes, count);
+            bytes = &bytes[taken..];
+            if let Some(head) = head {
+                let fields = Fields::read(&head);
+                if self.asked.len() < MOST_WAITING {
+                    let method = head.split(|byte| *byte == b' ').next().unwrap_or_default();
+                    self.asked.push_back(Asked { is_head: method == b"HEAD", wants_switch: fields.upgrade || method == b"CONNECT" });
+                }
+                self.up = fields.framing(Framing::None).into();
+            }
+        }
+        (None, bytes)
+    }
+
+    /// How many bytes are kept because nobody can tell yet what they are.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// What the server sent.
+    pub(super) fn down<'a>(&mut self, mut bytes: &'a [u8], count: &mut Bytes) -> (Option<Switch>, &'a [u8]) {
+        while !bytes.is_empty() {
+            let (taken, head) = self.down.take(bytes, count);
+            bytes = &bytes[taken..];
+            let Some(head) = head else { continue };
+            let status = status(&head);
+            let fields = Fields::read(&head);
+            if status == 101 {
+                let held = std::mem::take(&mut self.held);
+                let switch = if fields.is_websocket { Switch::WebSocket(held) } else { Switch::Opaque(held) };
+                return (Some(switch), bytes);
+            }
+            if (100..200).contains(&status) {
+                continue;
+            }
+            let asked = self.asked.pop_front().unwrap_or_default();
+            self.down = if asked.is_head || matches!(status, 204 | 304) { Half::default() } else { fields.framing(Framing::Close).into() };
+            if asked.wants_switch && !self.held.is_empty() {
+                // The connection stays as it was: what came meanwhile is the next request.
+                return (Some(Switch::Stay(std::mem::take(&mut self.held))), bytes);
+            }
+        }
+        (None, bytes)
+    }
+}
+
+impl Half {
+    /// Takes the bytes up to the next change, and counts them. Gives a head when it is whole.
+    fn take(&mut self, bytes: &[u8], count: &mut Bytes) -> (usize, Option<Vec<u8>>) {
+        match self {
+            Self::Head(head) => {
+                let (taken, whole) = Self::head(head, bytes, count);
+                if whole.is_none() && head.len() > LONGEST_HEAD {
+                    *self = Self::Close;
+                }
+                (taken, whole)
+            }
+            Self::Length(left) => {
+                let taken = within(*left, bytes);
+                count.add(Kind::Body, taken);
+                *left -= taken as u64;
+                if *left == 0 {
+                    *self = Self::default();
+                }
+                (taken, None)
+            }
+            Self::ChunkSize(line) => {
+                let taken = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
+                count.add(Kind::Framing, taken);
+                line.extend_from_slice(&bytes[..taken]);
+                if line.ends_with(b"\n") {
+                    *self = match chunk_size(line) {
+                        None => Self::Close,
+                        Some(0) => Self::Trailers(true),
+                        Some(size) => {
+                            count.frames += 1;
+                            Self::Chunk(size)
+                        }
+                    };
+                } else if line.len() > LONGEST_HEAD {
+                    *self = Self::Close;
+                }
+                (taken, None)
+            }
+            Self::Chunk(left) => {
+                let taken = within(*left, bytes);
+                count.add(Kind::Body, taken);
+                *left -= taken as u64;
+                if *left == 0 {
+                    *self = Self::ChunkEnd(2);
+                }
+                (taken, None)
+            }
+            Self::ChunkEnd(left) => {
+                let taken = within(u64::from(*left), bytes);
+                count.add(Kind::Framing, taken);
+                *left -= u8::try_from(taken).unwrap_or(*left);
+                if *left == 0 {
+                    *self = Self::ChunkSize(Vec::new());
+                }
+                (taken, None)
+            }
+            Self::Trailers(is_empty) => {
+                let taken = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
+                let line = &bytes[..taken];
+                count.add(Kind::Framing, taken);
+                *is_empty &= line.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+                if line.ends_with(b"\n") {
+                    *self = if *is_empty { Self::default() } else { Self::Trailers(true) };
+                }
+                (taken, None)
+            }
+            Self::Close => {
+                count.add(Kind::Body, bytes.len());
+                (bytes.len(), None)
+            }
+        }
+    }
+
+    /// Takes what belongs to a head. Empty lines before it are part of it (RFC 9112, section 2.2).
+    fn head(head: &mut Vec<u8>, bytes: &[u8], count: &mut Bytes) -> (usize, Option<Vec<u8>>) {
+        for (index, byte) in bytes.iter().enumerate() {
+            if head.is_empty() && matches!(byte, b'\r' | b'\n') {
+                continue;
+            }
+            head.push(*byte);
+            if *byte == b'\n' && (head.ends_with(b"\r\n\r\n") || head.ends_with(b"\n\n")) {
+                count.add(Kind::Head, index + 1);
+                return (index + 1, Some(std::mem::take(head)));
+            }
+        }
+        count.add(Kind::Head, bytes.len());
+        (bytes.len(), None)
+    }
+}
+
+/// How many of these bytes are still within `left`.
+fn within(left: u64, bytes: &[u8]) -> usize {
+    usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()))
+}
+
+/// Reads `1a; extension`.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let digits: Vec<u8> = line.iter().copied().take_while(u8::is_ascii_hexdigit).collect();
+    u64::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
+}
+
+/// The number in a status line; zero where it is none.
+fn status(head: &[u8]) -> u16 {
+    let word = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    std::str::from_utf8(word.get(..3).unwrap_or_default()).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// The fields of a head that framing depends on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fields {
+    length: Option<u64>,
+    is_chunked: bool,
+    upgrade: bool,
+    is_websocket: bool,
+}
+
+impl Fields {
+    fn read(head: &[u8]) -> Self {
+        let mut fields = Self::default();
+        for line in head.split(|byte| *byte == b'\n').skip(1) {
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            if name.eq_ignore_ascii_case(b"content-length") {
+                fields.length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+            } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+                fields.is_chunked = value.to_ascii_lowercase().ends_with(b"chunked");
+            } else if name.eq_ignore_ascii_case(b"upgrade") {
+                fields.upgrade = true;
+                fields.is_websocket = value.eq_ignore_ascii_case(b"websocket");
+            }
+        }
+        fields
+    }
+
+    /// How the body behind this head is framed (RFC 9112, section 6.3); `otherwise` where nothing is said.
+    fn framing(self, otherwise: Framing) -> Framing {
+        match (self.is_chunked, self.length) {
+            (true, _) => Framing::Chunked,
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => otherwise,
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What is counted of a connection while it lives: bytes by kind, and the times of what happened on it.
+//!
+//! A server feeds it what it reads and writes, above TLS, in the order in which it does. It keeps counts and no contents.
+
+mod http1;
+mod http2;
+mod split;
+
+mod websocket;
+
+pub use split::{Bytes, Split};
+

@@ -1,0 +1,172 @@
+//! Tells of every byte of a connection what kind it is, from both directions together: an answer's framing depends on what was
+//! asked.
+
+use super::http1::{Http1, Switch};
+use super::http2::Http2;
+use super::websocket::WebSocket;
+
+/// How an HTTP/2 connection begins (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Bytes of one direction, by kind. Together they are all bytes of that direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// Heads: request and status lines, fields, and the header blocks of HTTP/2.
+    pub head: u64,
+    /// What marks where a body, or a message in it, begins and ends: chunk sizes, frame heads, and control frames.
+    pub framing: u64,
+    /// What is in the bodies, and in the messages of a WebSocket.
+    pub body: u64,
+    /// Chunks, or frames, whichever there are.
+    pub frames: u64,
+}
+
+impl Bytes {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.head + self.framing + self.body
+    }
+}
+
+/// Which of the kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Head,
+    Framing,
+    Body,
+}
+
+impl Bytes {
+    pub(super) fn add(&mut self, kind: Kind, count: usize) {
+        let count = count as u64;
+        match kind {
+            Kind::Head => self.head += count,
+            Kind::Framing => self.framing += count,
+            Kind::Body => self.body += count,
+        }
+    }
+}
+
+/// Splits both directions of one connection.
+#[derive(Debug)]
+pub struct Split {
+    /// What the client sent.
+    up: Bytes,
+    /// What the server sent.
+    down: Bytes,
+    spoken: Spoken,
+}
+
+#[derive(Debug)]
+enum Spoken {
+    /// Not known yet: what the client said so far, which is less than the preface, and equal to its begin.
+    Unknown(Vec<u8>),
+    Http1(Box<Http1>),
+    Http2(Box<Http2>),
+    WebSocket(Box<WebSocket>),
+    /// A tunnel, or something after which nobody can tell: all of it is body.
+    Opaque,
+}
+
+impl Default for Split {
+    fn default() -> Self {
+        Self { up: Bytes::default(), down: Bytes::default(), spoken: Spoken::Unknown(Vec::new()) }
+    }
+}
+
+impl Split {
+    /// The next bytes that the client sent.
+    pub fn up(&mut self, bytes: &[u8]) {
+        if let Spoken::Unknown(held) = &mut self.spoken {
+            held.extend_from_slice(bytes);
+            if held.len() < PREFACE.len() && PREFACE.starts_with(held) {
+                return;
+            }
+            let held = std::mem::take(held);
+            self.spoken = if held.starts_with(PREFACE) { Spoken::Http2(Box::default()) } else { Spoken::Http1(Box::default()) };
+            return self.up(&held);
+        }
+        match &mut self.spoken {
+            Spoken::Unknown(_) => {}
+            Spoken::Http1(http) => {
+                let (switch, rest) = http.up(bytes, &mut self.up);
+                self.switch(switch, rest, Direction::Up);
+            }
+            Spoken::Http2(http) => http.up(bytes, &mut self.up),
+            Spoken::WebSocket(socket) => socket.up(bytes, &mut self.up),
+            Spoken::Opaque => self.up.add(Kind::Body, bytes.len()),
+        }
+    }
+
+    /// The next bytes that the server sent.
+    pub fn down(&mut self, bytes: &[u8]) {
+        if matches!(self.spoken, Spoken::Unknown(_)) {
+            // A server that speaks first says why it will not listen.
+            let Spoken::Unknown(held) = std::mem::replace(&mut self.spoken, Spoken::Http1(Box::default())) else { return };
+            self.up(&held);
+        }
+        match &mut self.spoken {
+            Spoken::Unknown(_) => {}
+            Spoken::Http1(http) => {
+                let (switch, rest) = http.down(bytes, &mut self.down);
+                self.switch(switch, rest, Direction::Down);
+            }
+            Spoken::Http2(http) => http.down(bytes, &mut self.down),
+            Spoken::WebSocket(socket) => socket.down(bytes, &mut self.down),
+            Spoken::Opaque => self.down.add(Kind::Body, bytes.len()),
+        }
+    }
+
+    /// What the client sent so far, by kind. What could still be HTTP/2's preface is framing.
+    pub fn sent_up(&self) -> Bytes {
+        let mut up = self.up;
+        match &self.spoken {
+            Spoken::Unknown(held) => up.add(Kind::Framing, held.len()),
+            // Not known yet of what: it comes right when the server has decided.
+            Spoken::Http1(http) => up.add(Kind::Framing, http.held()),
+            Spoken::Http2(_) | Spoken::WebSocket(_) | Spoken::Opaque => {}
+        }
+        up
+    }
+
+    /// What the server sent so far, by kind.
+    pub fn sent_down(&self) -> Bytes {
+        self.down
+    }
+
+    /// The connection changes its language behind these bytes, of which `rest` is already in the new one.
+    fn switch(&mut self, switch: Option<Switch>, rest: &[u8], direction: Direction) {
+        self.spoken = match switch {
+            None => return,
+            Some(Switch::Stay(held)) => {
+                self.up(&held);
+                return match direction {
+                    Direction::Up => self.up(rest),
+                    Direction::Down => self.down(rest),
+                };
+            }
+            Some(Switch::WebSocket(held)) => {
+                let mut socket = WebSocket::default();
+                socket.up(&held, &mut self.up);
+                Spoken::WebSocket(Box::new(socket))
+            }
+            Some(Switch::Opaque(held)) => {
+                self.up.add(Kind::Body, held.len());
+                Spoken::Opaque
+            }
+        };
+        match direction {
+            Direction::Up => self.up(rest),
+            Direction::Down => self.down(rest),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Up,
+    Down,
+}
+
+#[cfg(test)]
+mod tests;
