@@ -226,7 +226,7 @@ pub struct Timeouts {
     pub first_token: Duration,
     /// Between two words of the model.
     pub idle: Duration,
-    /// From asking to the end; zero is no limit.
+    /// From the first asking to the end, retries included; zero is no limit.
     pub total: Duration,
 }
 

@@ -116,7 +116,7 @@ impl Engine {
 
     /// A caller that names its request will come back for the answer: it is kept, and leaving does not stop it.
     pub(super) fn on_leave(&self, route: &Route, create: &Create, keyed: bool) -> OnLeave {
-        match (keyed, create.store) {
+        match (keyed || create.background, create.store) {
             (true, _) => OnLeave::Finish,
             (false, _) if route.on_leave.is_some() => route.on_leave.unwrap_or(OnLeave::Finish),
             (false, true) => self.shared.config().on_leave_stored,

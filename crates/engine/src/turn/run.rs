@@ -143,11 +143,12 @@ impl Turn {
     async fn upstream(&mut self) -> Stop {
         let route = self.route.clone();
         let mut attempts = Attempts::new(&route);
+        let began = Instant::now();
         loop {
             let Some(leg) = attempts.leg(&route) else {
                 return End::Failed(Fault::new(FaultKind::Server, "server_error", "there is nobody to ask")).into();
             };
-            let failure = match self.call(leg).await {
+            let failure = match self.call(leg, began).await {
                 Outcome::Stop(stop) => return stop,
                 Outcome::Failed(failure) => failure,
             };
@@ -170,28 +171,28 @@ impl Turn {
         }
     }
 
-    /// Calls one upstream, up to the end of its answer.
-    async fn call(&mut self, leg: &Leg) -> Outcome {
+    /// Calls one upstream, up to the end of its answer. The answer was first asked for when it `began`.
+    async fn call(&mut self, leg: &Leg, began: Instant) -> Outcome {
         self.request.call = Call::new(self.trace.call());
         self.request.model.clone_from(&leg.model);
         self.leg = Some(leg.clone());
         self.meter.asked(leg);
         let live = Arc::clone(&self.live);
         let mut stopped = std::pin::pin!(live.stopped());
+        let total = Some(leg.timeouts.total).filter(|total| !total.is_zero()).map(|total| began + total);
         let mut words = tokio::select! {
             biased;
             cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
+            () = until(total) => return self.silent(false, total, leg.timeouts),
             asked = leg.provider.ask(self.request.clone()) => match asked {
                 Ok(words) => words,
                 Err(failure) => return Outcome::Failed(failure),
             },
         };
-        let began = Instant::now();
-        let total = Some(leg.timeouts.total).filter(|total| !total.is_zero()).map(|total| began + total);
         let mut written: u64 = 0;
         let mut spoken = false;
         let mut unread = 0;
-        let first = began + leg.timeouts.first_token;
+        let first = Instant::now() + leg.timeouts.first_token;
         let mut deadline = std::pin::pin!(sleep_until(total.map_or(first, |total| total.min(first))));
         loop {
             let word = tokio::select! {
@@ -327,6 +328,14 @@ fn is_model_word(word: &Word) -> bool {
         | Word::ToolCall { .. }
         | Word::Finish(_) => true,
         Word::Usage(_) | Word::ReasoningBreak | Word::KeepAlive => false,
+    }
+}
+
+/// Resolves at a time; never where there is none.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

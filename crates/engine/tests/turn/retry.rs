@@ -84,7 +84,7 @@ async fn a_stop_between_two_calls_is_obeyed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silence_before_the_first_word_is_tried_again() {
+async fn a_silence_that_is_longer_than_the_deadline_is_not_tried_again() {
     let stage = stage_that_retries();
     let silent = stage.script();
     let next = stage.script();

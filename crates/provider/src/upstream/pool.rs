@@ -226,7 +226,8 @@ impl Pool {
     fn full(&self) -> Failure {
         let message = format!("The upstream '{}' has as many answers to give as it may; try again soon.", self.upstream);
         let fault = Fault { retry_after: Some(1), ..Fault::new(FaultKind::RateLimit, "upstream_queue_full", message) };
-        Failure::new(fault, Blame::Rate(Some(Duration::from_secs(1))))
+        // Another key of this upstream has no place either: they are all in one queue.
+        Failure::new(fault, Blame::Upstream(Some(Duration::from_secs(1))))
     }
 
     /// Gives free places to those who wait, in order, and a failure to all where no key is left.

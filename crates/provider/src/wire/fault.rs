@@ -123,16 +123,16 @@ impl Callee {
         let wait = retry_after.map(Duration::from_secs);
         let blame = match status {
             _ if reported.is_about_money() => Blame::Money,
-            _ if headers.get("x-should-retry").is_some_and(|word| word == "false") => Blame::Request,
             401 => Blame::Key,
             403 if reported.is_about_account() => Blame::Key,
             // Often it is this model, this country or this input that is not allowed: a caller must not be able to take a key
             // from all others with it.
-            403 | 404 => Blame::Match,
+            // A redirect leads nowhere until the settings are mended.
+            300..=399 | 403 | 404 => Blame::Match,
             402 => Blame::Money,
             429 => Blame::Rate(wait),
-            // A redirect leads nowhere for everybody, until the configuration is mended.
-            300..=399 | 408 | 409 | 500.. => Blame::Upstream(wait),
+            408 | 409 | 500.. if headers.get("x-should-retry").is_some_and(|word| word == "false") => Blame::Request,
+            408 | 409 | 500.. => Blame::Upstream(wait),
             _ => Blame::Request,
         };
         Failure::new(self.fault(status, reported, retry_after), blame)
@@ -150,7 +150,12 @@ impl Callee {
                 format!("The upstream '{name}' wants a key, and this server has none for it (401)."),
             ),
             // What it says to a wrong key may hold parts of the key: none of it is passed on.
-            401 | 403 => Fault::new(
+            403 => Fault::new(
+                FaultKind::Upstream,
+                "upstream_authentication_failed",
+                format!("The upstream '{name}' does not allow this to this server's key (403)."),
+            ),
+            401 => Fault::new(
                 FaultKind::Upstream,
                 "upstream_authentication_failed",
                 format!("The upstream '{name}' refused this server's key ({status})."),

@@ -3,13 +3,14 @@
 mod anthropic;
 mod body;
 pub(crate) mod chat;
-mod context;
+mod family;
 pub(crate) mod fault;
 mod gemini;
 mod list;
 mod ollama;
 mod responses;
 mod retry_after;
+mod shared;
 
 use std::fmt;
 

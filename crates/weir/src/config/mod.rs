@@ -231,6 +231,7 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
         upstreams.add(table);
     }
     let mut notes = upstreams.add_from_environment(&tables);
+    upstreams.check_not_ourselves(draft.server.listen);
     let upstreams = upstreams.configs;
     let mut routes = Routes { upstreams: &upstreams, configs: Vec::new(), in_force: &mut in_force, problems: &mut problems };
     for table in &route_tables {

@@ -385,3 +385,12 @@ weights = ["1"]
     ];
     assert_eq!(complaints(of_file(text)), expected);
 }
+
+#[test]
+fn nobody_is_its_own_upstream() {
+    let text = "[[upstream]]\nname = \"local\"\nkind = \"vllm\"\n";
+    let expected =
+        "upstream.base_url: local: this is where Weir itself listens (127.0.0.1:8000); say another base_url, or another server.listen";
+    assert_eq!(complaints(of_file(text)), [expected]);
+    assert_eq!(complaints(of_file(&format!("[server]\nlisten = \"127.0.0.1:8001\"\n{text}"))), Vec::<String>::new());
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,6 +142,22 @@ impl Upstreams<'_> {
             None
         });
         added.into_iter().flatten().collect()
+    }
+
+    /// Whoever asks itself waits for itself, as often as it may: vLLM's usual port is Weir's, too.
+    pub(super) fn check_not_ourselves(&mut self, listen: SocketAddr) {
+        let is_ours = |config: &UpstreamConfig| {
+            let Ok(uri) = config.base_url.parse::<http::Uri>() else { return false };
+            let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+            let is_here =
+                host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback() || address == listen.ip());
+            is_here && uri.port_u16().unwrap_or(80) == listen.port()
+        };
+        let ours: Vec<String> = self.configs.iter().filter(|config| is_ours(config)).map(|config| config.name.clone()).collect();
+        for name in ours {
+            let what = format!("{name}: this is where Weir itself listens ({listen}); say another base_url, or another server.listen");
+            self.problem(&Place::Default, "base_url", &what);
+        }
     }
 
     fn add_one(&mut self, name: &str, preset: Preset, key: Option<Field>, address: Option<Field>) {

@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_changed_is_named_and_a_key_is_not_shown() -> Outcome {
-        let upstream = |key: &str| format!("[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:1/v1\"\napi_key = \"{key}\"\n");
+        let upstream = |key: &str| format!("[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:9/v1\"\napi_key = \"{key}\"\n");
         let old = of(&upstream("sk-old"))?;
         let new = of(&format!("[server]\nheartbeat = \"20s\"\nlisten = \"127.0.0.1:1\"\n[demo]\nenabled = false\n{}", upstream("sk-new")))?;
         let changes = Changes::between(&old, &new);
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn an_upstream_that_comes_or_goes_is_a_change() -> Outcome {
-        let new = of("[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:1/v1\"\n")?;
+        let new = of("[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:9/v1\"\n")?;
         let applied = Changes::between(&of("")?, &new).applied;
         assert!(applied.contains(&"upstream.local.base_url".to_owned()), "{applied:?}");
         assert_eq!(Changes::between(&new, &new).applied, names(&[]));

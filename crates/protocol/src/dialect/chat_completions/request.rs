@@ -25,6 +25,7 @@ const KNOWN: &[&str] = &[
     "top_p",
     "presence_penalty",
     "frequency_penalty",
+    "logprobs",
     "top_logprobs",
     "max_tokens",
     "max_completion_tokens",
@@ -95,7 +96,7 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
         max_tool_calls: None,
         truncation: None,
         service_tier: root.string("service_tier")?,
-        include: Vec::new(),
+        include: if root.boolean("logprobs")? == Some(true) { vec!["message.output_text.logprobs".to_owned()] } else { Vec::new() },
         metadata: root.read("metadata", read_metadata)?.unwrap_or_default(),
         safety_identifier: match root.string("safety_identifier")? {
             Some(identifier) => Some(identifier),

@@ -66,6 +66,10 @@ pub fn read_create(body: &Value) -> Result<Create, Fault> {
     if create.background && !create.store {
         return Err(Fault::invalid("invalid_value", "background", "'background' needs 'store': an answer that nobody reads must be kept."));
     }
+    if create.background && create.on_leave == Some(OnLeave::Cancel) {
+        let message = "'on_leave' cannot be cancel with 'background': nobody reads such an answer from its start.";
+        return Err(Fault::invalid("invalid_value", "on_leave", message));
+    }
     Ok(create)
 }
 

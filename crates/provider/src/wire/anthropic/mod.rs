@@ -5,7 +5,6 @@ mod messages;
 mod model;
 mod refusal;
 mod request;
-pub(in crate::wire) mod shared;
 mod stream;
 
 use engine::provider::{Failure, ModelListing, ModelRequest};

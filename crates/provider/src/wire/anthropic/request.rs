@@ -5,9 +5,9 @@ use protocol::fault::Fault;
 use protocol::request::{Create, FunctionTool, TextFormat, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
+use super::super::shared::{self, no_value, no_word, put};
 use super::messages::Conversation;
 use super::model::Generation;
-use super::shared::{self, no_value, no_word, put};
 
 const VENDOR: &str = "Anthropic";
 

@@ -9,12 +9,15 @@ use protocol::fault::Fault;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
-use self::request::Family;
 use self::stream::Chunks;
 use super::body::Reading;
+use super::family::Family;
 use super::fault::Callee;
-use super::{Outgoing, Reader, Wire, list};
+use super::{Outgoing, Reader, Wire, list, shared};
 use crate::config::{Preset, UpstreamConfig};
+
+/// What this API is called in errors.
+const API: &str = "The chat completions API";
 
 /// The wire of `POST /chat/completions`.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +62,8 @@ impl Wire for Chat {
         !["n", "functions", "function_call", "audio", "modalities", "messages", "stream_options"].contains(&parameter)
     }
 
-    fn check(&self, _create: &Create) -> Result<(), Fault> {
-        Ok(())
+    fn check(&self, create: &Create) -> Result<(), Fault> {
+        shared::unlimited(create, API)?;
+        shared::whole(create, API)
     }
 }

@@ -4,47 +4,10 @@ use engine::provider::ModelRequest;
 use protocol::fault::Fault;
 use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, Message, Part, Role};
 use protocol::request::{Create, FunctionTool, TextFormat, ToolChoice, ToolMode};
-use reqwest::Url;
 use serde_json::{Map, Value, json};
 
-use super::super::context::is_abandoned;
-use crate::config::{Preset, UpstreamConfig};
-
-/// Which of two families of servers it is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
-    /// OpenAI itself: knows everything, and its reasoning models refuse the old names.
-    OpenAi,
-    /// Everything that speaks its language: knows the old names, and may refuse what it does not know.
-    Compatible,
-}
-
-impl Family {
-    /// The family of an upstream.
-    pub(super) fn of(config: &UpstreamConfig) -> Self {
-        let is_openai = match config.preset {
-            Preset::OpenAi | Preset::Azure => true,
-            Preset::Compatible => is_openais(&config.base_url),
-            Preset::Anthropic
-            | Preset::Gemini
-            | Preset::Ollama
-            | Preset::DeepSeek
-            | Preset::Qwen
-            | Preset::Moonshot
-            | Preset::OpenRouter
-            | Preset::Vllm
-            | Preset::LlamaCpp
-            | Preset::LmStudio => false,
-        };
-        if is_openai { Self::OpenAi } else { Self::Compatible }
-    }
-}
-
-fn is_openais(base_url: &str) -> bool {
-    let url = Url::parse(base_url).ok();
-    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
-    host == "api.openai.com" || host.ends_with(".api.openai.com")
-}
+use super::super::family::Family;
+use super::super::shared::is_abandoned;
 
 /// What Weir itself decides; `extra` cannot change it.
 const OURS: &[&str] = &["model", "messages", "stream", "stream_options", "n"];
@@ -63,7 +26,7 @@ pub(super) fn body(request: &ModelRequest, family: Family) -> Result<Value, Faul
     tools(create, &mut body);
     text(create, &mut body);
     sampling(create, family, &mut body);
-    if family == Family::OpenAi {
+    if family != Family::Compatible {
         account(create, &mut body);
     }
     for (name, value) in &create.extra {
@@ -78,7 +41,7 @@ fn stream_options(family: Family) -> Value {
     match family {
         // Padding against eavesdroppers who measure lengths: half of the bytes, for a line that TLS has to our own server.
         Family::OpenAi => json!({ "include_usage": true, "include_obfuscation": false }),
-        Family::Compatible => json!({ "include_usage": true }),
+        Family::Azure | Family::Compatible => json!({ "include_usage": true }),
     }
 }
 
@@ -181,7 +144,8 @@ fn into_parts(content: &Value) -> Vec<Value> {
 
 /// The content: a text where one part is all there is, a list otherwise.
 fn content(parts: &[Part], role: Role, family: Family, index: usize) -> Result<Value, Fault> {
-    let is_all_text = parts.iter().all(|part| part.text().is_some() && !(matches!(part, Part::Refusal { .. }) && family == Family::OpenAi));
+    let is_all_text =
+        parts.iter().all(|part| part.text().is_some() && !(matches!(part, Part::Refusal { .. }) && family != Family::Compatible));
     // Several compatible servers take nothing but a text from the assistant.
     if is_all_text && (parts.len() <= 1 || role == Role::Assistant) {
         return Ok(parts.iter().filter_map(Part::text).collect::<String>().into());
@@ -197,7 +161,7 @@ fn content_part(part: &Part, family: Family, path: &str) -> Result<Value, Fault>
             Ok(json!({ "type": "text", "text": text }))
         }
         Part::Refusal { refusal } => match family {
-            Family::OpenAi => Ok(json!({ "type": "refusal", "refusal": refusal })),
+            Family::OpenAi | Family::Azure => Ok(json!({ "type": "refusal", "refusal": refusal })),
             Family::Compatible => Ok(json!({ "type": "text", "text": refusal })),
         },
         Part::InputImage { image_url: Some(url), detail } => {
@@ -273,7 +237,7 @@ fn sampling(create: &Create, family: Family, body: &mut Map<String, Value>) {
     put(body, "logprobs", wants_logprobs.then_some(true));
     put(body, "top_logprobs", create.top_logprobs);
     let limit = match family {
-        Family::OpenAi => "max_completion_tokens",
+        Family::OpenAi | Family::Azure => "max_completion_tokens",
         Family::Compatible => "max_tokens",
     };
     put(body, limit, create.max_output_tokens);

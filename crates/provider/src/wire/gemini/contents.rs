@@ -4,7 +4,7 @@ use protocol::fault::Fault;
 use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, Message, Part, Reasoning, Role};
 use serde_json::{Map, Value, json};
 
-use super::super::anthropic::shared::{self, DataUrl, is_web_address, put};
+use super::super::shared::{self, DataUrl, is_web_address, put};
 use super::SIGNATURE;
 use super::model::Thinking;
 

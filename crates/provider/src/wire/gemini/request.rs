@@ -5,7 +5,7 @@ use protocol::fault::Fault;
 use protocol::request::{Create, FunctionTool, TextFormat, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
-use super::super::anthropic::shared::{self, no_value, put};
+use super::super::shared::{self, no_value, put};
 use super::contents::Contents;
 use super::model::Thinking;
 

@@ -8,7 +8,7 @@ use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, Mes
 use protocol::request::{Create, FunctionTool, TextFormat, ToolMode};
 use serde_json::{Map, Value, json};
 
-use super::super::context::is_abandoned;
+use super::super::shared::{is_abandoned, unlimited};
 
 /// What it knows beside the vocabulary: its options (`Modelfile` parameters and those of the runner).
 const OPTIONS: &[&str] = &[
@@ -52,6 +52,7 @@ pub(super) fn knows(parameter: &str) -> bool {
 /// The first such field.
 pub(super) fn check(create: &Create) -> Result<(), Fault> {
     let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_parameter", field, what));
+    unlimited(create, "Ollama")?;
     if create.tool_choice.mode() == ToolMode::Required {
         return cannot("tool_choice", "Ollama cannot make a model call a tool: 'tool_choice' must be 'auto' or 'none'.");
     }

@@ -1,7 +1,6 @@
 //! OpenAI's Responses API, and the servers that speak Open Responses.
 
 mod event;
-mod family;
 mod request;
 mod sealed;
 mod stream;
@@ -11,9 +10,9 @@ use protocol::fault::Fault;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
-use self::family::Family;
 use self::stream::Events;
 use super::body::Reading;
+use super::family::Family;
 use super::fault::Callee;
 use super::{Outgoing, Reader, Wire, list};
 use crate::config::UpstreamConfig;

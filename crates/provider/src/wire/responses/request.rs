@@ -6,8 +6,8 @@ use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, Mes
 use protocol::request::{Create, FunctionTool, NamedFunction, TextFormat, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
-use super::super::context::is_abandoned;
-use super::family::Family;
+use super::super::family::Family;
+use super::super::shared::is_abandoned;
 use super::sealed;
 
 const ENCRYPTED_CONTENT: &str = "reasoning.encrypted_content";

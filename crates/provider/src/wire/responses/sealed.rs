@@ -1,7 +1,7 @@
 //! How thoughts that only the upstream can read are kept between two turns: whose they are, the upstream's own id of the item,
 //! and its encrypted content. OpenAI verifies that the two belong together, so the id has to come back with it.
 
-use super::family::Family;
+use super::super::family::Family;
 
 /// What it begins with. What one of them has encrypted, another cannot read, and refuses.
 fn owner(family: Family) -> &'static str {

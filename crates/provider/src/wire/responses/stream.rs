@@ -4,9 +4,9 @@ use engine::provider::{Finish, Word};
 use serde_json::Value;
 
 use super::super::body::{Grammar, Said};
+use super::super::family::Family;
 use super::super::fault::is_truthy;
 use super::event::{self, Event};
-use super::family::Family;
 use super::sealed;
 
 /// What was read of one answer so far.

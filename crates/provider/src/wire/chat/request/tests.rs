@@ -185,14 +185,6 @@ fn every_parameter_has_its_name_in_each_family() {
 }
 
 #[test]
-fn only_openais_own_host_is_openai() {
-    let of = |base_url: &str| Family::of(&UpstreamConfig::new("north", Preset::Compatible, base_url));
-    assert_eq!(of("https://api.openai.com/v1"), Family::OpenAi);
-    assert_eq!(of("https://eu.api.openai.com/v1"), Family::OpenAi);
-    assert_eq!(of("https://api.openai.com.example.org/v1"), Family::Compatible);
-}
-
-#[test]
 fn a_compaction_is_told_by_the_system() {
     let compaction = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
     let expected = json!([

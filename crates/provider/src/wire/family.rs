@@ -1,4 +1,4 @@
-//! Whose Responses API it is.
+//! Whose of OpenAI's two APIs it is.
 
 use reqwest::Url;
 
@@ -7,11 +7,11 @@ use crate::config::{Preset, UpstreamConfig};
 /// Which of three families of servers it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
-    /// OpenAI itself.
+    /// OpenAI itself: knows everything, and its reasoning models refuse the old names.
     OpenAi,
     /// OpenAI's models at Azure: the same API, but neither can read what the other has encrypted.
     Azure,
-    /// Everything that speaks Open Responses.
+    /// Everything that speaks their language: it may know other names, and refuse what it does not know.
     Compatible,
 }
 

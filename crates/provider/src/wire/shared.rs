@@ -1,4 +1,4 @@
-//! What the requests of this wire and of Gemini's have in common.
+//! What the requests of several wires have in common.
 
 use protocol::fault::Fault;
 use protocol::item::{FunctionCall, Item, ItemStatus};
@@ -10,23 +10,23 @@ const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", 
 
 /// Bytes in a URL (RFC 2397).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::wire) struct DataUrl<'a> {
+pub(super) struct DataUrl<'a> {
     /// Their media type, without parameters.
-    pub(in crate::wire) media_type: &'a str,
+    pub(super) media_type: &'a str,
     /// The bytes, in base64.
-    pub(in crate::wire) data: &'a str,
+    pub(super) data: &'a str,
 }
 
 impl<'a> DataUrl<'a> {
     /// Reads one; `None` where it is none, or not in base64.
-    pub(in crate::wire) fn read(url: &'a str) -> Option<Self> {
+    pub(super) fn read(url: &'a str) -> Option<Self> {
         let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
         let media_type = head.strip_suffix(";base64")?.split(';').next()?;
         (!media_type.is_empty()).then_some(Self { media_type, data })
     }
 
     /// Reads the bytes of a file: a data URL, or the bare base64 of a PDF, which some clients send.
-    pub(in crate::wire) fn of_file(file_data: &'a str) -> Option<Self> {
+    pub(super) fn of_file(file_data: &'a str) -> Option<Self> {
         // Every PDF begins with `%PDF-`.
         let bare = || file_data.starts_with("JVBERi").then_some(Self { media_type: "application/pdf", data: file_data });
         Self::read(file_data).or_else(bare)
@@ -34,12 +34,12 @@ impl<'a> DataUrl<'a> {
 }
 
 /// Whether an upstream can fetch it.
-pub(in crate::wire) fn is_web_address(url: &str) -> bool {
+pub(super) fn is_web_address(url: &str) -> bool {
     url.starts_with("https://") || url.starts_with("http://")
 }
 
 /// Puts `value` under `name`, if there is one.
-pub(in crate::wire) fn put(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
+pub(super) fn put(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
         body.insert(name.to_owned(), value.into());
     }
@@ -47,7 +47,7 @@ pub(in crate::wire) fn put(body: &mut Map<String, Value>, name: &str, value: Opt
 
 /// The arguments of a call as the object that both APIs want. What is no object keeps its text, in the wrapping that
 /// Anthropic's documentation of fine-grained tool streaming names: an error here would end the conversation for good.
-pub(in crate::wire) fn arguments(call: &FunctionCall) -> Value {
+pub(super) fn arguments(call: &FunctionCall) -> Value {
     // A model that needs no arguments may have written none.
     if call.arguments.trim().is_empty() {
         return json!({});
@@ -59,14 +59,14 @@ pub(in crate::wire) fn arguments(call: &FunctionCall) -> Value {
 }
 
 /// A call that was cut while the model wrote it and that nobody answered: with it, the next turn would be refused.
-pub(in crate::wire) fn is_abandoned(call: &FunctionCall, context: &[Item]) -> bool {
+pub(super) fn is_abandoned(call: &FunctionCall, context: &[Item]) -> bool {
     let is_answer = |item: &Item| matches!(item, Item::FunctionCallOutput(output) if output.call_id == call.call_id);
     call.status != ItemStatus::Completed && !context.iter().any(is_answer)
 }
 
 /// The tools the model may see. Neither API has a word for a choice among some of them that leaves the model free, and
 /// sending just the allowed ones means the same.
-pub(in crate::wire) fn allowed_tools(create: &Create) -> impl Iterator<Item = &FunctionTool> {
+pub(super) fn allowed_tools(create: &Create) -> impl Iterator<Item = &FunctionTool> {
     create.tools.iter().filter(|tool| match &create.tool_choice {
         ToolChoice::Allowed(allowed) => allowed.tools.iter().any(|named| named.name == tool.name),
         ToolChoice::Mode(_) | ToolChoice::Function(_) => true,
@@ -77,7 +77,7 @@ pub(in crate::wire) fn allowed_tools(create: &Create) -> impl Iterator<Item = &F
 ///
 /// # Errors
 /// It is neither.
-pub(in crate::wire) fn stop_sequences(create: &Create) -> Result<Option<Vec<Value>>, Fault> {
+pub(super) fn stop_sequences(create: &Create) -> Result<Option<Vec<Value>>, Fault> {
     match create.extra.get("stop") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(vec![text.as_str().into()])),
@@ -90,7 +90,7 @@ pub(in crate::wire) fn stop_sequences(create: &Create) -> Result<Option<Vec<Valu
 ///
 /// # Errors
 /// It is something else.
-pub(in crate::wire) fn whole_number(create: &Create, name: &str) -> Result<Option<i64>, Fault> {
+pub(super) fn whole_number(create: &Create, name: &str) -> Result<Option<i64>, Fault> {
     match create.extra.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_i64() {
@@ -101,17 +101,17 @@ pub(in crate::wire) fn whole_number(create: &Create, name: &str) -> Result<Optio
 }
 
 /// The effort the caller asks for.
-pub(in crate::wire) fn effort(create: &Create) -> Option<&str> {
+pub(super) fn effort(create: &Create) -> Option<&str> {
     create.reasoning.as_ref()?.effort.as_deref()
 }
 
 /// Whether the caller wants to see something of the thoughts.
-pub(in crate::wire) fn wants_summary(create: &Create) -> bool {
+pub(super) fn wants_summary(create: &Create) -> bool {
     create.reasoning.as_ref().is_some_and(|reasoning| reasoning.summary.is_some())
 }
 
 /// Whether the caller wants log probabilities. Zero alternatives is what a response says that has none.
-pub(in crate::wire) fn wants_logprobs(create: &Create) -> bool {
+pub(super) fn wants_logprobs(create: &Create) -> bool {
     create.top_logprobs.is_some_and(|count| count > 0) || create.include.iter().any(|word| word == "message.output_text.logprobs")
 }
 
@@ -119,12 +119,14 @@ pub(in crate::wire) fn wants_logprobs(create: &Create) -> bool {
 ///
 /// # Errors
 /// The first such field.
-pub(in crate::wire) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool) -> Result<(), Fault> {
+pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool) -> Result<(), Fault> {
     if let Some(name) = create.extra.keys().find(|name| !knows(name)) {
         return Err(no_word(vendor, name));
     }
     stop_sequences(create)?;
     whole_number(create, "top_k")?;
+    unlimited(create, vendor)?;
+    whole(create, vendor)?;
     // What a caller says who wants nothing special.
     if create.text.verbosity.as_deref().is_some_and(|verbosity| verbosity != "medium") {
         return Err(no_word(vendor, "text.verbosity"));
@@ -135,13 +137,32 @@ pub(in crate::wire) fn check(create: &Create, vendor: &str, knows: impl Fn(&str)
     }
 }
 
+/// Refuses a limit on tool calls, where the vendor has none.
+///
+/// # Errors
+/// There is one.
+pub(super) fn unlimited(create: &Create, vendor: &str) -> Result<(), Fault> {
+    if create.max_tool_calls.is_some() { Err(no_word(vendor, "max_tool_calls")) } else { Ok(()) }
+}
+
+/// Refuses that a conversation is shortened by the vendor, where it never does.
+///
+/// # Errors
+/// It is to be.
+pub(super) fn whole(create: &Create, vendor: &str) -> Result<(), Fault> {
+    match create.truncation.as_deref() {
+        None | Some("disabled") => Ok(()),
+        Some(truncation) => Err(no_value(vendor, "truncation", truncation)),
+    }
+}
+
 /// The vendor has no word for a parameter.
-pub(in crate::wire) fn no_word(vendor: &str, param: &str) -> Fault {
+pub(super) fn no_word(vendor: &str, param: &str) -> Fault {
     Fault::invalid("unsupported_parameter", param, format!("{vendor}, which serves this model, has no word for {param}."))
 }
 
 /// The vendor has a word for a parameter, but not for this value.
-pub(in crate::wire) fn no_value(vendor: &str, param: &str, value: &str) -> Fault {
+pub(super) fn no_value(vendor: &str, param: &str, value: &str) -> Fault {
     Fault::invalid("unsupported_value", param, format!("{vendor}, which serves this model, does not know the {param} '{value}'."))
 }
 
