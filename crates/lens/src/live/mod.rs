@@ -5,8 +5,8 @@
 mod http1;
 mod http2;
 mod split;
-
+mod timeline;
 mod websocket;
 
 pub use split::{Bytes, Split};
-
+pub use timeline::{Close, Closer, Counts, Handshake, Record, Request, Said, Timeline};

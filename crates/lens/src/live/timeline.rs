@@ -1,0 +1,309 @@
+//! What happened on a connection, and when.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::split::{Bytes, Split};
+
+/// Requests that are remembered of one connection; the oldest go first.
+const REQUESTS: usize = 32;
+
+/// Of a path that much is kept.
+const LONGEST_PATH: usize = 200;
+
+/// The timeline of one connection. All times are from its acceptance on.
+#[derive(Debug)]
+pub struct Timeline {
+    accepted: SystemTime,
+    begin: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    handshake: Option<Handshake>,
+    split: Split,
+    counts: Counts,
+    said: Said,
+    first: u64,
+    requests: VecDeque<Request>,
+    close: Option<Close>,
+}
+
+/// The TLS handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// When its first byte came.
+    pub begin: Duration,
+    /// When it was done.
+    pub end: Duration,
+    /// The version of TLS.
+    pub version: &'static str,
+    /// What was agreed to be spoken (ALPN, RFC 7301).
+    pub alpn: Option<String>,
+    /// Whether it took up an earlier session.
+    pub is_resumed: bool,
+}
+
+/// Reads and writes, and the first and last of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Reads that gave bytes.
+    pub reads: u64,
+    /// Writes.
+    pub writes: u64,
+    /// When the first byte came from the client.
+    pub first_in: Option<Duration>,
+    /// When the last came.
+    pub last_in: Option<Duration>,
+    /// When the first byte was written to it.
+    pub first_out: Option<Duration>,
+    /// When the last was.
+    pub last_out: Option<Duration>,
+}
+
+/// What the bodies held that were streams of events, as their writers know it. It is a part of [`Bytes::body`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Events.
+    pub events: u64,
+    /// Bytes that mark where events begin and end, and heartbeats.
+    pub framing: u64,
+    /// Bytes of JSON around the text.
+    pub dialect: u64,
+    /// Bytes of the model's text, as JSON writes it.
+    pub text: u64,
+}
+
+/// A request on the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Its number on this connection, from 0.
+    pub number: u64,
+    /// The method.
+    pub method: String,
+    /// The path, without its query.
+    pub path: String,
+    /// The version of HTTP.
+    pub version: &'static str,
+    /// Whose it is, once that is known.
+    pub owner: Option<Arc<str>>,
+    /// When its head was read.
+    pub begin: Duration,
+    /// When the head of its answer was ready.
+    pub answered: Option<Duration>,
+    /// That answer's status.
+    pub status: Option<u16>,
+    /// When its answer's body was over, or given up.
+    pub end: Option<Duration>,
+}
+
+/// How a connection ended, as its server saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// Who was first.
+    pub by: Closer,
+    /// How: `fin`, `reset`, `write_timeout`…
+    pub how: &'static str,
+    /// When.
+    pub at: Duration,
+}
+
+/// One of the two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closer {
+    /// The client.
+    Client,
+    /// The server.
+    Server,
+}
+
+/// A timeline as it is at one moment.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// When the connection was accepted.
+    pub accepted: SystemTime,
+    /// How long ago that was, or how long it lasted.
+    pub age: Duration,
+    /// The TLS handshake, if there was one.
+    pub handshake: Option<Handshake>,
+    /// What the client sent, above TLS.
+    pub up: Bytes,
+    /// What was sent to it, above TLS.
+    pub down: Bytes,
+    /// Reads and writes.
+    pub counts: Counts,
+    /// Events.
+    pub said: Said,
+    /// How many requests there were.
+    pub asked: u64,
+    /// The last of them.
+    pub requests: Vec<Request>,
+    /// How it ended, if it has.
+    pub close: Option<Close>,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self { accepted: SystemTime::now(), begin: Instant::now(), state: Mutex::default() }
+    }
+}
+
+impl Timeline {
+    /// The client has sent these bytes.
+    pub fn up(&self, bytes: &[u8]) {
+        let now = self.now();
+        let mut state = self.state();
+        state.split.up(bytes);
+        let counts = &mut state.counts;
+        counts.reads += 1;
+        counts.first_in.get_or_insert(now);
+        counts.last_in = Some(now);
+    }
+
+    /// These bytes were written to it.
+    pub fn down(&self, bytes: &[u8]) {
+        self.down_parts(std::iter::once(bytes), bytes.len());
+    }
+
+    /// The first `count` bytes of these parts were written to it at once.
+    pub fn down_parts<'a>(&self, parts: impl Iterator<Item = &'a [u8]>, count: usize) {
+        let now = self.now();
+        let mut state = self.state();
+        let mut left = count;
+        for part in parts {
+            let part = &part[..part.len().min(left)];
+            left -= part.len();
+            state.split.down(part);
+        }
+        let counts = &mut state.counts;
+        counts.writes += 1;
+        counts.first_out.get_or_insert(now);
+        counts.last_out = Some(now);
+    }
+
+    /// The TLS handshake is done, which began at a time.
+    pub fn shook_hands(&self, begin: Instant, version: &'static str, alpn: Option<String>, is_resumed: bool) {
+        let handshake = Handshake { begin: begin - self.begin, end: self.now(), version, alpn, is_resumed };
+        self.state().handshake = Some(handshake);
+    }
+
+    /// Events were put into a body.
+    pub fn said(&self, said: Said) {
+        let all = &mut self.state().said;
+        all.events += said.events;
+        all.framing += said.framing;
+        all.dialect += said.dialect;
+        all.text += said.text;
+    }
+
+    /// The head of a request was read. Gives its number.
+    pub fn asked(&self, method: &str, path: &str, version: &'static str) -> u64 {
+        let end = path.char_indices().nth(LONGEST_PATH).map_or(path.len(), |(end, _)| end);
+        let begin = self.now();
+        let mut state = self.state();
+        let number = state.first + state.requests.len() as u64;
+        if state.requests.len() == REQUESTS {
+            state.requests.pop_front();
+            state.first += 1;
+        }
+        let (method, path) = (method.to_owned(), path[..end].to_owned());
+        state.requests.push_back(Request { number, method, path, version, owner: None, begin, answered: None, status: None, end: None });
+        number
+    }
+
+    /// It is known whose a request is.
+    pub fn owned(&self, number: u64, owner: &str) {
+        self.change(number, |request, _now| request.owner = Some(owner.into()));
+    }
+
+    /// The head of an answer is ready.
+    pub fn answered(&self, number: u64, status: u16) {
+        self.change(number, |request, now| (request.answered, request.status) = (Some(now), Some(status)));
+    }
+
+    /// An answer's body is over, or nobody wants more of it.
+    pub fn ended(&self, number: u64) {
+        self.change(number, |request, now| request.end = Some(now));
+    }
+
+    /// One end has closed, or was cut. Only the first counts.
+    pub fn closed(&self, by: Closer, how: &'static str) {
+        let at = self.now();
+        self.state().close.get_or_insert(Close { by, how, at });
+    }
+
+    /// As it is now.
+    pub fn record(&self) -> Record {
+        let age = self.now();
+        let state = self.state();
+        Record {
+            accepted: self.accepted,
+            age,
+            handshake: state.handshake.clone(),
+            up: state.split.sent_up(),
+            down: state.split.sent_down(),
+            counts: state.counts,
+            said: state.said,
+            asked: state.first + state.requests.len() as u64,
+            requests: state.requests.iter().cloned().collect(),
+            close: state.close,
+        }
+    }
+
+    fn change(&self, number: u64, change: impl FnOnce(&mut Request, Duration)) {
+        let now = self.now();
+        let mut state = self.state();
+        let index = number.checked_sub(state.first).and_then(|index| usize::try_from(index).ok());
+        // One that was forgotten needs no end.
+        if let Some(request) = index.and_then(|index| state.requests.get_mut(index)) {
+            change(request, now);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.begin.elapsed()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_have_their_times_and_the_oldest_are_forgotten() {
+        let timeline = Timeline::default();
+        for number in 0..40 {
+            assert_eq!(timeline.asked("GET", &format!("/{number}"), "1.1"), number);
+        }
+        timeline.owned(39, "alice");
+        timeline.answered(39, 200);
+        timeline.ended(39);
+        timeline.answered(0, 500);
+        let record = timeline.record();
+        assert_eq!((record.asked, record.requests.len(), record.requests[0].number), (40, REQUESTS, 8));
+        let last = record.requests.last().cloned();
+        assert_eq!(last.as_ref().map(|last| (last.owner.as_deref(), last.status)), Some((Some("alice"), Some(200))));
+        assert!(last.is_some_and(|last| last.begin <= last.answered.unwrap_or_default() && last.answered <= last.end));
+        assert!(record.requests.iter().all(|request| request.status != Some(500)));
+    }
+
+    #[test]
+    fn the_first_close_counts_and_bytes_have_times() {
+        let timeline = Timeline::default();
+        timeline.up(b"GET / HTTP/1.1\r\n\r\n");
+        timeline.down_parts([&b"HTTP/1.1 204 No"[..], &b" Content\r\n\r\nleft for later"[..]].into_iter(), 27);
+        timeline.closed(Closer::Client, "fin");
+        timeline.closed(Closer::Server, "reset");
+        let record = timeline.record();
+        assert_eq!((record.up.head, record.down.head, record.down.total()), (18, 27, 27));
+        assert_eq!((record.counts.reads, record.counts.writes), (1, 1));
+        assert!(record.counts.first_in <= record.counts.first_out);
+        assert_eq!(record.close.map(|close| (close.by, close.how)), Some((Closer::Client, "fin")));
+    }
+}
