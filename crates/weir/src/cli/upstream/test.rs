@@ -16,6 +16,9 @@ use crate::config::Settings;
 /// Nobody at a terminal waits longer for a head; a model that is loaded first may take this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Shorter than a list of models may take, so that it can be told which of the two was too slow.
+const CONNECTING: Duration = Duration::from_secs(4);
+
 /// How one key fared.
 struct Tried {
     key: String,
@@ -68,6 +71,7 @@ fn model_at(settings: &Settings, config: &UpstreamConfig, model: &str) -> Option
 async fn try_key(config: &UpstreamConfig, key: Option<&KeyConfig>, model: Option<&str>) -> Tried {
     let mut alone = config.clone();
     alone.keys = key.cloned().into_iter().collect();
+    alone.timeouts.connect = alone.timeouts.connect.min(CONNECTING);
     alone.timeouts.headers = alone.timeouts.headers.min(PATIENCE);
     let tried = |listed, answered, finding| Tried { key: label(key).to_owned(), listed, answered, finding };
     let upstream = match Upstream::new(&alone) {

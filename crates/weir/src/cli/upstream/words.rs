@@ -76,7 +76,7 @@ fn unreached(config: &UpstreamConfig, unreached: Unreached, code: &str) -> Findi
             "Is this machine online? Behind a company's firewall a proxy may be needed: set proxy, or HTTPS_PROXY.".to_owned(),
         ),
         Unreached::NotConnected => (
-            "nothing took the connection in time".to_owned(),
+            "the connection did not stand in time".to_owned(),
             format!(
                 "A firewall may swallow it, or base_url ({address}) has the wrong host or port; connect_timeout says how long is waited."
             ),
@@ -139,7 +139,13 @@ fn refused(config: &UpstreamConfig, key: Option<&KeyConfig>, refusal: &Refusal, 
     let Failure { fault, blame } = failure;
     let said = if *is_page { String::new() } else { format!(": {}", without_end(&fault.message)) };
     let new = |code: &str, what: String, advice: String| Finding::new(code, what, advice);
+    let is_by_proxy = matches!(config.connection.proxy, ProxyConfig::At(_)) && config.base_url.starts_with("http:");
     match (status, blame) {
+        (403 | 500.., _) if *is_page && is_by_proxy => new(
+            "proxy_refused",
+            format!("its proxy answered in its place ({status})"),
+            format!("The proxy at {} must not, or cannot, reach {}: its log says why.", proxy(config), config.base_url),
+        ),
         (300..=399, _) => {
             let to = location.as_deref().unwrap_or("an address that it does not name");
             let advice = "Redirects are not followed, lest a key goes elsewhere: write into base_url where it leads, up to and with /v1.";
@@ -150,6 +156,10 @@ fn refused(config: &UpstreamConfig, key: Option<&KeyConfig>, refusal: &Refusal, 
             new("no_quota", what, "Top it up, or raise its limit, where the vendor bills it.".to_owned())
         }
         (403, Blame::Key) => {
+            let what = format!("the account of {} is closed (403)", name(key));
+            new("account_closed", what, "Its vendor says why; until it is open again, use another key.".to_owned())
+        }
+        (403, _) => {
             let what = format!("{} may not do this (403)", name(key));
             new("forbidden", what, "The key may lack the permission, or its vendor does not serve this country or address.".to_owned())
         }
