@@ -4,11 +4,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use engine::metrics::Exposition;
 use engine::provider::{ModelListing, Models, Route};
+use engine::upstreams::State;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::route::Routes;
-use crate::upstream::State;
 
 /// The upstreams in force.
 #[derive(Debug)]
@@ -25,11 +25,6 @@ impl LiveRoutes {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
     }
 
-    /// How every upstream is now.
-    pub fn states(&self) -> Vec<State> {
-        self.now().states()
-    }
-
     fn now(&self) -> Arc<Routes> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -43,6 +38,10 @@ impl Models for LiveRoutes {
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
         let routes = self.now();
         async move { routes.list().await }.boxed()
+    }
+
+    fn upstreams(&self) -> Vec<State> {
+        self.now().upstreams()
     }
 
     fn write_metrics(&self, text: &mut Exposition) {

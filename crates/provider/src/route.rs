@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use engine::config::OnLeave;
 use engine::metrics::Exposition;
 use engine::provider::{Leg, ModelListing, Models, Provider, Retries, Route, Timeouts};
+use engine::upstreams::State;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::config::{BuildError, Config, Preset, RouteConfig, Strategy, UpstreamConfig};
 use crate::demo::{self, Demo};
 use crate::metrics;
+use crate::upstream::Upstream;
 use crate::upstream::choice::{Candidate, choose};
-use crate::upstream::{State, Upstream};
 
 /// All upstreams, in the order of the configuration, and the routes to them.
 #[derive(Debug)]
@@ -67,11 +68,6 @@ impl Routes {
         Ok(Self { demo, upstreams, several, names, retries: config.retries })
     }
 
-    /// How every upstream is, in the order of the configuration.
-    pub fn states(&self) -> Vec<State> {
-        self.upstreams.iter().map(|listed| listed.upstream.state()).collect()
-    }
-
     /// The upstream of this name.
     pub fn upstream(&self, name: &str) -> Option<&Upstream> {
         self.upstreams.iter().find(|listed| &*listed.name == name).map(|listed| &*listed.upstream)
@@ -118,8 +114,12 @@ impl Models for Routes {
         .boxed()
     }
 
+    fn upstreams(&self) -> Vec<State> {
+        self.upstreams.iter().map(|listed| listed.upstream.state()).collect()
+    }
+
     fn write_metrics(&self, text: &mut Exposition) {
-        metrics::write(&self.states(), text);
+        metrics::write(&self.upstreams(), text);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use engine::upstreams::Circuit;
 use tokio::time::Instant;
 
 /// How long it stays open at first; each probe that fails doubles it.
@@ -32,17 +33,6 @@ struct Open {
     until: Instant,
     pause: Duration,
     is_probed: bool,
-}
-
-/// What a breaker is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Circuit {
-    /// Calls pass.
-    Closed,
-    /// None passes for so long.
-    Open(Duration),
-    /// One has passed, or may pass, to see whether the upstream is back.
-    HalfOpen,
 }
 
 /// A call that may pass. Dropped without a verdict, it says nothing: a caller has left.

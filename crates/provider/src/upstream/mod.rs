@@ -5,12 +5,14 @@ mod breaker;
 pub(crate) mod choice;
 mod listing;
 mod pool;
+mod probe;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::provider::{Blame, Call, Failure, ModelListing, ModelRequest, Peer, Provider, Words};
 use engine::secret::Secret;
+use engine::upstreams::{Circuit, State};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use protocol::fault::{Fault, FaultKind};
@@ -26,14 +28,8 @@ use crate::http::{self, Http, Lease, Shown};
 use crate::wire::fault::{Callee, unknown_parameter};
 use crate::wire::{self, Outgoing, Refused, Wire};
 
-pub use self::breaker::Circuit;
-pub use self::pool::{Health, KeyState};
-
-/// A list of models that takes longer would hold up everyone who opens the page.
-const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A list of models is smaller; OpenRouter's has half a megabyte.
-const MAX_LISTING_BYTES: usize = 8 << 20;
+pub use self::probe::{Answered, Refusal, Trouble};
+pub use crate::http::{Distrust, Unreached};
 
 /// One upstream. Clones share its connections, its keys and its list of models.
 #[derive(Clone, Debug)]
@@ -50,19 +46,6 @@ struct Shared {
     pool: Arc<Pool>,
     breaker: Arc<Breaker>,
     listing: Listing,
-}
-
-/// How an upstream is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
-    /// Its name.
-    pub upstream: Arc<str>,
-    /// Whether it is asked at all.
-    pub circuit: Circuit,
-    /// Its keys.
-    pub keys: Vec<KeyState>,
-    /// Answers that wait for a key.
-    pub waiting: usize,
 }
 
 /// What a call holds while it runs, and where it reports how it went.
@@ -93,26 +76,18 @@ impl Upstream {
 
     /// The models it lists. It is asked once a minute at most; while it does not answer, the list is empty.
     pub async fn list(&self) -> Vec<ModelListing> {
-        self.shared.listing.get(async { self.fetch_listing().await.ok() }).await
+        let fetch = async {
+            let unlisted = |trouble: &Trouble| {
+                tracing::debug!(upstream = %self.shared.name, code = ?trouble.code(), "the upstream gave no list of models");
+            };
+            self.probe().await.inspect_err(unlisted).ok()
+        };
+        self.shared.listing.get(fetch).await
     }
 
     /// Whether it has said that it has this model. While it was not asked, it has not.
     pub fn has_listed(&self, model: &str) -> bool {
         self.shared.listing.has(model)
-    }
-
-    /// Asks it for its models now.
-    ///
-    /// # Errors
-    /// Why it gave none.
-    pub async fn fetch_listing(&self) -> Result<Vec<ModelListing>, Failure> {
-        let fetched = tokio::time::timeout(LISTING_TIMEOUT, self.shared.fetch_listing()).await;
-        let fetched =
-            fetched.unwrap_or_else(|_elapsed| Err(self.shared.callee(None).plain("upstream_timeout", "gave no list of models in time")));
-        if let Err(failure) = &fetched {
-            tracing::debug!(upstream = %self.shared.name, code = ?failure.fault.code, "the upstream gave no list of models");
-        }
-        fetched
     }
 
     /// How it is.
@@ -171,14 +146,15 @@ impl Shared {
         let pass = self.breaker.pass().map_err(|wait| self.left_alone(wait))?;
         let seat = self.pool.seat().await?;
         let callee = self.callee(seat.key());
-        let sent = self.http.send(outgoing, self.shown(seat.key()), call.trace.as_ref(), &callee).await;
+        let sent = self.http.send(outgoing, self.shown(seat.key()), call.trace.as_ref()).await;
         let mut ticket = Ticket { seat, pass, lease: Lease::default(), upstream: Arc::clone(&self.name), call };
         let mut response = match sent {
             Ok((response, lease)) => {
                 ticket.lease = lease;
                 response
             }
-            Err(failure) => {
+            Err(unreached) => {
+                let failure = unreached.failure(&self.name);
                 ticket.failed(&failure);
                 return Err(failure);
             }
@@ -198,21 +174,6 @@ impl Shared {
         let body = http::error_body(response).await;
         let refused = Refused { status: response.status().as_u16(), headers: response.headers(), body: &body };
         self.wire.refusal(callee, &refused)
-    }
-
-    async fn fetch_listing(&self) -> Result<Vec<ModelListing>, Failure> {
-        let key = self.pool.some_key();
-        let callee = self.callee(key);
-        let (mut response, mut lease) = self.http.send(&self.wire.list(), self.shown(key), None, &callee).await?;
-        if !response.status().is_success() {
-            return Err(self.refusal(&mut response, &callee).await);
-        }
-        let mut body = Vec::new();
-        http::read_body(&mut response, &mut body, MAX_LISTING_BYTES).await.map_err(|_| callee.cut())?;
-        lease.ended();
-        self.wire
-            .read_list(&body, &self.name)
-            .ok_or_else(|| callee.plain("upstream_invalid_data", "sent something that is no list of models"))
     }
 
     fn callee(&self, key: Option<&Secret>) -> Callee {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use engine::provider::{Blame, Failure};
 use engine::secret::Secret;
+use engine::upstreams::{Health, KeyState};
 use protocol::fault::{Fault, FaultKind};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -59,30 +60,6 @@ struct Place {
 struct Aside {
     until: Instant,
     failure: Failure,
-}
-
-/// How a key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It is used.
-    Well,
-    /// It was asked too much, and rests for so long.
-    Cooling(Duration),
-    /// It was refused; it is tried again after so long.
-    Refused(Duration),
-    /// Its account is empty; it is tried again after so long.
-    Empty(Duration),
-}
-
-/// What is known of a key. Never the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyState {
-    /// What it is called.
-    pub label: Arc<str>,
-    /// Answers that run on it.
-    pub running: usize,
-    /// How it is.
-    pub health: Health,
 }
 
 /// A place for one answer. It is given to the next who waits when it is dropped.

@@ -425,7 +425,7 @@ fn headers(raw: &Raw) -> Result<Vec<(String, String)>, String> {
 }
 
 /// A proxy's address without who one is there.
-fn without_password(text: &str) -> String {
+pub(crate) fn without_password(text: &str) -> String {
     match (text.split_once("://"), text.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://(hidden)@{host}"),
         _ => text.to_owned(),
