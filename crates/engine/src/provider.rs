@@ -205,8 +205,8 @@ pub trait Provider: Send + Sync + 'static {
     /// The first such field, by its path.
     fn check(&self, create: &Create) -> Result<(), Fault>;
 
-    /// Whether it has another way to answer at once, such as another key, after a call that failed.
-    fn has_another_way(&self) -> bool {
+    /// Whether it has another way to answer at once, such as another key, after a call for `model` that failed.
+    fn has_another_way(&self, _model: &str) -> bool {
         false
     }
 

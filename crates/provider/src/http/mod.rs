@@ -72,16 +72,13 @@ impl Http {
         key: Option<Shown<'_>>,
         trace: Option<&TraceContext>,
     ) -> Result<(Response, Lease), Unreached> {
-        let (client, mut lease) = self.clients.take();
+        let (client, lease) = self.clients.take();
         let request = self.request(&client, outgoing, key, trace);
         let sent = tokio::time::timeout(self.headers_timeout, request.send()).await;
         match sent {
             // An upstream has no such status: this is the proxy's.
             Ok(Ok(response)) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(Unreached::ProxyPassword),
-            Ok(Ok(response)) => {
-                lease.answered();
-                Ok((response, lease))
-            }
+            Ok(Ok(response)) => Ok((response, lease)),
             Ok(Err(error)) => Err(Unreached::of(&error, self.is_by_proxy)),
             Err(_elapsed) => Err(Unreached::Silent(self.headers_timeout)),
         }

@@ -25,7 +25,7 @@ use self::listing::Listing;
 use self::pool::{Pool, Seat};
 use crate::config::{BuildError, UpstreamConfig};
 use crate::http::{self, Http, Lease, Shown};
-use crate::wire::fault::{Callee, unknown_parameter};
+use crate::wire::fault::{Callee, ERROR, unknown_parameter};
 use crate::wire::{self, Outgoing, Refused, Wire};
 
 pub use self::probe::{Answered, Refusal, Trouble};
@@ -90,6 +90,11 @@ impl Upstream {
         self.shared.listing.has(model)
     }
 
+    /// Tries keys again that were refused: their owner may have mended what was wrong.
+    pub(crate) fn forgive(&self) {
+        self.shared.pool.forgive();
+    }
+
     /// How it is.
     pub fn state(&self) -> State {
         let shared = &self.shared;
@@ -101,9 +106,14 @@ impl Upstream {
         }
     }
 
-    /// Whether it may be asked now: it has a key that can be used, and is not left alone.
-    pub(crate) fn is_ready(&self) -> bool {
-        !matches!(self.shared.breaker.circuit(), Circuit::Open(_)) && self.shared.pool.is_usable()
+    /// Whether it may be asked for `model` now: it has a key that can be used, and is not left alone.
+    pub(crate) fn is_ready(&self, model: &str) -> bool {
+        !matches!(self.shared.breaker.circuit(), Circuit::Open(_)) && self.shared.pool.is_usable(model)
+    }
+
+    /// Whether it has ever said which models it has.
+    pub(crate) fn has_list(&self) -> bool {
+        self.shared.listing.is_heard()
     }
 
     /// Answers that run on it.
@@ -116,10 +126,15 @@ impl Provider for Upstream {
     fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
         let shared = Arc::clone(&self.shared);
         async move {
+            if let Circuit::Open(wait) = shared.breaker.circuit() {
+                return Err(shared.left_alone(wait));
+            }
+            // Whoever waits holds no body: it is made when there is a place for it.
+            let seat = shared.pool.seat(request.model()).await?;
             let outgoing = shared.wire.ask(&request).map_err(|fault| Failure::new(fault, Blame::Match))?;
             let call = request.call.clone();
             drop(request);
-            shared.ask(&outgoing, call).await
+            shared.ask(seat, &outgoing, call).await
         }
         .boxed()
     }
@@ -132,8 +147,8 @@ impl Provider for Upstream {
         wire.check(create)
     }
 
-    fn has_another_way(&self) -> bool {
-        self.shared.pool.has_others() && self.is_ready()
+    fn has_another_way(&self, model: &str) -> bool {
+        self.shared.pool.has_others() && self.is_ready(model)
     }
 
     fn peer(&self) -> Option<Peer> {
@@ -142,9 +157,9 @@ impl Provider for Upstream {
 }
 
 impl Shared {
-    async fn ask(&self, outgoing: &Outgoing, call: Call) -> Result<Words, Failure> {
+    async fn ask(&self, seat: Seat, outgoing: &Outgoing, call: Call) -> Result<Words, Failure> {
+        // Behind the queue: what has become of the upstream meanwhile counts, and nobody waits there as its probe.
         let pass = self.breaker.pass().map_err(|wait| self.left_alone(wait))?;
-        let seat = self.pool.seat().await?;
         let callee = self.callee(seat.key());
         let sent = self.http.send(outgoing, self.shown(seat.key()), call.trace.as_ref()).await;
         let mut ticket = Ticket { seat, pass, lease: Lease::default(), upstream: Arc::clone(&self.name), call };
@@ -162,6 +177,9 @@ impl Shared {
         ticket.call.answered(response.status().as_u16());
         if !response.status().is_success() {
             let failure = self.refusal(&mut response, &callee).await;
+            if let Ok(Ok(None)) = tokio::time::timeout(answer::LAST_CHUNK_TIMEOUT, response.chunk()).await {
+                ticket.lease.ended();
+            }
             ticket.failed(&failure);
             return Err(failure);
         }
@@ -195,27 +213,33 @@ impl Shared {
 impl Ticket {
     /// The upstream has answered with a head that promises a stream.
     fn answered(&mut self) {
-        if self.pass.succeeded() {
+        if self.pass.answered() {
             tracing::info!(upstream = %self.upstream, "the upstream is back");
         }
     }
 
     /// The model has said why it stopped.
-    fn finished(&self) {
+    fn finished(&mut self) {
         self.seat.succeeded();
+        self.pass.succeeded();
     }
 
     /// The call has failed, before or behind its head.
     fn failed(&mut self, failure: &Failure) {
         self.seat.failed(failure);
         match failure.blame {
+            // A server that fails at one request answers others: only this one may be too much for it.
+            Blame::Upstream(_) if failure.fault.code == ERROR => self.answered(),
             Blame::Upstream(_) => {
                 if let Some(pause) = self.pass.failed() {
                     tracing::warn!(upstream = %self.upstream, ?pause, code = ?failure.fault.code, "the upstream fails again and again; it is left alone");
                 }
             }
             // It is there, and says why not.
-            Blame::Request | Blame::Match | Blame::Key | Blame::Money | Blame::Rate(_) => self.answered(),
+            Blame::Request | Blame::Match | Blame::Key | Blame::Money | Blame::Rate(_) => {
+                self.answered();
+                self.pass.succeeded();
+            }
         }
     }
 }
