@@ -36,6 +36,8 @@ mod scenarios;
 mod tools;
 mod turns;
 
+mod providers;
+
 mod chat;
 
 mod deflate;
