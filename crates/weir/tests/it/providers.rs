@@ -2,5 +2,11 @@
 
 mod cases;
 mod cells;
+mod classic;
+mod crowd;
+mod leaves;
 mod matrix;
+mod refused;
+mod rounds;
+mod stops;
 mod vendors;
