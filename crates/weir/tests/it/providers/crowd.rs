@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::stream::{StreamExt, iter};
 use lab::client::{Connection, Request, Stream};
 use lab::soon;
-use lab::upstream::{Script, Upstream, Vendor};
+use lab::upstream::{Recorded, Script, Upstream, Vendor};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -60,6 +60,11 @@ async fn a_thousand_stopped_answers_leave_nothing_over_http_2() {
     assert!(fake.requests().iter().all(|request| request.is_http2));
     let resets = fake.resets();
     assert!(resets > ANSWERS / 3, "{resets} resets");
+    // The first connection was kept open by the bystanders to the end, and was given no more streams all the same.
+    let requests = fake.requests();
+    let is_first = |request: &&Recorded| request.connection == requests[0].connection;
+    assert!(requests.iter().filter(is_first).count() > RESETS, "nothing was reset beside the bystanders");
+    assert!(!requests.iter().rev().take(STREAMS).any(|request| is_first(&request)), "it was not retired");
     // Each connection took so many resets, and those of the streams that it had when it was full of them.
     assert!(accepted >= resets / (RESETS + STREAMS) + 1, "{resets} resets on {accepted} connections");
     assert!(accepted <= resets / RESETS + 4, "{resets} resets on {accepted} connections: they are not shared");

@@ -18,35 +18,55 @@ const AT_ONCE: usize = 64;
 
 #[tokio::test]
 async fn every_provider_in_every_dialect_and_frame() {
+    matrix("HTTP/1.1", false).await;
+}
+
+#[tokio::test]
+async fn every_provider_in_every_dialect_and_frame_over_http_2() {
+    matrix("HTTP/2", true).await;
+}
+
+async fn matrix(protocol: &str, is_http2: bool) {
     let began = lab::now();
     let cases: Vec<(Vendor, Arc<Case>)> =
         Vendor::ALL.into_iter().flat_map(|vendor| cases::of(vendor).into_iter().map(move |case| (vendor, Arc::new(case)))).collect();
     let models = cases.iter().filter(|(vendor, _)| *vendor == Vendor::OpenAi);
     let models: Vec<(&str, Patience)> = models.map(|(_, case)| (case.scenario.name.as_str(), case.patience)).collect();
-    let vendors = Arc::new(Vendors::open_with(Plan::default(), &models, |_| {}).await);
+    let vendors = Vendors::open_with(Plan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
+    let vendors = Arc::new(vendors);
     for (vendor, case) in &cases {
         vendors.fake(*vendor).default_script_for_model(&model(*vendor, &case.scenario.name), case.scenario.script.clone());
     }
-    let cells = cases.iter().flat_map(|(vendor, case)| WAYS.into_iter().map(move |way| (*vendor, Arc::clone(case), way)));
-    let results: Vec<bool> = iter(cells)
-        .map(|(vendor, case, way)| {
-            let vendors = Arc::clone(&vendors);
-            // A cell that fails takes none of the others with it.
-            let cell = tokio::spawn(async move { cells::check(&vendors.house, vendor, &case, way).await });
-            async { cell.await.is_ok() }
-        })
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
+    // Over HTTP/2 a connection that breaks takes along all that it carries: such cells come one after the other.
+    let is_alone = |case: &Case| is_http2 && case.scenario.name.starts_with("FIN");
+    let mut results = vec![false; cases.len() * WAYS.len()];
+    for (alone, at_once) in [(false, AT_ONCE), (true, 1)] {
+        let cells = cases.iter().zip((0..).step_by(WAYS.len())).filter(|((_, case), _)| is_alone(case) == alone);
+        let cells = cells.flat_map(|((vendor, case), first)| {
+            WAYS.into_iter().zip(first..).map(move |(way, number)| (number, *vendor, Arc::clone(case), way))
+        });
+        let passed: Vec<(usize, bool)> = iter(cells)
+            .map(|(number, vendor, case, way)| {
+                let vendors = Arc::clone(&vendors);
+                // A cell that fails takes none of the others with it.
+                let cell = tokio::spawn(async move { cells::check(&vendors.house, vendor, &case, way).await });
+                async move { (number, cell.await.is_ok()) }
+            })
+            .buffer_unordered(at_once)
+            .collect()
+            .await;
+        passed.into_iter().for_each(|(number, passed)| results[number] = passed);
+    }
     let failed = results.iter().filter(|passed| !**passed).count();
     let mut table = table(&cases, &results);
     let seconds = began.elapsed().as_secs_f64();
-    writeln!(table, "{} cells, {failed} failed, {seconds:.1} s", results.len()).unwrap();
+    writeln!(table, "{} cells with upstreams over {protocol}, {failed} failed, {seconds:.1} s", results.len()).unwrap();
     // Not by `eprintln`, which would be heard only when the test fails.
     std::io::stderr().write_all(table.as_bytes()).unwrap();
     assert_eq!(failed, 0);
     for (vendor, case) in &cases {
         check_requests(&vendors, *vendor, case);
+        assert!(vendors.fake(*vendor).requests().iter().all(|request| request.is_http2 == is_http2));
     }
     Arc::into_inner(vendors).unwrap().close().await;
 }

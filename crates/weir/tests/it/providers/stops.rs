@@ -6,8 +6,10 @@ use lab::soon;
 use lab::upstream::{Script, Vendor};
 use serde_json::{Value, json};
 
-use super::vendors::{Vendors, model};
+use super::vendors::{Patience, Vendors, model};
+use crate::house::Plan;
 use crate::leaving::{Slowest, cancel, id_of, read_until};
+use crate::metrics::scrape;
 
 /// How far the answer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,38 @@ impl Phase {
     }
 }
 
+/// What the answers said that they cost.
+#[derive(Default)]
+struct Settled {
+    answers: u32,
+    input: u64,
+    output: u64,
+}
+
+impl Settled {
+    fn add(&mut self, usage: &Value) {
+        if usage.is_null() {
+            return;
+        }
+        self.answers += 1;
+        self.input += usage["input_tokens"].as_u64().unwrap();
+        self.output += usage["output_tokens"].as_u64().unwrap();
+    }
+
+    /// The metrics, which count when an answer is settled, say the same: none was settled twice.
+    async fn check(&self, vendors: &Vendors, vendor: Vendor) {
+        let seen = scrape(&vendors.house).await;
+        let name = model(vendor, "text");
+        let tokens = |kind: &str, part: &str| {
+            seen.sum(&format!("gen_ai_client_token_usage_{part}"), &[("gen_ai_request_model", &name), ("gen_ai_token_type", kind)])
+        };
+        for (kind, sum) in [("input", self.input), ("output", self.output)] {
+            let sum = f64::from(u32::try_from(sum).unwrap());
+            assert_eq!((tokens(kind, "count"), tokens(kind, "sum")), (f64::from(self.answers), sum), "{vendor:?}, {kind}");
+        }
+    }
+}
+
 fn question(vendor: Vendor) -> Request {
     Request::post("/v1/responses", &json!({ "model": model(vendor, "text"), "input": "hi", "stream": true }))
 }
@@ -81,9 +115,20 @@ async fn end(stream: &mut Stream, what: &str) -> Value {
 
 #[tokio::test]
 async fn a_stop_closes_every_provider_at_once_and_settles_once() {
-    let vendors = Vendors::open().await;
+    stop_everywhere("HTTP/1.1", false).await;
+}
+
+#[tokio::test]
+async fn a_stop_resets_the_stream_of_every_provider_over_http_2() {
+    stop_everywhere("HTTP/2", true).await;
+}
+
+async fn stop_everywhere(protocol: &str, is_http2: bool) {
+    let models = [("text", Patience::Usual)];
+    let vendors = Vendors::open_with(Plan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
     let mut slowest = Slowest::default();
     for vendor in Vendor::ALL {
+        let mut settled = Settled::default();
         for phase in PHASES {
             for is_by_two in [false, true] {
                 let what = format!("{}, {phase:?}, by two clients: {is_by_two}", vendor.word());
@@ -107,6 +152,7 @@ async fn a_stop_closes_every_provider_at_once_and_settles_once() {
                 let (status, cancelled) = cancelled;
                 assert_eq!(status, 200, "{what}: {cancelled}");
                 phase.check(&cancelled, &what);
+                settled.add(&cancelled["usage"]);
                 assert_eq!(end(&mut stream, &what).await, cancelled, "{what}");
                 // Later it changes nothing, and nobody is told anything else.
                 assert_eq!(vendors.house.json(&cancel).await, (200, cancelled.clone()), "{what}: again");
@@ -115,8 +161,12 @@ async fn a_stop_closes_every_provider_at_once_and_settles_once() {
                 soon(fake.wait_streams(0)).await.unwrap();
             }
         }
+        settled.check(&vendors, vendor).await;
+        if is_http2 {
+            assert_eq!((vendors.fake(vendor).accepted_connections(), vendors.fake(vendor).resets()), (1, 2 * PHASES.len()), "{vendor:?}");
+        }
     }
-    slowest.tell("a cancel, every provider");
+    slowest.tell(&format!("a cancel, every provider over {protocol}"));
     vendors.close().await;
 }
 
