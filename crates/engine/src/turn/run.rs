@@ -234,7 +234,8 @@ impl Turn {
             }
             // Words behind the last reader's leaving; who comes back finds the count begun anew.
             unread = if self.live.allowance().is_some() { unread + u64::from(heard) } else { 0 };
-            if self.live.allowance().is_some_and(|allowance| unread > allowance) {
+            // One whose finish reason has come is whole: there is nothing left to save.
+            if !self.answer.is_finished() && self.live.allowance().is_some_and(|allowance| unread > allowance) {
                 return Outcome::Stop(End::Stopped(Cause::ClientLeft).into());
             }
             if heard > 0 {

@@ -31,10 +31,10 @@ enum Wish {
 /// Serves a connection until one side closes it.
 pub(super) async fn run(stream: TcpStream, open: Arc<Open>) {
     // A socket that cannot be shared is closed; the peer is told so.
-    if let Ok((stream, beside)) = share(stream) {
-        if serve_streams(stream, &open).await == Closing::ByUs {
-            half_close(beside).await;
-        }
+    if let Ok((stream, beside)) = share(stream)
+        && serve_streams(stream, &open).await == Closing::ByUs
+    {
+        half_close(beside).await;
     }
     open.peer_closed();
 }
@@ -218,7 +218,7 @@ impl Http2Answer {
     pub(super) async fn close_connection(&self) {
         let _ = self.wish.send(Wish::Close).await;
         // A stream that went before its connection would be reset.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Ready when the stream is gone: whether the peer has reset it.

@@ -66,7 +66,7 @@ async fn a_thousand_stopped_answers_leave_nothing_over_http_2() {
     assert!(requests.iter().filter(is_first).count() > RESETS, "nothing was reset beside the bystanders");
     assert!(!requests.iter().rev().take(STREAMS).any(|request| is_first(&request)), "it was not retired");
     // Each connection took so many resets, and those of the streams that it had when it was full of them.
-    assert!(accepted >= resets / (RESETS + STREAMS) + 1, "{resets} resets on {accepted} connections");
+    assert!(accepted > resets / (RESETS + STREAMS), "{resets} resets on {accepted} connections");
     assert!(accepted <= resets / RESETS + 4, "{resets} resets on {accepted} connections: they are not shared");
     few(fake, 1).await;
     vendors.close().await;

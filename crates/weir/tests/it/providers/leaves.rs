@@ -158,7 +158,7 @@ async fn finish_within_some_tokens_ends_behind_them() {
     for (plan, model, more) in by("finish_within 3 tokens") {
         let house = House::open_with(plan).await;
         for (number, way) in STREAMED.into_iter().enumerate() {
-            let (script, gate) = gated(&["1", "2", "3", "4", "5"]);
+            let (script, gate) = gated(&["1", "2", "3", "4", "5", "6"]);
             house.upstream.script(script);
             let (id, reader) = begin(&house, way, model, &more).await;
             // What comes while somebody reads does not count.
@@ -179,6 +179,25 @@ async fn finish_within_some_tokens_ends_behind_them() {
         }
         house.close().await;
     }
+}
+
+#[tokio::test]
+async fn what_ends_with_the_last_token_allowed_is_whole() {
+    let [(plan, model, more), _] = by("finish_within 3 tokens");
+    let house = House::open_with(plan).await;
+    let (script, gate) = gated(&["1", "2", "3"]);
+    house.upstream.script(script);
+    let (id, reader) = begin(&house, Way::Responses(Frame::Sse), model, &more).await;
+    says(&house, &id, "0").await;
+    leave(&house, reader).await;
+    for text in ["01", "012", "0123"] {
+        gate.notify_one();
+        says(&house, &id, text).await;
+    }
+    house.quiet().await;
+    let response = kept(&house, &id).await;
+    assert_eq!((&response["status"], &response["usage"]["source"]), (&json!("completed"), &json!("provider")), "{response}");
+    house.close().await;
 }
 
 #[tokio::test]

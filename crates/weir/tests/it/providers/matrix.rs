@@ -55,7 +55,9 @@ async fn matrix(protocol: &str, is_http2: bool) {
             .buffer_unordered(at_once)
             .collect()
             .await;
-        passed.into_iter().for_each(|(number, passed)| results[number] = passed);
+        for (number, passed) in passed {
+            results[number] = passed;
+        }
     }
     let failed = results.iter().filter(|passed| !**passed).count();
     let mut table = table(&cases, &results);

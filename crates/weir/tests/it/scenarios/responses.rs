@@ -155,7 +155,7 @@ fn advance(name: &str, item: &mut Item, kind: &str, event: &Value) {
             part.text.push_str(event["delta"].as_str().unwrap());
         }
         "response.output_text.done" | "response.reasoning.done" | "response.reasoning_summary_text.done" => {
-            assert!(event["text"] == part.text.as_str(), "{name}: {kind}")
+            assert!(event["text"] == part.text.as_str(), "{name}: {kind}");
         }
         "response.refusal.done" => assert!(event["refusal"] == part.text.as_str(), "{name}: {kind}"),
         "response.content_part.done" | "response.reasoning_summary_part.done" => {
@@ -191,7 +191,7 @@ pub(crate) fn said(response: &Value) -> Said {
         if item["type"] == "function_call" {
             said.calls.push(Call { id: text("call_id"), name: text("name"), arguments: text("arguments") });
         }
-        for part in ["summary", "content"].into_iter().flat_map(|key| item[key].as_array()).flatten() {
+        for part in ["summary", "content"].into_iter().filter_map(|key| item[key].as_array()).flatten() {
             match part["type"].as_str().unwrap() {
                 "output_text" => said.text.push_str(text_of(part)),
                 "refusal" => said.refusal.push_str(text_of(part)),
