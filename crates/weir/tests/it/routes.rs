@@ -147,7 +147,8 @@ async fn what_fails_before_a_word_is_answered_by_the_next_upstream() {
             let seen = scrape(&house).await;
             let labels = [("upstream", "lab-first"), ("reason", "other_upstream")];
             assert_eq!(seen.value("weir_upstream_retries_total", &labels), Some(1.0), "{name} {way:?}");
-            assert_eq!(seen.sum("weir_upstream_errors_total", &[("upstream", "lab-first")]), 1.0, "{name} {way:?}");
+            let errors = seen.sum("weir_upstream_errors_total", &[("upstream", "lab-first")]);
+            assert!((errors - 1.0).abs() < 1e-9, "{name} {way:?}: {errors}");
             house.close().await;
         }
     }
@@ -166,7 +167,7 @@ async fn behind_a_word_nobody_else_is_asked() {
             let body = String::from_utf8(lab::soon(response.collect()).await.unwrap().unwrap().0).unwrap();
             assert!(body.contains("upstream_"), "{way:?}: {body}");
             assert_eq!(pair.asked(), [1, 0], "{way:?}");
-            assert_eq!(scrape(&house).await.sum("weir_upstream_retries_total", &[]), 0.0, "{way:?}");
+            assert!(scrape(&house).await.sum("weir_upstream_retries_total", &[]).abs() < 1e-9, "{way:?}");
             house.close().await;
         }
     }
@@ -189,11 +190,17 @@ async fn an_upstream_that_fails_again_and_again_is_left_alone_and_asked_once_to_
     let house = House::open_with(pair.in_order(|config| config.breaker = 2)).await;
     let up = async || scrape(&house).await.value("weir_upstream_up", &[("upstream", "lab-first")]);
     let alone = question((Words::Chat, Frame::Json), "first", &json!({}));
+    // A 500 may be one request's own; that there is no service is everybody's.
     pair.first.default_script(Script::refused(500, Trouble::Broken));
+    for _ in 0..3 {
+        assert_eq!((house.json(&alone).await.0, circuit(&house)), (502, Circuit::Closed));
+    }
+    let before = pair.first.requests().len();
+    pair.first.default_script(Script::refused(503, Trouble::Overloaded));
     for count in 1..=2 {
         assert_eq!((circuit(&house), up().await), (Circuit::Closed, Some(1.0)));
-        assert_eq!(house.json(&alone).await.0, 502);
-        assert_eq!(pair.first.requests().len(), count);
+        assert_eq!(house.json(&alone).await.0, 503);
+        assert_eq!(pair.first.requests().len(), before + count);
     }
     assert!(matches!(circuit(&house), Circuit::Open(left) if left <= Duration::from_secs(5)), "{:?}", circuit(&house));
     assert_eq!(up().await, Some(0.0));
@@ -205,7 +212,7 @@ async fn an_upstream_that_fails_again_and_again_is_left_alone_and_asked_once_to_
     let wait: u64 = refused.headers.get("retry-after").unwrap().parse().unwrap();
     assert!((1..=5).contains(&wait), "{wait}");
     assert_eq!(ask(&house).await.0, 200);
-    assert_eq!(pair.asked(), [2, 1]);
+    assert_eq!(pair.asked(), [before + 2, 1]);
 
     // A probe that fails leaves it open for twice as long; one is let through at a time.
     let half_open =
@@ -214,7 +221,7 @@ async fn an_upstream_that_fails_again_and_again_is_left_alone_and_asked_once_to_
     let gate = Arc::new(Notify::new());
     pair.first.script(Script::new().wait_for(&gate).role().content("back").finish("stop").done().end());
     let probe = tokio::spawn(async move { (house.json(&alone).await, house, alone) });
-    lab::soon(pair.first.wait_requests(3)).await.unwrap();
+    lab::soon(pair.first.wait_requests(before + 3)).await.unwrap();
     gate.notify_one();
     let ((status, _), house, alone) = lab::soon(probe).await.unwrap().unwrap();
     assert_eq!((status, circuit(&house)), (200, Circuit::Closed));
