@@ -8,6 +8,7 @@ use engine::upstreams::State;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use crate::config::{BuildError, Config};
 use crate::route::Routes;
 
 /// The upstreams in force.
@@ -20,9 +21,14 @@ impl LiveRoutes {
         Self(RwLock::new(Arc::new(routes)))
     }
 
-    /// Puts others in force.
-    pub fn replace(&self, routes: Routes) {
+    /// Puts those in force that `config` describes. What is the same in it stays as it is.
+    ///
+    /// # Errors
+    /// The first upstream whose settings cannot be used: then nothing changes.
+    pub fn change(&self, config: &Config) -> Result<(), BuildError> {
+        let routes = self.now().after(config)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+        Ok(())
     }
 
     fn now(&self) -> Arc<Routes> {
@@ -52,15 +58,15 @@ impl Models for LiveRoutes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, DemoConfig};
+    use crate::config::DemoConfig;
     use crate::demo;
 
     #[test]
     fn what_was_found_stays_when_it_is_exchanged() {
-        let routes = |enabled| Routes::new(&Config { demo: DemoConfig { enabled, ..DemoConfig::default() }, ..Config::default() }).unwrap();
-        let live = LiveRoutes::new(routes(true));
+        let config = |enabled| Config { demo: DemoConfig { enabled, ..DemoConfig::default() }, ..Config::default() };
+        let live = LiveRoutes::new(Routes::new(&config(true)).unwrap());
         let before = live.route(demo::MODEL);
-        live.replace(routes(false));
+        live.change(&config(false)).unwrap();
         assert!(before.is_some() && live.route(demo::MODEL).is_none());
     }
 }

@@ -11,7 +11,7 @@ use engine::upstreams::State;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 
-use crate::config::{BuildError, Config, Preset, RouteConfig, Strategy, UpstreamConfig};
+use crate::config::{BuildError, Config, RouteConfig, Strategy, UpstreamConfig};
 use crate::demo::{self, Demo};
 use crate::metrics;
 use crate::upstream::Upstream;
@@ -32,10 +32,7 @@ pub struct Routes {
 struct Listed {
     name: Arc<str>,
     upstream: Arc<Upstream>,
-    /// Empty: whatever it lists, and any name nobody else claims.
-    models: Vec<String>,
-    preset: Preset,
-    timeouts: Timeouts,
+    config: UpstreamConfig,
 }
 
 /// A model that several may serve.
@@ -60,8 +57,25 @@ impl Routes {
     /// # Errors
     /// The first whose settings cannot be used.
     pub fn new(config: &Config) -> Result<Self, BuildError> {
+        Self::make(config, &[])
+    }
+
+    /// The same, in place of these. An upstream whose settings are the same stays the one it was: with its connections, with
+    /// the answers that run on each key, and with what is known of how it is.
+    ///
+    /// # Errors
+    /// The first whose settings cannot be used.
+    pub fn after(&self, config: &Config) -> Result<Self, BuildError> {
+        Self::make(config, &self.upstreams)
+    }
+
+    fn make(config: &Config, before: &[Arc<Listed>]) -> Result<Self, BuildError> {
         let demo = config.demo.enabled.then(|| Arc::new(Demo::new(config.demo.tokens_per_second)));
-        let upstreams = config.upstreams.iter().map(Listed::new).collect::<Result<Vec<_>, _>>()?;
+        let listed = |config: &UpstreamConfig| match before.iter().find(|listed| listed.config == *config) {
+            Some(same) => Ok(Arc::clone(same)),
+            None => Listed::new(config),
+        };
+        let upstreams = config.upstreams.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
         let several = |route: &RouteConfig| Ok((route.model.clone(), Several::new(route, &upstreams)?));
         let several = config.routes.iter().map(several).collect::<Result<_, _>>()?;
         let names = config.routes.iter().map(|route| route.model.clone()).collect();
@@ -76,11 +90,11 @@ impl Routes {
     /// The upstream that claims `model`; else, of those that take any, the one that lists it, whose it is by its name, or the
     /// first.
     fn serving(&self, model: &str) -> Option<&Arc<Listed>> {
-        let claims = |listed: &&Arc<Listed>| listed.models.iter().any(|claimed| claimed == model);
-        let open = || self.upstreams.iter().filter(|listed| listed.models.is_empty());
+        let claims = |listed: &&Arc<Listed>| listed.config.models.iter().any(|claimed| claimed == model);
+        let open = || self.upstreams.iter().filter(|listed| listed.config.models.is_empty());
         (self.upstreams.iter().find(claims))
             .or_else(|| open().find(|listed| listed.upstream.has_listed(model)))
-            .or_else(|| open().find(|listed| listed.preset.is_own(model)))
+            .or_else(|| open().find(|listed| listed.config.preset.is_own(model)))
             .or_else(|| open().next())
     }
 }
@@ -98,7 +112,7 @@ impl Models for Routes {
         }
         let listed = self.serving(model)?;
         // One that names its models is asked for no other.
-        let is_listed = !listed.models.is_empty() || listed.upstream.has_listed(model);
+        let is_listed = !listed.config.models.is_empty() || listed.upstream.has_listed(model);
         Some(route(Arc::new([listed.leg(None)]), None, is_listed))
     }
 
@@ -126,21 +140,21 @@ impl Models for Routes {
 impl Listed {
     fn new(config: &UpstreamConfig) -> Result<Arc<Self>, BuildError> {
         let (name, upstream) = (config.name.as_str().into(), Arc::new(Upstream::new(config)?));
-        Ok(Arc::new(Self { name, upstream, models: config.models.clone(), preset: config.preset, timeouts: config.timeouts }))
+        Ok(Arc::new(Self { name, upstream, config: config.clone() }))
     }
 
     fn leg(&self, model: Option<Arc<str>>) -> Leg {
         let provider = Arc::clone(&self.upstream) as Arc<dyn Provider>;
-        Leg { upstream: Arc::clone(&self.name), provider, model, timeouts: self.timeouts }
+        Leg { upstream: Arc::clone(&self.name), provider, model, timeouts: self.config.timeouts }
     }
 
     /// The configured names, or else what the upstream itself lists.
     async fn list(&self) -> Vec<ModelListing> {
-        if self.models.is_empty() {
+        if self.config.models.is_empty() {
             return self.upstream.list().await;
         }
         let listing = |model: &String| ModelListing { id: model.clone(), owned_by: self.name.to_string(), created: 0 };
-        self.models.iter().map(listing).collect()
+        self.config.models.iter().map(listing).collect()
     }
 }
 

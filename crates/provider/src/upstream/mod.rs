@@ -143,8 +143,12 @@ impl Provider for Upstream {
 
 impl Shared {
     async fn ask(&self, outgoing: &Outgoing, call: Call) -> Result<Words, Failure> {
-        let pass = self.breaker.pass().map_err(|wait| self.left_alone(wait))?;
+        if let Circuit::Open(wait) = self.breaker.circuit() {
+            return Err(self.left_alone(wait));
+        }
         let seat = self.pool.seat().await?;
+        // Whoever waited may find it left alone meanwhile; and a probe is one that asks, not one that waits.
+        let pass = self.breaker.pass().map_err(|wait| self.left_alone(wait))?;
         let callee = self.callee(seat.key());
         let sent = self.http.send(outgoing, self.shown(seat.key()), call.trace.as_ref()).await;
         let mut ticket = Ticket { seat, pass, lease: Lease::default(), upstream: Arc::clone(&self.name), call };

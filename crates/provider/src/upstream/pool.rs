@@ -9,8 +9,8 @@ use engine::provider::{Blame, Failure};
 use engine::secret::Secret;
 use engine::upstreams::{Health, KeyState};
 use protocol::fault::{Fault, FaultKind};
-use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 use super::choice::{Candidate, choose};
 use crate::config::{KeyConfig, Strategy, UpstreamConfig};
@@ -38,6 +38,8 @@ pub(super) struct Pool {
     queue: usize,
     queue_timeout: Duration,
     state: Mutex<State>,
+    /// A key was set aside.
+    set_aside: Notify,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,7 @@ impl Pool {
             queue: config.queue,
             queue_timeout: config.queue_timeout,
             state: Mutex::new(State { places, waiting: VecDeque::new() }),
+            set_aside: Notify::new(),
         })
     }
 
@@ -92,7 +95,7 @@ impl Pool {
     /// # Errors
     /// No key can be used now; too many wait; the wait is over.
     pub(super) async fn seat(self: &Arc<Self>) -> Result<Seat, Failure> {
-        let turn = {
+        let mut turn = {
             let mut state = self.state();
             if state.waiting.iter().all(oneshot::Sender::is_closed) {
                 state.waiting.clear();
@@ -110,11 +113,31 @@ impl Pool {
             state.waiting.push_back(sender);
             turn
         };
-        match timeout(self.queue_timeout, turn).await {
-            Ok(Ok(seat)) => seat,
-            // The sender is in the queue of a pool that this future holds.
-            Ok(Err(_)) | Err(_) => Err(self.full()),
+        let deadline = Instant::now() + self.queue_timeout;
+        loop {
+            // Before the look at the keys: what is set aside behind it is heard of.
+            let set_aside = self.set_aside.notified();
+            let next = self.next_return().map_or(deadline, |back| back.min(deadline));
+            tokio::select! {
+                biased;
+                // The sender is in the queue of a pool that this future holds.
+                seat = &mut turn => return seat.unwrap_or_else(|_gone| Err(self.full())),
+                () = set_aside => {}
+                () = sleep_until(next) => {
+                    if Instant::now() >= deadline {
+                        return Err(self.full());
+                    }
+                    self.serve();
+                }
+            }
         }
+    }
+
+    /// When the first of the keys that are set aside comes back: nobody else may be there then to give it to who waits.
+    fn next_return(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let state = self.state();
+        state.places.iter().filter_map(|place| Some(place.aside.as_ref()?.until)).filter(|until| *until > now).min()
     }
 
     /// Whether a key can be used now, though others may be busy with it.
@@ -297,6 +320,7 @@ impl Seat {
             place.aside = Some(Aside { until: now + pause, failure: failure.clone() });
             pause
         };
+        self.pool.set_aside.notify_waiters();
         let upstream = &self.pool.upstream;
         match failure.blame {
             Blame::Key => tracing::error!(%upstream, key = %label, ?pause, "the upstream refuses a key; it is set aside"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::provider::{Retries, Timeouts};
 use engine::upstreams::Circuit;
 use lab::client;
-use lab::upstream::{Script, Trouble, Upstream};
+use lab::upstream::{Script, Step, Trouble, Upstream};
 use provider::config::{RouteConfig, Strategy, TargetConfig, UpstreamConfig};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -223,6 +223,35 @@ async fn an_upstream_that_fails_again_and_again_is_left_alone_and_asked_once_to_
     assert_eq!((circuit(&house), up().await), (Circuit::Closed, Some(1.0)));
     pair.first.default_script(Script::text(&["hi"]));
     assert_eq!(house.json(&alone).await.0, 200);
+    house.close().await;
+}
+
+/// Those who waited for a key were each sent to an upstream that was already left alone.
+#[tokio::test]
+async fn who_waits_for_a_key_hears_that_the_upstream_is_left_alone() {
+    let pair = Pair::start().await;
+    let plan = pair.in_order(|config| {
+        config.breaker = 1;
+        config.keys[0].concurrency = 1;
+    });
+    let house = House::open_with(plan).await;
+    let gate = Arc::new(Notify::new());
+    pair.first.default_script(Script::new().wait_for(&gate).step(Step::Refuse(None, Trouble::Broken, None)));
+    let ask = || {
+        let (address, request) = (house.address, question((Words::Chat, Frame::Json), "first", &json!({})));
+        tokio::spawn(async move { client::send(address, &request).await.unwrap().status })
+    };
+    let first = ask();
+    lab::soon(pair.first.wait_requests(1)).await.unwrap();
+    let waiting = [ask(), ask(), ask()];
+    until(&house, |seen| seen.value("weir_upstream_waiting", &[("upstream", "lab-first")]) == Some(3.0), "all wait").await;
+    // Were another asked, it would be refused as well.
+    (0..4).for_each(|_| gate.notify_one());
+    assert_eq!(lab::soon(first).await.unwrap().unwrap(), 502);
+    for one in waiting {
+        assert_eq!(lab::soon(one).await.unwrap().unwrap(), 503);
+    }
+    assert_eq!(pair.asked(), [1, 0]);
     house.close().await;
 }
 
