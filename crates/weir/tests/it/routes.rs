@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::provider::{Retries, Timeouts};
 use engine::upstreams::Circuit;
-use lab::client;
+use lab::client::{self, websocket};
 use lab::upstream::{Script, Step, Trouble, Upstream};
 use provider::config::{RouteConfig, Strategy, TargetConfig, UpstreamConfig};
 use serde_json::{Value, json};
@@ -58,6 +58,28 @@ impl Pair {
 
 async fn ask(house: &House) -> (u16, Value) {
     house.json(&question(PLAIN, MODEL, &json!({}))).await
+}
+
+/// Asks in one way, or over a WebSocket, and gives the status and all that came.
+async fn heard(house: &House, way: Option<(Words, Frame)>) -> (u16, String) {
+    let Some(way) = way else {
+        let mut socket = websocket::connect(house.address, "/v1/responses", &[]).await.unwrap().socket;
+        socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi" }).to_string()).await.unwrap();
+        let mut all = String::new();
+        while !all.contains("\"type\":\"response.completed\"") && !all.contains("\"type\":\"response.failed\"") {
+            all += &lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
+        }
+        socket.close(1000, "").await.unwrap();
+        lab::soon(socket.collect()).await.unwrap().unwrap();
+        return (200, all);
+    };
+    let mut response = lab::soon(house.send(&question(way, MODEL, &json!({})))).await.unwrap();
+    let body = lab::soon(response.collect()).await.unwrap().unwrap().0;
+    (response.status, String::from_utf8(body).unwrap())
+}
+
+fn every_way() -> impl Iterator<Item = Option<(Words, Frame)>> {
+    WAYS.into_iter().map(Some).chain([None])
 }
 
 fn circuit(house: &House) -> Circuit {
@@ -130,7 +152,7 @@ fn troubles() -> Vec<(&'static str, Option<Script>)> {
 #[tokio::test]
 async fn what_fails_before_a_word_is_answered_by_the_next_upstream() {
     for (name, script) in troubles() {
-        for way in WAYS {
+        for way in every_way() {
             let pair = Pair::start().await;
             let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
             let plan = pair.in_order(|config| {
@@ -141,9 +163,8 @@ async fn what_fails_before_a_word_is_answered_by_the_next_upstream() {
             let house = House::open_with(plan).await;
             pair.first.default_script(script.clone().unwrap_or_default());
             pair.second.default_script(Script::text(&["from ", "the second"]));
-            let mut response = lab::soon(house.send(&question(way, MODEL, &json!({})))).await.unwrap();
-            let body = String::from_utf8(lab::soon(response.collect()).await.unwrap().unwrap().0).unwrap();
-            assert_eq!(response.status, 200, "{name} {way:?}: {body}");
+            let (status, body) = heard(&house, way).await;
+            assert_eq!(status, 200, "{name} {way:?}: {body}");
             assert!(body.contains("the second") && !body.contains("\"error\":{"), "{name} {way:?}: {body}");
             assert_eq!(pair.asked(), [usize::from(script.is_some()), 1], "{name} {way:?}");
             let seen = scrape(&house).await;
@@ -159,13 +180,12 @@ async fn what_fails_before_a_word_is_answered_by_the_next_upstream() {
 async fn behind_a_word_nobody_else_is_asked() {
     let begun = || Script::new().role().content("Once");
     for script in [begun().rst(), begun().fin(), begun().done().end(), begun().failure(Trouble::Overloaded).end()] {
-        for way in WAYS {
+        for way in every_way() {
             let pair = Pair::start().await;
             let retries = Retries { count: 2, ..Retries::default() };
             let house = House::open_with(Plan { retries, ..pair.in_order(|_| {}) }).await;
             pair.first.script(script.clone());
-            let mut response = house.send(&question(way, MODEL, &json!({}))).await;
-            let body = String::from_utf8(lab::soon(response.collect()).await.unwrap().unwrap().0).unwrap();
+            let (_, body) = heard(&house, way).await;
             assert!(body.contains("upstream_"), "{way:?}: {body}");
             assert_eq!(pair.asked(), [1, 0], "{way:?}");
             assert_eq!(scrape(&house).await.sum("weir_upstream_retries_total", &[]), 0.0, "{way:?}");
