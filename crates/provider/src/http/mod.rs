@@ -9,7 +9,7 @@ use std::time::Duration;
 use engine::provider::Peer;
 use engine::secret::Secret;
 use protocol::trace::TraceContext;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
 use self::client::Clients;
@@ -76,11 +76,22 @@ impl Http {
         let request = self.request(&client, outgoing, key, trace);
         let sent = tokio::time::timeout(self.headers_timeout, request.send()).await;
         match sent {
-            // An upstream has no such status: this is the proxy's.
-            Ok(Ok(response)) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(Unreached::ProxyPassword),
+            Ok(Ok(response)) if self.is_of_proxy(&response) => Err(Unreached::ProxyPassword),
             Ok(Ok(response)) => Ok((response, lease)),
             Ok(Err(error)) => Err(Unreached::of(&error, self.is_by_proxy)),
             Err(_elapsed) => Err(Unreached::Silent(self.headers_timeout)),
+        }
+    }
+
+    /// Whether a proxy answers in the upstream's place that it wants another user and password. It forwards what is not
+    /// encrypted, so its answers look like the upstream's.
+    fn is_of_proxy(&self, response: &Response) -> bool {
+        // tinyproxy says 407 where it was shown no password, and 401 where it was a wrong one. Keys are no Basic authentication.
+        let wants_password = || response.headers().get(WWW_AUTHENTICATE).is_some_and(|wants| wants.as_bytes().starts_with(b"Basic"));
+        match response.status() {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => true,
+            StatusCode::UNAUTHORIZED => self.is_by_proxy && self.base.scheme() == "http" && wants_password(),
+            _ => false,
         }
     }
 

@@ -8,7 +8,7 @@ use engine::provider::{Blame, Failure};
 use engine::secret::Secret;
 use engine::upstreams::{Health, KeyState};
 use protocol::fault::{Fault, FaultKind};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::choice::{Candidate, choose};
@@ -40,6 +40,8 @@ pub(super) struct Pool {
     queue: usize,
     queue_timeout: Duration,
     state: Mutex<State>,
+    /// A key was set aside.
+    set_aside: Notify,
 }
 
 #[derive(Debug)]
@@ -106,6 +108,7 @@ impl Pool {
             queue: config.queue,
             queue_timeout: config.queue_timeout,
             state: Mutex::new(State { places, waiting: VecDeque::new() }),
+            set_aside: Notify::new(),
         })
     }
 
@@ -134,17 +137,21 @@ impl Pool {
         self.serve();
         let deadline = Instant::now() + self.queue_timeout;
         loop {
+            // Before the look at the keys: what is set aside behind it is heard of.
+            let set_aside = self.set_aside.notified();
             let next = self.next_return().map_or(deadline, |until| until.min(deadline));
             tokio::select! {
                 biased;
                 // The sender is in the queue of a pool that this future holds.
                 seat = &mut turn => return seat.unwrap_or_else(|_gone| Err(self.full())),
-                () = sleep_until(next) => {}
+                () = set_aside => {}
+                () = sleep_until(next) => {
+                    if Instant::now() >= deadline {
+                        return Err(self.full());
+                    }
+                    self.serve();
+                }
             }
-            if Instant::now() >= deadline {
-                return Err(self.full());
-            }
-            self.serve();
         }
     }
 
@@ -397,6 +404,7 @@ impl Seat {
             rest.aside = Some(Aside { since: now, until: now + pause, failure: failure.clone() });
             pause
         };
+        self.pool.set_aside.notify_waiters();
         let upstream = &self.pool.upstream;
         match failure.blame {
             Blame::Key => tracing::error!(%upstream, key = %label, ?pause, "the upstream refuses a key; it is set aside"),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use engine::provider::{Retries, Timeouts};
 use engine::upstreams::Circuit;
-use lab::upstream::{Script, Trouble, Upstream};
+use lab::client::{self, websocket};
+use lab::upstream::{Script, Step, Trouble, Upstream};
 use provider::config::{RouteConfig, Strategy, TargetConfig, UpstreamConfig};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -56,6 +57,28 @@ impl Pair {
 
 async fn ask(house: &House) -> (u16, Value) {
     house.json(&question(PLAIN, MODEL, &json!({}))).await
+}
+
+/// Asks in one way, or over a WebSocket, and gives the status and all that came.
+async fn heard(house: &House, way: Option<(Words, Frame)>) -> (u16, String) {
+    let Some(way) = way else {
+        let mut socket = websocket::connect(house.address, "/v1/responses", &[]).await.unwrap().socket;
+        socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi" }).to_string()).await.unwrap();
+        let mut all = String::new();
+        while !all.contains("\"type\":\"response.completed\"") && !all.contains("\"type\":\"response.failed\"") {
+            all += &lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
+        }
+        socket.close(1000, "").await.unwrap();
+        lab::soon(socket.collect()).await.unwrap().unwrap();
+        return (200, all);
+    };
+    let mut response = lab::soon(house.send(&question(way, MODEL, &json!({})))).await.unwrap();
+    let body = lab::soon(response.collect()).await.unwrap().unwrap().0;
+    (response.status, String::from_utf8(body).unwrap())
+}
+
+fn every_way() -> impl Iterator<Item = Option<(Words, Frame)>> {
+    WAYS.into_iter().map(Some).chain([None])
 }
 
 fn circuit(house: &House) -> Circuit {
@@ -128,7 +151,7 @@ fn troubles() -> Vec<(&'static str, Option<Script>)> {
 #[tokio::test]
 async fn what_fails_before_a_word_is_answered_by_the_next_upstream() {
     for (name, script) in troubles() {
-        for way in WAYS {
+        for way in every_way() {
             let pair = Pair::start().await;
             let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
             let plan = pair.in_order(|config| {
@@ -139,9 +162,8 @@ async fn what_fails_before_a_word_is_answered_by_the_next_upstream() {
             let house = House::open_with(plan).await;
             pair.first.default_script(script.clone().unwrap_or_default());
             pair.second.default_script(Script::text(&["from ", "the second"]));
-            let mut response = lab::soon(house.send(&question(way, MODEL, &json!({})))).await.unwrap();
-            let body = String::from_utf8(lab::soon(response.collect()).await.unwrap().unwrap().0).unwrap();
-            assert_eq!(response.status, 200, "{name} {way:?}: {body}");
+            let (status, body) = heard(&house, way).await;
+            assert_eq!(status, 200, "{name} {way:?}: {body}");
             assert!(body.contains("the second") && !body.contains("\"error\":{"), "{name} {way:?}: {body}");
             assert_eq!(pair.asked(), [usize::from(script.is_some()), 1], "{name} {way:?}");
             let seen = scrape(&house).await;
@@ -158,13 +180,12 @@ async fn what_fails_before_a_word_is_answered_by_the_next_upstream() {
 async fn behind_a_word_nobody_else_is_asked() {
     let begun = || Script::new().role().content("Once");
     for script in [begun().rst(), begun().fin(), begun().done().end(), begun().failure(Trouble::Overloaded).end()] {
-        for way in WAYS {
+        for way in every_way() {
             let pair = Pair::start().await;
             let retries = Retries { count: 2, ..Retries::default() };
             let house = House::open_with(Plan { retries, ..pair.in_order(|_| {}) }).await;
             pair.first.script(script.clone());
-            let mut response = house.send(&question(way, MODEL, &json!({}))).await;
-            let body = String::from_utf8(lab::soon(response.collect()).await.unwrap().unwrap().0).unwrap();
+            let (_, body) = heard(&house, way).await;
             assert!(body.contains("upstream_"), "{way:?}: {body}");
             assert_eq!(pair.asked(), [1, 0], "{way:?}");
             assert!(scrape(&house).await.sum("weir_upstream_retries_total", &[]).abs() < 1e-9, "{way:?}");
@@ -214,20 +235,49 @@ async fn an_upstream_that_fails_again_and_again_is_left_alone_and_asked_once_to_
     assert_eq!(ask(&house).await.0, 200);
     assert_eq!(pair.asked(), [before + 2, 1]);
 
-    // A probe that fails leaves it open for twice as long; one is let through at a time.
-    let half_open =
-        async |what| until(&house, |seen| seen.value("weir_upstream_up", &[("upstream", "lab-first")]) == Some(0.5), what).await;
-    half_open("it may be asked to see").await;
+    // One is let through to see; until it is answered, nobody else.
+    until(&house, |seen| seen.value("weir_upstream_up", &[("upstream", "lab-first")]) == Some(0.5), "it may be asked to see").await;
     let gate = Arc::new(Notify::new());
     pair.first.script(Script::new().wait_for(&gate).role().content("back").finish("stop").done().end());
-    let probe = tokio::spawn(async move { (house.json(&alone).await, house, alone) });
+    let (address, request) = (house.address, alone.clone());
+    let probe = tokio::spawn(async move { client::send(address, &request).await.unwrap().status });
     lab::soon(pair.first.wait_requests(before + 3)).await.unwrap();
+    assert_eq!((house.json(&alone).await.0, up().await), (503, Some(0.5)));
+    assert_eq!(pair.first.requests().len(), before + 3);
     gate.notify_one();
-    let ((status, _), house, alone) = lab::soon(probe).await.unwrap().unwrap();
-    assert_eq!((status, circuit(&house)), (200, Circuit::Closed));
-    assert_eq!(scrape(&house).await.value("weir_upstream_up", &[("upstream", "lab-first")]), Some(1.0));
+    assert_eq!(lab::soon(probe).await.unwrap().unwrap(), 200);
+    assert_eq!((circuit(&house), up().await), (Circuit::Closed, Some(1.0)));
     pair.first.default_script(Script::text(&["hi"]));
     assert_eq!(house.json(&alone).await.0, 200);
+    house.close().await;
+}
+
+/// Those who waited for a key were each sent to an upstream that was already left alone.
+#[tokio::test]
+async fn who_waits_for_a_key_hears_that_the_upstream_is_left_alone() {
+    let pair = Pair::start().await;
+    let plan = pair.in_order(|config| {
+        config.breaker = 1;
+        config.keys[0].concurrency = 1;
+    });
+    let house = House::open_with(plan).await;
+    let gate = Arc::new(Notify::new());
+    pair.first.default_script(Script::new().wait_for(&gate).step(Step::Refuse(None, Trouble::Broken, None)));
+    let ask = || {
+        let (address, request) = (house.address, question((Words::Chat, Frame::Json), "first", &json!({})));
+        tokio::spawn(async move { client::send(address, &request).await.unwrap().status })
+    };
+    let first = ask();
+    lab::soon(pair.first.wait_requests(1)).await.unwrap();
+    let waiting = [ask(), ask(), ask()];
+    until(&house, |seen| seen.value("weir_upstream_waiting", &[("upstream", "lab-first")]) == Some(3.0), "all wait").await;
+    // Were another asked, it would be refused as well.
+    (0..4).for_each(|_| gate.notify_one());
+    assert_eq!(lab::soon(first).await.unwrap().unwrap(), 502);
+    for one in waiting {
+        assert_eq!(lab::soon(one).await.unwrap().unwrap(), 503);
+    }
+    assert_eq!(pair.asked(), [1, 0]);
     house.close().await;
 }
 

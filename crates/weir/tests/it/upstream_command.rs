@@ -227,10 +227,25 @@ async fn a_model_is_asked_and_what_stops_it_is_told_apart() {
 }
 
 #[tokio::test]
+async fn who_has_no_list_of_models_is_well_if_it_answers() {
+    let directory = TempDir::new().unwrap();
+    let lab = Upstream::start().await.unwrap();
+    let address = format!("http://{}/openai/deployments/ours", lab.address());
+    fs::write(directory.path().join("weir.toml"), settings(&[("lab", address, "kind = \"azure\"\napi_key = \"sk-marker\"")])).unwrap();
+    let output = run(directory.path(), &["upstream", "test", "--json"], &[]).await;
+    check(&serde_json::from_slice(&output.stdout).unwrap(), &[("lab", "not_found", "no list of models", "--model NAME")]);
+    let output = run(directory.path(), &["upstream", "test", "--model", "x"], &[]).await;
+    let printed = text(&output.stdout);
+    assert!(output.status.success() && printed.contains("  1: well: x began to answer after "), "{output:?}");
+}
+
+#[tokio::test]
 async fn a_proxy_that_does_not_lead_there_is_told_apart() {
     let directory = TempDir::new().unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let wants = Talker::start(When::Asked, "HTTP/1.1 407 Who?\r\nproxy-authenticate: Basic\r\ncontent-length: 0\r\n\r\n").await;
+    let mistaken = "HTTP/1.1 401 Who?\r\nwww-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\n\r\n";
+    let mistaken = Talker::start(When::Asked, mistaken).await;
     let forbids = Talker::start(When::Asked, "HTTP/1.1 403 No\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>").await;
     let proxy = |scheme: &str, address: &str| format!("proxy = \"{scheme}://me:pass-marker@{address}\"");
     let (clear, encrypted) = ("http://models.invalid/v1", "https://models.invalid/v1");
@@ -241,6 +256,7 @@ async fn a_proxy_that_does_not_lead_there_is_told_apart() {
         ("no-socks", clear, proxy("socks5", &forbids.address)),
         ("wants", clear, proxy("http", &wants.address)),
         ("wants-tunnel", encrypted, proxy("http", &wants.address)),
+        ("mistaken", clear, proxy("http", &mistaken.address)),
         ("forbids", clear, proxy("http", &forbids.address)),
         ("forbids-tunnel", encrypted, proxy("http", &forbids.address)),
     ];
@@ -258,6 +274,7 @@ async fn a_proxy_that_does_not_lead_there_is_told_apart() {
             ("no-socks", "proxy_unreachable", "none of that kind", "is it of the kind"),
             ("wants", "proxy_password", "another user and password", password),
             ("wants-tunnel", "proxy_password", "another user and password", password),
+            ("mistaken", "proxy_password", "another user and password", password),
             ("forbids", "proxy_refused", "its proxy answered in its place (403)", "its log says why"),
             ("forbids-tunnel", "proxy_refused", "does not lead there", "its log says why"),
         ],
@@ -310,6 +327,11 @@ async fn the_list_says_what_the_settings_say_and_how_a_running_server_finds_them
     // Where there are keys, only an admin's is good.
     let make = async |arguments: &[&str]| text(&run(directory.path(), arguments, &[]).await.stdout).trim().to_owned();
     let (user, admin) = (make(&["key", "create"]).await, make(&["key", "create", "--admin"]).await);
+    let seen = async |request: Request| server.json(&request).await;
+    let (status, body) = seen(Request::get("/v1/upstreams").bearer(&user)).await;
+    assert_eq!((status, &body["error"]["code"]), (403, &json!("admin_key_required")), "{body}");
+    assert_eq!(seen(Request::get("/v1/upstreams")).await.0, 401);
+    assert_eq!(seen(Request::get("/v1/upstreams").bearer(&admin)).await.0, 200);
     let refused = list(&[], &user).await;
     assert!(refused.status.success() && text(&refused.stderr).contains("key create --admin"), "{refused:?}");
     assert!(text(&list(&[], "").await.stderr).contains("WEIR_API_KEY"));

@@ -152,6 +152,22 @@ async fn those_who_wait_are_told_when_no_key_is_left() {
     assert_eq!(waiting.await.unwrap_err().blame, Blame::Key);
 }
 
+/// Who waited behind a long answer was served only when that had ended, though another key had come back before.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_comes_back_is_given_to_who_waits() {
+    let pool = pool(Strategy::Order, &[1, 1], 10);
+    let long = pool.seat("m").await.unwrap();
+    let short = pool.seat("m").await.unwrap();
+    let mut waiting = Box::pin(pool.seat("m"));
+    assert!((&mut waiting).now_or_never().is_none());
+    short.failed(&failure(Blame::Rate(Some(Duration::from_secs(7)))));
+    drop(short);
+    assert!((&mut waiting).now_or_never().is_none());
+    let began = Instant::now();
+    assert_eq!(key(&waiting.await.unwrap()), "sk-1");
+    assert_eq!((began.elapsed().as_secs(), key(&long)), (7, "sk-0"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_key_that_comes_back_does_not_get_everything() {
     let pool = pool(Strategy::RoundRobin, &[0, 0], 0);

@@ -111,9 +111,10 @@ fn unreached(config: &UpstreamConfig, unreached: Unreached, code: &str) -> Findi
             "its proxy wants another user and password than it was shown".to_owned(),
             format!("Write them into the proxy's address, as in {}user:password@host:port; @ in a password is %40.", scheme(config)),
         ),
-        Unreached::ProxyRefused => {
-            ("its proxy does not lead there".to_owned(), format!("The proxy must not, or cannot, reach {address}: its log says why."))
-        }
+        Unreached::ProxyRefused => (
+            "its proxy does not lead there".to_owned(),
+            format!("The proxy must not, or cannot, reach {address}, or wants another user and password: its log says why."),
+        ),
         Unreached::Unknown => ("it cannot be reached".to_owned(), format!("Is base_url ({address}) right? curl -v may say more.")),
     };
     Finding::new(code, what, advice)
@@ -214,7 +215,8 @@ fn misplaced(config: &UpstreamConfig) -> String {
     let segments: Vec<&str> = address.split("://").nth(1).unwrap_or(address).split('/').skip(1).collect();
     let is_version = |segment: &&&str| segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
     let versions = segments.iter().filter(is_version).count();
-    let wants_version = config.wire != WireKind::Ollama;
+    // Azure's older addresses name a deployment, and have neither a version nor a list.
+    let wants_version = config.wire != WireKind::Ollama && !segments.contains(&"deployments");
     if versions > 1 {
         format!("base_url ({address}) has its version twice: once is enough.")
     } else if !wants_version && versions > 0 {
@@ -288,6 +290,7 @@ mod tests {
         check("http://north.example/v1/chat/completions", WireKind::Responses, "goes on behind its version");
         check("http://north.example/v1", WireKind::Ollama, "end before its version");
         check("http://north.example/v1beta", WireKind::Gemini, "no list of models at all");
+        check("http://north.example/openai/deployments/ours", WireKind::Chat, "no list of models at all");
         check("http://north.example", WireKind::Ollama, "no list of models at all");
     }
 
