@@ -60,9 +60,10 @@ async fn an_answer_goes_on_with_the_key_it_began_with_while_new_ones_have_the_ne
     assert!(!server.log().contains("-secret"), "{}", server.log());
 }
 
-/// Any change of the settings made a key that had been refused as good as new, and every place on a key free.
+/// Any change of the settings made every place on a key free. What was refused is tried again all the same: its owner may have
+/// mended it.
 #[tokio::test]
-async fn what_is_known_of_keys_outlives_changes_that_are_not_theirs() {
+async fn what_runs_on_keys_outlives_changes_that_are_not_theirs() {
     let directory = TempDir::new().unwrap();
     let lab = Upstream::start().await.unwrap();
     lab.require_keys(&["sk-good-secret"]);
@@ -82,7 +83,7 @@ async fn what_is_known_of_keys_outlives_changes_that_are_not_theirs() {
     server.logged(AGAIN, 1).await;
     in_time(server.send(&question()).await.events().unwrap().collect()).await.unwrap();
     let keys: Vec<_> = lab.requests().into_iter().map(|request| request.key.unwrap()).collect();
-    assert_eq!(keys, ["sk-bad-secret", "sk-good-secret", "sk-good-secret"]);
+    assert_eq!(keys, ["sk-bad-secret", "sk-good-secret", "sk-bad-secret", "sk-good-secret"]);
     let (_, list) = server.json(&Request::get("/v1/upstreams")).await;
     assert_eq!((&list["data"][0]["keys"][0]["state"], &list["data"][0]["running"]), (&json!("refused"), &json!(1)), "{list}");
     assert_eq!(list["data"][1]["id"], "other");

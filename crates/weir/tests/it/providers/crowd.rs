@@ -68,7 +68,8 @@ async fn a_thousand_stopped_answers_leave_nothing_over_http_2() {
     // Each connection took so many resets, and those of the streams that it had when it was full of them.
     assert!(accepted > resets / (RESETS + STREAMS), "{resets} resets on {accepted} connections");
     assert!(accepted <= resets / RESETS + 4, "{resets} resets on {accepted} connections: they are not shared");
-    few(fake, 1).await;
+    // One that is shared, and a spare one.
+    few(fake, 2).await;
     vendors.close().await;
 }
 
