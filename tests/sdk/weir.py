@@ -46,7 +46,7 @@ class Weir:
         )
         try:
             self.greeting = self._first_line()
-            self.url = re.search(r"http://127\.0\.0\.1:\d+", self.greeting)[0]
+            self.url = re.search(r"https?://127\.0\.0\.1:\d+", self.greeting)[0]
         except BaseException:
             self.kill()
             raise

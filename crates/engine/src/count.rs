@@ -104,6 +104,8 @@ fn texts(item: &Item) -> Vec<String> {
         Item::Message(message) => of_parts(&message.content),
         Item::FunctionCall(call) => vec![call.name.clone(), call.arguments.clone()],
         Item::FunctionCallOutput(output) => vec![output.output.text()],
+        // Where the thoughts themselves are not shown, their summary is all there is to count.
+        Item::Reasoning(reasoning) if reasoning.content.is_empty() => of_parts(&reasoning.summary),
         Item::Reasoning(reasoning) => of_parts(&reasoning.content),
         Item::Compaction(compaction) => vec![compaction.told()],
     }

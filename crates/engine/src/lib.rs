@@ -18,6 +18,7 @@ pub mod store;
 
 pub mod keys;
 pub mod provider;
+pub mod upstreams;
 
 pub mod metrics;
 pub mod trace;

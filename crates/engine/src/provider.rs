@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::config::OnLeave;
 use crate::metrics::Exposition;
+use crate::upstreams::State;
 
 /// Everything a model needs to answer: the caller's request and the conversation it stands in.
 #[derive(Clone, Debug)]
@@ -204,8 +205,8 @@ pub trait Provider: Send + Sync + 'static {
     /// The first such field, by its path.
     fn check(&self, create: &Create) -> Result<(), Fault>;
 
-    /// Whether it has another way to answer at once, such as another key, after a call that failed.
-    fn has_another_way(&self) -> bool {
+    /// Whether it has another way to answer at once, such as another key, after a call for `model` that failed.
+    fn has_another_way(&self, _model: &str) -> bool {
         false
     }
 
@@ -303,6 +304,11 @@ pub trait Models: Send + Sync + 'static {
 
     /// Every model, in the order of the configuration. An upstream that does not answer is left out.
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>>;
+
+    /// How the upstreams are, in the order of the configuration.
+    fn upstreams(&self) -> Vec<State> {
+        Vec::new()
+    }
 
     /// Writes down how the upstreams are.
     fn write_metrics(&self, _text: &mut Exposition) {}

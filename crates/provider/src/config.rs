@@ -133,8 +133,8 @@ pub struct Connection {
     pub ca: Option<Vec<u8>>,
     /// Whether to speak HTTP/2: where it is offered under TLS, and always in clear.
     pub http2: bool,
-    /// Fields that go with every request.
-    pub headers: Vec<(String, String)>,
+    /// Fields that go with every request; their values may be keys.
+    pub headers: Vec<(String, Secret)>,
 }
 
 /// Through which proxy an upstream is reached.

@@ -4,11 +4,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use engine::metrics::Exposition;
 use engine::provider::{ModelListing, Models, Route};
+use engine::upstreams::State;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use crate::config::{BuildError, Config};
 use crate::route::Routes;
-use crate::upstream::State;
 
 /// The upstreams in force.
 #[derive(Debug)]
@@ -20,14 +21,14 @@ impl LiveRoutes {
         Self(RwLock::new(Arc::new(routes)))
     }
 
-    /// Puts others in force.
-    pub fn replace(&self, routes: Routes) {
+    /// Puts what `config` describes in force, or leaves what there is. An upstream of which the same is said as before goes on.
+    ///
+    /// # Errors
+    /// The first upstream or route whose settings cannot be used.
+    pub fn reload(&self, config: &Config) -> Result<(), BuildError> {
+        let routes = self.now().replaced(config)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
-    }
-
-    /// How every upstream is now.
-    pub fn states(&self) -> Vec<State> {
-        self.now().states()
+        Ok(())
     }
 
     fn now(&self) -> Arc<Routes> {
@@ -45,6 +46,10 @@ impl Models for LiveRoutes {
         async move { routes.list().await }.boxed()
     }
 
+    fn upstreams(&self) -> Vec<State> {
+        self.now().upstreams()
+    }
+
     fn write_metrics(&self, text: &mut Exposition) {
         self.now().write_metrics(text);
     }
@@ -58,10 +63,10 @@ mod tests {
 
     #[test]
     fn what_was_found_stays_when_it_is_exchanged() {
-        let routes = |enabled| Routes::new(&Config { demo: DemoConfig { enabled, ..DemoConfig::default() }, ..Config::default() }).unwrap();
-        let live = LiveRoutes::new(routes(true));
+        let config = |enabled| Config { demo: DemoConfig { enabled, ..DemoConfig::default() }, ..Config::default() };
+        let live = LiveRoutes::new(Routes::new(&config(true)).unwrap());
         let before = live.route(demo::MODEL);
-        live.replace(routes(false));
+        live.reload(&config(false)).unwrap();
         assert!(before.is_some() && live.route(demo::MODEL).is_none());
     }
 }

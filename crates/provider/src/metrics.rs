@@ -1,8 +1,7 @@
 //! How the upstreams and their keys are, as numbers. A key goes by its label, which the settings bound.
 
 use engine::metrics::{Exposition, Kind};
-
-use crate::upstream::{Circuit, Health, State};
+use engine::upstreams::{Circuit, State};
 
 /// Writes down how every upstream is.
 pub(crate) fn write(states: &[State], text: &mut Exposition) {
@@ -20,14 +19,8 @@ pub(crate) fn write(states: &[State], text: &mut Exposition) {
     let samples = running.iter().map(|(labels, value)| (&labels[..], value));
     text.numbers("weir_upstream_key_running", "Answers that run on a key.", Kind::Gauge, samples);
 
-    let health = |health| match health {
-        Health::Well => "well",
-        Health::Cooling(_) => "cooling",
-        Health::Refused(_) => "refused",
-        Health::Empty(_) => "empty",
-    };
     let healths: Vec<_> =
-        keys().map(|(state, key)| [("upstream", &*state.upstream), ("key", &*key.label), ("state", health(key.health))]).collect();
+        keys().map(|(state, key)| [("upstream", &*state.upstream), ("key", &*key.label), ("state", key.health.said().0)]).collect();
     let samples = healths.iter().map(|labels| (&labels[..], 1));
     text.numbers("weir_upstream_key_state", "How a key is; always 1, and its label says it.", Kind::Gauge, samples);
 }

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use engine::config::OnLeave;
 use engine::metrics::Exposition;
 use engine::provider::{Leg, ModelListing, Models, Provider, Retries, Route, Timeouts};
+use engine::upstreams::State;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 
-use crate::config::{BuildError, Config, Preset, RouteConfig, Strategy, UpstreamConfig};
+use crate::config::{BuildError, Config, RouteConfig, Strategy, UpstreamConfig};
 use crate::demo::{self, Demo};
 use crate::metrics;
+use crate::upstream::Upstream;
 use crate::upstream::choice::{Candidate, choose};
-use crate::upstream::{State, Upstream};
 
 /// All upstreams, in the order of the configuration, and the routes to them.
 #[derive(Debug)]
@@ -31,10 +32,8 @@ pub struct Routes {
 struct Listed {
     name: Arc<str>,
     upstream: Arc<Upstream>,
-    /// Empty: whatever it lists, and any name nobody else claims.
-    models: Vec<String>,
-    preset: Preset,
-    timeouts: Timeouts,
+    /// As it was made. Without models it serves whatever it lists, and any name nobody else claims.
+    config: UpstreamConfig,
 }
 
 /// A model that several may serve.
@@ -59,17 +58,33 @@ impl Routes {
     /// # Errors
     /// The first whose settings cannot be used.
     pub fn new(config: &Config) -> Result<Self, BuildError> {
+        Self::after(config, &[])
+    }
+
+    /// The same, with those of the upstreams there were of which the same is said: their connections, their lists and what runs
+    /// on their keys go on. Keys that were refused are tried again.
+    ///
+    /// # Errors
+    /// The first whose settings cannot be used.
+    pub(crate) fn replaced(&self, config: &Config) -> Result<Self, BuildError> {
+        let routes = Self::after(config, &self.upstreams)?;
+        for listed in &routes.upstreams {
+            listed.upstream.forgive();
+        }
+        Ok(routes)
+    }
+
+    fn after(config: &Config, before: &[Arc<Listed>]) -> Result<Self, BuildError> {
         let demo = config.demo.enabled.then(|| Arc::new(Demo::new(config.demo.tokens_per_second)));
-        let upstreams = config.upstreams.iter().map(Listed::new).collect::<Result<Vec<_>, _>>()?;
+        let listed = |config: &UpstreamConfig| match before.iter().find(|listed| listed.config == *config) {
+            Some(same) => Ok(Arc::clone(same)),
+            None => Listed::new(config),
+        };
+        let upstreams = config.upstreams.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
         let several = |route: &RouteConfig| Ok((route.model.clone(), Several::new(route, &upstreams)?));
         let several = config.routes.iter().map(several).collect::<Result<_, _>>()?;
         let names = config.routes.iter().map(|route| route.model.clone()).collect();
         Ok(Self { demo, upstreams, several, names, retries: config.retries })
-    }
-
-    /// How every upstream is, in the order of the configuration.
-    pub fn states(&self) -> Vec<State> {
-        self.upstreams.iter().map(|listed| listed.upstream.state()).collect()
     }
 
     /// The upstream of this name.
@@ -77,14 +92,16 @@ impl Routes {
         self.upstreams.iter().find(|listed| &*listed.name == name).map(|listed| &*listed.upstream)
     }
 
-    /// The upstream that claims `model`; else, of those that take any, the one that lists it, whose it is by its name, or the
-    /// first.
+    /// The upstream that claims `model`; else, of those that take any, the one that lists it, or whose it is by its name; else
+    /// one that has not said yet what it has: a question for a model of one's own must not go to somebody else because that one
+    /// starts later; and else the first, which says itself that it has none.
     fn serving(&self, model: &str) -> Option<&Arc<Listed>> {
-        let claims = |listed: &&Arc<Listed>| listed.models.iter().any(|claimed| claimed == model);
-        let open = || self.upstreams.iter().filter(|listed| listed.models.is_empty());
+        let claims = |listed: &&Arc<Listed>| listed.config.models.iter().any(|claimed| claimed == model);
+        let open = || self.upstreams.iter().filter(|listed| listed.config.models.is_empty());
         (self.upstreams.iter().find(claims))
             .or_else(|| open().find(|listed| listed.upstream.has_listed(model)))
-            .or_else(|| open().find(|listed| listed.preset.is_own(model)))
+            .or_else(|| open().find(|listed| listed.config.preset.is_own(model)))
+            .or_else(|| open().find(|listed| !listed.upstream.has_list()))
             .or_else(|| open().next())
     }
 }
@@ -93,7 +110,7 @@ impl Models for Routes {
     fn route(&self, model: &str) -> Option<Route> {
         let route = |legs: Arc<[Leg]>, on_leave, is_listed| Route { legs, retries: self.retries, on_leave, is_listed };
         if let Some(several) = self.several.get(model) {
-            return Some(route(several.legs(), several.on_leave, true));
+            return Some(route(several.legs(model), several.on_leave, true));
         }
         if let Some(demo) = self.demo.as_ref().filter(|_| model == demo::MODEL) {
             let provider = Arc::clone(demo) as Arc<dyn Provider>;
@@ -102,7 +119,7 @@ impl Models for Routes {
         }
         let listed = self.serving(model)?;
         // One that names its models is asked for no other.
-        let is_listed = !listed.models.is_empty() || listed.upstream.has_listed(model);
+        let is_listed = !listed.config.models.is_empty() || listed.upstream.has_listed(model);
         Some(route(Arc::new([listed.leg(None)]), None, is_listed))
     }
 
@@ -118,29 +135,33 @@ impl Models for Routes {
         .boxed()
     }
 
+    fn upstreams(&self) -> Vec<State> {
+        self.upstreams.iter().map(|listed| listed.upstream.state()).collect()
+    }
+
     fn write_metrics(&self, text: &mut Exposition) {
-        metrics::write(&self.states(), text);
+        metrics::write(&self.upstreams(), text);
     }
 }
 
 impl Listed {
     fn new(config: &UpstreamConfig) -> Result<Arc<Self>, BuildError> {
         let (name, upstream) = (config.name.as_str().into(), Arc::new(Upstream::new(config)?));
-        Ok(Arc::new(Self { name, upstream, models: config.models.clone(), preset: config.preset, timeouts: config.timeouts }))
+        Ok(Arc::new(Self { name, upstream, config: config.clone() }))
     }
 
     fn leg(&self, model: Option<Arc<str>>) -> Leg {
         let provider = Arc::clone(&self.upstream) as Arc<dyn Provider>;
-        Leg { upstream: Arc::clone(&self.name), provider, model, timeouts: self.timeouts }
+        Leg { upstream: Arc::clone(&self.name), provider, model, timeouts: self.config.timeouts }
     }
 
     /// The configured names, or else what the upstream itself lists.
     async fn list(&self) -> Vec<ModelListing> {
-        if self.models.is_empty() {
+        if self.config.models.is_empty() {
             return self.upstream.list().await;
         }
         let listing = |model: &String| ModelListing { id: model.clone(), owned_by: self.name.to_string(), created: 0 };
-        self.models.iter().map(listing).collect()
+        self.config.models.iter().map(listing).collect()
     }
 }
 
@@ -160,17 +181,29 @@ impl Several {
     }
 
     /// The one that the strategy picks, and behind it the others in their order. Those that cannot be asked now come last.
-    fn legs(&self) -> Arc<[Leg]> {
-        let (mut ready, mut rest): (Vec<usize>, Vec<usize>) =
-            (0..self.targets.len()).partition(|index| self.targets[*index].listed.upstream.is_ready());
+    fn legs(&self, model: &str) -> Arc<[Leg]> {
+        let is_ready = |target: &Target| target.listed.upstream.is_ready(target.model.as_deref().unwrap_or(model));
+        let (mut ready, mut rest): (Vec<usize>, Vec<usize>) = (0..self.targets.len()).partition(|index| is_ready(&self.targets[*index]));
         let candidates: Vec<Candidate> = ready.iter().map(|index| self.targets[*index].candidate(*index)).collect();
         if let Some(first) = choose(self.strategy, &candidates, fastrand::f64) {
-            self.targets[first].served.fetch_add(1, Ordering::Relaxed);
+            self.keep_pace(first, &rest);
             ready.retain(|index| *index != first);
             ready.insert(0, first);
         }
         ready.append(&mut rest);
         ready.into_iter().map(|index| &self.targets[index]).map(|target| target.listed.leg(target.model.clone())).collect()
+    }
+}
+
+impl Several {
+    /// One is asked. Those that cannot be asked now keep pace with it, or they would get everything when they come back.
+    fn keep_pace(&self, asked: usize, others: &[usize]) {
+        let target = &self.targets[asked];
+        let served = target.served.fetch_add(1, Ordering::Relaxed) + 1;
+        let share = served / u64::from(target.weight.max(1));
+        for other in others.iter().map(|index| &self.targets[*index]) {
+            other.served.fetch_max(share * u64::from(other.weight.max(1)), Ordering::Relaxed);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use engine::Engine;
 use engine::keys::Keys;
 use engine::tasks::Tasks;
 
-use crate::api::{chat_completions, classic, events, metrics, models, operations, responses, socket, tickets};
+use crate::api::{chat_completions, classic, events, metrics, models, operations, responses, socket, tickets, upstreams};
 use crate::classic::Classic;
 use crate::config::Config;
 use crate::drain::Drain;
@@ -67,6 +67,7 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(metrics::metrics))
+        .route("/v1/upstreams", get(upstreams::list))
         .route("/openapi.json", get(operations::openapi))
         .merge(if app.config.classic.enabled { classic_routes(&app) } else { Router::new() })
         .fallback(pages::serve)

@@ -178,8 +178,7 @@ impl Controls {
         shutdown: shutdown::Config,
     ) -> anyhow::Result<()> {
         settle(&mut server, provider)?;
-        let routes = provider::build(provider)?;
-        self.routes.replace(routes);
+        self.routes.reload(provider)?;
         self.engine.configure(engine);
         self.live.apply(server);
         list_models(&self.engine, &self.tasks);

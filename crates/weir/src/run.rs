@@ -71,6 +71,11 @@ fn obey(command: Command, settings: Settings, flags: Flags, sources: Vec<Version
         Command::Health(arguments) => cli::health::run(&settings, &arguments).map(Done::Printed),
         Command::Key(command) => cli::key::run(&settings, &command, clock::now()).map(Done::Printed),
         Command::Store(command) => cli::store::run(&settings, &command).map(Done::Printed),
+        Command::Upstream(command) => {
+            let cli::upstream::Outcome { printed, is_well } = cli::upstream::run(&settings, &command)?;
+            output::print(&printed)?;
+            Ok(Done::Ended(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
+        }
         Command::Completions(arguments) => cli::manual::completions(&arguments).map(Done::Printed),
         Command::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
     }

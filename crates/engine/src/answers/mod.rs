@@ -34,6 +34,7 @@ use crate::tasks::Tasks;
 use crate::thread::Thread;
 use crate::trace::Sink;
 use crate::turn::{Cause, Live, Seat};
+use crate::upstreams::State;
 
 /// Runs answers and feeds their readers. Cheap to clone.
 #[derive(Clone)]
@@ -240,6 +241,11 @@ impl Engine {
     pub async fn count_question(&self, model: String, text: String) -> Result<u64, Fault> {
         let counted = self.shared.tasks.blocking(move || count::question(&model, &text));
         counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the question could not be counted"))
+    }
+
+    /// How the upstreams are.
+    pub fn upstreams(&self) -> Vec<State> {
+        self.shared.models.upstreams()
     }
 
     /// All models.

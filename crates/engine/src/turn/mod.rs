@@ -220,12 +220,13 @@ impl Drop for Seat {
         self.0.seats.send_modify(|seats| {
             *seats -= 1;
             was_last = *seats == 0;
-        });
-        if was_last {
-            *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-            if self.0.on_leave == OnLeave::Cancel {
-                self.0.stop(Cause::ClientLeft);
+            if was_last {
+                // Before anybody can see that there is no reader.
+                *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             }
+        });
+        if was_last && self.0.on_leave == OnLeave::Cancel {
+            self.0.stop(Cause::ClientLeft);
         }
     }
 }

@@ -69,7 +69,7 @@ impl Attempts {
     }
 
     /// A call has failed. `dice` is evenly distributed from 0 to 1: it spreads the retries of those who failed together.
-    pub(super) fn failed(&mut self, route: &Route, failure: Failure, dice: f64) -> Next {
+    pub(super) fn failed(&mut self, route: &Route, model: &str, failure: Failure, dice: f64) -> Next {
         let blame = failure.blame;
         let is_final = blame == Blame::Request;
         self.tell(failure);
@@ -78,7 +78,7 @@ impl Attempts {
         }
         self.calls += 1;
         let is_of_key = matches!(blame, Blame::Key | Blame::Money | Blame::Rate(_));
-        if is_of_key && self.calls < CALLS && self.leg(route).is_some_and(|leg| leg.provider.has_another_way()) {
+        if is_of_key && self.calls < CALLS && self.leg(route).is_some_and(|leg| leg.provider.has_another_way(model)) {
             return Next::Ask(Reason::OtherKey);
         }
         self.calls = 0;
@@ -153,7 +153,7 @@ mod tests {
             Ok(())
         }
 
-        fn has_another_way(&self) -> bool {
+        fn has_another_way(&self, _model: &str) -> bool {
             self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
         }
     }
@@ -176,7 +176,7 @@ mod tests {
     fn course(route: &Route, blames: &[Blame]) -> Vec<String> {
         let mut attempts = Attempts::new(route);
         let numbered = blames.iter().enumerate();
-        let next = numbered.map(|(number, blame)| match attempts.failed(route, failure(&number.to_string(), *blame), 0.5) {
+        let next = numbered.map(|(number, blame)| match attempts.failed(route, "m", failure(&number.to_string(), *blame), 0.5) {
             Next::Ask(reason) => reason.as_str().to_owned(),
             Next::Wait(pause) => format!("{pause:?}"),
             Next::Fail(fault) => format!("fail {}", fault.code),

@@ -152,7 +152,9 @@ impl Turn {
                 Outcome::Stop(stop) => return stop,
                 Outcome::Failed(failure) => failure,
             };
-            let reason = match attempts.failed(&route, failure.clone(), fastrand::f64()) {
+            // Whatever comes now, a stop or another call: what this one has cost is not what the answer has cost.
+            self.answer.forget();
+            let reason = match attempts.failed(&route, self.request.model(), failure.clone(), fastrand::f64()) {
                 Next::Fail(fault) => return End::Failed(fault).into(),
                 Next::Ask(reason) => reason,
                 Next::Wait(pause) => {
@@ -167,7 +169,6 @@ impl Turn {
             tracing::debug!(response = %self.live.id, upstream = %leg.upstream, code = ?failure.fault.code, reason = reason.as_str(), "asking again");
             self.meter.again(&failure.fault, reason.as_str());
             self.trace.call_ended(&self.told(Some(&failure.fault)));
-            self.answer.forget();
         }
     }
 
@@ -233,7 +234,8 @@ impl Turn {
             }
             // Words behind the last reader's leaving; who comes back finds the count begun anew.
             unread = if self.live.allowance().is_some() { unread + u64::from(heard) } else { 0 };
-            if self.live.allowance().is_some_and(|allowance| unread > allowance) {
+            // One whose finish reason has come is whole: there is nothing left to save.
+            if !self.answer.is_finished() && self.live.allowance().is_some_and(|allowance| unread > allowance) {
                 return Outcome::Stop(End::Stopped(Cause::ClientLeft).into());
             }
             if heard > 0 {
@@ -249,8 +251,10 @@ impl Turn {
         if self.answer.is_finished() {
             return Outcome::Stop(End::Over.into());
         }
-        self.request.call.give_up();
         let is_total = total.is_some_and(|total| total <= Instant::now());
+        if !is_total {
+            self.request.call.give_up();
+        }
         match (is_total, spoken) {
             (true, _) => Outcome::Stop(End::Failed(silence("total", timeouts.total)).into()),
             (false, true) => Outcome::Stop(End::Failed(silence("idle", timeouts.idle)).into()),

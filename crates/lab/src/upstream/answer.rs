@@ -83,6 +83,6 @@ impl Answer {
 
     /// What it cost, for wires that demand a number.
     pub(super) fn cost(&self) -> Usage {
-        self.usage.unwrap_or(Usage { input: PROMPT_TOKENS, output: self.pieces, reasoning: 0 })
+        self.usage.unwrap_or(Usage { input: PROMPT_TOKENS, cached: 0, output: self.pieces, reasoning: 0 })
     }
 }

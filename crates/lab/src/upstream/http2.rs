@@ -9,8 +9,9 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::Response;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{mpsc, oneshot};
 
 use super::outlet::Outlet;
 use super::respond::{Incoming, respond};
@@ -18,36 +19,82 @@ use super::state::Open;
 use crate::runtime::{Task, spawn};
 use crate::wire::Headers;
 
+/// What one stream wants of the connection.
+#[derive(Debug)]
+enum Wish {
+    /// That all that was said so far is written, and to be told so: a reset, or the end, would overtake it.
+    Flush(oneshot::Sender<()>),
+    /// That the connection closes.
+    Close,
+}
+
 /// Serves a connection until one side closes it.
 pub(super) async fn run(stream: TcpStream, open: Arc<Open>) {
+    // A socket that cannot be shared is closed; the peer is told so.
+    if let Ok((stream, beside)) = share(stream)
+        && serve_streams(stream, &open).await == Closing::ByUs
+    {
+        half_close(beside).await;
+    }
+    open.peer_closed();
+}
+
+/// The socket twice: the protocol keeps its own to itself, and closes it with what it has not read, which is no FIN.
+fn share(stream: TcpStream) -> io::Result<(TcpStream, TcpStream)> {
+    let stream = stream.into_std()?;
+    let beside = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, TcpStream::from_std(beside)?))
+}
+
+/// Closes by FIN and waits for the peer to close.
+async fn half_close(mut beside: TcpStream) {
+    let mut unread = [0; 1024];
+    if beside.shutdown().await.is_ok() {
+        while beside.read(&mut unread).await.is_ok_and(|count| count > 0) {}
+    }
+}
+
+/// Who closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    ByPeer,
+    ByUs,
+}
+
+async fn serve_streams(stream: TcpStream, open: &Arc<Open>) -> Closing {
     let mut builder = h2::server::Builder::new();
     if let Some(most) = open.most_streams() {
         builder.max_concurrent_streams(most);
     }
     // What is no HTTP/2 after all is closed.
-    if let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await {
-        let closing = Arc::new(Notify::new());
-        let mut tasks: Vec<Task> = Vec::new();
-        loop {
-            tokio::select! {
-                biased;
-                () = closing.notified() => break,
-                accepted = connection.accept() => match accepted {
-                    Some(Ok((request, sending))) => {
-                        tasks.retain(|task| !task.is_finished());
-                        tasks.push(spawn(serve(request, sending, Arc::clone(&open), Arc::clone(&closing))));
-                    }
-                    // The peer is gone, or spoke nonsense.
-                    Some(Err(_)) | None => break,
-                },
+    let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return Closing::ByPeer };
+    let (wish, mut wishes) = mpsc::channel(1);
+    let mut tasks: Vec<Task> = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            wished = wishes.recv() => {
+                // To look whether it is closed is to write what is to be written.
+                let _ = poll_fn(|context| Poll::Ready(connection.poll_closed(context))).await;
+                match wished {
+                    Some(Wish::Flush(written)) => drop(written.send(())),
+                    Some(Wish::Close) | None => return Closing::ByUs,
+                }
             }
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, sending))) => {
+                    tasks.retain(|task| !task.is_finished());
+                    tasks.push(spawn(serve(request, sending, Arc::clone(open), wish.clone())));
+                }
+                // The peer is gone, or spoke nonsense.
+                Some(Err(_)) | None => return Closing::ByPeer,
+            },
         }
     }
-    open.peer_closed();
 }
 
-async fn serve(request: http::Request<RecvStream>, sending: SendResponse<Bytes>, open: Arc<Open>, closing: Arc<Notify>) {
-    let answer = Http2Answer { sending: Arc::new(Mutex::new(Sending::Head(sending))), closing };
+async fn serve(request: http::Request<RecvStream>, sending: SendResponse<Bytes>, open: Arc<Open>, wish: mpsc::Sender<Wish>) {
+    let answer = Http2Answer { sending: Arc::new(Mutex::new(Sending::Head(sending))), wish };
     let watched = answer.clone();
     let (head, mut body) = request.into_parts();
     let mut whole = Vec::new();
@@ -87,7 +134,7 @@ async fn serve(request: http::Request<RecvStream>, sending: SendResponse<Bytes>,
 #[derive(Clone, Debug)]
 pub(super) struct Http2Answer {
     sending: Arc<Mutex<Sending>>,
-    closing: Arc<Notify>,
+    wish: mpsc::Sender<Wish>,
 }
 
 #[derive(Debug)]
@@ -157,15 +204,21 @@ impl Http2Answer {
         }
     }
 
-    pub(super) fn reset(&self) {
+    pub(super) async fn reset(&self) {
+        let (written, told) = oneshot::channel();
+        // A connection that is gone has nothing more to write.
+        let _ = self.wish.send(Wish::Flush(written)).await;
+        let _ = told.await;
         match &mut *self.lock() {
             Sending::Head(head) => head.send_reset(Reason::INTERNAL_ERROR),
             Sending::Body(body) => body.send_reset(Reason::INTERNAL_ERROR),
         }
     }
 
-    pub(super) fn close_connection(&self) {
-        self.closing.notify_one();
+    pub(super) async fn close_connection(&self) {
+        let _ = self.wish.send(Wish::Close).await;
+        // A stream that went before its connection would be reset.
+        std::future::pending::<()>().await;
     }
 
     /// Ready when the stream is gone: whether the peer has reset it.

@@ -112,6 +112,13 @@ impl Upstream {
         });
     }
 
+    /// Has a script played for every request for this model where none is queued, so that many can ask at once.
+    pub fn default_script_for_model(&self, model: &str, script: Script) {
+        self.shared.send_modify(|state| {
+            state.model_defaults.insert(model.to_owned(), script);
+        });
+    }
+
     /// Has the model's name choose the script where none is queued (see [`SCENARIOS`]), and lists the names.
     pub fn play_scenarios(&self) {
         self.shared.send_modify(|state| {

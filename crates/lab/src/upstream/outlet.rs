@@ -81,16 +81,16 @@ impl Outlet<'_> {
     pub(super) async fn fin(&mut self) -> io::Result<After> {
         match self {
             Self::Http1(writer) => writer.shutdown().await?,
-            Self::Http2(answer) => answer.close_connection(),
+            Self::Http2(answer) => answer.close_connection().await,
         }
         Ok(After::HalfClosed)
     }
 
     /// Closes by RST, in mid-stream.
-    pub(super) fn rst(&mut self) -> io::Result<After> {
+    pub(super) async fn rst(&mut self) -> io::Result<After> {
         match self {
             Self::Http1(writer) => reset_on_close((**writer).as_ref())?,
-            Self::Http2(answer) => answer.reset(),
+            Self::Http2(answer) => answer.reset().await,
         }
         Ok(After::Reset)
     }

@@ -65,7 +65,7 @@ pub(super) async fn play(outlet: &mut Outlet<'_>, script: Script, manner: Manner
             Step::WaitFor(gate) => gate.notified().await,
             Step::Stall => std::future::pending().await,
             Step::Fin => return body.outlet.fin().await,
-            Step::Rst => return body.outlet.rst(),
+            Step::Rst => return body.outlet.rst().await,
             Step::End => break,
             Step::EndlessHeaders => endless_headers(body.outlet).await?,
             Step::SplitEveryByte(splits) => body.splits = splits,

@@ -45,8 +45,10 @@ pub enum Said {
 /// Counts of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Of the prompt.
+    /// Of the prompt, those that were cached included.
     pub input: u64,
+    /// Of the prompt, those that the vendor had in its cache.
+    pub cached: u64,
     /// Of the answer, those of the reasoning included.
     pub output: u64,
     /// Of the reasoning.

@@ -243,7 +243,13 @@ impl Script {
     /// Appends the usage.
     #[must_use]
     pub fn usage(self, prompt_tokens: u64, completion_tokens: u64, reasoning_tokens: u64) -> Self {
-        self.say(Said::Usage(Usage { input: prompt_tokens, output: completion_tokens, reasoning: reasoning_tokens }))
+        self.cost_of(Usage { input: prompt_tokens, cached: 0, output: completion_tokens, reasoning: reasoning_tokens })
+    }
+
+    /// Appends the usage, with all that there is to say of it.
+    #[must_use]
+    pub fn cost_of(self, usage: Usage) -> Self {
+        self.say(Said::Usage(usage))
     }
 
     /// Appends an error inside the stream.

@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) key_scripts: BTreeMap<String, VecDeque<Script>>,
     /// What is played for one key when its queue is empty.
     pub(super) key_defaults: BTreeMap<String, Script>,
+    /// What is played for one model when no script is queued.
+    pub(super) model_defaults: BTreeMap<String, Script>,
     /// Whether the model's name chooses the script when no other does.
     pub(super) has_scenarios: bool,
     /// The keys that are known; any will do where there are none.
@@ -78,6 +80,7 @@ impl State {
             default: Script::text(&["Hello", ", ", "world", "!"]),
             key_scripts: BTreeMap::new(),
             key_defaults: BTreeMap::new(),
+            model_defaults: BTreeMap::new(),
             has_scenarios: false,
             keys: Vec::new(),
             is_strict,
@@ -99,6 +102,7 @@ impl State {
         of_key
             .or_else(|| self.key_defaults.get(key?).cloned())
             .or_else(|| self.scripts.pop_front())
+            .or_else(|| self.model_defaults.get(model?).cloned())
             .or_else(|| scenario::script(model?).filter(|_| self.has_scenarios))
             .unwrap_or_else(|| self.default.clone())
     }

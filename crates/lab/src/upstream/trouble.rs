@@ -101,6 +101,10 @@ pub(super) fn body(vendor: Vendor, trouble: Trouble, status: u16, wait: Option<D
             if trouble == Trouble::Key {
                 details.push(json!({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}));
             }
+            if trouble == Trouble::Money {
+                let violation = json!({"quotaId": "GenerateRequestsPerDayPerProjectPerModel", "quotaValue": "250"});
+                details.push(json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}));
+            }
             if let Some(wait) = wait {
                 let seconds = wait.as_secs_f64();
                 details.push(json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": format!("{seconds}s")}));

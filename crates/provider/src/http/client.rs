@@ -20,6 +20,9 @@ const STREAMS: usize = 100;
 /// Resets after which a connection gets no more streams. Servers that count them begin to mind at about a thousand.
 const RESETS: usize = 200;
 
+/// Connections that are kept though no stream is on them.
+const SPARE: usize = 2;
+
 /// The pause after which a connection of HTTP/2 with streams is asked whether it lives.
 const PING: Duration = Duration::from_secs(30);
 
@@ -47,7 +50,6 @@ struct Lane {
 #[derive(Default)]
 pub(crate) struct Lease {
     lane: Option<(Arc<Lanes>, u64)>,
-    is_answered: bool,
     is_ended: bool,
 }
 
@@ -67,14 +69,13 @@ impl Clients {
     /// The client for the next request, and its place there.
     pub(super) fn take(&self) -> (Client, Lease) {
         let Some(lanes) = &self.lanes else { return (self.one.clone(), Lease::default()) };
-        let mut open = lanes.open();
-        let free = |lane: &&mut Lane| lane.streams < STREAMS && lane.resets < RESETS;
-        if let Some(lane) = open.iter_mut().find(free) {
-            lane.streams += 1;
-            return (lane.client.clone(), lanes.lease(lane.number));
+        if let Some(taken) = lanes.join() {
+            return taken;
         }
-        // What made the first makes another; were it ever not so, the first is better than none.
+        // Outside of the lock: it reads whom the system trusts. What made the first makes another; were it ever not so, the first
+        // is better than none.
         let Ok(client) = (lanes.make)() else { return (self.one.clone(), Lease::default()) };
+        let mut open = lanes.open();
         let number = open.last().map_or(0, |lane| lane.number + 1);
         open.push(Lane { number, client: client.clone(), streams: 1, resets: 0 });
         (client, lanes.lease(number))
@@ -93,7 +94,15 @@ impl Lanes {
     }
 
     fn lease(self: &Arc<Self>, number: u64) -> Lease {
-        Lease { lane: Some((Arc::clone(self), number)), is_answered: false, is_ended: false }
+        Lease { lane: Some((Arc::clone(self), number)), is_ended: false }
+    }
+
+    /// A place on a connection that there is.
+    fn join(self: &Arc<Self>) -> Option<(Client, Lease)> {
+        let mut open = self.open();
+        let lane = open.iter_mut().find(|lane| lane.streams < STREAMS && lane.resets < RESETS)?;
+        lane.streams += 1;
+        Some((lane.client.clone(), self.lease(lane.number)))
     }
 
     fn give_back(&self, number: u64, is_reset: bool) {
@@ -102,19 +111,14 @@ impl Lanes {
         let lane = &mut open[index];
         lane.streams -= 1;
         lane.resets += usize::from(is_reset);
-        // One is kept warm; the others, and one that is worn out, close when their last stream has ended.
-        if lane.streams == 0 && (lane.resets >= RESETS || open.len() > 1) {
+        // A spare one is kept warm; the others, and one that is worn out, close when their last stream has ended.
+        if lane.streams == 0 && (lane.resets >= RESETS || open.len() > SPARE) {
             open.remove(index);
         }
     }
 }
 
 impl Lease {
-    /// The head of the answer has come.
-    pub(super) fn answered(&mut self) {
-        self.is_answered = true;
-    }
-
     /// The body has come to its end.
     pub(crate) fn ended(&mut self) {
         self.is_ended = true;
@@ -131,7 +135,7 @@ impl Drop for Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Lease").field("is_answered", &self.is_answered).finish_non_exhaustive()
+        formatter.debug_struct("Lease").field("is_ended", &self.is_ended).finish_non_exhaustive()
     }
 }
 
@@ -169,7 +173,8 @@ impl Settings {
         fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         for (name, value) in &connection.headers {
             let invalid = || BuildError::Header { upstream: config.name.clone(), name: name.clone() };
-            let value = HeaderValue::from_str(value).map_err(|_| invalid())?;
+            let mut value = HeaderValue::from_str(value.reveal()).map_err(|_| invalid())?;
+            value.set_sensitive(true);
             fields.insert(HeaderName::try_from(name.as_str()).map_err(|_| invalid())?, value);
         }
         let http2 = match (connection.http2, base.scheme()) {
@@ -228,11 +233,17 @@ fn proxy(config: &UpstreamConfig, url: &str) -> Result<Proxy, BuildError> {
 pub(super) fn base_url(config: &UpstreamConfig) -> Result<Url, BuildError> {
     let invalid = |reason: String| BuildError::Address { upstream: config.name.clone(), reason };
     let mut base = Url::parse(&config.base_url).map_err(|error| invalid(error.to_string()))?;
-    // The SDKs of these vendors take the address without the version, so many have it so.
-    match config.wire {
-        WireKind::Anthropic if base.path() == "/" => base.set_path("/v1"),
-        WireKind::Gemini if base.path() == "/" => base.set_path("/v1beta"),
-        WireKind::Anthropic | WireKind::Gemini | WireKind::Chat | WireKind::Responses | WireKind::Ollama => {}
+    // The SDKs of these vendors take the address without the version, so many have it so, also behind a path of a relay.
+    let version = match config.wire {
+        WireKind::Anthropic => Some("v1"),
+        WireKind::Gemini => Some("v1beta"),
+        WireKind::Chat | WireKind::Responses | WireKind::Ollama => None,
+    };
+    let is_version = |segment: &str| segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()));
+    if let Some(version) = version.filter(|_| !base.path().trim_end_matches('/').rsplit('/').next().is_some_and(is_version))
+        && let Ok(mut path) = base.path_segments_mut()
+    {
+        path.pop_if_empty().push(version);
     }
     match base.scheme() {
         "http" | "https" if base.has_host() => Ok(base),

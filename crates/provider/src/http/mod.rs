@@ -6,18 +6,18 @@ mod peer;
 
 use std::time::Duration;
 
-use engine::provider::{Failure, Peer};
+use engine::provider::Peer;
 use engine::secret::Secret;
 use protocol::trace::TraceContext;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
 use self::client::Clients;
-use crate::config::{BuildError, UpstreamConfig};
+use crate::config::{BuildError, ProxyConfig, UpstreamConfig};
 use crate::wire::Outgoing;
-use crate::wire::fault::Callee;
 
 pub(crate) use self::client::Lease;
+pub use self::explain::{Distrust, Unreached};
 
 /// What is read of an error's body: more is no error message.
 const MAX_ERROR_BYTES: usize = 64 << 10;
@@ -32,6 +32,8 @@ pub(crate) struct Http {
     base: Url,
     peer: Peer,
     headers_timeout: Duration,
+    /// Whether the settings name a proxy, so that what cannot be reached is that.
+    is_by_proxy: bool,
 }
 
 /// The key of a request, in its field.
@@ -50,7 +52,8 @@ impl Http {
     pub(crate) fn new(config: &UpstreamConfig) -> Result<Self, BuildError> {
         let base = client::base_url(config)?;
         let peer = peer::of(&base, &config.name, config.preset);
-        Ok(Self { clients: Clients::new(config, &base)?, base, peer, headers_timeout: config.timeouts.headers })
+        let is_by_proxy = matches!(config.connection.proxy, ProxyConfig::At(_));
+        Ok(Self { clients: Clients::new(config, &base)?, base, peer, headers_timeout: config.timeouts.headers, is_by_proxy })
     }
 
     /// Who is at the other end.
@@ -68,18 +71,27 @@ impl Http {
         outgoing: &Outgoing,
         key: Option<Shown<'_>>,
         trace: Option<&TraceContext>,
-        callee: &Callee,
-    ) -> Result<(Response, Lease), Failure> {
-        let (client, mut lease) = self.clients.take();
+    ) -> Result<(Response, Lease), Unreached> {
+        let (client, lease) = self.clients.take();
         let request = self.request(&client, outgoing, key, trace);
         let sent = tokio::time::timeout(self.headers_timeout, request.send()).await;
         match sent {
-            Ok(Ok(response)) => {
-                lease.answered();
-                Ok((response, lease))
-            }
-            Ok(Err(error)) => Err(Failure::upstream(explain::unreachable(&callee.name, &error))),
-            Err(_elapsed) => Err(Failure::upstream(explain::no_head(self.headers_timeout))),
+            Ok(Ok(response)) if self.is_of_proxy(&response) => Err(Unreached::ProxyPassword),
+            Ok(Ok(response)) => Ok((response, lease)),
+            Ok(Err(error)) => Err(Unreached::of(&error, self.is_by_proxy)),
+            Err(_elapsed) => Err(Unreached::Silent(self.headers_timeout)),
+        }
+    }
+
+    /// Whether a proxy answers in the upstream's place that it wants another user and password. It forwards what is not
+    /// encrypted, so its answers look like the upstream's.
+    fn is_of_proxy(&self, response: &Response) -> bool {
+        // tinyproxy says 407 where it was shown no password, and 401 where it was a wrong one. Keys are no Basic authentication.
+        let wants_password = || response.headers().get(WWW_AUTHENTICATE).is_some_and(|wants| wants.as_bytes().starts_with(b"Basic"));
+        match response.status() {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => true,
+            StatusCode::UNAUTHORIZED => self.is_by_proxy && self.base.scheme() == "http" && wants_password(),
+            _ => false,
         }
     }
 

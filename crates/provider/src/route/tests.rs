@@ -95,3 +95,25 @@ fn a_route_to_nobody_is_named() {
     let error = Routes::new(&Config { routes: vec![route("a", Strategy::Order, &[("east", None, 1)])], ..Config::default() }).unwrap_err();
     assert_eq!(error.to_string(), "the route for the model 'a' leads to the upstream 'east', which does not exist");
 }
+
+#[test]
+fn an_upstream_of_which_the_same_is_said_goes_on() {
+    let config = |timeout| {
+        let mut south = upstream("south", &["b"]);
+        south.timeouts.idle = std::time::Duration::from_secs(timeout);
+        Config { upstreams: vec![upstream("north", &["a"]), south], ..Config::default() }
+    };
+    let before = Routes::new(&config(1)).unwrap();
+    let after = before.replaced(&config(2)).unwrap();
+    let is_same = |name: &str| std::ptr::eq(before.upstream(name).unwrap(), after.upstream(name).unwrap());
+    assert!(is_same("north") && !is_same("south"));
+}
+
+#[test]
+fn what_nobody_knows_goes_to_who_has_not_been_heard_yet() {
+    // Nobody has been heard: a name that says whose it is decides, and else the first.
+    let own = UpstreamConfig { preset: Preset::Anthropic, ..upstream("south", &[]) };
+    let routes = routes(false, vec![upstream("north", &[]), own]);
+    assert_eq!(leads(&routes, "claude-sonnet-5").as_deref(), Some("south"));
+    assert_eq!(leads(&routes, "qwen3").as_deref(), Some("north"));
+}

@@ -13,7 +13,7 @@ use crate::wire::fault::Callee;
 
 /// The body's end comes right behind the last event. Who reads it can use the connection again and saves a handshake; the
 /// answer's end waits for it, so it must not be long.
-const LAST_CHUNK_TIMEOUT: Duration = Duration::from_millis(100);
+pub(super) const LAST_CHUNK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The words of an answer. All that one read gave is yielded before the next read; dropping it closes the connection.
 pub(super) fn words(response: Response, reader: Box<dyn Reader>, callee: Callee, ticket: Ticket) -> Words {
@@ -46,8 +46,12 @@ impl Answer {
                 self.heard(&cut);
                 return Some(cut);
             }
-            let mut response = self.response.take()?;
+            let Some(mut response) = self.response.take() else {
+                self.over();
+                return None;
+            };
             if self.reader.is_over() {
+                self.over();
                 if let Ok(Ok(None)) = tokio::time::timeout(LAST_CHUNK_TIMEOUT, response.chunk()).await {
                     self.ticket.lease.ended();
                 }
@@ -67,10 +71,17 @@ impl Answer {
             Err(failure) => {
                 self.response = None;
                 self.is_cut = false;
-                if !self.is_finished {
+                if !mem::replace(&mut self.is_finished, true) {
                     self.ticket.failed(failure);
                 }
             }
+        }
+    }
+
+    /// Nothing more comes. Without a reason why the model stopped that is no answer, which only its reader tells the caller.
+    fn over(&mut self) {
+        if !std::mem::replace(&mut self.is_finished, true) {
+            self.ticket.failed(&self.callee.cut());
         }
     }
 

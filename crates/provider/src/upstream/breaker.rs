@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use engine::upstreams::Circuit;
 use tokio::time::Instant;
 
 /// How long it stays open at first; each probe that fails doubles it.
@@ -32,17 +33,6 @@ struct Open {
     until: Instant,
     pause: Duration,
     is_probed: bool,
-}
-
-/// What a breaker is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Circuit {
-    /// Calls pass.
-    Closed,
-    /// None passes for so long.
-    Open(Duration),
-    /// One has passed, or may pass, to see whether the upstream is back.
-    HalfOpen,
 }
 
 /// A call that may pass. Dropped without a verdict, it says nothing: a caller has left.
@@ -91,13 +81,25 @@ impl Breaker {
 }
 
 impl Pass {
-    /// The upstream has answered. Says whether that closed the breaker.
-    pub(super) fn succeeded(&mut self) -> bool {
-        self.is_probe = false;
+    /// The upstream has answered with a head. Says whether that closed the breaker, which one more failure then opens: there
+    /// are upstreams that break behind every head.
+    pub(super) fn answered(&mut self) -> bool {
+        if !std::mem::take(&mut self.is_probe) {
+            return false;
+        }
         let mut state = self.breaker.state();
-        let was_open = state.open.is_some();
-        *state = State::default();
-        was_open
+        *state = State { failures: self.breaker.limit.saturating_sub(1), open: None };
+        true
+    }
+
+    /// The upstream has given an answer.
+    pub(super) fn succeeded(&mut self) {
+        self.answered();
+        let mut state = self.breaker.state();
+        // What began before it opened does not close it.
+        if state.open.is_none() {
+            state.failures = 0;
+        }
     }
 
     /// The upstream has failed. Says for how long the breaker opened, if that did it.
@@ -141,7 +143,7 @@ mod tests {
     async fn it_opens_after_failures_in_a_row_and_closes_after_one_success() {
         let breaker = Breaker::new(FAILURES);
         assert_eq!(fail(&breaker, FAILURES - 1), None);
-        assert!(!breaker.pass().unwrap().succeeded());
+        breaker.pass().unwrap().succeeded();
         assert_eq!(fail(&breaker, FAILURES), Some(FIRST_PAUSE));
         assert_eq!(breaker.pass().unwrap_err(), FIRST_PAUSE);
         assert_eq!(breaker.circuit(), Circuit::Open(FIRST_PAUSE));
@@ -149,8 +151,25 @@ mod tests {
         assert_eq!(breaker.circuit(), Circuit::HalfOpen);
         let mut probe = breaker.pass().unwrap();
         assert!(breaker.pass().is_err(), "one looks at a time");
-        assert!(probe.succeeded());
+        assert!(probe.answered());
         assert!(breaker.pass().is_ok());
+        probe.succeeded();
+        assert_eq!(fail(&breaker, FAILURES - 1), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn heads_alone_are_no_success() {
+        let breaker = Breaker::new(FAILURES);
+        for _ in 1..FAILURES {
+            let mut pass = breaker.pass().unwrap();
+            assert!(!pass.answered());
+            assert_eq!(pass.failed(), None);
+        }
+        assert_eq!(fail(&breaker, 1), Some(FIRST_PAUSE));
+        tokio::time::advance(FIRST_PAUSE).await;
+        let mut probe = breaker.pass().unwrap();
+        assert!(probe.answered());
+        assert_eq!(probe.failed(), Some(FIRST_PAUSE), "a head, and nothing behind it");
     }
 
     #[tokio::test(start_paused = true)]

@@ -46,6 +46,11 @@ impl Listing {
         models
     }
 
+    /// Whether there ever was a list.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.names.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Whether the last list had this name.
     pub(super) fn has(&self, model: &str) -> bool {
         self.names.read().unwrap_or_else(PoisonError::into_inner).contains(model)

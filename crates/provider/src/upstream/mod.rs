@@ -5,12 +5,14 @@ mod breaker;
 pub(crate) mod choice;
 mod listing;
 mod pool;
+mod probe;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::provider::{Blame, Call, Failure, ModelListing, ModelRequest, Peer, Provider, Words};
 use engine::secret::Secret;
+use engine::upstreams::{Circuit, State};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use protocol::fault::{Fault, FaultKind};
@@ -23,17 +25,11 @@ use self::listing::Listing;
 use self::pool::{Pool, Seat};
 use crate::config::{BuildError, UpstreamConfig};
 use crate::http::{self, Http, Lease, Shown};
-use crate::wire::fault::{Callee, unknown_parameter};
+use crate::wire::fault::{Callee, ERROR, unknown_parameter};
 use crate::wire::{self, Outgoing, Refused, Wire};
 
-pub use self::breaker::Circuit;
-pub use self::pool::{Health, KeyState};
-
-/// A list of models that takes longer would hold up everyone who opens the page.
-const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A list of models is smaller; OpenRouter's has half a megabyte.
-const MAX_LISTING_BYTES: usize = 8 << 20;
+pub use self::probe::{Answered, Refusal, Trouble};
+pub use crate::http::{Distrust, Unreached};
 
 /// One upstream. Clones share its connections, its keys and its list of models.
 #[derive(Clone, Debug)]
@@ -50,19 +46,6 @@ struct Shared {
     pool: Arc<Pool>,
     breaker: Arc<Breaker>,
     listing: Listing,
-}
-
-/// How an upstream is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
-    /// Its name.
-    pub upstream: Arc<str>,
-    /// Whether it is asked at all.
-    pub circuit: Circuit,
-    /// Its keys.
-    pub keys: Vec<KeyState>,
-    /// Answers that wait for a key.
-    pub waiting: usize,
 }
 
 /// What a call holds while it runs, and where it reports how it went.
@@ -93,7 +76,13 @@ impl Upstream {
 
     /// The models it lists. It is asked once a minute at most; while it does not answer, the list is empty.
     pub async fn list(&self) -> Vec<ModelListing> {
-        self.shared.listing.get(async { self.fetch_listing().await.ok() }).await
+        let fetch = async {
+            let unlisted = |trouble: &Trouble| {
+                tracing::debug!(upstream = %self.shared.name, code = ?trouble.code(), "the upstream gave no list of models");
+            };
+            self.probe().await.inspect_err(unlisted).ok()
+        };
+        self.shared.listing.get(fetch).await
     }
 
     /// Whether it has said that it has this model. While it was not asked, it has not.
@@ -101,18 +90,9 @@ impl Upstream {
         self.shared.listing.has(model)
     }
 
-    /// Asks it for its models now.
-    ///
-    /// # Errors
-    /// Why it gave none.
-    pub async fn fetch_listing(&self) -> Result<Vec<ModelListing>, Failure> {
-        let fetched = tokio::time::timeout(LISTING_TIMEOUT, self.shared.fetch_listing()).await;
-        let fetched =
-            fetched.unwrap_or_else(|_elapsed| Err(self.shared.callee(None).plain("upstream_timeout", "gave no list of models in time")));
-        if let Err(failure) = &fetched {
-            tracing::debug!(upstream = %self.shared.name, code = ?failure.fault.code, "the upstream gave no list of models");
-        }
-        fetched
+    /// Tries keys again that were refused: their owner may have mended what was wrong.
+    pub(crate) fn forgive(&self) {
+        self.shared.pool.forgive();
     }
 
     /// How it is.
@@ -126,9 +106,14 @@ impl Upstream {
         }
     }
 
-    /// Whether it may be asked now: it has a key that can be used, and is not left alone.
-    pub(crate) fn is_ready(&self) -> bool {
-        !matches!(self.shared.breaker.circuit(), Circuit::Open(_)) && self.shared.pool.is_usable()
+    /// Whether it may be asked for `model` now: it has a key that can be used, and is not left alone.
+    pub(crate) fn is_ready(&self, model: &str) -> bool {
+        !matches!(self.shared.breaker.circuit(), Circuit::Open(_)) && self.shared.pool.is_usable(model)
+    }
+
+    /// Whether it has ever said which models it has.
+    pub(crate) fn has_list(&self) -> bool {
+        self.shared.listing.is_heard()
     }
 
     /// Answers that run on it.
@@ -141,10 +126,15 @@ impl Provider for Upstream {
     fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
         let shared = Arc::clone(&self.shared);
         async move {
+            if let Circuit::Open(wait) = shared.breaker.circuit() {
+                return Err(shared.left_alone(wait));
+            }
+            // Whoever waits holds no body: it is made when there is a place for it.
+            let seat = shared.pool.seat(request.model()).await?;
             let outgoing = shared.wire.ask(&request).map_err(|fault| Failure::new(fault, Blame::Match))?;
             let call = request.call.clone();
             drop(request);
-            shared.ask(&outgoing, call).await
+            shared.ask(seat, &outgoing, call).await
         }
         .boxed()
     }
@@ -157,8 +147,8 @@ impl Provider for Upstream {
         wire.check(create)
     }
 
-    fn has_another_way(&self) -> bool {
-        self.shared.pool.has_others() && self.is_ready()
+    fn has_another_way(&self, model: &str) -> bool {
+        self.shared.pool.has_others() && self.is_ready(model)
     }
 
     fn peer(&self) -> Option<Peer> {
@@ -167,18 +157,19 @@ impl Provider for Upstream {
 }
 
 impl Shared {
-    async fn ask(&self, outgoing: &Outgoing, call: Call) -> Result<Words, Failure> {
+    async fn ask(&self, seat: Seat, outgoing: &Outgoing, call: Call) -> Result<Words, Failure> {
+        // Behind the queue: what has become of the upstream meanwhile counts, and nobody waits there as its probe.
         let pass = self.breaker.pass().map_err(|wait| self.left_alone(wait))?;
-        let seat = self.pool.seat().await?;
         let callee = self.callee(seat.key());
-        let sent = self.http.send(outgoing, self.shown(seat.key()), call.trace.as_ref(), &callee).await;
+        let sent = self.http.send(outgoing, self.shown(seat.key()), call.trace.as_ref()).await;
         let mut ticket = Ticket { seat, pass, lease: Lease::default(), upstream: Arc::clone(&self.name), call };
         let mut response = match sent {
             Ok((response, lease)) => {
                 ticket.lease = lease;
                 response
             }
-            Err(failure) => {
+            Err(unreached) => {
+                let failure = unreached.failure(&self.name);
                 ticket.failed(&failure);
                 return Err(failure);
             }
@@ -186,6 +177,9 @@ impl Shared {
         ticket.call.answered(response.status().as_u16());
         if !response.status().is_success() {
             let failure = self.refusal(&mut response, &callee).await;
+            if let Ok(Ok(None)) = tokio::time::timeout(answer::LAST_CHUNK_TIMEOUT, response.chunk()).await {
+                ticket.lease.ended();
+            }
             ticket.failed(&failure);
             return Err(failure);
         }
@@ -198,21 +192,6 @@ impl Shared {
         let body = http::error_body(response).await;
         let refused = Refused { status: response.status().as_u16(), headers: response.headers(), body: &body };
         self.wire.refusal(callee, &refused)
-    }
-
-    async fn fetch_listing(&self) -> Result<Vec<ModelListing>, Failure> {
-        let key = self.pool.some_key();
-        let callee = self.callee(key);
-        let (mut response, mut lease) = self.http.send(&self.wire.list(), self.shown(key), None, &callee).await?;
-        if !response.status().is_success() {
-            return Err(self.refusal(&mut response, &callee).await);
-        }
-        let mut body = Vec::new();
-        http::read_body(&mut response, &mut body, MAX_LISTING_BYTES).await.map_err(|_| callee.cut())?;
-        lease.ended();
-        self.wire
-            .read_list(&body, &self.name)
-            .ok_or_else(|| callee.plain("upstream_invalid_data", "sent something that is no list of models"))
     }
 
     fn callee(&self, key: Option<&Secret>) -> Callee {
@@ -234,27 +213,33 @@ impl Shared {
 impl Ticket {
     /// The upstream has answered with a head that promises a stream.
     fn answered(&mut self) {
-        if self.pass.succeeded() {
+        if self.pass.answered() {
             tracing::info!(upstream = %self.upstream, "the upstream is back");
         }
     }
 
     /// The model has said why it stopped.
-    fn finished(&self) {
+    fn finished(&mut self) {
         self.seat.succeeded();
+        self.pass.succeeded();
     }
 
     /// The call has failed, before or behind its head.
     fn failed(&mut self, failure: &Failure) {
         self.seat.failed(failure);
         match failure.blame {
+            // A server that fails at one request answers others: only this one may be too much for it.
+            Blame::Upstream(_) if failure.fault.code == ERROR => self.answered(),
             Blame::Upstream(_) => {
                 if let Some(pause) = self.pass.failed() {
                     tracing::warn!(upstream = %self.upstream, ?pause, code = ?failure.fault.code, "the upstream fails again and again; it is left alone");
                 }
             }
             // It is there, and says why not.
-            Blame::Request | Blame::Match | Blame::Key | Blame::Money | Blame::Rate(_) => self.answered(),
+            Blame::Request | Blame::Match | Blame::Key | Blame::Money | Blame::Rate(_) => {
+                self.answered();
+                self.pass.succeeded();
+            }
         }
     }
 }

@@ -1,15 +1,15 @@
 //! The keys of one upstream: which is used next, how many answers run on each, who waits, and which is set aside.
 
-use std::collections::VecDeque;
-use std::mem;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::provider::{Blame, Failure};
 use engine::secret::Secret;
+use engine::upstreams::{Health, KeyState};
 use protocol::fault::{Fault, FaultKind};
-use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 use super::choice::{Candidate, choose};
 use crate::config::{KeyConfig, Strategy, UpstreamConfig};
@@ -24,6 +24,9 @@ const LONGEST_COOLING: Duration = Duration::from_secs(60);
 /// wait, and then the settings are read again; this is for a refusal that was a mistake.
 const FIRST_ASIDE: Duration = Duration::from_secs(30);
 
+/// How many models may be remembered of which a key rests; callers name them.
+const MOST_MODELS: usize = 64;
+
 /// The keys of one upstream. One that wants no key has one place that is called like one.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -37,19 +40,36 @@ pub(super) struct Pool {
     queue: usize,
     queue_timeout: Duration,
     state: Mutex<State>,
+    /// A key was set aside.
+    set_aside: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     places: Vec<Place>,
-    waiting: VecDeque<oneshot::Sender<Result<Seat, Failure>>>,
+    waiting: VecDeque<Waiter>,
+}
+
+/// Somebody who waits for a place.
+#[derive(Debug)]
+struct Waiter {
+    model: Arc<str>,
+    turn: oneshot::Sender<Result<Seat, Failure>>,
 }
 
 #[derive(Debug, Default)]
 struct Place {
     running: usize,
     served: u64,
-    /// Since it is not used: until when, and why.
+    /// The key itself was refused.
+    whole: Rest,
+    /// What has a limit of its own for each model: rates and quotas. One model that nobody may ask much must not stop the others.
+    models: HashMap<Arc<str>, Rest>,
+}
+
+/// Whether a key rests, or a model of it.
+#[derive(Clone, Debug, Default)]
+struct Rest {
     aside: Option<Aside>,
     /// Failures in a row that set it aside.
     strikes: u32,
@@ -57,32 +77,10 @@ struct Place {
 
 #[derive(Clone, Debug)]
 struct Aside {
+    /// When it began: calls from before it tell nothing new.
+    since: Instant,
     until: Instant,
     failure: Failure,
-}
-
-/// How a key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It is used.
-    Well,
-    /// It was asked too much, and rests for so long.
-    Cooling(Duration),
-    /// It was refused; it is tried again after so long.
-    Refused(Duration),
-    /// Its account is empty; it is tried again after so long.
-    Empty(Duration),
-}
-
-/// What is known of a key. Never the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyState {
-    /// What it is called.
-    pub label: Arc<str>,
-    /// Answers that run on it.
-    pub running: usize,
-    /// How it is.
-    pub health: Health,
 }
 
 /// A place for one answer. It is given to the next who waits when it is dropped.
@@ -90,6 +88,9 @@ pub struct KeyState {
 pub(super) struct Seat {
     pool: Arc<Pool>,
     index: usize,
+    model: Arc<str>,
+    /// When it was taken.
+    taken: Instant,
 }
 
 impl Pool {
@@ -107,50 +108,84 @@ impl Pool {
             queue: config.queue,
             queue_timeout: config.queue_timeout,
             state: Mutex::new(State { places, waiting: VecDeque::new() }),
+            set_aside: Notify::new(),
         })
     }
 
-    /// A place, when one is free and it is one's turn. Who stops waiting is not served.
+    /// A place for an answer of `model`, when one is free and it is one's turn. Who stops waiting is not served.
     ///
     /// # Errors
     /// No key can be used now; too many wait; the wait is over.
-    pub(super) async fn seat(self: &Arc<Self>) -> Result<Seat, Failure> {
-        let turn = {
+    pub(super) async fn seat(self: &Arc<Self>, model: &str) -> Result<Seat, Failure> {
+        let (sender, mut turn) = oneshot::channel();
+        {
             let mut state = self.state();
-            if state.waiting.iter().all(oneshot::Sender::is_closed) {
-                state.waiting.clear();
-                match self.take(&mut state) {
+            state.waiting.retain(|waiter| !waiter.turn.is_closed());
+            if state.waiting.is_empty() {
+                match self.take(&mut state, model) {
                     Taken::Seat(seat) => return Ok(seat),
                     Taken::Failure(failure) => return Err(failure),
                     Taken::Busy => {}
                 }
             }
-            state.waiting.retain(|waiter| !waiter.is_closed());
             if state.waiting.len() >= self.queue {
                 return Err(self.full());
             }
-            let (sender, turn) = oneshot::channel();
-            state.waiting.push_back(sender);
-            turn
-        };
-        match timeout(self.queue_timeout, turn).await {
-            Ok(Ok(seat)) => seat,
-            // The sender is in the queue of a pool that this future holds.
-            Ok(Err(_)) | Err(_) => Err(self.full()),
+            state.waiting.push_back(Waiter { model: model.into(), turn: sender });
+        }
+        // A key may have come back meanwhile, which nobody else would notice.
+        self.serve();
+        let deadline = Instant::now() + self.queue_timeout;
+        loop {
+            // Before the look at the keys: what is set aside behind it is heard of.
+            let set_aside = self.set_aside.notified();
+            let next = self.next_return().map_or(deadline, |until| until.min(deadline));
+            tokio::select! {
+                biased;
+                // The sender is in the queue of a pool that this future holds.
+                seat = &mut turn => return seat.unwrap_or_else(|_gone| Err(self.full())),
+                () = set_aside => {}
+                () = sleep_until(next) => {
+                    if Instant::now() >= deadline {
+                        return Err(self.full());
+                    }
+                    self.serve();
+                }
+            }
         }
     }
 
-    /// Whether a key can be used now, though others may be busy with it.
-    pub(super) fn is_usable(&self) -> bool {
+    /// When the next key comes back that rests.
+    fn next_return(&self) -> Option<Instant> {
         let now = Instant::now();
-        self.state().places.iter().any(|place| place.is_usable(now))
+        let state = self.state();
+        let rests = state.places.iter().flat_map(|place| place.models.values().chain([&place.whole]));
+        rests.filter_map(|rest| rest.aside.as_ref()).map(|aside| aside.until).filter(|until| *until > now).min()
+    }
+
+    /// Whether a key can be used now for `model`, though others may be busy with it.
+    pub(super) fn is_usable(&self, model: &str) -> bool {
+        let now = Instant::now();
+        self.state().places.iter().any(|place| place.is_usable(model, now))
     }
 
     /// A key to ask for what is no answer; the first that can be used, or else the first.
     pub(super) fn some_key(&self) -> Option<&Secret> {
         let now = Instant::now();
-        let usable = self.state().places.iter().position(|place| place.is_usable(now)).unwrap_or(0);
+        let usable = self.state().places.iter().position(|place| !place.whole.is_aside(now)).unwrap_or(0);
         self.keys.get(usable).filter(|_| !self.is_open).map(|key| &key.secret)
+    }
+
+    /// Forgets of every key that it was refused, or had nothing left.
+    pub(super) fn forgive(self: &Arc<Self>) {
+        let is_kept = |rest: &Rest| !rest.aside.as_ref().is_some_and(|aside| matches!(aside.failure.blame, Blame::Key | Blame::Money));
+        for place in &mut self.state().places {
+            if !is_kept(&place.whole) {
+                place.whole = Rest::default();
+            }
+            place.models.retain(|_, rest| is_kept(rest));
+        }
+        self.serve();
     }
 
     /// Whether a key that fails gives way to another: there are several, and one that fails rests.
@@ -168,7 +203,7 @@ impl Pool {
 
     /// How many wait.
     pub(super) fn waiting(&self) -> usize {
-        self.state().waiting.iter().filter(|waiter| !waiter.is_closed()).count()
+        self.state().waiting.iter().filter(|waiter| !waiter.turn.is_closed()).count()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -176,40 +211,39 @@ impl Pool {
     }
 
     /// Takes a place if there is a free one.
-    fn take(self: &Arc<Self>, state: &mut State) -> Taken {
+    fn take(self: &Arc<Self>, state: &mut State, model: &str) -> Taken {
         let now = Instant::now();
         let candidates: Vec<Candidate> = (self.keys.iter().zip(&state.places).enumerate())
-            .filter(|(_, (key, place))| place.is_usable(now) && (key.concurrency == 0 || place.running < key.concurrency))
+            .filter(|(_, (key, place))| place.is_usable(model, now) && place.has_room(key))
             .map(|(index, (key, place))| Candidate { index, weight: key.weight, running: place.running, served: place.served })
             .collect();
-        let chosen = choose(self.strategy, &candidates, fastrand::f64).or_else(|| self.lone(state));
-        let Some(index) = chosen else { return Self::none(state, now) };
+        let chosen = choose(self.strategy, &candidates, fastrand::f64).or_else(|| self.lone(state, model));
+        let Some(index) = chosen else { return Self::none(state, model, now) };
         let (weight, place) = (u64::from(self.keys[index].weight.max(1)), &mut state.places[index]);
         place.running += 1;
         place.served += 1;
         let share = place.served / weight;
         // Those that are set aside keep pace, or they would get everything when they come back.
-        for (key, place) in self.keys.iter().zip(&mut state.places).filter(|(_, place)| !place.is_usable(now)) {
+        for (key, place) in self.keys.iter().zip(&mut state.places).filter(|(_, place)| !place.is_usable(model, now)) {
             place.served = place.served.max(share * u64::from(key.weight.max(1)));
         }
-        Taken::Seat(Seat { pool: Arc::clone(self), index })
+        Taken::Seat(Seat { pool: Arc::clone(self), index, model: model.into(), taken: now })
     }
 
     /// The only key, though it was refused or its account is empty: nothing can take its place, and what the upstream says of
     /// it now is truer than what it said before.
-    fn lone(&self, state: &State) -> Option<usize> {
+    fn lone(&self, state: &State, model: &str) -> Option<usize> {
         let ([key], [place]) = (&self.keys[..], &state.places[..]) else { return None };
-        let is_free = key.concurrency == 0 || place.running < key.concurrency;
-        let is_refused = place.aside.as_ref().is_some_and(|aside| matches!(aside.failure.blame, Blame::Key | Blame::Money));
-        (is_free && is_refused).then_some(0)
+        let is_refused = place.rest(model, Instant::now()).is_some_and(|aside| matches!(aside.failure.blame, Blame::Key | Blame::Money));
+        (place.has_room(key) && is_refused).then_some(0)
     }
 
     /// Why there is no place: all are busy, or none can be used. Then it says what was wrong with the one that comes back first.
-    fn none(state: &State, now: Instant) -> Taken {
-        if state.places.iter().any(|place| place.is_usable(now)) {
+    fn none(state: &State, model: &str, now: Instant) -> Taken {
+        if state.places.iter().any(|place| place.is_usable(model, now)) {
             return Taken::Busy;
         }
-        let first = state.places.iter().filter_map(|place| place.aside.as_ref()).min_by_key(|aside| aside.until);
+        let first = state.places.iter().filter_map(|place| place.rest(model, now)).min_by_key(|aside| aside.until);
         let Some(aside) = first else { return Taken::Busy };
         let wait = aside.until - now;
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -230,27 +264,35 @@ impl Pool {
         Failure::new(fault, Blame::Upstream(Some(Duration::from_secs(1))))
     }
 
-    /// Gives free places to those who wait, in order, and a failure to all where no key is left.
+    /// Gives free places to those who wait, in order, and a failure to those for whom no key is left. Who waits for a model
+    /// that rests on the free keys does not hold up the others.
     fn serve(self: &Arc<Self>) {
+        let mut index = 0;
         loop {
             let (waiter, taken) = {
                 let mut state = self.state();
-                while state.waiting.front().is_some_and(oneshot::Sender::is_closed) {
-                    state.waiting.pop_front();
+                let Some(waiter) = state.waiting.get(index) else { return };
+                if waiter.turn.is_closed() {
+                    state.waiting.remove(index);
+                    continue;
                 }
-                if state.waiting.is_empty() {
+                if !self.keys.iter().zip(&state.places).any(|(key, place)| place.has_room(key)) {
                     return;
                 }
-                let taken = match self.take(&mut state) {
-                    Taken::Busy => return,
+                let model = Arc::clone(&waiter.model);
+                let taken = match self.take(&mut state, &model) {
+                    Taken::Busy => {
+                        index += 1;
+                        continue;
+                    }
                     Taken::Seat(seat) => Ok(seat),
                     Taken::Failure(failure) => Err(failure),
                 };
-                (state.waiting.pop_front(), taken)
+                (state.waiting.remove(index), taken)
             };
-            // Outside of the lock: a seat that nobody takes is given back, which takes it again.
+            // Outside of the lock: a seat that nobody takes is given back, which serves again.
             if let Some(waiter) = waiter {
-                drop(waiter.send(taken));
+                drop(waiter.turn.send(taken));
             }
         }
     }
@@ -263,12 +305,24 @@ enum Taken {
 }
 
 impl Place {
-    fn is_usable(&self, now: Instant) -> bool {
-        self.aside.as_ref().is_none_or(|aside| aside.until <= now)
+    fn has_room(&self, key: &KeyConfig) -> bool {
+        key.concurrency == 0 || self.running < key.concurrency
     }
 
+    fn is_usable(&self, model: &str, now: Instant) -> bool {
+        self.rest(model, now).is_none()
+    }
+
+    /// Why it cannot be used for a model; of two reasons the one that lasts longer.
+    fn rest(&self, model: &str, now: Instant) -> Option<&Aside> {
+        let of_model = self.models.get(model);
+        [Some(&self.whole), of_model].into_iter().flatten().filter_map(|rest| rest.aside_at(now)).max_by_key(|aside| aside.until)
+    }
+
+    /// How it is; a rest for one model counts as one.
     fn health(&self, now: Instant) -> Health {
-        let Some(aside) = self.aside.as_ref().filter(|aside| aside.until > now) else { return Health::Well };
+        let rests = self.models.values().filter_map(|rest| rest.aside_at(now)).max_by_key(|aside| aside.until);
+        let Some(aside) = self.whole.aside_at(now).or(rests) else { return Health::Well };
         let left = aside.until - now;
         match aside.failure.blame {
             Blame::Key => Health::Refused(left),
@@ -277,7 +331,34 @@ impl Place {
         }
     }
 
-    /// How long a failure sets the key aside; `None` where it is not the key's.
+    /// What a failure of this blame sets aside.
+    fn rest_of(&mut self, blame: Blame, model: &Arc<str>, now: Instant) -> Option<&mut Rest> {
+        if blame == Blame::Key {
+            return Some(&mut self.whole);
+        }
+        if self.models.len() >= MOST_MODELS && !self.models.contains_key(model) {
+            self.models.retain(|_, rest| rest.is_aside(now));
+        }
+        // A rest that cannot be remembered is none: the upstream says it again.
+        (self.models.len() < MOST_MODELS || self.models.contains_key(model)).then(|| self.models.entry(Arc::clone(model)).or_default())
+    }
+}
+
+impl Rest {
+    fn aside_at(&self, now: Instant) -> Option<&Aside> {
+        self.aside.as_ref().filter(|aside| aside.until > now)
+    }
+
+    fn is_aside(&self, now: Instant) -> bool {
+        self.aside_at(now).is_some()
+    }
+
+    /// Whether a call that began at a time says something about it that is not known.
+    fn is_news(&self, began: Instant) -> bool {
+        self.aside.as_ref().is_none_or(|aside| aside.since <= began)
+    }
+
+    /// How long a failure sets it aside; `None` where it does not.
     fn pause(&self, blame: Blame, longest: Duration) -> Option<Duration> {
         let doubled = |first: Duration, longest: Duration| (first * 2_u32.saturating_pow(self.strikes.min(16))).min(longest);
         let pause = match blame {
@@ -296,12 +377,15 @@ impl Seat {
         (!self.pool.is_open).then(|| &self.pool.keys[self.index].secret)
     }
 
-    /// The upstream has answered under this key.
+    /// The upstream has answered under this key. An answer that began before the key was set aside does not bring it back.
     pub(super) fn succeeded(&self) {
         let mut state = self.pool.state();
         let place = &mut state.places[self.index];
-        if mem::take(&mut place.strikes) > 0 {
-            place.aside = None;
+        if place.whole.is_news(self.taken) {
+            place.whole = Rest::default();
+        }
+        if place.models.get(&self.model).is_some_and(|rest| rest.is_news(self.taken)) {
+            place.models.remove(&self.model);
         }
     }
 
@@ -310,17 +394,17 @@ impl Seat {
         let label = &self.pool.keys[self.index].label;
         let pause = {
             let mut state = self.pool.state();
-            let place = &mut state.places[self.index];
             let now = Instant::now();
-            let Some(pause) = place.pause(failure.blame, self.pool.rest) else { return };
-            // Calls that began before it was set aside tell nothing new.
-            if !place.is_usable(now) {
+            if Rest::default().pause(failure.blame, self.pool.rest).is_none() {
                 return;
             }
-            place.strikes += 1;
-            place.aside = Some(Aside { until: now + pause, failure: failure.clone() });
+            let Some(rest) = state.places[self.index].rest_of(failure.blame, &self.model, now) else { return };
+            let Some(pause) = rest.pause(failure.blame, self.pool.rest).filter(|_| rest.is_news(self.taken)) else { return };
+            rest.strikes += 1;
+            rest.aside = Some(Aside { since: now, until: now + pause, failure: failure.clone() });
             pause
         };
+        self.pool.set_aside.notify_waiters();
         let upstream = &self.pool.upstream;
         match failure.blame {
             Blame::Key => tracing::error!(%upstream, key = %label, ?pause, "the upstream refuses a key; it is set aside"),

@@ -12,6 +12,9 @@ use serde_json::Value;
 /// No sentence for people is longer; what is, is a page of HTML or an echo of the request.
 const MAX_MESSAGE_CHARACTERS: usize = 2000;
 
+/// The code of a failure of which no more is known than that it was the upstream's.
+pub(crate) const ERROR: &str = "upstream_error";
+
 /// Whom to name in a fault, and which key to keep out of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Callee {
@@ -60,8 +63,10 @@ impl Reported {
     fn guessed_status(&self) -> u16 {
         let words = [self.code.as_deref(), self.kind.as_deref()];
         let any = |needles: &[&str]| words.iter().flatten().any(|word| needles.iter().any(|needle| word.contains(needle)));
-        if any(&["api_key", "authentication", "permission"]) {
+        if any(&["api_key", "authentication"]) {
             401
+        } else if any(&["permission"]) {
+            403
         } else if any(&["rate_limit"]) {
             429
         } else if any(&["overloaded", "unavailable"]) {
@@ -77,10 +82,17 @@ impl Reported {
         }
     }
 
+    /// Whether this request is too large for the model, the rate or the credit, where smaller ones are not.
+    fn is_about_size(&self) -> bool {
+        let says = |needle: &str| self.message.as_ref().is_some_and(|message| message.contains(needle));
+        self.code.as_deref() == Some("context_length_exceeded") || says("Request too large") || says("fewer max_tokens")
+    }
+
     /// Whether the key's account is closed.
     fn is_about_account(&self) -> bool {
-        let words = [&self.code, &self.kind, &self.message];
-        let closed = ["deactivated", "suspended", "on_hold", "disabled account", "account is disabled"];
+        // Not the message: it may repeat what the caller has called the model.
+        let words = [&self.code, &self.kind];
+        let closed = ["deactivated", "suspended", "on_hold", "account_disabled"];
         words.into_iter().flatten().any(|word| closed.iter().any(|needle| word.contains(needle)))
     }
 
@@ -122,6 +134,8 @@ impl Callee {
     pub(crate) fn refusal(&self, status: u16, reported: Reported, retry_after: Option<u64>, headers: &HeaderMap) -> Failure {
         let wait = retry_after.map(Duration::from_secs);
         let blame = match status {
+            // Another upstream may have more room; nobody else's requests are too large because of it.
+            _ if reported.is_about_size() => Blame::Match,
             _ if reported.is_about_money() => Blame::Money,
             401 => Blame::Key,
             403 if reported.is_about_account() => Blame::Key,
@@ -131,7 +145,7 @@ impl Callee {
             300..=399 | 403 | 404 => Blame::Match,
             402 => Blame::Money,
             429 => Blame::Rate(wait),
-            408 | 409 | 500.. if headers.get("x-should-retry").is_some_and(|word| word == "false") => Blame::Request,
+            408 | 409 | 500.. if headers.get("x-should-retry").is_some_and(|word| word == "false") => Blame::Match,
             408 | 409 | 500.. => Blame::Upstream(wait),
             _ => Blame::Request,
         };
@@ -177,7 +191,7 @@ impl Callee {
                 "upstream_redirect",
                 format!("The upstream '{name}' answered with a redirect ({status}); its base_url must be the address that this leads to."),
             ),
-            _ => self.told("upstream_error", &format!("failed ({status})"), &reported),
+            _ => self.told(ERROR, &format!("failed ({status})"), &reported),
         }
     }
 
@@ -305,12 +319,17 @@ mod tests {
         assert_eq!(blame(401, ""), Blame::Key);
         assert_eq!(blame(402, ""), Blame::Money);
         assert_eq!(blame(403, ""), Blame::Match);
-        assert_eq!(blame(403, r#"{"error":{"message":"This account has been deactivated."}}"#), Blame::Key);
+        assert_eq!(blame(403, r#"{"error":{"code":"account_deactivated"}}"#), Blame::Key);
+        assert_eq!(blame(403, r#"{"error":{"message":"no model named account_deactivated"}}"#), Blame::Match);
+        let too_large = r#"{"error":{"message":"Request too large for m: Limit 30000, Requested 61337.","code":"rate_limit_exceeded"}}"#;
+        assert_eq!(blame(429, too_large), Blame::Match);
+        assert_eq!(blame(402, r#"{"error":{"message":"This request requires more credits, or fewer max_tokens."}}"#), Blame::Match);
+        assert_eq!(blame(400, r#"{"error":{"code":"context_length_exceeded"}}"#), Blame::Match);
         assert_eq!(blame(404, ""), Blame::Match);
         assert_eq!(blame(429, ""), Blame::Rate(wait));
         assert_eq!(blame(429, r#"{"error":{"code":"insufficient_quota"}}"#), Blame::Money);
         assert_eq!(blame(503, ""), Blame::Upstream(wait));
         let headers = HeaderMap::from_iter([("x-should-retry".parse().unwrap(), "false".parse().unwrap())]);
-        assert_eq!(upstream().refusal(500, Reported::default(), None, &headers).blame, Blame::Request);
+        assert_eq!(upstream().refusal(500, Reported::default(), None, &headers).blame, Blame::Match);
     }
 }

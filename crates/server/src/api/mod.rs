@@ -9,6 +9,7 @@ pub(crate) mod operations;
 pub(crate) mod responses;
 pub(crate) mod socket;
 pub(crate) mod tickets;
+pub(crate) mod upstreams;
 
 mod body;
 mod query;
@@ -43,6 +44,21 @@ impl FromRequestParts<App> for From {
         let connection = parts.extensions.get::<Connection>().cloned();
         let is_http_1_0 = parts.version == http::Version::HTTP_10;
         Ok(Self { owner, connection, is_http_1_0, trace: trace::read(&parts.headers) })
+    }
+}
+
+/// Whoever asks may look after the server.
+pub(crate) struct Admin;
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+        if auth::caller(app, parts)?.admin {
+            return Ok(Self);
+        }
+        let message = "This wants a key made with `weir key create --admin`.";
+        Err(Fault::new(FaultKind::Permission, "admin_key_required", message).into())
     }
 }
 

@@ -90,19 +90,35 @@ impl Place {
         if let Some(url) = &arguments.server {
             return Ok(Self { server: Server::at(url, fingerprint, key)?, hosted: None });
         }
-        let address = hosted::reached(settings.server.listen);
-        let is_encrypted = settings.tls != Tls::Off;
-        let scheme = if is_encrypted { "https" } else { "http" };
-        if hosted::is_there(address).await {
-            let ours = if is_encrypted { certificate::tls(&settings.tls, &settings.data, &settings.server)? } else { None };
-            let ours = ours.map(|tls| tls.fingerprint());
-            let server = Server::at(&format!("{scheme}://{address}"), fingerprint.or(ours.as_deref()), key)?;
+        if let Some(server) = configured(&settings, fingerprint, key).await? {
             return Ok(Self { server, hosted: None });
         }
+        let (scheme, address) = (scheme(&settings), hosted::reached(settings.server.listen));
         let hosted = Hosted::start(settings, tasks).await.context("no server of our own could be started")?;
         let what = format!("Nobody listens on {scheme}://{address}: this is a server of our own, and what is said is gone when it ends.");
         screen::note(&what, terminal::paint());
         Ok(Self { server: Server::at(&format!("http://{}", hosted.address), None, None)?, hosted: Some(hosted) })
+    }
+}
+
+/// The server that the settings describe, if it is there.
+pub(crate) async fn configured(settings: &Settings, fingerprint: Option<&str>, key: Option<Secret>) -> Result<Option<Server>> {
+    let address = hosted::reached(settings.server.listen);
+    if !hosted::is_there(address).await {
+        return Ok(None);
+    }
+    let ours = match settings.tls {
+        Tls::Off => None,
+        Tls::Files { .. } | Tls::SelfSigned => certificate::tls(&settings.tls, &settings.data, &settings.server)?,
+    };
+    let ours = ours.map(|tls| tls.fingerprint());
+    Server::at(&format!("{}://{address}", scheme(settings)), fingerprint.or(ours.as_deref()), key).map(Some)
+}
+
+fn scheme(settings: &Settings) -> &'static str {
+    match settings.tls {
+        Tls::Off => "http",
+        Tls::Files { .. } | Tls::SelfSigned => "https",
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod key;
 pub(crate) mod manual;
 pub(crate) mod output;
 pub(crate) mod store;
+pub(crate) mod upstream;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -22,6 +23,7 @@ Examples:
   weir config                              show every setting in force and where it comes from
   weir config --example > weir.toml        begin a file of settings
   weir key create --name laptop            make an API key
+  weir upstream test                       see whether every upstream and its keys work
   weir store backup copy.db                copy what is stored, while a server runs";
 
 /// A streaming chat server for language models: it serves unless told otherwise.
@@ -52,6 +54,9 @@ pub(crate) enum Command {
     /// Check, back up, export, import and compact what is stored
     #[command(subcommand, after_help = store::EXAMPLES)]
     Store(store::StoreCommand),
+    /// List the upstreams, and test whether they work
+    #[command(subcommand, after_help = upstream::EXAMPLES)]
+    Upstream(upstream::UpstreamCommand),
     /// Print a script that completes commands in a shell
     #[command(after_help = manual::COMPLETIONS)]
     Completions(manual::CompletionsArguments),

@@ -27,6 +27,7 @@ pub(crate) use environment::{API_KEY, Environment};
 pub(crate) use file::FileText;
 pub(crate) use sources::{Mark, Version, mark};
 pub(crate) use tls::Tls;
+pub(crate) use upstream::without_password;
 
 use self::traces::Traces;
 use file::{Contents, Field};

@@ -417,15 +417,15 @@ fn proxy(raw: &Raw) -> Result<ProxyConfig, String> {
 }
 
 /// Fields of a head as `Name: value`. Values are not repeated in errors: one may be a key.
-fn headers(raw: &Raw) -> Result<Vec<(String, String)>, String> {
+fn headers(raw: &Raw) -> Result<Vec<(String, Secret)>, String> {
     let list = value::list(raw).map_err(|_| "expected a list of texts such as \"X-Title: Weir\"".to_owned())?;
-    let field = |text: &&str| text.split_once(':').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+    let field = |text: &&str| text.split_once(':').map(|(name, value)| (name.trim().to_owned(), Secret::new(value.trim())));
     let fields: Option<Vec<_>> = list.iter().map(field).collect();
     fields.ok_or_else(|| "expected a name and a value with a colon between, such as \"X-Title: Weir\"".to_owned())
 }
 
 /// A proxy's address without who one is there.
-fn without_password(text: &str) -> String {
+pub(crate) fn without_password(text: &str) -> String {
     match (text.split_once("://"), text.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://(hidden)@{host}"),
         _ => text.to_owned(),

@@ -40,7 +40,7 @@ async fn open(house: &House, uid: &str) -> Response {
 }
 
 /// Asks on a stream of its own. Gives the number of the question's tokens and the stream, as events.
-async fn ask(house: &House, uid: &str, question: &str) -> (u64, Stream) {
+pub(crate) async fn ask(house: &House, uid: &str, question: &str) -> (u64, Stream) {
     let stream = open(house, uid).await.events().unwrap();
     let (status, answer) = house.json(&chat(uid, question)).await;
     assert_eq!(status, 200, "{answer}");
@@ -48,7 +48,7 @@ async fn ask(house: &House, uid: &str, question: &str) -> (u64, Stream) {
 }
 
 /// The text of a stream that tells a whole answer.
-async fn told(mut stream: Stream) -> String {
+pub(crate) async fn told(mut stream: Stream) -> String {
     let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean);
     assert_eq!(events.last().map(|event| &*event.data), Some(b"[DONE]".as_slice()), "{events:?}");

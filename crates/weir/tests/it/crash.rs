@@ -21,7 +21,7 @@ use crate::program::{Place, Server, ask, with};
 
 mod check;
 mod client;
-mod script;
+pub(crate) mod script;
 
 const ANSWERS: usize = 50;
 

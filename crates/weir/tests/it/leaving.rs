@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use engine::config::OnLeave;
 use lab::client::{BodyEnd, Connection, Request, Stream};
-use lab::upstream::Script;
+use lab::upstream::{Script, Upstream};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -51,12 +51,12 @@ impl Leave {
 
 /// The slowest close so far.
 #[derive(Default)]
-struct Slowest(Duration, String);
+pub(crate) struct Slowest(Duration, String);
 
 impl Slowest {
     /// Waits for the upstream to be closed, and counts from `act`.
-    async fn wait(&mut self, house: &House, request: usize, act: Instant, what: &str) {
-        let closed = lab::soon(house.upstream.wait_closed(request)).await;
+    pub(crate) async fn wait(&mut self, upstream: &Upstream, request: usize, act: Instant, what: &str) {
+        let closed = lab::soon(upstream.wait_closed(request)).await;
         let closed = closed.unwrap_or_else(|_late| panic!("{what}: the upstream was not closed"));
         let took = closed.saturating_duration_since(act);
         assert!(took < Duration::from_secs(1), "{what}: {took:?}");
@@ -67,7 +67,7 @@ impl Slowest {
 
     /// The promise is 100 ms; a loaded machine may be slower than the product.
     #[expect(clippy::print_stderr, reason = "the measure is part of the test's report")]
-    fn tell(&self, of: &str) {
+    pub(crate) fn tell(&self, of: &str) {
         eprintln!("slowest close: {} ms ({of}; {})", self.0.as_millis(), self.1);
     }
 }
@@ -106,7 +106,7 @@ async fn the_last_reader_of_a_stateless_answer_closes_the_upstream_by_leaving() 
                 }
                 let act = lab::now();
                 leave.go(connection);
-                slowest.wait(&house, count, act, &what).await;
+                slowest.wait(&house.upstream, count, act, &what).await;
                 house.quiet().await;
                 assert_eq!(house.engine.census().log_bytes, before, "{what}: nobody can read it any more");
                 count += 1;
@@ -119,7 +119,7 @@ async fn the_last_reader_of_a_stateless_answer_closes_the_upstream_by_leaving() 
 }
 
 /// Reads up to the event of that type.
-async fn read_until(stream: &mut Stream, kind: &str) -> Value {
+pub(crate) async fn read_until(stream: &mut Stream, kind: &str) -> Value {
     loop {
         let event = lab::soon(stream.next()).await.unwrap().unwrap().unwrap_or_else(|| panic!("no {kind}")).json().unwrap();
         if event["type"] == kind {
@@ -128,11 +128,11 @@ async fn read_until(stream: &mut Stream, kind: &str) -> Value {
     }
 }
 
-fn id_of(stream: &Stream) -> String {
+pub(crate) fn id_of(stream: &Stream) -> String {
     stream.response().headers.get("weir-response-id").unwrap().to_owned()
 }
 
-fn cancel(id: &str) -> Request {
+pub(crate) fn cancel(id: &str) -> Request {
     Request::new("POST", &format!("/v1/responses/{id}/cancel"))
 }
 
@@ -156,7 +156,7 @@ async fn a_cancel_closes_the_upstream_and_every_reader_learns_it() {
                 has_come(&house, phase, before).await;
                 let act = lab::now();
                 let (status, cancelled) = house.json(&cancel(&id)).await;
-                slowest.wait(&house, count, act, &what).await;
+                slowest.wait(&house.upstream, count, act, &what).await;
                 assert_eq!((status, cancelled["status"].as_str()), (200, Some("cancelled")), "{what}");
                 for reader in [&mut stream, &mut second] {
                     let terminal = read_until(reader, "response.incomplete").await;

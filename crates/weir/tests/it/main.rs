@@ -21,6 +21,11 @@ mod crash;
 mod durable;
 mod storage;
 
+mod keys_of_upstreams;
+mod routes;
+mod upstream_command;
+mod upstream_keys_reload;
+
 mod classic;
 mod compaction;
 mod events_endpoint;
@@ -30,6 +35,8 @@ mod resume;
 mod scenarios;
 mod tools;
 mod turns;
+
+mod providers;
 
 mod chat;
 

@@ -9,11 +9,11 @@ use self::table::{Outcome, Scenario, table};
 use crate::house::{House, MODEL};
 use crate::resume::{accept, tail};
 
-mod said;
+pub(crate) mod said;
 pub(crate) mod table;
 
 mod asked;
-mod chat;
+pub(crate) mod chat;
 mod resource;
 pub(crate) mod responses;
 
@@ -22,7 +22,7 @@ async fn responses_as_json() {
     run(|house, scenario| async move {
         let (status, response) = house.post("/v1/responses", &responses_request(false)).await;
         if let Outcome::Fails { status: expected, code, .. } = scenario.outcome {
-            return check_refusal(scenario.name, status, &response, (expected, code));
+            return check_refusal(&scenario.name, status, &response, (expected, code));
         }
         assert_eq!(status, 200, "{}: {response}", scenario.name);
         responses::check_end(&scenario, &response);
@@ -45,10 +45,10 @@ async fn chat_completions_as_json() {
     run(|house, scenario| async move {
         let (status, completion) = house.post("/v1/chat/completions", &chat_request(&json!({}))).await;
         if let Outcome::Fails { status: expected, code, .. } = scenario.outcome {
-            return check_refusal(scenario.name, status, &completion, (expected, code));
+            return check_refusal(&scenario.name, status, &completion, (expected, code));
         }
         assert_eq!(status, 200, "{}: {completion}", scenario.name);
-        chat::check_end(&scenario, &chat::read_completion(scenario.name, &completion));
+        chat::check_end(&scenario, &chat::read_completion(&scenario.name, &completion));
     })
     .await;
 }
@@ -79,7 +79,7 @@ async fn responses_streamed(house: std::rc::Rc<House>, scenario: Scenario, frame
     let request = accept(Request::post("/v1/responses", &responses_request(true)), frame);
     let (events, end) = house.stream(&request).await.collect().await.unwrap();
     assert_eq!(end, BodyEnd::Clean, "{}", scenario.name);
-    let data: Vec<String> = data(scenario.name, frame, &events, |event| event["type"].as_str());
+    let data: Vec<String> = data(&scenario.name, frame, &events, |event| event["type"].as_str());
     let terminal = responses::check_stream(&scenario, &data);
     let id = terminal["id"].as_str().unwrap();
     let (status, stored) = house.get(&format!("/v1/responses/{id}")).await;
@@ -95,18 +95,18 @@ async fn chat_streamed(house: std::rc::Rc<House>, scenario: Scenario, frame: Fra
         let request = accept(Request::post("/v1/chat/completions", &chat_request(&options)), frame);
         if let Outcome::Fails { status, code, after_output: false } = scenario.outcome {
             let (found, body) = house.json(&request).await;
-            check_refusal(scenario.name, found, &body, (status, code));
+            check_refusal(&scenario.name, found, &body, (status, code));
             continue;
         }
         let (events, end) = house.stream(&request).await.collect().await.unwrap();
         assert_eq!(end, BodyEnd::Clean, "{}", scenario.name);
-        let data = data(scenario.name, frame, &events, |_chunk| None);
+        let data = data(&scenario.name, frame, &events, |_chunk| None);
         chat::check_end(&scenario, &chat::read_stream(&scenario, &data, include_usage));
     }
 }
 
 /// The data of a stream without the final `[DONE]`, which only SSE has; checks what the frame may say beside the data.
-fn data(scenario: &str, frame: Frame, events: &[StreamEvent], name: impl Fn(&Value) -> Option<&str>) -> Vec<String> {
+pub(crate) fn data(scenario: &str, frame: Frame, events: &[StreamEvent], name: impl Fn(&Value) -> Option<&str>) -> Vec<String> {
     let mut data: Vec<String> = events.iter().map(|event| String::from_utf8(event.data.to_vec()).unwrap()).collect();
     if frame == Frame::Sse {
         assert_eq!(data.pop().as_deref(), Some("[DONE]"), "{scenario}");
@@ -121,7 +121,7 @@ fn data(scenario: &str, frame: Frame, events: &[StreamEvent], name: impl Fn(&Val
     data
 }
 
-fn check_refusal(scenario: &str, status: u16, body: &Value, expected: (u16, &str)) {
+pub(crate) fn check_refusal(scenario: &str, status: u16, body: &Value, expected: (u16, &str)) {
     assert_eq!((status, body["error"]["code"].as_str()), (expected.0, Some(expected.1)), "{scenario}: {body}");
     assert!(["message", "type", "code", "param"].iter().all(|key| body["error"].get(key).is_some()), "{scenario}: {body}");
 }

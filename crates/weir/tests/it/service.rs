@@ -25,7 +25,9 @@ pub(crate) fn weir(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if ["WEIR_", "OPENAI_", "OTEL_", "XDG_", "RUST_LOG", "NOTIFY_SOCKET"].iter().any(|prefix| name.starts_with(prefix))
+        if ["WEIR_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "OLLAMA_", "OTEL_", "XDG_", "RUST_LOG", "NOTIFY_SOCKET"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
             || name.to_lowercase().ends_with("_proxy")
         {
             command.env_remove(name);

@@ -22,7 +22,7 @@ const ANSWER: &str = "a very private answer";
 type Heard = (String, Vec<u8>);
 
 /// A collector that takes OTLP over HTTP, and keeps what it gets.
-struct Collector {
+pub(crate) struct Collector {
     endpoint: String,
     heard: Arc<Mutex<Vec<Heard>>>,
     _serving: lab::Task,
@@ -30,7 +30,7 @@ struct Collector {
 
 impl Collector {
     /// One that answers with these statuses, and with 200 when there are no more.
-    async fn start(statuses: &[u16]) -> Self {
+    pub(crate) async fn start(statuses: &[u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -51,7 +51,7 @@ impl Collector {
         Self { endpoint, heard, _serving: serving }
     }
 
-    fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         let headers = vec![("api-key".to_owned(), Secret::new("of-the-collector"))];
         let config = traces::Config { endpoint: self.endpoint.clone(), headers, service: "weir-in-a-test".to_owned() };
         Plan { traces: Some(config), ..Plan::default() }
@@ -62,7 +62,7 @@ impl Collector {
     }
 
     /// All spans, in the order in which they came.
-    fn spans(&self) -> Vec<Span> {
+    pub(crate) fn spans(&self) -> Vec<Span> {
         let documents = self.heard().into_iter().map(|(_, body)| serde_json::from_slice::<Value>(&body).unwrap());
         let all = documents.flat_map(|document| document["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone());
         all.map(Span).collect()
@@ -89,7 +89,7 @@ async fn request(stream: &mut TcpStream) -> Option<Heard> {
 
 /// A span as it came.
 #[derive(Debug)]
-struct Span(Value);
+pub(crate) struct Span(pub(crate) Value);
 
 impl Span {
     fn text(&self, field: &str) -> &str {
@@ -101,7 +101,7 @@ impl Span {
         attributes.map(|one| (one["key"].as_str().unwrap(), one["value"].as_object().unwrap().values().next().unwrap())).collect()
     }
 
-    fn attribute(&self, key: &str) -> Value {
+    pub(crate) fn attribute(&self, key: &str) -> Value {
         self.attributes().get(key).copied().cloned().unwrap_or_default()
     }
 

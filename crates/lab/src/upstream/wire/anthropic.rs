@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::super::answer::{Answer, MODEL, SIGNATURE};
-use super::super::said::Said;
+use super::super::said::{Said, Usage};
 use super::super::trouble;
 use super::{Speech, named};
 use crate::upstream::Vendor;
@@ -66,7 +66,8 @@ impl Speech for Anthropic {
                 self.close(&mut events);
                 let mut usage = Map::from_iter([("output_tokens".to_owned(), json!(answer.cost().output))]);
                 if let Some(known) = answer.usage {
-                    usage.insert("input_tokens".to_owned(), json!(known.input));
+                    usage.insert("input_tokens".to_owned(), json!(uncached(known)));
+                    usage.insert("cache_read_input_tokens".to_owned(), json!(known.cached));
                     usage.insert("output_tokens_details".to_owned(), json!({"thinking_tokens": known.reasoning}));
                 }
                 events.push(json!({"type": "message_delta", "delta": stop(answer), "usage": usage}));
@@ -145,13 +146,18 @@ fn message(answer: &Answer, content: &[Value], stop: &Value, output_tokens: u64)
         "stop_sequence": stop["stop_sequence"],
         "stop_details": stop["stop_details"],
         "usage": {
-            "input_tokens": answer.cost().input,
+            "input_tokens": uncached(answer.cost()),
             "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
+            "cache_read_input_tokens": answer.cost().cached,
             "output_tokens": output_tokens,
             "service_tier": "standard",
         },
     })
+}
+
+/// What was read from the cache is counted beside the input.
+fn uncached(usage: Usage) -> u64 {
+    usage.input.saturating_sub(usage.cached)
 }
 
 /// Why the message ended.

@@ -121,6 +121,9 @@ fn chunk(answer: &Answer, parts: &[Value], reason: Option<&str>) -> Value {
         let (spoken, thought) = (usage.output.saturating_sub(usage.reasoning), usage.reasoning);
         let spoken = if reason.is_some() { spoken } else { answer.pieces.min(spoken) };
         chunk["usageMetadata"] = json!({"promptTokenCount": usage.input, "candidatesTokenCount": spoken});
+        if usage.cached > 0 {
+            chunk["usageMetadata"]["cachedContentTokenCount"] = json!(usage.cached);
+        }
         if thought > 0 {
             chunk["usageMetadata"]["thoughtsTokenCount"] = json!(thought);
         }

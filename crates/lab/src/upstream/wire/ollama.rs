@@ -90,6 +90,9 @@ fn last(answer: &Answer, message: &Value) -> Value {
         line["load_duration"] = json!(1_000_000);
         line["prompt_eval_count"] = json!(usage.input);
         line["prompt_eval_duration"] = json!(2_000_000);
+        if usage.cached > 0 {
+            line["prompt_eval_cached_count"] = json!(usage.cached);
+        }
         line["eval_count"] = json!(usage.output);
         line["eval_duration"] = json!(2_000_000);
     }

@@ -27,25 +27,25 @@ fn key(seat: &Seat) -> &str {
 #[tokio::test]
 async fn the_least_busy_key_is_used() {
     let pool = pool(Strategy::LeastBusy, &[0, 0], 0);
-    let first = pool.seat().await.unwrap();
-    let second = pool.seat().await.unwrap();
+    let first = pool.seat("m").await.unwrap();
+    let second = pool.seat("m").await.unwrap();
     assert_ne!(key(&first), key(&second));
     let freed = key(&first).to_owned();
     drop(first);
-    assert_eq!(key(&pool.seat().await.unwrap()), freed);
+    assert_eq!(key(&pool.seat("m").await.unwrap()), freed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_served_in_order_and_who_has_left_is_not() {
     let pool = pool(Strategy::LeastBusy, &[1], 10);
-    let seat = pool.seat().await.unwrap();
-    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(pool.seat())).collect();
+    let seat = pool.seat("m").await.unwrap();
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(pool.seat("m"))).collect();
     for one in &mut waiting {
         assert!(one.now_or_never().is_none());
     }
     assert_eq!(pool.waiting(), 3);
     // Who comes later does not overtake, though a place were free for a moment.
-    let mut late = Box::pin(pool.seat());
+    let mut late = Box::pin(pool.seat("m"));
     assert!((&mut late).now_or_never().is_none());
     drop(waiting.remove(0));
     drop(seat);
@@ -58,9 +58,9 @@ async fn who_waits_is_served_in_order_and_who_has_left_is_not() {
 #[tokio::test]
 async fn a_place_that_was_given_to_who_then_leaves_goes_on() {
     let pool = pool(Strategy::LeastBusy, &[1], 10);
-    let seat = pool.seat().await.unwrap();
-    let mut first = Box::pin(pool.seat());
-    let mut second = Box::pin(pool.seat());
+    let seat = pool.seat("m").await.unwrap();
+    let mut first = Box::pin(pool.seat("m"));
+    let mut second = Box::pin(pool.seat("m"));
     assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
     drop(seat);
     drop(first);
@@ -72,11 +72,10 @@ async fn a_place_that_was_given_to_who_then_leaves_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn the_queue_is_bounded_in_number_and_time() {
     let pool = pool(Strategy::LeastBusy, &[1], 1);
-    let _seat = pool.seat().await.unwrap();
-    let waiting = pool.seat();
-    let mut waiting = Box::pin(waiting);
+    let _seat = pool.seat("m").await.unwrap();
+    let mut waiting = Box::pin(pool.seat("m"));
     assert!((&mut waiting).now_or_never().is_none());
-    let full = pool.seat().await.unwrap_err();
+    let full = pool.seat("m").await.unwrap_err();
     assert_eq!((full.fault.status, full.fault.code.as_str(), full.fault.retry_after), (429, "upstream_queue_full", Some(1)));
     assert_eq!(waiting.await.unwrap_err().fault.code, "upstream_queue_full");
     assert_eq!(pool.waiting(), 0);
@@ -85,48 +84,48 @@ async fn the_queue_is_bounded_in_number_and_time() {
 #[tokio::test(start_paused = true)]
 async fn a_key_rests_as_long_as_it_is_told_and_others_take_its_work() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
-    let seat = pool.seat().await.unwrap();
+    let seat = pool.seat("m").await.unwrap();
     seat.failed(&failure(Blame::Rate(Some(Duration::from_secs(7)))));
     assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(7)));
-    assert_eq!(key(&pool.seat().await.unwrap()), "sk-1");
-    pool.seat().await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(30)))));
-    let none = pool.seat().await.unwrap_err();
+    assert_eq!(key(&pool.seat("m").await.unwrap()), "sk-1");
+    pool.seat("m").await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(30)))));
+    let none = pool.seat("m").await.unwrap_err();
     assert_eq!((none.fault.retry_after, none.blame), (Some(7), Blame::Rate(Some(Duration::from_secs(7)))));
-    assert!(!pool.is_usable());
+    assert!(!pool.is_usable("m"));
     tokio::time::advance(Duration::from_secs(7)).await;
-    assert_eq!(key(&pool.seat().await.unwrap()), "sk-0");
+    assert_eq!(key(&pool.seat("m").await.unwrap()), "sk-0");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_key_is_set_aside_for_longer_each_time() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
     for expected in [30, 60, 120, 240, 480, 600, 600] {
-        let seat = pool.seat().await.unwrap();
+        let seat = pool.seat("m").await.unwrap();
         assert_eq!(key(&seat), "sk-0");
         seat.failed(&failure(Blame::Key));
         assert_eq!(pool.keys()[0].health, Health::Refused(Duration::from_secs(expected)));
-        assert_eq!(key(&pool.seat().await.unwrap()), "sk-1");
+        assert_eq!(key(&pool.seat("m").await.unwrap()), "sk-1");
         tokio::time::advance(Duration::from_secs(expected)).await;
     }
-    let seat = pool.seat().await.unwrap();
+    let seat = pool.seat("m").await.unwrap();
     seat.succeeded();
     seat.failed(&failure(Blame::Money));
     assert_eq!(pool.keys()[0].health, Health::Empty(Duration::from_secs(30)));
-    pool.seat().await.unwrap().failed(&failure(Blame::Key));
-    let none = pool.seat().await.unwrap_err();
+    pool.seat("m").await.unwrap().failed(&failure(Blame::Key));
+    let none = pool.seat("m").await.unwrap_err();
     assert_eq!((none.blame, none.fault.retry_after), (Blame::Money, None));
 }
 
 #[tokio::test]
 async fn the_only_key_is_used_though_it_was_refused_but_rests_when_asked_to() {
     let pool = pool(Strategy::Order, &[0], 0);
-    pool.seat().await.unwrap().failed(&failure(Blame::Key));
-    assert!(!pool.is_usable() && matches!(pool.keys()[0].health, Health::Refused(_)));
-    let seat = pool.seat().await.unwrap();
+    pool.seat("m").await.unwrap().failed(&failure(Blame::Key));
+    assert!(!pool.is_usable("m") && matches!(pool.keys()[0].health, Health::Refused(_)));
+    let seat = pool.seat("m").await.unwrap();
     seat.succeeded();
     assert_eq!(pool.keys()[0].health, Health::Well);
     seat.failed(&failure(Blame::Rate(None)));
-    assert!(pool.seat().await.is_err());
+    assert!(pool.seat("m").await.is_err());
 }
 
 #[tokio::test]
@@ -135,7 +134,7 @@ async fn where_nothing_is_to_rest_nothing_does() {
     config.key_rest = Duration::ZERO;
     let pool = Pool::new(&config);
     for blame in [Blame::Key, Blame::Rate(Some(Duration::from_secs(9))), Blame::Upstream(Some(Duration::from_secs(9)))] {
-        pool.seat().await.unwrap().failed(&failure(blame));
+        pool.seat("m").await.unwrap().failed(&failure(blame));
         assert_eq!(pool.keys()[0].health, Health::Well);
     }
 }
@@ -143,8 +142,8 @@ async fn where_nothing_is_to_rest_nothing_does() {
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_are_told_when_no_key_is_left() {
     let pool = pool(Strategy::Order, &[1, 1], 10);
-    let seats = [pool.seat().await.unwrap(), pool.seat().await.unwrap()];
-    let mut waiting = Box::pin(pool.seat());
+    let seats = [pool.seat("m").await.unwrap(), pool.seat("m").await.unwrap()];
+    let mut waiting = Box::pin(pool.seat("m"));
     assert!((&mut waiting).now_or_never().is_none());
     for seat in &seats {
         seat.failed(&failure(Blame::Key));
@@ -153,17 +152,33 @@ async fn those_who_wait_are_told_when_no_key_is_left() {
     assert_eq!(waiting.await.unwrap_err().blame, Blame::Key);
 }
 
+/// Who waited behind a long answer was served only when that had ended, though another key had come back before.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_comes_back_is_given_to_who_waits() {
+    let pool = pool(Strategy::Order, &[1, 1], 10);
+    let long = pool.seat("m").await.unwrap();
+    let short = pool.seat("m").await.unwrap();
+    let mut waiting = Box::pin(pool.seat("m"));
+    assert!((&mut waiting).now_or_never().is_none());
+    short.failed(&failure(Blame::Rate(Some(Duration::from_secs(7)))));
+    drop(short);
+    assert!((&mut waiting).now_or_never().is_none());
+    let began = Instant::now();
+    assert_eq!(key(&waiting.await.unwrap()), "sk-1");
+    assert_eq!((began.elapsed().as_secs(), key(&long)), (7, "sk-0"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_key_that_comes_back_does_not_get_everything() {
     let pool = pool(Strategy::RoundRobin, &[0, 0], 0);
-    pool.seat().await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
+    pool.seat("m").await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
     for _ in 0..20 {
-        assert_eq!(key(&pool.seat().await.unwrap()), "sk-1");
+        assert_eq!(key(&pool.seat("m").await.unwrap()), "sk-1");
     }
     tokio::time::advance(Duration::from_secs(60)).await;
     let mut seats = Vec::new();
     for _ in 0..6 {
-        seats.push(key(&pool.seat().await.unwrap()).to_owned());
+        seats.push(key(&pool.seat("m").await.unwrap()).to_owned());
     }
     assert_eq!(seats.iter().filter(|key| *key == "sk-0").count(), 3);
 }
@@ -172,7 +187,72 @@ async fn a_key_that_comes_back_does_not_get_everything() {
 async fn failures_of_others_leave_a_key_as_it_is() {
     let pool = pool(Strategy::Order, &[0], 0);
     for blame in [Blame::Request, Blame::Match, Blame::Upstream(None)] {
-        pool.seat().await.unwrap().failed(&failure(blame));
+        pool.seat("m").await.unwrap().failed(&failure(blame));
         assert_eq!(pool.keys()[0].health, Health::Well);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_is_asked_too_much_leaves_the_others_alone() {
+    let pool = pool(Strategy::Order, &[0, 0], 0);
+    for blame in [Blame::Rate(Some(Duration::from_secs(60))), Blame::Money] {
+        pool.seat("dear").await.unwrap().failed(&failure(blame));
+    }
+    assert!(!pool.is_usable("dear") && pool.is_usable("cheap"));
+    assert_eq!(key(&pool.seat("cheap").await.unwrap()), "sk-0");
+    assert!(pool.seat("dear").await.is_err());
+    // A key that is refused is refused for all.
+    pool.seat("cheap").await.unwrap().failed(&failure(Blame::Key));
+    assert_eq!(key(&pool.seat("cheap").await.unwrap()), "sk-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_comes_back_serves_who_waits() {
+    let pool = pool(Strategy::Order, &[1, 1], 10);
+    let cooling = pool.seat("m").await.unwrap();
+    let _long = pool.seat("m").await.unwrap();
+    cooling.failed(&failure(Blame::Rate(Some(Duration::from_secs(2)))));
+    drop(cooling);
+    let before = Instant::now();
+    assert_eq!(key(&pool.seat("m").await.unwrap()), "sk-0");
+    assert_eq!(before.elapsed(), Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_from_before_does_not_end_a_rest() {
+    let pool = pool(Strategy::Order, &[0, 0], 0);
+    let early = pool.seat("m").await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    pool.seat("m").await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
+    early.succeeded();
+    assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(60)));
+    early.failed(&failure(Blame::Rate(Some(Duration::from_secs(600)))));
+    assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(60)), "nor make it longer");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    pool.seat("m").await.unwrap().succeeded();
+    assert_eq!(pool.keys()[0].health, Health::Well);
+}
+
+#[tokio::test(start_paused = true)]
+async fn models_that_callers_make_up_fill_no_memory() {
+    let pool = pool(Strategy::Order, &[0], 0);
+    for number in 0..1000 {
+        pool.seat(&format!("made up {number}")).await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
+    }
+    assert_eq!(pool.state().places[0].models.len(), MOST_MODELS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_model_that_rests_holds_nobody_up() {
+    let pool = pool(Strategy::Order, &[1, 1], 10);
+    let first = pool.seat("dear").await.unwrap();
+    let _second = pool.seat("cheap").await.unwrap();
+    first.failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
+    let mut dear = Box::pin(pool.seat("dear"));
+    assert!((&mut dear).now_or_never().is_none(), "the other key may do it, when it is free");
+    let mut cheap = Box::pin(pool.seat("cheap"));
+    assert!((&mut cheap).now_or_never().is_none());
+    drop(first);
+    assert!((&mut cheap).now_or_never().is_some_and(|seat| seat.is_ok()));
+    assert!((&mut dear).now_or_never().is_none());
 }

@@ -45,7 +45,9 @@ fn failure(callee: &Callee, status: u16, error: &Value, wait: Option<u64>, heade
     // The account's limit on spending ends with the month, not with a wait; where there is a wait, it is a rate after all.
     let is_limit_on_spending = wait.is_none() && code.is_some_and(|code| code.ends_with("spend_limit_reached"));
     // The empty account, before it had a status of its own (402).
-    let is_out_of_credit = reported.message.as_ref().is_some_and(|message| message.contains("credit balance is too low"));
+    // At its begin and nowhere else: messages repeat what the caller has called the model.
+    let says_so = |message: &String| message.starts_with("Your credit balance is too low");
+    let is_out_of_credit = status == 400 && reported.message.as_ref().is_some_and(says_so);
     if is_limit_on_spending || is_out_of_credit {
         reported.kind = Some("billing_error".to_owned());
     }

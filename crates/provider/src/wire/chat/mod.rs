@@ -9,6 +9,7 @@ use protocol::fault::Fault;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
+use self::request::Thoughts;
 use self::stream::Chunks;
 use super::body::Reading;
 use super::family::Family;
@@ -33,9 +34,28 @@ impl Chat {
     }
 }
 
+impl Chat {
+    fn thoughts(self) -> Thoughts {
+        match self.preset {
+            Preset::DeepSeek | Preset::Moonshot => Thoughts::WithCalls,
+            Preset::Compatible
+            | Preset::OpenAi
+            | Preset::Azure
+            | Preset::Anthropic
+            | Preset::Gemini
+            | Preset::Ollama
+            | Preset::Qwen
+            | Preset::OpenRouter
+            | Preset::Vllm
+            | Preset::LlamaCpp
+            | Preset::LmStudio => Thoughts::Never,
+        }
+    }
+}
+
 impl Wire for Chat {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
-        Ok(Outgoing::new(&["chat", "completions"], request::body(request, self.family)?))
+        Ok(Outgoing::new(&["chat", "completions"], request::body(request, self.family, self.thoughts())?))
     }
 
     fn reader(&self, callee: Callee) -> Box<dyn Reader> {
@@ -59,7 +79,9 @@ impl Wire for Chat {
 
     /// Servers differ in what they know and say it themselves; what Weir could not give back is known by none.
     fn knows(&self, parameter: &str) -> bool {
-        !["n", "functions", "function_call", "audio", "modalities", "messages", "stream_options"].contains(&parameter)
+        // What would ask other models than the settings allow, or buy more than the caller was given.
+        let is_operators = self.preset == Preset::OpenRouter && ["models", "route", "provider", "plugins"].contains(&parameter);
+        !is_operators && !["n", "functions", "function_call", "audio", "modalities", "messages", "stream_options"].contains(&parameter)
     }
 
     fn check(&self, create: &Create) -> Result<(), Fault> {

@@ -1,26 +1,37 @@
 //! Turns a request into the body of `POST /chat/completions`; no I/O.
 
+use std::mem;
+
 use engine::provider::ModelRequest;
 use protocol::fault::Fault;
-use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, Message, Part, Role};
+use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, Message, Part, Reasoning, Role};
 use protocol::request::{Create, FunctionTool, TextFormat, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
 use super::super::family::Family;
-use super::super::shared::is_abandoned;
+use super::super::shared::{is_abandoned, put};
 
 /// What Weir itself decides; `extra` cannot change it.
 const OURS: &[&str] = &["model", "messages", "stream", "stream_options", "n"];
+
+/// Whether earlier thoughts go back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thoughts {
+    /// Most servers refuse or ignore them.
+    Never,
+    /// With the calls they led to: without them, thinking models refuse to go on behind their tools (DeepSeek, Moonshot).
+    WithCalls,
+}
 
 /// The body of the request.
 ///
 /// # Errors
 /// An input that this wire has no word for.
-pub(super) fn body(request: &ModelRequest, family: Family) -> Result<Value, Fault> {
+pub(super) fn body(request: &ModelRequest, family: Family, thoughts: Thoughts) -> Result<Value, Fault> {
     let create = &*request.create;
     let mut body = Map::new();
     body.insert("model".into(), request.model().into());
-    body.insert("messages".into(), messages(request, family)?.into());
+    body.insert("messages".into(), messages(request, family, thoughts)?.into());
     body.insert("stream".into(), true.into());
     body.insert("stream_options".into(), stream_options(family));
     tools(create, &mut body);
@@ -45,15 +56,8 @@ fn stream_options(family: Family) -> Value {
     }
 }
 
-/// Puts `value` under `name`, if there is one.
-fn put(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
-    if let Some(value) = value {
-        body.insert(name.to_owned(), value.into());
-    }
-}
-
-fn messages(request: &ModelRequest, family: Family) -> Result<Vec<Value>, Fault> {
-    let mut messages = Messages { list: Vec::new(), family };
+fn messages(request: &ModelRequest, family: Family, thoughts: Thoughts) -> Result<Vec<Value>, Fault> {
+    let mut messages = Messages { list: Vec::new(), family, thoughts: String::new() };
     if let Some(instructions) = request.create.instructions.as_ref().filter(|text| !text.is_empty()) {
         messages.list.push(json!({ "role": "system", "content": instructions }));
     }
@@ -63,7 +67,7 @@ fn messages(request: &ModelRequest, family: Family) -> Result<Vec<Value>, Fault>
             Item::FunctionCall(call) if is_abandoned(call, &request.context) => {}
             Item::FunctionCall(call) => messages.call(call),
             Item::FunctionCallOutput(output) => messages.output(output, index)?,
-            // Most servers refuse or ignore earlier thoughts, and none needs them.
+            Item::Reasoning(reasoning) if thoughts == Thoughts::WithCalls => messages.think(reasoning),
             Item::Reasoning(_) => {}
             Item::Compaction(compaction) => messages.list.push(json!({ "role": "system", "content": compaction.told() })),
         }
@@ -75,6 +79,8 @@ fn messages(request: &ModelRequest, family: Family) -> Result<Vec<Value>, Fault>
 struct Messages {
     list: Vec<Value>,
     family: Family,
+    /// What was thought before a call that has not come yet.
+    thoughts: String,
 }
 
 impl Messages {
@@ -85,6 +91,9 @@ impl Messages {
         {
             last["content"] = merge(&last["content"], &content);
             return Ok(());
+        }
+        if message.role != Role::Assistant {
+            self.thoughts.clear();
         }
         let role = match (message.role, self.family) {
             // `developer` is OpenAI's own word; templates of open models know `system` only.
@@ -107,7 +116,14 @@ impl Messages {
             if let Some(calls) = calls.as_array_mut() {
                 calls.push(call);
             }
+            if !self.thoughts.is_empty() {
+                last.insert("reasoning_content".to_owned(), mem::take(&mut self.thoughts).into());
+            }
         }
+    }
+
+    fn think(&mut self, reasoning: &Reasoning) {
+        self.thoughts.extend(reasoning.content.iter().filter_map(Part::text));
     }
 
     fn output(&mut self, output: &FunctionCallOutput, index: usize) -> Result<(), Fault> {

@@ -137,7 +137,7 @@ fn level(effort: &str) -> Result<&str, Fault> {
             Err(Fault::invalid("unsupported_value", "reasoning.effort", message))
         }
         // Gemini has nothing above it.
-        "max" => Ok("xhigh"),
+        "xhigh" | "max" => Ok("high"),
         effort => Ok(effort),
     }
 }

@@ -140,6 +140,11 @@ impl Chunks {
             }
             other => Finish::Other(other.to_owned()),
         };
+        // Why the filter held back the rest, where Google says it: in its words, as with a question that was blocked.
+        if let (Finish::ContentFilter, Some(message), false) = (&finish, message.filter(|message| !message.is_empty()), self.is_finish_said)
+        {
+            said.word(Word::Refusal(message.to_owned()));
+        }
         self.finish(finish, said);
     }
 

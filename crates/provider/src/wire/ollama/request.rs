@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::shared::{is_abandoned, unlimited};
 
-/// What it knows beside the vocabulary: its options (`Modelfile` parameters and those of the runner).
+/// What it knows beside the vocabulary: the `Modelfile` parameters. Those of the runner (`num_ctx`, `num_gpu` and so on) are not a
+/// caller's: they make the machine load the model anew, or take its memory.
 const OPTIONS: &[&str] = &[
     "num_keep",
     "seed",
@@ -26,20 +27,10 @@ const OPTIONS: &[&str] = &[
     "mirostat_eta",
     "penalize_newline",
     "stop",
-    "numa",
-    "num_ctx",
-    "num_batch",
-    "num_gpu",
-    "main_gpu",
-    "low_vram",
-    "f16_kv",
-    "use_mmap",
-    "use_mlock",
-    "num_thread",
 ];
 
 /// And its fields beside the options.
-const FIELDS: &[&str] = &["format", "think", "keep_alive", "truncate", "shift", "options"];
+const FIELDS: &[&str] = &["format", "think", "truncate", "shift"];
 
 /// Whether it has a word for a parameter beyond the vocabulary.
 pub(super) fn knows(parameter: &str) -> bool {

@@ -5,6 +5,8 @@ mod request;
 mod sealed;
 mod stream;
 
+use std::sync::Arc;
+
 use engine::provider::{ModelListing, ModelRequest};
 use protocol::fault::Fault;
 use protocol::request::Create;
@@ -18,25 +20,27 @@ use super::{Outgoing, Reader, Wire, list};
 use crate::config::UpstreamConfig;
 
 /// The wire of `POST /responses`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Responses {
     family: Family,
+    /// Of the upstream: what it has encrypted only it can read.
+    name: Arc<str>,
 }
 
 impl Responses {
     /// The wire as the upstream of `config` speaks it.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
-        Self { family: Family::of(config) }
+        Self { family: Family::of(config), name: config.name.as_str().into() }
     }
 }
 
 impl Wire for Responses {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
-        Ok(Outgoing::new(&["responses"], request::body(request, self.family)?))
+        Ok(Outgoing::new(&["responses"], request::body(request, self.family, &self.name)?))
     }
 
     fn reader(&self, callee: Callee) -> Box<dyn Reader> {
-        Box::new(Reading::new(Events::new(self.family), callee))
+        Box::new(Reading::new(Events::new(Arc::clone(&self.name)), callee))
     }
 
     fn key_field(&self) -> (HeaderName, &'static str) {

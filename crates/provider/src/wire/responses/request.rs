@@ -7,7 +7,7 @@ use protocol::request::{Create, FunctionTool, NamedFunction, TextFormat, ToolCho
 use serde_json::{Map, Value, json};
 
 use super::super::family::Family;
-use super::super::shared::is_abandoned;
+use super::super::shared::{is_abandoned, put};
 use super::sealed;
 
 const ENCRYPTED_CONTENT: &str = "reasoning.encrypted_content";
@@ -69,12 +69,12 @@ pub(super) fn check(create: &Create, family: Family) -> Result<(), Fault> {
 ///
 /// # Errors
 /// An input that this wire has no word for.
-pub(super) fn body(request: &ModelRequest, family: Family) -> Result<Value, Fault> {
+pub(super) fn body(request: &ModelRequest, family: Family, upstream: &str) -> Result<Value, Fault> {
     let create = &*request.create;
     let mut body = Map::new();
     body.insert("model".into(), request.model().into());
     put(&mut body, "instructions", create.instructions.as_deref().filter(|text| !text.is_empty()));
-    body.insert("input".into(), input(request, family)?.into());
+    body.insert("input".into(), input(request, upstream)?.into());
     body.insert("stream".into(), true.into());
     // Weir itself keeps the conversation and sends the whole context each time: a copy at the upstream would serve nobody, and
     // outlive a deletion here. Metadata are notes on what is kept, so none are sent.
@@ -98,19 +98,12 @@ pub(super) fn body(request: &ModelRequest, family: Family) -> Result<Value, Faul
     Ok(body.into())
 }
 
-/// Puts `value` under `name`, if there is one.
-fn put(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
-    if let Some(value) = value {
-        body.insert(name.to_owned(), value.into());
-    }
-}
-
 /// What is wanted beside the answer.
 fn include(request: &ModelRequest, family: Family) -> Option<Vec<Value>> {
     let create = &*request.create;
     let asked_for = |word: &str| create.include.iter().any(|asked| asked == word);
     // Without it, what was thought in one turn would be lost to the next: nothing is stored upstream.
-    let wants_thoughts = asked_for(ENCRYPTED_CONTENT) || may_think(request.model(), family);
+    let wants_thoughts = asked_for(ENCRYPTED_CONTENT) || may_think(request.model(), family, create.reasoning.is_some());
     let wants_logprobs = asked_for(LOGPROBS) || create.top_logprobs.is_some();
     let words: Vec<Value> = [(ENCRYPTED_CONTENT, wants_thoughts), (LOGPROBS, wants_logprobs)]
         .into_iter()
@@ -121,16 +114,18 @@ fn include(request: &ModelRequest, family: Family) -> Option<Vec<Value>> {
 }
 
 /// OpenAI refuses to encrypt the thoughts of models that have none. Their names are known, and no new ones will come.
-fn may_think(model: &str, family: Family) -> bool {
+fn may_think(model: &str, family: Family, is_asked_to: bool) -> bool {
     let name = model.strip_prefix("ft:").unwrap_or(model);
     let is_thoughtless = || ["gpt-3", "gpt-4", "chatgpt-", "gpt-5-chat"].iter().any(|begin| name.starts_with(begin));
     match family {
-        Family::OpenAi | Family::Azure => !is_thoughtless(),
+        Family::OpenAi => !is_thoughtless(),
+        // There the name is that of a deployment, which says nothing of the model.
+        Family::Azure => is_asked_to,
         Family::Compatible => true,
     }
 }
 
-fn input(request: &ModelRequest, family: Family) -> Result<Vec<Value>, Fault> {
+fn input(request: &ModelRequest, upstream: &str) -> Result<Vec<Value>, Fault> {
     let mut input = Input::default();
     for (index, item) in request.context.iter().enumerate() {
         match item {
@@ -138,7 +133,7 @@ fn input(request: &ModelRequest, family: Family) -> Result<Vec<Value>, Fault> {
             Item::FunctionCall(call) if is_abandoned(call, &request.context) => {}
             Item::FunctionCall(call) => input.said(function_call(call)),
             Item::FunctionCallOutput(output) => input.heard(function_call_output(output, index)?),
-            Item::Reasoning(item) => input.thoughts.extend(reasoning(item, family)),
+            Item::Reasoning(item) => input.thoughts.extend(reasoning(item, upstream)),
             Item::Compaction(compaction) => input.heard(message(Role::System, &[input_text(&compaction.told())])),
         }
     }
@@ -250,8 +245,8 @@ fn function_call_output(output: &FunctionCallOutput, index: usize) -> Result<Val
 }
 
 /// Thoughts as the upstream gave them. It takes nothing back that it has not sealed itself.
-fn reasoning(item: &Reasoning, family: Family) -> Option<Value> {
-    let (id, encrypted_content) = sealed::open(family, item.encrypted_content.as_deref()?)?;
+fn reasoning(item: &Reasoning, upstream: &str) -> Option<Value> {
+    let (id, encrypted_content) = sealed::open(upstream, item.encrypted_content.as_deref()?)?;
     let summary: Vec<Value> =
         item.summary.iter().filter_map(Part::text).map(|text| json!({ "type": "summary_text", "text": text })).collect();
     Some(json!({ "type": "reasoning", "id": id, "summary": summary, "encrypted_content": encrypted_content }))

@@ -1,10 +1,11 @@
 //! Reads the events of a response into words; no I/O.
 
+use std::sync::Arc;
+
 use engine::provider::{Finish, Word};
 use serde_json::Value;
 
 use super::super::body::{Grammar, Said};
-use super::super::family::Family;
 use super::super::fault::is_truthy;
 use super::event::{self, Event};
 use super::sealed;
@@ -12,7 +13,7 @@ use super::sealed;
 /// What was read of one answer so far.
 #[derive(Debug)]
 pub(super) struct Events {
-    family: Family,
+    upstream: Arc<str>,
     items: Vec<Output>,
     /// How many calls there are.
     calls: u64,
@@ -129,9 +130,9 @@ impl Grammar for Events {
 }
 
 impl Events {
-    /// What a server of this family sends.
-    pub(super) fn new(family: Family) -> Self {
-        Self { family, items: Vec::new(), calls: 0, last_thought: None }
+    /// What this upstream sends.
+    pub(super) fn new(upstream: Arc<str>) -> Self {
+        Self { upstream, items: Vec::new(), calls: 0, last_thought: None }
     }
 
     fn read(&mut self, name: Option<&str>, mut event: Event, data: &[u8], said: &mut Said) {
@@ -297,7 +298,7 @@ impl Events {
     fn seal(&mut self, item: &Value, said: &mut Said) {
         if let (Some(id), Some(encrypted_content)) = (event::text(item, "id"), event::text(item, "encrypted_content")) {
             self.last_thought = None;
-            said.word(Word::ReasoningEnd { encrypted: sealed::seal(self.family, id, encrypted_content) });
+            said.word(Word::ReasoningEnd { encrypted: sealed::seal(&self.upstream, id, encrypted_content) });
         }
     }
 

@@ -6,10 +6,10 @@ use lab::upstream::Script;
 use serde_json::json;
 
 /// Numbers that look random and can be had again: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -21,7 +21,7 @@ impl Dice {
     }
 
     /// A number below another, which is not 0.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.roll() % end as u64).unwrap()
     }
 }

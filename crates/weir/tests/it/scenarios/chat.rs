@@ -17,7 +17,7 @@ pub(crate) struct Ended {
 
 /// Checks what a completion says, and how it ended.
 pub(crate) fn check_end(scenario: &Scenario, ended: &Ended) {
-    let name = scenario.name;
+    let name = &scenario.name;
     ended.said.check(name, &scenario.said);
     let (finish_reason, code) = match scenario.outcome {
         Outcome::Completed(reason) | Outcome::Incomplete(_, reason) => (Some(reason), None),
@@ -60,7 +60,7 @@ pub(crate) fn read_completion(name: &str, completion: &Value) -> Ended {
 
 /// Reads a whole stream of chunks.
 pub(crate) fn read_stream(scenario: &Scenario, data: &[String], include_usage: bool) -> Ended {
-    let name = scenario.name;
+    let name = &scenario.name;
     let mut chunks: Vec<Value> = data.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
     let mut ended = Ended { said: Said::default(), finish_reason: None, usage: None, error: None };
     if matches!(scenario.outcome, Outcome::Fails { .. }) {

@@ -118,7 +118,7 @@ pub(crate) fn check_part(place: &str, part: &Value) {
     match part["type"].as_str().unwrap() {
         "output_text" => check_keys(place, part, &[("text", &["string"]), ("annotations", &["array"]), ("logprobs", &["array"])]),
         "refusal" => check_keys(place, part, &[("refusal", &["string"])]),
-        "reasoning_text" => check_keys(place, part, &[("text", &["string"])]),
+        "reasoning_text" | "summary_text" => check_keys(place, part, &[("text", &["string"])]),
         other => assert!(other.is_empty(), "{place}: a part of type {other}"),
     }
 }

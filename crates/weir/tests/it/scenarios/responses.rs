@@ -12,6 +12,7 @@ struct Item {
     kind: String,
     arguments: String,
     parts: Vec<Part>,
+    summary: Vec<Part>,
     done: Option<Value>,
 }
 
@@ -23,7 +24,7 @@ struct Part {
 
 /// Checks a whole stream and gives the response in its terminal event.
 pub(crate) fn check_stream(scenario: &Scenario, data: &[String]) -> Value {
-    let name = scenario.name;
+    let name = &scenario.name;
     let events: Vec<Value> = data.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
     let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     for (position, event) in events.iter().enumerate() {
@@ -50,7 +51,7 @@ pub(crate) fn check_stream(scenario: &Scenario, data: &[String]) -> Value {
 
 /// Checks a response that has ended.
 pub(crate) fn check_end(scenario: &Scenario, response: &Value) {
-    let name = scenario.name;
+    let name = &scenario.name;
     resource::check(name, response);
     let (status, reason, code) = match scenario.outcome {
         Outcome::Completed(_) => ("completed", None, None),
@@ -119,13 +120,14 @@ fn begun(name: &str, item: &Value) -> Item {
     assert!(item["content"].as_array().is_none_or(Vec::is_empty), "{name}: an item begins empty");
     assert!(["in_progress", ""].contains(&item["status"].as_str().unwrap_or_default()), "{name}");
     let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
-    Item { id: text("id"), kind: text("type"), arguments: text("arguments"), parts: Vec::new(), done: None }
+    Item { id: text("id"), kind: text("type"), arguments: text("arguments"), parts: Vec::new(), summary: Vec::new(), done: None }
 }
 
 /// Takes in an event between an item's `added` and its `done`.
 fn advance(name: &str, item: &mut Item, kind: &str, event: &Value) {
     let expected_kind = match kind {
         "response.reasoning.delta" | "response.reasoning.done" => "reasoning",
+        _ if kind.starts_with("response.reasoning_summary_") => "reasoning",
         "response.function_call_arguments.delta" | "response.function_call_arguments.done" => "function_call",
         "response.content_part.added" | "response.content_part.done" => item.kind.as_str(),
         _ => "message",
@@ -136,23 +138,27 @@ fn advance(name: &str, item: &mut Item, kind: &str, event: &Value) {
         "response.function_call_arguments.done" => return assert_eq!(event["arguments"], item.arguments.as_str(), "{name}"),
         _ => {}
     }
-    let index = usize::try_from(event["content_index"].as_u64().unwrap()).unwrap();
-    if kind == "response.content_part.added" {
-        assert_eq!(index, item.parts.len(), "{name}: parts come in order");
-        assert!(item.parts.iter().all(|part| part.is_done), "{name}: one part at a time");
+    let is_summary = kind.starts_with("response.reasoning_summary_");
+    let (key, parts) = if is_summary { ("summary_index", &mut item.summary) } else { ("content_index", &mut item.parts) };
+    let index = usize::try_from(event[key].as_u64().unwrap()).unwrap();
+    if kind == "response.content_part.added" || kind == "response.reasoning_summary_part.added" {
+        assert_eq!(index, parts.len(), "{name}: parts come in order");
+        assert!(parts.iter().all(|part| part.is_done), "{name}: one part at a time");
         resource::check_part(name, &event["part"]);
-        return item.parts.push(Part::default());
+        return parts.push(Part::default());
     }
-    let part = &mut item.parts[index];
+    let part = &mut parts[index];
     assert!(!part.is_done, "{name}: {kind} after the part was done");
     match kind {
-        "response.output_text.delta" | "response.refusal.delta" | "response.reasoning.delta" => {
+        "response.output_text.delta" | "response.refusal.delta" | "response.reasoning.delta" | "response.reasoning_summary_text.delta" => {
             assert!(kind != "response.output_text.delta" || event["logprobs"].is_array(), "{name}");
             part.text.push_str(event["delta"].as_str().unwrap());
         }
-        "response.output_text.done" | "response.reasoning.done" => assert!(event["text"] == part.text.as_str(), "{name}: {kind}"),
+        "response.output_text.done" | "response.reasoning.done" | "response.reasoning_summary_text.done" => {
+            assert!(event["text"] == part.text.as_str(), "{name}: {kind}");
+        }
         "response.refusal.done" => assert!(event["refusal"] == part.text.as_str(), "{name}: {kind}"),
-        "response.content_part.done" => {
+        "response.content_part.done" | "response.reasoning_summary_part.done" => {
             resource::check_part(name, &event["part"]);
             assert!(text_of(&event["part"]) == part.text, "{name}: {kind}");
             part.is_done = true;
@@ -165,9 +171,11 @@ fn finish(name: &str, item: &mut Item, done: &Value) {
     resource::check_item(name, done);
     assert_eq!((done["id"].as_str(), done["type"].as_str()), (Some(item.id.as_str()), Some(item.kind.as_str())), "{name}");
     assert_eq!(done["arguments"].as_str().unwrap_or_default(), item.arguments, "{name}");
-    let parts: Vec<&str> = done["content"].as_array().into_iter().flatten().map(text_of).collect();
-    assert!(parts.iter().eq(item.parts.iter().map(|part| &part.text)), "{name}: the deltas are not the item");
-    assert!(item.parts.iter().all(|part| part.is_done), "{name}: a part was never done");
+    for (key, parts) in [("content", &item.parts), ("summary", &item.summary)] {
+        let texts: Vec<&str> = done[key].as_array().into_iter().flatten().map(text_of).collect();
+        assert!(texts.iter().eq(parts.iter().map(|part| &part.text)), "{name}: the deltas are not the item");
+        assert!(parts.iter().all(|part| part.is_done), "{name}: a part was never done");
+    }
     item.done = Some(done.clone());
 }
 
@@ -183,7 +191,7 @@ pub(crate) fn said(response: &Value) -> Said {
         if item["type"] == "function_call" {
             said.calls.push(Call { id: text("call_id"), name: text("name"), arguments: text("arguments") });
         }
-        for part in item["content"].as_array().into_iter().flatten() {
+        for part in ["summary", "content"].into_iter().filter_map(|key| item[key].as_array()).flatten() {
             match part["type"].as_str().unwrap() {
                 "output_text" => said.text.push_str(text_of(part)),
                 "refusal" => said.refusal.push_str(text_of(part)),

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::said::{Call, Said};
 
 pub(crate) struct Scenario {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) script: Script,
     pub(crate) said: Said,
     pub(crate) outcome: Outcome,
@@ -14,6 +14,7 @@ pub(crate) struct Scenario {
 }
 
 /// How the answer ends.
+#[derive(Clone, Copy)]
 pub(crate) enum Outcome {
     /// Whole: with this `finish_reason`.
     Completed(&'static str),
@@ -24,7 +25,7 @@ pub(crate) enum Outcome {
 }
 
 /// What `usage` says.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Cost {
     /// Upstream's counts: input, output, and reasoning among the output.
     Provider(u64, u64, u64),
@@ -225,8 +226,8 @@ pub(crate) fn table() -> Vec<Scenario> {
     ]
 }
 
-fn scenario(name: &'static str, script: Script, said: Said, outcome: Outcome, cost: Cost) -> Scenario {
-    Scenario { name, script, said, outcome, cost }
+fn scenario(name: &str, script: Script, said: Said, outcome: Outcome, cost: Cost) -> Scenario {
+    Scenario { name: name.to_owned(), script, said, outcome, cost }
 }
 
 fn call(id: &str, name: &str, arguments: &str) -> Call {

@@ -156,8 +156,11 @@ impl Tokens {
         count("/input_tokens", &mut self.input);
         count("/cache_read_input_tokens", &mut self.cache_read);
         count("/cache_creation_input_tokens", &mut self.cache_written);
-        count("/output_tokens", &mut self.output);
         count("/output_tokens_details/thinking_tokens", &mut self.thoughts);
+        // What stands at the begin is a placeholder: where a filter let nothing be said, the end is less than it.
+        if let Some(output) = usage.get("output_tokens").and_then(Value::as_u64) {
+            (self.output, is_any) = (output, true);
+        }
         is_any
     }
 

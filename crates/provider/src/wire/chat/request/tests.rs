@@ -19,7 +19,7 @@ fn named(name: &str) -> NamedFunction {
 
 fn check_create(family: Family, create: Create, expected: &Value) {
     let request = sample::request(create, vec![sample::user("Hi")]);
-    let mut body = body(&request, family).unwrap();
+    let mut body = body(&request, family, Thoughts::Never).unwrap();
     let common = body.as_object_mut().unwrap();
     assert_eq!(common.remove("messages"), Some(json!([{ "role": "user", "content": "Hi" }])));
     assert_eq!(common.remove("model"), Some(json!("any")));
@@ -30,7 +30,7 @@ fn check_create(family: Family, create: Create, expected: &Value) {
 
 fn messages_of(family: Family, context: Vec<Item>) -> Result<Value, Fault> {
     let request = sample::request(sample::create(), context);
-    body(&request, family).map(|mut body| body["messages"].take())
+    body(&request, family, Thoughts::Never).map(|mut body| body["messages"].take())
 }
 
 fn check_messages(family: Family, context: Vec<Item>, expected: &Value) {
@@ -47,7 +47,7 @@ fn the_least_body_is_plain() {
         "stream": true,
         "stream_options": { "include_usage": true },
     });
-    assert_eq!(body(&request, Family::Compatible).unwrap().to_string(), expected.to_string());
+    assert_eq!(body(&request, Family::Compatible, Thoughts::Never).unwrap().to_string(), expected.to_string());
 }
 
 #[test]
@@ -194,4 +194,22 @@ fn a_compaction_is_told_by_the_system() {
     for family in [Family::OpenAi, Family::Compatible] {
         check_messages(family, vec![sample::user("Why?"), compaction.clone()], &expected);
     }
+}
+
+#[test]
+fn thoughts_go_back_with_the_calls_they_led_to_where_that_is_wanted() {
+    let context = vec![
+        sample::user("Hi"),
+        sample::reasoning("Old."),
+        sample::assistant("Hello."),
+        sample::user("Look it up"),
+        sample::reasoning("I need a tool."),
+        sample::call("call_1", "find", "{}"),
+        sample::output("call_1", "found"),
+    ];
+    let of = |thoughts| body(&sample::request(sample::create(), context.clone()), Family::Compatible, thoughts).unwrap()["messages"].take();
+    let messages = of(Thoughts::WithCalls);
+    assert_eq!(messages[3]["reasoning_content"], "I need a tool.");
+    assert!(messages[1].get("reasoning_content").is_none(), "{messages}");
+    assert!(of(Thoughts::Never)[3].get("reasoning_content").is_none());
 }

@@ -255,7 +255,7 @@ fn efforts_are_budgets_or_levels() {
     check(create(), "low", &json!({ "thinkingBudget": 1_024, "includeThoughts": true }));
     check(create(), "xhigh", &json!({ "thinkingBudget": 24_576, "includeThoughts": true }));
     check(newer(), "minimal", &json!({ "thinkingLevel": "minimal", "includeThoughts": true }));
-    check(newer(), "max", &json!({ "thinkingLevel": "xhigh", "includeThoughts": true }));
+    check(newer(), "max", &json!({ "thinkingLevel": "high", "includeThoughts": true }));
     let summary = Some(ReasoningConfig { effort: None, summary: Some("auto".into()) });
     let expected = json!({ "generationConfig": { "thinkingConfig": { "includeThoughts": true } } });
     check_create(Create { reasoning: summary, ..newer() }, &expected);

@@ -134,6 +134,8 @@ fn filters_end_an_answer_or_come_before_it() {
     assert_eq!(said(fixture!("blocked.sse")), [usage(5, 0, 0), finish(Finish::ContentFilter)]);
     let said_why = json!({ "promptFeedback": { "blockReason": "SAFETY", "blockReasonMessage": "No." } });
     assert_eq!(said(&format!("data: {said_why}\n\n")), [Ok(Word::Refusal("No.".into())), finish(Finish::ContentFilter)]);
+    let said_of_answer = json!({ "candidates": [{ "finishReason": "SAFETY", "finishMessage": "No." }] });
+    assert_eq!(said(&format!("data: {said_of_answer}\n\n")), [Ok(Word::Refusal("No.".into())), finish(Finish::ContentFilter)]);
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn how_much_it_thinks() {
 #[test]
 fn every_parameter_has_its_place() {
     let extra = json!({
-        "stop": "x", "seed": 7, "num_ctx": 8192, "top_k": 3, "keep_alive": "5m", "think": true, "n": 2,
+        "stop": "x", "seed": 7, "top_k": 3, "think": true, "n": 2,
         "options": { "min_p": 0.1, "temperature": 0.9 },
     });
     let create = Create {
@@ -193,10 +193,10 @@ fn every_parameter_has_its_place() {
         ..sample::create()
     };
     let expected = json!({
-        "think": true, "logprobs": true, "top_logprobs": 2, "truncate": false, "keep_alive": "5m",
+        "think": true, "logprobs": true, "top_logprobs": 2, "truncate": false,
         "options": {
             "temperature": 0.9, "top_p": 0.25, "num_predict": 9, "presence_penalty": 1.0, "frequency_penalty": -1.0, "min_p": 0.1,
-            "stop": ["x"], "seed": 7, "num_ctx": 8192, "top_k": 3,
+            "stop": ["x"], "seed": 7, "top_k": 3,
         },
     });
     check_create(create, &expected);
@@ -221,7 +221,7 @@ fn what_has_no_word_is_a_named_error() {
     for parameter in ["n", "logit_bias", "user", "messages", "stream"] {
         assert!(!knows(parameter), "{parameter}");
     }
-    assert!(knows("stop") && knows("seed") && knows("num_ctx") && knows("keep_alive"));
+    assert!(knows("stop") && knows("seed") && !knows("num_ctx") && !knows("keep_alive"));
 
     let param = |part: Part, role| {
         let fault = messages_of(vec![sample::user("Hi"), sample::message(role, vec![part])]).unwrap_err();

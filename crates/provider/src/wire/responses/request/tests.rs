@@ -26,7 +26,7 @@ fn answered(text: &str) -> Value {
 }
 
 fn input_of(family: Family, context: Vec<Item>) -> Result<Value, Fault> {
-    body(&sample::request(sample::create(), context), family).map(|mut body| body["input"].take())
+    body(&sample::request(sample::create(), context), family, "north").map(|mut body| body["input"].take())
 }
 
 fn check_input(context: Vec<Item>, expected: &Value) {
@@ -35,7 +35,7 @@ fn check_input(context: Vec<Item>, expected: &Value) {
 
 /// Checks what a request adds to the simplest one.
 fn check_create(family: Family, create: Create, expected: &Value) {
-    let body = body(&sample::request(create, vec![sample::user("Hi")]), family).unwrap();
+    let body = body(&sample::request(create, vec![sample::user("Hi")]), family, "north").unwrap();
     let mut rest = body.as_object().unwrap().clone();
     let usual = ["model", "input", "stream", "store", "include", "stream_options"];
     rest.retain(|name, _| !usual.contains(&name.as_str()));
@@ -55,17 +55,19 @@ fn a_simple_chat_to_the_byte() {
         "include": ["reasoning.encrypted_content"],
         "stream_options": { "include_obfuscation": false },
     });
-    assert_eq!(body(&request, Family::OpenAi).unwrap().to_string(), expected.to_string());
+    assert_eq!(body(&request, Family::OpenAi, "north").unwrap().to_string(), expected.to_string());
     let mut expected = expected;
     expected.as_object_mut().unwrap().shift_remove("stream_options");
-    assert_eq!(body(&request, Family::Azure).unwrap().to_string(), expected.to_string());
-    assert_eq!(body(&request, Family::Compatible).unwrap().to_string(), expected.to_string());
+    assert_eq!(body(&request, Family::Compatible, "north").unwrap().to_string(), expected.to_string());
+    // A deployment's name does not say whether the model thinks.
+    expected.as_object_mut().unwrap().shift_remove("include");
+    assert_eq!(body(&request, Family::Azure, "north").unwrap().to_string(), expected.to_string());
 }
 
 #[test]
 fn the_upstreams_name_for_the_model_is_said() {
     let request = ModelRequest { model: Some("gpt-4o".into()), ..sample::request(sample::create(), vec![sample::user("Hi")]) };
-    let body = body(&request, Family::OpenAi).unwrap();
+    let body = body(&request, Family::OpenAi, "north").unwrap();
     assert_eq!(body["model"], "gpt-4o");
     assert_eq!(body.get("include"), None, "a model without thoughts has none to encrypt");
 }
@@ -74,7 +76,7 @@ fn the_upstreams_name_for_the_model_is_said() {
 fn what_is_wanted_beside_the_answer() {
     let include = |family, model: &str, create: Create| {
         let request = sample::request(Create { model: model.into(), ..create }, vec![]);
-        body(&request, family).unwrap().get("include").cloned().unwrap_or_default()
+        body(&request, family, "north").unwrap().get("include").cloned().unwrap_or_default()
     };
     let asking = || Create { include: vec![LOGPROBS.into(), "file_search_call.results".into()], ..sample::create() };
     let thoughtful = || Create { include: vec![ENCRYPTED_CONTENT.into()], ..sample::create() };
@@ -117,12 +119,12 @@ fn an_abandoned_call_is_left_out() {
     check_input(vec![cut, sample::user("Go on")], &json!([said_to("user", "Go on")]));
 }
 
-fn sealed_thoughts(id: &str, family: Family) -> Item {
+fn sealed_thoughts(id: &str, upstream: &str) -> Item {
     Item::Reasoning(Reasoning {
         id: ItemId::new("rs_weir"),
         summary: vec![Part::SummaryText { text: "Counting".into() }, Part::SummaryText { text: "Checking".into() }],
         content: vec![Part::ReasoningText { text: "hm".into() }],
-        encrypted_content: Some(sealed::seal(family, id, "gAAA")),
+        encrypted_content: Some(sealed::seal(upstream, id, "gAAA")),
     })
 }
 
@@ -134,11 +136,11 @@ fn thoughts_go_back_under_the_upstreams_own_id() {
     };
     let context = vec![
         sample::user("Go"),
-        sealed_thoughts("rs_1", Family::OpenAi),
-        sealed_thoughts("rs_2", Family::OpenAi),
+        sealed_thoughts("rs_1", "north"),
+        sealed_thoughts("rs_2", "north"),
         sample::call("a", "f", "{}"),
         sample::output("a", "1"),
-        sealed_thoughts("rs_3", Family::OpenAi),
+        sealed_thoughts("rs_3", "north"),
         sample::assistant("One."),
     ];
     let expected = json!([
@@ -156,12 +158,12 @@ fn thoughts_go_back_under_the_upstreams_own_id() {
 #[test]
 fn thoughts_that_would_be_refused_stay_here() {
     let open = sample::reasoning("hm");
-    let others = sealed_thoughts("rs_1", Family::Compatible);
+    let others = sealed_thoughts("rs_1", "south");
     check_input(vec![open, others, sample::assistant("One.")], &json!([answered("One.")]));
     // Nothing came of them: the answer was stopped.
-    let cut = vec![sealed_thoughts("rs_1", Family::OpenAi), sample::message(Role::Assistant, vec![]), sample::user("Again")];
+    let cut = vec![sealed_thoughts("rs_1", "north"), sample::message(Role::Assistant, vec![]), sample::user("Again")];
     check_input(cut, &json!([said_to("user", "Again")]));
-    check_input(vec![sample::user("Go"), sealed_thoughts("rs_1", Family::OpenAi)], &json!([said_to("user", "Go")]));
+    check_input(vec![sample::user("Go"), sealed_thoughts("rs_1", "north")], &json!([said_to("user", "Go")]));
 }
 
 #[test]

@@ -23,7 +23,7 @@ macro_rules! fixture {
 }
 
 fn read(pieces: &[&[u8]]) -> Read {
-    let mut reader = Reading::new(Events::new(Family::OpenAi), Callee { name: "north".into(), key: None });
+    let mut reader = Reading::new(Events::new("north".into()), Callee { name: "north".into(), key: None });
     let mut words = Vec::new();
     for piece in pieces {
         reader.push(piece);
@@ -84,7 +84,7 @@ fn citation() -> Result<Word, Failure> {
 
 const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
 const BREAK: Result<Word, Failure> = Ok(Word::ReasoningBreak);
-const SEALED: &str = "openai.51.rs_6876cf02e0bc8192b74af0fb64b715ff06fa2fcced15a5acgAAAAABo.cipher==";
+const SEALED: &str = "responses.north:51.rs_6876cf02e0bc8192b74af0fb64b715ff06fa2fcced15a5acgAAAAABo.cipher==";
 
 #[test]
 fn a_text_as_openai_sends_it() {
@@ -114,7 +114,7 @@ fn thoughts_are_summed_up_in_parts_and_sealed() {
 
 #[test]
 fn thoughts_that_were_not_shown_are_sealed_too() {
-    let expected = [sealed("openai.4.rs_1gA1"), sealed("openai.4.rs_2gA2"), text("Done."), usage(5, 70, 64), STOP];
+    let expected = [sealed("responses.north:4.rs_1gA1"), sealed("responses.north:4.rs_2gA2"), text("Done."), usage(5, 70, 64), STOP];
     check(fixture!("silent_reasoning.sse"), &expected);
 }
 

@@ -1,0 +1,193 @@
+//! Asks an upstream to see whether it works, and says what does not, for those who set it up. It passes the breaker and the
+//! queue by, and what it finds changes neither.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::provider::{Call, Failure, ModelListing, ModelRequest, Word};
+use protocol::fault::Fault;
+use protocol::id::ItemId;
+use protocol::item::{Item, ItemStatus, Message, Part, Role};
+use protocol::request::Create;
+use reqwest::Response;
+use reqwest::header::{CONTENT_TYPE, LOCATION};
+use tokio::time::{Instant, timeout};
+
+use super::{Shared, Upstream};
+use crate::http::{self, Lease, Unreached};
+use crate::wire::Outgoing;
+use crate::wire::fault::Callee;
+
+/// A list of models that takes longer would hold up everyone who opens the page.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A list of models is smaller; OpenRouter's has half a megabyte.
+const MAX_LISTING_BYTES: usize = 8 << 20;
+
+/// The longest answer that is asked for: OpenAI takes no smaller limit.
+const ANSWER_TOKENS: u64 = 16;
+
+/// What is wrong with an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It gave no answer at all.
+    Unreached(Unreached),
+    /// It answered with an error.
+    Refused(Box<Refusal>),
+    /// It answered with something else than was asked for.
+    Misunderstood {
+        /// Whether that was a page for people.
+        is_page: bool,
+    },
+    /// The answer of the model failed after its head.
+    Failed(Failure),
+    /// Its wire has no word for the question.
+    Unsaid(Fault),
+}
+
+/// An answer with an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status.
+    pub status: u16,
+    /// What it means.
+    pub failure: Failure,
+    /// Where a redirect leads, without its query.
+    pub location: Option<String>,
+    /// Whether the body was a page for people.
+    pub is_page: bool,
+}
+
+/// How long a model took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// From the question to the first word.
+    pub first_token: Duration,
+    /// From the question to the end.
+    pub total: Duration,
+}
+
+impl Trouble {
+    /// A word for it, for machines.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Unreached(unreached) => unreached.code(),
+            Self::Refused(refusal) => &refusal.failure.fault.code,
+            Self::Misunderstood { .. } => "not_understood",
+            Self::Failed(Failure { fault, .. }) | Self::Unsaid(fault) => &fault.code,
+        }
+    }
+}
+
+impl Upstream {
+    /// Asks it for its models, under the first key that can be used.
+    ///
+    /// # Errors
+    /// Why it gave none.
+    pub async fn probe(&self) -> Result<Vec<ModelListing>, Trouble> {
+        let listed = timeout(LISTING_TIMEOUT, self.shared.list_models()).await;
+        listed.unwrap_or(Err(Trouble::Unreached(Unreached::Silent(LISTING_TIMEOUT))))
+    }
+
+    /// Asks `model` a tiny question, and hears the answer to its end.
+    ///
+    /// # Errors
+    /// Why there was no whole answer.
+    pub async fn probe_answer(&self, model: &str, patience: Duration) -> Result<Answered, Trouble> {
+        let answered = timeout(patience, self.shared.answer(model)).await;
+        answered.unwrap_or(Err(Trouble::Unreached(Unreached::Silent(patience))))
+    }
+}
+
+impl Shared {
+    async fn list_models(&self) -> Result<Vec<ModelListing>, Trouble> {
+        let Heard { mut response, mut lease, .. } = self.hear(&self.wire.list()).await?;
+        let is_page = says_page(&response);
+        let mut body = Vec::new();
+        let read = http::read_body(&mut response, &mut body, MAX_LISTING_BYTES).await;
+        read.map_err(|_| Trouble::Unreached(Unreached::Closed))?;
+        lease.ended();
+        self.wire.read_list(&body, &self.name).ok_or(Trouble::Misunderstood { is_page: is_page || looks_like_page(&body) })
+    }
+
+    async fn answer(&self, model: &str) -> Result<Answered, Trouble> {
+        let outgoing = self.wire.ask(&question(model)).map_err(Trouble::Unsaid)?;
+        let begun = Instant::now();
+        // The lease is of the connection, which is read to the end of the answer.
+        let Heard { mut response, callee, lease: _lease } = self.hear(&outgoing).await?;
+        if says_page(&response) {
+            return Err(Trouble::Misunderstood { is_page: true });
+        }
+        let mut reader = self.wire.reader(callee.clone());
+        let (mut first_token, mut is_ended) = (None, false);
+        loop {
+            while let Some(word) = reader.next_word() {
+                match word.map_err(Trouble::Failed)? {
+                    Word::Finish(_) => {
+                        let total = begun.elapsed();
+                        return Ok(Answered { first_token: first_token.unwrap_or(total), total });
+                    }
+                    Word::KeepAlive | Word::Usage(_) => {}
+                    Word::Text { .. }
+                    | Word::Annotation(_)
+                    | Word::Reasoning(_)
+                    | Word::ReasoningSummary(_)
+                    | Word::ReasoningBreak
+                    | Word::ReasoningEnd { .. }
+                    | Word::Refusal(_)
+                    | Word::ToolCall { .. } => {
+                        first_token.get_or_insert(begun.elapsed());
+                    }
+                }
+            }
+            if is_ended || reader.is_over() {
+                return Err(Trouble::Failed(callee.plain("upstream_truncated", "ended its answer without a reason")));
+            }
+            match response.chunk().await {
+                Ok(Some(bytes)) => reader.push(&bytes),
+                Ok(None) => {
+                    reader.finish();
+                    is_ended = true;
+                }
+                Err(_) => return Err(Trouble::Failed(callee.cut())),
+            }
+        }
+    }
+
+    /// Sends a request under some key; an error status is an error.
+    async fn hear(&self, outgoing: &Outgoing) -> Result<Heard, Trouble> {
+        let key = self.pool.some_key();
+        let callee = self.callee(key);
+        let (mut response, lease) = self.http.send(outgoing, self.shown(key), None).await.map_err(Trouble::Unreached)?;
+        if response.status().is_success() {
+            return Ok(Heard { response, callee, lease });
+        }
+        let (status, is_page) = (response.status().as_u16(), says_page(&response));
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let location = location.map(|text| text.split(['?', '#']).next().unwrap_or_default().to_owned());
+        let failure = self.refusal(&mut response, &callee).await;
+        Err(Trouble::Refused(Box::new(Refusal { status, failure, location, is_page })))
+    }
+}
+
+/// An answer whose head promises what was asked for.
+struct Heard {
+    response: Response,
+    callee: Callee,
+    lease: Lease,
+}
+
+fn says_page(response: &Response) -> bool {
+    response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
+}
+
+fn looks_like_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
+}
+
+fn question(model: &str) -> ModelRequest {
+    let create = Create { store: false, stream: true, max_output_tokens: Some(ANSWER_TOKENS), ..Create::new(model) };
+    let content = vec![Part::InputText { text: "Say hi.".to_owned() }];
+    let message = Item::Message(Message { id: ItemId::new("msg_probe"), status: ItemStatus::Completed, role: Role::User, content });
+    ModelRequest { create: Arc::new(create), model: None, context: [message].into(), call: Call::default() }
+}

@@ -1,0 +1,306 @@
+//! What is wrong with an upstream, in plain words, and what to do about it. Never with a key or a password.
+
+use std::time::Duration;
+
+use engine::provider::{Blame, Failure};
+use provider::config::{BuildError, KeyConfig, Preset, ProxyConfig, UpstreamConfig, WireKind};
+use provider::upstream::{Distrust, Refusal, Trouble, Unreached};
+
+use super::label;
+
+/// What is wrong, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    /// A word for machines.
+    pub(super) code: String,
+    /// What is wrong: a part of a sentence, without its end.
+    pub(super) what: String,
+    /// What to do: a sentence or more.
+    pub(super) advice: String,
+}
+
+impl Finding {
+    fn new(code: &str, what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), what: what.into(), advice: advice.into() }
+    }
+
+    /// Settings of which no upstream can be made.
+    pub(super) fn unusable(error: &BuildError) -> Self {
+        Self::new("unusable_settings", error.to_string(), "Mend it in weir.toml; weir config shows where each setting comes from.")
+    }
+}
+
+/// What `trouble` means under `key`, when `model` was asked or else its list was.
+pub(super) fn finding(config: &UpstreamConfig, key: Option<&KeyConfig>, trouble: &Trouble, model: Option<&str>) -> Finding {
+    let code = trouble.code();
+    match trouble {
+        Trouble::Unreached(unreached) => self::unreached(config, *unreached, code),
+        Trouble::Refused(refusal) => refused(config, key, refusal, model),
+        Trouble::Misunderstood { is_page: true } => Finding::new(
+            "page",
+            "it answered with a web page instead of JSON",
+            format!("base_url ({}) leads to a site for people, or to a login; {}", config.base_url, usual_address(config)),
+        ),
+        Trouble::Misunderstood { is_page: false } => Finding::new(
+            code,
+            "it answered with something that is no list of models",
+            format!(
+                "Is base_url ({}) that of a model server, and does it speak what wire says? {}",
+                config.base_url,
+                upper(&usual_address(config))
+            ),
+        ),
+        Trouble::Failed(failure) => Finding::new(
+            code,
+            format!("its answer broke off: {}", without_end(&failure.fault.message)),
+            "Try again; if it stays so, the log of the upstream says more.",
+        ),
+        Trouble::Unsaid(fault) => Finding::new(code, without_end(&fault.message), "Choose another model or wire."),
+    }
+}
+
+fn unreached(config: &UpstreamConfig, unreached: Unreached, code: &str) -> Finding {
+    let address = &config.base_url;
+    let is_encrypted = address.starts_with("https:");
+    let (what, advice) = match unreached {
+        Unreached::UnknownHost => (
+            "its host name is unknown".to_owned(),
+            format!("Is base_url ({address}) spelt right? If only a proxy can resolve it, set proxy."),
+        ),
+        Unreached::Refused => (
+            "nothing listens at its address".to_owned(),
+            format!("Does it run, and at the port of base_url ({address})? In a container, localhost is the container itself."),
+        ),
+        Unreached::NoWay => (
+            "there is no way to its network".to_owned(),
+            "Is this machine online? Behind a company's firewall a proxy may be needed: set proxy, or HTTPS_PROXY.".to_owned(),
+        ),
+        Unreached::NotConnected => (
+            "the connection did not stand in time".to_owned(),
+            format!(
+                "A firewall may swallow it, or base_url ({address}) has the wrong host or port; connect_timeout says how long is waited."
+            ),
+        ),
+        Unreached::Tls(distrust) => return Finding::new(code, tls(distrust).0, format!("{} base_url is {address}.", tls(distrust).1)),
+        Unreached::NotHttp => (
+            "whoever is at its address does not speak HTTP".to_owned(),
+            if is_encrypted {
+                format!("Is the port of base_url ({address}) the right one?")
+            } else {
+                format!("Is the port of base_url ({address}) the right one, and should it begin with https://?")
+            },
+        ),
+        Unreached::Closed => (
+            "it closed the connection before it answered".to_owned(),
+            if is_encrypted {
+                "Try again; if it stays so, something between may cut connections.".to_owned()
+            } else {
+                format!("Should base_url ({address}) begin with https://? Is its port the right one?")
+            },
+        ),
+        Unreached::Silent(limit) => (
+            format!("it did not answer within {limit:?}"),
+            "It may be loading its model, or have too much to do; try again later. headers_timeout says how long a question waits."
+                .to_owned(),
+        ),
+        Unreached::NoProxy => (
+            "its proxy cannot be reached, or is none of that kind".to_owned(),
+            format!("Does the proxy run at {}, and is it of the kind that its address begins with?", proxy(config)),
+        ),
+        Unreached::ProxyPassword => (
+            "its proxy wants another user and password than it was shown".to_owned(),
+            format!("Write them into the proxy's address, as in {}user:password@host:port; @ in a password is %40.", scheme(config)),
+        ),
+        Unreached::ProxyRefused => (
+            "its proxy does not lead there".to_owned(),
+            format!("The proxy must not, or cannot, reach {address}, or wants another user and password: its log says why."),
+        ),
+        Unreached::Unknown => ("it cannot be reached".to_owned(), format!("Is base_url ({address}) right? curl -v may say more.")),
+    };
+    Finding::new(code, what, advice)
+}
+
+fn tls(distrust: Distrust) -> (&'static str, &'static str) {
+    match distrust {
+        Distrust::UnknownIssuer => (
+            "its certificate is signed by nobody that this machine trusts",
+            "If it is your own authority's, or a proxy of your company replaces certificates, name the authority in ca_file.",
+        ),
+        Distrust::OtherName => ("its certificate is for another name", "Write the host into base_url as the certificate names it."),
+        Distrust::NotNow => {
+            ("its certificate has expired, or is not good yet", "Its owner must renew it; or is the clock of this machine wrong?")
+        }
+        Distrust::NoTls => ("whoever is at its address does not speak TLS", "Should it begin with http://, or has it another port?"),
+        Distrust::Other => ("no TLS connection could be made", "Does it speak https at this port at all?"),
+    }
+}
+
+fn refused(config: &UpstreamConfig, key: Option<&KeyConfig>, refusal: &Refusal, model: Option<&str>) -> Finding {
+    let Refusal { status, failure, location, is_page } = refusal;
+    let Failure { fault, blame } = failure;
+    let said = if *is_page { String::new() } else { format!(": {}", without_end(&fault.message)) };
+    let new = |code: &str, what: String, advice: String| Finding::new(code, what, advice);
+    let is_by_proxy = matches!(config.connection.proxy, ProxyConfig::At(_)) && config.base_url.starts_with("http:");
+    match (status, blame) {
+        (403 | 500.., _) if *is_page && is_by_proxy => new(
+            "proxy_refused",
+            format!("its proxy answered in its place ({status})"),
+            format!("The proxy at {} must not, or cannot, reach {}: its log says why.", proxy(config), config.base_url),
+        ),
+        (300..=399, _) => {
+            let to = location.as_deref().unwrap_or("an address that it does not name");
+            let advice = "Redirects are not followed, lest a key goes elsewhere: write into base_url where it leads, up to and with /v1.";
+            new("redirect", format!("it redirects ({status}) to {to}"), advice.to_owned())
+        }
+        (_, Blame::Money) => {
+            let what = format!("the account of {} has no credit or quota left ({status})", name(key));
+            new("no_quota", what, "Top it up, or raise its limit, where the vendor bills it.".to_owned())
+        }
+        (403, Blame::Key) => {
+            let what = format!("the account of {} is closed (403)", name(key));
+            new("account_closed", what, "Its vendor says why; until it is open again, use another key.".to_owned())
+        }
+        (403, _) => {
+            let what = format!("{} may not do this (403)", name(key));
+            new("forbidden", what, "The key may lack the permission, or its vendor does not serve this country or address.".to_owned())
+        }
+        (_, Blame::Key) => unauthorised(config, key, *status),
+        (_, Blame::Rate(wait)) => {
+            let wait = wait.map_or_else(|| "a minute".to_owned(), seconds);
+            new(
+                "rate_limited",
+                format!("{} was asked too much (429)", name(key)),
+                format!("The key works; try again in {wait}, or add a key."),
+            )
+        }
+        (404 | 405, _) => match model {
+            Some(model) => new(
+                "model_not_found",
+                format!("it knows no model {model:?}, or nothing at this address ({status}){said}"),
+                format!("weir upstream test {} without --model says whether the address is right.", config.name),
+            ),
+            None => new("not_found", format!("there is no list of models at its address ({status})"), misplaced(config)),
+        },
+        (503 | 529, _) => {
+            new("overloaded", format!("it has too much to do ({status})"), "Nothing is wrong here; try again later.".to_owned())
+        }
+        (500.., _) => {
+            let advice = "It is the upstream's own trouble, or that of a proxy before it; its log, or its vendor's status page, says more.";
+            new("upstream_error", format!("it failed ({status}){said}"), advice.to_owned())
+        }
+        (_, _) => {
+            let asked = model.map_or_else(|| "its list of models".to_owned(), |model| format!("the model {model:?}"));
+            new(
+                &fault.code,
+                format!("it refused the request ({status}){said}"),
+                format!("It was asked for {asked}; is wire ({}) what it speaks?", super::wire(config)),
+            )
+        }
+    }
+}
+
+fn unauthorised(config: &UpstreamConfig, key: Option<&KeyConfig>, status: u16) -> Finding {
+    let Some(key) = key else {
+        let variable = config.preset.key_variable().map_or_else(String::new, |variable| format!(", or set {variable}"));
+        let advice = format!("Name its key by api_key_env, api_key_file or api_key{variable}.");
+        return Finding::new("key_missing", format!("it wants a key ({status})"), advice);
+    };
+    let advice = "Is it whole, of this vendor, and neither revoked nor expired? weir config shows where it comes from.";
+    Finding::new("key_refused", format!("{} is refused ({status})", name(Some(key))), advice)
+}
+
+/// Why there may be nothing at an address.
+fn misplaced(config: &UpstreamConfig) -> String {
+    let address = config.base_url.as_str();
+    let segments: Vec<&str> = address.split("://").nth(1).unwrap_or(address).split('/').skip(1).collect();
+    let is_version = |segment: &&&str| segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
+    let versions = segments.iter().filter(is_version).count();
+    // Azure's older addresses name a deployment, and have neither a version nor a list.
+    let wants_version = config.wire != WireKind::Ollama && !segments.contains(&"deployments");
+    if versions > 1 {
+        format!("base_url ({address}) has its version twice: once is enough.")
+    } else if !wants_version && versions > 0 {
+        format!("base_url ({address}) is to end before its version here.")
+    } else if versions == 1 && segments.last().is_some_and(|last| !is_version(&last)) {
+        format!("base_url ({address}) goes on behind its version, which is to be its end.")
+    } else if wants_version && versions == 0 {
+        format!("base_url ({address}) probably lacks its version, such as /v1 at its end.")
+    } else {
+        "If it has no list of models at all, say --model NAME to ask one of them instead.".to_owned()
+    }
+}
+
+fn usual_address(config: &UpstreamConfig) -> String {
+    match (config.preset.base_url(), config.preset) {
+        (Some(usual), _) => format!("usual is {usual}."),
+        (None, Preset::Azure) => "usual is https://NAME.openai.azure.com/openai/v1.".to_owned(),
+        (None, _) => "it is to end with the version of the API, such as /v1.".to_owned(),
+    }
+}
+
+/// The key in a sentence.
+fn name(key: Option<&KeyConfig>) -> String {
+    match key {
+        Some(_) => format!("the key {}", label(key)),
+        None => "this address".to_owned(),
+    }
+}
+
+/// The proxy, without its password.
+fn proxy(config: &UpstreamConfig) -> String {
+    match &config.connection.proxy {
+        ProxyConfig::At(url) => crate::config::without_password(url.reveal()),
+        ProxyConfig::Environment | ProxyConfig::Direct => "the address in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY".to_owned(),
+    }
+}
+
+fn scheme(config: &UpstreamConfig) -> &str {
+    match &config.connection.proxy {
+        ProxyConfig::At(url) => url.reveal().split_inclusive("://").next().filter(|scheme| scheme.ends_with("://")).unwrap_or("http://"),
+        ProxyConfig::Environment | ProxyConfig::Direct => "http://",
+    }
+}
+
+fn seconds(wait: Duration) -> String {
+    format!("{} s", wait.as_secs().max(1))
+}
+
+fn without_end(sentence: &str) -> String {
+    sentence.trim_end_matches('.').to_owned()
+}
+
+fn upper(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_its_version_or_with_two_is_seen() {
+        let check = |address: &str, wire, expected: &str| {
+            let config = UpstreamConfig { wire, ..UpstreamConfig::new("north", Preset::Compatible, address) };
+            assert!(misplaced(&config).contains(expected), "{address}: {}", misplaced(&config));
+        };
+        check("http://north.example", WireKind::Chat, "lacks its version");
+        check("http://v1.example/api", WireKind::Chat, "lacks its version");
+        check("http://north.example/v1/v1", WireKind::Chat, "twice");
+        check("http://north.example/v1/chat/completions", WireKind::Responses, "goes on behind its version");
+        check("http://north.example/v1", WireKind::Ollama, "end before its version");
+        check("http://north.example/v1beta", WireKind::Gemini, "no list of models at all");
+        check("http://north.example/openai/deployments/ours", WireKind::Chat, "no list of models at all");
+        check("http://north.example", WireKind::Ollama, "no list of models at all");
+    }
+
+    #[test]
+    fn a_proxys_password_is_in_no_sentence() {
+        let mut config = UpstreamConfig::new("north", Preset::Compatible, "http://north.example/v1");
+        config.connection.proxy = ProxyConfig::At(engine::secret::Secret::new("socks5://me:marker@proxy:1080"));
+        for why in [Unreached::NoProxy, Unreached::ProxyPassword, Unreached::ProxyRefused] {
+            let said = format!("{:?}", unreached(&config, why, "any"));
+            assert!(said.contains("proxy") && !said.contains("marker"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The keys of an upstream: how work is shared among them, who waits for one, and what becomes of one that fails.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::provider::Retries;
+use engine::secret::Secret;
+use engine::upstreams::{Health, State};
+use lab::client::{Connection, Request, Stream};
+use lab::upstream::{Script, Trouble, Upstream, Vendor};
+use provider::config::{KeyConfig, Strategy, UpstreamConfig, WireKind};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::house::{Frame, House, Plan, WAYS, Words, question, stateless, upstream_of};
+use crate::metrics::{scrape, until};
+
+/// The model that only the upstream of the test serves.
+const MODEL: &str = "keyed";
+const NAME: &str = "lab-keyed";
+
+const PLAIN: (Words, Frame) = (Words::Responses, Frame::Json);
+
+/// An upstream with these keys, each with its weight, which rest when they fail.
+fn config(lab: &Upstream, keys: &[(&str, u32)]) -> UpstreamConfig {
+    let key = |(secret, weight): &(&str, u32)| {
+        // Labels are not keys, and show in no test that they were: they are numbers as in the settings.
+        KeyConfig { weight: *weight, ..KeyConfig::new(secret.trim_start_matches("sk-"), Secret::new(*secret)) }
+    };
+    UpstreamConfig {
+        keys: keys.iter().map(key).collect(),
+        key_rest: Duration::from_mins(10),
+        strategy: Strategy::Order,
+        ..upstream_of(MODEL, lab.base_url(), engine::provider::Timeouts::default())
+    }
+}
+
+async fn open(config: UpstreamConfig) -> House {
+    House::open_with(Plan { more_upstreams: vec![config], ..Plan::default() }).await
+}
+
+/// How often each key was asked with.
+fn asked(lab: &Upstream) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for request in lab.requests() {
+        *counts.entry(request.key.unwrap_or_default()).or_default() += 1;
+    }
+    counts
+}
+
+fn counts(of: &[(&str, usize)]) -> BTreeMap<String, usize> {
+    of.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect()
+}
+
+async fn ask(house: &House) -> (u16, Value) {
+    house.json(&question(PLAIN, MODEL, &json!({}))).await
+}
+
+fn state(house: &House) -> State {
+    house.engine.upstreams().into_iter().find(|state| &*state.upstream == NAME).unwrap()
+}
+
+fn health(house: &House, key: usize) -> Health {
+    state(house).keys[key].health
+}
+
+/// Waits until so many wait for a key.
+async fn wait_waiting(house: &House, count: usize) {
+    let waiting = async {
+        while state(house).waiting != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    lab::soon(waiting).await.unwrap_or_else(|_late| panic!("{:?}", state(house)));
+}
+
+fn gated(gate: &Arc<Notify>) -> Script {
+    Script::new().role().content("Once").wait_for(gate).content(" more").finish("stop").done().end()
+}
+
+#[tokio::test]
+async fn work_is_shared_as_the_strategy_and_the_weights_say() {
+    let lab = Upstream::start().await.unwrap();
+    let keys = [("sk-one", 3), ("sk-two", 1)];
+    for (strategy, expected) in [(Strategy::RoundRobin, [6, 2]), (Strategy::Order, [8, 0])] {
+        let before = asked(&lab);
+        let house = open(UpstreamConfig { strategy, ..config(&lab, &keys) }).await;
+        for _ in 0..8 {
+            assert_eq!(ask(&house).await.0, 200);
+        }
+        let since = |key: &str| asked(&lab).get(key).unwrap_or(&0) - before.get(key).unwrap_or(&0);
+        assert_eq!([since("sk-one"), since("sk-two")], expected, "{strategy:?}");
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn chance_uses_every_key_and_the_heavier_more_often() {
+    let lab = Upstream::start().await.unwrap();
+    let house = open(UpstreamConfig { strategy: Strategy::Random, ..config(&lab, &[("sk-one", 9), ("sk-two", 1)]) }).await;
+    for _ in 0..100 {
+        assert_eq!(ask(&house).await.0, 200);
+    }
+    // Each of both has a chance of less than one in 10000 to be otherwise.
+    let asked = asked(&lab);
+    assert!(asked["sk-one"] > asked["sk-two"] && asked.len() == 2, "{asked:?}");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_least_busy_key_is_next_while_answers_run() {
+    let lab = Upstream::start().await.unwrap();
+    let gate = Arc::new(Notify::new());
+    let house = open(UpstreamConfig { strategy: Strategy::LeastBusy, ..config(&lab, &[("sk-one", 3), ("sk-two", 1)]) }).await;
+    lab.default_script(gated(&gate));
+    let mut streams = Vec::new();
+    for number in 1..=8 {
+        streams.push(house.stream(&question((Words::Responses, Frame::Sse), MODEL, &json!({}))).await);
+        lab::soon(lab.wait_requests(number)).await.unwrap();
+    }
+    assert_eq!(asked(&lab), counts(&[("sk-one", 6), ("sk-two", 2)]));
+    assert_eq!(state(&house).keys.iter().map(|key| key.running).collect::<Vec<_>>(), [6, 2]);
+    let seen = scrape(&house).await;
+    assert_eq!(seen.value("weir_upstream_key_running", &[("upstream", NAME), ("key", "one")]), Some(6.0));
+    for stream in &mut streams {
+        gate.notify_one();
+        lab::soon(stream.collect()).await.unwrap().unwrap();
+    }
+    house.quiet().await;
+    assert_eq!(state(&house).keys.iter().map(|key| key.running).collect::<Vec<_>>(), [0, 0]);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_is_set_aside_and_no_client_sees_it() {
+    for way in WAYS {
+        let lab = Upstream::start().await.unwrap();
+        lab.require_keys(&["sk-good"]);
+        let house = open(config(&lab, &[("sk-bad", 1), ("sk-good", 1)])).await;
+        for _ in 0..3 {
+            let mut response = house.send(&question(way, MODEL, &json!({}))).await;
+            let body = String::from_utf8(response.collect().await.unwrap().0).unwrap();
+            assert_eq!(response.status, 200, "{way:?}: {body}");
+            assert!(body.contains("world") && !body.contains("\"error\":{") && !body.contains("refused"), "{way:?}: {body}");
+        }
+        assert_eq!(asked(&lab), counts(&[("sk-bad", 1), ("sk-good", 3)]), "{way:?}");
+        assert!(matches!(health(&house, 0), Health::Refused(left) if left > Duration::from_secs(20)), "{:?}", state(&house));
+        let seen = scrape(&house).await;
+        assert_eq!(seen.value("weir_upstream_key_state", &[("upstream", NAME), ("key", "bad"), ("state", "refused")]), Some(1.0));
+        assert_eq!(seen.value("weir_upstream_retries_total", &[("upstream", NAME), ("reason", "other_key")]), Some(1.0));
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_that_is_good_the_caller_hears_why() {
+    let lab = Upstream::start().await.unwrap();
+    lab.require_keys(&["sk-good"]);
+    let house = open(config(&lab, &[("sk-bad", 1), ("sk-worse", 1)])).await;
+    for _ in 0..2 {
+        let (status, body) = ask(&house).await;
+        assert_eq!((status, &body["error"]["code"]), (502, &json!("upstream_authentication_failed")), "{body}");
+    }
+    // Both rest: the second question costs the upstream nothing.
+    assert_eq!(asked(&lab), counts(&[("sk-bad", 1), ("sk-worse", 1)]));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_key_that_was_asked_too_much_rests_for_as_long_as_each_vendor_says() {
+    for vendor in Vendor::ALL {
+        let lab = Upstream::start().await.unwrap();
+        let (_, wire) = WireKind::ALL.iter().find(|(word, _)| *word == vendor.word()).unwrap();
+        let config = UpstreamConfig { wire: *wire, base_url: lab.base_url_of(vendor), ..config(&lab, &[("sk-one", 1), ("sk-two", 1)]) };
+        let house = open(config).await;
+        lab.script_for_key("sk-one", Script::refused_for(429, Trouble::RateLimit, Duration::from_secs(7)));
+        for _ in 0..3 {
+            let (status, body) = ask(&house).await;
+            assert_eq!(status, 200, "{vendor:?}: {body}");
+        }
+        assert_eq!(asked(&lab), counts(&[("sk-one", 1), ("sk-two", 3)]), "{vendor:?}");
+        assert_eq!(lab.complaints(), Vec::<String>::new());
+        // Ollama has no way to say how long.
+        let longest = if vendor == Vendor::Ollama { 1 } else { 7 };
+        let Health::Cooling(left) = health(&house, 0) else { panic!("{vendor:?}: {:?}", state(&house)) };
+        assert!(
+            left <= Duration::from_secs(longest) && left + Duration::from_secs(5) > Duration::from_secs(longest),
+            "{vendor:?}: {left:?}"
+        );
+        assert_eq!(health(&house, 1), Health::Well);
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_has_rested_is_used_again() {
+    let lab = Upstream::start().await.unwrap();
+    let house = open(UpstreamConfig { key_rest: Duration::from_millis(200), ..config(&lab, &[("sk-one", 1), ("sk-two", 1)]) }).await;
+    lab.script_for_key("sk-one", Script::refused_for(429, Trouble::RateLimit, Duration::from_secs(7)));
+    assert_eq!(ask(&house).await.0, 200);
+    let well = [("upstream", NAME), ("key", "one"), ("state", "well")];
+    until(&house, |seen| seen.value("weir_upstream_key_state", &well) == Some(1.0), "the key is well again").await;
+    assert_eq!(ask(&house).await.0, 200);
+    assert_eq!(asked(&lab), counts(&[("sk-one", 2), ("sk-two", 1)]));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn with_all_keys_at_rest_the_caller_hears_when_to_come_back() {
+    let lab = Upstream::start().await.unwrap();
+    let house = open(config(&lab, &[("sk-one", 1), ("sk-two", 1)])).await;
+    lab.script_for_key("sk-one", Script::refused_for(429, Trouble::RateLimit, Duration::from_secs(30)));
+    lab.script_for_key("sk-two", Script::refused_for(429, Trouble::RateLimit, Duration::from_secs(7)));
+    for _ in 0..2 {
+        let mut response = house.send(&question((Words::Chat, Frame::Sse), MODEL, &json!({}))).await;
+        let body = String::from_utf8(response.collect().await.unwrap().0).unwrap();
+        let wait: u64 = response.headers.get("retry-after").unwrap().parse().unwrap();
+        assert!(response.status == 429 && (1..=7).contains(&wait), "{} {wait} {body}", response.status);
+    }
+    assert_eq!(asked(&lab), counts(&[("sk-one", 1), ("sk-two", 1)]));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_account_without_money_is_asked_once() {
+    for (status, vendor) in [(402, Vendor::OpenAi), (429, Vendor::OpenAi), (429, Vendor::Responses), (402, Vendor::Anthropic)] {
+        let lab = Upstream::start().await.unwrap();
+        let (_, wire) = WireKind::ALL.iter().find(|(word, _)| *word == vendor.word()).unwrap();
+        let at = |keys| UpstreamConfig { wire: *wire, base_url: lab.base_url_of(vendor), ..config(&lab, keys) };
+        let retries = Retries { count: 2, ..Retries::default() };
+        // Alone it is told at once, retries or not.
+        let house = House::open_with(Plan { more_upstreams: vec![at(&[("sk-empty", 1)])], retries, ..Plan::default() }).await;
+        lab.script_for_key("sk-empty", Script::refused(status, Trouble::Money));
+        let (_, body) = ask(&house).await;
+        assert_eq!(body["error"]["code"], "upstream_quota_exhausted", "{status} {vendor:?}: {body}");
+        assert_eq!(asked(&lab), counts(&[("sk-empty", 1)]), "{status} {vendor:?}");
+        house.close().await;
+        // With another it gives way to that.
+        let house = open(at(&[("sk-empty", 1), ("sk-full", 1)])).await;
+        lab.script_for_key("sk-empty", Script::refused(status, Trouble::Money));
+        for _ in 0..2 {
+            assert_eq!(ask(&house).await.0, 200);
+        }
+        assert_eq!(asked(&lab), counts(&[("sk-empty", 2), ("sk-full", 2)]), "{status} {vendor:?}");
+        assert!(matches!(health(&house, 0), Health::Empty(_)), "{:?}", state(&house));
+        house.close().await;
+    }
+}
+
+/// Asks for a stream that is told by its question, on a connection that can be dropped, and does not wait for anything.
+async fn begin(house: &House, text: &str) -> Connection {
+    let mut connection = Connection::open(house.address).await.unwrap();
+    connection.write(&numbered(text)).await.unwrap();
+    connection
+}
+
+fn numbered(text: &str) -> Request {
+    let body = json!({ "model": MODEL, "messages": [{ "role": "user", "content": text }], "stream": true });
+    Request::post("/v1/chat/completions", &body)
+}
+
+async fn stream_of(connection: Connection) -> Stream {
+    connection.read_response(&numbered("")).await.unwrap().events().unwrap()
+}
+
+/// What the upstream was asked, in order.
+fn texts(lab: &Upstream) -> Vec<String> {
+    lab.requests().iter().map(|request| request.body["messages"][0]["content"].as_str().unwrap().to_owned()).collect()
+}
+
+fn narrow(lab: &Upstream, queue: usize) -> UpstreamConfig {
+    let mut config = UpstreamConfig { queue, ..config(lab, &[("sk-one", 1)]) };
+    config.keys[0].concurrency = 1;
+    config
+}
+
+#[tokio::test]
+async fn who_waits_for_a_key_is_served_in_order_and_who_has_left_is_not() {
+    let lab = Upstream::start().await.unwrap();
+    let gate = Arc::new(Notify::new());
+    lab.default_script(gated(&gate));
+    let house = open(narrow(&lab, 3)).await;
+    let first = begin(&house, "first").await;
+    lab::soon(lab.wait_requests(1)).await.unwrap();
+    let mut waiting = Vec::new();
+    for (count, text) in ["second", "left", "third"].into_iter().enumerate() {
+        waiting.push(begin(&house, text).await);
+        wait_waiting(&house, count + 1).await;
+    }
+    let seen = scrape(&house).await;
+    assert_eq!(seen.value("weir_upstream_waiting", &[("upstream", NAME)]), Some(3.0));
+
+    // The queue is as long as it may be, and says so at once.
+    let (status, body) = house.json(&stateless((Words::Chat, Frame::Json), MODEL)).await;
+    assert_eq!((status, &body["error"]["code"]), (429, &json!("upstream_queue_full")), "{body}");
+
+    drop(waiting.remove(1));
+    wait_waiting(&house, 2).await;
+    let mut connections = [first].into_iter().chain(waiting);
+    for served in 1..=3 {
+        gate.notify_one();
+        let mut stream = stream_of(connections.next().unwrap()).await;
+        let (events, _) = lab::soon(stream.collect()).await.unwrap().unwrap();
+        assert_eq!(events.last().unwrap().data.as_ref(), b"[DONE]");
+        if served < 3 {
+            lab::soon(lab.wait_requests(served + 1)).await.unwrap();
+        }
+    }
+    assert_eq!(texts(&lab), ["first", "second", "third"]);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn who_waits_for_too_long_hears_so() {
+    let lab = Upstream::start().await.unwrap();
+    lab.default_script(Script::new().role().content("Once").stall());
+    let house = open(UpstreamConfig { queue_timeout: Duration::from_millis(100), ..narrow(&lab, 3) }).await;
+    let first = begin(&house, "first").await;
+    lab::soon(lab.wait_requests(1)).await.unwrap();
+    let mut response = house.send(&numbered("second")).await;
+    let body = String::from_utf8(response.collect().await.unwrap().0).unwrap();
+    assert_eq!((response.status, response.headers.get("retry-after")), (429, Some("1")), "{body}");
+    assert!(body.contains("upstream_queue_full"), "{body}");
+    assert_eq!(texts(&lab), ["first"]);
+    drop(first);
+    house.quiet().await;
+    house.close().await;
+}

@@ -1,0 +1,97 @@
+//! The faults: what goes wrong at a vendor, and how the client learns it.
+
+use std::time::Duration;
+
+use lab::upstream::Vendor::{Anthropic, Gemini, Ollama};
+use lab::upstream::{Script, Step, Trouble, Vendor};
+
+use super::{Case, case};
+use crate::providers::vendors::Patience;
+use crate::scenarios::said::Said;
+use crate::scenarios::table::{Cost, Outcome};
+
+/// Every fault of a vendor.
+pub(super) fn of(vendor: Vendor) -> Vec<Case> {
+    refusals(vendor).into_iter().chain(in_band(vendor)).chain(breaks(vendor)).chain(silences()).collect()
+}
+
+/// Nothing was said when it struck.
+fn before(name: &str, script: Script, status: u16, code: &'static str) -> Case {
+    case(name, script, Said::default(), Outcome::Fails { status, code, after_output: false }, Cost::Unknown)
+}
+
+/// Some words were.
+fn after(name: &str, script: Script, status: u16, code: &'static str) -> Case {
+    case(name, script, Said::text("Once upon"), Outcome::Fails { status, code, after_output: true }, Cost::Counted)
+}
+
+fn begun() -> Script {
+    Script::new().role().content("Once upon")
+}
+
+/// An error instead of a stream, with the status and in the form of the vendor.
+fn refusals(vendor: Vendor) -> Vec<Case> {
+    let refused = |name: &str, trouble, status, code| before(name, Script::refused_as(trouble), status, code);
+    let too_long = match vendor {
+        Vendor::OpenAi | Vendor::Responses => "context_length_exceeded",
+        Anthropic | Gemini | Ollama => "upstream_invalid_request",
+    };
+    let wait = Duration::from_secs(7);
+    vec![
+        refused("400", Trouble::Invalid, 400, "upstream_invalid_request"),
+        refused("400, too long", Trouble::ContextLength, 400, too_long),
+        refused("401", Trouble::Key, 502, "upstream_authentication_failed"),
+        refused("402", Trouble::Money, 502, "upstream_quota_exhausted"),
+        refused("403", Trouble::Permission, 502, "upstream_authentication_failed"),
+        refused("404", Trouble::NotFound, 404, "model_not_found"),
+        Case {
+            // Ollama cannot say how long.
+            retry_after: (vendor != Ollama).then_some("7"),
+            ..before("429", Script::refused_for(429, Trouble::RateLimit, wait), 429, "rate_limit_exceeded")
+        },
+        refused("500", Trouble::Broken, 502, "upstream_error"),
+        refused("503", Trouble::Overloaded, 503, "upstream_overloaded"),
+        refused("504", Trouble::Timeout, 504, "upstream_timeout"),
+    ]
+}
+
+/// An error behind a 200.
+fn in_band(vendor: Vendor) -> Vec<Case> {
+    // Ollama says what is wrong in a sentence for people only.
+    let rate = if vendor == Ollama { (502, "upstream_error") } else { (429, "rate_limit_exceeded") };
+    // OpenAI has no other code for it than for what is broken.
+    let overloaded = if matches!(vendor, Anthropic | Gemini) { (503, "upstream_overloaded") } else { (502, "upstream_error") };
+    let at_once = |trouble| Script::new().failure(trouble).end();
+    vec![
+        before("error in band at once", at_once(Trouble::Broken), 502, "upstream_error"),
+        before("rate in band at once", at_once(Trouble::RateLimit), rate.0, rate.1),
+        after("error in band", begun().failure(Trouble::Broken).end(), 502, "upstream_error"),
+        after("rate in band", begun().failure(Trouble::RateLimit).end(), rate.0, rate.1),
+        after("overload in band", begun().failure(Trouble::Overloaded).end(), overloaded.0, overloaded.1),
+    ]
+}
+
+/// A connection that breaks, and bytes that are no answer.
+fn breaks(vendor: Vendor) -> Vec<Case> {
+    let garbage = if vendor == Ollama { "{\"message\":{oops\n" } else { "data: {\"choices\":[oops\n\n" };
+    vec![
+        before("FIN before the head", Script::new().step(Step::Fin), 502, "upstream_unreachable"),
+        before("RST before the head", Script::new().rst(), 502, "upstream_unreachable"),
+        before("FIN behind the head", Script::new().head().fin(), 502, "upstream_cut"),
+        before("RST behind the head", Script::new().head().rst(), 502, "upstream_cut"),
+        after("FIN", begun().fin(), 502, "upstream_cut"),
+        after("RST", begun().rst(), 502, "upstream_cut"),
+        before("end without a word", Script::new().head().end(), 502, "upstream_truncated"),
+        after("end without a reason", begun().end(), 502, "upstream_truncated"),
+        before("garbage at once", Script::new().raw(garbage).stall(), 502, "upstream_invalid_data"),
+        after("garbage", begun().raw(garbage).stall(), 502, "upstream_invalid_data"),
+        before("page of HTML", Script::new().raw("<html>login</html>").end(), 502, "upstream_invalid_data"),
+    ]
+}
+
+/// Nothing more comes but signs of life.
+fn silences() -> Vec<Case> {
+    let first = before("silence at once", Script::new().role().comment().stall(), 504, "upstream_first_token_timeout");
+    let idle = after("silence", begun().comment().stall(), 504, "upstream_idle_timeout");
+    vec![Case { patience: Patience::ShortFirstToken, ..first }, Case { patience: Patience::ShortIdle, ..idle }]
+}

@@ -1,0 +1,168 @@
+//! One cell of the matrix: one case of one vendor, asked in one dialect, heard in one frame.
+
+use lab::client::{BodyEnd, Request, websocket};
+use lab::soon;
+use lab::upstream::Vendor;
+use protocol::frame::Frame;
+use serde_json::{Value, json};
+
+use super::cases::Case;
+use super::vendors::model;
+use crate::house::House;
+use crate::resume::accept;
+use crate::scenarios::table::Outcome;
+use crate::scenarios::{chat, check_refusal, data, responses};
+
+/// How one asks and hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Responses(Frame),
+    /// The dialect `responses` on a WebSocket.
+    Socket,
+    Chat(Frame),
+}
+
+/// Every way there is: chat completions have no WebSocket.
+pub(super) const WAYS: [Way; 7] = [
+    Way::Responses(Frame::Json),
+    Way::Responses(Frame::Ndjson),
+    Way::Responses(Frame::Sse),
+    Way::Socket,
+    Way::Chat(Frame::Json),
+    Way::Chat(Frame::Ndjson),
+    Way::Chat(Frame::Sse),
+];
+
+impl Way {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Responses(_) | Self::Socket => "/v1/responses",
+            Self::Chat(_) => "/v1/chat/completions",
+        }
+    }
+
+    /// What is asked of `model`, with `more` fields.
+    pub(super) fn question(self, model: &str, more: &Value) -> Value {
+        let mut body = match self {
+            Self::Responses(_) | Self::Socket => json!({ "model": model, "input": "How is the weather?" }),
+            Self::Chat(_) => json!({ "model": model, "messages": [{ "role": "user", "content": "How is the weather?" }] }),
+        };
+        match self {
+            Self::Socket => body["type"] = "response.create".into(),
+            Self::Responses(frame) => body["stream"] = (frame != Frame::Json).into(),
+            Self::Chat(Frame::Json) => {}
+            Self::Chat(_) => {
+                body["stream"] = true.into();
+                body["stream_options"] = json!({ "include_usage": true });
+            }
+        }
+        for (name, value) in more.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        body
+    }
+
+    /// The request with this body.
+    pub(super) fn request(self, body: &Value) -> Request {
+        let request = Request::post(self.path(), body);
+        match self {
+            Self::Responses(frame) | Self::Chat(frame) => accept(request, frame),
+            Self::Socket => request,
+        }
+    }
+}
+
+/// Asks and checks everything that comes.
+pub(super) async fn check(house: &House, vendor: Vendor, case: &Case, way: Way) {
+    let more = match way {
+        Way::Responses(_) | Way::Socket => case.asks.responses(),
+        Way::Chat(_) => case.asks.chat(),
+    };
+    let body = way.question(&model(vendor, &case.scenario.name), &more);
+    match (way, case.scenario.outcome) {
+        (Way::Socket, _) => {
+            let mut socket = websocket::connect(house.address, way.path(), &[]).await.unwrap().socket;
+            let data = turn(&mut socket, &body).await;
+            check_events(case, &data);
+        }
+        (Way::Responses(Frame::Json) | Way::Chat(Frame::Json), Outcome::Fails { .. })
+        | (Way::Chat(_), Outcome::Fails { after_output: false, .. }) => check_status(house, case, &way.request(&body)).await,
+        (Way::Responses(Frame::Json), _) => {
+            let (status, response) = house.json(&way.request(&body)).await;
+            assert_eq!(status, 200, "{response}");
+            check_response(case, &response);
+        }
+        (Way::Chat(Frame::Json), _) => {
+            let (status, completion) = house.json(&way.request(&body)).await;
+            assert_eq!(status, 200, "{completion}");
+            check_completion(case, &chat::read_completion(&case.scenario.name, &completion));
+        }
+        (Way::Responses(frame), _) => check_events(case, &stream(house, case, &way.request(&body), frame, true).await),
+        (Way::Chat(frame), _) => {
+            let data = stream(house, case, &way.request(&body), frame, false).await;
+            check_completion(case, &chat::read_stream(&case.scenario, &data, true));
+        }
+    }
+}
+
+/// The data of a whole stream.
+async fn stream(house: &House, case: &Case, request: &Request, frame: Frame, is_named: bool) -> Vec<String> {
+    let (events, end) = soon(house.stream(request).await.collect()).await.unwrap().unwrap();
+    assert_eq!(end, BodyEnd::Clean);
+    data(&case.scenario.name, frame, &events, |event| event["type"].as_str().filter(|_| is_named))
+}
+
+/// One turn on a socket: the data of its events up to the terminal one, behind which nothing comes.
+pub(super) async fn turn(socket: &mut websocket::Socket, message: &Value) -> Vec<String> {
+    socket.send_text(&message.to_string()).await.unwrap();
+    let mut data = Vec::new();
+    loop {
+        let text = soon(socket.next_text()).await.unwrap().unwrap().unwrap();
+        let event: Value = serde_json::from_str(&text).unwrap();
+        data.push(text);
+        if matches!(event["type"].as_str(), Some("response.completed" | "response.incomplete" | "response.failed")) {
+            break;
+        }
+        // A refusal of the request has a status and no number.
+        assert!(event.get("status").is_none(), "{event}");
+    }
+    socket.close(1000, "").await.unwrap();
+    let (after, _) = soon(socket.collect()).await.unwrap().unwrap();
+    assert!(after.is_empty(), "{after:?}");
+    data
+}
+
+/// A refusal by its status.
+async fn check_status(house: &House, case: &Case, request: &Request) {
+    let Outcome::Fails { status: expected, code, .. } = case.scenario.outcome else { panic!("{} is no fault", case.scenario.name) };
+    let mut response = soon(house.send(request)).await.unwrap();
+    let status = response.status;
+    assert_eq!(response.headers.get("retry-after"), case.retry_after);
+    let (body, end) = response.collect().await.unwrap();
+    assert_eq!(end, BodyEnd::Clean);
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    check_refusal(&case.scenario.name, status, &body, (expected, code));
+    assert!(!body.to_string().contains("sk-of-the-upstream"), "{body}");
+}
+
+fn check_events(case: &Case, data: &[String]) {
+    let response = responses::check_stream(&case.scenario, data);
+    check_response(case, &response);
+    let events = data.iter().map(|data| serde_json::from_str::<Value>(data).unwrap());
+    for error in events.filter(|event| event["type"] == "error") {
+        assert_eq!(error["error"]["headers"]["retry-after"].as_str(), case.retry_after, "{error}");
+    }
+}
+
+fn check_response(case: &Case, response: &Value) {
+    responses::check_end(&case.scenario, response);
+    let usage = &response["usage"];
+    assert_eq!(usage["input_tokens_details"]["cached_tokens"].as_u64().unwrap_or_default(), case.cached, "{usage}");
+}
+
+fn check_completion(case: &Case, ended: &chat::Ended) {
+    chat::check_end(&case.scenario, ended);
+    if let Some(usage) = &ended.usage {
+        assert_eq!(usage["prompt_tokens_details"]["cached_tokens"].as_u64(), Some(case.cached), "{usage}");
+    }
+}

@@ -1,0 +1,28 @@
+//! The classic pages before every provider: the words, and a fault as a text on the page.
+
+use lab::soon;
+use lab::upstream::{Script, Trouble, Vendor};
+
+use super::vendors::{Patience, Vendors, model};
+use crate::classic::{UID, ask, told};
+use crate::house::Plan;
+
+#[tokio::test]
+async fn the_classic_pages_hear_every_provider() {
+    for vendor in Vendor::ALL {
+        let plan = Plan::server(|server| server.classic.model = Some(model(vendor, "text")));
+        let vendors = Vendors::open_with(plan, &[("text", Patience::Usual)], |_| {}).await;
+        vendors.fake(vendor).script(Script::reasoning(&["Hm."], &["Hel", "lo"]));
+        let (_tokens, stream) = ask(&vendors.house, UID, "hello").await;
+        assert_eq!(told(stream).await, "Hello", "{vendor:?}");
+
+        vendors.fake(vendor).script(Script::refused_as(Trouble::Broken));
+        let (_tokens, mut stream) = ask(&vendors.house, UID, "hello").await;
+        let (events, _) = soon(stream.collect()).await.unwrap().unwrap();
+        let fault = events.iter().find(|event| event.name.as_deref() == Some("fault")).unwrap().json().unwrap();
+        assert_eq!(fault["code"], "upstream_error", "{vendor:?}: {fault}");
+        assert_eq!(events.last().map(|event| &*event.data), Some(b"[DONE]".as_slice()), "{vendor:?}: the page hears the end");
+        assert_eq!(vendors.fake(vendor).requests().len(), 2, "{vendor:?}");
+        vendors.close().await;
+    }
+}

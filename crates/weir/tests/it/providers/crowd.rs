@@ -1,0 +1,181 @@
+//! A thousand answers, each stopped at some moment: nothing of them is left, on HTTP/1.1 and on HTTP/2, and nobody else is
+//! harmed.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{StreamExt, iter};
+use lab::client::{Connection, Request, Stream};
+use lab::soon;
+use lab::upstream::{Recorded, Script, Upstream, Vendor};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::vendors::{Patience, Vendors, model};
+use crate::crash::script::Dice;
+use crate::house::{House, Plan};
+use crate::leaving::{cancel, id_of, read_until};
+
+const ANSWERS: usize = 1000;
+
+/// Answers that run at once: more than one connection of HTTP/2 may carry.
+const AT_ONCE: usize = 120;
+
+/// Answers that run beside them, and that nobody stops.
+const BYSTANDERS: usize = 10;
+
+/// The pieces of an answer; its other events are fewer than ten.
+const PIECES: usize = 30;
+
+/// What a connection of HTTP/2 carries at most, and after how many resets it gets no more (`provider::http::client`).
+const STREAMS: usize = 100;
+const RESETS: usize = 200;
+
+/// How an answer is stopped.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    /// Its only reader goes, by FIN.
+    Leave,
+    /// By RST.
+    Reset,
+    /// Somebody asks for it.
+    Cancel,
+}
+
+#[tokio::test]
+async fn a_thousand_stopped_answers_leave_nothing_over_http_1_1() {
+    let (vendors, accepted) = crowd(false).await;
+    let fake = vendors.fake(Vendor::OpenAi);
+    // Who is stopped takes the connection along; who was heard to the end leaves it for the next.
+    assert!(fake.open_connections() <= AT_ONCE + BYSTANDERS, "{} connections", fake.open_connections());
+    assert!(accepted > AT_ONCE, "{accepted} connections in all: nobody was stopped");
+    vendors.close().await;
+}
+
+#[tokio::test]
+async fn a_thousand_stopped_answers_leave_nothing_over_http_2() {
+    let (vendors, accepted) = crowd(true).await;
+    let fake = vendors.fake(Vendor::OpenAi);
+    assert!(fake.requests().iter().all(|request| request.is_http2));
+    let resets = fake.resets();
+    assert!(resets > ANSWERS / 3, "{resets} resets");
+    // The first connection was kept open by the bystanders to the end, and was given no more streams all the same.
+    let requests = fake.requests();
+    let is_first = |request: &&Recorded| request.connection == requests[0].connection;
+    assert!(requests.iter().filter(is_first).count() > RESETS, "nothing was reset beside the bystanders");
+    assert!(!requests.iter().rev().take(STREAMS).any(|request| is_first(&request)), "it was not retired");
+    // Each connection took so many resets, and those of the streams that it had when it was full of them.
+    assert!(accepted > resets / (RESETS + STREAMS), "{resets} resets on {accepted} connections");
+    assert!(accepted <= resets / RESETS + 4, "{resets} resets on {accepted} connections: they are not shared");
+    // One that is shared, and a spare one.
+    few(fake, 2).await;
+    vendors.close().await;
+}
+
+/// Waits until no more than `most` upstream connections are open.
+async fn few(fake: &Upstream, most: usize) {
+    let few = async {
+        while fake.open_connections() > most {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(few).await.unwrap_or_else(|_late| panic!("{} connections are open", fake.open_connections()));
+}
+
+/// Runs the crowd and checks what is left of it. Gives the vendors, and how many upstream connections there were.
+async fn crowd(is_http2: bool) -> (Vendors, usize) {
+    let began = lab::now();
+    let models = [("text", Patience::Usual)];
+    let vendors = Vendors::open_with(Plan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
+    let (house, fake) = (&vendors.house, vendors.fake(Vendor::OpenAi));
+    let pieces: Vec<String> = (0..PIECES).map(|number| format!("{number} ")).collect();
+    let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+    fake.default_script(Script::text(&pieces).paced(Duration::from_millis(1)));
+    // Whatever is made once, such as a vocabulary, is made.
+    let (status, _) = house.json(&Request::post("/v1/responses", &question(false))).await;
+    assert_eq!(status, 200);
+    house.wait_connections(0).await;
+    house.quiet().await;
+    let before = house.engine.census();
+
+    let bystanders = bystanders(house, fake).await;
+    let mut dice = Dice::new(6);
+    let moments: Vec<(usize, Stop)> =
+        (0..ANSWERS).map(|_| (dice.below(PIECES + 10), [Stop::Leave, Stop::Reset, Stop::Cancel][dice.below(3)])).collect();
+    iter(moments).for_each_concurrent(AT_ONCE, |(events, stop)| one(house, events, stop)).await;
+
+    soon(fake.wait_streams(BYSTANDERS)).await.unwrap();
+    for (gate, mut stream) in bystanders {
+        gate.notify_one();
+        let done = read_until(&mut stream, "response.completed").await;
+        assert_eq!(done["response"]["output"][0]["content"][0]["text"], "Once more", "a bystander was harmed");
+    }
+    soon(fake.wait_streams(0)).await.unwrap();
+    house.wait_connections(0).await;
+    house.quiet().await;
+    let same = async {
+        while house.engine.census() != before {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(same).await.unwrap_or_else(|_late| panic!("{before:?} before, {:?} after", house.engine.census()));
+    let accepted = fake.accepted_connections();
+    let line = format!(
+        "{ANSWERS} answers stopped over {}: {accepted} upstream connections, {} resets, {:.1} s\n",
+        if is_http2 { "HTTP/2" } else { "HTTP/1.1" },
+        fake.resets(),
+        began.elapsed().as_secs_f64(),
+    );
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    (vendors, accepted)
+}
+
+fn question(stream: bool) -> serde_json::Value {
+    json!({ "model": model(Vendor::OpenAi, "text"), "input": "hi", "store": false, "stream": stream })
+}
+
+/// Asks, and stops the answer behind so many events; it may have ended before.
+async fn one(house: &House, events: usize, stop: Stop) {
+    let request = Request::post("/v1/responses", &question(true));
+    let mut connection = Connection::open(house.address).await.unwrap();
+    connection.write(&request).await.unwrap();
+    if events == 0 {
+        // Before anything is known of it, its id included.
+        return match stop {
+            Stop::Leave | Stop::Cancel => drop(connection),
+            Stop::Reset => connection.reset().unwrap(),
+        };
+    }
+    let mut stream = soon(connection.read_response(&request)).await.unwrap().unwrap().events().unwrap();
+    for _ in 0..events {
+        if soon(stream.next()).await.unwrap().unwrap().is_none() {
+            break;
+        }
+    }
+    match stop {
+        Stop::Leave => drop(stream),
+        Stop::Reset => stream.abandon().reset().unwrap(),
+        Stop::Cancel => {
+            let mut answer = house.send(&cancel(&id_of(&stream))).await;
+            // One that has ended is forgotten: it was not to be kept.
+            assert!([200, 404].contains(&answer.status), "{}", answer.status);
+            soon(answer.end()).await.unwrap().unwrap();
+            soon(stream.collect()).await.unwrap().unwrap();
+        }
+    }
+}
+
+/// Answers that are begun before the crowd comes, each behind its gate, and their streams.
+async fn bystanders(house: &House, fake: &Upstream) -> Vec<(Arc<Notify>, Stream)> {
+    let mut bystanders = Vec::new();
+    for _ in 0..BYSTANDERS {
+        let gate = Arc::new(Notify::new());
+        fake.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").usage(9, 2, 0).done());
+        let asked = fake.requests().len();
+        let stream = house.stream(&Request::post("/v1/responses", &question(true))).await;
+        soon(fake.wait_requests(asked + 1)).await.unwrap();
+        bystanders.push((gate, stream));
+    }
+    bystanders
+}

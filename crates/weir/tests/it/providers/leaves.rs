@@ -1,0 +1,229 @@
+//! `on_leave`: what becomes of an answer when its last reader goes, as the request or the route says it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::config::OnLeave;
+use lab::client::{Stream, websocket};
+use lab::soon;
+use lab::upstream::Script;
+use protocol::frame::Frame;
+use provider::config::{RouteConfig, Strategy, TargetConfig};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::cells::{WAYS, Way};
+use crate::house::{House, MODEL, Plan};
+use crate::leaving::id_of;
+
+/// Every way to hear an answer as it comes.
+const STREAMED: [Way; 3] = [Way::Responses(Frame::Sse), Way::Chat(Frame::Ndjson), Way::Socket];
+
+/// The model of a route that says what leaving means.
+const ROUTED: &str = "routed";
+
+/// Who hears an answer.
+enum Reader {
+    Stream(Box<Stream>),
+    Socket(Box<websocket::Socket>),
+}
+
+/// Begins an answer whose upstream was asked; gives its id and its only reader.
+async fn begin(house: &House, way: Way, model: &str, more: &Value) -> (String, Reader) {
+    let asked = house.upstream.requests().len();
+    let mut body = way.question(model, &json!({ "store": true }));
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    let (id, reader) = if way == Way::Socket {
+        let mut socket = websocket::connect(house.address, "/v1/responses", &[]).await.unwrap().socket;
+        socket.send_text(&body.to_string()).await.unwrap();
+        let created: Value = serde_json::from_str(&soon(socket.next_text()).await.unwrap().unwrap().unwrap()).unwrap();
+        (created["response"]["id"].as_str().unwrap().to_owned(), Reader::Socket(Box::new(socket)))
+    } else {
+        let stream = house.stream(&way.request(&body)).await;
+        (id_of(&stream), Reader::Stream(Box::new(stream)))
+    };
+    soon(house.upstream.wait_requests(asked + 1)).await.unwrap();
+    (id, reader)
+}
+
+/// The reader goes, and the server knows it when this returns.
+async fn leave(house: &House, reader: Reader) -> Instant {
+    let left = lab::now();
+    match reader {
+        Reader::Stream(stream) => stream.abandon().reset().unwrap(),
+        Reader::Socket(socket) => socket.reset().unwrap(),
+    }
+    house.wait_connections(0).await;
+    left
+}
+
+/// The answer as it is kept.
+async fn kept(house: &House, id: &str) -> Value {
+    let (status, response) = house.get(&format!("/v1/responses/{id}")).await;
+    assert_eq!(status, 200, "{response}");
+    response
+}
+
+/// Resolves when the kept answer says so much.
+async fn says(house: &House, id: &str, text: &str) {
+    let says = async { while kept(house, id).await["output"][0]["content"][0]["text"] != text {} };
+    soon(says).await.unwrap_or_else(|_late| panic!("it does not say {text:?}"));
+}
+
+fn check_left(response: &Value, what: &str) {
+    assert_eq!((&response["status"], &response["incomplete_details"]["reason"]), (&json!("cancelled"), &json!("client_left")), "{what}");
+}
+
+/// Says a piece when it is let, and so on.
+fn gated(pieces: &[&str]) -> (Script, Arc<Notify>) {
+    let gate = Arc::new(Notify::new());
+    let script = pieces.iter().fold(Script::new().role().content("0"), |script, piece| script.wait_for(&gate).content(piece));
+    (script.finish("stop").usage(9, 9, 0).done(), gate)
+}
+
+/// How each test says it: by the request, or by the route.
+fn by(text: &str) -> [(Plan, &'static str, Value); 2] {
+    let policy: OnLeave = text.parse().unwrap();
+    let target = TargetConfig { upstream: format!("lab-{MODEL}"), model: Some(MODEL.into()), weight: 1 };
+    let route = RouteConfig { model: ROUTED.into(), upstreams: vec![target], strategy: Strategy::Order, on_leave: Some(policy) };
+    [plan(policy, Vec::new(), MODEL, json!({ "on_leave": text })), plan(policy, vec![route], ROUTED, json!({}))]
+}
+
+/// The settings say the opposite.
+fn plan(policy: OnLeave, routes: Vec<RouteConfig>, model: &'static str, more: Value) -> (Plan, &'static str, Value) {
+    let mut plan = Plan { routes, ..Plan::default() };
+    plan.engine.on_leave_stored = if policy == OnLeave::Cancel { OnLeave::Finish } else { OnLeave::Cancel };
+    (plan, model, more)
+}
+
+#[tokio::test]
+async fn cancel_closes_the_upstream_at_once() {
+    for (plan, model, more) in by("cancel") {
+        let house = House::open_with(plan).await;
+        for (number, way) in STREAMED.into_iter().enumerate() {
+            house.upstream.script(Script::new().role().content("0").stall());
+            let (id, reader) = begin(&house, way, model, &more).await;
+            says(&house, &id, "0").await;
+            leave(&house, reader).await;
+            soon(house.upstream.wait_closed(number)).await.unwrap();
+            house.quiet().await;
+            check_left(&kept(&house, &id).await, &format!("{way:?}, {model}"));
+        }
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn finish_hears_the_upstream_to_its_end() {
+    for (plan, model, more) in by("finish") {
+        let house = House::open_with(plan).await;
+        for way in STREAMED {
+            let (script, gate) = gated(&["1"]);
+            house.upstream.script(script);
+            let (id, reader) = begin(&house, way, model, &more).await;
+            leave(&house, reader).await;
+            assert_eq!(house.engine.census().running, 1, "{way:?}, {model}");
+            gate.notify_one();
+            house.quiet().await;
+            let response = kept(&house, &id).await;
+            assert_eq!((&response["status"], &response["usage"]["source"]), (&json!("completed"), &json!("provider")), "{way:?}, {model}");
+        }
+        assert_eq!(house.upstream.accepted_connections(), 1, "none was cut");
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn finish_within_a_time_ends_when_it_is_over() {
+    for (plan, model, more) in by("finish_within 1s") {
+        let house = House::open_with(plan).await;
+        for (number, way) in STREAMED.into_iter().enumerate() {
+            house.upstream.script(Script::new().role().content("0").stall());
+            let (id, reader) = begin(&house, way, model, &more).await;
+            says(&house, &id, "0").await;
+            let left = leave(&house, reader).await;
+            let closed = soon(house.upstream.wait_closed(number)).await.unwrap().saturating_duration_since(left);
+            assert!((Duration::from_secs(1)..Duration::from_secs(5)).contains(&closed), "{way:?}, {model}: {closed:?}");
+            house.quiet().await;
+            check_left(&kept(&house, &id).await, &format!("{way:?}, {model}"));
+        }
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn finish_within_some_tokens_ends_behind_them() {
+    for (plan, model, more) in by("finish_within 3 tokens") {
+        let house = House::open_with(plan).await;
+        for (number, way) in STREAMED.into_iter().enumerate() {
+            let (script, gate) = gated(&["1", "2", "3", "4", "5", "6"]);
+            house.upstream.script(script);
+            let (id, reader) = begin(&house, way, model, &more).await;
+            // What comes while somebody reads does not count.
+            gate.notify_one();
+            says(&house, &id, "01").await;
+            leave(&house, reader).await;
+            for text in ["012", "0123", "01234"] {
+                gate.notify_one();
+                says(&house, &id, text).await;
+                assert_eq!(house.engine.census().running, 1, "{way:?}, {model}: {text}");
+            }
+            gate.notify_one();
+            soon(house.upstream.wait_closed(number)).await.unwrap();
+            house.quiet().await;
+            let response = kept(&house, &id).await;
+            check_left(&response, &format!("{way:?}, {model}"));
+            assert_eq!(response["usage"]["source"], "counted", "{way:?}, {model}");
+        }
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_ends_with_the_last_token_allowed_is_whole() {
+    let [(plan, model, more), _] = by("finish_within 3 tokens");
+    let house = House::open_with(plan).await;
+    let (script, gate) = gated(&["1", "2", "3"]);
+    house.upstream.script(script);
+    let (id, reader) = begin(&house, Way::Responses(Frame::Sse), model, &more).await;
+    says(&house, &id, "0").await;
+    leave(&house, reader).await;
+    for text in ["01", "012", "0123"] {
+        gate.notify_one();
+        says(&house, &id, text).await;
+    }
+    house.quiet().await;
+    let response = kept(&house, &id).await;
+    assert_eq!((&response["status"], &response["usage"]["source"]), (&json!("completed"), &json!("provider")), "{response}");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_request_goes_before_the_route() {
+    let [_, (plan, model, _)] = by("cancel");
+    let house = House::open_with(plan).await;
+    let (script, gate) = gated(&["1"]);
+    house.upstream.script(script);
+    let (id, reader) = begin(&house, Way::Responses(Frame::Sse), model, &json!({ "on_leave": "finish" })).await;
+    leave(&house, reader).await;
+    gate.notify_one();
+    house.quiet().await;
+    assert_eq!(kept(&house, &id).await["status"], "completed");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_wrong_word_is_refused_by_name() {
+    let house = House::open().await;
+    for value in [json!("never"), json!("finish_within"), json!("finish_within 3"), json!(true)] {
+        for way in WAYS {
+            let body = way.question(MODEL, &json!({ "on_leave": value }));
+            let (status, error) = super::refused::refusal(&house, way, &body).await;
+            assert_eq!((status, &error["param"]), (400, &json!("on_leave")), "{way:?}, {value}: {error}");
+        }
+    }
+    assert!(house.upstream.requests().is_empty());
+    house.close().await;
+}

@@ -1,0 +1,119 @@
+//! The matrix: every provider, in every dialect and frame, in every case; and the table of it.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use futures_util::stream::{StreamExt, iter};
+use lab::upstream::Vendor;
+
+use super::cases::{self, Case};
+use super::cells::{self, WAYS, Way};
+use super::vendors::{Patience, Vendors, model};
+use crate::house::Plan;
+use crate::scenarios::table::Outcome;
+
+/// How many cells run at once: enough that those which wait cost nothing.
+const AT_ONCE: usize = 64;
+
+#[tokio::test]
+async fn every_provider_in_every_dialect_and_frame() {
+    matrix("HTTP/1.1", false).await;
+}
+
+#[tokio::test]
+async fn every_provider_in_every_dialect_and_frame_over_http_2() {
+    matrix("HTTP/2", true).await;
+}
+
+async fn matrix(protocol: &str, is_http2: bool) {
+    let began = lab::now();
+    let cases: Vec<(Vendor, Arc<Case>)> =
+        Vendor::ALL.into_iter().flat_map(|vendor| cases::of(vendor).into_iter().map(move |case| (vendor, Arc::new(case)))).collect();
+    let models = cases.iter().filter(|(vendor, _)| *vendor == Vendor::OpenAi);
+    let models: Vec<(&str, Patience)> = models.map(|(_, case)| (case.scenario.name.as_str(), case.patience)).collect();
+    let vendors = Vendors::open_with(Plan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
+    let vendors = Arc::new(vendors);
+    for (vendor, case) in &cases {
+        vendors.fake(*vendor).default_script_for_model(&model(*vendor, &case.scenario.name), case.scenario.script.clone());
+    }
+    // Over HTTP/2 a connection that breaks takes along all that it carries: such cells come one after the other.
+    let is_alone = |case: &Case| is_http2 && case.scenario.name.starts_with("FIN");
+    let mut results = vec![false; cases.len() * WAYS.len()];
+    for (alone, at_once) in [(false, AT_ONCE), (true, 1)] {
+        let cells = cases.iter().zip((0..).step_by(WAYS.len())).filter(|((_, case), _)| is_alone(case) == alone);
+        let cells = cells.flat_map(|((vendor, case), first)| {
+            WAYS.into_iter().zip(first..).map(move |(way, number)| (number, *vendor, Arc::clone(case), way))
+        });
+        let passed: Vec<(usize, bool)> = iter(cells)
+            .map(|(number, vendor, case, way)| {
+                let vendors = Arc::clone(&vendors);
+                // A cell that fails takes none of the others with it.
+                let cell = tokio::spawn(async move { cells::check(&vendors.house, vendor, &case, way).await });
+                async move { (number, cell.await.is_ok()) }
+            })
+            .buffer_unordered(at_once)
+            .collect()
+            .await;
+        for (number, passed) in passed {
+            results[number] = passed;
+        }
+    }
+    let failed = results.iter().filter(|passed| !**passed).count();
+    let mut table = table(&cases, &results);
+    let seconds = began.elapsed().as_secs_f64();
+    writeln!(table, "{} cells with upstreams over {protocol}, {failed} failed, {seconds:.1} s", results.len()).unwrap();
+    // Not by `eprintln`, which would be heard only when the test fails.
+    std::io::stderr().write_all(table.as_bytes()).unwrap();
+    assert_eq!(failed, 0);
+    for (vendor, case) in &cases {
+        check_requests(&vendors, *vendor, case);
+        assert!(vendors.fake(*vendor).requests().iter().all(|request| request.is_http2 == is_http2));
+    }
+    Arc::into_inner(vendors).unwrap().close().await;
+}
+
+/// Promise 8, and the bill: each cell asked once, for what its caller asked.
+fn check_requests(vendors: &Vendors, vendor: Vendor, case: &Case) {
+    let name = model(vendor, &case.scenario.name);
+    let requests = vendors.fake(vendor).requests();
+    let requests: Vec<_> = requests.iter().filter(|request| request.model.as_ref() == Some(&name)).collect();
+    assert_eq!(requests.len(), WAYS.len(), "{name}");
+    if let Some((place, value)) = case.asks.sent(vendor) {
+        for request in requests {
+            assert_eq!(request.body.pointer(place), Some(&value), "{name}: {}", request.body);
+        }
+    }
+}
+
+/// A line for each case, a column for each provider: which ways have passed, and how the case ends.
+fn table(cases: &[(Vendor, Arc<Case>)], results: &[bool]) -> String {
+    let mut table = format!("{:<22}", "");
+    for vendor in Vendor::ALL {
+        write!(table, "{:<31}", vendor.word()).unwrap();
+    }
+    let legend = WAYS.map(|way| match way {
+        Way::Responses(frame) => format!("responses {frame:?}"),
+        Way::Socket => "responses WebSocket".to_owned(),
+        Way::Chat(frame) => format!("chat {frame:?}"),
+    });
+    let mut text = format!("each + is a way, in this order: {}\n{}\n", legend.join(", "), table.trim_end());
+    let of_each = cases.len() / Vendor::ALL.len();
+    for row in 0..of_each {
+        write!(text, "{:<22}", cases[row].1.scenario.name).unwrap();
+        for column in 0..Vendor::ALL.len() {
+            let number = column * of_each + row;
+            let passed = &results[number * WAYS.len()..][..WAYS.len()];
+            let mut cell: String = passed.iter().map(|passed| if *passed { '+' } else { '!' }).collect();
+            cell.insert(4, ' ');
+            let outcome = match cases[number].1.scenario.outcome {
+                Outcome::Completed(reason) | Outcome::Incomplete(_, reason) => reason.to_owned(),
+                Outcome::Fails { status, code, .. } => format!("{status} {}", code.strip_prefix("upstream_").unwrap_or(code)),
+            };
+            let end = if column + 1 == Vendor::ALL.len() { "\n" } else { " " };
+            let outcome: String = outcome.chars().take(21).collect();
+            write!(text, "{cell} {outcome:<21}{end}").unwrap();
+        }
+    }
+    text
+}

@@ -1,0 +1,108 @@
+//! What a provider has no word for is refused by its name, before anything is asked or paid, in every frame.
+
+use lab::client::websocket;
+use lab::soon;
+use lab::upstream::Vendor;
+use lab::upstream::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
+use protocol::frame::Frame;
+use serde_json::{Value, json};
+
+use super::cells::{WAYS, Way};
+use super::vendors::{Vendors, model};
+use crate::house::House;
+
+const EVERY: [Way; 7] = WAYS;
+const ONLY_RESPONSES: [Way; 4] = [Way::Responses(Frame::Json), Way::Responses(Frame::Ndjson), Way::Responses(Frame::Sse), Way::Socket];
+const ONLY_CHAT: [Way; 3] = [Way::Chat(Frame::Json), Way::Chat(Frame::Ndjson), Way::Chat(Frame::Sse)];
+
+/// A vendor, what it has no word for, by which name it is refused, and in which ways one can say it.
+type Lack = (Vendor, Value, &'static str, &'static [Way]);
+
+fn lacks() -> Vec<Lack> {
+    let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
+    let tools = json!([tool]);
+    vec![
+        (OpenAi, json!({ "functions": [] }), "functions", &EVERY),
+        (Responses, json!({ "presence_penalty": 0.5 }), "presence_penalty", &EVERY),
+        (Responses, json!({ "frequency_penalty": 0.5 }), "frequency_penalty", &EVERY),
+        (Responses, json!({ "stop": ["END"] }), "stop", &EVERY),
+        (Responses, json!({ "seed": 7 }), "seed", &EVERY),
+        (Anthropic, json!({ "presence_penalty": 0.5 }), "presence_penalty", &EVERY),
+        (Anthropic, json!({ "frequency_penalty": -0.5 }), "frequency_penalty", &EVERY),
+        (Anthropic, json!({ "temperature": 1.5 }), "temperature", &EVERY),
+        (Anthropic, json!({ "seed": 7 }), "seed", &EVERY),
+        (Anthropic, json!({ "logit_bias": { "1": 1 } }), "logit_bias", &EVERY),
+        (Anthropic, json!({ "service_tier": "flex" }), "service_tier", &EVERY),
+        (Anthropic, json!({ "text": { "format": { "type": "json_object" } } }), "text.format", &ONLY_RESPONSES),
+        (Anthropic, json!({ "top_logprobs": 2 }), "top_logprobs", &ONLY_RESPONSES),
+        (Anthropic, json!({ "text": { "verbosity": "low" } }), "text.verbosity", &ONLY_RESPONSES),
+        (Gemini, json!({ "logit_bias": { "1": 1 } }), "logit_bias", &EVERY),
+        (Gemini, json!({ "parallel_tool_calls": false, "tools": tools }), "parallel_tool_calls", &ONLY_RESPONSES),
+        (Gemini, json!({ "seed": "seven" }), "seed", &EVERY),
+        (Gemini, json!({ "service_tier": "scale" }), "service_tier", &EVERY),
+        (Ollama, json!({ "logit_bias": { "1": 1 } }), "logit_bias", &EVERY),
+        (Ollama, json!({ "tool_choice": "required", "tools": tools }), "tool_choice", &ONLY_RESPONSES),
+        (Ollama, json!({ "parallel_tool_calls": false, "tools": tools }), "parallel_tool_calls", &ONLY_RESPONSES),
+        (Ollama, json!({ "verbosity": "low" }), "text.verbosity", &ONLY_CHAT),
+    ]
+}
+
+#[tokio::test]
+async fn what_a_provider_has_no_word_for_is_refused_by_name_and_asked_of_nobody() {
+    let vendors = Vendors::open().await;
+    for (vendor, more, param, ways) in lacks() {
+        for way in ways {
+            let what = format!("{vendor:?}, {more}, {way:?}");
+            let body = way.question(&model(vendor, "text"), &more);
+            let (status, error) = refusal(&vendors.house, *way, &body).await;
+            assert_eq!((status, &error["param"]), (400, &json!(param)), "{what}: {error}");
+            assert_eq!(error["type"], "invalid_request_error", "{what}: {error}");
+            for field in ["code", "message"] {
+                assert!(error[field].as_str().is_some_and(|word| !word.is_empty()), "{what}: {error}");
+            }
+        }
+        assert!(vendors.fake(vendor).requests().is_empty(), "{vendor:?}, {more}");
+    }
+    vendors.close().await;
+}
+
+/// How a request is refused: the status and the error, in whichever frame.
+pub(super) async fn refusal(house: &House, way: Way, body: &Value) -> (u16, Value) {
+    if way != Way::Socket {
+        let (status, answer) = house.json(&way.request(body)).await;
+        return (status, answer["error"].clone());
+    }
+    let mut socket = websocket::connect(house.address, "/v1/responses", &[]).await.unwrap().socket;
+    socket.send_text(&body.to_string()).await.unwrap();
+    let text = soon(socket.next_text()).await.unwrap().unwrap().unwrap();
+    let event: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(event["type"], "error", "{event}");
+    (u16::try_from(event["status"].as_u64().unwrap_or_default()).unwrap(), event["error"].clone())
+}
+
+/// What only the conversation shows: it is said where the status is still open, and in band where it is not, and nobody is
+/// asked either.
+#[tokio::test]
+async fn a_part_that_a_provider_cannot_take_is_refused_by_its_place() {
+    let vendors = Vendors::open().await;
+    let image = json!({ "type": "input_image", "image_url": "https://example.org/cat.png" });
+    let file = json!({ "type": "input_file", "file_url": "https://example.org/cat.pdf" });
+    let cases = [(Ollama, image, "input[0].content[0].image_url"), (OpenAi, file, "input[0].content[0].file_data")];
+    for (vendor, part, param) in cases {
+        let more = json!({ "input": [{ "role": "user", "content": [part] }] });
+        let way = Way::Responses(Frame::Json);
+        let (status, error) = refusal(&vendors.house, way, &way.question(&model(vendor, "text"), &more)).await;
+        assert_eq!((status, &error["param"]), (400, &json!(param)), "{vendor:?}: {error}");
+        for frame in [Frame::Ndjson, Frame::Sse] {
+            let way = Way::Responses(frame);
+            let mut stream = vendors.house.stream(&way.request(&way.question(&model(vendor, "text"), &more))).await;
+            let (events, _) = soon(stream.collect()).await.unwrap().unwrap();
+            let events: Vec<Value> = events.iter().filter_map(|event| event.json().ok()).collect();
+            let [.., error, terminal] = events.as_slice() else { panic!("{vendor:?}, {frame:?}: {events:?}") };
+            assert_eq!((error["type"].as_str(), error["error"]["param"].as_str()), (Some("error"), Some(param)), "{vendor:?}: {error}");
+            assert_eq!((error["error"]["status"].as_u64(), &terminal["type"]), (Some(400), &json!("response.failed")), "{vendor:?}");
+        }
+        assert!(vendors.fake(vendor).requests().is_empty(), "{vendor:?}");
+    }
+    vendors.close().await;
+}

@@ -1,0 +1,167 @@
+//! Several turns with one vendor, and with one after another: tools' outputs and sealed thoughts go back as each vendor wants
+//! them, and to nobody else.
+
+use lab::client::Request;
+use lab::upstream::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
+use lab::upstream::{Recorded, Script, Vendor};
+use serde_json::{Value, json};
+
+use super::vendors::{Vendors, model};
+
+/// The seal of the thoughts: base64, as Gemini demands.
+const SEAL: &str = "c2VhbC1vZi1vbmU=";
+
+/// What the tool gives.
+const OUTPUT: &str = "{\"sun\":true}";
+
+/// Asks a vendor's model, behind an earlier response if there is one. Gives the response and what the vendor was asked.
+async fn ask(vendors: &Vendors, vendor: Vendor, script: Script, more: &Value) -> (Value, Recorded) {
+    vendors.fake(vendor).script(script);
+    let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
+    let mut body = json!({ "model": model(vendor, "text"), "input": "Weather?", "tools": [tool], "reasoning": { "effort": "low" } });
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    let (status, response) = vendors.house.json(&Request::post("/v1/responses", &body)).await;
+    assert_eq!((status, response["status"].as_str()), (200, Some("completed")), "{vendor:?}: {response}");
+    (response, vendors.last(vendor))
+}
+
+/// A call behind sealed thoughts.
+fn calls() -> Script {
+    let thought = Script::new().role().reason("Hm.").signature(SEAL);
+    thought.call(0, "call_1", "weather", &["{\"city\":", "\"Wien\"}"]).finish("tool_calls").usage(9, 3, 1).done()
+}
+
+/// A text behind sealed thoughts.
+fn answers() -> Script {
+    Script::new().role().reason("Hm.").signature(SEAL).content("Sunny.").finish("stop").usage(9, 3, 1).done()
+}
+
+/// The first two turns: a call, its output, and the answer. Gives the last response and what the vendor was asked for it.
+async fn round(vendors: &Vendors, vendor: Vendor) -> (Value, Recorded) {
+    let (first, _) = ask(vendors, vendor, calls(), &json!({})).await;
+    let call = first["output"].as_array().unwrap().iter().find(|item| item["type"] == "function_call").unwrap();
+    let output = json!([{ "type": "function_call_output", "call_id": call["call_id"], "output": OUTPUT }]);
+    ask(vendors, vendor, answers(), &json!({ "input": output, "previous_response_id": first["id"] })).await
+}
+
+/// What a vendor must hold in the request behind a tool's output: where, and what.
+fn behind_a_tool(vendor: Vendor) -> Vec<(&'static str, Value)> {
+    match vendor {
+        OpenAi => vec![
+            ("/messages/1/tool_calls/0/id", json!("call_1")),
+            ("/messages/1/tool_calls/0/function/arguments", json!("{\"city\":\"Wien\"}")),
+            ("/messages/2", json!({ "role": "tool", "tool_call_id": "call_1", "content": OUTPUT })),
+        ],
+        Responses => vec![
+            ("/store", json!(false)),
+            ("/include/0", json!("reasoning.encrypted_content")),
+            ("/input/1/encrypted_content", json!(SEAL)),
+            ("/input/1/id", json!("rs_lab_0")),
+            ("/input/1/summary/0/text", json!("Hm.")),
+            ("/input/2/arguments", json!("{\"city\":\"Wien\"}")),
+            ("/input/3", json!({ "type": "function_call_output", "call_id": "call_1", "output": OUTPUT })),
+        ],
+        Anthropic => vec![
+            ("/messages/1/content/0", json!({ "type": "thinking", "thinking": "Hm.", "signature": SEAL })),
+            ("/messages/1/content/1", json!({ "type": "tool_use", "id": "call_1", "name": "weather", "input": { "city": "Wien" } })),
+            ("/messages/2/content/0", json!({ "type": "tool_result", "tool_use_id": "call_1", "content": OUTPUT })),
+        ],
+        Gemini => vec![
+            ("/contents/1/parts/0/thoughtSignature", json!(SEAL)),
+            ("/contents/1/parts/0/functionCall/args", json!({ "city": "Wien" })),
+            ("/contents/2/parts/0/functionResponse/name", json!("weather")),
+            ("/contents/2/parts/0/functionResponse/response", json!({ "sun": true })),
+        ],
+        Ollama => vec![
+            ("/messages/1/thinking", json!("Hm.")),
+            ("/messages/1/tool_calls/0/function/arguments", json!({ "city": "Wien" })),
+            ("/messages/2/content", json!(OUTPUT)),
+            ("/messages/2/tool_name", json!("weather")),
+        ],
+    }
+}
+
+/// What a vendor must hold in the request behind sealed thoughts and a text.
+fn behind_thoughts(vendor: Vendor) -> Vec<(&'static str, Value)> {
+    match vendor {
+        // Chat completions take no thoughts back.
+        OpenAi => vec![("/messages/1", json!({ "role": "assistant", "content": "Sunny." }))],
+        Responses => vec![("/input/1/encrypted_content", json!(SEAL)), ("/input/2/content/0/text", json!("Sunny."))],
+        Anthropic => vec![
+            ("/messages/1/content/0", json!({ "type": "thinking", "thinking": "Hm.", "signature": SEAL })),
+            ("/messages/1/content/1/text", json!("Sunny.")),
+        ],
+        Gemini => vec![("/contents/1/parts/0", json!({ "text": "Sunny.", "thoughtSignature": SEAL }))],
+        Ollama => vec![("/messages/1/thinking", json!("Hm.")), ("/messages/1/content", json!("Sunny."))],
+    }
+}
+
+fn check(vendor: Vendor, asked: &Recorded, held: Vec<(&'static str, Value)>) {
+    for (place, value) in held {
+        assert_eq!(asked.body.pointer(place), Some(&value), "{vendor:?} {place}: {}", asked.body);
+    }
+}
+
+fn says_seal(asked: &Recorded) -> bool {
+    asked.body.to_string().contains(SEAL)
+}
+
+/// Whether a vendor wants its seal back.
+fn seals(vendor: Vendor) -> bool {
+    match vendor {
+        Responses | Anthropic | Gemini => true,
+        OpenAi | Ollama => false,
+    }
+}
+
+#[tokio::test]
+async fn a_tools_output_goes_back_with_the_call_and_its_thoughts() {
+    let vendors = Vendors::open().await;
+    for vendor in Vendor::ALL {
+        let (second, asked) = round(&vendors, vendor).await;
+        check(vendor, &asked, behind_a_tool(vendor));
+        let text = second["output"].as_array().unwrap().iter().find(|item| item["type"] == "message").unwrap();
+        assert_eq!(text["content"][0]["text"], "Sunny.", "{vendor:?}");
+    }
+    vendors.close().await;
+}
+
+#[tokio::test]
+async fn sealed_thoughts_go_back_to_whom_they_came_from() {
+    let vendors = Vendors::open().await;
+    for vendor in Vendor::ALL {
+        let (first, _) = ask(&vendors, vendor, answers(), &json!({})).await;
+        let (_, asked) = ask(&vendors, vendor, answers(), &json!({ "input": "Sure?", "previous_response_id": first["id"] })).await;
+        check(vendor, &asked, behind_thoughts(vendor));
+        assert_eq!(says_seal(&asked), seals(vendor), "{vendor:?}: {}", asked.body);
+    }
+    vendors.close().await;
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_with_any_other_vendor_and_back() {
+    let vendors = Vendors::open().await;
+    for from in Vendor::ALL {
+        for to in Vendor::ALL.into_iter().filter(|to| *to != from) {
+            let (second, _) = round(&vendors, from).await;
+            let (third, asked) = ask(&vendors, to, answers(), &json!({ "input": "Sure?", "previous_response_id": second["id"] })).await;
+            let body = asked.body.to_string();
+            assert!(!says_seal(&asked), "{from:?} to {to:?}: a foreign seal in {body}");
+            for mark in ["anthropic.signature", "gemini.signature", "openai.8."] {
+                assert!(!body.contains(mark), "{from:?} to {to:?}: {mark} in {body}");
+            }
+            // All that was said is there, the call and what it gave included.
+            for said in ["Weather?", "Wien", "sun", "Sunny.", "Sure?"] {
+                assert!(body.contains(said), "{from:?} to {to:?}: no {said} in {body}");
+            }
+            let (_, asked) = ask(&vendors, from, answers(), &json!({ "input": "Really?", "previous_response_id": third["id"] })).await;
+            check(from, &asked, behind_a_tool(from));
+            // Two seals of its own (of the call and of the answer behind it), and none of the other's.
+            let count = asked.body.to_string().matches(SEAL).count();
+            assert_eq!(count, if seals(from) { 2 } else { 0 }, "{to:?} back to {from:?}: {}", asked.body);
+        }
+    }
+    vendors.close().await;
+}

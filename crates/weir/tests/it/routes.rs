@@ -1,0 +1,329 @@
+//! Routes: who is asked first, who is asked when that fails, for how long one that fails is left alone, and never behind a word.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::provider::{Retries, Timeouts};
+use engine::upstreams::Circuit;
+use lab::client::{self, websocket};
+use lab::upstream::{Script, Step, Trouble, Upstream};
+use provider::config::{RouteConfig, Strategy, TargetConfig, UpstreamConfig};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::house::{Frame, House, Plan, WAYS, Words, question, upstream_of};
+use crate::metrics::{scrape, until};
+use crate::traces::Collector;
+
+/// The model that the route is for; each upstream has it under its own name.
+const MODEL: &str = "fast";
+
+const PLAIN: (Words, Frame) = (Words::Responses, Frame::Json);
+
+/// How long a silence is borne where it is the fault.
+const SHORT: Duration = Duration::from_millis(200);
+
+/// Two upstreams and the route over them.
+struct Pair {
+    first: Upstream,
+    second: Upstream,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        Self { first: Upstream::start().await.unwrap(), second: Upstream::start().await.unwrap() }
+    }
+
+    /// A house with the route: `change` has the first upstream's settings.
+    fn plan(&self, strategy: Strategy, weights: [u32; 2], change: impl FnOnce(&mut UpstreamConfig)) -> Plan {
+        let mut first = upstream_of("first", self.first.base_url(), Timeouts { first_token: SHORT, ..Timeouts::default() });
+        change(&mut first);
+        let second = upstream_of("second", self.second.base_url(), Timeouts::default());
+        let target = |name: &str, weight| TargetConfig { upstream: format!("lab-{name}"), model: Some(name.to_owned()), weight };
+        let upstreams = vec![target("first", weights[0]), target("second", weights[1])];
+        let route = RouteConfig { model: MODEL.to_owned(), upstreams, strategy, on_leave: None };
+        Plan { more_upstreams: vec![first, second], routes: vec![route], ..Plan::default() }
+    }
+
+    fn in_order(&self, change: impl FnOnce(&mut UpstreamConfig)) -> Plan {
+        self.plan(Strategy::Order, [1, 1], change)
+    }
+
+    fn asked(&self) -> [usize; 2] {
+        [self.first.requests().len(), self.second.requests().len()]
+    }
+}
+
+async fn ask(house: &House) -> (u16, Value) {
+    house.json(&question(PLAIN, MODEL, &json!({}))).await
+}
+
+/// Asks in one way, or over a WebSocket, and gives the status and all that came.
+async fn heard(house: &House, way: Option<(Words, Frame)>) -> (u16, String) {
+    let Some(way) = way else {
+        let mut socket = websocket::connect(house.address, "/v1/responses", &[]).await.unwrap().socket;
+        socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi" }).to_string()).await.unwrap();
+        let mut all = String::new();
+        while !all.contains("\"type\":\"response.completed\"") && !all.contains("\"type\":\"response.failed\"") {
+            all += &lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
+        }
+        socket.close(1000, "").await.unwrap();
+        lab::soon(socket.collect()).await.unwrap().unwrap();
+        return (200, all);
+    };
+    let mut response = lab::soon(house.send(&question(way, MODEL, &json!({})))).await.unwrap();
+    let body = lab::soon(response.collect()).await.unwrap().unwrap().0;
+    (response.status, String::from_utf8(body).unwrap())
+}
+
+fn every_way() -> impl Iterator<Item = Option<(Words, Frame)>> {
+    WAYS.into_iter().map(Some).chain([None])
+}
+
+fn circuit(house: &House) -> Circuit {
+    house.engine.upstreams().into_iter().find(|state| &*state.upstream == "lab-first").unwrap().circuit
+}
+
+#[tokio::test]
+async fn work_is_shared_among_upstreams_as_the_strategy_and_the_weights_say() {
+    for (strategy, weights, expected) in [
+        (Strategy::Order, [1, 3], [8, 0]),
+        (Strategy::RoundRobin, [1, 3], [2, 6]),
+        (Strategy::RoundRobin, [1, 1], [4, 4]),
+        (Strategy::LeastBusy, [1, 1], [4, 4]),
+    ] {
+        let pair = Pair::start().await;
+        let house = House::open_with(pair.plan(strategy, weights, |_| {})).await;
+        for _ in 0..8 {
+            assert_eq!(ask(&house).await.0, 200);
+        }
+        assert_eq!(pair.asked(), expected, "{strategy:?} {weights:?}");
+        let named = |upstream: &Upstream, name: &str| upstream.requests().iter().all(|request| request.body["model"] == name);
+        assert!(named(&pair.first, "first") && named(&pair.second, "second"), "each by its own name for it");
+        house.close().await;
+    }
+    let pair = Pair::start().await;
+    let house = House::open_with(pair.plan(Strategy::Random, [1, 1], |_| {})).await;
+    for _ in 0..40 {
+        assert_eq!(ask(&house).await.0, 200);
+    }
+    // One in 2^39 runs may be otherwise.
+    assert!(pair.asked().iter().all(|count| *count > 0), "{:?}", pair.asked());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_least_busy_upstream_is_asked_first() {
+    let pair = Pair::start().await;
+    let gate = Arc::new(Notify::new());
+    pair.first.default_script(Script::new().role().content("Once").wait_for(&gate).finish("stop").done().end());
+    let house = House::open_with(pair.plan(Strategy::LeastBusy, [1, 1], |_| {})).await;
+    let mut running = house.stream(&question((Words::Responses, Frame::Sse), MODEL, &json!({}))).await;
+    lab::soon(pair.first.wait_requests(1)).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(ask(&house).await.0, 200);
+    }
+    assert_eq!(pair.asked(), [1, 3]);
+    gate.notify_one();
+    lab::soon(running.collect()).await.unwrap().unwrap();
+    house.close().await;
+}
+
+/// What befalls the first upstream before it has said a word.
+fn troubles() -> Vec<(&'static str, Option<Script>)> {
+    vec![
+        ("unreachable", None),
+        ("500", Some(Script::refused(500, Trouble::Broken))),
+        ("overloaded", Some(Script::refused(503, Trouble::Overloaded))),
+        ("429", Some(Script::refused_for(429, Trouble::RateLimit, Duration::from_secs(7)))),
+        ("401", Some(Script::refused_as(Trouble::Key))),
+        ("no money", Some(Script::refused(402, Trouble::Money))),
+        ("no such model", Some(Script::refused(404, Trouble::NotFound))),
+        ("silence behind the head", Some(Script::headers_only())),
+        ("an error in band", Some(Script::new().role().failure(Trouble::Overloaded).end())),
+        ("a cut before any word", Some(Script::new().role().rst())),
+        ("an end before any word", Some(Script::new().role().done().end())),
+        ("HTML", Some(Script::new().raw("<html>").end())),
+    ]
+}
+
+#[tokio::test]
+async fn what_fails_before_a_word_is_answered_by_the_next_upstream() {
+    for (name, script) in troubles() {
+        for way in every_way() {
+            let pair = Pair::start().await;
+            let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+            let plan = pair.in_order(|config| {
+                if script.is_none() {
+                    config.base_url = format!("http://{nobody}/v1");
+                }
+            });
+            let house = House::open_with(plan).await;
+            pair.first.default_script(script.clone().unwrap_or_default());
+            pair.second.default_script(Script::text(&["from ", "the second"]));
+            let (status, body) = heard(&house, way).await;
+            assert_eq!(status, 200, "{name} {way:?}: {body}");
+            assert!(body.contains("the second") && !body.contains("\"error\":{"), "{name} {way:?}: {body}");
+            assert_eq!(pair.asked(), [usize::from(script.is_some()), 1], "{name} {way:?}");
+            let seen = scrape(&house).await;
+            let labels = [("upstream", "lab-first"), ("reason", "other_upstream")];
+            assert_eq!(seen.value("weir_upstream_retries_total", &labels), Some(1.0), "{name} {way:?}");
+            let errors = seen.sum("weir_upstream_errors_total", &[("upstream", "lab-first")]);
+            assert!((errors - 1.0).abs() < 1e-9, "{name} {way:?}: {errors}");
+            house.close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn behind_a_word_nobody_else_is_asked() {
+    let begun = || Script::new().role().content("Once");
+    for script in [begun().rst(), begun().fin(), begun().done().end(), begun().failure(Trouble::Overloaded).end()] {
+        for way in every_way() {
+            let pair = Pair::start().await;
+            let retries = Retries { count: 2, ..Retries::default() };
+            let house = House::open_with(Plan { retries, ..pair.in_order(|_| {}) }).await;
+            pair.first.script(script.clone());
+            let (_, body) = heard(&house, way).await;
+            assert!(body.contains("upstream_"), "{way:?}: {body}");
+            assert_eq!(pair.asked(), [1, 0], "{way:?}");
+            assert!(scrape(&house).await.sum("weir_upstream_retries_total", &[]).abs() < 1e-9, "{way:?}");
+            house.close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_would_take_is_shown_to_one_upstream() {
+    let pair = Pair::start().await;
+    let retries = Retries { count: 2, ..Retries::default() };
+    let house = House::open_with(Plan { retries, ..pair.in_order(|_| {}) }).await;
+    pair.first.script(Script::refused(400, Trouble::Invalid));
+    assert_eq!(ask(&house).await.0, 400);
+    assert_eq!(pair.asked(), [1, 0]);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_fails_again_and_again_is_left_alone_and_asked_once_to_see() {
+    let pair = Pair::start().await;
+    let house = House::open_with(pair.in_order(|config| config.breaker = 2)).await;
+    let up = async || scrape(&house).await.value("weir_upstream_up", &[("upstream", "lab-first")]);
+    let alone = question((Words::Chat, Frame::Json), "first", &json!({}));
+    // A 500 may be one request's own; that there is no service is everybody's.
+    pair.first.default_script(Script::refused(500, Trouble::Broken));
+    for _ in 0..3 {
+        assert_eq!((house.json(&alone).await.0, circuit(&house)), (502, Circuit::Closed));
+    }
+    let before = pair.first.requests().len();
+    pair.first.default_script(Script::refused(503, Trouble::Overloaded));
+    for count in 1..=2 {
+        assert_eq!((circuit(&house), up().await), (Circuit::Closed, Some(1.0)));
+        assert_eq!(house.json(&alone).await.0, 503);
+        assert_eq!(pair.first.requests().len(), before + count);
+    }
+    assert!(matches!(circuit(&house), Circuit::Open(left) if left <= Duration::from_secs(5)), "{:?}", circuit(&house));
+    assert_eq!(up().await, Some(0.0));
+
+    // It fails fast, and says when to come back; the route goes by.
+    let mut refused = house.send(&alone).await;
+    let body: Value = serde_json::from_slice(&refused.collect().await.unwrap().0).unwrap();
+    assert_eq!((refused.status, &body["error"]["code"]), (503, &json!("upstream_unavailable")), "{body}");
+    let wait: u64 = refused.headers.get("retry-after").unwrap().parse().unwrap();
+    assert!((1..=5).contains(&wait), "{wait}");
+    assert_eq!(ask(&house).await.0, 200);
+    assert_eq!(pair.asked(), [before + 2, 1]);
+
+    // One is let through to see; until it is answered, nobody else.
+    until(&house, |seen| seen.value("weir_upstream_up", &[("upstream", "lab-first")]) == Some(0.5), "it may be asked to see").await;
+    let gate = Arc::new(Notify::new());
+    pair.first.script(Script::new().wait_for(&gate).role().content("back").finish("stop").done().end());
+    let (address, request) = (house.address, alone.clone());
+    let probe = tokio::spawn(async move { client::send(address, &request).await.unwrap().status });
+    lab::soon(pair.first.wait_requests(before + 3)).await.unwrap();
+    assert_eq!((house.json(&alone).await.0, up().await), (503, Some(0.5)));
+    assert_eq!(pair.first.requests().len(), before + 3);
+    gate.notify_one();
+    assert_eq!(lab::soon(probe).await.unwrap().unwrap(), 200);
+    assert_eq!((circuit(&house), up().await), (Circuit::Closed, Some(1.0)));
+    pair.first.default_script(Script::text(&["hi"]));
+    assert_eq!(house.json(&alone).await.0, 200);
+    house.close().await;
+}
+
+/// Those who waited for a key were each sent to an upstream that was already left alone.
+#[tokio::test]
+async fn who_waits_for_a_key_hears_that_the_upstream_is_left_alone() {
+    let pair = Pair::start().await;
+    let plan = pair.in_order(|config| {
+        config.breaker = 1;
+        config.keys[0].concurrency = 1;
+    });
+    let house = House::open_with(plan).await;
+    let gate = Arc::new(Notify::new());
+    pair.first.default_script(Script::new().wait_for(&gate).step(Step::Refuse(None, Trouble::Overloaded, None)));
+    let ask = || {
+        let (address, request) = (house.address, question((Words::Chat, Frame::Json), "first", &json!({})));
+        tokio::spawn(async move { client::send(address, &request).await.unwrap().status })
+    };
+    let first = ask();
+    lab::soon(pair.first.wait_requests(1)).await.unwrap();
+    let waiting = [ask(), ask(), ask()];
+    until(&house, |seen| seen.value("weir_upstream_waiting", &[("upstream", "lab-first")]) == Some(3.0), "all wait").await;
+    // Were another asked, it would be refused as well.
+    (0..4).for_each(|_| gate.notify_one());
+    assert_eq!(lab::soon(first).await.unwrap().unwrap(), 503);
+    for one in waiting {
+        assert_eq!(lab::soon(one).await.unwrap().unwrap(), 503);
+    }
+    assert_eq!(pair.asked(), [1, 0]);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_failure_that_may_pass_is_asked_again_after_a_pause_and_every_call_is_a_span() {
+    let pair = Pair::start().await;
+    let collector = Collector::start(&[]).await;
+    let retries = Retries { count: 2, ..Retries::default() };
+    let traced = collector.plan().traces;
+    let house = House::open_with(Plan { retries, traces: traced, ..pair.in_order(|_| {}) }).await;
+    for upstream in [&pair.first, &pair.second] {
+        upstream.script(Script::refused(500, Trouble::Broken));
+        upstream.script(Script::refused(500, Trouble::Broken));
+    }
+    assert_eq!(ask(&house).await.0, 200);
+    assert_eq!(pair.asked(), [3, 2]);
+    let first: Vec<_> = pair.first.requests().iter().map(|request| request.arrived).collect();
+    let pauses = [first[1] - first[0], first[2] - first[1]].map(|pause| pause.as_millis());
+    // 500 ms and 1 s, each a quarter more or less.
+    assert!(pauses[0] >= 375 && pauses[1] >= 750, "{pauses:?}");
+    let seen = scrape(&house).await;
+    for (upstream, reason, count) in [("lab-first", "other_upstream", 2.0), ("lab-second", "retry", 2.0)] {
+        let labels = [("upstream", upstream), ("reason", reason)];
+        assert_eq!(seen.value("weir_upstream_retries_total", &labels), Some(count), "{upstream} {reason}");
+    }
+    house.close().await;
+    let spans = collector.spans();
+    let calls: Vec<_> = spans.iter().filter(|span| span.0["kind"] == 3).collect();
+    assert_eq!(calls.len(), 5, "{spans:#?}");
+    let ports = [pair.first.address().port(), pair.second.address().port()].map(|port| port.to_string());
+    for port in ports {
+        let failed =
+            calls.iter().filter(|span| span.attribute("server.port") == port.as_str() && span.attribute("error.type") != Value::Null);
+        assert_eq!(failed.count(), 2, "{calls:#?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_asked_again_behind_the_deadline() {
+    let pair = Pair::start().await;
+    let retries = Retries { count: 9, deadline: Duration::from_millis(100) };
+    let house = House::open_with(Plan { retries, ..pair.in_order(|_| {}) }).await;
+    for upstream in [&pair.first, &pair.second] {
+        upstream.default_script(Script::refused(500, Trouble::Broken));
+    }
+    assert_eq!(ask(&house).await.0, 502);
+    assert_eq!(pair.asked(), [1, 1]);
+    house.close().await;
+}

@@ -1,0 +1,92 @@
+//! Keys that change while answers run: those that run keep theirs, and what begins then has the new ones.
+
+use std::fs;
+use std::sync::Arc;
+
+use lab::client::{BodyEnd, Request};
+use lab::upstream::{Script, Upstream};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use crate::service::{Service, in_time, weir};
+
+const AGAIN: &str = "settings were read again";
+
+fn question() -> Request {
+    Request::post("/v1/responses", &json!({ "model": "m", "input": "hi", "stream": true }))
+}
+
+#[tokio::test]
+async fn an_answer_goes_on_with_the_key_it_began_with_while_new_ones_have_the_new_keys() {
+    let directory = TempDir::new().unwrap();
+    let lab = Upstream::start().await.unwrap();
+    lab.require_keys(&["sk-old-secret"]);
+    let put = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    put("keys", "# of the north\nsk-old-secret\n");
+    let upstream = format!("[[upstream]]\nname = \"lab\"\nmodels = [\"m\"]\nbase_url = \"{}\"\n", lab.base_url());
+    put("weir.toml", &format!("{upstream}api_key_file = \"keys\"\nkey_strategy = \"round_robin\"\nkey_concurrency = 1\n"));
+    let server = Service::start(weir(directory.path())).await;
+    let gate = Arc::new(Notify::new());
+    lab.script(Script::new().role().content("Once").wait_for(&gate).content(" upon").finish("stop").done().end());
+    let mut running = server.send(&question()).await.events().unwrap();
+    in_time(lab.wait_requests(1)).await;
+
+    // The old key is revoked in the same moment; one line becomes two.
+    lab.require_keys(&["sk-new-secret", "sk-more-secret"]);
+    put("keys", "sk-new-secret\n\nsk-more-secret\n");
+    let line = server.logged(AGAIN, 1).await;
+    assert_eq!(line["applied"], "[\"upstream.lab.api_key\"]", "{line}");
+    let before = lab.requests().len();
+    for _ in 0..4 {
+        let (events, end) = in_time(server.send(&question()).await.events().unwrap().collect()).await.unwrap();
+        assert_eq!((events.last().unwrap().data.as_ref(), end), (&b"[DONE]"[..], BodyEnd::Clean));
+    }
+    let mut keys: Vec<String> = lab.requests()[before..].iter().map(|request| request.key.clone().unwrap()).collect();
+    keys.sort();
+    assert_eq!(keys, ["sk-more-secret", "sk-more-secret", "sk-new-secret", "sk-new-secret"]);
+
+    gate.notify_one();
+    let (events, end) = in_time(running.collect()).await.unwrap();
+    let last = events[events.len() - 2].json().unwrap();
+    assert_eq!((&last["type"], end), (&json!("response.completed"), BodyEnd::Clean));
+    assert_eq!(last["response"]["output"][0]["content"][0]["text"], "Once upon");
+    assert_eq!(lab.requests()[0].key.as_deref(), Some("sk-old-secret"));
+
+    // The list of keys follows, by their labels.
+    let (_, list) = server.json(&Request::get("/v1/upstreams")).await;
+    let labels: Vec<_> = list["data"][0]["keys"].as_array().unwrap().iter().map(|key| key["label"].as_str().unwrap()).collect();
+    assert_eq!(labels, ["1", "2"], "{list}");
+    assert!(!server.log().contains("-secret"), "{}", server.log());
+}
+
+/// Any change of the settings made every place on a key free. What was refused is tried again all the same: its owner may have
+/// mended it.
+#[tokio::test]
+async fn what_runs_on_keys_outlives_changes_that_are_not_theirs() {
+    let directory = TempDir::new().unwrap();
+    let lab = Upstream::start().await.unwrap();
+    lab.require_keys(&["sk-good-secret"]);
+    let upstream = format!(
+        "[[upstream]]\nname = \"lab\"\nmodels = [\"m\"]\nbase_url = \"{}\"\napi_key = [\"sk-bad-secret\", \"sk-good-secret\"]\nkey_strategy = \"order\"\n",
+        lab.base_url()
+    );
+    let put = |text: &str| fs::write(directory.path().join("weir.toml"), text).unwrap();
+    put(&upstream);
+    let server = Service::start(weir(directory.path())).await;
+    let gate = Arc::new(Notify::new());
+    lab.script(Script::new().role().content("Once").wait_for(&gate).finish("stop").done().end());
+    let mut running = server.send(&question()).await.events().unwrap();
+    in_time(lab.wait_requests(2)).await;
+
+    put(&format!("{upstream}[[upstream]]\nname = \"other\"\nmodels = [\"x\"]\nbase_url = \"http://127.0.0.1:1/v1\"\n"));
+    server.logged(AGAIN, 1).await;
+    in_time(server.send(&question()).await.events().unwrap().collect()).await.unwrap();
+    let keys: Vec<_> = lab.requests().into_iter().map(|request| request.key.unwrap()).collect();
+    assert_eq!(keys, ["sk-bad-secret", "sk-good-secret", "sk-bad-secret", "sk-good-secret"]);
+    let (_, list) = server.json(&Request::get("/v1/upstreams")).await;
+    assert_eq!((&list["data"][0]["keys"][0]["state"], &list["data"][0]["running"]), (&json!("refused"), &json!(1)), "{list}");
+    assert_eq!(list["data"][1]["id"], "other");
+    gate.notify_one();
+    in_time(running.collect()).await.unwrap();
+}
