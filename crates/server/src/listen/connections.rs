@@ -1,10 +1,11 @@
 //! How many connections there are, were, and may be.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::io::{Connection, Remote, View};
 use super::traffic::Traffic;
 use super::trust::is_trusted;
 use crate::config::Config;
@@ -24,6 +25,52 @@ pub struct Connections {
     refusing: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
     traffic: Arc<Traffic>,
+    seen: Register,
+}
+
+/// Connections that have closed and are still shown.
+const REMEMBERED: usize = 256;
+
+/// The connections that are open, and the last that have closed.
+#[derive(Debug, Default)]
+pub(crate) struct Register(Mutex<Registered>);
+
+#[derive(Debug, Default)]
+struct Registered {
+    open: BTreeMap<u64, Remote>,
+    closed: VecDeque<View>,
+}
+
+impl Register {
+    pub(super) fn opened(&self, connection: &Connection) {
+        self.registered().open.insert(connection.id(), connection.downgrade());
+    }
+
+    pub(super) fn closed(&self, id: u64, view: View) {
+        let mut registered = self.registered();
+        registered.open.remove(&id);
+        if registered.closed.len() == REMEMBERED {
+            registered.closed.pop_front();
+        }
+        registered.closed.push_back(view);
+    }
+
+    /// All of them, the newest first.
+    pub(crate) fn views(&self) -> Vec<View> {
+        let (open, closed) = {
+            let registered = self.registered();
+            (registered.open.values().cloned().collect::<Vec<_>>(), registered.closed.clone())
+        };
+        // Outside of the lock: the last handle on a connection may go here, which registers its close.
+        let mut views: Vec<View> = open.iter().filter_map(Remote::view).chain(closed).collect();
+        views.sort_by_key(|view| std::cmp::Reverse(view.id));
+        views.dedup_by_key(|view| view.id);
+        views
+    }
+
+    fn registered(&self) -> MutexGuard<'_, Registered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why there is no place for a connection.
@@ -54,6 +101,11 @@ impl Connections {
     /// How many were refused, because there were too many.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Those that the lens shows.
+    pub(crate) fn seen(&self) -> &Register {
+        &self.seen
     }
 
     /// What goes over them.
@@ -136,6 +188,11 @@ impl Open {
     /// Where what goes over it is counted.
     pub(super) fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(&self.connections.traffic)
+    }
+
+    /// All connections.
+    pub(super) fn connections(&self) -> Arc<Connections> {
+        Arc::clone(&self.connections)
     }
 
     /// A proxy says whose the connection is: it is one of that address's from now on.

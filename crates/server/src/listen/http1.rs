@@ -14,8 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
+use super::exchange::Exchange;
 use super::heads::{Heads, SlowHead};
 use super::io::{Connection, Protocol};
+use super::seen::Seen;
 use super::{Serving, end};
 use crate::transport::Watched;
 
@@ -36,7 +38,9 @@ where
         let answering = connection.answer();
         async move {
             let mut request = request.map(Body::new);
+            let exchange = Exchange::begin(&connection, &request);
             request.extensions_mut().insert(connection.clone());
+            request.extensions_mut().insert(exchange.clone());
             let version = request.version();
             let mut response = router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
             // Of an answer of version 1.1 hyper would say that the connection stays, though only its close ends the answer.
@@ -44,10 +48,12 @@ where
                 *response.version_mut() = version;
                 connection.ends_by_close();
             }
-            Ok::<_, Infallible>(response.map(|body| Watched::http1(body, answering)))
+            exchange.answered(response.status().as_u16());
+            Ok::<_, Infallible>(response.map(|body| Watched::http1(body, answering, exchange)))
         }
     });
-    let heads = Heads::new(stream, connection.clone(), &config, deadline);
+    let seen = Seen::new(stream, connection.clone());
+    let heads = Heads::new(seen, connection.clone(), &config, deadline);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         // `Heads` holds the time: hyper takes the pause between two requests for a head that is slow to come.

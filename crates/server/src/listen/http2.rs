@@ -57,11 +57,14 @@ where
         let (router, connection) = (live.router(), for_requests.clone());
         async move {
             let mut request = request.map(Body::new);
+            let exchange = Exchange::begin(&connection, &request);
+            request.extensions_mut().insert(exchange.clone());
             request.extensions_mut().insert(connection);
             let gauge = GAUGE.try_with(Arc::clone).unwrap_or_default();
             request.extensions_mut().insert(Arc::clone(&gauge));
             let response = router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
-            Ok::<_, Infallible>(response.map(|body| Watched::http2(body, gauge)))
+            exchange.answered(response.status().as_u16());
+            Ok::<_, Infallible>(response.map(|body| Watched::http2(body, gauge, exchange)))
         }
     });
     let streams = Arc::new(Streams::new());
@@ -78,7 +81,7 @@ where
         .enable_connect_protocol()
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE);
-    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(Seen::new(stream, connection.clone())), service));
     let mut farewell = std::pin::pin!(drain.clone().farewell());
     let mut patience = config.idle_timeout;
     let (mut is_leaving, mut is_told) = (false, false);

@@ -6,18 +6,19 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use engine::metrics::Held;
+use lens::live::{Closer, Record, Timeline};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::connections::Open;
+use super::connections::{Connections, Open};
 use super::traffic::Traffic;
 
 /// How much a client may send ahead of the answer it waits for. What is more stays in the kernel, and only a reset is
@@ -67,6 +68,8 @@ struct Shared {
     answered: AtomicU64,
     /// Whether an answer on it has no other end than its close.
     ended_by_close: AtomicBool,
+    timeline: Timeline,
+    connections: Arc<Connections>,
 }
 
 /// What was read while nobody asked for it.
@@ -104,8 +107,12 @@ impl Io {
             answering: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
             ended_by_close: AtomicBool::new(false),
+            timeline: Timeline::default(),
+            connections: open.connections(),
         };
-        Self { shared: Arc::new(shared), write_timeout, stalled: None, open }
+        let io = Self { shared: Arc::new(shared), write_timeout, stalled: None, open };
+        io.shared.connections.seen().opened(&io.connection());
+        io
     }
 
     pub(crate) fn connection(&self) -> Connection {
@@ -118,6 +125,7 @@ impl Io {
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout)));
         ready!(stalled.as_mut().poll(context));
         tracing::debug!(connection = self.shared.id, "reader took nothing for too long");
+        self.shared.timeline.closed(Closer::Server, "write_timeout");
         // What it has not taken will not be sent: it resumes by position.
         drop(SockRef::from(&self.shared.stream).set_linger(Some(Duration::ZERO)));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -203,6 +211,18 @@ impl AsyncWrite for Io {
 }
 
 impl Shared {
+    fn view(&self) -> View {
+        View {
+            id: self.id,
+            client: self.client.get().copied().unwrap_or(self.peer),
+            peer: self.peer,
+            protocol: self.protocol.get().copied(),
+            received: self.received.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
+            record: self.timeline.record(),
+        }
+    }
+
     fn ahead(&self) -> MutexGuard<'_, Ahead> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -223,6 +243,8 @@ impl Drop for Shared {
         if self.protocol.get().is_none() {
             self.traffic.closed_silently();
         }
+        self.timeline.closed(Closer::Server, "close");
+        self.connections.seen().closed(self.id, self.view());
     }
 }
 
@@ -245,6 +267,21 @@ impl Connection {
     /// Bytes received and sent so far.
     pub fn bytes(&self) -> (u64, u64) {
         (self.0.received.load(Ordering::Relaxed), self.0.sent.load(Ordering::Relaxed))
+    }
+
+    /// What happened on it.
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.0.timeline
+    }
+
+    /// It, as the lens shows it.
+    pub(super) fn view(&self) -> View {
+        self.0.view()
+    }
+
+    /// A handle that does not keep it open.
+    pub(super) fn downgrade(&self) -> Remote {
+        Remote(Arc::downgrade(&self.0))
     }
 
     /// What is spoken on it.
@@ -297,6 +334,7 @@ impl Connection {
 
     /// Makes the close that follows a RST, so that no client takes a close-delimited part for the whole (promise 3).
     pub fn abort(&self) {
+        self.0.timeline.closed(Closer::Server, "reset");
         // A socket that cannot take the option is closed already.
         drop(SockRef::from(&self.0.stream).set_linger(Some(Duration::ZERO)));
     }
@@ -339,8 +377,39 @@ impl Connection {
     pub(crate) fn say(&self, words: &[u8]) {
         if let Ok(count) = self.0.stream.try_write(words) {
             self.0.count_sent(count);
+            self.0.timeline.down(&words[..count]);
         }
     }
+}
+
+/// A handle on a connection that does not keep it open.
+#[derive(Clone, Debug)]
+pub(super) struct Remote(Weak<Shared>);
+
+impl Remote {
+    /// The connection, if it is still there.
+    pub(super) fn view(&self) -> Option<View> {
+        self.0.upgrade().map(|shared| shared.view())
+    }
+}
+
+/// A connection as the lens shows it: counts and times, and no contents.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// Its number, as in logs.
+    pub(crate) id: u64,
+    /// Whose it is.
+    pub(crate) client: SocketAddr,
+    /// Who made it.
+    pub(crate) peer: SocketAddr,
+    /// What is spoken, once that is known.
+    pub(crate) protocol: Option<Protocol>,
+    /// Bytes on the network, up to and with TLS.
+    pub(crate) received: u64,
+    /// The same from us.
+    pub(crate) sent: u64,
+    /// What happened.
+    pub(crate) record: Record,
 }
 
 /// While it lives, a request of the connection is being answered.

@@ -1,6 +1,7 @@
 //! Accepts connections, finds out what their clients speak, and speaks it: HTTP/1 or HTTP/2, in clear or through TLS.
 
 mod connections;
+mod exchange;
 mod heads;
 mod http1;
 mod http2;
@@ -8,6 +9,7 @@ mod io;
 mod opening;
 pub mod proxy_protocol;
 mod refusal;
+mod seen;
 mod tls;
 mod traffic;
 mod trust;
@@ -25,6 +27,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use connections::Connections;
+pub(crate) use exchange::Exchange;
 pub(crate) use http2::Gauge;
 pub(crate) use io::Answering;
 use io::Io;

@@ -8,7 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::listen::{Answering, Gauge};
+use crate::listen::{Answering, Exchange, Gauge};
 
 /// How much an HTTP/2 stream is given at once: its largest frame by default (RFC 9113 §6.5.2). Smaller pieces show that a
 /// slow reader takes something.
@@ -20,6 +20,8 @@ pub(crate) struct Watched {
     watch: Watch,
     /// What is left of a chunk that was too large for one piece.
     rest: Bytes,
+    /// On its connection's timeline, the answer lasts as long.
+    _exchange: Exchange,
 }
 
 enum Watch {
@@ -30,12 +32,12 @@ enum Watch {
 }
 
 impl Watched {
-    pub(crate) fn http1(body: Body, answering: Answering) -> Self {
-        Self { body, watch: Watch::Http1 { _answering: answering }, rest: Bytes::new() }
+    pub(crate) fn http1(body: Body, answering: Answering, exchange: Exchange) -> Self {
+        Self { body, watch: Watch::Http1 { _answering: answering }, rest: Bytes::new(), _exchange: exchange }
     }
 
-    pub(crate) fn http2(body: Body, gauge: Arc<Gauge>) -> Self {
-        Self { body, watch: Watch::Http2(gauge), rest: Bytes::new() }
+    pub(crate) fn http2(body: Body, gauge: Arc<Gauge>, exchange: Exchange) -> Self {
+        Self { body, watch: Watch::Http2(gauge), rest: Bytes::new(), _exchange: exchange }
     }
 }
 
@@ -44,7 +46,7 @@ impl HttpBody for Watched {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Self { body, watch, rest } = &mut *self;
+        let Self { body, watch, rest, .. } = &mut *self;
         let Watch::Http2(gauge) = watch else { return Pin::new(body).poll_frame(context) };
         gauge.asked();
         if rest.is_empty() {

@@ -1,0 +1,73 @@
+//! What the lens sees of a connection: its plain bytes, above TLS, as its codec reads and writes them.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use lens::live::Closer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::io::Connection;
+
+/// A stream whose bytes are counted by kind on their way.
+#[derive(Debug)]
+pub(super) struct Seen<S> {
+    stream: S,
+    connection: Connection,
+}
+
+impl<S> Seen<S> {
+    pub(super) fn new(stream: S, connection: Connection) -> Self {
+        Self { stream, connection }
+    }
+
+    fn wrote(&self, written: &Poll<io::Result<usize>>, bytes: &[u8]) {
+        if let Poll::Ready(Ok(count)) = written {
+            self.connection.timeline().down(&bytes[..*count]);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Seen<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        let timeline = self.connection.timeline();
+        match &read {
+            Ok(()) if buffer.filled().len() == before && buffer.remaining() > 0 => timeline.closed(Closer::Client, "fin"),
+            Ok(()) => timeline.up(&buffer.filled()[before..]),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => timeline.closed(Closer::Client, "reset"),
+            Err(_) => {}
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Seen<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(&written, bytes);
+        written
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        if let Poll::Ready(Ok(count)) = &written {
+            self.connection.timeline().down_parts(slices.iter().map(|slice| &**slice), *count);
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.timeline().closed(Closer::Server, "fin");
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
