@@ -1,0 +1,3 @@
+//! What the tests of several rooms share: packets built from scratch.
+
+pub(crate) mod build;
