@@ -20,7 +20,9 @@ pub mod tcp_info;
 
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "system calls that no safe crate has; nowhere else in the house")]
+#[expect(clippy::cast_possible_truncation, reason = "constants and lengths, in the types that the kernel wants")]
 mod system;
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "packets of tests are short")]
 mod tests;

@@ -119,6 +119,11 @@ impl<W: Write> Writer<W> {
         block.end(&mut self.out)
     }
 
+    /// Lets what was written be read.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     /// Ends the file.
     pub fn finish(mut self) -> io::Result<W> {
         self.out.flush()?;
@@ -155,7 +160,8 @@ impl Block {
 
     /// The upper half comes first, whatever the byte order.
     fn time(&mut self, at: Moment) -> &mut Self {
-        self.u32((at.0 >> 32) as u32).u32(at.0 as u32)
+        let (upper, lower) = (at.0 >> 32, at.0 & 0xFFFF_FFFF);
+        self.u64(lower << 32 | upper)
     }
 
     fn padded(&mut self, bytes: &[u8]) -> &mut Self {
@@ -166,8 +172,8 @@ impl Block {
 
     fn option(&mut self, code: u16, value: &[u8]) -> &mut Self {
         self.has_options = true;
-        let value = &value[..value.len().min(usize::from(u16::MAX))];
-        self.u16(code).u16(value.len() as u16).padded(value)
+        let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+        self.u16(code).u16(length).padded(&value[..usize::from(length)])
     }
 
     /// An option that is text; none if it is empty.

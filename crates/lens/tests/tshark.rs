@@ -1,6 +1,7 @@
 //! Wireshark reads what the lens writes, and sees in each packet what the lens sees.
 
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "it is a test")]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -18,7 +19,7 @@ use lens::pcapng::{Packet, Section, Writer};
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n0\r\n\r\n";
 
-/// Three answers on one connection, closed by the client; a second connection that is reset; an hour of nothing in between is not needed.
+/// Three answers on one connection, closed by the client; a second connection that is reset.
 fn capture() -> Option<(Vec<Captured>, u16, lens::capture::Statistics)> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -69,11 +69,14 @@ pub(super) fn of_port(port: Option<u16>) -> Vec<Instruction> {
             ("", JUMP_EQUAL, port, accept, reject),
             ("six", LOAD_BYTE, NETWORK + 6, Next, Next),
             ("", JUMP_EQUAL, TCP, Label("ports of six"), Next),
-            // Headers may stand between: hop-by-hop, routing, fragment, destination. The decoder goes over them.
-            ("", JUMP_EQUAL, 0, accept, Next),
-            ("", JUMP_EQUAL, 43, accept, Next),
-            ("", JUMP_EQUAL, 44, accept, Next),
-            ("", JUMP_EQUAL, 60, accept, reject),
+            // Headers may stand between: hop-by-hop, routing, fragment, destination. The decoder goes over them, unless what
+            // follows the first is ICMPv6, as multicast routers are told of groups.
+            ("", JUMP_EQUAL, 0, Label("extension"), Next),
+            ("", JUMP_EQUAL, 43, Label("extension"), Next),
+            ("", JUMP_EQUAL, 44, Label("extension"), Next),
+            ("", JUMP_EQUAL, 60, Next, reject),
+            ("extension", LOAD_BYTE, NETWORK + 40, Next, Next),
+            ("", JUMP_EQUAL, 58, reject, accept),
             ("ports of six", LOAD_HALF, NETWORK + 40, Next, Next),
             ("", JUMP_EQUAL, port, accept, Next),
             ("", LOAD_HALF, NETWORK + 42, Next, Next),
@@ -83,7 +86,7 @@ pub(super) fn of_port(port: Option<u16>) -> Vec<Instruction> {
     program.extend([("accept", RETURN, u32::MAX, Next, Next), ("reject", RETURN, 0, Next, Next)]);
     let place = |from: usize, to: To| match to {
         Next => 0,
-        Label(label) => program.iter().position(|(name, ..)| *name == label).map_or(0, |at| (at - from - 1) as u8),
+        Label(label) => program.iter().position(|(name, ..)| *name == label).map_or(0, |at| u8::try_from(at - from - 1).unwrap_or(u8::MAX)),
     };
     let assembled = program.iter().enumerate().map(|(at, (_, code, value, if_true, if_false))| Instruction {
         code: *code,

@@ -89,9 +89,10 @@ impl Capture {
         // `struct tpacket_stats`: packets, drops. Reading it sets both to zero.
         let mut buffer = [0; 8];
         socket::option_bytes(self.socket.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut buffer)?;
-        let [a, b, c, d, e, f, g, h] = buffer;
-        self.statistics.received += u64::from(u32::from_ne_bytes([a, b, c, d]));
-        self.statistics.dropped += u64::from(u32::from_ne_bytes([e, f, g, h]));
+        if let (Some(received), Some(dropped)) = (buffer.first_chunk(), buffer.last_chunk()) {
+            self.statistics.received += u64::from(u32::from_ne_bytes(*received));
+            self.statistics.dropped += u64::from(u32::from_ne_bytes(*dropped));
+        }
         Ok(self.statistics)
     }
 

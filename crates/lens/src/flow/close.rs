@@ -105,6 +105,15 @@ impl Closing {
         }
     }
 
+    /// The number of the segment with which it was over, if it is.
+    pub fn over_since(&self) -> Option<u64> {
+        match self.ending() {
+            Ending::Open | Ending::HalfClosed { .. } | Ending::Closing { .. } => None,
+            Ending::Reset { .. } => self.reset.map(|(_, segment, _)| segment),
+            Ending::Closed(_) => self.fins.client?.acknowledged.max(self.fins.server?.acknowledged),
+        }
+    }
+
     fn orderly(&self, first: Side) -> Ending {
         let (Some(one), Some(two)) = (*self.fins.of(first), *self.fins.of(first.other())) else { return Ending::HalfClosed { by: first } };
         let (Some(acknowledged), Some(_)) = (one.acknowledged, two.acknowledged) else { return Ending::Closing { first } };

@@ -2,7 +2,7 @@
 
 use super::Limits;
 use super::counts::Counts;
-use super::sequence::relative;
+use super::sequence::{relative, wrapped};
 use super::stream::Stream;
 
 /// What is remarkable about a segment.
@@ -85,7 +85,7 @@ impl Direction {
 
     /// The absolute number of the relative one, as it is on the wire.
     pub fn absolute(&self, number: u64) -> Option<u32> {
-        Some(self.initial?.wrapping_add(number as u32))
+        Some(self.initial?.wrapping_add(wrapped(number)))
     }
 
     /// Learns the initial number, the first time.

@@ -20,7 +20,11 @@ pub enum Side {
 }
 
 impl Side {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Client, Self::Server];
+
     /// The other one.
+    #[must_use]
     pub fn other(self) -> Self {
         match self {
             Self::Client => Self::Server,
@@ -77,4 +81,5 @@ impl<T> Both<T> {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "streams of tests are short")]
 mod tests;

@@ -3,9 +3,15 @@
 /// The relative number of the 32-bit `number`, which lies within 2^31 of the relative number `near`. `initial` is the number
 /// that counts as 0. A number before it is `None`.
 pub(super) fn relative(initial: u32, near: u64, number: u32) -> Option<u64> {
-    let near_absolute = initial.wrapping_add(near as u32);
+    let near_absolute = initial.wrapping_add(wrapped(near));
     let distance = number.wrapping_sub(near_absolute).cast_signed();
     near.checked_add_signed(i64::from(distance))
+}
+
+/// A number as 32 bits hold it.
+#[expect(clippy::cast_possible_truncation, reason = "numbers wrap: that is what it is for")]
+pub(super) fn wrapped(number: u64) -> u32 {
+    number as u32
 }
 
 #[cfg(test)]

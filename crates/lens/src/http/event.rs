@@ -58,6 +58,7 @@ const KEPT: usize = 1024;
 
 /// Finds events in a body that comes in parts.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(super) struct Scanner {
     mode: Mode,
     stream: Option<u32>,

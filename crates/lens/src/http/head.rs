@@ -176,10 +176,9 @@ pub(super) fn response(head: &[u8], method: Option<&str>) -> Option<Response> {
     let digits = rest.split(' ').next().filter(|digits| digits.len() == 3)?;
     let status: u16 = digits.parse().ok()?;
     let body = match (status, method, fields.is_chunked(), fields.content_length()) {
-        (100..=199 | 204 | 304, ..) | (_, Some("HEAD"), ..) | (200..=299, Some("CONNECT"), ..) => Body::None,
+        (100..=199 | 204 | 304, ..) | (_, Some("HEAD"), ..) | (200..=299, Some("CONNECT"), ..) | (_, _, None, Some(0)) => Body::None,
         (_, _, Some(true), _) => Body::Chunked,
         (_, _, Some(false), _) | (_, _, None, None) => Body::UntilClose,
-        (_, _, None, Some(0)) => Body::None,
         (_, _, None, Some(length)) => Body::Length(length),
     };
     Some(Response { status, minor_version, fields, body })

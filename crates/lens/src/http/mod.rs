@@ -234,4 +234,5 @@ pub fn read(client: Source<'_>, server: Source<'_>) -> Conversation {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "streams of tests are short")]
 mod tests;

@@ -163,7 +163,7 @@ fn read_hello(is_client: bool, body: &mut Reader<'_>) -> Option<Hello> {
             35 => hello.resumes |= is_client && !value.0.is_empty(),
             41 => hello.resumes = true,
             43 if is_client => {
-                hello.version = value.vector(1).map_or(hello.version, |versions| highest(versions.0).unwrap_or(hello.version))
+                hello.version = value.vector(1).and_then(|versions| highest(versions.0)).unwrap_or(hello.version);
             }
             43 => hello.version = value.u16()?,
             _ => {}

@@ -73,14 +73,6 @@ impl Network {
         let before = here()?;
         let failed = |error| Unable::new("going to a namespace", error);
         process::enter_network(self.namespace(end).as_fd()).map_err(failed)?;
-        /// Also when the work panics: a thread may not remain elsewhere.
-        struct Return(File);
-        impl Drop for Return {
-            fn drop(&mut self) {
-                // It was there a moment ago, so there is no reason to fail.
-                let _ = process::enter_network(self.0.as_fd());
-            }
-        }
         let _return = Return(before);
         Ok(work())
     }
@@ -130,6 +122,16 @@ impl Network {
     }
 }
 
+/// The way back, also when the work panics: a thread may not remain elsewhere.
+struct Return(File);
+
+impl Drop for Return {
+    fn drop(&mut self) {
+        // It was there a moment ago, so there is no reason to fail.
+        let _ = process::enter_network(self.0.as_fd());
+    }
+}
+
 /// The network namespace of this thread.
 fn here() -> Result<File, Unable> {
     File::open("/proc/thread-self/ns/net").map_err(|source| Unable::Failed { what: "looking at the namespace", source })
@@ -166,13 +168,14 @@ fn set_up(end: End) -> Result<(), Unable> {
 }
 
 fn add_address(index: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
+    // AF_INET and AF_INET6.
     let (family, octets) = match address {
-        IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
-        IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
+        IpAddr::V4(address) => (2_u8, address.octets().to_vec()),
+        IpAddr::V6(address) => (10, address.octets().to_vec()),
     };
     let flags = if address.is_ipv6() { NO_DETECTION } else { 0 };
     let [a, b, c, d] = index.to_ne_bytes();
-    let body = [family as u8, prefix, flags, 0, a, b, c, d]; // `struct ifaddrmsg`
+    let body = [family, prefix, flags, 0, a, b, c, d]; // `struct ifaddrmsg`
     Message::create(libc::RTM_NEWADDR, &body).attribute(LOCAL, &octets).attribute(ADDRESS, &octets).send()
 }
 

@@ -41,7 +41,7 @@ impl Message {
     }
 
     pub(super) fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
-        self.bytes.extend((4 + value.len() as u16).to_ne_bytes());
+        self.bytes.extend(length_of(4 + value.len()).to_ne_bytes());
         self.bytes.extend(kind.to_ne_bytes());
         self.bytes.extend(value);
         self.align();
@@ -64,7 +64,7 @@ impl Message {
         self.bytes.extend((kind | NESTED).to_ne_bytes());
         self.bytes.extend(body);
         let mut filled = fill(self);
-        let length = (filled.bytes.len() - start) as u16;
+        let length = length_of(filled.bytes.len() - start);
         filled.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
         filled
     }
@@ -75,11 +75,16 @@ impl Message {
 
     /// Asks the kernel of this thread's network namespace.
     pub(super) fn send(mut self) -> io::Result<()> {
-        let length = self.bytes.len() as u32;
+        let length = u32::from(length_of(self.bytes.len()));
         self.bytes[..4].copy_from_slice(&length.to_ne_bytes());
         let socket = netlink::route_socket()?;
         read_answer(&netlink::ask(socket.as_fd(), &self.bytes)?)
     }
+}
+
+/// Requests are a few hundred bytes long.
+fn length_of(bytes: usize) -> u16 {
+    u16::try_from(bytes).unwrap_or(u16::MAX)
 }
 
 /// An acknowledgment is an error whose number is zero.
@@ -102,7 +107,7 @@ mod tests {
         let message = Message::create(16, &[1]).text(3, "ab").nested(18, &[], |inner| inner.number(1, 7));
         let number = |value: u16| value.to_ne_bytes().to_vec();
         let attributes =
-            [number(7), number(3), b"ab\0\0".to_vec(), number(12), number(18 | NESTED), number(8), number(1), 7_u32.to_ne_bytes().to_vec()];
+            [number(7), number(3), b"ab\0\0".to_vec(), number(12), number(0x8012), number(8), number(1), 7_u32.to_ne_bytes().to_vec()];
         assert_eq!(message.bytes[20..], attributes.concat());
     }
 

@@ -30,10 +30,12 @@ fn add(bytes: &[u8]) -> u64 {
 }
 
 fn fold(mut sum: u64) -> u16 {
-    while sum > 0xFFFF {
-        sum = (sum & 0xFFFF) + (sum >> 16);
+    loop {
+        match u16::try_from(sum) {
+            Ok(folded) => return folded,
+            Err(_) => sum = (sum & 0xFFFF) + (sum >> 16),
+        }
     }
-    sum as u16
 }
 
 /// The sum of the pseudo-header (RFC 9293, section 3.1; RFC 8200, section 8.1), not complemented.

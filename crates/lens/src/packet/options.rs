@@ -50,7 +50,7 @@ impl Sack {
 
     fn read(value: &[u8]) -> Option<Self> {
         let mut sack = Self::default();
-        if value.is_empty() || value.len() % 8 != 0 || value.len() > 32 {
+        if value.is_empty() || !value.len().is_multiple_of(8) || value.len() > 32 {
             return None;
         }
         for (index, block) in sack.blocks.iter_mut().enumerate().take(value.len() / 8) {
