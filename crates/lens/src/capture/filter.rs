@@ -1,16 +1,6 @@
 //! The filter that the kernel runs: classic BPF (linux/filter.h), written by hand, for any link layer.
 
-#[cfg(target_os = "linux")]
 use crate::system::packet::Instruction;
-
-#[cfg(not(target_os = "linux"))]
-#[derive(Clone, Copy)]
-pub(super) struct Instruction {
-    code: u16,
-    if_true: u8,
-    if_false: u8,
-    value: u32,
-}
 
 // Load a word, half a word or a byte from a place; from the place plus X; four times a byte's lower half into X.
 const LOAD_WORD: u16 = 0x20;

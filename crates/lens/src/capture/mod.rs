@@ -1,6 +1,6 @@
 //! Capture of one TCP port's packets, where the kernel lets us: Linux, and `CAP_NET_RAW` in the network namespace.
 
-#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux filters so"))]
+#[cfg(target_os = "linux")]
 mod filter;
 #[cfg(target_os = "linux")]
 mod linux;

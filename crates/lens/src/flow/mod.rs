@@ -47,9 +47,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// For a run of `weir compare`: 256 connections, each with at most about 20 MB.
+    /// Each connection takes up to about 6 MB, so that all together stay below a gigabyte; usual ones take some 10 KB.
     fn default() -> Self {
-        Self { connections: 256, segments: 100_000, stream_bytes: 4 << 20, pending_bytes: 1 << 20 }
+        Self { connections: 128, segments: 8192, stream_bytes: 1 << 20, pending_bytes: 256 << 10 }
     }
 }
 

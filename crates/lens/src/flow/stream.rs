@@ -48,7 +48,7 @@ impl Pending {
 }
 
 /// How many parts are told apart by their time; later ones are joined to the last. Each costs 40 bytes.
-const MAX_ARRIVALS: usize = 100_000;
+const MAX_ARRIVALS: usize = 16_384;
 
 impl Stream {
     pub(super) fn new(max_bytes: usize, max_pending_bytes: usize) -> Self {

@@ -301,7 +301,7 @@ proptest! {
         for (_, connection) in flows.iter() {
             let _ = connection.ending();
             for stream in [&connection.directions.client.stream, &connection.directions.server.stream] {
-                prop_assert_eq!(stream.bytes().len() as u64, stream.length().min(4 << 20));
+                prop_assert_eq!(stream.bytes().len() as u64, stream.length().min(1 << 20));
             }
         }
     }

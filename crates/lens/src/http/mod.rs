@@ -156,7 +156,9 @@ impl Reading {
 
     /// The events that end in `range`.
     pub fn ending_within(&self, range: Range<u64>) -> impl Iterator<Item = &Event> {
-        self.events.iter().filter(move |event| event.range.end > range.start && event.range.end <= range.end)
+        // They stand in the order of their ends.
+        let first = self.events.partition_point(|event| event.range.end <= range.start);
+        self.events[first..].iter().take_while(move |event| event.range.end <= range.end)
     }
 }
 
