@@ -5,7 +5,8 @@ use std::ops::Range;
 /// Something that a reader of the body can act upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// From its first byte to its last; framing may lie in between.
+    /// From its first byte to its last; framing may lie in between. A reader has it when it has the last one: see
+    /// [`Stream::arrival`](crate::flow::stream::Stream::arrival).
     pub range: Range<u64>,
     /// How many of these bytes are body.
     pub body_bytes: u64,
@@ -157,10 +158,13 @@ impl Scanner {
     /// What the line that has just ended completes.
     fn end_line(&mut self) -> Option<EventKind> {
         let line = std::mem::take(&mut self.line);
-        let length = std::mem::take(&mut self.line_bytes);
+        let mut length = std::mem::take(&mut self.line_bytes);
         let mut line = line.as_slice();
         if std::mem::take(&mut self.is_first_line) {
-            line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+            // Section 9.2.5: one leading byte order mark is ignored.
+            if let Some(rest) = line.strip_prefix(b"\xEF\xBB\xBF") {
+                (line, length) = (rest, length - 3);
+            }
             if self.mode == Mode::Guess {
                 self.mode = guess(line, length);
             }

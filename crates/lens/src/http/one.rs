@@ -157,7 +157,7 @@ fn take_chunks(stream: &mut Cutter<'_>, scanner: &mut Scanner) -> bool {
         // A size of 16 digits and extensions of reasonable length.
         let Some(end) = rest.iter().take(4096).position(|byte| *byte == b'\n') else {
             if rest.len() < 4096 && rest.iter().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t' | b'\r')) {
-                stream.take_unfinished(Kind::Framing, What::ChunkSize { index, size: 0 });
+                stream.take_unfinished(Kind::Framing, What::Unread);
             }
             return false;
         };

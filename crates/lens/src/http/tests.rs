@@ -90,6 +90,15 @@ fn events_lie_across_chunks() {
 }
 
 #[test]
+fn every_line_end_and_a_mark_are_understood() {
+    let server = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n\u{FEFF}data: ab\r\rdata:c\r\n\r\n\r\nretry: 9\n\nevent: x\n: in it\ndata\n\n";
+    let conversation = say(b"GET / HTTP/1.1\r\n\r\n", server.as_bytes());
+    let kinds: Vec<_> = conversation.readings.server.events.iter().map(|event| (event.kind.clone(), event.body_bytes)).collect();
+    let sse = |name: Option<&str>, data_bytes| EventKind::Sse { name: name.map(str::to_owned), id: None, data_bytes };
+    assert_eq!(kinds, [(sse(None, 2), 13), (sse(None, 1), 10), (EventKind::SseFields, 10), (sse(Some("x"), 0), 23)]);
+}
+
+#[test]
 fn a_body_without_a_length_goes_on_until_the_end() {
     let server = b"HTTP/1.0 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n{\"a\":1}\n\n{\"b\":\n";
     let conversation = say(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", server);

@@ -68,7 +68,8 @@ impl Network {
         Ok(network)
     }
 
-    /// Does something with this thread at an end: what it opens there stays there, as a socket does.
+    /// Does something with this thread at an end: what it opens there stays there, as a socket does, and so does a thread that
+    /// it starts there. Other threads do not notice. It must not be left in the middle, as `await` would.
     pub fn at<T>(&self, end: End, work: impl FnOnce() -> T) -> Result<T, Unable> {
         let before = here()?;
         let failed = |error| Unable::new("going to a namespace", error);

@@ -47,7 +47,7 @@ pub(crate) fn option_bytes(socket: BorrowedFd<'_>, level: libc::c_int, name: lib
 /// Asks for a number by `ioctl`.
 pub(crate) fn ioctl_number(socket: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<libc::c_int> {
     let mut value: libc::c_int = 0;
-    // SAFETY: only requests that write one `int` are asked (`SIOCOUTQ` and `SIOCOUTQNSD`), and the pointer is to one.
+    // SAFETY: only requests that write one `int` are asked (`SIOCOUTQ`, `SIOCOUTQNSD`), and the pointer is to one.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut value) })?;
     Ok(value)
 }
