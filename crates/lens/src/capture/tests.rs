@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::flow::close::{Closed, Ending, Steps};
+use crate::flow::direction::Direction;
 use crate::flow::{Flows, Limits, Side};
 use crate::packet::checksum::Checksum;
 use crate::packet::decode;
@@ -52,10 +53,15 @@ fn capture(listen: &str, config: impl FnOnce(SocketAddr) -> Config) -> Option<(V
     Some((packets, flows, capture.statistics().unwrap()))
 }
 
+/// Bytes of payload without repetitions.
+fn once(direction: &Direction) -> u64 {
+    direction.counts.payload_bytes - direction.counts.retransmitted_bytes
+}
+
 fn check_connection(listen: &str) {
     let config = |address: SocketAddr| Config { port: Some(address.port()), ..Config::default() };
     let Some((packets, flows, statistics)) = capture(listen, config) else { return };
-    assert!(packets.iter().all(|packet| packet.direction == Direction::Incoming));
+    assert!(packets.iter().all(|packet| packet.direction == super::Direction::Incoming));
     assert_eq!((statistics.received, statistics.dropped, statistics.unreadable), (packets.len() as u64, 0, 0));
     assert_eq!(flows.total(), 1);
     let (_, connection) = flows.iter().next().unwrap();
@@ -64,9 +70,13 @@ fn check_connection(listen: &str) {
     }
     assert!(connection.handshake.round_trip().is_some_and(|time| time > Duration::ZERO));
     let (client, server) = (&connection.directions.client, &connection.directions.server);
-    assert_eq!((client.stream.bytes(), client.counts.syn, client.counts.fin), (b"ping".as_slice(), 1, 1));
-    assert_eq!((server.stream.bytes(), server.counts.syn, server.counts.fin), (vec![b'x'; 200_000].as_slice(), 1, 1));
-    assert_eq!((client.counts.payload_bytes, client.counts.retransmitted_segments, client.counts.rst), (4, 0, 0));
+    assert_eq!(client.stream.bytes(), b"ping");
+    assert_eq!(server.stream.bytes(), vec![b'x'; 200_000]);
+    for direction in [client, server] {
+        // A machine with too much to do sends things twice, on loopback, too.
+        assert_eq!(once(direction), direction.stream.length());
+        assert!(direction.counts.syn >= 1 && direction.counts.fin >= 1 && direction.counts.rst == 0);
+    }
     let Ending::Closed(Closed { first, is_simultaneous, steps }) = connection.ending() else { panic!("{:?}", connection.closing()) };
     assert_eq!((first, is_simultaneous), (Side::Server, false));
     // Whether the ACK goes alone depends on how fast the client closes.
@@ -97,7 +107,7 @@ fn packets_are_cut_where_they_were_told_to_be() {
     assert!(packets.iter().all(|packet| packet.bytes.len() <= 96));
     assert!(packets.iter().any(|packet| packet.original_length > 1000));
     let server = &flows.iter().next().unwrap().1.directions.server;
-    assert_eq!((server.stream.length(), server.counts.payload_bytes), (200_000, 200_000));
+    assert_eq!((server.stream.length(), once(server)), (200_000, 200_000));
     assert!(!server.stream.gaps().is_empty());
 }
 
