@@ -1,7 +1,7 @@
 //! The canonical events, and the entry: an event serialised once, with its position.
 
 use bytes::Bytes;
-use memchr::memchr;
+use memchr::{memchr, memchr2, memmem};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -404,6 +404,31 @@ impl Entry {
         Self { position, kind, data: data.into() }
     }
 
+    /// How many bytes of `data` are the model's text, as JSON writes it: what a delta holds between its quotes.
+    pub fn text_bytes(&self) -> usize {
+        match self.kind {
+            EventKind::OutputTextDelta
+            | EventKind::RefusalDelta
+            | EventKind::ReasoningDelta
+            | EventKind::ReasoningSummaryDelta
+            | EventKind::FunctionCallArgumentsDelta => {}
+            _ => return 0,
+        }
+        const FIELD: &[u8] = b",\"delta\":\"";
+        let Some(start) = memmem::find(&self.data, FIELD).map(|field| field + FIELD.len()) else { return 0 };
+        let text = &self.data[start..];
+        let mut end = 0;
+        while let Some(found) = memchr2(b'"', b'\\', &text[end..]) {
+            end += found;
+            if text[end] == b'"' {
+                return end;
+            }
+            // What is escaped is one more byte, and no quote that ends.
+            end = (end + 2).min(text.len());
+        }
+        0
+    }
+
     /// An entry whose `data` was written before, by [`Entry::new`]. `None` if it is not an event at `position`.
     pub fn read(position: u64, data: Bytes) -> Option<Self> {
         let rest = data.strip_prefix(b"{\"type\":\"")?;
@@ -436,6 +461,15 @@ mod tests {
         }
         for cut in 0..50 {
             assert_eq!(Entry::read(17, entry.data.slice(..cut)), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_delta_is_told_from_the_json_around_it() {
+        for text in ["", "Hello", "\\", "a\"b", "\u{4f60}\u{597d}", "x\\\"", "\n,\"delta\":\""] {
+            let delta = Delta { item_id: ItemId::new("msg_1"), output_index: 0, content_index: 0, delta: text.into() };
+            let expected = serde_json::to_string(text).unwrap().len() - 2;
+            assert_eq!(Entry::new(3, &Event::ReasoningDelta(delta)).text_bytes(), expected, "{text:?}");
         }
     }
 

@@ -10,6 +10,7 @@ use protocol::fault::{Fault, FaultKind};
 
 use crate::config::Config;
 use crate::forwarded::Forwarded;
+use crate::listen::Exchange;
 use crate::router::App;
 use crate::tickets::Shown;
 
@@ -21,6 +22,14 @@ pub(crate) const COOKIE: &str = "weir_session";
 /// # Errors
 /// 401 without any of them, or with one that is nobody's, where keys are configured.
 pub(crate) fn caller(app: &App, parts: &Parts) -> Result<Caller, Fault> {
+    let caller = authenticated(app, parts)?;
+    if let Some(exchange) = parts.extensions.get::<Exchange>() {
+        exchange.owned(caller.owner.as_str());
+    }
+    Ok(caller)
+}
+
+fn authenticated(app: &App, parts: &Parts) -> Result<Caller, Fault> {
     if !app.keys.configured() {
         return Ok(Caller::local());
     }

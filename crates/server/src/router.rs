@@ -8,7 +8,7 @@ use engine::Engine;
 use engine::keys::Keys;
 use engine::tasks::Tasks;
 
-use crate::api::{chat_completions, classic, events, metrics, models, operations, responses, socket, tickets, upstreams};
+use crate::api::{chat_completions, classic, events, lens, metrics, models, operations, responses, socket, tickets, upstreams};
 use crate::classic::Classic;
 use crate::config::Config;
 use crate::drain::Drain;
@@ -63,6 +63,8 @@ pub fn router(app: App) -> Router {
         // The page.
         .route("/", get(web::page))
         .route("/assets/{*path}", get(web::asset))
+        // What happens below.
+        .route("/v1/lens/connections", get(lens::connections))
         // Operations.
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))

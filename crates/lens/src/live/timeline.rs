@@ -144,13 +144,12 @@ pub struct Record {
     pub close: Option<Close>,
 }
 
-impl Default for Timeline {
-    fn default() -> Self {
-        Self { accepted: SystemTime::now(), begin: Instant::now(), state: Mutex::default() }
-    }
-}
-
 impl Timeline {
+    /// The timeline of a connection that was accepted now, which is `accepted` on the wall clock.
+    pub fn new(accepted: SystemTime) -> Self {
+        Self { accepted, begin: now(), state: Mutex::default() }
+    }
+
     /// The client has sent these bytes.
     pub fn up(&self, bytes: &[u8]) {
         let now = self.now();
@@ -271,13 +270,19 @@ impl Timeline {
     }
 }
 
+/// A time to measure from. What is measured is what really passed, also where a test holds its own clock.
+#[expect(clippy::disallowed_methods, reason = "sockets do not wait for a clock that is held")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn requests_have_their_times_and_the_oldest_are_forgotten() {
-        let timeline = Timeline::default();
+        let timeline = Timeline::new(SystemTime::UNIX_EPOCH);
         for number in 0..40 {
             assert_eq!(timeline.asked("GET", &format!("/{number}"), "1.1"), number);
         }
@@ -295,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_first_close_counts_and_bytes_have_times() {
-        let timeline = Timeline::default();
+        let timeline = Timeline::new(SystemTime::UNIX_EPOCH);
         timeline.up(b"GET / HTTP/1.1\r\n\r\n");
         timeline.down_parts([&b"HTTP/1.1 204 No"[..], &b" Content\r\n\r\nleft for later"[..]].into_iter(), 27);
         timeline.closed(Closer::Client, "fin");

@@ -29,6 +29,7 @@ const PING: Duration = Duration::from_secs(30);
 /// All connections to one upstream.
 #[derive(Clone)]
 pub(super) struct Clients {
+    /// Beside lanes it has no connection: that of a lane would stay open behind the lane.
     one: Client,
     lanes: Option<Arc<Lanes>>,
 }
@@ -59,11 +60,12 @@ impl Clients {
         let failed = |source: reqwest::Error| BuildError::Client { upstream: config.name.clone(), source: source.without_url() };
         let settings = Settings::new(config, base)?;
         let one = settings.client().map_err(failed)?;
-        let lanes = config.connection.http2.then(|| {
-            let first = Lane { number: 0, client: one.clone(), streams: 0, resets: 0 };
-            Arc::new(Lanes { make: Box::new(move || settings.client()), open: Mutex::new(vec![first]) })
-        });
-        Ok(Self { one, lanes })
+        if !config.connection.http2 {
+            return Ok(Self { one, lanes: None });
+        }
+        let first = Lane { number: 0, client: settings.client().map_err(failed)?, streams: 0, resets: 0 };
+        let lanes = Lanes { make: Box::new(move || settings.client()), open: Mutex::new(vec![first]) };
+        Ok(Self { one, lanes: Some(Arc::new(lanes)) })
     }
 
     /// The client for the next request, and its place there.
@@ -72,8 +74,8 @@ impl Clients {
         if let Some(taken) = lanes.join() {
             return taken;
         }
-        // Outside of the lock: it reads whom the system trusts. What made the first makes another; were it ever not so, the first
-        // is better than none.
+        // Outside of the lock: it reads whom the system trusts. What made the first makes another; were it ever not so, one
+        // that nobody counts is better than none.
         let Ok(client) = (lanes.make)() else { return (self.one.clone(), Lease::default()) };
         let mut open = lanes.open();
         let number = open.last().map_or(0, |lane| lane.number + 1);

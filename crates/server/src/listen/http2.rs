@@ -17,7 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
+use super::exchange::Exchange;
 use super::io::{Connection, Protocol};
+use super::seen::Seen;
 use super::{Serving, end};
 use crate::transport::Watched;
 

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use engine::clock;
 use engine::metrics::Held;
 use lens::live::{Closer, Record, Timeline};
 use socket2::SockRef;
@@ -107,7 +108,7 @@ impl Io {
             answering: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
             ended_by_close: AtomicBool::new(false),
-            timeline: Timeline::default(),
+            timeline: Timeline::new(clock::now()),
             connections: open.connections(),
         };
         let io = Self { shared: Arc::new(shared), write_timeout, stalled: None, open };
@@ -272,11 +273,6 @@ impl Connection {
     /// What happened on it.
     pub(crate) fn timeline(&self) -> &Timeline {
         &self.0.timeline
-    }
-
-    /// It, as the lens shows it.
-    pub(super) fn view(&self) -> View {
-        self.0.view()
     }
 
     /// A handle that does not keep it open.

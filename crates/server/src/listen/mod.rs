@@ -31,6 +31,7 @@ pub(crate) use exchange::Exchange;
 pub(crate) use http2::Gauge;
 pub(crate) use io::Answering;
 use io::Io;
+pub(crate) use io::View;
 pub use io::{Connection, Protocol, Signal};
 pub use tls::{Tls, TlsError};
 pub(crate) use trust::is_trusted;
@@ -183,6 +184,7 @@ async fn handshake(mut io: Io, serving: Serving) {
         }
         Some(Opening::Silence) | None => return end(&connection, None),
     }
+    let begin = Instant::now().into_std();
     let accepted = tokio::select! {
         accepted = timeout_at(deadline, tls.accept(io)) => accepted,
         () = serving.drain().clone().farewell() => return end(&connection, Some("shutdown")),
@@ -195,6 +197,7 @@ async fn handshake(mut io: Io, serving: Serving) {
         }
         Err(_elapsed) => return end(&connection, Some("handshake_timeout")),
     };
+    tls::tell(&stream, begin, connection.timeline());
     let tasks = serving.tasks().clone();
     if tls::speaks_http2(&stream) {
         tasks.spawn("connection", http2::serve(stream, connection, serving));

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use lens::live::Timeline;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, version};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, version};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -129,6 +130,18 @@ impl Tls {
 /// Whether the two have agreed on HTTP/2.
 pub(super) fn speaks_http2(stream: &TlsStream<Io>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(HTTP2)
+}
+
+/// Puts the handshake on the timeline.
+pub(super) fn tell(stream: &TlsStream<Io>, begin: std::time::Instant, timeline: &Timeline) {
+    let tls = stream.get_ref().1;
+    let version = match tls.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "1.2",
+        Some(ProtocolVersion::TLSv1_3) => "1.3",
+        _ => "",
+    };
+    let alpn = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+    timeline.shook_hands(begin, version, alpn, tls.handshake_kind() == Some(HandshakeKind::Resumed));
 }
 
 /// Where the certificate and its key are.

@@ -12,6 +12,7 @@ use engine::log::LogError;
 use engine::metrics::Held;
 use futures_util::stream::unfold;
 use http::{HeaderName, HeaderValue, header};
+use lens::live::Said;
 use protocol::dialect::{Dialect, Spoken};
 use protocol::event::Entry;
 use protocol::frame::{Frame, ndjson, sse};
@@ -98,6 +99,8 @@ struct Stream {
     may_advise: bool,
     state: State,
     spoken: Vec<Spoken>,
+    /// What the next bytes hold, for the lens.
+    said: Said,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,7 +118,7 @@ pub(crate) fn respond(delivery: Delivery) -> Response {
     let silence = Box::pin(sleep(delivery.config.heartbeat));
     // SDKs take `retry:` for an event without data; browsers know what it means.
     let may_advise = delivery.frame == StreamFrame::EventSource;
-    let stream = Stream { delivery, silence, client: Client::Open, begun: false, may_advise, state: State::Running, spoken: Vec::new() };
+    let stream = Stream { delivery, silence, client: Client::Open, begun: false, may_advise, state: State::Running, spoken: Vec::new(), said: Said::default() };
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
@@ -158,6 +161,7 @@ impl Stream {
             }
         }
         self.silence.as_mut().reset(Instant::now() + self.delivery.config.heartbeat);
+        self.count(out.len() as u64);
         Some(Ok(out.freeze()))
     }
 
@@ -200,7 +204,11 @@ impl Stream {
     fn say(&mut self, entries: &[Entry], out: &mut BytesMut) {
         for entry in entries {
             self.delivery.dialect.fold(entry, &mut self.spoken);
+            let text = if self.spoken.is_empty() { 0 } else { entry.text_bytes() as u64 };
+            self.said.text += text;
             for spoken in self.spoken.drain(..) {
+                self.said.events += 1;
+                self.said.dialect += spoken.data.len() as u64;
                 self.delivery.frame.encode(out, spoken.name, Some(spoken.position), &spoken.data);
             }
         }
@@ -208,6 +216,14 @@ impl Stream {
         if self.delivery.feed.is_at_end() {
             self.end(out);
         }
+    }
+
+    /// So many bytes go out: what is neither JSON nor text in them is framing.
+    fn count(&mut self, bytes: u64) {
+        let Said { events, dialect: data, text, .. } = std::mem::take(&mut self.said);
+        let Some(connection) = &self.delivery.connection else { return };
+        let (dialect, framing) = (data.saturating_sub(text), bytes.saturating_sub(data));
+        connection.timeline().said(Said { events, framing, dialect, text });
     }
 
     fn end(&mut self, out: &mut BytesMut) {

@@ -47,6 +47,7 @@ mod forwarded;
 mod http1;
 mod http2;
 mod http2_sockets;
+mod lens;
 mod limits;
 mod reload;
 mod rolling;

@@ -265,7 +265,10 @@ async fn who_waits_for_a_key_hears_that_the_upstream_is_left_alone() {
     pair.first.default_script(Script::new().wait_for(&gate).step(Step::Refuse(None, Trouble::Overloaded, None)));
     let ask = || {
         let (address, request) = (house.address, question((Words::Chat, Frame::Json), "first", &json!({})));
-        tokio::spawn(async move { client::send(address, &request).await.unwrap().status })
+        tokio::spawn(async move {
+            let body = client::send(address, &request).await.unwrap().collect().await.unwrap().0;
+            serde_json::from_slice::<Value>(&body).unwrap()["error"]["code"].clone()
+        })
     };
     let first = ask();
     lab::soon(pair.first.wait_requests(1)).await.unwrap();
@@ -273,9 +276,9 @@ async fn who_waits_for_a_key_hears_that_the_upstream_is_left_alone() {
     until(&house, |seen| seen.value("weir_upstream_waiting", &[("upstream", "lab-first")]) == Some(3.0), "all wait").await;
     // Were another asked, it would be refused as well.
     (0..4).for_each(|_| gate.notify_one());
-    assert_eq!(lab::soon(first).await.unwrap().unwrap(), 503);
+    assert_eq!(lab::soon(first).await.unwrap().unwrap(), "upstream_overloaded");
     for one in waiting {
-        assert_eq!(lab::soon(one).await.unwrap().unwrap(), 503);
+        assert_eq!(lab::soon(one).await.unwrap().unwrap(), "upstream_unavailable");
     }
     assert_eq!(pair.asked(), [1, 0]);
     house.close().await;

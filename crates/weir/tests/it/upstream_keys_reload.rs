@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lab::client::{BodyEnd, Request};
-use lab::upstream::{Script, Upstream};
+use lab::upstream::{Script, Trouble, Upstream};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -60,33 +61,39 @@ async fn an_answer_goes_on_with_the_key_it_began_with_while_new_ones_have_the_ne
     assert!(!server.log().contains("-secret"), "{}", server.log());
 }
 
-/// Any change of the settings made every place on a key free. What was refused is tried again all the same: its owner may have
-/// mended it.
+/// Any change of the settings made a key that rested as good as new, and every place on a key free. A key that was refused is
+/// tried again by intent: whoever has mended its account sends SIGHUP.
 #[tokio::test]
-async fn what_runs_on_keys_outlives_changes_that_are_not_theirs() {
+async fn what_runs_and_what_rests_outlives_changes_that_are_not_theirs() {
     let directory = TempDir::new().unwrap();
     let lab = Upstream::start().await.unwrap();
-    lab.require_keys(&["sk-good-secret"]);
-    let upstream = format!(
-        "[[upstream]]\nname = \"lab\"\nmodels = [\"m\"]\nbase_url = \"{}\"\napi_key = [\"sk-bad-secret\", \"sk-good-secret\"]\nkey_strategy = \"order\"\n",
-        lab.base_url()
-    );
+    let keys = "api_key = [\"sk-busy-secret\", \"sk-good-secret\", \"sk-third-secret\"]\nkey_strategy = \"order\"\nkey_concurrency = 2\n";
+    let upstream = format!("[[upstream]]\nname = \"lab\"\nmodels = [\"m\"]\nbase_url = \"{}\"\n{keys}", lab.base_url());
     let put = |text: &str| fs::write(directory.path().join("weir.toml"), text).unwrap();
     put(&upstream);
     let server = Service::start(weir(directory.path())).await;
     let gate = Arc::new(Notify::new());
-    lab.script(Script::new().role().content("Once").wait_for(&gate).finish("stop").done().end());
-    let mut running = server.send(&question()).await.events().unwrap();
-    in_time(lab.wait_requests(2)).await;
+    lab.script_for_key("sk-busy-secret", Script::refused_for(429, Trouble::RateLimit, Duration::from_secs(60)));
+    let held = Script::new().role().content("Once").wait_for(&gate).finish("stop").done().end();
+    lab.script_for_key("sk-good-secret", held.clone());
+    lab.script_for_key("sk-good-secret", held);
+    let mut running = Vec::new();
+    for count in [2, 3] {
+        running.push(server.send(&question()).await.events().unwrap());
+        in_time(lab.wait_requests(count)).await;
+    }
 
     put(&format!("{upstream}[[upstream]]\nname = \"other\"\nmodels = [\"x\"]\nbase_url = \"http://127.0.0.1:1/v1\"\n"));
     server.logged(AGAIN, 1).await;
+    // One rests and one has all that it may: the third is next.
     in_time(server.send(&question()).await.events().unwrap().collect()).await.unwrap();
     let keys: Vec<_> = lab.requests().into_iter().map(|request| request.key.unwrap()).collect();
-    assert_eq!(keys, ["sk-bad-secret", "sk-good-secret", "sk-bad-secret", "sk-good-secret"]);
+    assert_eq!(keys, ["sk-busy-secret", "sk-good-secret", "sk-good-secret", "sk-third-secret"]);
     let (_, list) = server.json(&Request::get("/v1/upstreams")).await;
-    assert_eq!((&list["data"][0]["keys"][0]["state"], &list["data"][0]["running"]), (&json!("refused"), &json!(1)), "{list}");
+    assert_eq!((&list["data"][0]["keys"][0]["state"], &list["data"][0]["running"]), (&json!("cooling"), &json!(2)), "{list}");
     assert_eq!(list["data"][1]["id"], "other");
-    gate.notify_one();
-    in_time(running.collect()).await.unwrap();
+    for mut stream in running {
+        gate.notify_one();
+        in_time(stream.collect()).await.unwrap();
+    }
 }

@@ -11,6 +11,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use lens::live::Said;
 use protocol::dialect::responses::{ClientEvent, Lane, read_client_event, refusal};
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
@@ -25,6 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use super::lanes::{Lanes, Wanted};
 use super::line::{Exit, Line};
 use crate::api::From;
+use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::router::App;
 
@@ -55,6 +57,7 @@ enum Next {
 pub(super) struct Session {
     app: App,
     owner: Owner,
+    connection: Option<Connection>,
     /// Where in a trace the handshake stood: all its turns are parts of that.
     trace: Option<TraceContext>,
     _counted: Held,
@@ -80,6 +83,7 @@ impl Session {
             _counted: app.metrics.socket(),
             app,
             owner: from.owner,
+            connection: from.connection,
             trace: from.trace,
         }
     }
@@ -260,11 +264,23 @@ impl Session {
 
     /// One event is one message: the log's own bytes, with the lane's name put in front where it has one.
     fn say(&mut self, lane: &Lane, entry: &Entry) {
-        let Some(name) = lane.name() else { return self.line.out.text(b"", &entry.data) };
+        let Some(name) = lane.name() else {
+            self.count(entry, entry.data.len());
+            return self.line.out.text(b"", &entry.data);
+        };
         // A name has no character that JSON would escape, and an event is an object that is not empty.
         let prefix = format!("{{\"stream_id\":\"{name}\",");
         let rest = entry.data.get(1..).unwrap_or_default();
+        self.count(entry, prefix.len() + rest.len());
         self.line.out.text(prefix.as_bytes(), rest);
+    }
+
+    /// An event goes out as so many bytes, before they may be compressed.
+    fn count(&self, entry: &Entry, bytes: usize) {
+        let Some(connection) = &self.connection else { return };
+        let text = entry.text_bytes();
+        let dialect = bytes.saturating_sub(text) as u64;
+        connection.timeline().said(Said { events: 1, framing: 0, dialect, text: text as u64 });
     }
 
     fn refuse(&mut self, lane: &Lane, fault: &Fault) {

@@ -1,0 +1,122 @@
+//! AF_PACKET (packet(7)).
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Captured, Config, Direction, Next, Statistics, Unable, filter};
+use crate::moment::Moment;
+use crate::packet::link::Link;
+use crate::system::{packet, socket};
+
+const ARPHRD_ETHER: u16 = 1;
+const ARPHRD_LOOPBACK: u16 = 772;
+const ARPHRD_NONE: u16 = 0xFFFE;
+
+/// A capture that runs.
+#[derive(Debug)]
+pub struct Capture {
+    socket: OwnedFd,
+    stop: Arc<OwnedFd>,
+    buffer: Vec<u8>,
+    statistics: Statistics,
+}
+
+/// The end of a capture, to be called from anywhere.
+#[derive(Clone, Debug)]
+pub struct Stopper(Arc<OwnedFd>);
+
+impl Stopper {
+    /// Ends the capture: what has come by now can still be taken.
+    pub fn stop(&self) {
+        socket::signal(self.0.as_fd());
+    }
+}
+
+impl Capture {
+    /// Begins. All packets that come after this returns are seen.
+    pub fn open(config: &Config) -> Result<Self, Unable> {
+        let descriptor = packet::open().map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Unable::NotPermitted,
+            _ => Unable::Failed(error),
+        })?;
+        let socket = descriptor.as_fd();
+        let interface = match &config.interface {
+            None => 0,
+            Some(name) => packet::interface_index(name).map_err(|_| Unable::NoInterface(name.clone()))?,
+        };
+        let kernel_bytes = config.kernel_bytes.try_into().unwrap_or(i32::MAX);
+        // Beyond the limit of the system only root may go; who may not gets as much as there is.
+        let forced = socket::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, kernel_bytes);
+        forced.or_else(|_| socket::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, kernel_bytes))?;
+        socket::set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+        socket::set_option(socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
+        packet::attach_filter(socket, &filter::of_port(config.port))?;
+        packet::bind(socket, interface)?;
+        let stop = Arc::new(socket::event()?);
+        Ok(Self { socket: descriptor, stop, buffer: vec![0; config.packet_bytes.max(64)], statistics: Statistics::default() })
+    }
+
+    /// A handle that ends it.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.stop))
+    }
+
+    /// Waits for the next packet, for ever without a timeout.
+    pub fn next(&mut self, timeout: Option<Duration>) -> io::Result<Next> {
+        loop {
+            match packet::receive(self.socket.as_fd(), &mut self.buffer) {
+                Ok(received) => match self.captured(&received) {
+                    Some(captured) => return Ok(Next::Packet(captured)),
+                    None => self.statistics.unreadable += 1,
+                },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match socket::wait(self.socket.as_fd(), self.stop.as_fd(), timeout)? {
+                        (true, _) => {}
+                        (false, true) => return Ok(Next::Stopped),
+                        (false, false) => return Ok(Next::Idle),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// How many packets there were, since the begin.
+    pub fn statistics(&mut self) -> io::Result<Statistics> {
+        // `struct tpacket_stats`: packets, drops. Reading it sets both to zero.
+        let mut buffer = [0; 8];
+        socket::option_bytes(self.socket.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut buffer)?;
+        if let (Some(received), Some(dropped)) = (buffer.first_chunk(), buffer.last_chunk()) {
+            self.statistics.received += u64::from(u32::from_ne_bytes(*received));
+            self.statistics.dropped += u64::from(u32::from_ne_bytes(*dropped));
+        }
+        Ok(self.statistics)
+    }
+
+    fn captured(&self, received: &packet::Received) -> Option<Captured> {
+        let link = match received.hardware {
+            ARPHRD_ETHER | ARPHRD_LOOPBACK => Link::Ethernet,
+            ARPHRD_NONE => Link::Raw,
+            _ => return None,
+        };
+        let direction = match received.direction {
+            libc::PACKET_HOST => Direction::Incoming,
+            libc::PACKET_OUTGOING => Direction::Outgoing,
+            _ => Direction::Other,
+        };
+        let mut bytes = self.buffer[..received.captured].to_vec();
+        let mut original_length = received.original;
+        // The kernel takes the tag out; it stood behind the two addresses.
+        if let Some((kind, tag)) = received.tag.filter(|_| bytes.len() >= 12 && link == Link::Ethernet) {
+            let [a, b] = kind.to_be_bytes();
+            let [c, d] = tag.to_be_bytes();
+            bytes.splice(12..12, [a, b, c, d]);
+            original_length += 4;
+        }
+        let at = Moment(received.at?);
+        Some(Captured { at, link, interface: received.interface, direction, original_length, bytes })
+    }
+}

@@ -1,0 +1,44 @@
+//! Where packets cannot be captured.
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use super::{Config, Next, Statistics, Unable};
+
+/// A capture, of which there is none on this system.
+#[derive(Debug)]
+pub struct Capture(Infallible);
+
+/// The end of a capture.
+#[derive(Clone, Debug)]
+pub struct Stopper(Infallible);
+
+impl Capture {
+    /// Says why not.
+    pub fn open(_: &Config) -> Result<Self, Unable> {
+        Err(Unable::NotLinux)
+    }
+
+    /// The next packet.
+    pub fn next(&mut self, _: Option<Duration>) -> io::Result<Next> {
+        match self.0 {}
+    }
+
+    /// A handle that ends it.
+    pub fn stopper(&self) -> Stopper {
+        match self.0 {}
+    }
+
+    /// How many packets there were.
+    pub fn statistics(&mut self) -> io::Result<Statistics> {
+        match self.0 {}
+    }
+}
+
+impl Stopper {
+    /// Ends it.
+    pub fn stop(&self) {
+        match self.0 {}
+    }
+}

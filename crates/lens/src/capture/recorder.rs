@@ -1,0 +1,133 @@
+//! A capture that runs by itself and keeps the last packets.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use super::{Capture, Captured, Config, Next, Statistics, Stopper, Unable};
+
+/// A capture in a thread of its own. Dropping it ends and awaits it.
+#[derive(Debug)]
+pub struct Recorder {
+    ring: Arc<Mutex<Ring>>,
+    stopper: Stopper,
+    thread: Option<JoinHandle<io::Result<Statistics>>>,
+}
+
+/// What a recorder has.
+#[derive(Clone, Debug, Default)]
+pub struct Recording {
+    /// The packets, the oldest first.
+    pub packets: Vec<Captured>,
+    /// How many had to make room for later ones.
+    pub forgotten: u64,
+    /// What the kernel counted; only known at the end.
+    pub statistics: Statistics,
+}
+
+#[derive(Debug)]
+struct Ring {
+    packets: VecDeque<Captured>,
+    bytes: usize,
+    limit: usize,
+    forgotten: u64,
+}
+
+impl Ring {
+    fn push(&mut self, packet: Captured) {
+        self.bytes += cost(&packet);
+        self.packets.push_back(packet);
+        while self.bytes > self.limit
+            && let Some(oldest) = self.packets.pop_front()
+        {
+            self.bytes -= cost(&oldest);
+            self.forgotten += 1;
+        }
+    }
+
+    fn take(&mut self) -> Recording {
+        self.bytes = 0;
+        let forgotten = std::mem::take(&mut self.forgotten);
+        Recording { packets: std::mem::take(&mut self.packets).into(), forgotten, statistics: Statistics::default() }
+    }
+}
+
+fn cost(packet: &Captured) -> usize {
+    packet.bytes.len() + size_of::<Captured>()
+}
+
+impl Recorder {
+    /// Begins a capture of which at most `max_bytes` are held.
+    pub fn start(config: &Config, max_bytes: usize) -> Result<Self, Unable> {
+        let mut capture = Capture::open(config)?;
+        let stopper = capture.stopper();
+        let ring = Arc::new(Mutex::new(Ring { packets: VecDeque::new(), bytes: 0, limit: max_bytes, forgotten: 0 }));
+        let shared = Arc::clone(&ring);
+        let thread = Builder::new().name("capture".to_owned()).spawn(move || run(&mut capture, &shared))?;
+        Ok(Self { ring, stopper, thread: Some(thread) })
+    }
+
+    /// Takes what has come by now.
+    pub fn take(&self) -> Recording {
+        lock(&self.ring).take()
+    }
+
+    /// Ends the capture, and takes what was not taken yet.
+    pub fn stop(mut self) -> io::Result<Recording> {
+        let statistics = self.end()?;
+        Ok(Recording { statistics, ..self.take() })
+    }
+
+    fn end(&mut self) -> io::Result<Statistics> {
+        self.stopper.stop();
+        let Some(thread) = self.thread.take() else { return Ok(Statistics::default()) };
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the capture's thread panicked")))
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // Who drops it does not want to know.
+        let _ = self.end();
+    }
+}
+
+fn run(capture: &mut Capture, ring: &Mutex<Ring>) -> io::Result<Statistics> {
+    loop {
+        match capture.next(None)? {
+            Next::Packet(packet) => lock(ring).push(packet),
+            Next::Idle => {}
+            Next::Stopped => return capture.statistics(),
+        }
+    }
+}
+
+fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
+    ring.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Direction;
+    use crate::moment::Moment;
+    use crate::packet::link::Link;
+
+    #[test]
+    fn the_oldest_make_room() {
+        let packet = |at: u64| Captured {
+            at: Moment(at),
+            link: Link::Raw,
+            interface: 1,
+            direction: Direction::Incoming,
+            original_length: 100,
+            bytes: vec![0; 100],
+        };
+        let mut ring = Ring { packets: VecDeque::new(), bytes: 0, limit: 3 * cost(&packet(0)), forgotten: 0 };
+        (0..10).for_each(|at| ring.push(packet(at)));
+        let recording = ring.take();
+        assert_eq!(recording.packets.iter().map(|packet| packet.at.0).collect::<Vec<_>>(), [7, 8, 9]);
+        assert_eq!((recording.forgotten, ring.bytes), (7, 0));
+    }
+}

@@ -1,0 +1,321 @@
+//! One connection, from its first segment that was seen to its last.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::close::{Closing, Ending};
+use super::direction::{Direction, Mark};
+use super::{Both, Limits, Side};
+use crate::moment::Moment;
+use crate::packet::Packet;
+use crate::packet::checksum::Checksum;
+use crate::packet::network::Network;
+use crate::packet::options::Options;
+use crate::packet::tcp::{Flags, Tcp};
+
+/// One segment, as it was on the wire.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// Its number in the connection, from 0.
+    pub number: u64,
+    /// When it was captured.
+    pub at: Moment,
+    /// Who sent it.
+    pub from: Side,
+    /// Its sequence number.
+    pub sequence: u32,
+    /// The same, relative to the sender's initial one; `None` if it lies before that.
+    pub relative_sequence: Option<u64>,
+    /// The acknowledgment number, if it has one.
+    pub acknowledgment: Option<u32>,
+    /// The same, relative to the other side's initial one.
+    pub relative_acknowledgment: Option<u64>,
+    /// The control bits.
+    pub flags: Flags,
+    /// The window as it was written.
+    pub window: u16,
+    /// The window in bytes; `None` where the scale is not known, since the handshake was not seen.
+    pub window_bytes: Option<u32>,
+    /// The options.
+    pub options: Options,
+    /// Bytes of payload.
+    pub payload_bytes: u64,
+    /// Bytes of the whole packet.
+    pub wire_bytes: u64,
+    /// Bytes of the link layer's header.
+    pub link_bytes: u64,
+    /// Bytes of the network layer's header.
+    pub network_bytes: u64,
+    /// Bytes of TCP's header.
+    pub transport_bytes: u64,
+    /// Whether its checksum is right.
+    pub checksum: Checksum,
+    /// Where its payload lies in its side's stream: the place of its first byte.
+    pub offset: Option<u64>,
+    /// What is remarkable about it.
+    pub marks: Vec<Mark>,
+}
+
+impl Segment {
+    /// Whether it does nothing but acknowledge.
+    pub fn is_pure_ack(&self) -> bool {
+        self.payload_bytes == 0 && self.flags.contains(Flags::ACK) && !self.flags.intersects(Flags::SYN | Flags::FIN | Flags::RST)
+    }
+
+    /// How many numbers it takes: a SYN and a FIN take one each (RFC 9293, section 3.4).
+    pub fn sequence_length(&self) -> u64 {
+        self.payload_bytes + u64::from(self.flags.contains(Flags::SYN)) + u64::from(self.flags.contains(Flags::FIN))
+    }
+}
+
+/// The three segments of RFC 9293, section 3.5, figure 6: each the number in the connection and the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handshake {
+    /// The first SYN.
+    pub syn: Option<(u64, Moment)>,
+    /// The first SYN+ACK.
+    pub syn_ack: Option<(u64, Moment)>,
+    /// The acknowledgment of the server's SYN, which may carry data.
+    pub ack: Option<(u64, Moment)>,
+    /// Whether a SYN or SYN+ACK was repeated, so that the round trip cannot be told (Karn's rule, RFC 6298, section 3).
+    pub is_repeated: bool,
+}
+
+impl Handshake {
+    /// From SYN to ACK: one round trip, wherever the capture was made.
+    pub fn round_trip(&self) -> Option<Duration> {
+        let ((_, syn), (_, ack)) = self.syn.zip(self.ack)?;
+        (!self.is_repeated).then(|| ack.since(syn))
+    }
+
+    /// From SYN to SYN+ACK: the round trip, if the capture was made at the client.
+    pub fn to_syn_ack(&self) -> Option<Duration> {
+        let ((_, syn), (_, syn_ack)) = self.syn.zip(self.syn_ack)?;
+        Some(syn_ack.since(syn))
+    }
+}
+
+/// A connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The two ends.
+    pub addresses: Both<SocketAddr>,
+    /// How it began.
+    pub handshake: Handshake,
+    /// What each side sent.
+    pub directions: Both<Direction>,
+    /// When its first segment was seen.
+    pub began: Moment,
+    /// When its last segment was seen.
+    pub last: Moment,
+    segments: Vec<Segment>,
+    total: u64,
+    closing: Closing,
+    limits: Limits,
+}
+
+impl Connection {
+    pub(super) fn new(addresses: Both<SocketAddr>, at: Moment, limits: Limits) -> Self {
+        Self {
+            addresses,
+            handshake: Handshake::default(),
+            directions: Both { client: Direction::new(limits), server: Direction::new(limits) },
+            began: at,
+            last: at,
+            segments: Vec::new(),
+            total: 0,
+            closing: Closing::default(),
+            limits,
+        }
+    }
+
+    /// Its segments, in the order of the capture, as many as are listed.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// How many segments there were, listed or not.
+    pub fn total_segments(&self) -> u64 {
+        self.total
+    }
+
+    /// How it ended, or whether it did.
+    pub fn ending(&self) -> Ending {
+        self.closing.ending()
+    }
+
+    /// How it is being closed, step by step.
+    pub fn closing(&self) -> &Closing {
+        &self.closing
+    }
+
+    /// Which side an address is. Both addresses may be the same (a connection to oneself): then it is the client.
+    pub fn side(&self, from: SocketAddr) -> Side {
+        if from == self.addresses.client { Side::Client } else { Side::Server }
+    }
+
+    pub(super) fn push(&mut self, at: Moment, wire_bytes: u64, packet: &Packet<'_>, network: &Network<'_>, tcp: &Tcp<'_>) -> Segment {
+        let from = self.side(SocketAddr::new(network.source, tcp.source_port));
+        let options = tcp.options();
+        self.learn(from, tcp, &options);
+        let mut segment = self.segment(from, at, wire_bytes, packet, network, tcp, options);
+        segment.marks = self.marks(&segment);
+        self.shake_hands(&segment);
+        self.take_data(&segment, tcp.payload);
+        self.take_acknowledgment(&segment);
+        self.closing.observe(&segment, &self.directions);
+        self.directions.of_mut(from).counts.add(&segment);
+        self.last = at;
+        self.total += 1;
+        if self.segments.len() < self.limits.segments {
+            self.segments.push(segment.clone());
+        }
+        segment
+    }
+
+    /// Initial numbers and what a SYN says.
+    fn learn(&mut self, from: Side, tcp: &Tcp<'_>, options: &Options) {
+        let own = self.directions.of_mut(from);
+        let is_syn = tcp.flags.contains(Flags::SYN);
+        if is_syn {
+            own.begin(tcp.sequence, true);
+            own.window_scale = options.window_scale;
+            own.maximum_segment_size = options.maximum_segment_size;
+        } else if !tcp.flags.contains(Flags::RST) {
+            own.begin(tcp.sequence.wrapping_sub(1), false);
+        }
+        if tcp.flags.contains(Flags::ACK) {
+            self.directions.of_mut(from.other()).begin(tcp.acknowledgment.wrapping_sub(1), is_syn);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the layers of one packet")]
+    fn segment(
+        &self,
+        from: Side,
+        at: Moment,
+        wire_bytes: u64,
+        packet: &Packet<'_>,
+        network: &Network<'_>,
+        tcp: &Tcp<'_>,
+        options: Options,
+    ) -> Segment {
+        let (own, other) = (self.directions.of(from), self.directions.of(from.other()));
+        let relative_sequence = own.relative(tcp.sequence);
+        let acknowledgment = tcp.flags.contains(Flags::ACK).then_some(tcp.acknowledgment);
+        let is_syn = tcp.flags.contains(Flags::SYN);
+        // Scaling is in force only if both asked for it, and never in a SYN (RFC 7323, section 2.2).
+        let shift = match (is_syn, own.has_syn && other.has_syn) {
+            (true, _) => Some(0),
+            (false, true) => Some(own.window_scale.filter(|_| other.window_scale.is_some()).unwrap_or(0)),
+            (false, false) => None,
+        };
+        Segment {
+            number: self.total,
+            at,
+            from,
+            sequence: tcp.sequence,
+            relative_sequence,
+            acknowledgment,
+            relative_acknowledgment: acknowledgment.and_then(|number| other.relative(number)),
+            flags: tcp.flags,
+            window: tcp.window,
+            window_bytes: shift.map(|shift| u32::from(tcp.window) << shift),
+            options,
+            payload_bytes: tcp.payload_length as u64,
+            wire_bytes,
+            link_bytes: packet.link_length as u64,
+            network_bytes: network.header_length as u64,
+            transport_bytes: tcp.header_length as u64,
+            checksum: tcp.checksum,
+            offset: relative_sequence.and_then(|number| (number + u64::from(is_syn)).checked_sub(1)),
+            marks: Vec::new(),
+        }
+    }
+
+    fn marks(&self, segment: &Segment) -> Vec<Mark> {
+        let mut marks = Vec::new();
+        let (own, other) = (self.directions.of(segment.from), self.directions.of(segment.from.other()));
+        let flags = segment.flags;
+        let is_plain = !flags.intersects(Flags::SYN | Flags::FIN | Flags::RST);
+        if segment.window == 0 && !flags.intersects(Flags::SYN | Flags::RST) {
+            marks.push(Mark::ZeroWindow);
+        }
+        let Some(sequence) = segment.relative_sequence.filter(|_| !flags.contains(Flags::RST)) else { return marks };
+        let is_one_back = is_plain && segment.payload_bytes <= 1 && sequence + 1 == own.next;
+        if is_plain && segment.payload_bytes <= 1 && other.window == Some(0) && (is_one_back || segment.payload_bytes == 1) {
+            marks.push(Mark::WindowProbe);
+        } else if is_one_back && own.acknowledged >= own.next {
+            marks.push(Mark::KeepAlive);
+        } else if segment.sequence_length() > 0 {
+            let is_repeated_syn = flags.contains(Flags::SYN) && own.has_syn;
+            let is_repeated_fin = flags.contains(Flags::FIN) && own.fin == Some(sequence + segment.payload_bytes);
+            let unseen = segment.offset.map_or(0, |offset| own.stream.unseen(offset..offset.saturating_add(segment.payload_bytes)));
+            let seen = segment.payload_bytes - unseen.min(segment.payload_bytes);
+            if seen > 0 || is_repeated_syn || is_repeated_fin {
+                marks.push(Mark::Retransmission { bytes: seen });
+            } else if sequence < own.next && segment.payload_bytes > 0 && !flags.contains(Flags::SYN) {
+                marks.push(Mark::OutOfOrder);
+            } else if sequence > own.next && !flags.contains(Flags::SYN) {
+                marks.push(Mark::Gap);
+            }
+        } else if segment.is_pure_ack() && segment.relative_acknowledgment == own.last_acknowledgment {
+            if other.last_was_probe {
+                marks.push(Mark::KeepAliveAnswer);
+            } else if own.window.is_some_and(|window| window != segment.window) {
+                marks.push(Mark::WindowUpdate);
+            } else if segment.relative_acknowledgment.is_some_and(|number| number < other.next) {
+                marks.push(Mark::DuplicateAck);
+            }
+        }
+        marks
+    }
+
+    fn shake_hands(&mut self, segment: &Segment) {
+        let step = Some((segment.number, segment.at));
+        let handshake = &mut self.handshake;
+        match (segment.flags.contains(Flags::SYN), segment.flags.contains(Flags::ACK), segment.from) {
+            (true, false, _) => {
+                handshake.is_repeated |= handshake.syn.is_some();
+                handshake.syn = handshake.syn.or(step);
+            }
+            (true, true, _) => {
+                handshake.is_repeated |= handshake.syn_ack.is_some();
+                handshake.syn_ack = handshake.syn_ack.or(step);
+            }
+            (false, true, Side::Client) if handshake.syn_ack.is_some() && !segment.flags.contains(Flags::RST) => {
+                handshake.ack = handshake.ack.or(step);
+            }
+            (false, ..) => {}
+        }
+    }
+
+    fn take_data(&mut self, segment: &Segment, payload: &[u8]) {
+        let own = self.directions.of_mut(segment.from);
+        own.has_syn |= segment.flags.contains(Flags::SYN);
+        own.last_was_probe = segment.marks.iter().any(|mark| matches!(mark, Mark::KeepAlive | Mark::WindowProbe));
+        own.window = Some(segment.window);
+        // What a reset carries is a remark to people, not a part of the stream (RFC 9293, section 3.5.3).
+        let Some(sequence) = segment.relative_sequence.filter(|_| !segment.flags.contains(Flags::RST)) else { return };
+        if let Some(offset) = segment.offset.filter(|_| segment.payload_bytes > 0) {
+            own.stream.insert(offset, payload, segment.payload_bytes, segment.at, segment.number);
+        }
+        own.next = own.next.max(sequence + segment.sequence_length());
+        if segment.flags.contains(Flags::FIN) {
+            own.fin = Some(sequence + segment.payload_bytes);
+        }
+    }
+
+    fn take_acknowledgment(&mut self, segment: &Segment) {
+        let number = segment.relative_acknowledgment.filter(|_| !segment.flags.contains(Flags::RST));
+        self.directions.of_mut(segment.from).last_acknowledgment = number;
+        let other = self.directions.of_mut(segment.from.other());
+        other.last_was_probe = false;
+        // Nothing can be under way that is more than the largest window (RFC 7323, section 2.3): such a number is a forgery.
+        let Some(number) = number.filter(|number| *number <= other.next + (1 << 30)) else { return };
+        other.acknowledged = other.acknowledged.max(number);
+        other.next = other.next.max(number);
+        let data_end = number.min(other.fin.unwrap_or(number));
+        other.stream.skip_to(data_end.saturating_sub(1), segment.at, segment.number);
+    }
+}

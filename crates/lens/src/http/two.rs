@@ -1,0 +1,272 @@
+//! HTTP/2 frames (RFC 9113, sections 4 and 6). Header blocks stay compressed: their lengths are told.
+
+use std::collections::BTreeMap;
+
+use super::cut::Cutter;
+use super::event::Scanner;
+use super::{Kind, What};
+use crate::flow::Side;
+
+/// What a client says first (section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const HEAD: usize = 9;
+
+/// Of how many streams events are looked for; later ones have only their frames.
+const MAX_STREAMS: usize = 10_000;
+
+/// A frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Its type.
+    pub kind: FrameKind,
+    /// Its flags, whose meaning depends on the type.
+    pub flags: u8,
+    /// Which stream it is about; 0 is the connection.
+    pub stream: u32,
+    /// Bytes of its payload.
+    pub length: u32,
+    /// What it says beyond that, where it says it in clear.
+    pub detail: Detail,
+}
+
+impl Frame {
+    /// Whether its sender ends the stream with it (sections 6.1 and 6.2).
+    pub fn ends_stream(&self) -> bool {
+        matches!(self.kind, FrameKind::Data | FrameKind::Headers) && self.flags & 0x1 != 0
+    }
+
+    /// Whether it acknowledges one of the other side (sections 6.5 and 6.7).
+    pub fn is_acknowledgment(&self) -> bool {
+        matches!(self.kind, FrameKind::Settings | FrameKind::Ping) && self.flags & 0x1 != 0
+    }
+
+    fn is_padded(&self) -> bool {
+        matches!(self.kind, FrameKind::Data | FrameKind::Headers | FrameKind::PushPromise) && self.flags & 0x8 != 0
+    }
+}
+
+/// The types of section 6, and those of extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the standard's names")]
+pub enum FrameKind {
+    Data,
+    Headers,
+    Priority,
+    RstStream,
+    Settings,
+    PushPromise,
+    Ping,
+    GoAway,
+    WindowUpdate,
+    Continuation,
+    Other(u8),
+}
+
+impl FrameKind {
+    fn new(number: u8) -> Self {
+        match number {
+            0 => Self::Data,
+            1 => Self::Headers,
+            2 => Self::Priority,
+            3 => Self::RstStream,
+            4 => Self::Settings,
+            5 => Self::PushPromise,
+            6 => Self::Ping,
+            7 => Self::GoAway,
+            8 => Self::WindowUpdate,
+            9 => Self::Continuation,
+            other => Self::Other(other),
+        }
+    }
+
+    /// As the standard writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Data => "DATA",
+            Self::Headers => "HEADERS",
+            Self::Priority => "PRIORITY",
+            Self::RstStream => "RST_STREAM",
+            Self::Settings => "SETTINGS",
+            Self::PushPromise => "PUSH_PROMISE",
+            Self::Ping => "PING",
+            Self::GoAway => "GOAWAY",
+            Self::WindowUpdate => "WINDOW_UPDATE",
+            Self::Continuation => "CONTINUATION",
+            Self::Other(_) => "extension",
+        }
+    }
+}
+
+/// What a frame says in clear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing, or not all of it was seen.
+    None,
+    /// Identifiers and values (section 6.5).
+    Settings(Vec<(u16, u32)>),
+    /// Why a stream ends (section 7).
+    Reset(u32),
+    /// Why a connection ends, and the last stream that was looked at (section 6.8).
+    GoAway {
+        /// The last stream.
+        last_stream: u32,
+        /// Why (section 7).
+        code: u32,
+    },
+    /// How much more may be sent (section 6.9).
+    WindowUpdate(u32),
+}
+
+/// A part of a frame's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// How much padding there is.
+    PadLength,
+    /// Dependency and weight in HEADERS, the promised stream in PUSH_PROMISE.
+    Fixed,
+    /// A header block, or a part of one.
+    Block,
+    /// A body's bytes.
+    Data,
+    /// Padding.
+    Padding,
+    /// All of any other frame.
+    Control,
+}
+
+pub(super) fn begins(client: &[u8]) -> bool {
+    client.len() >= 4 && (client.starts_with(PREFACE) || PREFACE.starts_with(client))
+}
+
+pub(super) fn read(stream: &mut Cutter<'_>, side: Side) {
+    if side == Side::Client && stream.rest().starts_with(PREFACE) {
+        stream.take(PREFACE.len() as u64, Kind::Framing, What::Http2Preface);
+    } else if side == Side::Client && !stream.is_at_end() && PREFACE.starts_with(stream.rest()) {
+        return stream.take_unfinished(Kind::Framing, What::Http2Preface);
+    }
+    let mut scanners = BTreeMap::new();
+    while !stream.is_at_end() {
+        let Some(frame) = frame(stream.rest()) else {
+            return stream.take_unfinished(Kind::Framing, What::Unread);
+        };
+        stream.take(HEAD as u64, Kind::Framing, What::Http2Head(frame.clone()));
+        if !payload(stream, &frame, &mut scanners) {
+            return;
+        }
+    }
+}
+
+/// The parts of the payload, as section 6 lays them out. Whether all of them were seen.
+fn payload(stream: &mut Cutter<'_>, frame: &Frame, scanners: &mut BTreeMap<u32, Scanner>) -> bool {
+    let id = frame.stream;
+    let what = |part| What::Http2Payload { stream: id, part };
+    let mut left = u64::from(frame.length);
+    let mut padding = 0;
+    if frame.is_padded() && left > 0 {
+        padding = stream.rest().first().map_or(0, |length| u64::from(*length)).min(left - 1);
+        if !stream.take(1, Kind::Framing, what(Part::PadLength)) {
+            return false;
+        }
+        left -= 1 + padding;
+    }
+    let fixed = match frame.kind {
+        FrameKind::Headers if frame.flags & 0x20 != 0 => 5,
+        FrameKind::PushPromise => 4,
+        _ => 0,
+    }
+    .min(left);
+    if fixed > 0 && !stream.take(fixed, Kind::Framing, what(Part::Fixed)) {
+        return false;
+    }
+    left -= fixed;
+    let is_whole = match frame.kind {
+        FrameKind::Data => {
+            let room = scanners.len() < MAX_STREAMS || scanners.contains_key(&id);
+            let mut opaque = Scanner::of_type(None);
+            let scanner = if room { scanners.entry(id).or_insert_with(|| Scanner::guessing(id)) } else { &mut opaque };
+            left == 0 || stream.take_body(left, what(Part::Data), scanner)
+        }
+        FrameKind::Headers | FrameKind::PushPromise | FrameKind::Continuation => {
+            left == 0 || stream.take(left, Kind::Head, what(Part::Block))
+        }
+        FrameKind::Priority
+        | FrameKind::RstStream
+        | FrameKind::Settings
+        | FrameKind::Ping
+        | FrameKind::GoAway
+        | FrameKind::WindowUpdate
+        | FrameKind::Other(_) => left == 0 || stream.take(left, Kind::Framing, what(Part::Control)),
+    };
+    if frame.ends_stream() {
+        scanners.remove(&id);
+    }
+    is_whole && (padding == 0 || stream.take(padding, Kind::Framing, what(Part::Padding)))
+}
+
+/// The frame at the begin of `bytes` (section 4.1).
+fn frame(bytes: &[u8]) -> Option<Frame> {
+    let [one, two, three, kind, flags, id @ ..]: [u8; HEAD] = *bytes.first_chunk()?;
+    let length = u32::from_be_bytes([0, one, two, three]);
+    let payload = bytes.get(HEAD..HEAD + length as usize);
+    let kind = FrameKind::new(kind);
+    let detail = payload.and_then(|payload| detail(kind, payload)).unwrap_or(Detail::None);
+    Some(Frame { kind, flags, stream: u32::from_be_bytes(id) & 0x7FFF_FFFF, length, detail })
+}
+
+fn detail(kind: FrameKind, payload: &[u8]) -> Option<Detail> {
+    let number = |at: usize| payload.get(at..)?.first_chunk().copied().map(u32::from_be_bytes);
+    match kind {
+        FrameKind::Settings => {
+            let (settings, _) = payload.as_chunks::<6>();
+            let settings = settings.iter().map(|[a, b, c, d, e, f]| (u16::from_be_bytes([*a, *b]), u32::from_be_bytes([*c, *d, *e, *f])));
+            Some(Detail::Settings(settings.collect()))
+        }
+        FrameKind::RstStream => number(0).map(Detail::Reset),
+        FrameKind::GoAway => Some(Detail::GoAway { last_stream: number(0)? & 0x7FFF_FFFF, code: number(4)? }),
+        FrameKind::WindowUpdate => number(0).map(|increment| Detail::WindowUpdate(increment & 0x7FFF_FFFF)),
+        FrameKind::Data
+        | FrameKind::Headers
+        | FrameKind::Priority
+        | FrameKind::PushPromise
+        | FrameKind::Ping
+        | FrameKind::Continuation
+        | FrameKind::Other(_) => None,
+    }
+}
+
+/// What an error code is called (section 7).
+pub fn error_name(code: u32) -> &'static str {
+    const NAMES: [&str; 14] = [
+        "NO_ERROR",
+        "PROTOCOL_ERROR",
+        "INTERNAL_ERROR",
+        "FLOW_CONTROL_ERROR",
+        "SETTINGS_TIMEOUT",
+        "STREAM_CLOSED",
+        "FRAME_SIZE_ERROR",
+        "REFUSED_STREAM",
+        "CANCEL",
+        "COMPRESSION_ERROR",
+        "CONNECT_ERROR",
+        "ENHANCE_YOUR_CALM",
+        "INADEQUATE_SECURITY",
+        "HTTP_1_1_REQUIRED",
+    ];
+    usize::try_from(code).ok().and_then(|code| NAMES.get(code)).copied().unwrap_or("unknown")
+}
+
+/// What a setting is called (section 6.5.2; RFC 8441, section 3).
+pub fn setting_name(identifier: u16) -> &'static str {
+    match identifier {
+        1 => "HEADER_TABLE_SIZE",
+        2 => "ENABLE_PUSH",
+        3 => "MAX_CONCURRENT_STREAMS",
+        4 => "INITIAL_WINDOW_SIZE",
+        5 => "MAX_FRAME_SIZE",
+        6 => "MAX_HEADER_LIST_SIZE",
+        8 => "ENABLE_CONNECT_PROTOCOL",
+        9 => "NO_RFC7540_PRIORITIES",
+        _ => "unknown",
+    }
+}

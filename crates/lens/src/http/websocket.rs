@@ -1,0 +1,131 @@
+//! WebSocket frames (RFC 6455, section 5.2), each with its place.
+
+use super::cut::Cutter;
+use super::event::{Event, EventKind};
+use super::{Kind, What};
+
+/// The head of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHead {
+    /// Whether its message ends with it.
+    pub is_final: bool,
+    /// Whether it begins a compressed message (RFC 7692, section 6).
+    pub is_compressed: bool,
+    /// What it is.
+    pub opcode: Opcode,
+    /// Whether its payload is masked, as a client's must be.
+    pub is_masked: bool,
+    /// Bytes of its payload.
+    pub length: u64,
+    /// Why it closes, if it is a close frame that says it (section 7.4).
+    pub close_code: Option<u16>,
+}
+
+/// What a frame is (section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opcode {
+    /// What follows a message's first frame.
+    Continuation,
+    /// Text.
+    Text,
+    /// Bytes.
+    Binary,
+    /// The last frame.
+    Close,
+    /// To be answered by a pong.
+    Ping,
+    /// The answer to a ping.
+    Pong,
+    /// Without meaning.
+    Reserved(u8),
+}
+
+impl Opcode {
+    fn from_bits(bits: u8) -> Self {
+        match bits {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xA => Self::Pong,
+            other => Self::Reserved(other),
+        }
+    }
+
+    /// Its name, as the standard writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Continuation => "continuation",
+            Self::Text => "text",
+            Self::Binary => "binary",
+            Self::Close => "close",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+            Self::Reserved(_) => "reserved",
+        }
+    }
+}
+
+/// A message that is being read.
+#[derive(Debug)]
+struct Message {
+    start: u64,
+    body_bytes: u64,
+    is_text: bool,
+}
+
+pub(super) fn read(stream: &mut Cutter<'_>) {
+    let mut message: Option<Message> = None;
+    while !stream.is_at_end() {
+        let start = stream.pieces.last().map_or(0, |piece| piece.range.end);
+        let Some((head, length)) = frame_head(stream.rest()) else {
+            if stream.rest().len() < 14 {
+                stream.take_unfinished(Kind::Framing, What::Unread);
+            }
+            return;
+        };
+        stream.take(length as u64, Kind::Framing, What::WebSocketHead(head));
+        let kind = match head.opcode {
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => Kind::Body,
+            Opcode::Close | Opcode::Ping | Opcode::Pong | Opcode::Reserved(_) => Kind::Framing,
+        };
+        if head.length > 0 && !stream.take(head.length, kind, What::WebSocketPayload(head)) {
+            return;
+        }
+        if kind == Kind::Framing {
+            continue;
+        }
+        if head.opcode != Opcode::Continuation {
+            message = Some(Message { start, body_bytes: 0, is_text: head.opcode == Opcode::Text });
+        }
+        if let Some(message) = &mut message {
+            message.body_bytes += head.length;
+        }
+        let end = stream.pieces.last().map_or(0, |piece| piece.range.end);
+        if let Some(Message { start, body_bytes, is_text }) = head.is_final.then(|| message.take()).flatten() {
+            stream.events.push(Event { range: start..end, body_bytes, stream: None, kind: EventKind::Message { is_text } });
+        }
+    }
+}
+
+/// The head at the begin of `bytes`, and how long it is.
+fn frame_head(bytes: &[u8]) -> Option<(FrameHead, usize)> {
+    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
+    let is_masked = second & 0x80 != 0;
+    let (length, mask_at) = match second & 0x7F {
+        126 => (u64::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)), 4),
+        127 => (u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?), 10),
+        short => (u64::from(short), 2),
+    };
+    let end = mask_at + if is_masked { 4 } else { 0 };
+    let mask = bytes.get(mask_at..end)?;
+    let opcode = Opcode::from_bits(first & 0x0F);
+    let code: Option<[u8; 2]> = bytes.get(end..).and_then(|payload| payload.first_chunk()).copied();
+    let code = code.filter(|_| opcode == Opcode::Close && length >= 2).map(|[high, low]| match mask {
+        [first, second, ..] => u16::from_be_bytes([high ^ first, low ^ second]),
+        _ => u16::from_be_bytes([high, low]),
+    });
+    let head = FrameHead { is_final: first & 0x80 != 0, is_compressed: first & 0x40 != 0, opcode, is_masked, length, close_code: code };
+    Some((head, end))
+}

@@ -1,0 +1,366 @@
+//! Segments in words: what TCP says, and what the payload holds; English or Chinese.
+
+use std::fmt::Write;
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::flow::close::{Ending, Steps};
+use crate::flow::connection::{Connection, Segment};
+use crate::flow::direction::Mark;
+use crate::flow::{Both, Side};
+use crate::http::event::{Event, EventKind};
+use crate::http::tls::{Content, Hello, Record, version_name};
+use crate::http::two::{Detail, Frame, Part, error_name};
+use crate::http::websocket::FrameHead;
+use crate::http::{Conversation, Kind, Piece, Protocol, Reading, What};
+use crate::packet::tcp::Flags;
+
+/// In which language labels are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    #[default]
+    English,
+    /// Simplified Chinese.
+    Chinese,
+}
+
+impl Language {
+    /// One of two texts.
+    pub fn pick<T>(self, english: T, chinese: T) -> T {
+        match self {
+            Self::English => english,
+            Self::Chinese => chinese,
+        }
+    }
+
+    /// A number of things.
+    fn count(self, count: usize, one: &str, many: &str, chinese: &str) -> String {
+        match (self, count) {
+            (Self::English, 1) => format!("1 {one}"),
+            (Self::English, _) => format!("{count} {many}"),
+            (Self::Chinese, _) => format!("{count} {chinese}"),
+        }
+    }
+}
+
+/// How much of TCP's header is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Flags, relative numbers, length and window; where a connection begins or ends absolute numbers and options, too.
+    Full,
+    /// Without window and options.
+    Short,
+}
+
+/// What TCP says, word by word: flags, numbers, window, options.
+pub fn facts(segment: &Segment, depth: Depth) -> Vec<String> {
+    let mut words = vec![segment.flags.to_string()];
+    let is_full = depth == Depth::Full;
+    let is_edge = segment.flags.intersects(Flags::SYN | Flags::FIN | Flags::RST);
+    let number = |name: &str, relative: Option<u64>, absolute: u32| match relative {
+        Some(relative) if is_edge => format!("{name}={relative} ({absolute})"),
+        Some(relative) => format!("{name}={relative}"),
+        None => format!("{name}=({absolute})"),
+    };
+    words.push(number("seq", segment.relative_sequence, segment.sequence));
+    if let Some(acknowledgment) = segment.acknowledgment {
+        words.push(number("ack", segment.relative_acknowledgment, acknowledgment));
+    }
+    if segment.payload_bytes > 0 {
+        words.push(format!("len={}", segment.payload_bytes));
+    }
+    if is_full {
+        words.push(segment.window_bytes.map_or_else(|| format!("win={}?", segment.window), |window| format!("win={window}")));
+    }
+    if is_full && segment.flags.contains(Flags::SYN) {
+        let options = &segment.options;
+        words.extend(options.maximum_segment_size.map(|size| format!("mss={size}")));
+        words.extend(options.window_scale.map(|shift| format!("wscale={shift}")));
+        words.extend(options.sack_permitted.then(|| "sack".to_owned()));
+        words.extend(options.timestamps.map(|_| "timestamps".to_owned()));
+        words.extend(options.fast_open.map(|cookie| format!("fastopen={cookie}")));
+    }
+    words
+}
+
+/// What is remarkable, if anything is.
+pub fn remarks(segment: &Segment, language: Language) -> Vec<String> {
+    let remark = |mark: &Mark| match mark {
+        Mark::Retransmission { .. } => language.pick("retransmission", "重传"),
+        Mark::OutOfOrder => language.pick("out of order", "乱序"),
+        Mark::Gap => language.pick("segments before it not seen", "之前的报文段未见"),
+        Mark::DuplicateAck => language.pick("duplicate ACK", "重复确认"),
+        Mark::ZeroWindow => language.pick("window closed", "窗口关闭"),
+        Mark::WindowUpdate => language.pick("window update", "窗口更新"),
+        Mark::WindowProbe => language.pick("window probe", "窗口探测"),
+        Mark::KeepAlive => language.pick("keep-alive", "保活探测"),
+        Mark::KeepAliveAnswer => language.pick("answer to a probe", "探测应答"),
+    };
+    segment.marks.iter().map(remark).map(str::to_owned).collect()
+}
+
+/// Where a segment's payload lies in its stream.
+pub(super) fn payload_range(segment: &Segment) -> Option<Range<u64>> {
+    segment.offset.filter(|_| segment.payload_bytes > 0).map(|start| start..start + segment.payload_bytes)
+}
+
+/// What a segment's payload holds, thing by thing: `POST /v1/responses`, `chunk`, `event message`, `text frame 42 B`.
+pub fn holds(segment: &Segment, readings: &Both<Reading>, language: Language) -> Vec<String> {
+    let Some(range) = payload_range(segment) else { return Vec::new() };
+    let reading = readings.of(segment.from);
+    let mut things: Vec<(String, usize)> = Vec::new();
+    let begins = |piece: &&Piece| piece.range.start >= range.start;
+    for thing in reading.within(range.clone()).iter().filter(begins).filter_map(|piece| thing(piece, language)) {
+        add(&mut things, thing);
+    }
+    for event in reading.ending_within(range.clone()) {
+        if let Some(thing) = event_name(event, language) {
+            add(&mut things, thing);
+        }
+    }
+    if things.is_empty() {
+        let rest = reading.within(range).first().map_or(language.pick("data", "数据"), |piece| continued(piece, language));
+        add(&mut things, rest.to_owned());
+    }
+    things.into_iter().map(|(thing, count)| if count > 1 { format!("{count} × {thing}") } else { thing }).collect()
+}
+
+/// Things of the same name are counted.
+fn add(things: &mut Vec<(String, usize)>, thing: String) {
+    match things.iter_mut().find(|(other, _)| *other == thing) {
+        Some((_, count)) => *count += 1,
+        None => things.push((thing, 1)),
+    }
+}
+
+fn thing(piece: &Piece, language: Language) -> Option<String> {
+    Some(match &piece.what {
+        What::Request(request) => format!("{} {} HTTP/1.{}", request.method, request.target, request.minor_version),
+        What::Response(response) => format!("HTTP/1.{} {}", response.minor_version, response.status),
+        What::ChunkSize { size: 0, .. } => language.pick("last chunk", "末块").to_owned(),
+        What::ChunkSize { .. } => language.pick("chunk", "块").to_owned(),
+        What::Trailers => language.pick("trailers", "尾部字段").to_owned(),
+        What::Body => format!("{} {} B", language.pick("body", "正文"), piece.range.end - piece.range.start),
+        What::TlsRecord(record) => record_name(record),
+        What::WebSocketHead(head) => frame_name(head, language),
+        What::Http2Preface => language.pick("HTTP/2 preface", "HTTP/2 前言").to_owned(),
+        What::Http2Head(frame) => http2_name(frame, language),
+        What::ChunkData { .. }
+        | What::ChunkEnd
+        | What::EmptyLine
+        | What::WebSocketPayload(_)
+        | What::Http2Payload { .. }
+        | What::Unread => return None,
+    })
+}
+
+/// The rest of something that began in an earlier segment.
+fn continued(piece: &Piece, language: Language) -> &'static str {
+    match &piece.what {
+        What::Request(_) | What::Response(_) | What::Trailers => language.pick("… rest of the head", "…头部其余"),
+        What::Body | What::ChunkData { .. } | What::Http2Payload { part: Part::Data, .. } => language.pick("… more of the body", "…正文续"),
+        What::ChunkSize { .. } | What::ChunkEnd | What::EmptyLine => language.pick("… framing", "…分帧"),
+        What::WebSocketHead(_) | What::WebSocketPayload(_) | What::Http2Preface | What::Http2Head(_) | What::Http2Payload { .. } => {
+            language.pick("… more of the frame", "…帧续")
+        }
+        What::TlsRecord(_) => language.pick("… more of the record", "…记录续"),
+        What::Unread => language.pick("data", "数据"),
+    }
+}
+
+/// Events that framing does not name already.
+fn event_name(event: &Event, language: Language) -> Option<String> {
+    Some(match &event.kind {
+        EventKind::Sse { name: Some(name), .. } => format!("{} {name}", language.pick("event", "事件")),
+        EventKind::Sse { name: None, .. } => language.pick("event", "事件").to_owned(),
+        EventKind::SseFields => language.pick("retry or id", "retry 或 id").to_owned(),
+        EventKind::SseComment => language.pick("comment", "注释").to_owned(),
+        EventKind::Line => language.pick("line", "行").to_owned(),
+        EventKind::EmptyLine => language.pick("empty line", "空行").to_owned(),
+        EventKind::Message { .. } => return None,
+    })
+}
+
+fn frame_name(head: &FrameHead, language: Language) -> String {
+    let mut name = format!("WebSocket {} {} B", head.opcode.name(), head.length);
+    if head.is_compressed {
+        name.push_str(language.pick(" deflated", " 压缩"));
+    }
+    if !head.is_final {
+        name.push_str(language.pick(" (more follow)", "（未完）"));
+    }
+    if let Some(code) = head.close_code {
+        // Writing to a text cannot fail.
+        let _ = write!(name, " {code}");
+    }
+    name
+}
+
+fn http2_name(frame: &Frame, language: Language) -> String {
+    let mut name = frame.kind.name().to_owned();
+    if frame.is_acknowledgment() {
+        name.push_str(" ACK");
+    }
+    if frame.stream != 0 {
+        let _ = write!(name, " {} {}", language.pick("stream", "流"), frame.stream);
+    }
+    let _ = match frame.detail {
+        Detail::Reset(code) | Detail::GoAway { code, .. } => write!(name, " {}", error_name(code)),
+        Detail::WindowUpdate(increment) => write!(name, " +{increment}"),
+        Detail::Settings(_) => Ok(()),
+        Detail::None => write!(name, " {} B", frame.length),
+    };
+    if frame.ends_stream() {
+        name.push_str(" END_STREAM");
+    }
+    name
+}
+
+fn record_name(record: &Record) -> String {
+    match (&record.hello, record.content) {
+        (Some(hello), _) => hello_name(hello),
+        (None, Content::ChangeCipherSpec | Content::Alert | Content::Handshake) => format!("TLS {}", record.content.name()),
+        (None, Content::ApplicationData) => format!("TLS {} B", record.length),
+    }
+}
+
+fn hello_name(hello: &Hello) -> String {
+    let mut name = match (hello.is_client, hello.is_retry) {
+        (true, _) => "ClientHello",
+        (false, true) => "HelloRetryRequest",
+        (false, false) => "ServerHello",
+    }
+    .to_owned();
+    let _ = write!(name, " {}", version_name(hello.version));
+    for more in hello.server_name.iter().chain(&hello.application_protocols) {
+        let _ = write!(name, " {more}");
+    }
+    name
+}
+
+/// What the arrow's colour says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Colour {
+    Open,
+    Acknowledge,
+    Head,
+    Body,
+    Control,
+    Tls,
+    Close,
+    Reset,
+}
+
+impl Colour {
+    pub(super) const ALL: [Self; 8] =
+        [Self::Open, Self::Acknowledge, Self::Head, Self::Body, Self::Control, Self::Tls, Self::Close, Self::Reset];
+
+    pub(super) fn of(segment: &Segment, readings: &Both<Reading>) -> Self {
+        if segment.flags.contains(Flags::RST) {
+            return Self::Reset;
+        }
+        if segment.flags.contains(Flags::SYN) {
+            return Self::Open;
+        }
+        let Some(range) = payload_range(segment) else {
+            return if segment.flags.contains(Flags::FIN) { Self::Close } else { Self::Acknowledge };
+        };
+        let pieces = readings.of(segment.from).within(range);
+        let has = |kind| pieces.iter().any(|piece| piece.kind == kind);
+        match () {
+            () if has(Kind::Tls) => Self::Tls,
+            () if has(Kind::Head) => Self::Head,
+            () if has(Kind::Body) || pieces.is_empty() || has(Kind::Unknown) => Self::Body,
+            () => Self::Control,
+        }
+    }
+
+    /// The name of its CSS class and variable.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Acknowledge => "acknowledge",
+            Self::Head => "head",
+            Self::Body => "body",
+            Self::Control => "control",
+            Self::Tls => "tls",
+            Self::Close => "close",
+            Self::Reset => "reset",
+        }
+    }
+
+    pub(super) fn name(self, language: Language) -> &'static str {
+        match self {
+            Self::Open => language.pick("SYN", "SYN"),
+            Self::Acknowledge => language.pick("only ACK", "仅 ACK"),
+            Self::Head => language.pick("head", "头部"),
+            Self::Body => language.pick("body", "正文"),
+            Self::Control => language.pick("framing", "分帧"),
+            Self::Tls => "TLS",
+            Self::Close => "FIN",
+            Self::Reset => "RST",
+        }
+    }
+}
+
+/// A time that a person can read: three digits and a unit.
+pub fn duration(duration: Duration) -> String {
+    let nanoseconds = duration.as_nanos() as f64;
+    let (value, unit) = match duration.as_nanos() {
+        0..1_000_000 => (nanoseconds / 1e3, "µs"),
+        1_000_000..1_000_000_000 => (nanoseconds / 1e6, "ms"),
+        _ => (nanoseconds / 1e9, "s"),
+    };
+    match value {
+        value if value >= 99.95 => format!("{value:.0} {unit}"),
+        value if value >= 9.995 => format!("{value:.1} {unit}"),
+        value => format!("{value:.2} {unit}"),
+    }
+}
+
+/// A time after the begin, fine enough that near ones can be told apart.
+pub fn offset(offset: Duration) -> String {
+    let nanoseconds = offset.as_nanos() as f64;
+    match offset.as_nanos() {
+        0..1_000_000 => format!("+{:.1} µs", nanoseconds / 1e3),
+        1_000_000..1_000_000_000 => format!("+{:.3} ms", nanoseconds / 1e6),
+        _ => format!("+{:.5} s", nanoseconds / 1e9),
+    }
+}
+
+/// One line on the whole connection: how it opened, how much passed, how it ended.
+pub(super) fn summary(connection: &Connection, conversation: &Conversation, language: Language) -> String {
+    let name = |side| match side {
+        Side::Client => language.pick("client", "客户端"),
+        Side::Server => language.pick("server", "服务器"),
+    };
+    let ending = match connection.ending() {
+        Ending::Open => language.pick("still open", "仍未关闭").to_owned(),
+        Ending::HalfClosed { by } => language.pick(format!("half-closed by the {}", name(by)), format!("{}半关闭", name(by))),
+        Ending::Closing { first } => language.pick(format!("being closed by the {}", name(first)), format!("{}正在关闭", name(first))),
+        Ending::Reset { by } => language.pick(format!("reset by the {}", name(by)), format!("被{}重置", name(by))),
+        Ending::Closed(closed) if closed.is_simultaneous => language.pick("closed by both at once", "双方同时关闭").to_owned(),
+        Ending::Closed(closed) => {
+            let steps = match closed.steps {
+                Steps::Three => 3,
+                Steps::Four => 4,
+            };
+            let first = name(closed.first);
+            language.pick(format!("closed by the {first} in {steps} segments"), format!("{first}先关闭，共 {steps} 个报文段"))
+        }
+    };
+    let handshake =
+        connection.handshake.round_trip().map(duration).map(|time| language.pick(format!("handshake {time}"), format!("握手 {time}")));
+    let total = usize::try_from(connection.total_segments()).unwrap_or(usize::MAX);
+    let segments = language.count(total, "segment", "segments", "个报文段");
+    let protocol = match conversation.protocol {
+        Protocol::Unknown => None,
+        Protocol::Http1 => Some("HTTP/1"),
+        Protocol::WebSocket => Some("WebSocket"),
+        Protocol::Http2 => Some("HTTP/2"),
+        Protocol::Tls => Some("TLS"),
+    };
+    let parts: Vec<String> = protocol.map(str::to_owned).into_iter().chain(handshake).chain([segments, ending]).collect();
+    parts.join(" · ")
+}

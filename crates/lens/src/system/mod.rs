@@ -1,0 +1,6 @@
+//! The system calls that no safe crate has: each function does one, checks what it returns, and says why it is sound.
+
+pub(crate) mod netlink;
+pub(crate) mod packet;
+pub(crate) mod process;
+pub(crate) mod socket;

@@ -1,0 +1,134 @@
+//! What the lens says of a connection is what its client has seen of it, byte by byte, and nobody sees another's.
+
+use lab::client::{Request, Response};
+use lab::upstream::Script;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::house::{ADMIN, ALICE, BOB, House, MODEL, Plan};
+
+const PIECES: [&str; 4] = ["Hello", ", ", "wor\"ld", "\u{4f60}\u{597d}"];
+
+async fn connections(house: &House, key: Option<&str>) -> Vec<Value> {
+    let request = Request::get("/v1/lens/connections");
+    let request = match key {
+        Some(key) => request.bearer(key),
+        None => request,
+    };
+    let (status, list) = house.json(&request).await;
+    assert_eq!(status, 200, "{list}");
+    list["data"].as_array().unwrap().clone()
+}
+
+/// The connection that came from this port.
+async fn of(house: &House, port: u16) -> Value {
+    let is_it = |connection: &&Value| connection["peer"].as_str().unwrap().ends_with(&format!(":{port}"));
+    connections(house, None).await.iter().find(is_it).cloned().unwrap()
+}
+
+fn count(value: &Value) -> usize {
+    usize::try_from(value.as_u64().unwrap()).unwrap()
+}
+
+fn check_sum(bytes: &Value, total: usize) {
+    let parts: usize = ["tls", "head", "framing", "body"].iter().map(|kind| count(&bytes[kind])).sum();
+    assert_eq!((count(&bytes["total"]), parts), (total, total), "{bytes}");
+}
+
+/// Sends a request as these bytes on a connection that then closes. Gives the answer's bytes and the connection's port.
+async fn raw(house: &House, request: &str) -> (Vec<u8>, u16) {
+    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    let port = stream.local_addr().unwrap().port();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    lab::soon(stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    (answer, port)
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_stream_are_those_that_its_client_got() {
+    let house = House::open().await;
+    for (accept, version) in [("text/event-stream", "1.1"), ("application/x-ndjson", "1.1"), ("text/event-stream", "1.0")] {
+        house.upstream.script(Script::text(&PIECES));
+        let body = json!({ "model": MODEL, "input": "hi", "stream": true, "store": false }).to_string();
+        let head = format!(
+            "POST /v1/responses HTTP/{version}\r\nhost: localhost\r\nconnection: close\r\naccept: {accept}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let (answer, port) = raw(&house, &format!("{head}{body}")).await;
+        house.wait_connections(0).await;
+        let seen = of(&house, port).await;
+        check_sum(&seen["received"], head.len() + body.len());
+        assert_eq!((count(&seen["received"]["head"]), count(&seen["received"]["body"])), (head.len(), body.len()));
+
+        check_sum(&seen["sent"], answer.len());
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        assert_eq!(count(&seen["sent"]["head"]), end);
+        assert_eq!(count(&seen["sent"]["framing"]) == 0, version == "1.0", "only chunks have frames: {seen}");
+        let text = String::from_utf8(answer).unwrap();
+        let events: Vec<Value> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: ").or(Some(line)).filter(|data| data.starts_with('{')))
+            .map(|data| serde_json::from_str(data).unwrap())
+            .collect();
+        let said = &seen["said"];
+        assert_eq!(count(&said["events"]), events.len(), "{accept}: {seen}");
+        let spoken: usize = PIECES.iter().map(|piece| serde_json::to_string(piece).unwrap().len() - 2).sum();
+        assert_eq!(count(&said["text"]), spoken);
+        let parts: usize = ["framing", "dialect", "text"].iter().map(|kind| count(&said[kind])).sum();
+        assert_eq!(parts, count(&seen["sent"]["body"]), "all of the body is told: {seen}");
+        let request = &seen["last_requests"][0];
+        assert_eq!((&request["path"], &request["version"], &request["status"]), (&json!("/v1/responses"), &json!(version), &json!(200)));
+        assert!(request["ended_ms"].as_f64().unwrap() >= request["answered_ms"].as_f64().unwrap());
+        assert_eq!(seen["close"]["by"], "server", "{seen}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_kept_counts_its_requests_and_says_who_closed_it() {
+    let house = House::open().await;
+    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    let port = stream.local_addr().unwrap().port();
+    let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for _ in 0..3 {
+        stream.write_all(request).await.unwrap();
+        let mut answer = [0; 4096];
+        assert!(lab::soon(stream.read(&mut answer)).await.unwrap().unwrap() > 0);
+    }
+    let seen = of(&house, port).await;
+    assert_eq!((&seen["requests"], &seen["protocol"], &seen["close"]), (&json!(3), &json!("http1"), &Value::Null));
+    assert_eq!(count(&seen["received"]["head"]), 3 * request.len());
+    drop(stream);
+    let closed = async {
+        loop {
+            let seen = of(&house, port).await;
+            if seen["close"].is_object() {
+                return seen;
+            }
+        }
+    };
+    assert_eq!(lab::soon(closed).await.unwrap()["close"]["by"], "client");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn nobody_sees_another_ones_connections() {
+    let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
+    let ask = |key: &str| Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).bearer(key);
+    for key in [ALICE, BOB] {
+        let response: Response = house.send(&ask(key)).await;
+        assert_eq!(response.status, 200);
+    }
+    let posts = |list: &[Value]| {
+        let requests = list.iter().flat_map(|connection| connection["last_requests"].as_array().unwrap().clone());
+        requests.filter(|request| request["method"] == "POST").count()
+    };
+    assert_eq!(posts(&connections(&house, Some(ALICE)).await), 1);
+    assert_eq!(posts(&connections(&house, Some(BOB)).await), 1);
+    assert_eq!(posts(&connections(&house, Some(ADMIN)).await), 2);
+    let stranger = house.send(&Request::get("/v1/lens/connections")).await;
+    assert_eq!(stranger.status, 401);
+    house.close().await;
+}
