@@ -370,6 +370,9 @@ impl Event {
     }
 }
 
+/// What stands before the text of a delta.
+const DELTA: &[u8] = b",\"delta\":\"";
+
 /// An event as the log holds it: serialised once, by the writer, and shared by every reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -414,8 +417,7 @@ impl Entry {
             | EventKind::FunctionCallArgumentsDelta => {}
             _ => return 0,
         }
-        const FIELD: &[u8] = b",\"delta\":\"";
-        let Some(start) = memmem::find(&self.data, FIELD).map(|field| field + FIELD.len()) else { return 0 };
+        let Some(start) = memmem::find(&self.data, DELTA).map(|field| field + DELTA.len()) else { return 0 };
         let text = &self.data[start..];
         let mut end = 0;
         while let Some(found) = memchr2(b'"', b'\\', &text[end..]) {

@@ -10,6 +10,7 @@ use engine::keys::Caller;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use lens::live::{Bytes, Closer, Record, Request};
+use lens::tcp_info::TcpInfo;
 use serde_json::{Value, json};
 
 use crate::auth;
@@ -60,6 +61,7 @@ fn object<'a>(view: &View, requests: impl Iterator<Item = &'a Request>) -> Value
         "last_byte_sent_ms": counts.last_out.map(milliseconds),
         "requests": asked,
         "last_requests": requests.map(request).collect::<Vec<_>>(),
+        "tcp": view.tcp.as_ref().map(tcp),
         "close": close.map(|close| json!({
             "by": match close.by { Closer::Client => "client", Closer::Server => "server" },
             "how": close.how,
@@ -82,6 +84,24 @@ fn request(request: &Request) -> Value {
         "began_ms": milliseconds(request.begin),
         "answered_ms": request.answered.map(milliseconds),
         "ended_ms": request.end.map(milliseconds),
+    })
+}
+
+fn tcp(info: &TcpInfo) -> Value {
+    json!({
+        "rtt_ms": milliseconds(info.round_trip),
+        "rtt_variation_ms": milliseconds(info.round_trip_variation),
+        "min_rtt_ms": info.minimal_round_trip.map(milliseconds),
+        "segments_received": info.segments_in,
+        "segments_sent": info.segments_out,
+        "data_segments_received": info.data_segments_in,
+        "data_segments_sent": info.data_segments_out,
+        "retransmissions": info.total_retransmissions,
+        "bytes_retransmitted": info.bytes_retransmitted,
+        "delivery_rate": info.delivery_rate,
+        "congestion_window": info.congestion_window,
+        "mss": info.send_mss,
+        "not_sent": info.not_sent_bytes,
     })
 }
 

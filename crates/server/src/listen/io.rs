@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use engine::clock;
 use engine::metrics::Held;
 use lens::live::{Closer, Record, Timeline};
+use lens::tcp_info::TcpInfo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -221,6 +222,7 @@ impl Shared {
             received: self.received.load(Ordering::Relaxed),
             sent: self.sent.load(Ordering::Relaxed),
             record: self.timeline.record(),
+            tcp: kernels_view(&self.stream),
         }
     }
 
@@ -378,6 +380,18 @@ impl Connection {
     }
 }
 
+/// What the kernel knows of a socket.
+#[cfg(target_os = "linux")]
+fn kernels_view(stream: &TcpStream) -> Option<TcpInfo> {
+    lens::tcp_info::tcp_info(stream).ok()
+}
+
+/// What the kernel knows of a socket: nothing that this system would say.
+#[cfg(not(target_os = "linux"))]
+fn kernels_view(_stream: &TcpStream) -> Option<TcpInfo> {
+    None
+}
+
 /// A handle on a connection that does not keep it open.
 #[derive(Clone, Debug)]
 pub(super) struct Remote(Weak<Shared>);
@@ -406,6 +420,8 @@ pub(crate) struct View {
     pub(crate) sent: u64,
     /// What happened.
     pub(crate) record: Record,
+    /// What the kernel knows of the socket, where it says so.
+    pub(crate) tcp: Option<TcpInfo>,
 }
 
 /// While it lives, a request of the connection is being answered.
