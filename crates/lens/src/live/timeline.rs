@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::split::{Bytes, Split};
 
-/// Requests that are remembered of one connection; the oldest go first.
-const REQUESTS: usize = 32;
+/// Requests that are remembered of one connection; the oldest go first. Ten thousand connections must not hold much.
+const REQUESTS: usize = 8;
 
 /// Of a path that much is kept.
 const LONGEST_PATH: usize = 200;
@@ -291,7 +291,7 @@ mod tests {
         timeline.ended(39);
         timeline.answered(0, 500);
         let record = timeline.record();
-        assert_eq!((record.asked, record.requests.len(), record.requests[0].number), (40, REQUESTS, 8));
+        assert_eq!((record.asked, record.requests.len(), record.requests[0].number), (40, REQUESTS, 32));
         let last = record.requests.last().cloned();
         assert_eq!(last.as_ref().map(|last| (last.owner.as_deref(), last.status)), Some((Some("alice"), Some(200))));
         assert!(last.is_some_and(|last| last.begin <= last.answered.unwrap_or_default() && last.answered <= last.end));
