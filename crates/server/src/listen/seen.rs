@@ -37,6 +37,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Seen<S> {
             Ok(()) if buffer.filled().len() == before && buffer.remaining() > 0 => timeline.closed(Closer::Client, "fin"),
             Ok(()) => timeline.up(&buffer.filled()[before..]),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => timeline.closed(Closer::Client, "reset"),
+            // A FIN without TLS's own goodbye.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => timeline.closed(Closer::Client, "fin"),
             Err(_) => {}
         }
         Poll::Ready(read)
