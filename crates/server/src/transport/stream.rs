@@ -118,7 +118,16 @@ pub(crate) fn respond(delivery: Delivery) -> Response {
     let silence = Box::pin(sleep(delivery.config.heartbeat));
     // SDKs take `retry:` for an event without data; browsers know what it means.
     let may_advise = delivery.frame == StreamFrame::EventSource;
-    let stream = Stream { delivery, silence, client: Client::Open, begun: false, may_advise, state: State::Running, spoken: Vec::new(), said: Said::default() };
+    let stream = Stream {
+        delivery,
+        silence,
+        client: Client::Open,
+        begun: false,
+        may_advise,
+        state: State::Running,
+        spoken: Vec::new(),
+        said: Said::default(),
+    };
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
