@@ -11,17 +11,26 @@ use crate::flow::{Flows, Limits, Side};
 use crate::packet::checksum::Checksum;
 use crate::packet::decode;
 
-/// Opens what the test needs; `None` where capturing is not allowed, as in other people's containers.
+/// Opens what the test needs; `None` where capturing is not allowed, as in other people's containers. Whether it is allowed,
+/// the kernel says and not the code under test: a process that has the capability must be able to capture.
 fn allowed<T>(opened: Result<T, Unable>) -> Option<T> {
     match opened {
         Ok(opened) => Some(opened),
         Err(unable @ (Unable::NotPermitted | Unable::NotLinux)) => {
+            assert!(!has_net_raw(), "this process has CAP_NET_RAW, and was told: {unable}");
             assert!(unable.to_string().contains("CAP_NET_RAW") || cfg!(not(target_os = "linux")));
             eprintln!("not tested: {unable}");
             None
         }
         Err(other) => panic!("{other}"),
     }
+}
+
+/// Whether this process has CAP_NET_RAW, bit 13 (capabilities(7)), by `/proc/self/status`.
+fn has_net_raw() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).map(str::trim);
+    effective.and_then(|digits| u64::from_str_radix(digits, 16).ok()).is_some_and(|capabilities| capabilities & (1 << 13) != 0)
 }
 
 /// Four bytes up, 200 000 down, closed by the server; then all that was captured of it, until the connection is over.
