@@ -10,6 +10,8 @@ mod list;
 mod ollama;
 mod responses;
 mod retry_after;
+#[cfg(test)]
+mod sample;
 mod shared;
 
 use std::fmt;

@@ -7,12 +7,9 @@ use proptest::prelude::*;
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::json;
 
-use super::super::super::Reader;
 use super::super::super::body::Reading;
-use super::super::super::fault::Callee;
+use super::super::super::sample::{self, Read, STOP, call, split, spoken, text, thought};
 use super::*;
-
-type Read = Vec<Result<Word, Failure>>;
 
 /// A body of `fixtures/anthropic`.
 macro_rules! fixture {
@@ -36,36 +33,16 @@ const STREAMS: &[&str] = &[
 ];
 
 fn read(pieces: &[&[u8]]) -> Read {
-    let mut reader = Reading::new(Events::default(), Callee { name: "north".into(), key: None });
-    let mut words = Vec::new();
-    for piece in pieces {
-        reader.push(piece);
-        words.extend(std::iter::from_fn(|| reader.next_word()));
-    }
-    reader.finish();
-    words.extend(std::iter::from_fn(|| reader.next_word()));
-    words
+    sample::read(Reading::new(Events::default(), sample::north()), pieces)
 }
 
 /// The words of a body, without keep-alives.
 fn said(body: &str) -> Read {
-    read(&[body.as_bytes()]).into_iter().filter(|word| *word != Ok(Word::KeepAlive)).collect()
-}
-
-fn text(text: &str) -> Result<Word, Failure> {
-    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
-}
-
-fn thought(text: &str) -> Result<Word, Failure> {
-    Ok(Word::Reasoning(text.into()))
+    spoken(read(&[body.as_bytes()]))
 }
 
 fn end_of_thought(encrypted: &str) -> Result<Word, Failure> {
     Ok(Word::ReasoningEnd { encrypted: encrypted.into() })
-}
-
-fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<Word, Failure> {
-    Ok(Word::ToolCall { index, id: id.map(str::to_owned), name: name.map(str::to_owned), arguments: arguments.into() })
 }
 
 fn usage(input: u64, output: u64) -> Result<Word, Failure> {
@@ -76,14 +53,10 @@ fn finish(finish: Finish) -> Result<Word, Failure> {
     Ok(Word::Finish(finish))
 }
 
-const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
-
 /// Checks the words before an error, and the error's status and code.
+#[track_caller]
 fn check_failure(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) {
-    let mut words = said(body);
-    let failure = words.pop().unwrap().unwrap_err();
-    assert_eq!(words, before, "{body}");
-    assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.blame), expected, "{body}");
+    sample::check_failure(said(body), before, expected);
 }
 
 fn event(event: &Value) -> String {
@@ -253,15 +226,8 @@ proptest! {
         sizes in prop::collection::vec(1_usize..40, 1..20),
         ending in prop_oneof![Just("\n"), Just("\r"), Just("\r\n")],
     ) {
-        let split = body.replace('\n', ending);
-        let mut pieces = Vec::new();
-        let (mut rest, mut sizes) = (split.as_bytes(), sizes.into_iter().cycle());
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(sizes.next().unwrap().min(rest.len()));
-            pieces.push(piece);
-            rest = after;
-        }
-        prop_assert_eq!(read(&pieces), read(&[body.as_bytes()]));
+        let sent = body.replace('\n', ending);
+        prop_assert_eq!(read(&split(&sent, &sizes)), read(&[body.as_bytes()]));
     }
 
     #[test]

@@ -8,28 +8,17 @@ use protocol::fault::FaultKind;
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::json;
 
-use super::super::super::Reader;
 use super::super::super::body::{MAX_EVENT_BYTES, Reading};
-use super::super::super::fault::Callee;
+use super::super::super::sample::{self, Read, STOP, call, split, spoken, text};
 use super::*;
 
-type Read = Vec<Result<Word, Failure>>;
-
 fn read(pieces: &[&[u8]]) -> Read {
-    let mut reader = Reading::new(Chunks::default(), Callee { name: "north".into(), key: None });
-    let mut words = Vec::new();
-    for piece in pieces {
-        reader.push(piece);
-        words.extend(std::iter::from_fn(|| reader.next_word()));
-    }
-    reader.finish();
-    words.extend(std::iter::from_fn(|| reader.next_word()));
-    words
+    sample::read(Reading::new(Chunks::default(), sample::north()), pieces)
 }
 
 /// The words of a body, without keep-alives.
 fn said(body: &str) -> Read {
-    read(&[body.as_bytes()]).into_iter().filter(|word| *word != Ok(Word::KeepAlive)).collect()
+    spoken(read(&[body.as_bytes()]))
 }
 
 fn events(chunks: &[Value]) -> String {
@@ -44,14 +33,6 @@ fn finish(reason: &str) -> Value {
     json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] })
 }
 
-fn text(text: &str) -> Result<Word, Failure> {
-    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
-}
-
-fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<Word, Failure> {
-    Ok(Word::ToolCall { index, id: id.map(str::to_owned), name: name.map(str::to_owned), arguments: arguments.into() })
-}
-
 fn usage(input: u64, output: u64, cached_tokens: u64, reasoning_tokens: u64) -> Result<Word, Failure> {
     Ok(Word::Usage(Usage {
         input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens: 0 },
@@ -59,8 +40,6 @@ fn usage(input: u64, output: u64, cached_tokens: u64, reasoning_tokens: u64) -> 
         ..Usage::new(UsageSource::Provider, input, output)
     }))
 }
-
-const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
 
 fn check(chunks: &[Value], expected: &[Result<Word, Failure>]) {
     assert_eq!(said(&events(chunks)), expected, "{chunks:?}");
@@ -291,14 +270,7 @@ proptest! {
     ) {
         let whole = events(&chunks) + ": ping\n\ndata: [DONE]\n\n";
         let body = whole.replace('\n', ending);
-        let mut pieces = Vec::new();
-        let (mut rest, mut sizes) = (body.as_bytes(), sizes.into_iter().cycle());
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(sizes.next().unwrap().min(rest.len()));
-            pieces.push(piece);
-            rest = after;
-        }
-        prop_assert_eq!(read(&pieces), read(&[whole.as_bytes()]));
+        prop_assert_eq!(read(&split(&body, &sizes)), read(&[whole.as_bytes()]));
     }
 
     #[test]

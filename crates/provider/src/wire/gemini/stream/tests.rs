@@ -6,13 +6,10 @@ use proptest::prelude::*;
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::json;
 
-use super::super::super::Reader;
 use super::super::super::body::Reading;
-use super::super::super::fault::Callee;
+use super::super::super::sample::{self, Read, STOP, call, split, spoken, text, thought};
 use super::super::lines::LooseLines;
 use super::*;
-
-type Read = Vec<Result<Word, Failure>>;
 
 /// A body of `fixtures/gemini`.
 macro_rules! fixture {
@@ -36,36 +33,16 @@ const STREAMS: &[&str] = &[
 ];
 
 fn read(pieces: &[&[u8]]) -> Read {
-    let mut reader = LooseLines::new(Reading::new(Chunks::default(), Callee { name: "north".into(), key: None }));
-    let mut words = Vec::new();
-    for piece in pieces {
-        reader.push(piece);
-        words.extend(std::iter::from_fn(|| reader.next_word()));
-    }
-    reader.finish();
-    words.extend(std::iter::from_fn(|| reader.next_word()));
-    words
+    sample::read(LooseLines::new(Reading::new(Chunks::default(), sample::north())), pieces)
 }
 
 /// The words of a body, without keep-alives.
 fn said(body: &str) -> Read {
-    read(&[body.as_bytes()]).into_iter().filter(|word| *word != Ok(Word::KeepAlive)).collect()
-}
-
-fn text(text: &str) -> Result<Word, Failure> {
-    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
-}
-
-fn thought(text: &str) -> Result<Word, Failure> {
-    Ok(Word::Reasoning(text.into()))
+    spoken(read(&[body.as_bytes()]))
 }
 
 fn signature(signature: &str) -> Result<Word, Failure> {
     Ok(Word::ReasoningEnd { encrypted: format!("gemini.signature.{signature}") })
-}
-
-fn call(index: u64, id: Option<&str>, name: &str, arguments: &str) -> Result<Word, Failure> {
-    Ok(Word::ToolCall { index, id: id.map(str::to_owned), name: Some(name.into()), arguments: arguments.into() })
 }
 
 fn usage(input: u64, spoken: u64, reasoning_tokens: u64) -> Result<Word, Failure> {
@@ -77,15 +54,10 @@ fn finish(finish: Finish) -> Result<Word, Failure> {
     Ok(Word::Finish(finish))
 }
 
-const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
-
 /// Checks the words before an error, and the error's status, code and blame.
+#[track_caller]
 fn check_failure(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) -> String {
-    let mut words = said(body);
-    let failure = words.pop().unwrap().unwrap_err();
-    assert_eq!(words, before, "{body}");
-    assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.blame), expected, "{body}");
-    failure.fault.message
+    sample::check_failure(said(body), before, expected).fault.message
 }
 
 fn finished(reason: &str) -> String {
@@ -119,8 +91,8 @@ fn calls_are_whole_and_their_signature_comes_before_them() {
         thought("Plan."),
         usage(60, 0, 12),
         signature("CiQB0e2Kb5"),
-        call(0, None, "get_weather", "{\"city\":\"Paris\"}"),
-        call(1, Some("fc-7"), "get_time", "{}"),
+        call(0, None, Some("get_weather"), "{\"city\":\"Paris\"}"),
+        call(1, Some("fc-7"), Some("get_time"), "{}"),
         usage(60, 20, 12),
         STOP,
     ];
@@ -224,14 +196,7 @@ fn what_relays_add_is_tolerated() {
 proptest! {
     #[test]
     fn the_split_does_not_matter(body in prop::sample::select(STREAMS), sizes in prop::collection::vec(1_usize..40, 1..20)) {
-        let mut pieces = Vec::new();
-        let (mut rest, mut sizes) = (body.as_bytes(), sizes.into_iter().cycle());
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(sizes.next().unwrap().min(rest.len()));
-            pieces.push(piece);
-            rest = after;
-        }
-        prop_assert_eq!(read(&pieces), read(&[body.as_bytes()]));
+        prop_assert_eq!(read(&split(body, &sizes)), read(&[body.as_bytes()]));
     }
 
     #[test]

@@ -5,12 +5,9 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::super::Reader;
 use super::super::super::body::Reading;
-use super::super::super::fault::Callee;
+use super::super::super::sample::{self, Read, STOP, call, split, text, thought};
 use super::*;
-
-type Read = Vec<Result<Word, Failure>>;
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -19,15 +16,7 @@ macro_rules! fixture {
 }
 
 fn read(pieces: &[&[u8]]) -> Read {
-    let mut reader = Reading::new(Lines::default(), Callee { name: "north".into(), key: None });
-    let mut words = Vec::new();
-    for piece in pieces {
-        reader.push(piece);
-        words.extend(std::iter::from_fn(|| reader.next_word()));
-    }
-    reader.finish();
-    words.extend(std::iter::from_fn(|| reader.next_word()));
-    words
+    sample::read(Reading::new(Lines::default(), sample::north()), pieces)
 }
 
 fn check(body: &str, expected: &[Result<Word, Failure>]) {
@@ -35,23 +24,9 @@ fn check(body: &str, expected: &[Result<Word, Failure>]) {
 }
 
 /// Checks the words before an error, and the error's status, code and blame.
+#[track_caller]
 fn check_fault(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) {
-    let mut words = read(&[body.as_bytes()]);
-    let failure = words.pop().unwrap().unwrap_err();
-    assert_eq!(words, before, "{body}");
-    assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.blame), expected, "{body}");
-}
-
-fn text(text: &str) -> Result<Word, Failure> {
-    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
-}
-
-fn thought(text: &str) -> Result<Word, Failure> {
-    Ok(Word::Reasoning(text.into()))
-}
-
-fn call(index: u64, id: Option<&str>, name: &str, arguments: &str) -> Result<Word, Failure> {
-    Ok(Word::ToolCall { index, id: id.map(str::to_owned), name: Some(name.into()), arguments: arguments.into() })
+    sample::check_failure(read(&[body.as_bytes()]), before, expected);
 }
 
 fn usage(input: u64, output: u64, cached_tokens: u64) -> Result<Word, Failure> {
@@ -60,8 +35,6 @@ fn usage(input: u64, output: u64, cached_tokens: u64) -> Result<Word, Failure> {
         ..Usage::new(UsageSource::Provider, input, output)
     }))
 }
-
-const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
 
 #[test]
 fn a_text() {
@@ -78,16 +51,16 @@ fn thoughts_come_first() {
 #[test]
 fn calls_come_whole_and_their_arguments_in_their_order() {
     let expected = [
-        call(0, None, "get_temperature", "{\"city\":\"New York\",\"a\":1}"),
-        call(1, Some("call_x1"), "get_conditions", "{\"city\":\"London\"}"),
-        call(2, None, "now", "{}"),
+        call(0, None, Some("get_temperature"), "{\"city\":\"New York\",\"a\":1}"),
+        call(1, Some("call_x1"), Some("get_conditions"), "{\"city\":\"London\"}"),
+        call(2, None, Some("now"), "{}"),
         usage(169, 15, 0),
         STOP,
     ];
     check(fixture!("tools.ndjson"), &expected);
     check(
         r#"{"message":{"tool_calls":[{"function":{"name":"f","arguments":"{\"a\":1}"}},{"function":{"name":"g"}}]}}"#,
-        &[call(0, None, "f", "{\"a\":1}"), call(1, None, "g", "{}")],
+        &[call(0, None, Some("f"), "{\"a\":1}"), call(1, None, Some("g"), "{}")],
     );
 }
 
@@ -148,14 +121,7 @@ proptest! {
         ending in prop_oneof![Just("\n"), Just("\r\n")],
     ) {
         let body = whole.replace('\n', ending);
-        let mut pieces = Vec::new();
-        let (mut rest, mut sizes) = (body.as_bytes(), sizes.into_iter().cycle());
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(sizes.next().unwrap().min(rest.len()));
-            pieces.push(piece);
-            rest = after;
-        }
-        prop_assert_eq!(read(&pieces), read(&[whole.as_bytes()]));
+        prop_assert_eq!(read(&split(&body, &sizes)), read(&[whole.as_bytes()]));
     }
 
     #[test]

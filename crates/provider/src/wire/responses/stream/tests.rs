@@ -9,12 +9,9 @@ use proptest::prelude::*;
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::json;
 
-use super::super::super::Reader;
 use super::super::super::body::Reading;
-use super::super::super::fault::Callee;
+use super::super::super::sample::{self, Read, STOP, call, split, spoken, text, thought};
 use super::*;
-
-type Read = Vec<Result<Word, Failure>>;
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -23,20 +20,12 @@ macro_rules! fixture {
 }
 
 fn read(pieces: &[&[u8]]) -> Read {
-    let mut reader = Reading::new(Events::new("north".into()), Callee { name: "north".into(), key: None });
-    let mut words = Vec::new();
-    for piece in pieces {
-        reader.push(piece);
-        words.extend(std::iter::from_fn(|| reader.next_word()));
-    }
-    reader.finish();
-    words.extend(std::iter::from_fn(|| reader.next_word()));
-    words
+    sample::read(Reading::new(Events::new("north".into()), sample::north()), pieces)
 }
 
 /// The words of a body, without keep-alives.
 fn said(body: &str) -> Read {
-    read(&[body.as_bytes()]).into_iter().filter(|word| *word != Ok(Word::KeepAlive)).collect()
+    spoken(read(&[body.as_bytes()]))
 }
 
 fn check(body: &str, expected: &[Result<Word, Failure>]) {
@@ -44,19 +33,9 @@ fn check(body: &str, expected: &[Result<Word, Failure>]) {
 }
 
 /// Checks the words before an error, and the error's status, code and blame.
+#[track_caller]
 fn check_fault(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) {
-    let mut words = said(body);
-    let failure = words.pop().unwrap().unwrap_err();
-    assert_eq!(words, before, "{body}");
-    assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.blame), expected, "{body}");
-}
-
-fn text(text: &str) -> Result<Word, Failure> {
-    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
-}
-
-fn thought(text: &str) -> Result<Word, Failure> {
-    Ok(Word::Reasoning(text.into()))
+    sample::check_failure(said(body), before, expected);
 }
 
 fn summary(text: &str) -> Result<Word, Failure> {
@@ -65,10 +44,6 @@ fn summary(text: &str) -> Result<Word, Failure> {
 
 fn sealed(encrypted: &str) -> Result<Word, Failure> {
     Ok(Word::ReasoningEnd { encrypted: encrypted.into() })
-}
-
-fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<Word, Failure> {
-    Ok(Word::ToolCall { index, id: id.map(str::to_owned), name: name.map(str::to_owned), arguments: arguments.into() })
 }
 
 fn usage(input: u64, output: u64, reasoning_tokens: u64) -> Result<Word, Failure> {
@@ -82,7 +57,6 @@ fn citation() -> Result<Word, Failure> {
     Ok(Word::Annotation(json!({ "type": "url_citation", "start_index": 0, "end_index": 5, "url": "https://example.com/a", "title": "A" })))
 }
 
-const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
 const BREAK: Result<Word, Failure> = Ok(Word::ReasoningBreak);
 const SEALED: &str = "responses.north:51.rs_6876cf02e0bc8192b74af0fb64b715ff06fa2fcced15a5acgAAAAABo.cipher==";
 
@@ -320,14 +294,7 @@ proptest! {
         ending in prop_oneof![Just("\n"), Just("\r"), Just("\r\n")],
     ) {
         let body = whole.replace('\n', ending);
-        let mut pieces = Vec::new();
-        let (mut rest, mut sizes) = (body.as_bytes(), sizes.into_iter().cycle());
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(sizes.next().unwrap().min(rest.len()));
-            pieces.push(piece);
-            rest = after;
-        }
-        prop_assert_eq!(read(&pieces), read(&[whole.as_bytes()]));
+        prop_assert_eq!(read(&split(&body, &sizes)), read(&[whole.as_bytes()]));
     }
 
     #[test]
