@@ -12,8 +12,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::line::Line;
-use super::{Request, Response};
+use super::line::Wire;
+use super::{Line, Request, Response};
 use crate::wire::take_head;
 
 /// A connection. Dropping it closes it: the peer sees FIN, or RST if bytes it sent were not read.
@@ -45,12 +45,17 @@ impl Connection {
         stream.set_nodelay(true)?;
         let name = ServerName::try_from(name.to_owned()).with_context(|| format!("{name} is no name of a server"))?;
         let stream = connector.connect(name, stream).await.with_context(|| format!("the TLS handshake with {address}"))?;
-        Ok(Self { line: Line::Encrypted(Box::new(stream)), buffer: BytesMut::new(), host: address.to_string() })
+        Ok(Self::on(Line::new(Wire::Encrypted(Box::new(stream))), address.to_string()))
     }
 
     fn over(stream: TcpStream, address: SocketAddr) -> Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { line: Line::Clear(stream), buffer: BytesMut::new(), host: address.to_string() })
+        Ok(Self::on(Line::new(Wire::Clear(stream)), address.to_string()))
+    }
+
+    /// A connection that is open, to a server of this name.
+    pub(super) fn on(line: Line, host: String) -> Self {
+        Self { line, buffer: BytesMut::new(), host }
     }
 
     /// Writes a request and waits for its answer's head. [`Response::into_connection`] gives the connection back.

@@ -1,11 +1,14 @@
 //! An HTTP/1.0 and 1.1 client, in clear or through TLS, that shows every byte as it comes and can cut the connection in every way.
 
 mod connection;
+mod dial;
 mod line;
 mod response;
 mod stream;
+mod tap;
 mod trust;
 
+pub mod http2;
 pub mod json;
 pub mod ndjson;
 pub mod sse;
@@ -18,9 +21,12 @@ use serde_json::Value;
 
 pub use connection::Connection;
 pub(crate) use connection::reset_on_close;
+pub use dial::{Dial, Dialled, Opened, Shaken};
+pub use line::Line;
 pub use response::{BodyEnd, Response};
 pub use stream::{Stream, StreamEvent};
-pub use trust::{Encryption, Trust};
+pub use tap::{Passed, Tap, Tapped};
+pub use trust::{Encryption, KeyLines, Trust};
 
 /// A request, as it is to be written. `Host` and `Content-Length` are added unless they are among the headers.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Whom a client believes to be the server: whom this machine trusts, or the one whose certificate has a known fingerprint.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use tokio_rustls::rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, KeyLog, NoKeyLog, SignatureScheme};
 
 /// Which certificates are good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,11 @@ pub struct Encryption {
 impl Encryption {
     /// For servers with certificates of HTTP/1.1 that `trust` takes. An error if this machine trusts nobody at all.
     pub fn new(trust: &Trust) -> Result<Self> {
+        Self::speaking(trust, &["http/1.1"], Arc::new(NoKeyLog))
+    }
+
+    /// The same for other protocols (ALPN, RFC 7301); the secrets of each connection are told to `key_log`.
+    pub fn speaking(trust: &Trust, protocols: &[&str], key_log: Arc<dyn KeyLog>) -> Result<Self> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let expected = match trust {
             Trust::System => Expected::System(Verifier::new(Arc::clone(&provider)).context("the certificates that this machine trusts")?),
@@ -40,7 +45,8 @@ impl Encryption {
         let checker = Checker { expected, provider: Arc::clone(&provider), seen: Arc::clone(&seen) };
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut config = config.dangerous().with_custom_certificate_verifier(Arc::new(checker)).with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.key_log = key_log;
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), seen })
     }
 
@@ -52,6 +58,32 @@ impl Encryption {
     /// The SHA-256 of the last certificate that a server showed, good or not, as `weir --tls self-signed` prints it.
     pub fn seen(&self) -> Option<String> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The secrets of connections in the format that Wireshark reads (`SSLKEYLOGFILE`), for captures of one's own.
+#[derive(Default)]
+pub struct KeyLines(Mutex<String>);
+
+impl KeyLines {
+    /// What was told since this was last called.
+    pub fn take(&self) -> String {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Secrets are not shown.
+impl fmt::Debug for KeyLines {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("KeyLines(…)")
+    }
+}
+
+impl KeyLog for KeyLines {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line);
     }
 }
 

@@ -5,17 +5,17 @@ use std::time::Duration;
 use h2::Reason;
 use h2::client::Builder;
 use lab::client::Request;
+use lab::client::http2::{Client, End, Socket};
 use lab::upstream::Script;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::house::{House, MODEL, Plan};
-use crate::transports::multiplexed::{Client, End, Socket};
 
 const PATH: &str = "/v1/responses";
 
 async fn open(house: &House) -> Client {
-    Client::over(TcpStream::connect(house.address).await.unwrap()).await
+    Client::over(TcpStream::connect(house.address).await.unwrap()).await.unwrap()
 }
 
 fn create(text: &str) -> String {
@@ -33,7 +33,7 @@ async fn turn(socket: &mut Socket) -> Vec<String> {
 
 async fn close(house: House, client: Client) {
     // The connection has outlived its sockets.
-    assert_eq!(client.send(&Request::get("/healthz")).await.status(), 200);
+    assert_eq!(client.send(&Request::get("/healthz")).await.unwrap().status(), 200);
     assert_eq!(house.connections(), 1);
     drop(client);
     house.quiet().await;
@@ -44,10 +44,10 @@ async fn close(house: House, client: Client) {
 async fn a_turn_on_a_stream_is_the_log_message_by_message() {
     let house = House::open().await;
     let client = open(&house).await;
-    let mut socket = client.socket(PATH).await;
+    let mut socket = client.socket(PATH, &[]).await.unwrap();
     for words in [["Hel", "lo"], ["a", "gain"]] {
         house.upstream.script(Script::text(&words));
-        socket.send_text(&create("hi")).await;
+        socket.send_text(&create("hi")).await.unwrap();
         let texts = turn(&mut socket).await;
         let created: Value = serde_json::from_str(&texts[0]).unwrap();
         let id = created["response"]["id"].as_str().unwrap();
@@ -61,9 +61,9 @@ async fn a_turn_on_a_stream_is_the_log_message_by_message() {
             .unwrap();
         assert_eq!(texts.iter().map(String::as_bytes).collect::<Vec<_>>(), log[..log.len() - 1]);
     }
-    socket.close(1000, "bye").await;
+    socket.close(1000, "bye").await.unwrap();
     assert_eq!(socket.next_text().await, Err(End::Closed(Some(1000))));
-    assert_eq!(socket.ended().await, Ok(()), "the stream ends in order");
+    assert_eq!(socket.ended().await.unwrap(), Ok(()), "the stream ends in order");
     house.wait_connections(1).await;
     close(house, client).await;
 }
@@ -72,21 +72,21 @@ async fn a_turn_on_a_stream_is_the_log_message_by_message() {
 async fn two_sockets_share_a_connection_and_know_nothing_of_each_other() {
     let house = House::open().await;
     let client = open(&house).await;
-    let (mut first, mut second) = (client.socket(PATH).await, client.socket(PATH).await);
+    let (mut first, mut second) = (client.socket(PATH, &[]).await.unwrap(), client.socket(PATH, &[]).await.unwrap());
     house.upstream.script(Script::new().role().content("slow").stall());
-    first.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string()).await;
+    first.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string()).await.unwrap();
     lab::soon(house.upstream.wait_requests(1)).await.unwrap();
     house.upstream.script(Script::text(&["fast"]));
-    second.send_text(&create("hi")).await;
+    second.send_text(&create("hi")).await.unwrap();
     assert!(turn(&mut second).await.iter().any(|text| text.contains("\"fast\"")));
     // The first leaves by RST_STREAM: what it asked for stops, and the second goes on.
     first.reset();
     lab::soon(house.upstream.wait_closed(0)).await.unwrap();
     house.upstream.script(Script::text(&["still"]));
-    second.send_text(&create("hi")).await;
+    second.send_text(&create("hi")).await.unwrap();
     assert!(turn(&mut second).await.iter().any(|text| text.contains("\"still\"")));
     // The second by the end of its side of the stream.
-    second.half_close();
+    second.half_close().unwrap();
     assert!(matches!(second.next_text().await, Err(End::Over)));
     close(house, client).await;
 }
@@ -96,8 +96,8 @@ async fn a_violation_is_told_by_its_code() {
     let house = House::open().await;
     let client = open(&house).await;
     for (bytes, code) in [(&b"\x81\x02hi"[..], 1002), (b"\x82\x80\0\0\0\0", 1003), (b"\x81\x81\0\0\0\0\xff", 1007)] {
-        let mut socket = client.socket(PATH).await;
-        socket.send_raw(bytes.into()).await;
+        let mut socket = client.socket(PATH, &[]).await.unwrap();
+        socket.send_raw(bytes.into()).await.unwrap();
         assert_eq!(socket.next_text().await, Err(End::Closed(Some(code))));
     }
     close(house, client).await;
@@ -110,10 +110,10 @@ async fn what_is_no_handshake_is_refused() {
     for (path, headers, status) in
         [(PATH, &[("origin", "https://evil.example")][..], 403), ("/v1/models", &[], 405), ("/nowhere", &[], 404)]
     {
-        let (response, _sending) = client.extended_connect(path, headers).await;
+        let (response, _sending) = client.extended_connect(path, headers).await.unwrap();
         assert_eq!(response.status(), status, "{path} {headers:?}");
     }
-    assert_eq!(client.send(&Request::get(PATH)).await.status(), 426);
+    assert_eq!(client.send(&Request::get(PATH)).await.unwrap().status(), 426);
     close(house, client).await;
 }
 
@@ -121,10 +121,10 @@ async fn what_is_no_handshake_is_refused() {
 async fn a_socket_that_takes_nothing_is_cut_and_its_connection_lives() {
     let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
     let stream = TcpStream::connect(house.address).await.unwrap();
-    let client = Client::with(stream, Builder::new().initial_window_size(100)).await;
-    let mut socket = client.socket(PATH).await;
+    let client = Client::with(stream, Builder::new().initial_window_size(100)).await.unwrap();
+    let mut socket = client.socket(PATH, &[]).await.unwrap();
     house.upstream.script(Script::text(&["a"; 200]).first(190).stall());
-    socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string()).await;
+    socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string()).await.unwrap();
     // What is not stored stops when its reader is gone.
     lab::soon(house.upstream.wait_requests(1)).await.unwrap();
     lab::soon(house.upstream.wait_closed(0)).await.unwrap();
@@ -135,10 +135,10 @@ async fn a_socket_that_takes_nothing_is_cut_and_its_connection_lives() {
 async fn the_stream_of_a_socket_that_takes_nothing_is_reset() {
     let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
     let stream = TcpStream::connect(house.address).await.unwrap();
-    let client = Client::with(stream, Builder::new().initial_window_size(100)).await;
-    let mut socket = client.socket(PATH).await;
+    let client = Client::with(stream, Builder::new().initial_window_size(100)).await.unwrap();
+    let mut socket = client.socket(PATH, &[]).await.unwrap();
     let request = json!({ "type": "response.create", "model": "demo", "input": format!("echo {}", "word ".repeat(500)) });
-    socket.send_text(&request.to_string()).await;
-    assert_eq!(socket.cut().await, Some(Reason::CANCEL));
+    socket.send_text(&request.to_string()).await.unwrap();
+    assert_eq!(socket.cut().await.unwrap(), Some(Reason::CANCEL));
     close(house, client).await;
 }

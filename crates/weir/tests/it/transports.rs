@@ -10,8 +10,6 @@ use crate::scenarios::responses::check_stream;
 use crate::scenarios::responses_request;
 use crate::scenarios::table::table;
 
-pub(crate) mod multiplexed;
-
 mod doors;
 mod reader;
 

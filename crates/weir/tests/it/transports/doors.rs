@@ -15,9 +15,9 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::version::TLS13;
 
-use super::multiplexed::Client;
 use crate::house::House;
 use crate::tls::{Pair, connect, connector};
+use lab::client::http2::Client;
 
 pub(crate) struct Doors {
     pub(crate) house: House,
@@ -31,10 +31,10 @@ impl Doors {
     pub(crate) async fn open() -> Self {
         let house = House::open().await;
         let second = SecondDoor::open(&house);
-        let clear = Client::over(TcpStream::connect(house.address).await.unwrap()).await;
+        let clear = Client::over(TcpStream::connect(house.address).await.unwrap()).await.unwrap();
         let stream = connect(&second.http2, second.address).await;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        Self { clear, encrypted: Client::over(stream).await, house, second }
+        Self { clear, encrypted: Client::over(stream).await.unwrap(), house, second }
     }
 
     /// A connection of HTTP/1 through TLS.

@@ -1,13 +1,13 @@
 //! One reader of an answer for every transport: its events' data as they come, and the cut.
 
 use h2::RecvStream;
+use lab::client::http2::{self, chunk};
 use lab::client::{BodyEnd, Request, Stream, websocket};
 use lab::soon;
 use protocol::frame::{Frame, ndjson, sse};
 use serde_json::{Value, json};
 
 use super::doors::Doors;
-use super::multiplexed::{self, chunk};
 use crate::resume::{accept, resume};
 
 /// A way for an answer to come.
@@ -48,7 +48,7 @@ pub(crate) enum Reader {
     Stream(Frame, Box<Stream>),
     Multiplexed(Body),
     Socket(Box<websocket::Socket>),
-    MultiplexedSocket(Box<multiplexed::Socket>),
+    MultiplexedSocket(Box<http2::Socket>),
 }
 
 impl Reader {
@@ -82,7 +82,7 @@ impl Reader {
             }
             Way::Http2(frame) | Way::Https2(frame) => {
                 let client = if matches!(way, Way::Http2(_)) { &doors.clear } else { &doors.encrypted };
-                let response = client.send(&request(frame)).await;
+                let response = client.send(&request(frame)).await.unwrap();
                 assert_eq!((response.status().as_u16(), response.headers()["content-type"].to_str().unwrap()), (200, frame.content_type()));
                 Self::Multiplexed(Body::new(response.into_body(), frame))
             }
@@ -93,8 +93,8 @@ impl Reader {
             }
             Way::Http2Socket | Way::Https2Socket => {
                 let client = if way == Way::Http2Socket { &doors.clear } else { &doors.encrypted };
-                let mut socket = client.socket("/v1/responses").await;
-                socket.send_text(&message).await;
+                let mut socket = client.socket("/v1/responses", &[]).await.unwrap();
+                socket.send_text(&message).await.unwrap();
                 Self::MultiplexedSocket(Box::new(socket))
             }
         }
@@ -138,9 +138,9 @@ impl Reader {
                 assert!(after.is_empty() && matches!(end, websocket::End::Closed { code: Some(1000), .. }), "{after:?} {end:?}");
             }
             Self::MultiplexedSocket(mut socket) => {
-                socket.close(1000, "").await;
-                assert_eq!(socket.next_text().await, Err(multiplexed::End::Closed(Some(1000))));
-                assert_eq!(socket.ended().await, Ok(()));
+                socket.close(1000, "").await.unwrap();
+                assert_eq!(socket.next_text().await, Err(http2::End::Closed(Some(1000))));
+                assert_eq!(socket.ended().await.unwrap(), Ok(()));
             }
         }
         data

@@ -1,0 +1,206 @@
+//! HTTP/2 with the h2 crate: answers and WebSockets (RFC 8441) as streams of one connection.
+
+use anyhow::{Context, Result, anyhow};
+use bytes::{Bytes, BytesMut};
+use h2::client::{Builder, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
+use http::Response;
+use protocol::frame::websocket::decode::{Decoder, Incoming, Limits};
+use protocol::frame::websocket::encode::{self, Head};
+use protocol::frame::websocket::{CloseCode, Opcode, Role};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Request;
+use super::stream::LARGEST_EVENT;
+use crate::runtime::{Task, soon, spawn};
+
+/// A client's connection. Its streams are cut when it is dropped.
+pub struct Client {
+    send: SendRequest<Bytes>,
+    scheme: &'static str,
+    authority: String,
+    _task: Task,
+}
+
+impl Client {
+    /// Speaks on a stream with a server that is called `localhost`.
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self> {
+        Self::with(stream, &Builder::new()).await
+    }
+
+    /// The same with settings of the caller's.
+    pub async fn with(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, builder: &Builder) -> Result<Self> {
+        let (send, connection) = soon(builder.handshake(stream)).await??;
+        let task = spawn(async move { drop(connection.await) });
+        // Whether extended CONNECT may be used stands in the server's settings (RFC 8441, section 3).
+        let client = Self { send, scheme: "http", authority: "localhost".to_owned(), _task: task };
+        soon(async {
+            while !client.send.is_extended_connect_protocol_enabled() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await?;
+        Ok(client)
+    }
+
+    /// With another name of the server, and the scheme it is reached by.
+    #[must_use]
+    pub fn named(mut self, scheme: &'static str, authority: &str) -> Self {
+        (self.scheme, self.authority) = (scheme, authority.to_owned());
+        self
+    }
+
+    /// Sends a request and waits for the head of its answer, at most ten seconds.
+    pub async fn send(&self, request: &Request) -> Result<Response<RecvStream>> {
+        soon(self.begin(request).await?).await?.with_context(|| format!("the answer to {} {}", request.method, request.path))
+    }
+
+    /// Sends a request; the head of its answer comes by the future.
+    pub async fn begin(&self, request: &Request) -> Result<h2::client::ResponseFuture> {
+        let mut head = self.head(&request.method, &request.path);
+        for (name, value) in &request.headers {
+            head = head.header(name, value);
+        }
+        let mut send = self.send.clone().ready().await?;
+        let (response, mut sending) = send.send_request(head.body(())?, request.body.is_empty())?;
+        if !request.body.is_empty() {
+            sending.send_data(request.body.clone().into(), true)?;
+        }
+        Ok(response)
+    }
+
+    /// Asks for a WebSocket, with further headers; gives the answer and our side of the stream.
+    pub async fn extended_connect(&self, path: &str, headers: &[(&str, &str)]) -> Result<(Response<RecvStream>, SendStream<Bytes>)> {
+        let mut head = self.head("CONNECT", path).extension(h2::ext::Protocol::from_static("websocket"));
+        for (name, value) in [("sec-websocket-version", "13")].iter().chain(headers) {
+            head = head.header(*name, *value);
+        }
+        let mut send = self.send.clone().ready().await?;
+        let (response, sending) = send.send_request(head.body(())?, false)?;
+        Ok((soon(response).await??, sending))
+    }
+
+    /// Opens a WebSocket.
+    pub async fn socket(&self, path: &str, headers: &[(&str, &str)]) -> Result<Socket> {
+        let (response, sending) = self.extended_connect(path, headers).await?;
+        anyhow::ensure!(response.status() == 200, "status {} instead of a socket at {path}", response.status());
+        let limits = Limits { frame_bytes: LARGEST_EVENT, message_bytes: LARGEST_EVENT };
+        Ok(Socket { sending, body: response.into_body(), decoder: Decoder::new(Role::Client, limits) })
+    }
+
+    fn head(&self, method: &str, path: &str) -> http::request::Builder {
+        http::Request::builder().method(method).uri(format!("{}://{}{path}", self.scheme, self.authority))
+    }
+}
+
+/// The next bytes of a body, which the server may replace by others at once; `None` at its end.
+pub async fn chunk(body: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
+    let data = body.data().await?;
+    Some(data.and_then(|data| body.flow_control().release_capacity(data.len()).map(|()| data)))
+}
+
+/// How a socket's stream ended.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum End {
+    /// By a close frame.
+    #[error("closed, {0:?}")]
+    Closed(Option<u16>),
+    /// By the end of the stream without one.
+    #[error("over, without a close frame")]
+    Over,
+    /// By RST_STREAM.
+    #[error("reset, {0:?}")]
+    Reset(Option<Reason>),
+    /// By a violation of the protocol, or by saying nothing for ten seconds.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+/// A WebSocket that is a stream.
+pub struct Socket {
+    sending: SendStream<Bytes>,
+    body: RecvStream,
+    decoder: Decoder,
+}
+
+impl Socket {
+    /// Sends a text message.
+    pub async fn send_text(&mut self, text: &str) -> Result<()> {
+        self.send_frame(Opcode::Text, text.as_bytes()).await
+    }
+
+    /// Sends a close frame.
+    pub async fn close(&mut self, code: u16, reason: &str) -> Result<()> {
+        let code = CloseCode::new(code).with_context(|| format!("{code} must not be sent"))?;
+        self.send_frame(Opcode::Close, &encode::close_payload(code, reason)).await
+    }
+
+    /// Sends one whole frame.
+    pub async fn send_frame(&mut self, opcode: Opcode, payload: &[u8]) -> Result<()> {
+        let mut frame = BytesMut::new();
+        encode::client_frame(&mut frame, Head::whole(opcode), [7, 1, 4, 9], payload);
+        self.send_raw(frame.freeze()).await
+    }
+
+    /// Sends bytes as they are, when the server has room for them.
+    pub async fn send_raw(&mut self, mut bytes: Bytes) -> Result<()> {
+        while !bytes.is_empty() {
+            self.sending.reserve_capacity(bytes.len());
+            let ready = std::future::poll_fn(|context| self.sending.poll_capacity(context));
+            let room = soon(ready).await?.ok_or_else(|| anyhow!("the stream is over"))??;
+            self.sending.send_data(bytes.split_to(room.min(bytes.len())), false)?;
+        }
+        Ok(())
+    }
+
+    /// Ends our side of the stream, as FIN does of a connection.
+    pub fn half_close(&mut self) -> Result<()> {
+        Ok(self.sending.send_data(Bytes::new(), true)?)
+    }
+
+    /// Cuts the stream by RST_STREAM.
+    pub fn reset(mut self) {
+        self.sending.send_reset(Reason::CANCEL);
+    }
+
+    /// The next thing that the server says, pings left out.
+    pub async fn next(&mut self) -> Result<Incoming, End> {
+        loop {
+            match self.decoder.next_message().transpose().map_err(|error| End::Wrong(error.to_string()))? {
+                Some(Incoming::Ping(_)) => {}
+                Some(Incoming::Close(code, _)) => return Err(End::Closed(code.map(CloseCode::get))),
+                Some(incoming) => return Ok(incoming),
+                None => match soon(chunk(&mut self.body)).await.map_err(|error| End::Wrong(error.to_string()))? {
+                    Some(Ok(bytes)) => self.decoder.push(&bytes),
+                    Some(Err(error)) => return Err(End::Reset(error.reason())),
+                    None => return Err(End::Over),
+                },
+            }
+        }
+    }
+
+    /// The next text; other messages are passed over.
+    pub async fn next_text(&mut self) -> Result<String, End> {
+        loop {
+            if let Incoming::Text(text) = self.next().await? {
+                return Ok(text);
+            }
+        }
+    }
+
+    /// Takes nothing until the server resets the stream.
+    pub async fn cut(&mut self) -> Result<Option<Reason>> {
+        Ok(soon(std::future::poll_fn(|context| self.sending.poll_reset(context))).await?.ok())
+    }
+
+    /// The stream's end, whatever still comes before it.
+    pub async fn ended(&mut self) -> Result<Result<(), Option<Reason>>> {
+        loop {
+            match soon(chunk(&mut self.body)).await? {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Ok(Err(error.reason())),
+                None => return Ok(Ok(())),
+            }
+        }
+    }
+}
