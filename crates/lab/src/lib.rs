@@ -2,6 +2,7 @@
 //! Nothing here knows the inside of the server.
 
 pub mod client;
+pub mod compare;
 pub mod proxy;
 mod runtime;
 pub mod upstream;

@@ -9,13 +9,16 @@ use engine::answers::recover::Recovered;
 use engine::keys::Keys;
 use engine::log::Log;
 use engine::memory::{MemoryLog, MemoryStore};
+use engine::provider::Models;
 use engine::store::Store;
 use engine::tasks::Tasks;
+use lab::compare::stamps::Stamps;
 use provider::LiveRoutes;
 use server::{App, Connections, Drain, Live, Tls};
 use tokio::net::TcpListener;
 use traces::Export;
 
+use crate::compare::stamped::Stamped;
 use crate::shutdown;
 
 /// What the parts are made from. Tests give their own log and keys; the program gives what its settings say.
@@ -40,6 +43,10 @@ pub struct Blueprint {
     pub shutdown: shutdown::Config,
     /// The tasks of all parts.
     pub tasks: Tasks,
+    /// Where it listens, if that was taken already: by a measurement, in a network that nobody else is in.
+    pub listener: Option<TcpListener>,
+    /// Where it is noted when a model said something, for measurements.
+    pub stamps: Option<Stamps>,
 }
 
 impl Blueprint {
@@ -47,7 +54,7 @@ impl Blueprint {
     pub fn in_memory(server: server::Config, engine: engine::Config, provider: provider::Config, keys: Arc<dyn Keys>) -> Self {
         let (log, store) = (Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
         let (tls, traces, shutdown, tasks) = (None, None, shutdown::Config::default(), Tasks::new());
-        Self { server, engine, provider, keys, log, store, tls, traces, shutdown, tasks }
+        Self { server, engine, provider, keys, log, store, tls, traces, shutdown, tasks, listener: None, stamps: None }
     }
 }
 
@@ -68,8 +75,8 @@ impl Weir {
     /// An upstream's settings that cannot be used; a store that cannot be written; an address that cannot be had, or must
     /// not be had without a key.
     pub async fn assemble(blueprint: Blueprint) -> anyhow::Result<Self> {
-        let Blueprint { mut server, engine, provider, keys, log, store, tls, traces, shutdown, tasks } = blueprint;
-        if !server.listen.ip().is_loopback() && !keys.configured() {
+        let Blueprint { mut server, engine, provider, keys, log, store, tls, traces, shutdown, tasks, listener, stamps } = blueprint;
+        if listener.is_none() && !server.listen.ip().is_loopback() && !keys.configured() {
             bail!(
                 "refusing to listen on {}: it can be reached from other machines, and no key is configured.\n\
                  Make one with `weir key create --name NAME`, or listen on 127.0.0.1.",
@@ -78,7 +85,11 @@ impl Weir {
         }
         settle(&mut server, &provider)?;
         let routes = Arc::new(LiveRoutes::new(provider::build(&provider)?));
-        let engine = Engine::new(engine, log, store, Arc::<LiveRoutes>::clone(&routes), tasks.clone());
+        let models: Arc<dyn Models> = match stamps {
+            Some(stamps) => Arc::new(Stamped::new(Arc::<LiveRoutes>::clone(&routes), stamps)),
+            None => Arc::<LiveRoutes>::clone(&routes),
+        };
+        let engine = Engine::new(engine, log, store, models, tasks.clone());
         // Before anybody can ask: what the last process left without an end has one.
         let recovered = engine.recover().await.context("what the last process left behind cannot be ended")?;
         if recovered != Recovered::default() {
@@ -91,7 +102,10 @@ impl Weir {
             engine.trace_to(queue);
             last.spawn("traces", export.run(last.clone()));
         }
-        let listener = server::bind(server.listen).with_context(|| format!("cannot listen on {}", server.listen))?;
+        let listener = match listener {
+            Some(listener) => listener,
+            None => server::bind(server.listen).with_context(|| format!("cannot listen on {}", server.listen))?,
+        };
         server.listen = listener.local_addr().context("the address that was taken is not known")?;
         let app = App {
             engine,

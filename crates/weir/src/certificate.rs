@@ -22,6 +22,11 @@ pub(crate) fn tls(tls: &Tls, data: &Data, server: &server::Config) -> anyhow::Re
     }
 }
 
+/// One for some names, which nobody keeps.
+pub(crate) fn for_names(names: &[String]) -> anyhow::Result<server::Tls> {
+    self_signed(None, names)
+}
+
 fn self_signed(directory: Option<&Path>, names: &[String]) -> anyhow::Result<server::Tls> {
     let Some(directory) = directory else {
         let Made { certificate, key } = make(names)?;

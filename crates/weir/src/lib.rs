@@ -4,6 +4,7 @@ pub mod assemble;
 mod certificate;
 mod chat;
 mod cli;
+mod compare;
 mod config;
 mod descriptors;
 mod log;

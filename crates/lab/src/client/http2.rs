@@ -9,6 +9,7 @@ use protocol::frame::websocket::decode::{Decoder, Incoming, Limits};
 use protocol::frame::websocket::encode::{self, Head};
 use protocol::frame::websocket::{CloseCode, Opcode, Role};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 
 use super::Request;
 use super::stream::LARGEST_EVENT;
@@ -19,7 +20,8 @@ pub struct Client {
     send: SendRequest<Bytes>,
     scheme: &'static str,
     authority: String,
-    _task: Task,
+    task: Task,
+    over: oneshot::Receiver<()>,
 }
 
 impl Client {
@@ -31,9 +33,14 @@ impl Client {
     /// The same with settings of the caller's.
     pub async fn with(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, builder: &Builder) -> Result<Self> {
         let (send, connection) = soon(builder.handshake(stream)).await??;
-        let task = spawn(async move { drop(connection.await) });
+        let (done, over) = oneshot::channel();
+        let task = spawn(async move {
+            drop(connection.await);
+            // Whether somebody waits for it is their business.
+            let _ = done.send(());
+        });
         // Whether extended CONNECT may be used stands in the server's settings (RFC 8441, section 3).
-        let client = Self { send, scheme: "http", authority: "localhost".to_owned(), _task: task };
+        let client = Self { send, scheme: "http", authority: "localhost".to_owned(), task, over };
         soon(async {
             while !client.send.is_extended_connect_protocol_enabled() {
                 tokio::task::yield_now().await;
@@ -48,6 +55,16 @@ impl Client {
     pub fn named(mut self, scheme: &'static str, authority: &str) -> Self {
         (self.scheme, self.authority) = (scheme, authority.to_owned());
         self
+    }
+
+    /// Says goodbye (GOAWAY) and closes, once its streams are over; waits until that is done.
+    pub async fn close(self) -> Result<()> {
+        let Self { send, task, over, .. } = self;
+        drop(send);
+        // It ends with the channel, too: then the task has panicked.
+        soon(over).await?.context("the connection's task")?;
+        drop(task);
+        Ok(())
     }
 
     /// Sends a request and waits for the head of its answer, at most ten seconds.

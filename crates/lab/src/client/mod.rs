@@ -24,7 +24,7 @@ pub(crate) use connection::reset_on_close;
 pub use dial::{Dial, Dialled, Opened, Shaken};
 pub use line::Line;
 pub use response::{BodyEnd, Response};
-pub use stream::{Stream, StreamEvent};
+pub use stream::{Decoder, Found, Stream, StreamEvent};
 pub use tap::{Passed, Tap, Tapped};
 pub use trust::{Encryption, KeyLines, Trust};
 

@@ -9,13 +9,17 @@ use super::{Response, Stream};
 /// The lines of an NDJSON body; an error if the answer is something else.
 pub fn stream(response: Response) -> Result<Stream> {
     response.ensure_media_type(ndjson::CONTENT_TYPE)?;
-    Ok(Stream::new(response, stream::Decoder::Ndjson(Decoder(ndjson::Decoder::new(LARGEST_EVENT)))))
+    Ok(Stream::new(response, stream::Decoder::ndjson()))
 }
 
 #[derive(Debug)]
 pub(super) struct Decoder(ndjson::Decoder);
 
 impl Decoder {
+    pub(super) fn new() -> Self {
+        Self(ndjson::Decoder::new(LARGEST_EVENT))
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.0.push(bytes);
     }

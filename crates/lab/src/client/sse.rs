@@ -9,13 +9,17 @@ use super::{Response, Stream};
 /// The events of an SSE body; an error if the answer is something else.
 pub fn stream(response: Response) -> Result<Stream> {
     response.ensure_media_type(sse::CONTENT_TYPE)?;
-    Ok(Stream::new(response, stream::Decoder::Sse(Decoder(sse::Decoder::new(LARGEST_EVENT)))))
+    Ok(Stream::new(response, stream::Decoder::sse()))
 }
 
 #[derive(Debug)]
 pub(super) struct Decoder(sse::Decoder);
 
 impl Decoder {
+    pub(super) fn new() -> Self {
+        Self(sse::Decoder::new(LARGEST_EVENT))
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.0.push(bytes);
     }

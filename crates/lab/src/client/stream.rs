@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use protocol::frame;
 use serde_json::Value;
 
 use super::{BodyEnd, Connection, Response, ndjson, sse};
@@ -35,15 +36,67 @@ impl StreamEvent {
 }
 
 /// What a frame's decoder found.
-pub(super) enum Found {
-    Event { name: Option<String>, id: Option<Bytes>, retry: Option<u64>, data: Bytes },
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// An event; NDJSON gives only data.
+    Event {
+        /// Its name.
+        name: Option<String>,
+        /// Its id.
+        id: Option<Bytes>,
+        /// After how many milliseconds a browser reconnects.
+        retry: Option<u64>,
+        /// What it says.
+        data: Bytes,
+    },
+    /// Nothing but a sign of life.
     Heartbeat,
 }
 
+/// Takes a body apart into events.
 #[derive(Debug)]
-pub(super) enum Decoder {
+pub struct Decoder(Frames);
+
+#[derive(Debug)]
+enum Frames {
     Sse(sse::Decoder),
     Ndjson(ndjson::Decoder),
+}
+
+impl Decoder {
+    /// For a body of this media type; `None` if it is no stream of events.
+    pub fn of(media_type: &str) -> Option<Self> {
+        let bare = media_type.split(';').next().unwrap_or_default().trim();
+        match bare {
+            frame::sse::CONTENT_TYPE => Some(Self::sse()),
+            frame::ndjson::CONTENT_TYPE => Some(Self::ndjson()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn sse() -> Self {
+        Self(Frames::Sse(sse::Decoder::new()))
+    }
+
+    pub(super) fn ndjson() -> Self {
+        Self(Frames::Ndjson(ndjson::Decoder::new()))
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            Frames::Sse(decoder) => decoder.push(bytes),
+            Frames::Ndjson(decoder) => decoder.push(bytes),
+        }
+    }
+
+    /// What is whole by now. An error is a violation of the framing.
+    pub fn next_event(&mut self) -> Result<Option<Found>> {
+        match &mut self.0 {
+            Frames::Sse(decoder) => decoder.next(),
+            Frames::Ndjson(decoder) => decoder.next(),
+        }
+    }
 }
 
 /// The events of a body. Not calling [`Self::next`] is how a reader stalls.
@@ -64,11 +117,7 @@ impl Stream {
     /// discard it. An error is a violation of the framing.
     pub async fn next(&mut self) -> Result<Option<StreamEvent>> {
         loop {
-            let found = match &mut self.decoder {
-                Decoder::Sse(decoder) => decoder.next()?,
-                Decoder::Ndjson(decoder) => decoder.next()?,
-            };
-            match found {
+            match self.decoder.next_event()? {
                 Some(Found::Event { name, id, retry, data }) => {
                     return Ok(Some(StreamEvent { name, id, retry, data, arrived: self.arrived }));
                 }
@@ -76,10 +125,7 @@ impl Stream {
                 None => {
                     let Some(chunk) = self.response.chunk().await? else { return Ok(None) };
                     self.arrived = now();
-                    match &mut self.decoder {
-                        Decoder::Sse(decoder) => decoder.push(&chunk),
-                        Decoder::Ndjson(decoder) => decoder.push(&chunk),
-                    }
+                    self.decoder.push(&chunk);
                 }
             }
         }

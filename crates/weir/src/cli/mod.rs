@@ -1,6 +1,7 @@
 //! The command line: what one can type, as clap reads it.
 
 pub(crate) mod chat;
+pub(crate) mod compare;
 pub(crate) mod config;
 pub(crate) mod health;
 pub(crate) mod key;
@@ -20,6 +21,7 @@ Examples:
   weir --listen 127.0.0.1:9000             serve elsewhere
   weir --tls self-signed                   serve on https://127.0.0.1:8000, to try it
   weir chat                                talk with a model in the terminal
+  weir compare --quick                     see what HTTP, SSE and WebSocket really do
   weir config                              show every setting in force and where it comes from
   weir config --example > weir.toml        begin a file of settings
   weir key create --name laptop            make an API key
@@ -44,6 +46,9 @@ pub(crate) enum Command {
     /// Talk with a model in the terminal
     #[command(after_help = chat::EXAMPLES)]
     Chat(chat::ChatArguments),
+    /// Measure one conversation on every transport, with real packets, and judge what is said of them
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(Box<compare::CompareArguments>),
     /// Show every setting in force and where it comes from
     Config(config::ConfigArguments),
     /// Ask a running server whether it lives

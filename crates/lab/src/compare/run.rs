@@ -1,0 +1,228 @@
+//! Runs a plan, cell by cell, and brings together what the client, the server and the wire say.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use lens::capture::Recorder;
+
+use super::bytes::{BothWays, Kinds, of_tap};
+use super::numbers::{Measured, Spread, Times, milliseconds};
+use super::plan::{Cell, Plan, Version};
+use super::server_view::ServerView;
+use super::session::Session;
+use super::stamps::Stamps;
+use super::talk::{Talk, Turn};
+use super::wire::Caught;
+use super::{cut, speech};
+use crate::client::{Dial, Encryption, KeyLines, Opened, Trust};
+
+/// Gives the processor time that the server has had.
+pub type Processor = Arc<dyn Fn() -> Option<Duration> + Send + Sync>;
+
+/// Where the server is, and what can be known of it.
+#[derive(Clone)]
+pub struct Bench {
+    /// In clear.
+    pub clear: Option<Door>,
+    /// Through TLS.
+    pub encrypted: Option<(Door, String, Trust)>,
+    /// The key to show.
+    pub key: Option<String>,
+    /// When its model said what, if it is in this process.
+    pub stamps: Option<Stamps>,
+    /// Its processor time.
+    pub processor: Option<Processor>,
+    /// The packets.
+    pub recorder: Option<Arc<Recorder>>,
+}
+
+/// An address, and what the server is called there.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Where to connect to.
+    pub address: std::net::SocketAddr,
+    /// What requests call it.
+    pub authority: String,
+}
+
+/// A cell with what was caught of it.
+pub struct Outcome {
+    /// The numbers.
+    pub measured: Measured,
+    /// The packets, where they could be captured.
+    pub caught: Option<Caught>,
+    /// The secrets of its TLS.
+    pub key_lines: String,
+}
+
+impl Bench {
+    /// How a cell reaches the server. A new client each time: none has a TLS session yet.
+    pub fn dial(&self, tls: bool, version: Version, key_lines: &Arc<KeyLines>) -> Result<Dial> {
+        if !tls {
+            let door = self.clear.clone().context("there is no way in clear")?;
+            return Ok(Dial { address: door.address, authority: door.authority, encryption: None });
+        }
+        let (door, name, trust) = self.encrypted.clone().context("there is no way through TLS")?;
+        let protocols = if version == Version::Http2 { ["h2"] } else { ["http/1.1"] };
+        let encryption = Encryption::speaking(&trust, &protocols, Arc::<KeyLines>::clone(key_lines))?;
+        Ok(Dial { address: door.address, authority: door.authority, encryption: Some((encryption, name)) })
+    }
+
+    /// A connection of the measurement itself, which is no part of any cell.
+    pub fn control(&self) -> Result<Session> {
+        let dial = self.dial(self.clear.is_none(), Version::Http11, &Arc::default())?;
+        Ok(Session::new(dial, Version::Http11, self.key.as_deref()))
+    }
+
+    /// Measures one cell.
+    pub async fn measure(&self, cell: Cell, plan: &Plan, control: &mut Session) -> Result<Outcome> {
+        let key_lines = Arc::new(KeyLines::default());
+        let dial = self.dial(cell.tls, cell.version, &key_lines)?;
+        let open = || Session::new(dial.clone(), cell.version, self.key.as_deref());
+        if let Some(recorder) = &self.recorder {
+            drop(recorder.take());
+        }
+        let mut talk = Talk::new(cell, &plan.model, open(), format!("compare-{cell}"));
+        let (mut view, mut told) = (ServerView::default(), Told::default());
+        for question in &plan.questions {
+            told.turn(self, talk.ask(question)).await.with_context(|| cell.to_string())?;
+            // It remembers only so many connections that are over.
+            view.look(control, &ports(&talk.session.opened)).await?;
+        }
+        let (opened, requests) = talk.close().await?.close().await?;
+        let ports = ports(&opened);
+        view.wait(control, &ports).await?;
+        let caught = match &self.recorder {
+            Some(recorder) => Some(Caught::collect(recorder, &ports).await),
+            None => None,
+        };
+        let mut measured = told.measured(cell, &opened, requests);
+        account(&mut measured, &opened, &view, caught.as_ref());
+        if plan.experiments {
+            let question = plan.questions.last().map_or("", String::as_str);
+            measured.cut = Some(cut::cut(cell, &plan.model, question, open).await.with_context(|| format!("a cut of {cell}"))?);
+            measured.speech = speech::speak(cell, &plan.model, question, open()).await.with_context(|| format!("speaking on {cell}"))?;
+            if let Some(stamps) = &self.stamps {
+                drop(stamps.take());
+            }
+        }
+        Ok(Outcome { measured, caught, key_lines: key_lines.take() })
+    }
+}
+
+fn ports(opened: &[Opened]) -> BTreeSet<u16> {
+    opened.iter().map(|opened| opened.local.port()).collect()
+}
+
+/// What the turns of a cell told.
+#[derive(Default)]
+struct Told {
+    turns: Vec<Turn>,
+    tokens: Option<u64>,
+    added: Vec<f64>,
+    processor: Option<Duration>,
+}
+
+impl Told {
+    async fn turn(&mut self, bench: &Bench, ask: impl Future<Output = Result<Turn>>) -> Result<()> {
+        let processor = || bench.processor.as_ref().and_then(|processor| processor());
+        if let Some(stamps) = &bench.stamps {
+            drop(stamps.take());
+        }
+        let before = processor();
+        let turn = ask.await?;
+        if let Some((before, after)) = before.zip(processor()) {
+            *self.processor.get_or_insert_default() += after.saturating_sub(before);
+        }
+        if let Some(stamps) = &bench.stamps {
+            let given = stamps.take();
+            *self.tokens.get_or_insert_default() += given.len() as u64;
+            self.added.extend(added(&given, &turn.arrivals));
+        }
+        self.turns.push(turn);
+        Ok(())
+    }
+
+    fn measured(&self, cell: Cell, opened: &[Opened], requests: u64) -> Measured {
+        let turns = &self.turns;
+        let of = |time: &dyn Fn(&Turn) -> Option<Duration>| Spread::of_times(turns.iter().filter_map(time));
+        let gaps = turns.iter().flat_map(|turn| turn.arrivals.windows(2).map(|pair| pair[1] - pair[0]));
+        let tls = |is_resumed: bool| {
+            let shaken = opened.iter().filter_map(|opened| opened.tls.as_ref()).filter(move |tls| tls.is_resumed == is_resumed);
+            Spread::of_times(shaken.map(|tls| tls.took))
+        };
+        let tokens = self.tokens.filter(|tokens| *tokens > 0);
+        let per_token = self.processor.zip(tokens).map(|(time, tokens)| time.as_secs_f64() * 1e6 / f64::from(u32::try_from(tokens).unwrap_or(u32::MAX)));
+        Measured {
+            cell: Some(cell),
+            answers: turns.len() as u64,
+            tokens,
+            events: turns.iter().map(|turn| turn.events).sum(),
+            text_bytes: turns.iter().map(|turn| turn.text.len() as u64).sum(),
+            requests,
+            connections: opened.len() as u64,
+            times: Times {
+                connect_ms: Spread::of_times(opened.iter().map(|opened| opened.connected)),
+                tls_full_ms: tls(false),
+                tls_resumed_ms: tls(true),
+                head_ms: of(&|turn| turn.head.map(|head| head - turn.asked)),
+                first_token_ms: of(&|turn| turn.arrivals.first().map(|first| *first - turn.asked)),
+                whole_ms: of(&|turn| Some(turn.ended - turn.asked)),
+                gap_ms: Spread::of_times(gaps),
+                added_ms: Spread::of(self.added.clone()),
+            },
+            processor_us_per_token: per_token,
+            ..Measured::default()
+        }
+    }
+}
+
+/// How long each token was under way. What comes in one piece at the end was under way until then.
+fn added(given: &[Instant], arrivals: &[Instant]) -> Vec<f64> {
+    let late = |(given, arrived): (&Instant, &Instant)| milliseconds(arrived.saturating_duration_since(*given));
+    match arrivals {
+        [whole] if given.len() > 1 => given.iter().map(|given| late((given, whole))).collect(),
+        _ if given.len() == arrivals.len() => given.iter().zip(arrivals).map(late).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Counts the bytes, three times where that can be, and says where the counts differ.
+fn account(measured: &mut Measured, opened: &[Opened], view: &ServerView, caught: Option<&Caught>) {
+    let reads = caught.map(Caught::read).unwrap_or_default();
+    let mut wrong = Vec::new();
+    for one in opened {
+        let port = one.local.port();
+        let mut differ = |what: &str, ours: BothWays, theirs: Option<BothWays>| match theirs {
+            Some(theirs) if theirs == ours => {}
+            Some(theirs) => wrong.push(format!("port {port}: the client counts {ours:?}, {what} {theirs:?}")),
+            None => wrong.push(format!("port {port}: {what} cannot tell its bytes")),
+        };
+        let Some((tapped, _)) = of_tap(&one.tap.tapped()) else {
+            differ("the client itself", BothWays::default(), None);
+            continue;
+        };
+        let on_wire = reads.iter().find(|read| read.connection.addresses.client.port() == port);
+        let server = view.bytes(port);
+        // Only the server and the wire see TLS.
+        let with_tls = |plain: Kinds, tls: u64| Kinds { tls, ..plain };
+        let ours = match server.filter(|_| one.tls.is_some()) {
+            Some(server) => BothWays { up: with_tls(tapped.up, server.up.tls), down: with_tls(tapped.down, server.down.tls) },
+            None => tapped,
+        };
+        differ("the server", ours, server);
+        if caught.is_some() {
+            let all_tls = |kinds: Kinds| Kinds { tls: kinds.total(), ..Kinds::default() };
+            let expected = if one.tls.is_some() { BothWays { up: all_tls(ours.up), down: all_tls(ours.down) } } else { ours };
+            differ("the capture", expected, on_wire.and_then(|read| read.bytes));
+        }
+        measured.bytes += ours;
+    }
+    measured.disagreements = wrong;
+    measured.said = (view.known() > 0).then(|| view.said());
+    measured.kernel = view.kernel();
+    measured.closed = view.closed();
+    measured.wire = caught.map(Caught::wire);
+}

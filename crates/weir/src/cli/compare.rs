@@ -1,0 +1,148 @@
+//! `weir compare`: what one can type behind it.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use lab::compare::plan::{Dialect, Transport, Version};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  weir compare --quick                               everything, in less than a minute
+  weir compare --dialect responses --transport sse,websocket --http 1.1,2
+  weir compare --delay 30 --turns 3                  over a line on which every packet takes 30 ms
+  weir compare --server https://chat.example         a server elsewhere; its key is in WEIR_API_KEY
+
+It leaves report.html, report.json, ladders of the packets as SVG, and capture.pcapng for Wireshark in --output.
+No root is needed on Linux: client and server stand in a network of their own, with a cable between them, where every
+packet can be seen. Where that is not allowed it measures on loopback, and says what is missing.
+
+The exit status is 0 if every cell was measured and all that count agree, else 1.";
+
+/// What `weir compare` takes.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct CompareArguments {
+    /// Short answers at a fast pace: less than a minute
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// In which words
+    #[arg(long = "dialect", value_name = "NAME", value_delimiter = ',', default_values_t = DialectName::ALL)]
+    pub(crate) dialects: Vec<DialectName>,
+    /// On which transports
+    #[arg(long = "transport", value_name = "NAME", value_delimiter = ',', default_values_t = TransportName::ALL)]
+    pub(crate) transports: Vec<TransportName>,
+    /// Over which versions of HTTP; 1.1-close is a connection for each question
+    #[arg(long = "http", value_name = "VERSION", value_delimiter = ',', default_values_t = VersionName::ALL)]
+    pub(crate) versions: Vec<VersionName>,
+    /// In clear, through TLS, or both
+    #[arg(long, value_name = "WORD", default_value_t = Encrypted::Both, id = "encrypted")]
+    pub(crate) encrypted: Encrypted,
+    /// How many questions each conversation has [default: 5; 3 with --quick]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) turns: Option<u16>,
+    /// How many tokens each answer has [default: 40; 12 with --quick]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(5..=2000))]
+    pub(crate) tokens: Option<u16>,
+    /// The pause between two tokens, in milliseconds [default: 10; 5 with --quick]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) pace: Option<u16>,
+    /// What the model is to say, instead of so many words; from another server: what it is asked
+    #[arg(long, value_name = "TEXT", conflicts_with = "tokens")]
+    pub(crate) text: Option<String>,
+    /// How long a packet takes in each direction, in milliseconds
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..=2000))]
+    pub(crate) delay: Option<u16>,
+    /// How many kilobytes pass in a second, in each direction
+    #[arg(long, value_name = "KB", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) bandwidth: Option<u32>,
+    /// A server elsewhere, instead of one of its own with the demo model
+    #[arg(long, value_name = "URL", conflicts_with_all = ["delay", "bandwidth", "loopback"])]
+    pub(crate) server: Option<String>,
+    /// The API key for it; better in WEIR_API_KEY, where no list of processes shows it
+    #[arg(long, value_name = "KEY", requires = "server")]
+    pub(crate) key: Option<String>,
+    /// The certificate of a server with HTTPS, by its SHA-256
+    #[arg(long, value_name = "SHA-256", requires = "server")]
+    pub(crate) fingerprint: Option<String>,
+    /// Which model to ask there
+    #[arg(long, value_name = "NAME", default_value = "demo")]
+    pub(crate) model: String,
+    /// Stay on loopback, though a network of our own would be possible
+    #[arg(long, conflicts_with_all = ["delay", "bandwidth"])]
+    pub(crate) loopback: bool,
+    /// Where the report goes; the directory is made
+    #[arg(long, short, value_name = "DIRECTORY", default_value = "weir-compare")]
+    pub(crate) output: PathBuf,
+}
+
+/// Whether TLS is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Encrypted {
+    /// Only in clear.
+    Off,
+    /// Only through TLS.
+    On,
+    /// Both.
+    Both,
+}
+
+/// A name of the lab's, as one types it.
+macro_rules! named {
+    ($name:ident, $inner:ty, $what:literal) => {
+        #[doc = $what]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) struct $name(pub(crate) $inner);
+
+        impl $name {
+            const ALL: [Self; <$inner>::ALL.len()] = {
+                let mut all = [Self(<$inner>::ALL[0]); <$inner>::ALL.len()];
+                let mut index = 0;
+                while index < all.len() {
+                    all[index] = Self(<$inner>::ALL[index]);
+                    index += 1;
+                }
+                all
+            };
+        }
+
+        impl ValueEnum for $name {
+            fn value_variants<'a>() -> &'a [Self] {
+                &Self::ALL
+            }
+
+            fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+                Some(clap::builder::PossibleValue::new(self.0.name()))
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(self.0.name())
+            }
+        }
+    };
+}
+
+named!(DialectName, Dialect, "Which words.");
+named!(TransportName, Transport, "Which transport.");
+named!(VersionName, Version, "Which version of HTTP.");
+
+impl std::fmt::Display for Encrypted {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Both => "both",
+        })
+    }
+}
+
+impl Encrypted {
+    /// In the order in which it is measured.
+    pub(crate) fn each(self) -> &'static [bool] {
+        match self {
+            Self::Off => &[false],
+            Self::On => &[true],
+            Self::Both => &[false, true],
+        }
+    }
+}

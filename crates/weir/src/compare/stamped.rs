@@ -1,0 +1,71 @@
+//! Notes when a model says something, for measurements: what stands between the engine and the upstreams, and looks on.
+
+use std::sync::Arc;
+
+use engine::provider::{Failure, ModelListing, ModelRequest, Models, Peer, Provider, Route, Word, Words};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use lab::compare::stamps::Stamps;
+use protocol::fault::Fault;
+use protocol::request::Create;
+
+/// Models whose texts are stamped.
+pub(crate) struct Stamped {
+    models: Arc<dyn Models>,
+    stamps: Stamps,
+}
+
+impl Stamped {
+    pub(crate) fn new(models: Arc<dyn Models>, stamps: Stamps) -> Self {
+        Self { models, stamps }
+    }
+}
+
+impl Models for Stamped {
+    fn route(&self, model: &str) -> Option<Route> {
+        let mut route = self.models.route(model)?;
+        let stamped = |leg: &engine::provider::Leg| {
+            let provider: Arc<dyn Provider> = Arc::new(StampedProvider { inner: Arc::clone(&leg.provider), stamps: self.stamps.clone() });
+            engine::provider::Leg { provider, ..leg.clone() }
+        };
+        route.legs = route.legs.iter().map(stamped).collect();
+        Some(route)
+    }
+
+    fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
+        self.models.list()
+    }
+}
+
+struct StampedProvider {
+    inner: Arc<dyn Provider>,
+    stamps: Stamps,
+}
+
+impl Provider for StampedProvider {
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
+        let (asked, stamps) = (self.inner.ask(request), self.stamps.clone());
+        async move {
+            let words = asked.await?;
+            let look = move |word: &Result<Word, Failure>| {
+                if matches!(word, Ok(Word::Text { .. })) {
+                    stamps.stamp();
+                }
+            };
+            Ok(words.inspect(look).boxed())
+        }
+        .boxed()
+    }
+
+    fn check(&self, create: &Create) -> Result<(), Fault> {
+        self.inner.check(create)
+    }
+
+    fn has_another_way(&self, model: &str) -> bool {
+        self.inner.has_another_way(model)
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        self.inner.peer()
+    }
+}
