@@ -1,6 +1,11 @@
 //! HTTP/2 with the h2 crate: answers and WebSockets (RFC 8441) as streams of one connection.
 
-use anyhow::{Context, Result, anyhow};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use anyhow::{Context as _, Result, anyhow};
 use bytes::{Bytes, BytesMut};
 use h2::client::{Builder, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
@@ -8,7 +13,7 @@ use http::Response;
 use protocol::frame::websocket::decode::{Decoder, Incoming, Limits};
 use protocol::frame::websocket::encode::{self, Head};
 use protocol::frame::websocket::{CloseCode, Opcode, Role};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
 use super::Request;
@@ -32,10 +37,13 @@ impl Client {
 
     /// The same with settings of the caller's.
     pub async fn with(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, builder: &Builder) -> Result<Self> {
-        let (send, connection) = soon(builder.handshake(stream)).await??;
+        let stream = Shared(Arc::new(Mutex::new(stream)));
+        let (send, connection) = soon(builder.handshake(stream.clone())).await??;
         let (done, over) = oneshot::channel();
         let task = spawn(async move {
             drop(connection.await);
+            // h2 does not wait for the server's own goodbye, which would meet a closed socket.
+            drop(stream.read_out().await);
             // Whether somebody waits for it is their business.
             let _ = done.send(());
         });
@@ -107,6 +115,48 @@ impl Client {
 
     fn head(&self, method: &str, path: &str) -> http::request::Builder {
         http::Request::builder().method(method).uri(format!("{}://{}{path}", self.scheme, self.authority))
+    }
+}
+
+/// A stream of which h2 has one end and we keep another, for what comes behind h2's.
+struct Shared<S>(Arc<Mutex<S>>);
+
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: Unpin> Shared<S> {
+    fn with<T>(&self, poll: impl FnOnce(Pin<&mut S>) -> T) -> T {
+        poll(Pin::new(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Shared<S> {
+    async fn read_out(mut self) -> Result<()> {
+        let mut rest = [0; 4096];
+        soon(async { while self.read(&mut rest).await.is_ok_and(|count| count > 0) {} }).await
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Shared<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_read(context, buffer))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Shared<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.with(|stream| stream.poll_write(context, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_shutdown(context))
     }
 }
 

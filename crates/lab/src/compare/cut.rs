@@ -161,4 +161,3 @@ async fn resume(mut session: Session, cell: Cell, id: &str, after: Option<u64>) 
     while streaming.next().await? == Heard::More {}
     Ok(streaming.turn)
 }
-

@@ -70,34 +70,36 @@ impl Bench {
         Ok(Dial { address: door.address, authority: door.authority, encryption: Some((encryption, name)) })
     }
 
-    /// A connection of the measurement itself, which is no part of any cell.
-    pub fn control(&self) -> Result<Session> {
-        let dial = self.dial(self.clear.is_none(), Version::Http11, &Arc::default())?;
+    /// A client of the measurement itself, which is no part of any cell.
+    pub fn control(&self, tls: bool) -> Result<Session> {
+        let dial = self.dial(tls, Version::Http11, &Arc::default())?;
         Ok(Session::new(dial, Version::Http11, self.key.as_deref()))
     }
 
     /// Measures one cell.
-    pub async fn measure(&self, cell: Cell, plan: &Plan, control: &mut Session) -> Result<Outcome> {
+    pub async fn measure(&self, cell: Cell, plan: &Plan) -> Result<Outcome> {
+        let mut control = self.control(cell.tls)?;
         let key_lines = Arc::new(KeyLines::default());
         let dial = self.dial(cell.tls, cell.version, &key_lines)?;
         let open = || Session::new(dial.clone(), cell.version, self.key.as_deref());
         if let Some(recorder) = &self.recorder {
             drop(recorder.take());
         }
-        let mut talk = Talk::new(cell, &plan.model, open(), format!("compare-{cell}"));
+        let mut talk = Talk::new(cell, &plan.model, open(), format!("compare-{cell}").replace('/', "-"));
         let (mut view, mut told) = (ServerView::default(), Told::default());
         for question in &plan.questions {
             told.turn(self, talk.ask(question)).await.with_context(|| cell.to_string())?;
             // It remembers only so many connections that are over.
-            view.look(control, &ports(&talk.session.opened)).await?;
+            view.look(&mut control, &ports(&talk.session.opened)).await?;
         }
         let (opened, requests) = talk.close().await?.close().await?;
         let ports = ports(&opened);
-        view.wait(control, &ports).await?;
+        view.wait(&mut control, &ports).await?;
         let caught = match &self.recorder {
             Some(recorder) => Some(Caught::collect(recorder, &ports).await),
             None => None,
         };
+        control.close().await?;
         let mut measured = told.measured(cell, &opened, requests);
         account(&mut measured, &opened, &view, caught.as_ref());
         if plan.experiments {
@@ -154,7 +156,10 @@ impl Told {
             Spread::of_times(shaken.map(|tls| tls.took))
         };
         let tokens = self.tokens.filter(|tokens| *tokens > 0);
-        let per_token = self.processor.zip(tokens).map(|(time, tokens)| time.as_secs_f64() * 1e6 / f64::from(u32::try_from(tokens).unwrap_or(u32::MAX)));
+        let per_token = self
+            .processor
+            .zip(tokens)
+            .map(|(time, tokens)| time.as_secs_f64() * 1e6 / f64::from(u32::try_from(tokens).unwrap_or(u32::MAX)));
         Measured {
             cell: Some(cell),
             answers: turns.len() as u64,

@@ -28,7 +28,8 @@ impl ServerView {
     pub async fn look(&mut self, control: &mut Session, ports: &BTreeSet<u16>) -> Result<()> {
         let body = control.fetch(Request::get("/v1/lens/connections"), 200).await?;
         let list: Value = serde_json::from_slice(&body)?;
-        for record in list["data"].as_array().into_iter().flatten() {
+        // The newest come first: the last of a port that was used again is the one.
+        for record in list["data"].as_array().into_iter().flatten().rev() {
             let peer = record["peer"].as_str().and_then(|peer| peer.parse::<SocketAddr>().ok());
             if let Some(port) = peer.map(|peer| peer.port()).filter(|port| ports.contains(port)) {
                 self.records.insert(port, record.clone());

@@ -148,7 +148,9 @@ impl Talk {
         let value: Value = serde_json::from_slice(&body)?;
         let text = match self.cell.dialect {
             Dialect::Responses => output_text(&value),
-            Dialect::ChatCompletions | Dialect::Classic => value.pointer("/choices/0/message/content").and_then(Value::as_str).map(str::to_owned),
+            Dialect::ChatCompletions | Dialect::Classic => {
+                value.pointer("/choices/0/message/content").and_then(Value::as_str).map(str::to_owned)
+            }
         };
         turn.id = value["id"].as_str().map(str::to_owned);
         turn.whole(&text.context("an answer without text")?);

@@ -100,9 +100,14 @@ impl Split {
 
     /// The next bytes that the server sent.
     pub fn down(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         if matches!(self.spoken, Spoken::Unknown(_)) {
-            // A server that speaks first says why it will not listen.
-            let Spoken::Unknown(held) = std::mem::replace(&mut self.spoken, Spoken::Http1(Box::default())) else { return };
+            // A server that speaks first says in HTTP/1 why it will not listen, or sends its SETTINGS of HTTP/2 (RFC 9113,
+            // section 3.4), which begin with the length of a frame.
+            let spoken = if bytes[0] == b'H' { Spoken::Http1(Box::default()) } else { Spoken::Http2(Box::default()) };
+            let Spoken::Unknown(held) = std::mem::replace(&mut self.spoken, spoken) else { return };
             self.up(&held);
         }
         match &mut self.spoken {

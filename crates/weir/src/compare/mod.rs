@@ -22,15 +22,16 @@ pub(crate) fn run(settings: Settings, arguments: &CompareArguments) -> Result<Ex
     let network = if arguments.loopback {
         Err("On loopback, as was asked for: segments are as long as 64 KB there, and nothing is ever late.".to_owned())
     } else {
-        Network::enter().map_err(|unable| format!("On loopback, since there can be no network of our own: {unable}. Segments are as long as 64 KB there."))
+        Network::enter().map_err(|unable| {
+            format!("On loopback, since there can be no network of our own: {unable}. Segments are as long as 64 KB there.")
+        })
     };
     let ground = Ground::own(settings, pace, network)?;
     let plan = plan(arguments, pace);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut control = ground.bench.control()?;
         for cell in &plan.cells {
-            let outcome = ground.bench.measure(*cell, &plan, &mut control).await?;
+            let outcome = ground.bench.measure(*cell, &plan).await?;
             output::write_out(&format!("{}\n", serde_json::to_string(&outcome.measured)?))?;
         }
         anyhow::Ok(())

@@ -70,6 +70,14 @@ fn http2_is_told_by_its_preface_and_its_frames_by_their_types() {
     check(&[(Up, &up), (Down, &down)], (5, 24 + 18, 0, 2), (8, 45 + 10, 4, 5));
 }
 
+#[test]
+fn a_server_of_http2_may_speak_before_its_client() {
+    let settings: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+    check(&[(Down, settings), (Up, PREFACE), (Up, settings)], (0, 24 + 9, 0, 1), (0, 9, 0, 1));
+    let refused: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n";
+    check(&[(Down, refused)], (0, 0, 0, 0), (refused.len() as u64, 0, 0, 0));
+}
+
 proptest! {
     #[test]
     fn every_byte_counts_once(pieces in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 0..64)), 0..24)) {
