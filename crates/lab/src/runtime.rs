@@ -1,9 +1,10 @@
 //! The only place of the lab that spawns, reads the clock or bounds a wait.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use lens::moment::Moment;
 use tokio::task::JoinHandle;
 
 /// A running task; dropping it ends it.
@@ -34,6 +35,13 @@ pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Task {
 #[expect(clippy::disallowed_methods, reason = "what is measured is the real time")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The time of day, as captured packets have it.
+#[expect(clippy::disallowed_methods, reason = "packets are stamped with the real time")]
+pub(crate) fn wall_clock() -> Moment {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// What must happen soon: a test that waits for it fails after ten seconds instead of hanging.

@@ -10,6 +10,7 @@ pub mod server_view;
 pub mod stamps;
 pub mod wire;
 
+pub mod claims;
 pub mod cut;
 pub mod run;
 pub mod speech;

@@ -33,6 +33,8 @@ pub struct Measured {
     pub said: Option<Said>,
     /// What was on the wire, where it could be captured.
     pub wire: Option<Wire>,
+    /// Segments with FIN before the last answer was over.
+    pub fin_before_end: Option<u64>,
     /// What the kernel counted at the server.
     pub kernel: Kernel,
     /// How its connections ended, as the server saw it, and how often: `client fin`, `server fin`…

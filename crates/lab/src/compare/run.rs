@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lens::capture::Recorder;
+use lens::flow::Side;
+use lens::flow::close::Ending;
+use lens::flow::connection::Connection;
 
 use super::bytes::{BothWays, Kinds, of_tap};
 use super::numbers::{Measured, Spread, Times, milliseconds};
@@ -17,6 +20,7 @@ use super::talk::{Talk, Turn};
 use super::wire::Caught;
 use super::{cut, speech};
 use crate::client::{Dial, Encryption, KeyLines, Opened, Trust};
+use crate::runtime::wall_clock;
 
 /// Gives the processor time that the server has had.
 pub type Processor = Arc<dyn Fn() -> Option<Duration> + Send + Sync>;
@@ -36,6 +40,8 @@ pub struct Bench {
     pub processor: Option<Processor>,
     /// The packets.
     pub recorder: Option<Arc<Recorder>>,
+    /// The kernel's tables of sockets on both hosts, as `/proc/net/tcp` has them.
+    pub sockets: Option<Arc<dyn Fn() -> String + Send + Sync>>,
 }
 
 /// An address, and what the server is called there.
@@ -92,6 +98,7 @@ impl Bench {
             // It remembers only so many connections that are over.
             view.look(&mut control, &ports(&talk.session.opened)).await?;
         }
+        let said_all = wall_clock();
         let (opened, requests) = talk.close().await?.close().await?;
         let ports = ports(&opened);
         view.wait(&mut control, &ports).await?;
@@ -102,6 +109,7 @@ impl Bench {
         control.close().await?;
         let mut measured = told.measured(cell, &opened, requests);
         account(&mut measured, &opened, &view, caught.as_ref());
+        measured.fin_before_end = caught.as_ref().map(|caught| caught.fins_before(said_all));
         if plan.experiments {
             let question = plan.questions.last().map_or("", String::as_str);
             measured.cut = Some(cut::cut(cell, &plan.model, question, open).await.with_context(|| format!("a cut of {cell}"))?);
@@ -211,6 +219,8 @@ fn account(measured: &mut Measured, opened: &[Opened], view: &ServerView, caught
         };
         let on_wire = reads.iter().find(|read| read.connection.addresses.client.port() == port);
         let server = view.bytes(port);
+        // What came when the server had closed already, only the wire has seen: the goodbye of TLS behind that of HTTP/2.
+        let late = on_wire.map_or(0, |read| late(read.connection));
         // Only the server and the wire see TLS.
         let with_tls = |plain: Kinds, tls: u64| Kinds { tls, ..plain };
         let ours = match server.filter(|_| one.tls.is_some()) {
@@ -219,8 +229,8 @@ fn account(measured: &mut Measured, opened: &[Opened], view: &ServerView, caught
         };
         differ("the server", ours, server);
         if caught.is_some() {
-            let all_tls = |kinds: Kinds| Kinds { tls: kinds.total(), ..Kinds::default() };
-            let expected = if one.tls.is_some() { BothWays { up: all_tls(ours.up), down: all_tls(ours.down) } } else { ours };
+            let all_tls = |kinds: Kinds, late: u64| Kinds { tls: kinds.total() + late, ..Kinds::default() };
+            let expected = if one.tls.is_some() { BothWays { up: all_tls(ours.up, late), down: all_tls(ours.down, 0) } } else { ours };
             differ("the capture", expected, on_wire.and_then(|read| read.bytes));
         }
         measured.bytes += ours;
@@ -230,4 +240,12 @@ fn account(measured: &mut Measured, opened: &[Opened], view: &ServerView, caught
     measured.kernel = view.kernel();
     measured.closed = view.closed();
     measured.wire = caught.map(Caught::wire);
+}
+
+/// Bytes of the client that met a socket which the server had closed, so that it answered by RST.
+fn late(connection: &Connection) -> u64 {
+    match (connection.ending(), connection.closing().first) {
+        (Ending::Reset { by: Side::Server }, Some(Side::Server)) => connection.closing().bytes_after_first,
+        _ => 0,
+    }
 }

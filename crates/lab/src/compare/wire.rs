@@ -8,6 +8,8 @@ use lens::flow::close::{Closed, Ending, Steps};
 use lens::flow::connection::Connection;
 use lens::flow::{Flows, Limits, Side};
 use lens::http::{Conversation, read_connection};
+use lens::moment::Moment;
+use lens::packet::tcp::Flags;
 use lens::packet::{Transport, decode};
 
 use super::bytes::{BothWays, of_sums};
@@ -85,6 +87,12 @@ impl Caught {
             Read { connection, conversation, bytes }
         };
         self.flows.iter().map(|(_, connection)| read(connection)).collect()
+    }
+
+    /// Segments with FIN that were sent before a moment.
+    pub fn fins_before(&self, moment: Moment) -> u64 {
+        let segments = self.flows.iter().flat_map(|(_, connection)| connection.segments());
+        segments.filter(|segment| segment.flags.contains(Flags::FIN) && segment.at < moment).count() as u64
     }
 
     /// The sums.

@@ -34,7 +34,7 @@ pub(crate) struct Ground {
     /// For the client.
     pub(crate) bench: Bench,
     /// Two hosts and a cable, if there are.
-    pub(crate) network: Option<Network>,
+    pub(crate) network: Option<Arc<Network>>,
     /// Where the packets are captured; `None` where they are not.
     pub(crate) interface: Option<&'static str>,
     /// What is missing, and why.
@@ -53,7 +53,7 @@ impl Ground {
     pub(crate) fn own(settings: Settings, pace: Duration, network: Result<Network, String>) -> Result<Self> {
         let mut notes = Vec::new();
         let (network, address) = match network {
-            Ok(network) => (Some(network), End::Far.ipv4()),
+            Ok(network) => (Some(Arc::new(network)), End::Far.ipv4()),
             Err(why) => {
                 notes.push(why);
                 (None, IpAddr::V4(Ipv4Addr::LOCALHOST))
@@ -92,6 +92,7 @@ impl Ground {
             stamps: Some(stamps),
             processor: Some(Arc::new(processor)),
             recorder: recorder.clone(),
+            sockets: Some(sockets(network.clone())),
         };
         Ok(Self { bench, network, interface: recorder.map(|_| interface), notes, own: Some(own) })
     }
@@ -144,4 +145,13 @@ fn processor() -> Option<Duration> {
         nanoseconds += time.with_context(|| name).ok()?;
     }
     Some(Duration::from_nanos(nanoseconds)).filter(|time| !time.is_zero())
+}
+
+/// The kernel's tables of sockets, of both hosts where there are two.
+fn sockets(network: Option<Arc<Network>>) -> Arc<dyn Fn() -> String + Send + Sync> {
+    let table = || fs::read_to_string("/proc/thread-self/net/tcp").unwrap_or_default();
+    Arc::new(move || match &network {
+        Some(network) => [End::Near, End::Far].map(|end| network.at(end, table).unwrap_or_default()).concat(),
+        None => table(),
+    })
 }

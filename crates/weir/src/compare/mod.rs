@@ -30,9 +30,16 @@ pub(crate) fn run(settings: Settings, arguments: &CompareArguments) -> Result<Ex
     let plan = plan(arguments, pace);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut measured = Vec::new();
         for cell in &plan.cells {
             let outcome = ground.bench.measure(*cell, &plan).await?;
             output::write_out(&format!("{}\n", serde_json::to_string(&outcome.measured)?))?;
+            measured.push(outcome.measured);
+        }
+        let (evidence, missing) = lab::compare::claims::gather(&ground.bench, &plan, &measured).await;
+        output::write_out(&format!("{}\n{missing:?}\n", serde_json::to_string_pretty(&evidence)?))?;
+        for verdict in lab::compare::claims::judge(&evidence) {
+            output::write_out(&format!("{} {:?}\n  {}\n  {}\n", verdict.id, verdict.ruling, verdict.claim.en, verdict.evidence.en))?;
         }
         anyhow::Ok(())
     })?;

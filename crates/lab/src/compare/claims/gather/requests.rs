@@ -1,0 +1,69 @@
+//! What single requests show: what stays behind an answer, `Host`, and `ETag`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Ground;
+use crate::client::Request;
+use crate::compare::claims::evidence::{Host, Persistence, Validator};
+use crate::compare::plan::Version;
+use crate::runtime::soon;
+
+/// A server that is going to close does so at once; who is quiet for so long stays.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// Whether a connection is still there behind an answer, by version.
+pub(super) async fn persistence(ground: &Ground<'_>) -> Result<Persistence> {
+    let healthz = || Request::get("/healthz");
+    Ok(Persistence {
+        http10: stays(ground, healthz().http_1_0()).await?,
+        http10_keep_alive: stays(ground, healthz().http_1_0().header("connection", "keep-alive")).await?,
+        http11: stays(ground, healthz()).await?,
+        http11_close: stays(ground, healthz().header("connection", "close")).await?,
+    })
+}
+
+async fn stays(ground: &Ground<'_>, request: Request) -> Result<bool> {
+    let connection = ground.session(Version::Http11)?.open().await?;
+    let mut response = soon(connection.send(&request)).await??;
+    response.collect().await?;
+    let mut connection = response.abandon();
+    let is_quiet = tokio::time::timeout(QUIET, connection.read_raw()).await.is_err();
+    if is_quiet {
+        // It is only there if it answers once more.
+        return Ok(soon(connection.send(&request)).await?.is_ok_and(|response| response.status == 200));
+    }
+    Ok(false)
+}
+
+/// Requests without `Host`, and with two.
+pub(super) async fn host(ground: &Ground<'_>) -> Result<Host> {
+    let name = ground.session(Version::Http11)?.dial().authority.clone();
+    let status = async |head: String| {
+        let mut connection = ground.session(Version::Http11)?.open().await?;
+        connection.write_raw(head.as_bytes()).await?;
+        anyhow::Ok(soon(connection.read_response(&Request::get("/healthz"))).await??.status)
+    };
+    Ok(Host {
+        missing: status("GET /healthz HTTP/1.1\r\n\r\n".to_owned()).await?,
+        twice: status(format!("GET /healthz HTTP/1.1\r\nhost: {name}\r\nhost: {name}\r\n\r\n")).await?,
+        http10: status("GET /healthz HTTP/1.0\r\n\r\n".to_owned()).await?,
+    })
+}
+
+/// The page, and the page again by its `ETag`.
+pub(super) async fn validator(ground: &Ground<'_>) -> Result<Validator> {
+    let mut session = ground.session(Version::Http11)?;
+    let mut first = session.send(Request::get("/")).await?;
+    let tag = first.header("etag").map(str::to_owned);
+    let first_bytes = first.body().await?.len() as u64;
+    session.end(first).await?;
+    let request = Request::get("/").header("if-none-match", tag.as_deref().unwrap_or_default());
+    let mut second = session.send(request).await.context("the page again")?;
+    let second_bytes = second.body().await?.len() as u64;
+    let status = second.status();
+    session.end(second).await?;
+    session.close().await?;
+    Ok(Validator { has_tag: tag.is_some(), status, first_bytes, second_bytes })
+}

@@ -1,0 +1,215 @@
+//! Streams beside each other, and what they are made of.
+
+use std::cell::RefCell;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::Ground;
+use crate::client::{Decoder, Found, Request};
+use crate::compare::claims::evidence::{Format, MediaType, Multiplexing, Sameness, Text};
+use crate::compare::plan::{Dialect, Version};
+use crate::compare::session::Session;
+use crate::compare::talk::{Heard, Streaming, Turn};
+use crate::runtime::soon;
+
+/// What the demo is to say so that characters have one to four bytes.
+const WIDE: &str = "/echo Grüße, 你好，世界。مرحبا 🌍 こんにちは, naïve café — ½ 😀 end.";
+
+/// Several answers at once over HTTP/2 and HTTP/1.1, and how many connections each took.
+pub(super) async fn multiplexing(ground: &Ground<'_>) -> Result<(Multiplexing, (u64, u64))> {
+    let mut session = ground.session(Version::Http2)?;
+    let switches = three(ground, &mut session).await?;
+    let connections = session.opened.len() as u64;
+    let overtaken = overtaken(ground, &mut session).await?;
+    session.close().await?;
+    let mut single = ground.session(Version::Http11)?;
+    three(ground, &mut single).await?;
+    let connections_http11 = single.opened.len() as u64;
+    single.close().await?;
+    let pipelined_in_order = pipelined(ground).await?;
+    Ok((Multiplexing { answers: 3, connections, switches, pipelined_in_order, overtaken }, (connections_http11, connections)))
+}
+
+/// Three streams at once; how often the next token was another's.
+async fn three(ground: &Ground<'_>, session: &mut Session) -> Result<u64> {
+    let order = RefCell::new(Vec::new());
+    let mut begun = Vec::new();
+    for _ in 0..3 {
+        let answer = session.send(create(ground, ground.question()?, true)).await?;
+        begun.push(Streaming::new(answer, Turn::begin(), Dialect::Responses)?);
+    }
+    let [one, two, three]: [Streaming; 3] = begun.try_into().ok().context("three streams")?;
+    let read = async |which: usize, mut streaming: Streaming| {
+        let mut known = 0;
+        while streaming.next().await? == Heard::More {
+            order.borrow_mut().extend(std::iter::repeat_n(which, streaming.turn.arrivals.len() - known));
+            known = streaming.turn.arrivals.len();
+        }
+        anyhow::Ok(())
+    };
+    let (one, two, three) = tokio::join!(read(0, one), read(1, two), read(2, three));
+    one.and(two).and(three)?;
+    let order = order.into_inner();
+    Ok(order.windows(2).filter(|pair| pair[0] != pair[1]).count() as u64)
+}
+
+/// Whether on HTTP/2 a quick answer comes before a slow one that was asked for before.
+async fn overtaken(ground: &Ground<'_>, session: &mut Session) -> Result<bool> {
+    let slow = create(ground, ground.question()?, false);
+    let slow = match &ground.bench.key {
+        Some(key) => slow.bearer(key),
+        None => slow,
+    };
+    let client = session.multiplexed().await?;
+    let mut slow = client.begin(&slow).await?;
+    client.send(&Request::get("/healthz")).await?;
+    let is_waiting = tokio::time::timeout(std::time::Duration::ZERO, &mut slow).await.is_err();
+    if is_waiting {
+        soon(slow).await??;
+    }
+    Ok(is_waiting)
+}
+
+/// Whether HTTP/1.1 answers in the order of the requests: the slow one, and then the quick.
+async fn pipelined(ground: &Ground<'_>) -> Result<bool> {
+    let mut connection = ground.session(Version::Http11)?.open().await?;
+    let slow = create(ground, ground.question()?, false);
+    let slow = match &ground.bench.key {
+        Some(key) => slow.bearer(key),
+        None => slow,
+    };
+    let quick = Request::get("/healthz");
+    connection.write(&slow).await?;
+    connection.write(&quick).await?;
+    let mut first = soon(connection.read_response(&slow)).await??;
+    let (body, _) = soon(first.collect()).await??;
+    let is_slow = serde_json::from_slice::<Value>(&body).is_ok_and(|value| value["object"] == "response");
+    let second = soon(first.into_connection().await?.read_response(&quick)).await??;
+    Ok(is_slow && second.status == 200)
+}
+
+fn create(ground: &Ground<'_>, question: &str, stream: bool) -> Request {
+    let body = json!({ "model": ground.model(), "input": question, "stream": stream });
+    Request::post("/v1/responses", &body).header("accept", "text/event-stream")
+}
+
+/// What streams are made of.
+pub(super) type Words = (Option<Text>, Option<MediaType>, Option<Format>, Option<Sameness>);
+
+/// Looks at the bytes of the streams of one answer.
+pub(super) async fn words(ground: &Ground<'_>) -> Result<Words> {
+    let mut session = ground.session(Version::Http11)?;
+    let mut answer = session.send(create(ground, WIDE, true)).await?;
+    let of_streams = answer.header("content-type").unwrap_or_default().to_owned();
+    let stream = answer.body().await?;
+    session.end(answer).await?;
+    let data = data(&stream, stream.len())?;
+    let first: Value = serde_json::from_slice(data.first().context("an empty stream")?)?;
+    let id = first["response"]["id"].as_str().context("an answer without an id")?.to_owned();
+    let last = data.len().saturating_sub(2);
+
+    let source = session.fetch(Request::get(&format!("/v1/responses/{id}/events")), 200).await?;
+    let chat = json!({ "model": ground.model(), "stream": true, "messages": [{ "role": "user", "content": WIDE }] });
+    let chat = session.fetch(Request::post("/v1/chat/completions", &chat).header("accept", "text/event-stream"), 200).await?;
+    let classic = classic(&mut session).await?;
+    let at_the_end = session.send(Request::get(&format!("/v1/responses/{id}/events?starting_after={last}"))).await?;
+    let media_type = MediaType { of_streams, at_the_end: at_the_end.status() };
+    session.end(at_the_end).await?;
+
+    let streams = [&stream, &source, &chat, &classic];
+    let mut format = Format::default();
+    for stream in streams {
+        look(stream, &mut format);
+    }
+    let sameness = sameness(&mut session, &id, &data).await?;
+    session.close().await?;
+    Ok((Some(text(&streams)?), Some(media_type), Some(format), Some(sameness)))
+}
+
+async fn classic(session: &mut Session) -> Result<Bytes> {
+    let mut answer = session.send(Request::get("/createSse").header("uid", "format")).await?;
+    session.fetch(Request::post("/chat", &json!({ "msg": "/echo classic" })).header("uid", "format"), 200).await?;
+    let body = soon(answer.body()).await??;
+    session.end(answer).await?;
+    Ok(body)
+}
+
+/// The data of all events, given in pieces of a size.
+fn data(stream: &[u8], size: usize) -> Result<Vec<Bytes>> {
+    let mut decoder = Decoder::of("text/event-stream").context("a decoder")?;
+    let mut all = Vec::new();
+    for piece in stream.chunks(size.max(1)) {
+        decoder.push(piece);
+        while let Some(found) = decoder.next_event()? {
+            if let Found::Event { data, .. } = found {
+                all.push(data);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn text(streams: &[&Bytes]) -> Result<Text> {
+    let mut text = Text { bytes: 0, is_utf8: true, wide_characters: 0, survives_any_split: true };
+    for stream in streams {
+        text.bytes += stream.len() as u64;
+        match std::str::from_utf8(stream) {
+            Ok(said) => text.wide_characters += said.chars().filter(|character| character.len_utf8() > 1).count() as u64,
+            Err(_) => text.is_utf8 = false,
+        }
+        text.survives_any_split &= data(stream, 1)? == data(stream, stream.len())?;
+    }
+    Ok(text)
+}
+
+/// What each block of a stream is made of (WHATWG HTML, section 9.2.6).
+fn look(stream: &[u8], format: &mut Format) {
+    let said = String::from_utf8_lossy(stream).replace("\r\n", "\n");
+    for block in said.split("\n\n").filter(|block| !block.trim().is_empty()) {
+        let has = |name: &str| block.lines().any(|line| line.split(':').next() == Some(name));
+        if !has("data") {
+            format.without_data += 1;
+            continue;
+        }
+        format.events += 1;
+        format.with_event += u64::from(has("event"));
+        format.with_id += u64::from(has("id"));
+        format.with_retry += u64::from(has("retry"));
+    }
+}
+
+/// One answer, read again on each transport.
+async fn sameness(session: &mut Session, id: &str, data: &[Bytes]) -> Result<Sameness> {
+    let is_event = |data: &&Bytes| data.starts_with(b"{");
+    let first: Vec<Vec<u8>> = data.iter().filter(is_event).map(|data| data.to_vec()).collect();
+    let mut others = Vec::new();
+    let lines = Request::get(&format!("/v1/responses/{id}?stream=true")).header("accept", "application/x-ndjson");
+    let lines = session.fetch(lines, 200).await?;
+    others.push(lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect());
+    others.push(polled(session, id).await?);
+    let mut socket = session.socket("/v1/responses").await?;
+    socket.send_text(&json!({ "type": "response.resume", "response_id": id }).to_string()).await?;
+    let mut messages = Vec::new();
+    while messages.len() < first.len() {
+        messages.push(soon(socket.next_text()).await??.into_bytes());
+    }
+    socket.close().await?;
+    others.push(messages);
+    let different = others.iter().filter(|other: &&Vec<Vec<u8>>| **other != first).count() as u64;
+    Ok(Sameness { events: first.len() as u64, transports: 1 + others.len() as u64, different })
+}
+
+/// The events of a poll, byte by byte.
+async fn polled(session: &mut Session, id: &str) -> Result<Vec<Vec<u8>>> {
+    #[derive(Deserialize)]
+    struct List {
+        data: Vec<Box<RawValue>>,
+    }
+    let body = session.fetch(Request::get(&format!("/v1/responses/{id}/events?wait=0")), 200).await?;
+    let list: List = serde_json::from_slice(&body)?;
+    Ok(list.data.into_iter().map(|event| event.get().as_bytes().to_vec()).collect())
+}
