@@ -67,7 +67,7 @@ fn obey(command: Command, settings: Settings, flags: Flags, sources: Vec<Version
     match command {
         Command::Serve => serve(settings, flags, sources).map(Done::Ended),
         Command::Chat(arguments) => chat::run(settings, &arguments).map(Done::Ended),
-        Command::Compare(arguments) => compare::run(settings, &arguments).map(Done::Ended),
+        Command::Compare(arguments) => compare::run(&settings, &arguments).map(Done::Ended),
         Command::Config(arguments) => Ok(Done::Printed(cli::config::run(&settings, &arguments))),
         Command::Health(arguments) => cli::health::run(&settings, &arguments).map(Done::Printed),
         Command::Key(command) => cli::key::run(&settings, &command, clock::now()).map(Done::Printed),

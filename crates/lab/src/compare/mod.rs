@@ -12,5 +12,6 @@ pub mod wire;
 
 pub mod claims;
 pub mod cut;
+pub mod report;
 pub mod run;
 pub mod speech;

@@ -43,10 +43,21 @@ pub struct Measured {
     pub processor_us_per_token: Option<f64>,
     /// Where the parties that count do not agree. Nothing, if all is well.
     pub disagreements: Vec<String>,
+    /// When the tokens of the last answer came.
+    pub strip: Strip,
     /// What a cut costs here.
     pub cut: Option<Cut>,
     /// Whether the client can be heard while the answer streams.
     pub speech: Option<Speech>,
+}
+
+/// One answer, token by token, in milliseconds from the question.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Strip {
+    /// When the model gave each.
+    pub given_ms: Vec<f64>,
+    /// When the client had each piece.
+    pub arrived_ms: Vec<f64>,
 }
 
 /// Times in milliseconds.
@@ -174,6 +185,20 @@ pub struct Speech {
     pub heard_before_end: bool,
     /// How long that took.
     pub answered_ms: f64,
+}
+
+impl Measured {
+    /// Bytes to the client for each token: the model's text, the JSON around it, what marks events, chunks and frames, heads, TLS.
+    pub fn kinds_per_token(&self) -> [f64; 6] {
+        let down = self.bytes.down;
+        let said = self.said.unwrap_or_default();
+        // A server that does not tell its text apart has sent at least what came.
+        let text = if said.text > 0 { said.text } else { self.text_bytes.min(down.body) };
+        let marks = said.framing.min(down.body - text);
+        let rest = down.body - text - marks;
+        let per_token = |bytes: u64| ratio(bytes, self.tokens.unwrap_or(self.events).max(1)).unwrap_or_default();
+        [text, rest, marks, down.framing, down.head, down.tls].map(per_token)
+    }
 }
 
 impl Spread {

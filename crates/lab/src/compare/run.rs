@@ -11,7 +11,7 @@ use lens::flow::close::Ending;
 use lens::flow::connection::Connection;
 
 use super::bytes::{BothWays, Kinds, of_tap};
-use super::numbers::{Measured, Spread, Times, milliseconds};
+use super::numbers::{Measured, Spread, Strip, Times, milliseconds};
 use super::plan::{Cell, Plan, Version};
 use super::server_view::ServerView;
 use super::session::Session;
@@ -133,6 +133,7 @@ struct Told {
     tokens: Option<u64>,
     added: Vec<f64>,
     processor: Option<Duration>,
+    strip: Strip,
 }
 
 impl Told {
@@ -150,7 +151,9 @@ impl Told {
             let given = stamps.take();
             *self.tokens.get_or_insert_default() += given.len() as u64;
             self.added.extend(added(&given, &turn.arrivals));
+            self.strip.given_ms = given.iter().map(|given| milliseconds(given.saturating_duration_since(turn.asked))).collect();
         }
+        self.strip.arrived_ms = turn.arrivals.iter().map(|arrived| milliseconds(*arrived - turn.asked)).collect();
         self.turns.push(turn);
         Ok(())
     }
@@ -187,6 +190,7 @@ impl Told {
                 added_ms: Spread::of(self.added.clone()),
             },
             processor_us_per_token: per_token,
+            strip: self.strip.clone(),
             ..Measured::default()
         }
     }

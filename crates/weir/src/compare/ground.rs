@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use engine::keys::MemoryKeys;
 use engine::tasks::Tasks;
 use lab::client::Trust;
+use lab::compare::claims::Bilingual;
 use lab::compare::run::{Bench, Door};
 use lab::compare::stamps::Stamps;
 use lens::capture::{Config, Recorder};
@@ -50,7 +51,7 @@ struct Own {
 
 impl Ground {
     /// Our own server with the demo model: in a network of our own where that is allowed, else on loopback.
-    pub(crate) fn own(settings: Settings, pace: Duration, network: Result<Network, String>) -> Result<Self> {
+    pub(crate) fn own(settings: &Settings, pace: Duration, network: Result<Network, String>) -> Result<Self> {
         let mut notes = Vec::new();
         let (network, address) = match network {
             Ok(network) => (Some(Arc::new(network)), End::Far.ipv4()),
@@ -75,8 +76,8 @@ impl Ground {
         let doors = [&clear, &encrypted].map(|listener| listener.local_addr().map(door));
         let [clear_door, encrypted_door] = doors;
         let mut own = Own { runtime, stops: Vec::new() };
-        own.serve(&settings, pace, clear, None, &stamps)?;
-        own.serve(&settings, pace, encrypted, Some(tls), &stamps)?;
+        own.serve(settings, pace, clear, None, &stamps)?;
+        own.serve(settings, pace, encrypted, Some(tls), &stamps)?;
         let interface = if network.is_some() { End::Near.interface() } else { "lo" };
         let recorder = match Recorder::start(&Config { interface: Some(interface.to_owned()), ..Config::default() }, PACKETS) {
             Ok(recorder) => Some(Arc::new(recorder)),
@@ -95,6 +96,18 @@ impl Ground {
             sockets: Some(sockets(network.clone())),
         };
         Ok(Self { bench, network, interface: recorder.map(|_| interface), notes, own: Some(own) })
+    }
+
+    /// What client and server stand on, for people.
+    pub(crate) fn place(&self) -> Bilingual {
+        match &self.network {
+            Some(_) => Bilingual::new(
+                "Client and server are two hosts in a network of their own (Linux namespaces), joined by a cable with Ethernet's MTU of 1500 and without offloads: \
+                 nothing else is on the wire, and every packet was captured at the client's end.",
+                "客户端与服务器是独立网络（Linux 命名空间）中的两台主机，以 MTU 1500、关闭卸载功能的虚拟以太网线相连：线上没有其他流量，所有数据包都在客户端一侧捕获。",
+            ),
+            None => Bilingual::new("Client and server are on one machine, on loopback.", "客户端与服务器在同一台机器上，经由回环接口。"),
+        }
     }
 
     /// Ends what was started.

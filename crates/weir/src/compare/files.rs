@@ -1,0 +1,143 @@
+//! What a comparison leaves behind: the report, pictures, and the packets for Wireshark.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use lab::compare::claims::Bilingual;
+use lab::compare::numbers::Measured;
+use lab::compare::plan::{Cell, Dialect, Transport, Version};
+use lab::compare::report::{self, Ladder, Report, Words};
+use lab::compare::wire::{Caught, Read};
+use lens::flow::Side;
+use lens::ladder::words::{Language, holds, remarks};
+use lens::ladder::{Options, draw};
+use lens::packet::link::Link;
+use lens::pcapng::{InterfaceId, Packet, Section, Writer};
+
+/// A ladder of more segments has its middle left out.
+const SEGMENTS: usize = 60;
+
+/// The directory, and the file that grows while the comparison runs.
+pub(super) struct Files {
+    directory: PathBuf,
+    capture: Option<(Writer<BufWriter<File>>, InterfaceId)>,
+    ladders: Vec<Ladder>,
+}
+
+impl Files {
+    /// Makes the directory; with packets from an interface, there is a capture in it.
+    pub(super) fn create(directory: &Path, interface: Option<&str>) -> Result<Self> {
+        fs::create_dir_all(directory.join("ladders")).with_context(|| format!("cannot make {}", directory.display()))?;
+        let capture = match interface {
+            Some(name) => {
+                let path = directory.join("capture.pcapng");
+                let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+                let section = Section {
+                    hardware: std::env::consts::ARCH,
+                    system: std::env::consts::OS,
+                    application: concat!("weir ", env!("CARGO_PKG_VERSION")),
+                    comment: "weir compare: each packet says which cell it belongs to, and what it holds",
+                };
+                let mut writer = Writer::new(BufWriter::new(file), &section)?;
+                let interface = writer.interface(Link::Ethernet, name, 0)?;
+                Some((writer, interface))
+            }
+            None => None,
+        };
+        Ok(Self { directory: directory.to_owned(), capture, ladders: Vec::new() })
+    }
+
+    /// Takes the packets of a cell.
+    pub(super) fn packets(&mut self, cell: Cell, caught: &Caught, key_lines: &str) -> Result<()> {
+        let reads = caught.read();
+        if let Some((writer, interface)) = &mut self.capture {
+            if !key_lines.is_empty() {
+                writer.tls_keys(key_lines)?;
+            }
+            let ids: Vec<u64> = caught.flows.iter().map(|(id, _)| id.0).collect();
+            for (packet, connection, number) in &caught.packets {
+                let read = ids.iter().position(|id| id == connection).and_then(|index| reads.get(index));
+                let comment = format!("{cell}{}", read.map(|read| about(read, *number)).unwrap_or_default());
+                writer.packet(*interface, &Packet::of(packet, &[&comment]))?;
+            }
+            writer.flush()?;
+        }
+        if let Some(read) = reads.first() {
+            self.ladder(cell, read)?;
+        }
+        Ok(())
+    }
+
+    /// Draws the first connection of a cell; some cells are shown in the report, too.
+    fn ladder(&mut self, cell: Cell, read: &Read<'_>) -> Result<()> {
+        let pictures = [Language::English, Language::Chinese].map(|language| {
+            let options = Options { language, vantage: Side::Client, segments: SEGMENTS, ..Options::default() };
+            draw(read.connection, &read.conversation, &options)
+        });
+        let name = cell.to_string().replace(['/', '+'], "-");
+        for (end, picture) in ["en", "zh"].iter().zip(&pictures) {
+            self.write(&format!("ladders/{name}.{end}.svg"), picture)?;
+        }
+        if is_shown(cell) {
+            let title = Bilingual::new(title(cell, Language::English), title(cell, Language::Chinese));
+            self.ladders.push(Ladder { name, title, pictures });
+        }
+        Ok(())
+    }
+
+    /// The pictures of packets that the report shows.
+    pub(super) fn ladders(&mut self) -> Vec<Ladder> {
+        std::mem::take(&mut self.ladders)
+    }
+
+    /// Writes the report, and names the files that one would open.
+    pub(super) fn report(&self, report: &Report) -> Result<Vec<PathBuf>> {
+        self.write("report.json", &serde_json::to_string_pretty(report)?)?;
+        self.write("report.html", &report::page(report))?;
+        let charted: Vec<&Measured> = report::charted(report);
+        for language in [Language::English, Language::Chinese] {
+            let end = language.pick("en", "zh");
+            self.write(&format!("ladders/arrivals.{end}.svg"), &report::strip_chart(&charted, language))?;
+            self.write(&format!("ladders/bytes.{end}.svg"), &report::bytes_chart(&charted, language))?;
+            self.write(&format!("ladders/delays.{end}.svg"), &report::delay_chart(&charted, language))?;
+            let article = report::article(report, language, "ladders");
+            self.write(language.pick("transports.md", "transports.zh.md"), &article)?;
+        }
+        let mut names = vec!["report.html", "report.json", "ladders"];
+        if self.capture.is_some() {
+            names.push("capture.pcapng");
+        }
+        Ok(names.into_iter().map(|name| self.directory.join(name)).collect())
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.directory.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// What a segment holds, and what is remarkable about it.
+fn about(read: &Read<'_>, number: u64) -> String {
+    let segment = usize::try_from(number).ok().and_then(|index| read.connection.segments().get(index));
+    let Some(segment) = segment else { return String::new() };
+    let mut words = remarks(segment, Language::English);
+    words.extend(holds(segment, &read.conversation.readings, Language::English));
+    if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) }
+}
+
+/// The cells whose packets tell most.
+fn is_shown(cell: Cell) -> bool {
+    let is_one_of = match (cell.transport, cell.version, cell.tls) {
+        (Transport::Sse, Version::Http10 | Version::Http11 | Version::Http2, false)
+        | (Transport::Json | Transport::Websocket, Version::Http11, false)
+        | (Transport::Sse, Version::Http11, true) => true,
+        (Transport::Json | Transport::LongPoll | Transport::Ndjson | Transport::Sse | Transport::Websocket, ..) => false,
+    };
+    cell.dialect == Dialect::Responses && is_one_of
+}
+
+fn title(cell: Cell, language: Language) -> String {
+    Words(language).cell(cell)
+}
