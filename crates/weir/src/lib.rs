@@ -1,5 +1,6 @@
 //! The program: the only crate that sees all the others. It reads the settings, puts the parts together and runs them.
 
+mod address;
 pub mod assemble;
 mod certificate;
 mod chat;

@@ -19,6 +19,8 @@ pub struct Dial {
     pub address: SocketAddr,
     /// What it is called in requests (`Host`, `:authority`).
     pub authority: String,
+    /// What stands before every path, without a slash at its end.
+    pub prefix: String,
     /// TLS, and the name that its certificate is to have.
     pub encryption: Option<(Encryption, String)>,
 }

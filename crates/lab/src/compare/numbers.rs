@@ -13,6 +13,8 @@ use super::plan::Cell;
 pub struct Measured {
     /// Which; `None` only before it is filled in.
     pub cell: Option<Cell>,
+    /// Why it could not be measured.
+    pub failed: Option<String>,
     /// Questions, each with its answer.
     pub answers: u64,
     /// Tokens that the model gave, if it says so, or that came.

@@ -12,7 +12,7 @@ use lens::flow::connection::Connection;
 
 use super::bytes::{BothWays, Kinds, of_tap};
 use super::numbers::{Measured, Spread, Strip, Times, milliseconds};
-use super::plan::{Cell, Plan, Version};
+use super::plan::{Cell, Dialect, Plan, Transport, Version};
 use super::server_view::ServerView;
 use super::session::Session;
 use super::stamps::Stamps;
@@ -51,6 +51,8 @@ pub struct Door {
     pub address: std::net::SocketAddr,
     /// What requests call it.
     pub authority: String,
+    /// What stands before every path.
+    pub prefix: String,
 }
 
 /// A cell with what was caught of it.
@@ -68,12 +70,12 @@ impl Bench {
     pub fn dial(&self, tls: bool, version: Version, key_lines: &Arc<KeyLines>) -> Result<Dial> {
         if !tls {
             let door = self.clear.clone().context("there is no way in clear")?;
-            return Ok(Dial { address: door.address, authority: door.authority, encryption: None });
+            return Ok(Dial { address: door.address, authority: door.authority, prefix: door.prefix, encryption: None });
         }
         let (door, name, trust) = self.encrypted.clone().context("there is no way through TLS")?;
         let protocols = if version == Version::Http2 { ["h2"] } else { ["http/1.1"] };
         let encryption = Encryption::speaking(&trust, &protocols, Arc::<KeyLines>::clone(key_lines))?;
-        Ok(Dial { address: door.address, authority: door.authority, encryption: Some((encryption, name)) })
+        Ok(Dial { address: door.address, authority: door.authority, prefix: door.prefix, encryption: Some((encryption, name)) })
     }
 
     /// A client of the measurement itself, which is no part of any cell.
@@ -82,8 +84,32 @@ impl Bench {
         Ok(Session::new(dial, Version::Http11, self.key.as_deref()))
     }
 
-    /// Measures one cell.
-    pub async fn measure(&self, cell: Cell, plan: &Plan) -> Result<Outcome> {
+    /// Asks one question on each way: what a server does only once is no part of any cell.
+    pub async fn warm_up(&self, plan: &Plan) -> Result<()> {
+        let question = plan.questions.first().map_or("", String::as_str);
+        for tls in [self.clear.is_some().then_some(false), self.encrypted.is_some().then_some(true)].into_iter().flatten() {
+            for dialect in Dialect::ALL {
+                let cell = Cell { dialect, transport: Transport::Sse, version: Version::Http11, tls };
+                if plan.cells.iter().any(|other| other.dialect == dialect && other.tls == tls) {
+                    let mut talk = Talk::new(cell, &plan.model, self.control(tls)?, "warm-up".to_owned());
+                    talk.ask(question).await?;
+                    talk.close().await?.close().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures one cell. One that cannot be measured says why.
+    pub async fn measure(&self, cell: Cell, plan: &Plan) -> Outcome {
+        self.try_to_measure(cell, plan).await.unwrap_or_else(|error| Outcome {
+            measured: Measured { cell: Some(cell), failed: Some(format!("{error:#}")), ..Measured::default() },
+            caught: None,
+            key_lines: String::new(),
+        })
+    }
+
+    async fn try_to_measure(&self, cell: Cell, plan: &Plan) -> Result<Outcome> {
         let mut control = self.control(cell.tls)?;
         let key_lines = Arc::new(KeyLines::default());
         let dial = self.dial(cell.tls, cell.version, &key_lines)?;
@@ -94,7 +120,7 @@ impl Bench {
         let mut talk = Talk::new(cell, &plan.model, open(), format!("compare-{cell}").replace('/', "-"));
         let (mut view, mut told) = (ServerView::default(), Told::default());
         for question in &plan.questions {
-            told.turn(self, talk.ask(question)).await.with_context(|| cell.to_string())?;
+            told.turn(self, talk.ask(question)).await?;
             // It remembers only so many connections that are over.
             view.look(&mut control, &ports(&talk.session.opened)).await?;
         }
@@ -112,8 +138,8 @@ impl Bench {
         measured.fin_before_end = caught.as_ref().map(|caught| caught.fins_before(said_all));
         if plan.experiments {
             let question = plan.questions.last().map_or("", String::as_str);
-            measured.cut = Some(cut::cut(cell, &plan.model, question, open).await.with_context(|| format!("a cut of {cell}"))?);
-            measured.speech = speech::speak(cell, &plan.model, question, open()).await.with_context(|| format!("speaking on {cell}"))?;
+            measured.cut = Some(cut::cut(cell, &plan.model, question, open).await.context("a cut")?);
+            measured.speech = speech::speak(cell, &plan.model, question, open()).await.context("speaking")?;
             if let Some(stamps) = &self.stamps {
                 drop(stamps.take());
             }
@@ -231,7 +257,9 @@ fn account(measured: &mut Measured, opened: &[Opened], view: &ServerView, caught
             Some(server) => BothWays { up: with_tls(tapped.up, server.up.tls), down: with_tls(tapped.down, server.down.tls) },
             None => tapped,
         };
-        differ("the server", ours, server);
+        if view.is_there() {
+            differ("the server", ours, server);
+        }
         if caught.is_some() {
             let all_tls = |kinds: Kinds, late: u64| Kinds { tls: kinds.total() + late, ..Kinds::default() };
             let expected = if one.tls.is_some() { BothWays { up: all_tls(ours.up, late), down: all_tls(ours.down, 0) } } else { ours };

@@ -21,12 +21,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub struct ServerView {
     records: BTreeMap<u16, Value>,
+    /// Another server may have no lens, or not one for us.
+    is_missing: bool,
 }
 
 impl ServerView {
     /// Asks once, and takes what is there of these ports.
     pub async fn look(&mut self, control: &mut Session, ports: &BTreeSet<u16>) -> Result<()> {
-        let body = control.fetch(Request::get("/v1/lens/connections"), 200).await?;
+        if self.is_missing {
+            return Ok(());
+        }
+        let mut answer = control.send(Request::get("/v1/lens/connections")).await?;
+        self.is_missing = answer.status() != 200;
+        let body = answer.body().await?;
+        control.end(answer).await?;
+        if self.is_missing {
+            return Ok(());
+        }
         let list: Value = serde_json::from_slice(&body)?;
         // The newest come first: the last of a port that was used again is the one.
         for record in list["data"].as_array().into_iter().flatten().rev() {
@@ -44,11 +55,16 @@ impl ServerView {
         loop {
             self.look(control, ports).await?;
             let is_over = |port| self.records.get(port).is_some_and(|record| record["close"].is_object());
-            if ports.iter().all(is_over) || begin.elapsed() > PATIENCE {
+            if self.is_missing || ports.iter().all(is_over) || begin.elapsed() > PATIENCE {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Whether the server tells anything.
+    pub fn is_there(&self) -> bool {
+        !self.is_missing
     }
 
     /// How many of them it knows.

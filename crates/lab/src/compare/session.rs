@@ -46,13 +46,19 @@ impl Session {
         Self { dial, version, key, idle: Vec::new(), multiplexed: None, opened: Vec::new(), requests: 0 }
     }
 
+    /// A request below the server's prefix, with the key.
+    pub fn dressed(&self, mut request: Request) -> Request {
+        request.path.insert_str(0, &self.dial.prefix);
+        match &self.key {
+            Some(key) => request.bearer(key),
+            None => request,
+        }
+    }
+
     /// Sends a request and waits for the head of its answer.
     pub async fn send(&mut self, request: Request) -> Result<Answer> {
         self.requests += 1;
-        let request = match &self.key {
-            Some(key) => request.bearer(key),
-            None => request,
-        };
+        let request = self.dressed(request);
         if self.version == Version::Http2 {
             let response = self.multiplexed().await?.send(&request).await?;
             return Ok(Answer::Two(Box::new(response)));
@@ -80,6 +86,7 @@ impl Session {
 
     /// Sends a request and cuts it before it is answered: the connection by RST, or the stream by RST_STREAM.
     pub async fn abandon(&mut self, request: Request) -> Result<()> {
+        let request = self.dressed(request);
         if self.version == Version::Http2 {
             // h2 resets a stream whose answer nobody waits for.
             drop(self.multiplexed().await?.begin(&request).await?);
@@ -107,14 +114,15 @@ impl Session {
     /// Opens a WebSocket.
     pub async fn socket(&mut self, path: &str) -> Result<Socket> {
         self.requests += 1;
+        let path = format!("{}{path}", self.dial.prefix);
         let bearer = self.key.as_ref().map(|key| format!("Bearer {key}"));
         let headers: Vec<(&str, &str)> = bearer.iter().map(|value| ("authorization", value.as_str())).collect();
         if self.version == Version::Http2 {
-            let socket = self.multiplexed().await?.socket(path, &headers).await?;
+            let socket = self.multiplexed().await?.socket(&path, &headers).await?;
             return Ok(Socket::Two(Box::new(socket)));
         }
         let connection = self.open().await?;
-        match websocket::shake_hands(connection, path, &headers).await? {
+        match websocket::shake_hands(connection, &path, &headers).await? {
             Handshake::Open(connected) => Ok(Socket::One(Box::new(connected.socket))),
             Handshake::Refused(response) => anyhow::bail!("status {} instead of a socket at {path}", response.status),
         }

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use engine::secret::Secret;
-use http::Uri;
 use lab::client::{Connection, Encryption, Request, Response, Trust, json};
 use serde_json::Value;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
+
+use crate::address::Address;
 
 /// How long a connection may take to stand.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -39,10 +40,7 @@ impl std::fmt::Display for Trouble {
 
 /// A server.
 pub(crate) struct Server {
-    host: String,
-    port: u16,
-    /// What stands before every path, without a slash at its end.
-    prefix: String,
+    place: Address,
     encryption: Option<Encryption>,
     key: Option<Secret>,
 }
@@ -50,36 +48,20 @@ pub(crate) struct Server {
 impl Server {
     /// The server at an `http:` or `https:` address.
     pub(crate) fn at(url: &str, fingerprint: Option<&str>, key: Option<Secret>) -> Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("--server {url}: this is no address"))?;
-        let is_encrypted = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            Some(_) | None => bail!("--server {url}: expected http://… or https://…"),
-        };
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 });
-        let prefix = uri.path().trim_end_matches('/');
-        let prefix = prefix.strip_suffix("/v1").unwrap_or(prefix).to_owned();
+        let place = Address::read(url)?;
         let trust = fingerprint.map_or(Trust::System, |text| Trust::Fingerprint(text.to_owned()));
-        let encryption = if is_encrypted { Some(Encryption::new(&trust)?) } else { None };
-        Ok(Self { host, port, prefix, encryption, key })
+        let encryption = if place.is_encrypted { Some(Encryption::new(&trust)?) } else { None };
+        Ok(Self { place, encryption, key })
     }
 
     /// Its address, for people.
     pub(crate) fn address(&self) -> String {
-        let scheme = if self.encryption.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}{}", self.authority(), self.prefix)
-    }
-
-    fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let usual = if self.encryption.is_some() { 443 } else { 80 };
-        if self.port == usual { host } else { format!("{host}:{}", self.port) }
+        self.place.to_string()
     }
 
     /// A request below the server's prefix, with the host and the key.
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {
-        let mut request = Request::new(method, &format!("{}{path}", self.prefix));
+        let mut request = Request::new(method, &format!("{}{path}", self.place.prefix));
         for (name, value) in self.headers() {
             request = request.header(name, &value);
         }
@@ -89,7 +71,7 @@ impl Server {
     /// What every request carries.
     pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
         let key = self.key.as_ref().map(|key| ("authorization", format!("Bearer {}", key.reveal())));
-        [("host", self.authority()), ("user-agent", concat!("weir/", env!("CARGO_PKG_VERSION")).to_owned())]
+        [("host", self.place.authority()), ("user-agent", concat!("weir/", env!("CARGO_PKG_VERSION")).to_owned())]
             .into_iter()
             .chain(key)
             .collect()
@@ -97,14 +79,14 @@ impl Server {
 
     /// The path below the server's prefix.
     pub(crate) fn path(&self, path: &str) -> String {
-        format!("{}{path}", self.prefix)
+        format!("{}{path}", self.place.prefix)
     }
 
     /// A connection to the first of its addresses that takes one.
     pub(crate) async fn connect(&self) -> Result<Connection, Trouble> {
         let place = self.address();
         let broken = |error: &dyn std::fmt::Display| Trouble::Broken(format!("cannot reach {place}: {error}"));
-        let found = timeout(CONNECTING, lookup_host((self.host.as_str(), self.port))).await;
+        let found = timeout(CONNECTING, lookup_host((self.place.host.as_str(), self.place.port))).await;
         let addresses: Vec<SocketAddr> =
             found.map_err(|_| broken(&"its name was not found in time"))?.map_err(|error| broken(&error))?.collect();
         let mut last = broken(&"it has no address");
@@ -125,7 +107,7 @@ impl Server {
                 .await
                 .map_err(|error| Trouble::Broken(format!("cannot reach {place}: {}", error.root_cause())));
         };
-        Connection::open_encrypted(address, &self.host, encryption.connector()).await.map_err(|error| {
+        Connection::open_encrypted(address, &self.place.host, encryption.connector()).await.map_err(|error| {
             let cause = error.root_cause().to_string();
             match encryption.seen() {
                 Some(seen) if cause.contains("certificate") => Trouble::Hopeless(format!(
@@ -169,21 +151,6 @@ pub(crate) async fn refusal(response: &mut Response) -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(url: &str, expected: Option<&str>) {
-        assert_eq!(Server::at(url, Some("00"), None).ok().map(|server| server.address()).as_deref(), expected, "{url}");
-    }
-
-    #[test]
-    fn addresses_as_people_type_them() {
-        check("http://127.0.0.1:8000", Some("http://127.0.0.1:8000"));
-        check("http://localhost/v1/", Some("http://localhost"));
-        check("https://chat.example:443/weir/", Some("https://chat.example/weir"));
-        check("http://[::1]:9000", Some("http://[::1]:9000"));
-        check("localhost:8000", None);
-        check("ftp://localhost", None);
-        check("http://", None);
-    }
 
     #[test]
     fn the_key_goes_into_requests_and_nowhere_else() {

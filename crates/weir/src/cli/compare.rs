@@ -63,9 +63,9 @@ pub(crate) struct CompareArguments {
     /// The certificate of a server with HTTPS, by its SHA-256
     #[arg(long, value_name = "SHA-256", requires = "server")]
     pub(crate) fingerprint: Option<String>,
-    /// Which model to ask there
-    #[arg(long, value_name = "NAME", default_value = "demo")]
-    pub(crate) model: String,
+    /// Which model to ask there [default: the first that the server names]
+    #[arg(long, value_name = "NAME", requires = "server")]
+    pub(crate) model: Option<String>,
     /// Stay on loopback, though a network of our own would be possible
     #[arg(long, conflicts_with_all = ["delay", "bandwidth"])]
     pub(crate) loopback: bool,

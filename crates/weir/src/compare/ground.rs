@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
+use crate::address::Address;
 use crate::assemble::{Blueprint, Weir};
 use crate::certificate;
 use crate::config::Settings;
@@ -40,7 +41,15 @@ pub(crate) struct Ground {
     pub(crate) interface: Option<&'static str>,
     /// What is missing, and why.
     pub(crate) notes: Vec<String>,
+    place: Place,
     own: Option<Own>,
+}
+
+/// What client and server stand on.
+enum Place {
+    Network,
+    Loopback,
+    Elsewhere(String),
 }
 
 /// The servers in this process.
@@ -95,18 +104,43 @@ impl Ground {
             recorder: recorder.clone(),
             sockets: Some(sockets(network.clone())),
         };
-        Ok(Self { bench, network, interface: recorder.map(|_| interface), notes, own: Some(own) })
+        let place = if network.is_some() { Place::Network } else { Place::Loopback };
+        Ok(Self { bench, network, interface: recorder.map(|_| interface), notes, place, own: Some(own) })
+    }
+
+    /// A server elsewhere, in clear or through TLS as its address says.
+    pub(crate) fn elsewhere(place: &Address, trust: Trust, key: Option<String>, addresses: &[SocketAddr]) -> Result<Self> {
+        let address = *addresses.first().with_context(|| format!("{place} has no address"))?;
+        let mut notes = vec![
+            "The model is elsewhere: when it said a token is not known, and neither is the server's processor time.".to_owned(),
+            "The packets are those of this machine's end: a network card may join and split them (offloads), and a proxy may be in between.".to_owned(),
+        ];
+        let config = Config { port: Some(address.port()), ..Config::default() };
+        let recorder = match Recorder::start(&config, PACKETS) {
+            Ok(recorder) => Some(Arc::new(recorder)),
+            Err(unable) => {
+                notes[1] = format!("Packets are not captured: {unable}.");
+                None
+            }
+        };
+        let door = Door { address, authority: place.authority(), prefix: place.prefix.clone() };
+        let (clear, encrypted) = if place.is_encrypted { (None, Some((door, place.host.clone(), trust))) } else { (Some(door), None) };
+        let bench = Bench { clear, encrypted, key, stamps: None, processor: None, recorder: recorder.clone(), sockets: None };
+        Ok(Self { bench, network: None, interface: recorder.map(|_| "any"), notes, place: Place::Elsewhere(place.to_string()), own: None })
     }
 
     /// What client and server stand on, for people.
     pub(crate) fn place(&self) -> Bilingual {
-        match &self.network {
-            Some(_) => Bilingual::new(
+        match &self.place {
+            Place::Network => Bilingual::new(
                 "Client and server are two hosts in a network of their own (Linux namespaces), joined by a cable with Ethernet's MTU of 1500 and without offloads: \
                  nothing else is on the wire, and every packet was captured at the client's end.",
                 "客户端与服务器是独立网络（Linux 命名空间）中的两台主机，以 MTU 1500、关闭卸载功能的虚拟以太网线相连：线上没有其他流量，所有数据包都在客户端一侧捕获。",
             ),
-            None => Bilingual::new("Client and server are on one machine, on loopback.", "客户端与服务器在同一台机器上，经由回环接口。"),
+            Place::Elsewhere(url) => Bilingual::new(format!("The server is {url}."), format!("服务器是 {url}。")),
+            Place::Loopback => {
+                Bilingual::new("Client and server are on one machine, on loopback.", "客户端与服务器在同一台机器上，经由回环接口。")
+            }
         }
     }
 
@@ -120,7 +154,7 @@ impl Ground {
 }
 
 fn door(address: SocketAddr) -> Door {
-    Door { address, authority: address.to_string() }
+    Door { address, authority: address.to_string(), prefix: String::new() }
 }
 
 impl Own {

@@ -7,15 +7,19 @@ pub(crate) mod stamped;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use lab::client::{Request, Trust};
 use lab::compare::claims::{self, Bilingual};
 use lab::compare::plan::{Cell, Plan, cells};
 use lab::compare::report::{self, Report};
 use lens::namespace::Network;
+use provider::demo;
+use serde_json::Value;
 
+use crate::address::Address;
 use crate::cli::compare::CompareArguments;
 use crate::cli::output::{self, Meter};
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use files::Files;
 use ground::Ground;
 
@@ -23,21 +27,18 @@ use ground::Ground;
 pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<ExitCode> {
     let pace = Duration::from_millis(arguments.pace.unwrap_or(if arguments.quick { 5 } else { 10 }).into());
     // Before any thread is started: a user namespace is entered by whole processes only.
-    let network = if arguments.loopback {
-        Err("On loopback, as was asked for: segments are as long as 64 KB there, and nothing is ever late.".to_owned())
-    } else {
-        Network::enter().map_err(|unable| {
-            format!("On loopback, since there can be no network of our own: {unable}. Segments are as long as 64 KB there.")
-        })
-    };
-    let ground = Ground::own(settings, pace, network)?;
-    let plan = plan(arguments, pace);
-    let mut files = Files::create(&arguments.output, ground.interface)?;
+    let network = network(arguments);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (ground, model) = match (&arguments.server, network) {
+        (Some(url), _) => runtime.block_on(elsewhere(url, arguments))?,
+        (None, network) => (Ground::own(settings, pace, network)?, demo::MODEL.to_owned()),
+    };
+    let plan = plan(arguments, pace, &ground, model);
+    let mut files = Files::create(&arguments.output, ground.interface)?;
     let report = runtime.block_on(measure(&ground, &plan, &mut files));
     let report = Report { conversation: conversation(arguments, &plan, pace), ..report? };
     let written = files.report(&report)?;
-    let is_well = report.disagreements().next().is_none();
+    let is_well = report.disagreements().next().is_none() && report.cells.iter().all(|cell| cell.failed.is_none());
     let disagreements = report.disagreements().map(|what| format!("The counts do not agree: {what}"));
     let paths = written.iter().map(|path| path.display().to_string());
     let lines: Vec<String> = std::iter::once(report::table(&report)).chain(disagreements).chain(paths).collect();
@@ -47,13 +48,41 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Two hosts and a cable, or why there are none.
+fn network(arguments: &CompareArguments) -> Result<Network, String> {
+    match (&arguments.server, arguments.loopback) {
+        (Some(_), _) => Err(String::new()),
+        (None, true) => Err("On loopback, as was asked for: segments are as long as 64 KB there, and nothing is ever late.".to_owned()),
+        (None, false) => Network::enter().map_err(|unable| {
+            format!("On loopback, since there can be no network of our own: {unable}. Segments are as long as 64 KB there, and nothing is ever late.")
+        }),
+    }
+}
+
+/// The server that was named, and which model is asked there.
+async fn elsewhere(url: &str, arguments: &CompareArguments) -> Result<(Ground, String)> {
+    let place = Address::read(url)?;
+    let addresses: Vec<_> = tokio::net::lookup_host((place.host.as_str(), place.port)).await.with_context(|| format!("{place}"))?.collect();
+    let trust = arguments.fingerprint.clone().map_or(Trust::System, Trust::Fingerprint);
+    let key = arguments.key.clone().or_else(|| std::env::var(config::API_KEY).ok()).filter(|key| !key.is_empty());
+    let ground = Ground::elsewhere(&place, trust, key, &addresses)?;
+    if let Some(model) = &arguments.model {
+        return Ok((ground, model.clone()));
+    }
+    let mut control = ground.bench.control(place.is_encrypted)?;
+    let models: Value = serde_json::from_slice(&control.fetch(Request::get("/v1/models"), 200).await?)?;
+    let model = models["data"][0]["id"].as_str().context("the server names no model: say --model")?.to_owned();
+    Ok((ground, model))
+}
+
 /// Measures every cell, and gathers evidence.
 async fn measure(ground: &Ground, plan: &Plan, files: &mut Files) -> Result<Report> {
     let (mut measured, mut meter) = (Vec::new(), Meter::new("measuring"));
     let all = plan.cells.len() as u64;
+    ground.bench.warm_up(plan).await.context("the first question")?;
     for (done, cell) in plan.cells.iter().enumerate() {
         meter.show(done as u64, Some(all));
-        let outcome = ground.bench.measure(*cell, plan).await?;
+        let outcome = ground.bench.measure(*cell, plan).await;
         if let Some(caught) = &outcome.caught {
             files.packets(*cell, caught, &outcome.key_lines)?;
         }
@@ -78,32 +107,38 @@ async fn measure(ground: &Ground, plan: &Plan, files: &mut Files) -> Result<Repo
 }
 
 fn conversation(arguments: &CompareArguments, plan: &Plan, pace: Duration) -> Bilingual {
-    let (turns, pace) = (plan.questions.len(), pace.as_millis());
-    match (&arguments.text, plan.questions.first()) {
-        (None, Some(question)) => {
-            let tokens = question.trim_start_matches("/lorem ");
-            Bilingual::new(
-                format!("Each cell: {turns} questions in one conversation, {tokens} tokens in each answer, one every {pace} ms."),
-                format!("每个单元格：同一会话中 {turns} 个问题，每个回答 {tokens} 个 token，每 {pace} 毫秒一个。"),
-            )
-        }
-        _ => Bilingual::new(
-            format!("Each cell: {turns} questions in one conversation, a token every {pace} ms."),
-            format!("每个单元格：同一会话中 {turns} 个问题，每 {pace} 毫秒一个 token。"),
-        ),
-    }
+    let turns = plan.questions.len();
+    let (pace_en, pace_zh) = match plan.pace {
+        Some(_) => (format!(", a token every {} ms", pace.as_millis()), format!("，每 {} 毫秒一个 token", pace.as_millis())),
+        None => (format!("; the model is {}", plan.model), format!("；模型是 {}", plan.model)),
+    };
+    let tokens = plan.questions.first().and_then(|question| question.strip_prefix("/lorem ")).filter(|_| arguments.text.is_none());
+    let (tokens_en, tokens_zh) = match tokens {
+        Some(tokens) => (format!(", {tokens} tokens in each answer"), format!("，每个回答 {tokens} 个 token")),
+        None => (String::new(), String::new()),
+    };
+    Bilingual::new(
+        format!("Each cell: {turns} questions in one conversation{tokens_en}{pace_en}."),
+        format!("每个单元格：同一会话中 {turns} 个问题{tokens_zh}{pace_zh}。"),
+    )
 }
 
-fn plan(arguments: &CompareArguments, pace: Duration) -> Plan {
+fn plan(arguments: &CompareArguments, pace: Duration, ground: &Ground, model: String) -> Plan {
     let dialects: Vec<_> = arguments.dialects.iter().map(|name| name.0).collect();
     let transports: Vec<_> = arguments.transports.iter().map(|name| name.0).collect();
     let versions: Vec<_> = arguments.versions.iter().map(|name| name.0).collect();
-    let cells: Vec<Cell> = cells(&dialects, &transports, &versions, arguments.encrypted.each());
+    let (has_clear, has_tls) = (ground.bench.clear.is_some(), ground.bench.encrypted.is_some());
+    let tls: Vec<bool> = arguments.encrypted.each().iter().copied().filter(|tls| if *tls { has_tls } else { has_clear }).collect();
+    let cells: Vec<Cell> = cells(&dialects, &transports, &versions, &tls);
     let turns = arguments.turns.unwrap_or(if arguments.quick { 3 } else { 5 });
+    let tokens = arguments.tokens.unwrap_or(if arguments.quick { 12 } else { 40 });
+    let is_demo = model == demo::MODEL;
     let question = match &arguments.text {
-        Some(text) => format!("/echo {text}"),
-        None => format!("/lorem {}", arguments.tokens.unwrap_or(if arguments.quick { 12 } else { 40 })),
+        Some(text) if is_demo => format!("/echo {text}"),
+        Some(text) => text.clone(),
+        None if is_demo => format!("/lorem {tokens}"),
+        None => format!("Count from 1 to {tokens} in English words, nothing else."),
     };
     let questions = (0..turns).map(|_| question.clone()).collect();
-    Plan { cells, questions, model: arguments.model.clone(), pace: Some(pace), experiments: true }
+    Plan { cells, questions, model, pace: Some(pace).filter(|_| arguments.server.is_none()), experiments: true }
 }

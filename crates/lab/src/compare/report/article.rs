@@ -81,7 +81,11 @@ fn cells(out: &mut String, report: &Report, language: Language) {
     let _ = write!(out, "## {}\n\n", language.pick("Every cell", "全部单元格"));
     let words = Words(language);
     for dialect in Dialect::ALL {
-        let rows: Vec<_> = report.cells.iter().filter(|measured| measured.cell.is_some_and(|cell| cell.dialect == dialect)).collect();
+        let rows: Vec<_> = report
+            .cells
+            .iter()
+            .filter(|measured| measured.failed.is_none() && measured.cell.is_some_and(|cell| cell.dialect == dialect))
+            .collect();
         if rows.is_empty() {
             continue;
         }

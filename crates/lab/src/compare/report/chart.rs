@@ -23,8 +23,8 @@ const STYLE: &str = r#"
 .chart .span { stroke: var(--mark); stroke-width: 2; }
 "#;
 
-const WIDTH: f64 = 900.0;
-const NAMES: f64 = 250.0;
+const WIDTH: f64 = 960.0;
+const NAMES: f64 = 290.0;
 const ROW: f64 = 24.0;
 const TOP: f64 = 46.0;
 

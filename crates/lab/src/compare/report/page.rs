@@ -57,8 +57,9 @@ pub fn page(report: &Report) -> String {
         both(&title)
     );
     introduction(&mut out, report);
-    claims(&mut out, report);
     pictures(&mut out, report);
+    claims(&mut out, report);
+    ladders(&mut out, report);
     cells(&mut out, report);
     how(&mut out);
     let _ = write!(out, "</main>\n<script>{SCRIPT}</script>\n</html>\n");
@@ -154,16 +155,24 @@ pub fn charted(report: &Report) -> Vec<&Measured> {
             cell.dialect == Dialect::Responses && (!cell.tls && (is_kept || is_stream) || cell.tls && is_kept && is_stream)
         })
     };
-    let chosen: Vec<&Measured> = report.cells.iter().filter(wanted).collect();
-    if chosen.is_empty() { report.cells.iter().take(16).collect() } else { chosen }
+    let measured = || report.cells.iter().filter(|measured| measured.failed.is_none());
+    let chosen: Vec<&Measured> = measured().filter(wanted).collect();
+    if chosen.is_empty() { measured().take(16).collect() } else { chosen }
 }
 
 fn pictures(out: &mut String, report: &Report) {
-    section(out, "Seen", "图示");
+    section(out, "At a glance", "一览");
     let cells = charted(report);
     for chart in [strip_chart, bytes_chart, delay_chart] {
         let _ = writeln!(out, "<div class=\"wide\">{}</div><br>", each(|language| chart(&cells, language), "div"));
     }
+}
+
+fn ladders(out: &mut String, report: &Report) {
+    if report.ladders.is_empty() {
+        return;
+    }
+    section(out, "The packets", "数据包");
     for ladder in &report.ladders {
         let [english, chinese] = &ladder.pictures;
         let picture = each(|language| language.pick(english.clone(), chinese.clone()), "div");
@@ -193,6 +202,10 @@ fn cells(out: &mut String, report: &Report) {
         }
         let name = each(|language| format!("{}, {}", Words(language).transport(cell.transport), Words(language).version(cell)), "span");
         let _ = write!(out, "<tr><td>{name}</td>");
+        if let Some(why) = &measured.failed {
+            let _ = writeln!(out, "<td colspan=\"{}\" class=\"words\">{}</td></tr>", COLUMNS.len() + 2, escape(why));
+            continue;
+        }
         for text in row(measured) {
             let _ = write!(out, "<td>{}</td>", escape(&text));
         }

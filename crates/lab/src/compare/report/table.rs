@@ -57,6 +57,10 @@ pub fn table(report: &Report) -> String {
             let _ = write!(text, "\n{}, {tls}\n{:first$}{heads}\n", words.dialect(cell.dialect), "", first = widths[0]);
         }
         let name = format!("{}, {}", words.transport(cell.transport), words.version(cell));
+        if let Some(why) = &measured.failed {
+            let _ = writeln!(text, "{name:first$}  not measured: {why}", first = widths[0]);
+            continue;
+        }
         let cells = row(measured).iter().zip(&widths[1..]).fold(String::new(), |line, (cell, width)| line + &format!("  {cell:>width$}"));
         let _ = writeln!(text, "{name:first$}{cells}", first = widths[0]);
     }
@@ -80,7 +84,7 @@ pub fn table(report: &Report) -> String {
 fn widths(report: &Report) -> Vec<usize> {
     let words = Words(Language::English);
     let mut widths: Vec<usize> = std::iter::once(0).chain(COLUMNS.iter().map(|column| column.head.0.len())).collect();
-    for measured in &report.cells {
+    for measured in report.cells.iter().filter(|measured| measured.failed.is_none()) {
         let Some(cell) = measured.cell else { continue };
         let name = words.transport(cell.transport).len() + 2 + words.version(cell).len();
         widths[0] = widths[0].max(name);

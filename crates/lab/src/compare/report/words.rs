@@ -117,7 +117,7 @@ pub(super) const COLUMNS: [Column; 12] = [
 pub(super) const KINDS: [(&str, &str, &str); 6] = [
     ("text", "text of the model", "模型文本"),
     ("dialect", "JSON around it", "外围 JSON"),
-    ("event", "marks of events (data:, line ends)", "事件标记（data:、换行）"),
+    ("event", "marks of events", "事件标记"),
     ("framing", "chunks and frames", "分块与帧"),
     ("head", "heads of HTTP", "HTTP 头部"),
     ("tls", "TLS", "TLS"),

@@ -81,7 +81,7 @@ async fn by_reset(ground: &Ground<'_>) -> Result<u16> {
 async fn half(ground: &Ground<'_>) -> Result<(u16, bool)> {
     let mut session = ground.session(Version::Http11)?;
     let mut connection = session.open().await?;
-    let request = stream(ground)?;
+    let request = session.dressed(stream(ground)?);
     connection.write(&request).await?;
     connection.half_close().await?;
     let mut response = soon(connection.read_response(&request)).await??;
@@ -92,11 +92,7 @@ async fn half(ground: &Ground<'_>) -> Result<(u16, bool)> {
 
 fn stream(ground: &Ground<'_>) -> Result<Request> {
     let body = json!({ "model": ground.model(), "input": ground.question()?, "stream": true });
-    let request = Request::post("/v1/responses", &body).header("accept", "text/event-stream");
-    Ok(match &ground.bench.key {
-        Some(key) => request.bearer(key),
-        None => request,
-    })
+    Ok(Request::post("/v1/responses", &body).header("accept", "text/event-stream"))
 }
 
 /// The first three segments, number by number.

@@ -25,7 +25,8 @@ pub(super) async fn persistence(ground: &Ground<'_>) -> Result<Persistence> {
 }
 
 async fn stays(ground: &Ground<'_>, request: Request) -> Result<bool> {
-    let connection = ground.session(Version::Http11)?.open().await?;
+    let mut session = ground.session(Version::Http11)?;
+    let (connection, request) = (session.open().await?, session.dressed(request));
     let mut response = soon(connection.send(&request)).await??;
     response.collect().await?;
     let mut connection = response.abandon();
@@ -39,16 +40,17 @@ async fn stays(ground: &Ground<'_>, request: Request) -> Result<bool> {
 
 /// Requests without `Host`, and with two.
 pub(super) async fn host(ground: &Ground<'_>) -> Result<Host> {
-    let name = ground.session(Version::Http11)?.dial().authority.clone();
+    let dial = ground.session(Version::Http11)?.dial().clone();
+    let (name, prefix) = (dial.authority, dial.prefix);
     let status = async |head: String| {
         let mut connection = ground.session(Version::Http11)?.open().await?;
         connection.write_raw(head.as_bytes()).await?;
         anyhow::Ok(soon(connection.read_response(&Request::get("/healthz"))).await??.status)
     };
     Ok(Host {
-        missing: status("GET /healthz HTTP/1.1\r\n\r\n".to_owned()).await?,
-        twice: status(format!("GET /healthz HTTP/1.1\r\nhost: {name}\r\nhost: {name}\r\n\r\n")).await?,
-        http10: status("GET /healthz HTTP/1.0\r\n\r\n".to_owned()).await?,
+        missing: status(format!("GET {prefix}/healthz HTTP/1.1\r\n\r\n")).await?,
+        twice: status(format!("GET {prefix}/healthz HTTP/1.1\r\nhost: {name}\r\nhost: {name}\r\n\r\n")).await?,
+        http10: status(format!("GET {prefix}/healthz HTTP/1.0\r\n\r\n")).await?,
     })
 }
 

@@ -59,14 +59,10 @@ async fn three(ground: &Ground<'_>, session: &mut Session) -> Result<u64> {
 
 /// Whether on HTTP/2 a quick answer comes before a slow one that was asked for before.
 async fn overtaken(ground: &Ground<'_>, session: &mut Session) -> Result<bool> {
-    let slow = create(ground, ground.question()?, false);
-    let slow = match &ground.bench.key {
-        Some(key) => slow.bearer(key),
-        None => slow,
-    };
+    let (slow, quick) = (session.dressed(create(ground, ground.question()?, false)), session.dressed(Request::get("/healthz")));
     let client = session.multiplexed().await?;
     let mut slow = client.begin(&slow).await?;
-    client.send(&Request::get("/healthz")).await?;
+    client.send(&quick).await?;
     let is_waiting = tokio::time::timeout(std::time::Duration::ZERO, &mut slow).await.is_err();
     if is_waiting {
         soon(slow).await??;
@@ -76,13 +72,9 @@ async fn overtaken(ground: &Ground<'_>, session: &mut Session) -> Result<bool> {
 
 /// Whether HTTP/1.1 answers in the order of the requests: the slow one, and then the quick.
 async fn pipelined(ground: &Ground<'_>) -> Result<bool> {
-    let mut connection = ground.session(Version::Http11)?.open().await?;
-    let slow = create(ground, ground.question()?, false);
-    let slow = match &ground.bench.key {
-        Some(key) => slow.bearer(key),
-        None => slow,
-    };
-    let quick = Request::get("/healthz");
+    let mut session = ground.session(Version::Http11)?;
+    let mut connection = session.open().await?;
+    let (slow, quick) = (session.dressed(create(ground, ground.question()?, false)), session.dressed(Request::get("/healthz")));
     connection.write(&slow).await?;
     connection.write(&quick).await?;
     let mut first = soon(connection.read_response(&slow)).await??;
