@@ -192,7 +192,9 @@ impl Told {
             let shaken = opened.iter().filter_map(|opened| opened.tls.as_ref()).filter(move |tls| tls.is_resumed == is_resumed);
             Spread::of_times(shaken.map(|tls| tls.took))
         };
-        let tokens = self.tokens.filter(|tokens| *tokens > 0);
+        let pieces = turns.iter().map(|turn| turn.arrivals.len() as u64).sum();
+        // Where the model does not say what it gave, what came in pieces counts.
+        let tokens = self.tokens.or_else(|| (cell.transport != Transport::Json).then_some(pieces)).filter(|tokens| *tokens > 0);
         let per_token = self
             .processor
             .zip(tokens)

@@ -44,7 +44,7 @@ struct StampedProvider {
 
 impl Provider for StampedProvider {
     fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
-        let (asked, stamps) = (self.inner.ask(request), self.stamps.clone());
+        let (asked, stamps) = (self.inner.ask(request), self.stamps.begin());
         async move {
             let words = asked.await?;
             let look = move |word: &Result<Word, Failure>| {

@@ -40,6 +40,7 @@ mod providers;
 
 mod chat;
 
+mod compare;
 mod deflate;
 mod deploy;
 mod drain;

@@ -1,0 +1,252 @@
+//! `weir compare`, as one types it: every cell is measured, everybody who counts agrees, the verdicts are those of the standards,
+//! and Wireshark sees in each packet of the capture what the lens sees.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use lens::flow::connection::Segment;
+use lens::flow::{Flows, Limits};
+use lens::moment::Moment;
+use lens::packet::decode;
+use lens::packet::link::Link;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use crate::program::{run_in, weir};
+
+/// All cells in a debug build beside other tests; alone they take half a minute.
+const LONGEST: Duration = Duration::from_secs(300);
+
+async fn compare(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = weir(directory);
+    command.arg("compare").args(arguments).args(["--output", "out"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let ended = spawn_blocking(move || child.wait_with_output());
+    tokio::time::timeout(LONGEST, ended).await.unwrap().unwrap().unwrap()
+}
+
+fn report(directory: &Path) -> Value {
+    serde_json::from_slice(&fs::read(directory.join("out/report.json")).unwrap()).unwrap()
+}
+
+/// Whether users may have networks of their own here, by another program's word.
+fn has_namespaces() -> bool {
+    Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]).status().is_ok_and(|status| status.success())
+}
+
+#[tokio::test]
+async fn every_cell_is_measured_and_all_who_count_agree() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = compare(directory.path(), &["--turns", "2", "--tokens", "8", "--pace", "5"]).await;
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    let report = report(directory.path());
+    let cells = report["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 76);
+    for cell in cells {
+        let name = &cell["cell"];
+        assert_eq!((&cell["failed"], &cell["disagreements"]), (&Value::Null, &json!([])), "{name}");
+        assert_eq!((&cell["answers"], &cell["tokens"]), (&json!(2), &json!(16)), "{name}");
+        check_cell(cell);
+    }
+    // The verdicts need the packets, and these a network of our own.
+    if !has_namespaces() {
+        assert!(err.contains("there can be no network of our own"), "{err}");
+        return;
+    }
+    assert_eq!(report["notes"], json!([]), "nothing is missing");
+    for cell in cells {
+        check_wire(cell);
+    }
+    check_verdicts(&report);
+    check_files(&directory.path().join("out"), &report);
+    check_with_wireshark(&directory.path().join("out/capture.pcapng"));
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
+}
+
+/// What follows from the cell's protocol, whatever the times are.
+fn check_cell(cell: &Value) {
+    let name = &cell["cell"];
+    let is = |key: &str, value: &str| name[key] == value;
+    let (connections, requests, answers) = (count(&cell["connections"]), count(&cell["requests"]), count(&cell["answers"]));
+    let is_socket = is("transport", "websocket");
+    let closes = is("version", "1.0") || is("version", "1.1-close");
+    match (closes, is_socket) {
+        (true, true) => assert_eq!((connections, requests), (answers, answers), "{name}"),
+        (true, false) => assert_eq!(connections, requests, "{name}"),
+        (false, true) => assert_eq!((connections, requests), (1, 1), "{name}"),
+        // The classic page asks beside its stream.
+        (false, false) if is("dialect", "classic") && is("version", "1.1") => {
+            assert_eq!((connections, requests), (2, 2 * answers), "{name}")
+        }
+        (false, false) => assert_eq!(connections, 1, "{name}"),
+    }
+    let down = &cell["bytes"]["down"];
+    assert_eq!(count(&down["tls"]) > 0, name["tls"] == true, "{name}");
+    assert_eq!(
+        count(&down["framing"]) == 0,
+        is("version", "1.0") || (is("transport", "json") && !is("version", "2")) || is("transport", "long_poll") && !is("version", "2"),
+        "{name}: {down}"
+    );
+    // What the server says of its bodies is all of them.
+    let said = &cell["said"];
+    if is("dialect", "responses") && !is("transport", "json") && !is("transport", "long_poll") && !is_socket {
+        assert_eq!(count(&said["framing"]) + count(&said["dialect"]) + count(&said["text"]), count(&down["body"]), "{name}");
+    }
+    let cut = &cell["cut"];
+    assert_eq!((&cut["missing"], &cut["twice"]), (&json!(0), &json!(0)), "{name}");
+    assert_eq!(cut["resumed_by"].is_string(), is("dialect", "responses"), "{name}: {cut}");
+    if let Some(speech) = cell["speech"].as_object() {
+        assert_eq!(speech["heard_before_end"], true, "{name}");
+        let needs_another = !is_socket && !is("version", "2") && !(is("dialect", "classic") && is("version", "1.1"));
+        assert_eq!(count(&speech["new_connections"]), u64::from(needs_another), "{name}");
+    }
+}
+
+/// What the packets say is what the connections were.
+fn check_wire(cell: &Value) {
+    let (name, wire) = (&cell["cell"], &cell["wire"]);
+    let connections = count(&cell["connections"]);
+    assert_eq!(count(&wire["connections"]), connections, "{name}");
+    // On a busy machine a segment may be repeated, though none is lost.
+    let most = 2 * connections + count(&wire["retransmissions"]);
+    assert!((2 * connections..=most).contains(&count(&wire["syn"])), "{name}: {wire}");
+    let endings: u64 = wire["endings"].as_object().unwrap().values().map(count).sum();
+    assert_eq!(endings, connections, "{name}");
+    assert!(wire["endings"].as_object().unwrap().keys().all(|ending| ending != "open"), "{name}: {wire}");
+    let payload: u64 = ["up", "down"].iter().flat_map(|way| cell["bytes"][way].as_object().unwrap().values()).map(count).sum();
+    let on_wire = count(&wire["bytes_up"]) + count(&wire["bytes_down"]) - count(&wire["header_bytes"]);
+    assert!(on_wire >= payload, "{name}: {on_wire} {payload}");
+}
+
+fn check_verdicts(report: &Value) {
+    let verdicts = report["verdicts"].as_array().unwrap();
+    let rulings: BTreeMap<&str, &str> =
+        verdicts.iter().map(|verdict| (verdict["id"].as_str().unwrap(), verdict["ruling"].as_str().unwrap())).collect();
+    assert_eq!(rulings.len(), 30);
+    for (ruling, claims) in [
+        ("right", &["4.1", "4.3", "4.6", "4.10", "4.11", "4.15", "4.16", "4.19", "4.20", "4.22", "4.24", "4.25", "4.27"][..]),
+        ("imprecise", &["4.2", "4.5", "4.13", "4.26"]),
+        ("half_right", &["4.7"]),
+        ("wrong", &["4.4", "4.28", "4.29"]),
+        ("wrong_reason", &["4.14"]),
+        ("wrong_frame", &["4.30"]),
+        ("depends", &["4.18"]),
+        ("meaningless", &["4.17"]),
+        ("not_measured", &["4.8", "4.9", "4.12", "4.21", "4.23"]),
+    ] {
+        for claim in claims {
+            assert_eq!(rulings[claim], ruling, "{claim}: {report:#}");
+        }
+    }
+    let shown = verdicts.iter().find(|verdict| verdict["id"] == "4.28").unwrap();
+    assert_eq!(shown["evidence"]["en"], "2 answers of 32 events: 1 SYN, 0 FIN before the last was over.");
+}
+
+fn check_files(out: &Path, report: &Value) {
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    for verdict in report["verdicts"].as_array().unwrap() {
+        for language in ["en", "zh"] {
+            let claim = verdict["claim"][language].as_str().unwrap().replace('"', "&quot;");
+            assert!(page.contains(&claim), "{claim}");
+        }
+    }
+    assert!(!page.contains("src=\"http") && !page.contains("href=\"http"), "it needs nothing else");
+    for name in ["responses-sse-h1.1", "responses-websocket-h1.1", "responses-sse-h2", "responses-sse-h1.1-tls"] {
+        let ladder = fs::read_to_string(out.join(format!("ladders/{name}.en.svg"))).unwrap();
+        assert!(ladder.contains("SYN+ACK") && ladder.contains("FIN"), "{name}");
+        assert!(page.contains("SYN+ACK"));
+    }
+    for name in ["transports.md", "transports.zh.md"] {
+        let article = fs::read_to_string(out.join(name)).unwrap();
+        for picture in article.lines().filter_map(|line| line.strip_prefix("![")?.split_once("](")?.1.strip_suffix(')')) {
+            assert!(out.join(picture).is_file(), "{name}: {picture}");
+        }
+    }
+}
+
+/// The packets of a capture: time, original length and bytes of its enhanced packet blocks (pcapng, section 4.3).
+fn packets(file: &[u8]) -> Vec<(Moment, usize, Vec<u8>)> {
+    let number = |at: usize| u32::from_le_bytes(*file[at..].first_chunk().unwrap());
+    let (mut at, mut packets) = (0, Vec::new());
+    while at < file.len() {
+        let length = number(at + 4) as usize;
+        if number(at) == 6 {
+            let nanoseconds = u64::from(number(at + 12)) << 32 | u64::from(number(at + 16));
+            let captured = number(at + 20) as usize;
+            packets.push((Moment(nanoseconds), number(at + 24) as usize, file[at + 28..at + 28 + captured].to_vec()));
+        }
+        at += length;
+    }
+    packets
+}
+
+const FIELDS: [&str; 8] = ["tcp.seq", "tcp.seq_raw", "tcp.ack", "tcp.len", "tcp.flags", "tcp.window_size", "tcp.hdr_len", "frame.len"];
+
+/// A segment in the words of tshark's fields.
+fn line(segment: &Segment, length: usize) -> String {
+    let number = |value: Option<u64>| value.unwrap_or(0).to_string();
+    [
+        number(segment.relative_sequence),
+        segment.sequence.to_string(),
+        number(segment.relative_acknowledgment),
+        segment.payload_bytes.to_string(),
+        format!("{:#06x}", segment.flags.0),
+        number(segment.window_bytes.map(u64::from)),
+        segment.transport_bytes.to_string(),
+        length.to_string(),
+    ]
+    .join("\t")
+}
+
+fn tshark(arguments: &[&str]) -> String {
+    // The settings of the person who runs this have no say.
+    let output = Command::new("tshark").args(arguments).env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent").output();
+    let output = output.unwrap_or_else(|error| panic!("tshark: {error}; scripts/setup installs it"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn check_with_wireshark(path: &Path) {
+    let file = fs::read(path).unwrap();
+    let path = path.to_str().unwrap();
+    let mut arguments = vec!["-r", path, "-T", "fields", "-E", "occurrence=f", "-o", "tcp.check_checksum:TRUE"];
+    arguments.extend(FIELDS.iter().flat_map(|field| ["-e", field]));
+    let found = tshark(&arguments);
+    let mut flows = Flows::new(Limits { connections: 1 << 16, segments: 1, stream_bytes: 1 << 20, pending_bytes: 1 << 20 });
+    let packets = packets(&file);
+    assert!(packets.len() > 4000, "{}", packets.len());
+    assert_eq!(found.lines().count(), packets.len());
+    for (index, (found, (at, length, bytes))) in found.lines().zip(&packets).enumerate() {
+        let seen = flows.push(*at, *length as u64, &decode(Link::Ethernet, bytes).unwrap()).unwrap();
+        assert_eq!(found, line(&seen.segment, *length), "packet {}", index + 1);
+    }
+    // The keys are in the file: what went through TLS can be read, and the comments say what it is.
+    let inside = tshark(&["-r", path, "-Y", "tls && http.request.method == \"POST\"", "-T", "fields", "-e", "http.request.uri"]);
+    assert!(inside.lines().any(|line| line == "/v1/responses"), "{inside}");
+    let comments = tshark(&["-r", path, "-Y", "frame.comment contains \"responses/sse/h1.1:\"", "-T", "fields", "-e", "frame.comment"]);
+    assert!(comments.lines().any(|line| line.contains("POST /v1/responses")), "{comments}");
+    assert!(comments.lines().any(|line| line.contains("event response.output_text.delta")), "{comments}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_compared_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    for (arguments, complaint) in [
+        (&["--server", "localhost:80"][..], "expected http://"),
+        (&["--server", "http://127.0.0.1:1"], "127.0.0.1:1"),
+        (&["--turns", "0"], "0 is not in 1..=100"),
+        (&["--transport", "pigeon"], "pigeon"),
+        (&["--delay", "10", "--loopback"], "cannot be used with"),
+    ] {
+        let arguments: Vec<&str> = ["compare", "--output", "out"].iter().chain(arguments).copied().collect();
+        let (status, out, err) = run_in(&directory, &arguments).await;
+        assert!(!status.success() && out.is_empty() && err.contains(complaint), "{arguments:?}: {err}");
+    }
+}
