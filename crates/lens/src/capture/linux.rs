@@ -90,13 +90,9 @@ impl Capture {
 
     /// How many packets there were, since the begin.
     pub fn statistics(&mut self) -> io::Result<Statistics> {
-        // `struct tpacket_stats`: packets, drops. Reading it sets both to zero.
-        let mut buffer = [0; 8];
-        socket::option_bytes(self.socket.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut buffer)?;
-        if let (Some(received), Some(dropped)) = (buffer.first_chunk(), buffer.last_chunk()) {
-            self.statistics.received += u64::from(u32::from_ne_bytes(*received));
-            self.statistics.dropped += u64::from(u32::from_ne_bytes(*dropped));
-        }
+        let (received, dropped) = packet::statistics(self.socket.as_fd())?;
+        self.statistics.received += received;
+        self.statistics.dropped += dropped;
         Ok(self.statistics)
     }
 

@@ -74,6 +74,11 @@ pub(crate) fn wait<const N: usize>(descriptors: [BorrowedFd<'_>; N], timeout: Op
     Ok(waited.map(|waited| waited.revents != 0))
 }
 
+/// Waits until it can be written to.
+pub(crate) fn wait_for_room(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    poll(&mut [libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 }], -1)
+}
+
 /// Nothing is ready if a signal interrupts it.
 fn poll(waited: &mut [libc::pollfd], milliseconds: libc::c_int) -> io::Result<()> {
     // SAFETY: the pointer is to as many structures as the length says, and they live until the call returns.
