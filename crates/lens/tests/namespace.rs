@@ -166,7 +166,7 @@ mod linux {
         let exact = |least: u64, connection: &Connection| {
             let (least, took) = (Duration::from_millis(least), connection.handshake.round_trip().unwrap());
             // How late a thread is on a machine that has much else to do cannot be said; on one that has not it is 0.1 ms.
-            assert!(took >= least && took < least + Duration::from_millis(100), "{took:?}");
+            assert!(took >= least && took < least + Duration::from_secs(1), "{took:?}");
         };
         for client in End::BOTH {
             for address in [client.other().road_ipv4(), client.other().road_ipv6()] {

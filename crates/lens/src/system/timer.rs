@@ -20,7 +20,8 @@ pub(crate) fn set(timer: BorrowedFd<'_>, after: Option<Duration>) -> io::Result<
     let after = after.map_or(Duration::ZERO, |after| after.max(Duration::from_nanos(1)));
     // SAFETY: it is a structure of numbers, for which zeros are values: the timer is not repeated.
     let mut setting: libc::itimerspec = unsafe { std::mem::zeroed() };
-    setting.it_value.tv_sec = after.as_secs().try_into().unwrap_or(libc::time_t::MAX);
+    // In all the types that seconds have; 68 years are for ever.
+    setting.it_value.tv_sec = i32::try_from(after.as_secs()).unwrap_or(i32::MAX).into();
     setting.it_value.tv_nsec = after.subsec_nanos().cast_signed().into();
     // SAFETY: the pointer is to a setting that lives until the call returns; the previous one is not asked for.
     check(unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const setting, null_mut()) }).map(drop)
