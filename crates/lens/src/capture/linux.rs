@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::stamps::Stamps;
 use super::{Captured, Config, Direction, Next, Statistics, Unable, filter};
 use crate::moment::Moment;
 use crate::packet::link::Link;
@@ -35,13 +36,16 @@ impl Stopper {
 }
 
 impl Capture {
-    /// Begins. All packets that come after this returns are seen.
+    /// Begins. All packets that come after this returns are seen, and have the time at which they came.
     pub fn open(config: &Config) -> Result<Self, Unable> {
         let descriptor = packet::open().map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => Unable::NotPermitted,
             _ => Unable::Failed(error),
         })?;
         let socket = descriptor.as_fd();
+        // Where there is no loopback, the first packets may have to do with the time at which they are read. It has to be there
+        // until this socket wants times too, and before this socket gets packets.
+        let _stamps = Stamps::begin();
         let interface = match &config.interface {
             None => 0,
             Some(name) => packet::interface_index(name).map_err(|_| Unable::NoInterface(name.clone()))?,
@@ -73,10 +77,10 @@ impl Capture {
                 },
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match socket::wait(self.socket.as_fd(), self.stop.as_fd(), timeout)? {
-                        (true, _) => {}
-                        (false, true) => return Ok(Next::Stopped),
-                        (false, false) => return Ok(Next::Idle),
+                    match socket::wait([self.socket.as_fd(), self.stop.as_fd()], timeout)? {
+                        [true, _] => {}
+                        [false, true] => return Ok(Next::Stopped),
+                        [false, false] => return Ok(Next::Idle),
                     }
                 }
                 Err(error) => return Err(error),
@@ -86,13 +90,9 @@ impl Capture {
 
     /// How many packets there were, since the begin.
     pub fn statistics(&mut self) -> io::Result<Statistics> {
-        // `struct tpacket_stats`: packets, drops. Reading it sets both to zero.
-        let mut buffer = [0; 8];
-        socket::option_bytes(self.socket.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut buffer)?;
-        if let (Some(received), Some(dropped)) = (buffer.first_chunk(), buffer.last_chunk()) {
-            self.statistics.received += u64::from(u32::from_ne_bytes(*received));
-            self.statistics.dropped += u64::from(u32::from_ne_bytes(*dropped));
-        }
+        let (received, dropped) = packet::statistics(self.socket.as_fd())?;
+        self.statistics.received += received;
+        self.statistics.dropped += dropped;
         Ok(self.statistics)
     }
 

@@ -7,6 +7,8 @@ mod linux;
 #[cfg(not(target_os = "linux"))]
 mod other;
 mod recorder;
+#[cfg(target_os = "linux")]
+mod stamps;
 
 use std::io;
 

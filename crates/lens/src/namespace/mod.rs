@@ -1,19 +1,28 @@
-//! A network of two hosts inside one process, without root: two network namespaces and a cable between them.
+//! A network of two hosts inside one process, without root: two network namespaces, a cable and a road between them.
 //!
-//! On loopback segments are 64 KiB long and nothing is lost or late. Here they are what they would be on Ethernet, and nothing
-//! else is on the wire. It needs Linux that lets users have namespaces (user_namespaces(7)).
+//! On loopback segments are 64 KiB long and nothing is lost or late. On the cable they are what they would be on Ethernet, and
+//! nothing else is on the wire. On the [`road`] they take their time too, and some are lost. It needs Linux that lets users have
+//! namespaces (user_namespaces(7)), with virtual Ethernet (veth(4)) and packet sockets (packet(7)), and nothing else.
 
+#[cfg(target_os = "linux")]
+mod interface;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 mod message;
+#[cfg(not(target_os = "linux"))]
+mod other;
+pub mod road;
+#[cfg(target_os = "linux")]
+mod visit;
 
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 pub use linux::Network;
+#[cfg(not(target_os = "linux"))]
+pub use other::Network;
 
 /// Why there can be no such network.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +72,7 @@ impl Unable {
     }
 }
 
-/// Which end of the cable.
+/// Which end of the cable, and of the road.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// Where the process is after it entered.
@@ -73,7 +82,19 @@ pub enum End {
 }
 
 impl End {
-    /// The name of its interface.
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Near, Self::Far];
+
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Near => Self::Far,
+            Self::Far => Self::Near,
+        }
+    }
+
+    /// The name of its interface on the cable.
     pub fn interface(self) -> &'static str {
         match self {
             Self::Near => "near",
@@ -81,59 +102,41 @@ impl End {
         }
     }
 
-    /// Its address, of those that are kept for examples (RFC 5737).
+    /// Its address on the cable, of those that are kept for examples (RFC 5737, TEST-NET-1).
     pub fn ipv4(self) -> IpAddr {
-        match self {
-            Self::Near => IpAddr::from([192, 0, 2, 1]),
-            Self::Far => IpAddr::from([192, 0, 2, 2]),
-        }
+        IpAddr::from([192, 0, 2, self.number()])
     }
 
-    /// Its address, of those that are kept for examples (RFC 3849).
+    /// Its address on the cable, of those that are kept for examples (RFC 3849).
     pub fn ipv6(self) -> IpAddr {
+        IpAddr::from([0x2001, 0xDB8, 0, 0, 0, 0, 0, u16::from(self.number())])
+    }
+
+    /// The name of its interface on the road.
+    pub fn road_interface(self) -> &'static str {
         match self {
-            Self::Near => IpAddr::from([0x2001, 0xDB8, 0, 0, 0, 0, 0, 1]),
-            Self::Far => IpAddr::from([0x2001, 0xDB8, 0, 0, 0, 0, 0, 2]),
+            Self::Near => "slow-near",
+            Self::Far => "slow-far",
+        }
+    }
+
+    /// Its address on the road, of those that are kept for examples (RFC 5737, TEST-NET-2).
+    pub fn road_ipv4(self) -> IpAddr {
+        IpAddr::from([198, 51, 100, self.number()])
+    }
+
+    /// Its address on the road, of those that are kept for examples (RFC 3849), in a network of its own.
+    pub fn road_ipv6(self) -> IpAddr {
+        IpAddr::from([0x2001, 0xDB8, 1, 0, 0, 0, 0, u16::from(self.number())])
+    }
+
+    fn number(self) -> u8 {
+        match self {
+            Self::Near => 1,
+            Self::Far => 2,
         }
     }
 }
 
-/// What a packet suffers when it leaves an end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Path {
-    /// How long it takes; the round trip has it from each end.
-    pub delay: Duration,
-    /// Bytes per second that pass; `None` for as many as there are.
-    pub bytes_per_second: Option<u32>,
-}
-
-/// The longest packet on the cable, in bytes, without the link layer: Ethernet's.
+/// The longest packet on the cable and on the road, in bytes, without the link layer: Ethernet's.
 pub const MTU: u32 = 1500;
-
-/// The network, which there is none of on this system.
-#[cfg(not(target_os = "linux"))]
-#[derive(Debug)]
-pub struct Network(std::convert::Infallible);
-
-#[cfg(not(target_os = "linux"))]
-impl Network {
-    /// Says why not.
-    pub fn enter() -> Result<Self, Unable> {
-        Err(Unable::NotLinux)
-    }
-
-    /// Gives an end a delay or a narrower path.
-    pub fn shape(&self, _: End, _: Path) -> Result<(), Unable> {
-        match self.0 {}
-    }
-
-    /// Does something with this thread at an end.
-    pub fn at<T>(&self, _: End, _: impl FnOnce() -> T) -> Result<T, Unable> {
-        match self.0 {}
-    }
-
-    /// Makes a program begin at an end.
-    pub fn start_at(&self, _: End, _: &mut std::process::Command) {
-        match self.0 {}
-    }
-}

@@ -4,3 +4,4 @@ pub(crate) mod netlink;
 pub(crate) mod packet;
 pub(crate) mod process;
 pub(crate) mod socket;
+pub(crate) mod timer;

@@ -47,5 +47,5 @@ pub(crate) fn set_feature(interface: &str, command: u32, value: u32) -> io::Resu
     }
     request.ifr_ifru.ifru_data = (&raw mut setting).cast();
     // SAFETY: for this request the kernel reads the name and the setting that the pointer is to; both live until it returns.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) }).map(drop)
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) }).map(drop)
 }

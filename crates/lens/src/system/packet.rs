@@ -5,7 +5,7 @@ use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::socket::{check, length_of};
+use super::socket::{self, check, length_of};
 
 /// One instruction of the classic packet filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,23 @@ pub(crate) fn bind(socket: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
     // SAFETY: the pointer is to an address of the socket's family that lives until the call returns, with its length.
     let returned = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length_of::<libc::sockaddr_ll>()) };
     check(returned).map(drop)
+}
+
+/// How many packets passed the filter since it was last asked, and for how many of them there was no room.
+pub(crate) fn statistics(socket: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    // `struct tpacket_stats`: packets, drops. Reading it sets both to zero.
+    let mut buffer = [0; 8];
+    socket::option_bytes(socket, libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut buffer)?;
+    let [received @ .., _, _, _, _] = buffer;
+    let [_, _, _, _, dropped @ ..] = buffer;
+    Ok((u32::from_ne_bytes(received).into(), u32::from_ne_bytes(dropped).into()))
+}
+
+/// Gives a whole frame to the interface that the socket is bound to.
+pub(crate) fn send(socket: BorrowedFd<'_>, frame: &[u8]) -> io::Result<()> {
+    // SAFETY: the pointer is to as many bytes as the length says, and they live until the call returns.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Lets in only what the filter accepts.

@@ -65,17 +65,25 @@ pub(crate) fn signal(event: BorrowedFd<'_>) {
     unsafe { libc::write(event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
 }
 
-/// Waits until one of both can be read. Which can.
-pub(crate) fn wait(one: BorrowedFd<'_>, other: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<(bool, bool)> {
-    let waited = |descriptor: BorrowedFd<'_>| libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let mut both = [waited(one), waited(other)];
+/// Waits until one of them can be read. Which can.
+pub(crate) fn wait<const N: usize>(descriptors: [BorrowedFd<'_>; N], timeout: Option<Duration>) -> io::Result<[bool; N]> {
+    let mut waited = descriptors.map(|descriptor| libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 });
     // A part of a millisecond is a whole one, or a short wait would be none at all.
     let milliseconds = timeout.map_or(-1, |timeout| timeout.as_micros().div_ceil(1000).try_into().unwrap_or(libc::c_int::MAX));
-    // SAFETY: the pointer is to two structures that live until the call returns, and two is the number that is given.
-    let returned = check(unsafe { libc::poll(both.as_mut_ptr(), 2, milliseconds) });
-    match returned {
-        Ok(_) => Ok((both[0].revents != 0, both[1].revents != 0)),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok((false, false)),
-        Err(error) => Err(error),
+    poll(&mut waited, milliseconds)?;
+    Ok(waited.map(|waited| waited.revents != 0))
+}
+
+/// Waits until it can be written to.
+pub(crate) fn wait_for_room(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    poll(&mut [libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 }], -1)
+}
+
+/// Nothing is ready if a signal interrupts it.
+fn poll(waited: &mut [libc::pollfd], milliseconds: libc::c_int) -> io::Result<()> {
+    // SAFETY: the pointer is to as many structures as the length says, and they live until the call returns.
+    match check(unsafe { libc::poll(waited.as_mut_ptr(), waited.len() as libc::nfds_t, milliseconds) }) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        Ok(_) | Err(_) => Ok(()),
     }
 }

@@ -1,0 +1,38 @@
+//! The time that the kernel gives to packets when they come, which it begins to do only some time after somebody wants it.
+
+use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::moment::Moment;
+use crate::system::{packet, socket};
+
+/// A socket that wants times. While there is one, packets have them.
+#[derive(Debug)]
+pub(super) struct Stamps(UdpSocket);
+
+/// How long the kernel may take to begin. It waits for its workers, which is a millisecond or so (net_enable_timestamp()).
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Stamps {
+    /// Waits until packets have times. Those that came without would be given the time at which they are read.
+    pub(super) fn begin() -> io::Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.set_nonblocking(true)?;
+        socket::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+        let (stamps, began) = (Self(socket), Moment::now());
+        while !stamps.is_stamped_before_it_is_read()? && Moment::now().since(began) < PATIENCE {
+            std::thread::yield_now();
+        }
+        Ok(stamps)
+    }
+
+    fn is_stamped_before_it_is_read(&self) -> io::Result<bool> {
+        self.0.send_to(&[0], self.0.local_addr()?)?;
+        socket::wait([self.0.as_fd()], Some(PATIENCE))?;
+        let now = Moment::now();
+        let received = packet::receive(self.0.as_fd(), &mut [0])?;
+        Ok(received.at.is_some_and(|at| Moment(at) <= now))
+    }
+}

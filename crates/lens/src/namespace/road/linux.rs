@@ -1,0 +1,128 @@
+//! How a road is built, changed and removed, on Linux.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use super::relay::Relay;
+use super::{Counts, Lost, Path, Target};
+use crate::namespace::interface::{self, Plug};
+use crate::namespace::{End, Network, Unable, visit};
+
+/// A road that is there until it is dropped; what is under way then is lost.
+#[derive(Debug)]
+pub struct Road {
+    relay: Arc<Relay>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+    // The last, so that the interfaces go when nobody uses them any more.
+    _middle: Middle,
+}
+
+/// A segment that is to be lost, or has been.
+#[must_use = "it tells whether the segment was lost"]
+#[derive(Debug)]
+pub struct Loss(Receiver<Lost>);
+
+impl Road {
+    pub(in crate::namespace) fn build(network: &Network, path: Path) -> Result<Self, Unable> {
+        let middle = Middle(visit::create("a third network namespace")?);
+        for end in End::BOTH {
+            network.at(end, || interface::connect(plug(end), middle_plug(end), &middle.0))??;
+            // In this order: the middle must not say anything to the end.
+            visit::inside(&middle.0, || set_up(middle_plug(end).name))??;
+            network.at(end, || set_up(end.road_interface()).and_then(|()| give_addresses(end)))??;
+        }
+        let names = End::BOTH.map(|end| middle_plug(end).name);
+        let relay = Arc::new(visit::inside(&middle.0, || Relay::new(names, path))??);
+        let shared = Arc::clone(&relay);
+        let thread = Builder::new().name("road".to_owned()).spawn(move || shared.run());
+        let thread = thread.map_err(|source| Unable::Failed { what: "a thread", source })?;
+        Ok(Self { relay, thread: Some(thread), _middle: middle })
+    }
+
+    /// Changes the path of what leaves an end: of frames that have not come to the narrow place yet.
+    pub fn set(&self, from: End, path: Path) {
+        self.relay.lane(from).set(path);
+    }
+
+    /// Loses the next segment from an end that fits, before it comes to the narrow place. It happens once, or never; each
+    /// segment is lost for one loss only, the first that waits for it.
+    pub fn lose_next(&self, from: End, target: Target) -> Loss {
+        let (tell, told) = sync_channel(1);
+        self.relay.lane(from).lose(target, tell);
+        Loss(told)
+    }
+
+    /// What became of the frames that left an end by now.
+    pub fn counts(&self, from: End) -> io::Result<Counts> {
+        self.relay.counts(from)
+    }
+
+    /// Removes it, and says whether it had worked until now.
+    pub fn end(mut self) -> io::Result<()> {
+        self.join()
+    }
+
+    fn join(&mut self) -> io::Result<()> {
+        self.relay.stop();
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the road's thread panicked")))
+    }
+}
+
+impl Drop for Road {
+    fn drop(&mut self) {
+        // Who drops it does not want to know.
+        let _ = self.join();
+    }
+}
+
+impl Loss {
+    /// Waits until the segment has been lost. What it was is told once; `None` if it has not been lost in time.
+    pub fn wait(&self, at_most: Duration) -> Option<Lost> {
+        self.0.recv_timeout(at_most).ok()
+    }
+}
+
+/// The namespace in the middle. The kernel would remove its interfaces with it, but some time later; then there would be no
+/// room for the next road's.
+#[derive(Debug)]
+struct Middle(File);
+
+impl Drop for Middle {
+    fn drop(&mut self) {
+        // One that cannot be removed is not there, or goes with the namespace.
+        let _ = visit::inside(&self.0, || End::BOTH.map(|end| interface::remove(middle_plug(end).name)));
+    }
+}
+
+/// An end's own. The address is of those that are kept for examples (RFC 9542, section 2.1.4).
+fn plug(end: End) -> Plug {
+    Plug { name: end.road_interface(), hardware_address: Some([0x00, 0x00, 0x5E, 0x00, 0x53, end.number()]) }
+}
+
+fn middle_plug(end: End) -> Plug {
+    let name = match end {
+        End::Near => "to-near",
+        End::Far => "to-far",
+    };
+    Plug { name, hardware_address: None }
+}
+
+fn set_up(name: &str) -> Result<(), Unable> {
+    interface::switch_offloads_off(name)?;
+    interface::silence(name)?;
+    interface::switch_on(name)
+}
+
+fn give_addresses(end: End) -> Result<(), Unable> {
+    let (name, other) = (end.road_interface(), end.other());
+    [end.road_ipv6(), end.road_ipv4()].into_iter().try_for_each(|address| interface::add_address(name, address))?;
+    // Behind a router, whom one asks at once, a host would not have to ask over the road either.
+    let Some(hardware_address) = plug(other).hardware_address else { return Ok(()) };
+    let mut neighbours = [other.road_ipv6(), other.road_ipv4()].into_iter();
+    neighbours.try_for_each(|address| interface::add_neighbour(name, address, hardware_address))
+}

@@ -1,0 +1,172 @@
+//! The relay in the middle of the road: frames from one packet socket (packet(7)) to the other, when they are due.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::lane::Lane;
+use super::{Counts, Path};
+use crate::moment::Moment;
+use crate::namespace::{End, MTU, Unable};
+use crate::system::{packet, socket, timer};
+
+/// The longest frame: with Ethernet's header.
+const LONGEST: usize = MTU as usize + 14;
+
+/// How many frames are taken from one side before those that are due get their turn.
+const AT_ONCE: usize = 32;
+
+/// How much the kernel may hold for us, if it lets us: a megabyte of frames, each with what the kernel needs besides.
+const KERNEL_BYTES: libc::c_int = 4 << 20;
+
+/// How long a frame can have been in the kernel's hands. If it seems to be more, somebody has set the clock.
+const LONGEST_IN_KERNEL: Duration = Duration::from_millis(100);
+
+/// The two directions, and what ends the relay.
+#[derive(Debug)]
+pub(super) struct Relay {
+    near: Side,
+    far: Side,
+    began: Instant,
+    timer: OwnedFd,
+    stop: OwnedFd,
+}
+
+/// What the middle has of an end: the socket on the interface towards it, and the frames that came from there.
+#[derive(Debug)]
+struct Side {
+    socket: OwnedFd,
+    lane: Mutex<Lane>,
+}
+
+impl Relay {
+    /// A relay between two interfaces of this thread's namespace. All that comes after this returns will be taken.
+    pub(super) fn new([near, far]: [&str; 2], path: Path) -> Result<Self, Unable> {
+        let failed = |source| Unable::Failed { what: "a timer", source };
+        let (timer, stop) = (timer::create().map_err(failed)?, socket::event().map_err(failed)?);
+        Ok(Self { near: Side::open(near, path)?, far: Side::open(far, path)?, began: now(), timer, stop })
+    }
+
+    /// Takes and gives until it is ended.
+    pub(super) fn run(&self) -> io::Result<()> {
+        let mut buffer = [0; LONGEST];
+        loop {
+            let mut next: Option<Duration> = None;
+            for from in End::BOTH {
+                self.take(from, &mut buffer)?;
+                next = next.into_iter().chain(self.give(from)?).min();
+            }
+            timer::set(self.timer.as_fd(), next.map(|next| next.saturating_sub(self.began.elapsed())))?;
+            let ready = [self.stop.as_fd(), self.timer.as_fd(), self.near.socket.as_fd(), self.far.socket.as_fd()];
+            let [is_stopped, ..] = socket::wait(ready, None)?;
+            if is_stopped {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends it, soon.
+    pub(super) fn stop(&self) {
+        socket::signal(self.stop.as_fd());
+    }
+
+    /// What comes from an end.
+    pub(super) fn lane(&self, from: End) -> MutexGuard<'_, Lane> {
+        self.side(from).lane()
+    }
+
+    /// What became of the frames from an end.
+    pub(super) fn counts(&self, from: End) -> io::Result<Counts> {
+        let side = self.side(from);
+        let (_, dropped) = packet::statistics(side.socket.as_fd())?;
+        let mut lane = side.lane();
+        lane.miss(dropped);
+        Ok(lane.counts())
+    }
+
+    fn side(&self, end: End) -> &Side {
+        match end {
+            End::Near => &self.near,
+            End::Far => &self.far,
+        }
+    }
+
+    /// Takes what has come from an end.
+    fn take(&self, from: End, buffer: &mut [u8]) -> io::Result<()> {
+        let side = self.side(from);
+        for _ in 0..AT_ONCE {
+            match packet::receive(side.socket.as_fd(), buffer) {
+                // What the middle itself says is not on the road.
+                Ok(received) if received.direction == libc::PACKET_OUTGOING => {}
+                Ok(received) if received.original > buffer.len() => side.lane().miss(1),
+                Ok(received) => {
+                    let (came, at) = self.when_it_came(received.at);
+                    side.lane().push(came, at, &buffer[..received.captured]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the other end what is due. When to do so again.
+    fn give(&self, from: End) -> io::Result<Option<Duration>> {
+        let (side, to) = (self.side(from), self.side(from.other()).socket.as_fd());
+        loop {
+            let frame = {
+                let mut lane = side.lane();
+                let Some(frame) = lane.pop(self.began.elapsed()) else { return Ok(lane.next()) };
+                frame
+            };
+            match send(to, &frame) {
+                Ok(()) => side.lane().arrive(),
+                // The other end's queue is full (netdev_max_backlog).
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => side.lane().miss(1),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The kernel says when it had the frame, but by a clock that may be set. So only how long ago that was is taken from it; and
+    /// since the clock that is not set is looked at last, a thread that has to pause here makes the frame late, never early.
+    fn when_it_came(&self, at: Option<u64>) -> (Duration, Moment) {
+        let now = Moment::now();
+        let at = at.map_or(now, Moment);
+        (self.began.elapsed().saturating_sub(now.since(at).min(LONGEST_IN_KERNEL)), at)
+    }
+}
+
+impl Side {
+    fn open(interface: &str, path: Path) -> Result<Self, Unable> {
+        let open = || {
+            let descriptor = packet::open()?;
+            let socket = descriptor.as_fd();
+            socket::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, KERNEL_BYTES)?;
+            socket::set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+            packet::bind(socket, packet::interface_index(interface)?)?;
+            Ok(descriptor)
+        };
+        let socket = open().map_err(|error| Unable::new("packet sockets", error))?;
+        Ok(Self { socket, lane: Mutex::new(Lane::new(path)) })
+    }
+
+    fn lane(&self) -> MutexGuard<'_, Lane> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn send(to: BorrowedFd<'_>, frame: &[u8]) -> io::Result<()> {
+    loop {
+        match packet::send(to, frame) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket::wait_for_room(to)?,
+            other => return other,
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "frames do not wait for a clock that is held")]
+fn now() -> Instant {
+    Instant::now()
+}
