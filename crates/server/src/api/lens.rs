@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use engine::keys::Caller;
 use http::request::Parts;
 use http::{HeaderValue, header};
-use lens::flow::Side;
-use lens::http::read_connection;
+use lens::flow::connection::Connection;
+use lens::flow::{Both, Side};
+use lens::http::{Conversation, Protocol as Spoken, read_connection};
 use lens::ladder::words::Language;
 use lens::ladder::{Options, draw};
 use lens::live::{Bytes, Closer, Record, Request};
@@ -98,7 +99,7 @@ pub(crate) async fn ladder(
     let read = move || {
         // Drawn outside of the lock: those who only look up counts do not wait for it.
         let connection = captured.read(|sight| sight.of(&view).cloned())?;
-        Some(draw(&connection, &read_connection(&connection), &options))
+        Some(draw(&connection, &conversation(&connection), &options))
     };
     let picture = app.tasks.blocking(read).await.ok_or_else(unreadable)?.ok_or_else(|| {
         let message = "No packets of this connection were captured: it ended before somebody looked, or there was no room for it.";
@@ -110,6 +111,14 @@ pub(crate) async fn ladder(
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     ];
     Ok((headers, picture).into_response())
+}
+
+/// What is said on a connection. Where its begin was not captured nothing is read: what looks like a head may be somebody's words.
+fn conversation(connection: &Connection) -> Conversation {
+    if connection.handshake.syn.is_some() {
+        return read_connection(connection);
+    }
+    Conversation { protocol: Spoken::Unknown, readings: Both::default() }
 }
 
 /// Looks at the packets of our port, if the settings let us.

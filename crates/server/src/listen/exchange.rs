@@ -44,9 +44,11 @@ impl Exchange {
 }
 
 /// What a client calls its request, so that it finds it among what the lens shows: a browser sees neither its own port nor
-/// the head of a WebSocket's answer. Everywhere but below `/v1/` a query may be somebody's words.
+/// the head of a WebSocket's answer. Everywhere but below `/v1/` a query may be somebody's words,
+/// and who asks the lens for a lane is not on it.
 fn lane(uri: &Uri) -> Option<&str> {
-    let query = uri.query().filter(|_| uri.path().starts_with("/v1/"))?;
+    let is_ours = uri.path().starts_with("/v1/") && !uri.path().starts_with("/v1/lens/");
+    let query = uri.query().filter(|_| is_ours)?;
     let name = query.split('&').find_map(|pair| pair.strip_prefix("lane="))?;
     let is_name = (1..=LONGEST_LANE).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_name.then_some(name)
@@ -72,6 +74,7 @@ mod tests {
             ("/v1/responses?lane=%20", None),
             ("/v1/responses?lane=0123456789012345678901234567890123", None),
             ("/chat?message=a&lane=b", None),
+            ("/v1/lens/connections?lane=a", None),
             ("/v1/responses", None),
         ] {
             assert_eq!(lane(&Uri::from_static(uri)), expected, "{uri}");
