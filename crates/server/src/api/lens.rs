@@ -59,7 +59,7 @@ pub(crate) async fn connections(State(app): State<App>, parts: Parts, QueryOf(qu
         Look::Off | Look::NotPermitted(_) | Look::NotSupported(_) => (views, Vec::new()),
     };
     let packets = packets.into_iter().chain(std::iter::repeat(None));
-    let data: Vec<Value> = views.iter().zip(packets).map(|(view, packets)| object(view, &caller, packets)).collect();
+    let data: Vec<Value> = views.iter().zip(packets).map(|(view, packets)| object(view, &caller, packets.as_ref())).collect();
     let (state, reason) = look.state();
     let capture = json!({ "state": state, "reason": reason });
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
@@ -146,7 +146,7 @@ fn is_own(caller: &Caller, request: &Request) -> bool {
     caller.admin || request.owner.as_deref() == Some(caller.owner.as_str())
 }
 
-fn object(view: &View, caller: &Caller, packets: Option<Value>) -> Value {
+fn object(view: &View, caller: &Caller, packets: Option<&Value>) -> Value {
     let Record { accepted, age, handshake, is_sampled, up, down, counts, said, asked, is_shared, close, .. } = &view.record;
     let tls = |network: u64, bytes: &Bytes| if handshake.is_some() { network.saturating_sub(bytes.total()) } else { 0 };
     let kinds = |network: u64, bytes: &Bytes| is_sampled.then(|| (tls(network, bytes), *bytes));
