@@ -151,8 +151,14 @@ export class Lane {
     });
   }
 
-  /** Leaves nothing behind: the answer that had to be stored is deleted. */
+  /** Leaves nothing behind: the answer that had to be stored is stopped, if it still runs, and deleted. */
   async forget() {
-    if (this.id) await call(`/v1/responses/${encodeURIComponent(this.id)}${this.closes ? '?close=true' : ''}`, { method: 'DELETE' }).catch(() => {});
+    if (!this.id) return;
+    const path = `/v1/responses/${encodeURIComponent(this.id)}`;
+    const query = this.closes ? '?close=true' : '';
+    try {
+      if (isRunning(this.answer)) await call(`${path}/cancel${query}`, { method: 'POST' });
+      await call(`${path}${query}`, { method: 'DELETE' });
+    } catch { /* it is gone already, or will go with its age */ }
   }
 }

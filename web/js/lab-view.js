@@ -83,12 +83,12 @@ export class LaneView {
       ['total', t('labTotal'), precise(whole), byPage],
       ['events', kind === 'json' ? t('labDocument') : t('labEvents'), number(events), byPage],
       ['reads', t('labReads'), largest > 1 ? t('labReadsMost', { n: number(reads), most: largest }) : number(reads), guessed ? t('labReadsGuess') : byPage],
-      ['gaps', t('labGaps'), [p50, p90, p99].map((ms) => (ms === null ? '–' : `${number(ms, 1)}`)).join(' / ') + (p50 === null ? '' : ' ms'), t('labGapsHint')],
+      ['gaps', t('labGaps'), p50 === null ? '–' : `${[p50, p90, p99].map((ms) => number(ms, 1)).join(' / ')} ms`, t('labGapsHint')],
       ['characters', t('labCharacters'), t('labCharactersOf', { n: number(characters) }), byPage],
-      ...(bytes === null ? [] : [['bytes', t('labBytes'), size(bytes), t('labBytesHint')]]),
+      ...(bytes === null ? [] : [['size', t('labBytes'), size(bytes), t('labBytesHint')]]),
     ];
     const failed = error ? [element('p', { className: 'bad', textContent: t('labError', { why: error.message }) })] : [];
-    this.page.replaceChildren(...group('page', byPage, rows), ...failed);
+    this.page.replaceChildren(group('page', byPage, rows), ...failed);
   }
 
   #showWire() {
@@ -96,7 +96,9 @@ export class LaneView {
     const { connections } = this.seen;
     const main = this.#main();
     if (!main) return this.wire.replaceChildren(element('p', { className: 'caption', textContent: t('labNothing') }));
-    this.wire.replaceChildren(...this.#server(connections), ...this.#kernel(main), ...this.#packets(main));
+    const open = this.wire.querySelector('details')?.open ?? false;
+    const below = element('div', { className: 'groups' }, this.#kernel(main), this.#packets(main));
+    this.wire.replaceChildren(...this.#server(connections), below, ...(main.packets && this.ladder ? [this.#ladder(open)] : []));
   }
 
   #server(connections) {
@@ -130,7 +132,7 @@ export class LaneView {
     const hint = t('labByPacketsShort');
     if (!packets) {
       const why = capture.state !== 'on' ? t(`why_${capture.state}`) : shared ? t('labShared') : t('labNoPacketsOfIt');
-      return [element('p', { className: 'caption no-packets', title: capture.reason, textContent: t('labNoPackets', { why }) })];
+      return element('p', { className: 'caption no-packets', title: capture.reason, textContent: t('labNoPackets', { why }) });
     }
     const { handshake, client, server, ending } = packets;
     const side = (name) => t(`side_${name}`);
@@ -142,24 +144,31 @@ export class LaneView {
       ['acks', t('labPureAcks'), `${number(client.pure_acks)} / ${number(server.pure_acks)}`, hint],
       ['ending', t('labEnding'), end, hint],
     ];
-    const told = group('packets', hint, rows);
-    if (!this.ladder) return told;
-    const open = this.wire.querySelector('details')?.open ?? false;
-    this.ladder.setAttribute('aria-label', t('labLadderLabel', { lane: t(`lane_${this.kind}`) }));
-    return [...told, element('details', { open }, element('summary', { textContent: t('labLadder') }), this.ladder)];
+    return group('packets', hint, rows);
+  }
+
+  #ladder(open) {
+    const label = t('labLadderLabel', { lane: t(`lane_${this.kind}`) });
+    this.ladder.setAttribute('aria-label', label);
+    const room = element('div', { className: 'ladder-room', tabIndex: 0 }, this.ladder);
+    room.setAttribute('role', 'region');
+    room.setAttribute('aria-label', label);
+    return element('details', { open }, element('summary', { textContent: t('labLadder') }), room);
   }
 }
 
 const caption = (text) => element('p', { className: 'caption', textContent: text });
 
-const group = (name, hint, rows) => [caption(hint), element('dl', { className: `figures ${name}` }, ...rows.map(row))];
+function group(name, hint, rows) {
+  return element('div', { className: 'group' }, caption(hint), element('dl', { className: `figures ${name}` }, ...rows.map(row)));
+}
 
 function row([name, label, value, hint]) {
   return element('div', { className: name, title: hint }, element('dt', { textContent: label }), element('dd', { textContent: value }));
 }
 
 function bar(kinds) {
-  const node = element('div', { className: 'bytes' });
+  const node = element('div', { className: 'bar-of-bytes' });
   node.setAttribute('aria-hidden', 'true');
   for (const kind of KINDS.filter((name) => kinds[name])) {
     const part = element('i', { className: kind, title: `${t(`kind_${kind}`)}: ${size(kinds[kind])}` });
