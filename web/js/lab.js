@@ -144,9 +144,10 @@ function later() {
   }, REDRAW_MS);
 }
 
-/** All lanes have one axis. */
+/** All lanes have one axis. While they run it does not shrink below a second, or it would never rest. */
 function scale() {
-  const last = Math.max(1000, ...lanes().map((lane) => lane.ended ?? lane.events.at(-1)?.at ?? 0));
+  const least = running || !lanes().length ? 1000 : 1;
+  const last = Math.max(least, ...lanes().map((lane) => lane.ended ?? lane.events.at(-1)?.at ?? 0));
   for (const view of views.values()) view.span = last * 1.02;
 }
 
