@@ -34,8 +34,9 @@ use crate::router::App;
 const WIDTHS: std::ops::RangeInclusive<u64> = 340..=2400;
 const WIDTH: u64 = 960;
 
-/// A picture is a document too, if one opens it by itself: it may have its own style, and nothing else.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+/// A picture is a document too, if one opens it by itself: it has a style of its own, and may have nothing else.
+const POLICY: &str =
+    "sandbox; script-src 'none'; object-src 'none'; img-src 'none'; font-src 'none'; connect-src 'none'; frame-ancestors 'none'";
 
 /// `GET /v1/lens/connections`
 pub(crate) async fn connections(State(app): State<App>, parts: Parts, QueryOf(query): QueryOf<Query>) -> Result<Response, Refused> {

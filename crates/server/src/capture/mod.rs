@@ -190,9 +190,9 @@ mod tests {
         }
         sleep(LINGER / 2).await;
         assert!(matches!(capture.look(&tasks, 8000).await, Look::On(_)));
-        sleep(LINGER - PERIOD * 2).await;
+        sleep(LINGER / 4 * 3).await;
         assert!(capture.running.lock().await.is_some(), "the second look counts");
-        sleep(PERIOD * 8).await;
+        sleep(LINGER / 2).await;
         assert!(capture.running.lock().await.is_none());
         assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
     }
