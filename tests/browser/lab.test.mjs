@@ -179,6 +179,34 @@ describe('the lab', () => {
     }
   });
 
+  test('tells through TLS what TLS costs, and that HTTP/2 needs one connection', async () => {
+    const encrypted = await startWeir({ tls: true });
+    try {
+      const { page, close } = await openLab(encrypted, { ignoreHTTPSErrors: true });
+      await run(page);
+      assert.match(await page.locator('#status').innerText(), /^All 5 lanes brought the same text/);
+      for (const kind of LANES) {
+        const shown = await lane(page, kind).locator('.kinds > div').evaluateAll((rows) => rows.map((row) => [row.className, Number(row.dataset.bytes)]));
+        const sum = shown.reduce((all, [, bytes]) => all + bytes, 0);
+        assert.equal(sum, Number(await lane(page, kind).locator('.sums strong').getAttribute('data-bytes')), kind);
+        assert.ok(Object.fromEntries(shown).tls > 1000, `${kind}: ${JSON.stringify(shown)}`);
+      }
+      assert.match(await lane(page, 'sse').locator('.opened').innerText(), /0 opened, 1 reused/);
+      await close();
+    } finally {
+      await encrypted.stop();
+    }
+  });
+
+  test('says which lanes failed, and why', async () => {
+    const { page, close } = await openLab(weir);
+    await page.locator('#prompt').fill('/fail 3');
+    await run(page);
+    assert.equal(await page.locator('#status').innerText(), '5 of 5 lanes failed.');
+    for (const kind of LANES) assert.match(await lane(page, kind).innerText(), /Failed: .*demo failed/, kind);
+    await close({ expected: [/status of 5\d\d/] });
+  });
+
   test('is one step from the chat page, and back', async () => {
     const { page, close } = await openPage(browser, weir.url);
     await page.locator('a[href="/lab"]').click();

@@ -31,6 +31,7 @@ export class Lane {
       if (this.kind === 'eventsource') await this.#eventSource();
       else if (this.kind === 'websocket') await this.#socket();
       else await this.#fetch();
+      if (this.answer.state === 'failed') throw new Error(this.answer.error?.message ?? this.answer.state);
     } catch (error) {
       this.error = error;
     }

@@ -48,7 +48,10 @@ export function sizes(events) {
 
 export const KINDS = ['tls', 'head', 'framing', 'dialect', 'text', 'other'];
 
-/** All bytes that the server has sent on these connections, by kind; `null` where one of them was not sampled. */
+/**
+ * All bytes that the server has sent on these connections, by kind; `null` where one of them was not sampled. What a
+ * WebSocket says is told as it was before it was compressed: what that has saved is taken from the JSON.
+ */
 export function sent(connections) {
   const sum = Object.fromEntries(KINDS.map((kind) => [kind, 0]));
   for (const { sent: bytes, said, sampled } of connections) {
@@ -60,6 +63,7 @@ export function sent(connections) {
     sum.text += said.text;
     sum.other += bytes.body - said.framing - said.dialect - said.text;
   }
+  if (sum.other < 0) [sum.dialect, sum.other] = [sum.dialect + sum.other, 0];
   return sum;
 }
 

@@ -109,8 +109,9 @@ async function see(view) {
 function isSettled({ name, closes, kind }, { capture, connections }) {
   const requests = connections.flatMap((connection) => connection.last_requests.filter((request) => request.lane === name));
   if (!requests.length || requests.some((request) => request.ended_ms === null)) return false;
-  const ends = closes || kind === 'websocket';
-  return !ends || connections.every(({ close, packets }) => close && (capture.state !== 'on' || !packets || packets.ending.state !== 'open'));
+  // A connection of HTTP/2 is for all requests of the page, and stays.
+  const ending = connections.filter(({ protocol }) => protocol === 'http1' && (closes || kind === 'websocket'));
+  return ending.every(({ close, packets }) => close && (capture.state !== 'on' || !packets || packets.ending.state !== 'open'));
 }
 
 /** The ladder of a connection, as a part of the page: its text can be read and searched. */

@@ -34,6 +34,8 @@ test('bytes are told by kind, and add up', () => {
   assert.equal(KINDS.reduce((sum, kind) => sum + kinds[kind], 0), total(connections, 'sent'));
   assert.equal(total(connections, 'received'), 20);
   assert.equal(sent([...connections, { sampled: false }]), null);
+  const compressed = sent([connection(200, { framing: 0, dialect: 300, text: 160 })]);
+  assert.deepEqual(compressed, { tls: 0, head: 100, framing: 20, dialect: 40, text: 160, other: 0 });
 });
 
 test('the connection of a lane is the one with its answer', () => {

@@ -24,7 +24,7 @@ const PERIOD: Duration = Duration::from_millis(250);
 const RING: usize = 16 << 20;
 
 /// Together below a hundred megabytes, at the very worst; a usual connection takes some ten kilobytes.
-const LIMITS: Limits = Limits { connections: 64, segments: 2048, stream_bytes: 256 << 10, pending_bytes: 64 << 10 };
+const LIMITS: Limits = Limits { connections: 128, segments: 1536, stream_bytes: 128 << 10, pending_bytes: 32 << 10 };
 
 /// Begins the capture of a port.
 type Open = fn(u16) -> Result<Recorder, Unable>;
@@ -156,6 +156,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let Limits { connections, segments, stream_bytes, pending_bytes } = LIMITS;
+        let most = connections * (segments * size_of::<lens::flow::connection::Segment>() + 2 * (stream_bytes + pending_bytes));
+        assert!(most < 100_000_000, "{most}");
+    }
 
     fn refuse(_port: u16) -> Result<Recorder, Unable> {
         Err(Unable::NotPermitted)
