@@ -20,7 +20,7 @@ pub(crate) struct Sight {
 
 impl Sight {
     pub(super) fn new(limits: Limits, port: u16) -> Self {
-        Self { flows: Flows::new(limits), port }
+        Self { flows: Flows::new(limits).with_server_port(port), port }
     }
 
     pub(super) fn take_in(&mut self, recording: Recording) {
