@@ -97,8 +97,8 @@ export class LaneView {
     const main = this.#main();
     if (!main) return this.wire.replaceChildren(element('p', { className: 'caption', textContent: t('labNothing') }));
     const open = this.wire.querySelector('details')?.open ?? false;
-    const below = element('div', { className: 'groups' }, this.#kernel(main), this.#packets(main));
-    this.wire.replaceChildren(...this.#server(connections), below, ...(main.packets && this.ladder ? [this.#ladder(open)] : []));
+    const ladder = main.packets && this.ladder ? [this.#ladder(open)] : [];
+    this.wire.replaceChildren(this.#server(connections), this.#kernel(main), this.#packets(main), ...ladder);
   }
 
   #server(connections) {
@@ -114,7 +114,7 @@ export class LaneView {
       element('span', { className: 'opened', textContent: t('labConnectionsOf', { opened: connections.length - reused, reused }) }));
     about.querySelector('strong').dataset.bytes = all;
     const notes = [...(kinds ? [] : [t('labNotSampled')]), ...(reused ? [t('labReusedBy', { n: Math.max(...before) })] : [])];
-    return [heading, about, ...(kinds ? [bar(kinds), legend(kinds)] : []), ...notes.map((text) => element('p', { className: 'caption', textContent: text }))];
+    return element('div', { className: 'group by-server' }, heading, about, ...(kinds ? [bar(kinds), legend(kinds)] : []), ...notes.map(caption));
   }
 
   #kernel({ tcp }) {
@@ -160,7 +160,7 @@ export class LaneView {
 const caption = (text) => element('p', { className: 'caption', textContent: text });
 
 function group(name, hint, rows) {
-  return element('div', { className: 'group' }, caption(hint), element('dl', { className: `figures ${name}` }, ...rows.map(row)));
+  return element('div', { className: `group by-${name}` }, caption(hint), element('dl', { className: `figures ${name}` }, ...rows.map(row)));
 }
 
 function row([name, label, value, hint]) {
