@@ -23,8 +23,9 @@ const environment = (home, more) => ({ PATH: process.env.PATH, HOME: home, XDG_C
 /**
  * A running server. `stop()` ends it as a service manager does; it must then end well. `crash()` ends it as a power cut
  * does, `end()` as a service manager that restarts it, and `again()` starts it on the same data at the same address.
+ * `wrapper` is a program with its arguments that becomes the server.
  */
-export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false, settings = {} } = {}) {
+export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false, settings = {}, wrapper = [] } = {}) {
   const home = mkdtempSync(join(tmpdir(), 'weir-page-'));
   const data = ['--data', join(home, 'data')];
   const secrets = Array.from({ length: keys }, () => {
@@ -35,7 +36,8 @@ export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false, se
   let server, ended;
   let log = '';
   async function start(address = '127.0.0.1:0') {
-    server = spawn(BINARY, ['--listen', address, ...(tls ? ['--tls', 'self-signed'] : []), ...data], {
+    const [program, ...before] = [...wrapper, BINARY];
+    server = spawn(program, [...before, '--listen', address, ...(tls ? ['--tls', 'self-signed'] : []), ...data], {
       cwd: home, env: environment(home, { WEIR_DEMO_TOKENS_PER_SECOND: String(tokensPerSecond), WEIR_SHUTDOWN_GRACE: '5s', ...settings }), stdio: ['ignore', 'pipe', 'pipe'],
     });
     ended = new Promise((done) => server.once('exit', (code, signal) => done(code ?? signal)));
@@ -142,7 +144,7 @@ export const startBrowser = () => chromium.launch({ executablePath: browserPath(
  * A page in a context of its own. Everything that a visitor would find wrong in the console is kept in `page.wrongs`:
  * errors, refusals by the content security policy, requests to other places. `close()` asserts that there is nothing.
  */
-export async function openPage(browser, url, { width = 1280, height = 800, ...options } = {}) {
+export async function openPage(browser, url, { path = '/', width = 1280, height = 800, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, locale: 'en-US', reducedMotion: 'reduce', ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
@@ -158,7 +160,7 @@ export async function openPage(browser, url, { width = 1280, height = 800, ...op
   await page.addInitScript(() => {
     document.addEventListener('securitypolicyviolation', (event) => window.noteViolation(`${event.violatedDirective} ${event.blockedURI}`));
   });
-  await page.goto(url);
+  await page.goto(url + path);
   await page.waitForFunction(() => document.querySelector('#model')?.value || !document.querySelector('#key-form').hidden);
   return {
     page, wrongs,

@@ -24,7 +24,8 @@ export class ApiError extends Error {
   }
 }
 
-async function call(path, { accept = 'application/json', json, method = json ? 'POST' : 'GET', signal } = {}) {
+/** Asks the API. Throws what it refuses. */
+export async function call(path, { accept = 'application/json', json, method = json ? 'POST' : 'GET', signal } = {}) {
   const headers = { accept };
   if (json) headers['content-type'] = 'application/json';
   if (apiKey.get()) headers.authorization = `Bearer ${apiKey.get()}`;
@@ -302,7 +303,7 @@ export class Run {
 }
 
 /** A turn that a socket refuses: what would be a status elsewhere. An `error` of the answer itself has a number. */
-const isRefusal = (event) => event.type === 'error' && Number.isInteger(event.status) && !('sequence_number' in event);
+export const isRefusal = (event) => event.type === 'error' && Number.isInteger(event.status) && !('sequence_number' in event);
 
 /** A body as its reads: how many bytes, and the frames that they completed. */
 async function* decoded(body, decoder) {
@@ -311,7 +312,7 @@ async function* decoded(body, decoder) {
 }
 
 /** A body as network reads; async iteration of streams is missing in older Safari. */
-async function* chunks(body) {
+export async function* chunks(body) {
   const reader = body.getReader();
   try {
     for (;;) {

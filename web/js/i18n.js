@@ -4,6 +4,7 @@ export const EN = {
   skip: 'Skip to the question',
   tagline: 'One answer, four ways down the wire.',
   fresh: 'New chat',
+  lab: 'Lab',
   transcript: 'Conversation',
   emptyTitle: 'Ask something, and watch how it arrives.',
   emptyText: 'Each answer shows what it cost and when its bytes reached you. Change the transport below, ask again, compare.',
@@ -82,6 +83,7 @@ export const ZH = {
   skip: '跳到提问框',
   tagline: '同一个回答，四种走法。',
   fresh: '新对话',
+  lab: '实验台',
   transcript: '对话',
   emptyTitle: '问一句，看它怎样到来。',
   emptyText: '每个回答都会标出它的代价，以及字节何时到达。换一种传输方式再问一次，比一比。',
@@ -155,6 +157,12 @@ export const ZH = {
   saysStopped: '已停止',
   saysError: '出错',
 };
+
+/** Takes in the words of another page. */
+export function learn(english, chinese) {
+  Object.assign(EN, english);
+  Object.assign(ZH, chinese);
+}
 
 const STORE = 'weir.language';
 let language = localStorage_()?.getItem(STORE) ?? (/^zh\b/i.test(globalThis.navigator?.language ?? '') ? 'zh' : 'en');

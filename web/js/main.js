@@ -2,8 +2,9 @@
 
 import { endHere, isRunning, newAnswer, textOf } from './answer.js';
 import { apiKey, ApiError, models, Run, wire } from './api.js';
+import { element } from './dom.js';
 import { languageNow, speak, t, translate } from './i18n.js';
-import { element, TurnView } from './view.js';
+import { TurnView } from './view.js';
 
 const CHAT = 'weir.chat';
 const SAVE_MS = 800;

@@ -1,6 +1,7 @@
 // One turn on the page: the question, the answer as it grows, how it ended, and what it cost.
 
 import { figures, isRunning, now, textOf } from './answer.js';
+import { element } from './dom.js';
 import { duration, has, number, size, t } from './i18n.js';
 import { MarkdownView } from './markdown.js';
 import { strip } from './strip.js';
@@ -8,13 +9,6 @@ import { strip } from './strip.js';
 const NAMES = { json: 'JSON', ndjson: 'NDJSON', sse: 'SSE', websocket: 'WebSocket' };
 const STEP = 'M0 .5h6c12 0 10 11 22 11h6';
 const COUNTER_MS = 80; // the eye reads running numbers no faster
-
-export function element(name, props = {}, ...children) {
-  const node = document.createElement(name);
-  Object.assign(node, props);
-  node.append(...children);
-  return node;
-}
 
 export function drawing(view, path, className) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');

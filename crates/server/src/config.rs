@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::listen::Network;
 
 /// The server's settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where to listen. Port 0 takes a free one.
     pub listen: SocketAddr,
@@ -47,8 +47,28 @@ pub struct Config {
     pub fin_leaves_json: bool,
     /// Who may read the metrics.
     pub metrics: MetricsAccess,
+    /// What is looked at of the connections.
+    pub lens: LensConfig,
     /// The API of the Java demo of 2023.
     pub classic: ClassicConfig,
+}
+
+/// What is looked at of the connections.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LensConfig {
+    /// Whether packets are captured while somebody looks.
+    pub capture: CaptureMode,
+    /// The share of the connections whose bytes are counted by kind, from 0 to 1.
+    pub sampling: f64,
+}
+
+/// Whether packets are captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureMode {
+    /// Where the system lets us.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// The settings of the classic API.
@@ -117,8 +137,15 @@ impl Default for Config {
             websocket_deflate: false,
             fin_leaves_json: true,
             metrics: MetricsAccess::Admin,
+            lens: LensConfig::default(),
             classic: ClassicConfig::default(),
         }
+    }
+}
+
+impl Default for LensConfig {
+    fn default() -> Self {
+        Self { capture: CaptureMode::Auto, sampling: 1.0 }
     }
 }
 

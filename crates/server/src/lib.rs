@@ -2,6 +2,7 @@
 
 pub mod config;
 
+pub mod capture;
 pub mod drain;
 pub mod listen;
 pub mod live;
@@ -22,8 +23,9 @@ mod pages;
 mod transport;
 mod web;
 
+pub use capture::Capture;
 pub use classic::Classic;
-pub use config::{ClassicConfig, Config, MetricsAccess, ProxyProtocol};
+pub use config::{CaptureMode, ClassicConfig, Config, LensConfig, MetricsAccess, ProxyProtocol};
 pub use drain::Drain;
 pub use listen::{Connection, Connections, Network, NoNetwork, Tls, TlsError, bind, serve};
 pub use live::Live;

@@ -9,7 +9,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 use crate::error::{Refused, panicked};
 use crate::forwarded::Forwarded;
@@ -46,6 +46,7 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
     let (method, version) = (request.method().clone(), request.version());
     // The path, never the query: that is where careless clients put what nobody should see.
     let path = request.uri().path().to_owned();
+    let wants_close = wants_close(request.uri());
     let mut response = next.run(request).await;
     let status = response.status();
     let headers = response.headers_mut();
@@ -54,8 +55,8 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
         // What callers say and hear is nobody else's, a cache's least of all.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
-    if app.drain.is_unready() && version == Version::HTTP_11 && status != StatusCode::SWITCHING_PROTOCOLS {
-        // The client's next request goes where somebody stays.
+    // While the server goes, the client's next request goes where somebody stays.
+    if (app.drain.is_unready() || wants_close) && version == Version::HTTP_11 && status != StatusCode::SWITCHING_PROTOCOLS {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let answer = headers.get("weir-response-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
@@ -65,6 +66,12 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
     let client = forwarded.client.map(tracing::field::display);
     tracing::info!(request = name, connection, client, %method, path, status = status.as_u16(), response = answer, "request");
     response
+}
+
+/// Whether the client wants this answer to be the connection's last. It would say so by `Connection: close`, but a page may not
+/// set that field, and the lab shows what a new connection costs.
+fn wants_close(uri: &Uri) -> bool {
+    uri.path().starts_with("/v1/") && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "close=true"))
 }
 
 async fn catch_panic(request: Request, next: Next) -> Response {

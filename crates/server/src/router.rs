@@ -9,6 +9,7 @@ use engine::keys::Keys;
 use engine::tasks::Tasks;
 
 use crate::api::{chat_completions, classic, events, lens, metrics, models, operations, responses, socket, tickets, upstreams};
+use crate::capture::Capture;
 use crate::classic::Classic;
 use crate::config::Config;
 use crate::drain::Drain;
@@ -34,6 +35,8 @@ pub struct App {
     pub classic: Arc<Classic>,
     /// What browsers show instead of keys.
     pub tickets: Arc<Tickets>,
+    /// Captures packets while somebody looks.
+    pub capture: Arc<Capture>,
     /// Counts what the face does.
     pub metrics: Arc<Metrics>,
     /// Runs sockets.
@@ -60,11 +63,13 @@ pub fn router(app: App) -> Router {
         .route("/v1/models/{*id}", get(models::retrieve))
         // What a browser's EventSource and WebSocket show instead of a key.
         .route("/v1/tickets", post(tickets::create).delete(tickets::delete))
-        // The page.
+        // The pages.
         .route("/", get(web::page))
+        .route("/lab", get(web::lab))
         .route("/assets/{*path}", get(web::asset))
         // What happens below.
         .route("/v1/lens/connections", get(lens::connections))
+        .route("/v1/lens/connections/{id}/ladder.svg", get(lens::ladder))
         // Operations.
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))

@@ -1,4 +1,4 @@
-//! The page and its assets, embedded in release builds and read from disk in debug builds.
+//! The pages and their assets, embedded in release builds and read from disk in debug builds.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -31,6 +31,11 @@ pub(crate) async fn page(State(app): State<App>, headers: HeaderMap) -> Response
         Some(classic) => classic,
         None => file("index.html", &headers),
     }
+}
+
+/// `GET /lab`: the transports side by side.
+pub(crate) async fn lab(headers: HeaderMap) -> Response {
+    file("lab.html", &headers)
 }
 
 /// `GET /assets/…`
@@ -110,7 +115,7 @@ fn pack(data: &[u8]) -> Option<Bytes> {
     encoder.finish().ok().map(Bytes::from)
 }
 
-/// The kinds of files the page is made of; nothing else is served, its tests for one.
+/// The kinds of files the pages are made of; nothing else is served, their tests for one.
 fn content_type(path: &str) -> Option<&'static str> {
     match path.rsplit_once('.')?.1 {
         "html" => Some("text/html; charset=utf-8"),

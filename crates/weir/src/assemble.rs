@@ -115,6 +115,7 @@ impl Weir {
             is_encrypted: tls.is_some(),
             classic: Arc::default(),
             tickets: Arc::default(),
+            capture: Arc::default(),
             metrics: Arc::default(),
             tasks,
             drain: Drain::default(),

@@ -73,6 +73,11 @@ impl Recorder {
         lock(&self.ring).take()
     }
 
+    /// Whether it has ended by itself: the system gave no more.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Ends the capture, and takes what was not taken yet.
     pub fn stop(mut self) -> io::Result<Recording> {
         let statistics = self.end()?;

@@ -27,6 +27,7 @@ pub struct Seen {
 #[derive(Clone, Debug)]
 pub struct Flows {
     limits: Limits,
+    server_port: Option<u16>,
     connections: BTreeMap<ConnectionId, Connection>,
     /// The last connection between two addresses, the smaller one first.
     by_addresses: HashMap<(SocketAddr, SocketAddr), ConnectionId>,
@@ -37,7 +38,13 @@ pub struct Flows {
 impl Flows {
     /// No connections yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, connections: BTreeMap::new(), by_addresses: HashMap::new(), next: 0, other_packets: 0 }
+        Self { limits, server_port: None, connections: BTreeMap::new(), by_addresses: HashMap::new(), next: 0, other_packets: 0 }
+    }
+
+    /// Where the begin of a connection was not seen, its server is the side with this port.
+    #[must_use]
+    pub fn with_server_port(self, port: u16) -> Self {
+        Self { server_port: Some(port), ..self }
     }
 
     /// Takes the next packet of a capture, which was `wire_bytes` long on the wire. `None` if it is no whole TCP segment.
@@ -91,7 +98,7 @@ impl Flows {
         }
         let id = ConnectionId(self.next);
         self.next += 1;
-        self.connections.insert(id, Connection::new(sides(network, tcp), at, self.limits));
+        self.connections.insert(id, Connection::new(sides(network, tcp, self.server_port), at, self.limits));
         self.by_addresses.insert(key, id);
         id
     }
@@ -104,12 +111,14 @@ impl Flows {
     }
 }
 
-/// Who is who: a SYN tells; otherwise servers have the smaller port, usually.
-fn sides(network: &Network<'_>, tcp: &Tcp<'_>) -> Both<SocketAddr> {
+/// Who is who: a SYN tells; otherwise the port that is known to be a server's, or else servers have the smaller port, usually.
+fn sides(network: &Network<'_>, tcp: &Tcp<'_>, server_port: Option<u16>) -> Both<SocketAddr> {
     let source = SocketAddr::new(network.source, tcp.source_port);
     let destination = SocketAddr::new(network.destination, tcp.destination_port);
+    let is_servers = |port: u16| server_port == Some(port);
     let is_from_server = match (tcp.flags.contains(Flags::SYN), tcp.flags.contains(Flags::ACK)) {
         (true, is_answer) => is_answer,
+        (false, _) if is_servers(tcp.source_port) != is_servers(tcp.destination_port) => is_servers(tcp.source_port),
         (false, _) => tcp.source_port < tcp.destination_port,
     };
     if is_from_server { Both { client: destination, server: source } } else { Both { client: source, server: destination } }

@@ -306,3 +306,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_server_is_known_by_its_port_where_the_begin_was_not_seen() {
+    let mut script = Script::between("192.0.2.1:40000", "192.0.2.2:50000", [1, 2]);
+    script.client(PSH, 100, 200, b"question").server(PSH, 200, 108, b"answer");
+    for (flows, client) in
+        [(Flows::new(Limits::default()), script.server), (Flows::new(Limits::default()).with_server_port(50000), script.client)]
+    {
+        let mut flows = flows;
+        for (at, bytes) in &script.packets {
+            flows.push(*at, bytes.len() as u64, &decode(Link::Ethernet, bytes).unwrap());
+        }
+        assert_eq!(flows.iter().next().unwrap().1.addresses.client, client);
+    }
+}

@@ -17,6 +17,8 @@ const LONGEST_PATH: usize = 200;
 pub struct Timeline {
     accepted: SystemTime,
     begin: Instant,
+    /// Whether bytes are counted by kind.
+    is_sampled: bool,
     state: Mutex<State>,
 }
 
@@ -28,6 +30,8 @@ struct State {
     said: Said,
     first: u64,
     requests: VecDeque<Request>,
+    owner: Option<Arc<str>>,
+    is_shared: bool,
     close: Option<Close>,
 }
 
@@ -63,10 +67,10 @@ pub struct Counts {
     pub last_out: Option<Duration>,
 }
 
-/// What the bodies held that were streams of events, as their writers know it. It is a part of [`Bytes::body`].
+/// What the bodies held that were answers of a model, as their writers know it. It is a part of [`Bytes::body`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Said {
-    /// Events.
+    /// Events; a JSON answer is none.
     pub events: u64,
     /// Bytes that mark where events begin and end, and heartbeats.
     pub framing: u64,
@@ -87,6 +91,8 @@ pub struct Request {
     pub path: String,
     /// The version of HTTP.
     pub version: &'static str,
+    /// What its client calls it, to find it here again.
+    pub lane: Option<String>,
     /// Whose it is, once that is known.
     pub owner: Option<Arc<str>>,
     /// When its head was read.
@@ -128,6 +134,8 @@ pub struct Record {
     pub age: Duration,
     /// The TLS handshake, if there was one.
     pub handshake: Option<Handshake>,
+    /// Whether the bytes below were counted.
+    pub is_sampled: bool,
     /// What the client sent, above TLS.
     pub up: Bytes,
     /// What was sent to it, above TLS.
@@ -140,18 +148,31 @@ pub struct Record {
     pub asked: u64,
     /// The last of them.
     pub requests: Vec<Request>,
+    /// Whose the first request was that was anybody's.
+    pub owner: Option<Arc<str>>,
+    /// Whether there was one of somebody else, also among those that are forgotten.
+    pub is_shared: bool,
     /// How it ended, if it has.
     pub close: Option<Close>,
 }
 
 impl Timeline {
-    /// The timeline of a connection that was accepted now, which is `accepted` on the wall clock.
-    pub fn new(accepted: SystemTime) -> Self {
-        Self { accepted, begin: now(), state: Mutex::default() }
+    /// The timeline of a connection that was accepted now, which is `accepted` on the wall clock. Without `is_sampled` it
+    /// looks at no byte: it has requests, the handshake and the close only.
+    pub fn new(accepted: SystemTime, is_sampled: bool) -> Self {
+        Self { accepted, begin: now(), is_sampled, state: Mutex::default() }
+    }
+
+    /// Whether it counts bytes by kind.
+    pub fn is_sampled(&self) -> bool {
+        self.is_sampled
     }
 
     /// The client has sent these bytes.
     pub fn up(&self, bytes: &[u8]) {
+        if !self.is_sampled {
+            return;
+        }
         let now = self.now();
         let mut state = self.state();
         state.split.up(bytes);
@@ -168,6 +189,9 @@ impl Timeline {
 
     /// The first `count` bytes of these parts were written to it at once.
     pub fn down_parts<'a>(&self, parts: impl Iterator<Item = &'a [u8]>, count: usize) {
+        if !self.is_sampled {
+            return;
+        }
         let now = self.now();
         let mut state = self.state();
         let mut left = count;
@@ -188,8 +212,11 @@ impl Timeline {
         self.state().handshake = Some(handshake);
     }
 
-    /// Events were put into a body.
+    /// Something of an answer was put into a body.
     pub fn said(&self, said: Said) {
+        if !self.is_sampled {
+            return;
+        }
         let all = &mut self.state().said;
         all.events += said.events;
         all.framing += said.framing;
@@ -198,7 +225,7 @@ impl Timeline {
     }
 
     /// The head of a request was read. Gives its number.
-    pub fn asked(&self, method: &str, path: &str, version: &'static str) -> u64 {
+    pub fn asked(&self, method: &str, path: &str, version: &'static str, lane: Option<&str>) -> u64 {
         let end = path.char_indices().nth(LONGEST_PATH).map_or(path.len(), |(end, _)| end);
         let begin = self.now();
         let mut state = self.state();
@@ -207,14 +234,21 @@ impl Timeline {
             state.requests.pop_front();
             state.first += 1;
         }
-        let (method, path) = (method.to_owned(), path[..end].to_owned());
-        state.requests.push_back(Request { number, method, path, version, owner: None, begin, answered: None, status: None, end: None });
+        let (method, path, lane) = (method.to_owned(), path[..end].to_owned(), lane.map(str::to_owned));
+        let (owner, answered, status) = (None, None, None);
+        state.requests.push_back(Request { number, method, path, version, lane, owner, begin, answered, status, end: None });
         number
     }
 
     /// It is known whose a request is.
     pub fn owned(&self, number: u64, owner: &str) {
-        self.change(number, |request, _now| request.owner = Some(owner.into()));
+        let owner: Arc<str> = {
+            let mut state = self.state();
+            let first = Arc::clone(state.owner.get_or_insert_with(|| owner.into()));
+            state.is_shared |= *first != *owner;
+            if *first == *owner { first } else { owner.into() }
+        };
+        self.change(number, |request, _now| request.owner = Some(owner));
     }
 
     /// The head of an answer is ready.
@@ -240,6 +274,7 @@ impl Timeline {
         Record {
             accepted: self.accepted,
             age,
+            is_sampled: self.is_sampled,
             handshake: state.handshake.clone(),
             up: state.split.sent_up(),
             down: state.split.sent_down(),
@@ -247,6 +282,8 @@ impl Timeline {
             said: state.said,
             asked: state.first + state.requests.len() as u64,
             requests: state.requests.iter().cloned().collect(),
+            owner: state.owner.clone(),
+            is_shared: state.is_shared,
             close: state.close,
         }
     }
@@ -277,38 +314,4 @@ fn now() -> Instant {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_have_their_times_and_the_oldest_are_forgotten() {
-        let timeline = Timeline::new(SystemTime::UNIX_EPOCH);
-        for number in 0..40 {
-            assert_eq!(timeline.asked("GET", &format!("/{number}"), "1.1"), number);
-        }
-        timeline.owned(39, "alice");
-        timeline.answered(39, 200);
-        timeline.ended(39);
-        timeline.answered(0, 500);
-        let record = timeline.record();
-        assert_eq!((record.asked, record.requests.len(), record.requests[0].number), (40, REQUESTS, 32));
-        let last = record.requests.last().cloned();
-        assert_eq!(last.as_ref().map(|last| (last.owner.as_deref(), last.status)), Some((Some("alice"), Some(200))));
-        assert!(last.is_some_and(|last| last.begin <= last.answered.unwrap_or_default() && last.answered <= last.end));
-        assert!(record.requests.iter().all(|request| request.status != Some(500)));
-    }
-
-    #[test]
-    fn the_first_close_counts_and_bytes_have_times() {
-        let timeline = Timeline::new(SystemTime::UNIX_EPOCH);
-        timeline.up(b"GET / HTTP/1.1\r\n\r\n");
-        timeline.down_parts([&b"HTTP/1.1 204 No"[..], &b" Content\r\n\r\nleft for later"[..]].into_iter(), 27);
-        timeline.closed(Closer::Client, "fin");
-        timeline.closed(Closer::Server, "reset");
-        let record = timeline.record();
-        assert_eq!((record.up.head, record.down.head, record.down.total()), (18, 27, 27));
-        assert_eq!((record.counts.reads, record.counts.writes), (1, 1));
-        assert!(record.counts.first_in <= record.counts.first_out);
-        assert_eq!(record.close.map(|close| (close.by, close.how)), Some((Closer::Client, "fin")));
-    }
-}
+mod tests;

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use engine::answers::{Terms, log_fault};
 use engine::feed::Feed;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, header};
 use protocol::dialect::Dialect;
 use protocol::dialect::chat_completions::{ChatOptions, Fold, completion, read_create};
 use protocol::event::EventKind;
@@ -22,7 +21,7 @@ use crate::error::{Refused, left};
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::router::App;
-use crate::transport::{Delivery, Ending, respond, stream_frame, wait_for_end};
+use crate::transport::{Delivery, Ending, respond, stream_frame, tell_lens, wait_for_end};
 
 /// Where the entries that the model made begin: behind `response.created` and `response.in_progress`.
 const FIRST_OUTPUT: u64 = 2;
@@ -95,9 +94,11 @@ async fn ended(feed: Feed, app: &App, from: &From) -> Result<Response, Fault> {
     let _counted = app.metrics.stream(Frame::Json, Words::ChatCompletions);
     match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
         Ending::Answer(terminal) => {
-            let response = snapshot::response(&[terminal])
-                .ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the log's last entry is not readable"))?;
-            Ok(Json(completion(&response)?).into_response())
+            let unreadable = || Fault::new(FaultKind::Server, "server_error", "the log's last entry is not readable");
+            let response = snapshot::response(std::slice::from_ref(&terminal)).ok_or_else(unreadable)?;
+            let body = completion(&response)?.to_string();
+            tell_lens(from.connection.as_ref(), &terminal, body.as_bytes());
+            Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
         }
         Ending::Failed(fault) => Err(fault),
         Ending::Left => Err(left()),

@@ -22,9 +22,10 @@ use sha2::{Digest, Sha256};
 use super::query::{self, Query};
 use super::{From, Path, body};
 use crate::error::{Refused, left};
+use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::router::App;
-use crate::transport::{Delivery, Ending, StreamFrame, respond, stream_frame, wait_for_end};
+use crate::transport::{Delivery, Ending, StreamFrame, respond, stream_frame, tell_lens, wait_for_end};
 
 /// `POST /v1/responses`
 pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
@@ -41,7 +42,7 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     } else {
         let _counted = app.metrics.stream(Frame::Json, Words::Responses);
         match wait_for_end(started.feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
-            Ending::Answer(terminal) => whole(&terminal),
+            Ending::Answer(terminal) => whole(&terminal, from.connection.as_ref()),
             Ending::Failed(fault) => Refused(fault).into_response(),
             Ending::Left => Refused(left()).into_response(),
         }
@@ -154,15 +155,16 @@ pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, frame: St
 }
 
 /// The response in a terminal entry, byte for byte as the log has it.
-fn whole(terminal: &Entry) -> Response {
+fn whole(terminal: &Entry, connection: Option<&Connection>) -> Response {
     #[derive(Deserialize)]
     struct Terminal<'a> {
         #[serde(borrow)]
         response: &'a RawValue,
     }
     match serde_json::from_slice::<Terminal<'_>>(&terminal.data) {
-        Ok(terminal) => {
-            let body = Bytes::copy_from_slice(terminal.response.get().as_bytes());
+        Ok(Terminal { response }) => {
+            let body = Bytes::copy_from_slice(response.get().as_bytes());
+            tell_lens(connection, terminal, &body);
             ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
         }
         Err(_) => Refused(unreadable()).into_response(),

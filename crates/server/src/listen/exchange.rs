@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{Request, Version};
+use http::{Request, Uri, Version};
 
 use super::io::Connection;
+
+/// A name, and no place to leave anything.
+const LONGEST_LANE: usize = 32;
 
 /// A request on its connection. When the last handle goes, its answer is over.
 #[derive(Clone, Debug)]
@@ -24,7 +27,8 @@ impl Exchange {
             Version::HTTP_2 => "2",
             _ => "1.1",
         };
-        let number = connection.timeline().asked(request.method().as_str(), request.uri().path(), version);
+        let (method, uri) = (request.method().as_str(), request.uri());
+        let number = connection.timeline().asked(method, uri.path(), version, lane(uri));
         Self(Arc::new(Begun { connection: connection.clone(), number }))
     }
 
@@ -39,8 +43,41 @@ impl Exchange {
     }
 }
 
+/// What a client calls its request, so that it finds it among what the lens shows: a browser sees neither its own port nor
+/// the head of a WebSocket's answer. Everywhere but below `/v1/` a query may be somebody's words,
+/// and who asks the lens for a lane is not on it.
+fn lane(uri: &Uri) -> Option<&str> {
+    let is_ours = uri.path().starts_with("/v1/") && !uri.path().starts_with("/v1/lens/");
+    let query = uri.query().filter(|_| is_ours)?;
+    let name = query.split('&').find_map(|pair| pair.strip_prefix("lane="))?;
+    let is_name = (1..=LONGEST_LANE).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_name.then_some(name)
+}
+
 impl Drop for Begun {
     fn drop(&mut self) {
         self.connection.timeline().ended(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_has_a_short_plain_name_and_is_never_a_question() {
+        for (uri, expected) in [
+            ("/v1/responses?lane=a1-sse", Some("a1-sse")),
+            ("/v1/responses?close=true&lane=x&ticket=tk_1", Some("x")),
+            ("/v1/responses?airplane=x", None),
+            ("/v1/responses?lane=", None),
+            ("/v1/responses?lane=%20", None),
+            ("/v1/responses?lane=0123456789012345678901234567890123", None),
+            ("/chat?message=a&lane=b", None),
+            ("/v1/lens/connections?lane=a", None),
+            ("/v1/responses", None),
+        ] {
+            assert_eq!(lane(&Uri::from_static(uri)), expected, "{uri}");
+        }
     }
 }

@@ -22,6 +22,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::connections::{Connections, Open};
 use super::traffic::Traffic;
+use crate::config::Config;
 
 /// How much a client may send ahead of the answer it waits for. What is more stays in the kernel, and only a reset is
 /// then seen, not a FIN behind it.
@@ -92,8 +93,15 @@ pub(crate) struct Io {
     open: Open,
 }
 
+/// Whether the bytes of this connection are counted by kind: so large a share of them is, evenly spread.
+#[expect(clippy::cast_precision_loss, reason = "connections are numbered from 0, and are fewer than 2^53")]
+fn is_sampled(id: u64, share: f64) -> bool {
+    ((id + 1) as f64 * share).floor() > (id as f64 * share).floor()
+}
+
 impl Io {
-    pub(crate) fn new(id: u64, stream: TcpStream, peer: SocketAddr, write_timeout: Duration, open: Open) -> Self {
+    pub(crate) fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: Open) -> Self {
+        let write_timeout = config.write_timeout;
         let traffic = open.traffic();
         let shared = Shared {
             id,
@@ -109,7 +117,7 @@ impl Io {
             answering: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
             ended_by_close: AtomicBool::new(false),
-            timeline: Timeline::new(clock::now()),
+            timeline: Timeline::new(clock::now(), is_sampled(id, config.lens.sampling)),
             connections: open.connections(),
         };
         let io = Self { shared: Arc::new(shared), write_timeout, stalled: None, open };
@@ -446,7 +454,15 @@ mod tests {
 
     use super::super::connections::Connections;
     use super::*;
-    use crate::config::Config;
+
+    #[test]
+    fn so_many_connections_are_sampled_and_they_are_spread() {
+        for (share, expected) in [(0.0, 0), (0.01, 10), (0.25, 250), (0.5, 500), (1.0, 1000)] {
+            let sampled = (0..1000).filter(|id| is_sampled(*id, share)).count();
+            assert_eq!(sampled, expected, "{share}");
+        }
+        assert_eq!((0..4).map(|id| is_sampled(id, 0.5)).collect::<Vec<_>>(), [false, true, false, true]);
+    }
 
     #[tokio::test]
     async fn signals_are_of_http1_only() -> io::Result<()> {
@@ -456,7 +472,7 @@ mod tests {
             let (stream, peer) = listener.accept().await?;
             let open = Arc::new(Connections::default()).admit(peer.ip(), &Config::default());
             let Ok((open, id)) = open else { panic!("there is no place for a first connection") };
-            let connection = Io::new(id, stream, peer, Duration::from_secs(1), open).connection();
+            let connection = Io::new(id, stream, peer, &Config::default(), open).connection();
             connection.speaks(protocol);
             client.write_all(b"more").await?;
             client.shutdown().await?;

@@ -118,7 +118,7 @@ fn admit((stream, peer): (TcpStream, SocketAddr), live: &Live, tls: Option<&Arc<
     match connections.admit(peer.ip(), &serving.config) {
         Ok((open, id)) => {
             tune(&stream, &serving.config);
-            let io = Io::new(id, stream, peer, serving.config.write_timeout, open);
+            let io = Io::new(id, stream, peer, &serving.config, open);
             start(io, serving);
         }
         Err(full) => refuse(stream, full, &serving, connections),

@@ -40,6 +40,8 @@ pub(crate) struct Telling {
     pub(crate) source: Source,
     /// What is said before it, at once.
     pub(crate) opening: Bytes,
+    /// What the bytes that go out next hold, for the lens; of the framing it does not know.
+    pub(crate) counted: lens::live::Said,
     pub(crate) fold: Fold,
     pub(crate) connection: Option<Connection>,
     pub(crate) is_http_1_0: bool,
@@ -155,6 +157,7 @@ impl Stream {
             }
         }
         self.silence.as_mut().reset(Instant::now() + heartbeat(self.telling.config.heartbeat));
+        self.tell_lens(out.len() as u64);
         Some(Ok(out.freeze()))
     }
 
@@ -191,7 +194,7 @@ impl Stream {
             (Next::Told, Source::Asked(opened, turn)) => Source::Told(opened, turn.feed, Instant::now() + grace),
             (Next::Begin, Source::Told(opened, feed, _)) => Source::Answer(Some(opened), feed),
             (Next::Fed(Ok(entries)), Source::Answer(opened, feed)) => {
-                entries.iter().flatten().for_each(|entry| self.telling.fold.entry(entry, &mut self.said));
+                entries.iter().flatten().for_each(|entry| self.fold(entry));
                 // The end is known with the last event: it does not wait for another turn.
                 if entries.is_none() || feed.is_at_end() { Source::Over } else { Source::Answer(opened, feed) }
             }
@@ -204,8 +207,26 @@ impl Stream {
             (_, _) => Source::Over,
         };
         for said in self.said.drain(..) {
+            self.telling.counted.events += 1;
+            self.telling.counted.dialect += said.data.len() as u64;
             emitter::encode(out, &said.id, said.name, &said.data);
         }
+    }
+
+    fn fold(&mut self, entry: &Entry) {
+        let before = self.said.len();
+        self.telling.fold.entry(entry, &mut self.said);
+        if self.said.len() > before {
+            self.telling.counted.text += entry.text_bytes() as u64;
+        }
+    }
+
+    /// So many bytes go out: what is no data in them is framing, and what is no text in the data is dialect.
+    fn tell_lens(&mut self, bytes: u64) {
+        let lens::live::Said { events, dialect: data, text, .. } = std::mem::take(&mut self.telling.counted);
+        let Some(connection) = &self.telling.connection else { return };
+        let (dialect, framing) = (data.saturating_sub(text), bytes.saturating_sub(data));
+        connection.timeline().said(lens::live::Said { events, framing, dialect, text });
     }
 
     /// There is an answer for it.

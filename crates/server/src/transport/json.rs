@@ -1,11 +1,13 @@
-//! The frame `json`: a reader that waits for the end.
+//! The frame `json`: a reader that waits for the end, and what of its answer is the model's text.
 
 use engine::answers::log_fault;
 use engine::feed::Feed;
+use lens::live::Said;
 use protocol::event::{Entry, EventKind};
 use protocol::fault::Fault;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::listen::{Connection, Signal};
 
@@ -43,6 +45,51 @@ async fn left(connection: Option<&Connection>, fin_leaves: bool) {
     if connection.signal().await == Signal::Fin && !fin_leaves {
         connection.reset().await;
     }
+}
+
+/// Tells the lens what of an answer's body is text, and what the JSON around it.
+pub(crate) fn tell_lens(connection: Option<&Connection>, terminal: &Entry, body: &[u8]) {
+    let Some(connection) = connection.filter(|connection| connection.timeline().is_sampled()) else { return };
+    let text = text_bytes(terminal);
+    connection.timeline().said(Said { text, dialect: (body.len() as u64).saturating_sub(text), ..Said::default() });
+}
+
+/// How many bytes of a terminal entry are the model's text, as JSON writes it: every dialect writes it alike.
+fn text_bytes(terminal: &Entry) -> u64 {
+    #[derive(Deserialize)]
+    struct Terminal<'a> {
+        #[serde(borrow)]
+        response: Response<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Response<'a> {
+        #[serde(borrow, default)]
+        output: Vec<Item<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Item<'a> {
+        #[serde(borrow, default)]
+        content: Option<Vec<Part<'a>>>,
+        #[serde(borrow, default)]
+        summary: Option<Vec<Part<'a>>>,
+        #[serde(borrow, default)]
+        arguments: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Part<'a> {
+        #[serde(borrow, default)]
+        text: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        refusal: Option<&'a RawValue>,
+    }
+    let Ok(Terminal { response }) = serde_json::from_slice::<Terminal<'_>>(&terminal.data) else { return 0 };
+    let of_item = |item: Item<'_>| {
+        let parts = item.content.into_iter().chain(item.summary).flatten();
+        let texts = parts.flat_map(|part| [part.text, part.refusal]).chain([item.arguments]);
+        // Between the quotes.
+        texts.flatten().map(|text| (text.get().len() as u64).saturating_sub(2)).sum::<u64>()
+    };
+    response.output.into_iter().map(of_item).sum()
 }
 
 /// The fault in an `error` entry.

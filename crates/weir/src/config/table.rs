@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::config::OnLeave;
 use engine::provider::{Retries, Timeouts};
 use provider::config::DemoConfig;
-use server::{MetricsAccess, Network, ProxyProtocol};
+use server::{CaptureMode, MetricsAccess, Network, ProxyProtocol};
 use store::Durability;
 
 use crate::shutdown;
@@ -129,6 +129,10 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("How long answers that run may take from then on. What has not ended is ended as failed, with server_shutdown."),
     setting("metrics.access", "admin", Kind::MetricsAccess(|draft, value| draft.server.metrics = value))
         .help("Who may read /metrics where there are keys: admin (who shows the key of an admin) or open (everybody)."),
+    setting("lens.capture", "auto", Kind::CaptureMode(|draft, value| draft.server.lens.capture = value))
+        .help("Whether the packets of the server's port are captured while somebody looks at them (docs/lens.md): auto (where this process\nmay: Linux, with CAP_NET_RAW) or off."),
+    setting("lens.sampling", "1.0", Kind::Share(|draft, value| draft.server.lens.sampling = value))
+        .help("The share of the connections whose bytes are counted by kind, from 0.0 to 1.0. The others have totals only."),
     setting("traces.endpoint", "", Kind::Endpoint(|draft, value| draft.traces = value))
         .restart()
         .help("Where traces go, by OTLP over HTTP, such as http://localhost:4318. OTEL_EXPORTER_OTLP_ENDPOINT says the same."),
@@ -185,6 +189,8 @@ pub(crate) enum Kind {
     Count(usize, Set<usize>),
     /// A number.
     Rate(Set<f64>),
+    /// A number from 0 to 1.
+    Share(Set<f64>),
     /// True or false.
     Boolean(Set<bool>),
     /// Texts, each of which the first accepts.
@@ -197,6 +203,8 @@ pub(crate) enum Kind {
     Durability(Set<Durability>),
     /// Who may read the metrics.
     MetricsAccess(Set<MetricsAccess>),
+    /// Whether packets are captured.
+    CaptureMode(Set<CaptureMode>),
     /// What happens when the last reader leaves.
     OnLeave(Set<OnLeave>),
     /// The data directory.
@@ -224,12 +232,14 @@ impl Kind {
             Self::Bytes(least, set) => set(draft, value::bytes(raw, *least)?),
             Self::Count(least, set) => set(draft, value::count(raw, *least)?),
             Self::Rate(set) => set(draft, value::rate(raw)?),
+            Self::Share(set) => set(draft, value::share(raw)?),
             Self::Boolean(set) => set(draft, value::boolean(raw)?),
             Self::List(check, set) => set(draft, value::list(raw)?.into_iter().map(check).collect::<Result<_, _>>()?),
             Self::Networks(set) => set(draft, value::list(raw)?.into_iter().map(network).collect::<Result<_, _>>()?),
             Self::ProxyProtocol(set) => set(draft, value::word(raw, &[("off", ProxyProtocol::Off), ("on", ProxyProtocol::On)])?),
             Self::Durability(set) => set(draft, value::word(raw, DURABILITIES)?),
             Self::MetricsAccess(set) => set(draft, value::word(raw, &[("admin", MetricsAccess::Admin), ("open", MetricsAccess::Open)])?),
+            Self::CaptureMode(set) => set(draft, value::word(raw, &[("auto", CaptureMode::Auto), ("off", CaptureMode::Off)])?),
             Self::OnLeave(set) => set(draft, value::on_leave(raw)?),
             Self::Data(set) => set(draft, data(raw, base)?),
             Self::File(set) => set(draft, value::optional_path(raw, base)?),
@@ -245,7 +255,7 @@ impl Kind {
     /// A typed value as TOML writes it.
     pub(crate) fn toml(&self, typed: &str) -> String {
         match self {
-            Self::Count(..) | Self::Rate(_) | Self::Boolean(_) => typed.to_owned(),
+            Self::Count(..) | Self::Rate(_) | Self::Share(_) | Self::Boolean(_) => typed.to_owned(),
             Self::List(..) | Self::Networks(_) => "[]".to_owned(),
             Self::Address(_)
             | Self::Duration(..)
@@ -253,6 +263,7 @@ impl Kind {
             | Self::ProxyProtocol(_)
             | Self::Durability(_)
             | Self::MetricsAccess(_)
+            | Self::CaptureMode(_)
             | Self::OnLeave(_)
             | Self::Data(_)
             | Self::File(_)

@@ -154,6 +154,12 @@ pub(crate) fn rate(raw: &Raw) -> Result<f64, String> {
     raw.number().and_then(parse).ok_or_else(|| raw.instead_of("a number such as 60"))
 }
 
+/// A number from 0 to 1.
+pub(crate) fn share(raw: &Raw) -> Result<f64, String> {
+    let parse = |text: &str| text.parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share));
+    raw.number().and_then(parse).ok_or_else(|| raw.instead_of("a number from 0.0 to 1.0"))
+}
+
 /// True or false.
 pub(crate) fn boolean(raw: &Raw) -> Result<bool, String> {
     match raw {

@@ -63,6 +63,15 @@ fn a_quoted_number_in_the_file_is_a_text() {
 }
 
 #[test]
+fn shares() {
+    assert_eq!(share(&typed("0.25")), Ok(0.25));
+    assert_eq!(share(&Raw::Number("1".to_owned())), Ok(1.0));
+    for wrong in ["-0.1", "1.1", "NaN", "half", ""] {
+        assert!(share(&typed(wrong)).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn rates() {
     assert_eq!(rate(&typed("0")), Ok(0.0));
     assert_eq!(rate(&Raw::Number("12.5".to_owned())), Ok(12.5));

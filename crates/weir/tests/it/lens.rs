@@ -1,5 +1,8 @@
 //! What the lens says of a connection is what its client has seen of it, byte by byte, and nobody sees another's.
 
+mod packets;
+mod said;
+
 use lab::client::{Request, Response};
 use lab::upstream::Script;
 use serde_json::{Value, json};

@@ -3,16 +3,18 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
+use lens::live::Said;
 use protocol::frame::emitter;
 
 /// The demo's words for "connected".
 const NAME: &str = "连接成功！！！！";
 
-/// The event at `now`, as the demo said it but for its time zone, which is UTC.
-pub(super) fn connected(uid: &str, now: SystemTime) -> Bytes {
+/// The event at `now`, as the demo said it but for its time zone, which is UTC; and what the lens counts of it.
+pub(super) fn connected(uid: &str, now: SystemTime) -> (Bytes, Said) {
     let mut out = BytesMut::new();
-    emitter::encode(&mut out, uid, Some(NAME), format!("\"{}\"", date(now)).as_bytes());
-    out.freeze()
+    let data = format!("\"{}\"", date(now));
+    emitter::encode(&mut out, uid, Some(NAME), data.as_bytes());
+    (out.freeze(), Said { events: 1, dialect: data.len() as u64, ..Said::default() })
 }
 
 /// `2023-03-12T15:03:59.158`
@@ -59,8 +61,9 @@ mod tests {
 
     #[test]
     fn the_first_event_is_the_demos() {
-        let said = connected("765431", UNIX_EPOCH + Duration::from_millis(1_678_633_439_158));
+        let (said, counted) = connected("765431", UNIX_EPOCH + Duration::from_millis(1_678_633_439_158));
         let expected = "id:765431\nevent:连接成功！！！！\ndata:\"2023-03-12T15:03:59.158\"\nretry:3000\n\n";
         assert_eq!(std::str::from_utf8(&said), Ok(expected));
+        assert_eq!((counted.events, counted.dialect), (1, 25));
     }
 }

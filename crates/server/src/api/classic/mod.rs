@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use lens::live::Said;
 use protocol::dialect::classic::{Door, Fold};
 use protocol::fault::Fault;
 use protocol::frame::emitter;
@@ -35,7 +36,7 @@ pub(crate) async fn create_sse(State(app): State<App>, from: From, headers: Head
         return Err(fault.into());
     }
     let opened = app.classic.channels.open(&asker)?;
-    let opening = Bytes::from_static(emitter::OPENING);
+    let opening = (Bytes::from_static(emitter::OPENING), Said::default());
     Ok(tell(telling(&app, from, Source::Idle(opened), Door::Channel, opening)))
 }
 
@@ -100,15 +101,17 @@ pub(crate) async fn close_sse(State(app): State<App>, from: From, headers: Heade
 
 /// `GET /websocket/{uid}` + Upgrade: a message is a question.
 pub(crate) async fn socket(State(app): State<App>, from: From, Path(uid): Path<String>, request: Request) -> Result<Response, Refused> {
-    let asker = Asker { uid: uid::checked(&uid)?, owner: from.owner };
-    Ok(websocket::open_classic(&app, asker, from.trace, request)?)
+    let asker = Asker { uid: uid::checked(&uid)?, owner: from.owner.clone() };
+    Ok(websocket::open_classic(&app, asker, from, request)?)
 }
 
-fn telling(app: &App, from: From, source: Source, door: Door, opening: Bytes) -> Telling {
+fn telling(app: &App, from: From, source: Source, door: Door, opening: (Bytes, Said)) -> Telling {
     let (connection, is_http_1_0) = (from.connection, from.is_http_1_0);
+    let (opening, counted) = opening;
     Telling {
         source,
         opening,
+        counted,
         fold: Fold::new(door),
         connection,
         is_http_1_0,

@@ -19,7 +19,9 @@ use protocol::trace::TraceContext;
 use tokio::time::{Instant, sleep_until};
 
 use super::line::{Exit, Line};
+use crate::api::From;
 use crate::classic::{self, Asker};
+use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::router::App;
 
@@ -33,6 +35,7 @@ const MOST: usize = 16;
 pub(super) struct Questions {
     app: App,
     asker: Asker,
+    connection: Option<Connection>,
     /// Where in a trace the handshake stood: all its answers are parts of that.
     trace: Option<TraceContext>,
     _counted: Held,
@@ -63,10 +66,11 @@ enum Next {
 }
 
 impl Questions {
-    pub(super) fn new(app: App, asker: Asker, trace: Option<TraceContext>, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
+    pub(super) fn new(app: App, asker: Asker, from: From, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         let line = Line::new(&app, io, agreement);
         let counted = app.metrics.socket();
-        Self { app, asker, trace, _counted: counted, line, running: None, waiting: VecDeque::new(), end: None }
+        let From { connection, trace, .. } = from;
+        Self { app, asker, connection, trace, _counted: counted, line, running: None, waiting: VecDeque::new(), end: None }
     }
 
     /// Runs to the close. There is no greeting: a page takes every message for a part of an answer.
@@ -163,7 +167,7 @@ impl Questions {
                     let mut said = Vec::new();
                     fold.fault(&fault, &mut said);
                     fold.done("0", &mut said);
-                    self.say(said);
+                    self.say(said, 0);
                 }
             }
         }
@@ -171,10 +175,14 @@ impl Questions {
 
     fn fed(&mut self, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {
         let Running { feed, fold, .. } = self.running.as_mut()?;
-        let mut said = Vec::new();
+        let (mut said, mut text) = (Vec::new(), 0);
         let exit = match entries {
             Ok(entries) => {
-                entries.iter().flatten().for_each(|entry| fold.entry(entry, &mut said));
+                for entry in entries.iter().flatten() {
+                    let before = said.len();
+                    fold.entry(entry, &mut said);
+                    text += if said.len() > before { entry.text_bytes() } else { 0 };
+                }
                 if entries.is_none() || feed.is_at_end() {
                     self.running = None;
                 }
@@ -185,11 +193,17 @@ impl Questions {
                 Some(Exit::Close(CloseCode::INTERNAL, "the answer's log failed".into()))
             }
         };
-        self.say(said);
+        self.say(said, text);
         exit
     }
 
-    fn say(&mut self, said: Vec<Said>) {
+    /// Each is a message. So many bytes of them all are the model's text, before they may be compressed.
+    fn say(&mut self, said: Vec<Said>, text: usize) {
+        if let Some(connection) = &self.connection {
+            let bytes: usize = said.iter().map(|said| said.data.len()).sum();
+            let dialect = bytes.saturating_sub(text) as u64;
+            connection.timeline().said(lens::live::Said { events: said.len() as u64, framing: 0, dialect, text: text as u64 });
+        }
         for said in said {
             self.line.out.text(b"", &said.data);
         }

@@ -265,26 +265,26 @@ impl Session {
     /// One event is one message: the log's own bytes, with the lane's name put in front where it has one.
     fn say(&mut self, lane: &Lane, entry: &Entry) {
         let Some(name) = lane.name() else {
-            self.count(entry, entry.data.len());
+            self.count(entry.text_bytes(), entry.data.len());
             return self.line.out.text(b"", &entry.data);
         };
         // A name has no character that JSON would escape, and an event is an object that is not empty.
         let prefix = format!("{{\"stream_id\":\"{name}\",");
         let rest = entry.data.get(1..).unwrap_or_default();
-        self.count(entry, prefix.len() + rest.len());
+        self.count(entry.text_bytes(), prefix.len() + rest.len());
         self.line.out.text(prefix.as_bytes(), rest);
     }
 
-    /// An event goes out as so many bytes, before they may be compressed.
-    fn count(&self, entry: &Entry, bytes: usize) {
+    /// An event goes out as so many bytes, before they may be compressed, and so many of them are the model's text.
+    fn count(&self, text: usize, bytes: usize) {
         let Some(connection) = &self.connection else { return };
-        let text = entry.text_bytes();
         let dialect = bytes.saturating_sub(text) as u64;
         connection.timeline().said(Said { events: 1, framing: 0, dialect, text: text as u64 });
     }
 
     fn refuse(&mut self, lane: &Lane, fault: &Fault) {
         let envelope = refusal(lane, fault);
+        self.count(0, envelope.len());
         self.line.out.text(b"", envelope.as_bytes());
     }
 

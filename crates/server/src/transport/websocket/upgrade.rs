@@ -10,7 +10,6 @@ use hyper_util::rt::TokioIo;
 use protocol::fault::{Fault, FaultKind};
 use protocol::frame::websocket::deflate::Agreement;
 use protocol::frame::websocket::handshake;
-use protocol::trace::TraceContext;
 
 use super::questions::Questions;
 use super::session::Session;
@@ -32,9 +31,9 @@ pub(crate) fn open(app: &App, from: From, request: Request) -> Result<Response, 
 ///
 /// # Errors
 /// As [`open`].
-pub(crate) fn open_classic(app: &App, asker: Asker, trace: Option<TraceContext>, request: Request) -> Result<Response, Fault> {
+pub(crate) fn open_classic(app: &App, asker: Asker, from: From, request: Request) -> Result<Response, Fault> {
     let session = app.clone();
-    accept(app, request, |io, agreement| Questions::new(session, asker, trace, io, agreement).run())
+    accept(app, request, |io, agreement| Questions::new(session, asker, from, io, agreement).run())
 }
 
 /// Answers the handshake, and runs what `session` makes of the socket.

@@ -88,6 +88,7 @@ impl SecondDoor {
             connections: Arc::clone(&connections),
             is_encrypted: true,
             tickets: Arc::default(),
+            capture: Arc::default(),
             metrics: Arc::default(),
             tasks: tasks.clone(),
             drain: drain.clone(),

@@ -1,0 +1,60 @@
+//! Timelines of scripted connections.
+
+use super::*;
+
+#[test]
+fn requests_have_their_times_and_the_oldest_are_forgotten() {
+    let timeline = Timeline::new(SystemTime::UNIX_EPOCH, true);
+    for number in 0..40 {
+        assert_eq!(timeline.asked("GET", &format!("/{number}"), "1.1", None), number);
+    }
+    timeline.owned(39, "alice");
+    timeline.answered(39, 200);
+    timeline.ended(39);
+    timeline.answered(0, 500);
+    let record = timeline.record();
+    assert_eq!((record.asked, record.requests.len(), record.requests[0].number), (40, REQUESTS, 32));
+    let last = record.requests.last().cloned();
+    assert_eq!(last.as_ref().map(|last| (last.owner.as_deref(), last.status)), Some((Some("alice"), Some(200))));
+    assert!(last.is_some_and(|last| last.begin <= last.answered.unwrap_or_default() && last.answered <= last.end));
+    assert!(record.requests.iter().all(|request| request.status != Some(500)));
+}
+
+#[test]
+fn a_second_owner_is_never_forgotten() {
+    let timeline = Timeline::new(SystemTime::UNIX_EPOCH, true);
+    for (owner, is_shared) in [("alice", false), ("alice", false), ("bob", true)] {
+        let number = timeline.asked("GET", "/", "1.1", Some("a"));
+        timeline.owned(number, owner);
+        assert_eq!(timeline.record().is_shared, is_shared);
+    }
+    (0..40).for_each(|_| timeline.owned(timeline.asked("GET", "/", "1.1", None), "alice"));
+    let record = timeline.record();
+    assert_eq!((record.owner.as_deref(), record.is_shared), (Some("alice"), true));
+}
+
+#[test]
+fn what_is_not_sampled_has_requests_and_no_bytes() {
+    let timeline = Timeline::new(SystemTime::UNIX_EPOCH, false);
+    timeline.up(b"GET / HTTP/1.1\r\n\r\n");
+    timeline.asked("GET", "/", "1.1", None);
+    timeline.down(b"HTTP/1.1 204 No Content\r\n\r\n");
+    timeline.said(Said { events: 1, ..Said::default() });
+    let record = timeline.record();
+    assert_eq!((record.up, record.down, record.said, record.counts), Default::default());
+    assert_eq!((record.asked, record.is_sampled), (1, false));
+}
+
+#[test]
+fn the_first_close_counts_and_bytes_have_times() {
+    let timeline = Timeline::new(SystemTime::UNIX_EPOCH, true);
+    timeline.up(b"GET / HTTP/1.1\r\n\r\n");
+    timeline.down_parts([&b"HTTP/1.1 204 No"[..], &b" Content\r\n\r\nleft for later"[..]].into_iter(), 27);
+    timeline.closed(Closer::Client, "fin");
+    timeline.closed(Closer::Server, "reset");
+    let record = timeline.record();
+    assert_eq!((record.up.head, record.down.head, record.down.total()), (18, 27, 27));
+    assert_eq!((record.counts.reads, record.counts.writes), (1, 1));
+    assert!(record.counts.first_in <= record.counts.first_out);
+    assert_eq!(record.close.map(|close| (close.by, close.how)), Some((Closer::Client, "fin")));
+}

@@ -1,0 +1,206 @@
+//! The packets of our own port: captured while somebody looks at them, and for a minute more. While nobody does, there is no
+//! socket, no thread and no task.
+
+mod sight;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use engine::tasks::Tasks;
+use lens::capture::{Config, Recorder, Unable};
+use lens::flow::Limits;
+use tokio::sync::Mutex as Turn;
+use tokio::time::{Instant, sleep};
+
+pub(crate) use sight::Sight;
+
+/// How long a capture goes on after the last look.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// How often what was captured is taken in. The ring below lasts for that long at 64 MB a second.
+const PERIOD: Duration = Duration::from_millis(250);
+
+/// What waits to be taken in; the oldest goes first. The kernel may hold as much again.
+const RING: usize = 16 << 20;
+
+/// Together below a hundred megabytes, at the very worst; a usual connection takes some ten kilobytes.
+const LIMITS: Limits = Limits { connections: 128, segments: 1536, stream_bytes: 128 << 10, pending_bytes: 32 << 10 };
+
+/// Begins the capture of a port.
+type Open = fn(u16) -> Result<Recorder, Unable>;
+
+/// The capture of a server's port, which runs while somebody looks.
+#[derive(Debug)]
+pub struct Capture {
+    open: Open,
+    running: Turn<Option<Arc<Running>>>,
+}
+
+/// A capture that runs.
+#[derive(Debug)]
+struct Running {
+    recorder: Recorder,
+    sight: Mutex<Sight>,
+    looked: Mutex<Instant>,
+}
+
+/// What there is to see.
+#[derive(Clone, Debug)]
+pub(crate) enum Look {
+    /// Packets.
+    On(Packets),
+    /// Nothing: a setting says so.
+    Off,
+    /// Nothing: this process may not.
+    NotPermitted(String),
+    /// Nothing: it cannot be done here.
+    NotSupported(String),
+}
+
+/// What was captured so far. Reading it may take milliseconds: it is work for a thread that may block.
+#[derive(Clone, Debug)]
+pub(crate) struct Packets(Arc<Running>);
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self::with(start)
+    }
+}
+
+fn start(port: u16) -> Result<Recorder, Unable> {
+    Recorder::start(&Config { port: Some(port), kernel_bytes: RING, ..Config::default() }, RING)
+}
+
+impl Capture {
+    /// A capture that begins in another way than by asking the system; tests refuse it.
+    pub fn with(open: Open) -> Self {
+        Self { open, running: Turn::new(None) }
+    }
+
+    /// Begins the capture of `port`, unless it runs, and has it go on.
+    pub(crate) async fn look(self: &Arc<Self>, tasks: &Tasks, port: u16) -> Look {
+        let mut running = self.running.lock().await;
+        if let Some(running) = running.as_ref().filter(|running| !running.recorder.has_ended()) {
+            *lock(&running.looked) = Instant::now();
+            return Look::On(Packets(Arc::clone(running)));
+        }
+        let open = self.open;
+        let recorder = match tasks.blocking(move || open(port)).await {
+            Some(Ok(recorder)) => recorder,
+            Some(Err(unable @ Unable::NotPermitted)) => return Look::NotPermitted(unable.to_string()),
+            Some(Err(unable @ (Unable::NotLinux | Unable::NoInterface(_) | Unable::Failed(_)))) => {
+                return Look::NotSupported(unable.to_string());
+            }
+            None => return Look::NotSupported("the capture could not be begun".to_owned()),
+        };
+        let sight = Mutex::new(Sight::new(LIMITS, port));
+        let begun = Arc::new(Running { recorder, sight, looked: Mutex::new(Instant::now()) });
+        *running = Some(Arc::clone(&begun));
+        tracing::debug!(port, "packets are captured while somebody looks");
+        tasks.spawn("capture", Arc::clone(self).attend(tasks.clone(), Arc::clone(&begun)));
+        Look::On(Packets(begun))
+    }
+
+    /// Takes in what comes, until nobody has looked for a while or the server goes.
+    async fn attend(self: Arc<Self>, tasks: Tasks, running: Arc<Running>) {
+        loop {
+            let is_stopping = tokio::select! {
+                () = tasks.stopping() => true,
+                () = sleep(PERIOD) => false,
+            };
+            // In this order: whoever looks from here on begins another.
+            let mut place = self.running.lock().await;
+            let is_forgotten = lock(&running.looked).elapsed() >= LINGER;
+            if is_stopping || is_forgotten || running.recorder.has_ended() {
+                if place.as_ref().is_some_and(|placed| Arc::ptr_eq(placed, &running)) {
+                    *place = None;
+                }
+                break;
+            }
+            drop(place);
+            let packets = Packets(Arc::clone(&running));
+            tasks.blocking(move || packets.read(|_sight| ())).await;
+        }
+        tracing::debug!("packets are captured no more");
+        // Its end awaits a thread.
+        tasks.blocking(move || drop(running)).await;
+    }
+}
+
+impl Packets {
+    /// Reads what was captured by now.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Sight) -> T) -> T {
+        let Running { recorder, sight, .. } = &*self.0;
+        let mut sight = lock(sight);
+        sight.take_in(recorder.take());
+        read(&sight)
+    }
+}
+
+impl Look {
+    /// The state's name, and in words why there is nothing to see.
+    pub(crate) fn state(&self) -> (&'static str, &str) {
+        match self {
+            Self::On(_) => ("on", "while somebody looks, and for a minute more"),
+            Self::Off => ("off", "the setting lens.capture is off"),
+            Self::NotPermitted(reason) => ("not_permitted", reason),
+            Self::NotSupported(reason) => ("not_supported", reason),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let Limits { connections, segments, stream_bytes, pending_bytes } = LIMITS;
+        let most = connections * (segments * size_of::<lens::flow::connection::Segment>() + 2 * (stream_bytes + pending_bytes));
+        assert!(most < 100_000_000, "{most}");
+    }
+
+    fn refuse(_port: u16) -> Result<Recorder, Unable> {
+        Err(Unable::NotPermitted)
+    }
+
+    #[tokio::test]
+    async fn who_may_not_capture_is_told_why_and_leaves_no_task() {
+        let (capture, tasks) = (Arc::new(Capture::with(refuse)), Tasks::new());
+        let look = capture.look(&tasks, 8000).await;
+        let (state, reason) = look.state();
+        assert_eq!(state, "not_permitted");
+        assert!(reason.contains("CAP_NET_RAW"), "{reason}");
+        assert_eq!(tasks.running(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_capture_ends_with_the_server() {
+        let (capture, tasks) = (Arc::new(Capture::default()), Tasks::new());
+        let look = capture.look(&tasks, 8000).await;
+        let expected = usize::from(matches!(look, Look::On(_)));
+        assert_eq!(tasks.running(), expected);
+        drop(look);
+        assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
+        assert!(capture.running.lock().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_capture_ends_when_nobody_looks_any_more() {
+        let (capture, tasks) = (Arc::new(Capture::default()), Tasks::new());
+        if !matches!(capture.look(&tasks, 8000).await, Look::On(_)) {
+            return;
+        }
+        sleep(LINGER / 2).await;
+        assert!(matches!(capture.look(&tasks, 8000).await, Look::On(_)));
+        sleep(LINGER / 4 * 3).await;
+        assert!(capture.running.lock().await.is_some(), "the second look counts");
+        sleep(LINGER / 2).await;
+        assert!(capture.running.lock().await.is_none());
+        assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
+    }
+}

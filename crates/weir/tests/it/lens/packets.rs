@@ -1,0 +1,240 @@
+//! Packets of connections: as they are, only while they may be captured, and only for those whose connection it is.
+
+use lab::client::{Connection, Request, Response, websocket};
+use lab::upstream::Script;
+use serde_json::{Value, json};
+use server::{CaptureMode, LensConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{PIECES, count, of, raw};
+use crate::house::{ADMIN, ALICE, BOB, House, MODEL, Plan};
+
+const LIST: &str = "/v1/lens/connections";
+
+fn ladder(id: u64) -> String {
+    format!("{LIST}/{id}/ladder.svg")
+}
+
+/// The first look, with which a capture begins. Gives whether it has.
+async fn is_captured(house: &House, key: Option<&str>) -> bool {
+    let request = Request::get(LIST);
+    let (status, list) = house.json(&key.map_or_else(|| request.clone(), |key| request.clone().bearer(key))).await;
+    assert_eq!(status, 200, "{list}");
+    let (state, reason) = (list["capture"]["state"].as_str().unwrap(), list["capture"]["reason"].as_str().unwrap());
+    assert!(["on", "not_permitted", "not_supported"].contains(&state) && !reason.is_empty(), "{list}");
+    state == "on"
+}
+
+/// The connection from this port, once its packets are there and have ended.
+async fn ended(house: &House, port: u16) -> Value {
+    let ended = async {
+        loop {
+            let seen = of(house, port).await;
+            if seen["packets"]["ending"]["state"] == "closed" {
+                return seen;
+            }
+        }
+    };
+    lab::soon(ended).await.unwrap()
+}
+
+async fn text(mut response: Response) -> String {
+    String::from_utf8(response.collect().await.unwrap().0).unwrap()
+}
+
+#[tokio::test]
+async fn packets_say_how_a_connection_began_what_it_carried_and_how_it_ended() {
+    let house = House::open_with(Plan::server(|server| server.classic.model = Some(MODEL.into()))).await;
+    if !is_captured(&house, None).await {
+        return house.close().await;
+    }
+    house.upstream.script(Script::text(&PIECES));
+    let request = "GET /chat?message=a-secret-question HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let (answer, port) = raw(&house, request).await;
+    house.wait_connections(1).await;
+    let seen = ended(&house, port).await;
+    let packets = &seen["packets"];
+    let [syn, syn_ack, ack] = ["syn", "syn_ack", "ack"].map(|step| &packets["handshake"][step]);
+    assert_eq!((&syn["relative_sequence"], &syn["acknowledgment"]), (&json!(0), &Value::Null), "{packets}");
+    assert_eq!(count(&syn_ack["acknowledgment"]), (count(&syn["sequence"]) + 1) & 0xFFFF_FFFF, "{packets}");
+    assert_eq!((&ack["relative_sequence"], &ack["relative_acknowledgment"], &ack["from"]), (&json!(1), &json!(1), &json!("client")));
+    assert!(packets["handshake"]["round_trip_ms"].as_f64().unwrap() > 0.0, "{packets}");
+    let (client, server) = (&packets["client"], &packets["server"]);
+    assert_eq!((count(&client["payload_bytes"]), count(&server["payload_bytes"])), (request.len(), answer.len()), "{packets}");
+    assert_eq!((&client["syn"], &client["fin"], &server["fin"], &server["rst"]), (&json!(1), &json!(1), &json!(1), &json!(0)), "{packets}");
+    assert_eq!((&packets["ending"]["by"], &packets["ending"]["time_wait"]), (&json!("server"), &json!(["server"])), "{packets}");
+
+    let id = seen["id"].as_u64().unwrap();
+    for (language, word) in [("en", "client"), ("zh", "客户端")] {
+        let response = house.send(&Request::get(&format!("{}?language={language}&width=400", ladder(id)))).await;
+        assert_eq!((response.status, response.headers.get("content-type")), (200, Some("image/svg+xml")));
+        assert!(response.headers.get("content-security-policy").unwrap().contains("script-src 'none'"));
+        let picture = text(response).await;
+        assert!(picture.contains("SYN") && picture.contains("FIN") && picture.contains(word), "{picture}");
+        assert!(picture.contains("GET /chat?… HTTP/1.1") && !picture.contains("secret"), "no question is in it: {picture}");
+        assert!(PIECES.iter().all(|piece| *piece == ", " || !picture.contains(piece)), "nor an answer: {picture}");
+    }
+    for (query, param) in [("language=fr", "language"), ("width=10", "width"), ("width=99999", "width")] {
+        let (status, fault) = house.get(&format!("{}?{query}", ladder(id))).await;
+        assert_eq!((status, &fault["error"]["param"]), (400, &json!(param)), "{fault}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_began_before_the_capture_is_drawn_without_a_guess_at_its_contents() {
+    let house = House::open().await;
+    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    let port = stream.local_addr().unwrap().port();
+    // What follows the first look is a body, and looks like a request.
+    let body = b"GET /secret HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let head = format!("POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    while of(&house, port).await["requests"] != 1 {}
+    if is_captured(&house, None).await {
+        stream.write_all(body).await.unwrap();
+        let mut answer = [0; 4096];
+        assert!(lab::soon(stream.read(&mut answer)).await.unwrap().unwrap() > 0);
+        let drawn = async { while of(&house, port).await["packets"].is_null() {} };
+        lab::soon(drawn).await.unwrap();
+        let seen = of(&house, port).await;
+        assert_eq!(seen["packets"]["handshake"], Value::Null, "{seen}");
+        let picture = text(house.send(&Request::get(&ladder(seen["id"].as_u64().unwrap()))).await).await;
+        assert!(!picture.contains("secret"), "{picture}");
+    }
+    drop(stream);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn nothing_is_captured_where_a_setting_says_so() {
+    let lens = LensConfig { capture: CaptureMode::Off, ..LensConfig::default() };
+    let house = House::open_with(Plan::server(|server| server.lens = lens)).await;
+    let (_, list) = house.get(LIST).await;
+    assert_eq!(list["capture"]["state"], "off", "{list}");
+    assert!(list["capture"]["reason"].as_str().unwrap().contains("lens.capture"), "{list}");
+    assert_eq!(list["data"][0]["packets"], Value::Null);
+    let (status, fault) = house.get(&ladder(list["data"][0]["id"].as_u64().unwrap())).await;
+    assert_eq!((status, &fault["error"]["code"]), (404, &json!("not_captured")), "{fault}");
+    assert!(fault["error"]["message"].as_str().unwrap().contains("lens.capture"), "{fault}");
+    let (status, fault) = house.get(&ladder(4711)).await;
+    assert_eq!((status, &fault["error"]["code"]), (404, &json!("connection_not_found")), "{fault}");
+    let (status, fault) = house.get(&format!("{LIST}/none/ladder.svg")).await;
+    assert_eq!((status, &fault["error"]["code"]), (404, &json!("connection_not_found")), "{fault}");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn who_has_looked_sees_no_packets_from_before() {
+    let house = House::open().await;
+    let (_, port) = raw(&house, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    house.wait_connections(0).await;
+    if is_captured(&house, None).await {
+        let seen = of(&house, port).await;
+        assert_eq!(seen["packets"], Value::Null, "{seen}");
+        let (status, fault) = house.get(&ladder(seen["id"].as_u64().unwrap())).await;
+        assert_eq!((status, &fault["error"]["code"]), (404, &json!("not_captured")), "{fault}");
+    }
+    house.close().await;
+}
+
+/// The one connection that has a lane, as this caller sees it.
+async fn of_lane(house: &House, key: &str, lane: &str) -> Value {
+    let (status, list) = house.json(&Request::get(&format!("{LIST}?lane={lane}")).bearer(key)).await;
+    assert_eq!((status, list["data"].as_array().unwrap().len()), (200, 1), "{list}");
+    list["data"][0].clone()
+}
+
+#[tokio::test]
+async fn a_picture_is_for_those_whose_connection_it_is() {
+    let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
+    let is_captured = is_captured(&house, Some(ALICE)).await;
+    let ask = |lane: &str| Request::post(&format!("/v1/responses?lane={lane}"), &json!({ "model": MODEL, "input": "hi" }));
+    // Hers alone; and one that a proxy uses for both.
+    let own = Connection::open(house.address).await.unwrap().send(&ask("own").bearer(ALICE)).await.unwrap();
+    let mut shared = Connection::open(house.address).await.unwrap();
+    for key in [ALICE, BOB] {
+        let mut response = shared.send(&ask("shared").bearer(key)).await.unwrap();
+        assert_eq!(response.status, 200);
+        response.collect().await.unwrap();
+        shared = response.into_connection().await.unwrap();
+    }
+    let id = |seen: &Value| seen["id"].as_u64().unwrap();
+    let (hers, both) = (of_lane(&house, ALICE, "own").await, of_lane(&house, ALICE, "shared").await);
+    assert_eq!((&hers["shared"], &both["shared"]), (&json!(false), &json!(true)));
+    assert_eq!((&both["packets"], both["last_requests"].as_array().unwrap().len()), (&Value::Null, 1), "{both}");
+    assert_eq!(of_lane(&house, ADMIN, "shared").await["last_requests"].as_array().unwrap().len(), 2);
+
+    let status = async |key: &str, id: u64| {
+        let mut response = house.send(&Request::get(&ladder(id)).bearer(key)).await;
+        let body = response.collect().await.unwrap().0;
+        let fault: Option<Value> = serde_json::from_slice(&body).ok();
+        (response.status, fault.map_or(String::new(), |fault| fault["error"]["code"].as_str().unwrap().to_owned()))
+    };
+    let picture = if is_captured { (200, String::new()) } else { (404, "not_captured".to_owned()) };
+    let refusal = |code: &str| (404, code.to_owned());
+    assert_eq!(status(ALICE, id(&hers)).await, picture);
+    assert_eq!(status(ADMIN, id(&hers)).await, picture);
+    assert_eq!(status(BOB, id(&hers)).await, refusal("connection_not_found"));
+    assert_eq!(status(ALICE, id(&both)).await, refusal("connection_shared"));
+    assert_eq!(status(BOB, id(&both)).await, refusal("connection_shared"));
+    assert_eq!(status(ADMIN, id(&both)).await, picture);
+    let stranger = house.send(&Request::get(&ladder(id(&hers)))).await;
+    assert_eq!(stranger.status, 401);
+    // What somebody else calls his request is not found.
+    let (_, list) = house.json(&Request::get(&format!("{LIST}?lane=own")).bearer(BOB)).await;
+    assert_eq!(list["data"], json!([]));
+    drop((own, shared));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_socket_is_found_by_its_lane_and_a_question_is_no_lane() {
+    let house = House::open().await;
+    let socket = websocket::connect(house.address, "/v1/responses?lane=a-socket", &[]).await.unwrap().socket;
+    raw(&house, "GET /chat?message=hi&lane=mine HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    let (_, list) = house.get(&format!("{LIST}?lane=a-socket")).await;
+    assert_eq!((&list["data"][0]["last_requests"][0]["status"], &list["data"][1]), (&json!(101), &Value::Null), "{list}");
+    let (_, list) = house.get(&format!("{LIST}?lane=mine")).await;
+    assert_eq!(list["data"], json!([]));
+    drop(socket);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_page_can_have_its_connection_closed() {
+    let house = House::open().await;
+    for (path, is_closed) in [("/v1/models?close=true", true), ("/v1/models", false), ("/healthz?close=true", false)] {
+        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = vec![0; 64 << 10];
+        let count = lab::soon(stream.read(&mut answer)).await.unwrap().unwrap();
+        let answer = String::from_utf8_lossy(&answer[..count]);
+        assert_eq!(answer.contains("connection: close"), is_closed, "{path}: {answer}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_is_not_sampled_has_totals_and_no_kinds() {
+    for (sampling, expected) in [(0.0, [false, false]), (0.5, [false, true]), (1.0, [true, true])] {
+        let lens = LensConfig { sampling, ..LensConfig::default() };
+        let house = House::open_with(Plan::server(|server| server.lens = lens)).await;
+        for is_sampled in expected {
+            let (answer, port) = raw(&house, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+            house.wait_connections(0).await;
+            let (_, list) = house.get(LIST).await;
+            let seen = list["data"].as_array().unwrap().iter().find(|one| one["peer"].as_str().unwrap().ends_with(&format!(":{port}")));
+            let seen = seen.unwrap();
+            assert_eq!((&seen["sampled"], count(&seen["sent"]["total"])), (&json!(is_sampled), answer.len()), "{sampling}: {seen}");
+            let parts = [&seen["sent"]["tls"], &seen["received"]["head"], &seen["said"], &seen["reads"], &seen["first_byte_sent_ms"]];
+            assert!(parts.iter().all(|part| part.is_null() != is_sampled), "{sampling}: {seen}");
+            assert_eq!((&seen["requests"], &seen["last_requests"][0]["status"]), (&json!(1), &json!(200)));
+            // With this look and one more, every second connection of the test is an odd one.
+            house.get("/healthz").await;
+            house.wait_connections(0).await;
+        }
+        house.close().await;
+    }
+}

@@ -1,0 +1,144 @@
+//! What answers are made of, told byte by byte: JSON, the classic API, and messages of sockets.
+
+use lab::client::Request;
+use lab::client::websocket::{self, Socket};
+use lab::upstream::Script;
+use serde_json::{Value, json};
+
+use super::{PIECES, check_sum, count, of, raw};
+use crate::classic::UID;
+use crate::house::{House, MODEL};
+
+/// The bytes of the model's text, as JSON writes it.
+fn spoken() -> usize {
+    PIECES.iter().map(|piece| serde_json::to_string(piece).unwrap().len() - 2).sum()
+}
+
+fn check_said(seen: &Value, events: usize, framing: usize) {
+    let said = &seen["said"];
+    assert_eq!((count(&said["events"]), count(&said["framing"]), count(&said["text"])), (events, framing, spoken()), "{seen}");
+    let parts: usize = ["framing", "dialect", "text"].iter().map(|kind| count(&said[kind])).sum();
+    assert_eq!(parts, count(&seen["sent"]["body"]), "all of the body is told: {seen}");
+}
+
+fn head_of(answer: &[u8]) -> usize {
+    answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4
+}
+
+#[tokio::test]
+async fn json_answers_are_text_and_the_json_around_it() {
+    let house = House::open().await;
+    for (path, body) in [
+        ("/v1/responses", json!({ "model": MODEL, "input": "hi", "store": false })),
+        ("/v1/chat/completions", json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }] })),
+    ] {
+        house.upstream.script(Script::text(&PIECES));
+        let body = body.to_string();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let (answer, port) = raw(&house, &request).await;
+        house.wait_connections(0).await;
+        let seen = of(&house, port).await;
+        check_sum(&seen["sent"], answer.len());
+        assert_eq!(count(&seen["sent"]["body"]), answer.len() - head_of(&answer), "{path}");
+        check_said(&seen, 0, 0);
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn thoughts_calls_and_refusals_are_text_too_however_they_come() {
+    let house = House::open().await;
+    let script = || {
+        let call =
+            json!({ "tool_calls": [{ "index": 0, "id": "c", "type": "function", "function": { "name": "f", "arguments": "{\"a\":1}" } }] });
+        let script = Script::new().role().delta(&json!({ "reasoning_content": "h\"m" })).content("yes").delta(&call);
+        script.finish("tool_calls").usage(1, 2, 3).done().end()
+    };
+    let mut texts = Vec::new();
+    for stream in [false, true] {
+        house.upstream.script(script());
+        let body = json!({ "model": MODEL, "input": "hi", "stream": stream, "tools": [{ "type": "function", "name": "f" }] }).to_string();
+        let request = format!(
+            "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let (_, port) = raw(&house, &request).await;
+        house.wait_connections(0).await;
+        texts.push(count(&of(&house, port).await["said"]["text"]));
+    }
+    assert_eq!(texts, [4 + 3 + 9, 4 + 3 + 9], "h\\\"m, yes, and {{\\\"a\\\":1}}");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_classic_answer_to_a_query_is_told_with_its_greeting() {
+    let house = House::open_with(crate::house::Plan::server(|server| server.classic.model = Some(MODEL.into()))).await;
+    house.upstream.script(Script::text(&PIECES));
+    let request = "GET /chat?message=hi HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let (answer, port) = raw(&house, request).await;
+    house.wait_connections(0).await;
+    let seen = of(&house, port).await;
+    check_sum(&seen["sent"], answer.len());
+    let text = String::from_utf8(answer).unwrap();
+    let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data:")).collect();
+    let bytes: usize = data.iter().map(|data| data.len()).sum();
+    check_said(&seen, data.len(), count(&seen["sent"]["body"]) - bytes);
+    assert_eq!(seen["last_requests"][0]["path"], "/chat", "without the question");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_classic_stream_is_told_with_its_opening() {
+    let house = House::open_with(crate::house::Plan::server(|server| server.classic.model = Some(MODEL.into()))).await;
+    house.upstream.script(Script::text(&PIECES));
+    let request = format!("GET /createSse HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nuid: {UID}\r\n\r\n");
+    let asking = async {
+        let question = Request::new("POST", "/chat").header("content-type", "application/json").header("uid", UID);
+        assert_eq!(house.send(&question.body(json!({ "msg": "hi" }).to_string())).await.status, 200);
+    };
+    let ((answer, port), ()) = tokio::join!(raw(&house, &request), asking);
+    house.wait_connections(0).await;
+    let seen = of(&house, port).await;
+    check_sum(&seen["sent"], answer.len());
+    let text = String::from_utf8(answer).unwrap();
+    let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data:")).collect();
+    let bytes: usize = data.iter().map(|data| data.len()).sum();
+    check_said(&seen, data.len(), count(&seen["sent"]["body"]) - bytes);
+    house.close().await;
+}
+
+/// Asks on a socket, and gives its messages up to one that ends with this.
+async fn messages(socket: &mut Socket, question: &str, last: &str) -> Vec<String> {
+    socket.send_text(question).await.unwrap();
+    let mut messages: Vec<String> = Vec::new();
+    while !messages.last().is_some_and(|message| message.contains(last)) {
+        messages.push(lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap());
+    }
+    messages
+}
+
+#[tokio::test]
+async fn messages_of_sockets_are_dialect_and_text() {
+    let house = House::open_with(crate::house::Plan::server(|server| server.classic.model = Some(MODEL.into()))).await;
+    let create = json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string();
+    for (path, question, last) in
+        [("/v1/responses", create.as_str(), "\"response.completed\""), (&*format!("/websocket/{UID}"), "hi", "[DONE]")]
+    {
+        house.upstream.script(Script::text(&PIECES));
+        let mut socket = websocket::connect(house.address, path, &[]).await.unwrap().socket;
+        let port = socket.connection().stream().local_addr().unwrap().port();
+        let mut heard = messages(&mut socket, question, last).await;
+        if path == "/v1/responses" {
+            // A refusal is a message too.
+            heard.extend(messages(&mut socket, "{}", "\"error\"").await);
+        }
+        let seen = of(&house, port).await;
+        let bytes: usize = heard.iter().map(String::len).sum();
+        assert_eq!(count(&seen["sent"]["body"]), bytes);
+        check_said(&seen, heard.len(), 0);
+    }
+    house.close().await;
+}

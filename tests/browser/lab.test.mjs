@@ -1,0 +1,243 @@
+// The lab in a real browser against the real server: what it shows is what happened.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { join } from 'node:path';
+import { openPage, PICTURES, startBrowser, startWeir } from './world.mjs';
+
+const LANES = ['json', 'ndjson', 'sse', 'eventsource', 'websocket'];
+const TEXT = Array.from({ length: 60 }, (_, index) => index + 1).join(' ');
+const LENS = '/v1/lens/connections';
+
+let browser;
+let weir;
+let mayCapture;
+
+before(async () => {
+  [browser, weir] = await Promise.all([startBrowser(), startWeir({ tokensPerSecond: 120 })]);
+  mayCapture = (await (await weir.api(LENS)).json()).capture.state === 'on';
+});
+
+after(async () => {
+  await browser?.close();
+  await weir?.stop();
+});
+
+const openLab = (server, options = {}) => openPage(browser, server.url, { path: '/lab', ...options });
+
+const lane = (page, kind) => page.locator(`.lane[data-lane=${kind}]`);
+
+/** Runs the lab to its end. */
+async function run(page) {
+  await page.locator('#run').click();
+  await over(page);
+}
+
+const over = (page) => page.waitForFunction(() => document.querySelector('#lanes').getAttribute('aria-busy') === 'false'
+  && document.querySelector('#status').textContent !== '');
+
+const figure = (page, kind, name) => lane(page, kind).locator(`.figures > .${name} dd`).innerText();
+
+/** The connections of each lane, as the server shows them. */
+async function seen(server, key) {
+  const options = key ? { headers: { authorization: `Bearer ${key}` } } : {};
+  const { data } = await (await server.api(LENS, options)).json();
+  const of = (kind) => data.filter(({ last_requests: requests }) => requests.some((request) => request.lane?.endsWith(`-${kind}`)));
+  return Object.fromEntries(LANES.map((kind) => [kind, of(kind)]));
+}
+
+async function checkBytes(page, kind, connections) {
+  const shown = await lane(page, kind).locator('.kinds > div').evaluateAll((rows) => rows.map((row) => [row.className, Number(row.dataset.bytes)]));
+  const whole = Number(await lane(page, kind).locator('.sums strong').getAttribute('data-bytes'));
+  const sum = shown.reduce((all, [, bytes]) => all + bytes, 0);
+  assert.equal(sum, whole, `${kind}: ${JSON.stringify(shown)}`);
+  assert.equal(whole, connections.reduce((all, { sent }) => all + sent.total, 0), kind);
+  assert.equal(Object.fromEntries(shown).text, TEXT.length, kind);
+}
+
+async function checkLadder(page, kind, word) {
+  await lane(page, kind).locator('summary').click();
+  const text = await lane(page, kind).locator('svg.ladder').textContent();
+  assert.ok(text.includes('SYN') && text.includes('FIN') && text.includes(word), `${kind}: ${text.slice(0, 400)}`);
+  assert.ok(!text.includes('1 2 3') && !text.includes('/count'), `${kind}: nothing of what was said is in it`);
+  assert.match(await figure(page, kind, 'handshake'), /SYN, SYN\+ACK, ACK in [\d.]+ (µs|ms)/);
+  await lane(page, kind).locator('summary').click();
+}
+
+describe('the lab', () => {
+  test('shows each lane as it was, one after another on connections of their own', async () => {
+    const { page, close } = await openLab(weir);
+    assert.equal(await page.locator('#prompt').inputValue(), '/count 60');
+    await run(page);
+    assert.equal(await page.locator('#status').innerText(), `All 5 lanes brought the same text: ${TEXT.length} characters.`);
+    const connections = await seen(weir);
+    for (const kind of LANES) {
+      const events = Number(await figure(page, kind, 'events'));
+      assert.equal(await lane(page, kind).locator('circle.dot').count(), events, kind);
+      const said = connections[kind].reduce((all, one) => all + one.said.events, 0);
+      assert.equal(kind === 'json' ? events - 1 : events, said, `${kind}: the server counts as many`);
+      assert.equal(await figure(page, kind, 'characters'), `${TEXT.length} characters`);
+      await checkBytes(page, kind, connections[kind]);
+      assert.equal(connections[kind].length, kind === 'eventsource' ? 2 : 1, `${kind}: a connection for every request`);
+      assert.match(await lane(page, kind).locator('.opened').innerText(), /0 reused/);
+      if (mayCapture) await checkLadder(page, kind, 'client');
+    }
+    assert.ok(Number(await lane(page, 'sse').locator('circle.dot.odd').count()) > 5, 'reads have colours');
+    const left = await Promise.all(connections.eventsource.map(({ last_requests: [{ path }] }) => /resp_\w+/.exec(path)?.[0]));
+    assert.equal((await weir.api(`/v1/responses/${left.find(Boolean)}`)).status, 404, 'nothing is left behind');
+    await close();
+  });
+
+  test('runs them at the same time, on whatever connections there are', async () => {
+    const { page, close } = await openLab(weir);
+    await page.locator('label:has(#together)').click();
+    await page.locator('#fresh').uncheck();
+    await run(page);
+    assert.match(await page.locator('#status').innerText(), /^All 5 lanes brought the same text/);
+    for (const kind of LANES) {
+      const events = Number(await figure(page, kind, 'events'));
+      assert.equal(await lane(page, kind).locator('circle.dot').count(), events, kind);
+    }
+    // A second run finds connections that the first has left.
+    await run(page);
+    const reused = await page.locator('.opened').allInnerTexts();
+    assert.ok(reused.some((text) => /[1-9] reused/.test(text)), reused.join());
+    await close();
+  });
+
+  test('speaks both languages, pictures included', async () => {
+    const { page, close } = await openLab(weir);
+    await run(page);
+    await page.locator('[data-lang=zh]').click();
+    assert.equal(await page.locator('html').getAttribute('lang'), 'zh-Hans');
+    assert.match(await page.locator('#status').innerText(), /^5 个通道得到了相同的文字/);
+    assert.equal(await page.title(), 'Weir: 传输实验台');
+    assert.ok((await lane(page, 'sse').innerText()).includes('服务器在自己的套接字上计数'));
+    if (mayCapture) {
+      await page.waitForFunction(() => [...document.querySelectorAll('svg.ladder')].every((svg) => svg.textContent.includes('客户端')));
+    }
+    await page.locator('[data-lang=en]').click();
+    assert.match(await page.locator('#status').innerText(), /^All 5 lanes/);
+    await close();
+  });
+
+  test('stops, and with it the model', async () => {
+    const { page, close } = await openLab(weir);
+    await page.locator('label:has(#together)').click();
+    await page.locator('#prompt').fill('/count 5000');
+    await page.locator('#run').click();
+    await lane(page, 'eventsource').locator('circle.dot').nth(12).waitFor({ state: 'attached' });
+    await page.locator('#run').click();
+    await over(page);
+    assert.equal(await page.locator('#status').innerText(), 'Stopped.');
+    while ((await (await weir.api('/readyz')).json()).answers_running > 0);
+    await close();
+  });
+
+  test('says why there are no packets and no kinds of bytes', async () => {
+    // A system administrator may not capture either, where the system forbids it to this program.
+    const isRoot = process.getuid?.() === 0;
+    const wrapper = isRoot ? ['setpriv', '--bounding-set', '-net_raw', '--inh-caps', '-net_raw'] : [];
+    const restricted = await startWeir({ wrapper, settings: { WEIR_LENS_SAMPLING: '0.0' } });
+    try {
+      const { page, close } = await openLab(restricted);
+      await run(page);
+      assert.match(await page.locator('#status').innerText(), /^All 5 lanes/);
+      for (const kind of LANES) {
+        const text = await lane(page, kind).innerText();
+        assert.match(text, /No packets: the server may not capture them \(it has no CAP_NET_RAW\)\./, kind);
+        assert.match(text, /lens\.sampling left this connection out/, kind);
+        assert.equal(await lane(page, kind).locator('details').count(), 0);
+      }
+      await close();
+    } finally {
+      await restricted.stop();
+    }
+  });
+
+  test('works with a key, which is never in an address, for a caller who is no admin', async () => {
+    const guarded = await startWeir({ keys: 1 });
+    try {
+      const { page, close } = await openLab(guarded);
+      const addresses = [];
+      page.on('request', (request) => addresses.push(request.url()));
+      page.on('websocket', (socket) => addresses.push(socket.url()));
+      await page.locator('#key').fill(guarded.secrets[0]);
+      await page.locator('#key').press('Enter');
+      await page.waitForFunction(() => document.querySelector('#model').value === 'demo');
+      await run(page);
+      assert.match(await page.locator('#status').innerText(), /^All 5 lanes brought the same text/);
+      const connections = await seen(guarded, guarded.secrets[0]);
+      for (const kind of LANES) {
+        await checkBytes(page, kind, connections[kind]);
+        if (mayCapture) await checkLadder(page, kind, 'client');
+      }
+      assert.ok(addresses.length > 10 && addresses.every((address) => !address.includes('wk_')));
+      await close({ expected: [/status of 401/] });
+    } finally {
+      await guarded.stop();
+    }
+  });
+
+  test('tells through TLS what TLS costs, and that HTTP/2 needs one connection', async () => {
+    const encrypted = await startWeir({ tls: true });
+    try {
+      const { page, close } = await openLab(encrypted, { ignoreHTTPSErrors: true });
+      await run(page);
+      assert.match(await page.locator('#status').innerText(), /^All 5 lanes brought the same text/);
+      for (const kind of LANES) {
+        const shown = await lane(page, kind).locator('.kinds > div').evaluateAll((rows) => rows.map((row) => [row.className, Number(row.dataset.bytes)]));
+        const sum = shown.reduce((all, [, bytes]) => all + bytes, 0);
+        assert.equal(sum, Number(await lane(page, kind).locator('.sums strong').getAttribute('data-bytes')), kind);
+        assert.ok(Object.fromEntries(shown).tls > 1000, `${kind}: ${JSON.stringify(shown)}`);
+      }
+      assert.match(await lane(page, 'sse').locator('.opened').innerText(), /0 opened, 1 reused/);
+      await close();
+    } finally {
+      await encrypted.stop();
+    }
+  });
+
+  test('says which lanes failed, and why', async () => {
+    const { page, close } = await openLab(weir);
+    await page.locator('#prompt').fill('/fail 3');
+    await run(page);
+    assert.equal(await page.locator('#status').innerText(), '5 of 5 lanes failed.');
+    for (const kind of LANES) assert.match(await lane(page, kind).innerText(), /Failed: .*demo failed/, kind);
+    await close({ expected: [/status of 5\d\d/] });
+  });
+
+  test('is one step from the chat page, and back', async () => {
+    const { page, close } = await openPage(browser, weir.url);
+    await page.locator('a[href="/lab"]').click();
+    await page.locator('#lanes .lane').nth(4).waitFor();
+    await page.locator('a[href="/"]').click();
+    await page.locator('#question').waitFor();
+    await close();
+  });
+});
+
+describe('its looks', () => {
+  for (const [name, options] of [
+    ['lab-en-light-1280', { width: 1280, height: 900, colorScheme: 'light' }],
+    ['lab-en-dark-390', { width: 390, height: 844, colorScheme: 'dark' }],
+    ['lab-zh-dark-1280', { width: 1280, height: 900, colorScheme: 'dark', locale: 'zh-CN' }],
+    ['lab-zh-light-390', { width: 390, height: 844, colorScheme: 'light', locale: 'zh-CN' }],
+  ]) {
+    test(`${name}: nothing is cut off`, async () => {
+      const { page, close } = await openLab(weir, options);
+      await page.evaluate(() => document.fonts.ready);
+      await page.screenshot({ path: join(PICTURES, `${name}-empty.png`) });
+      await run(page);
+      await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+      if (mayCapture) await lane(page, 'websocket').locator('summary').click();
+      await lane(page, 'websocket').screenshot({ path: join(PICTURES, `${name}-ladder.png`) });
+      const [scroll, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+      assert.ok(scroll <= width, `${scroll} px of page in ${width} px of window`);
+      const small = await page.evaluate(() => [...document.querySelectorAll('button, select, .transports label, .check, summary, header a')]
+        .filter((node) => node.getClientRects().length && node.getBoundingClientRect().height < 40).map((node) => node.textContent));
+      assert.deepEqual(small, [], 'a finger finds everything');
+      await close();
+    });
+  }
+});

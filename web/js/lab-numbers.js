@@ -1,0 +1,91 @@
+// The lab's numbers, from what was measured: no page and no network.
+
+const TERMINAL = new Set(['response.completed', 'response.incomplete', 'response.failed']);
+
+/** What arrives this soon after the event before came with it: EventSource and WebSocket do not tell reads apart. */
+export const TOGETHER_MS = 1;
+
+export const isTerminal = (event) => TERMINAL.has(event.type);
+
+export const isText = (event) => event.type === 'response.output_text.delta';
+
+/** The nearest rank; `values` may be in any order. */
+export function percentile(values, share) {
+  if (!values.length) return null;
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+}
+
+/** The pauses between one piece of text and the next. What came in one read has none between. */
+export function gaps(events) {
+  const texts = events.filter(({ text }) => text);
+  return texts.slice(1).map(({ at }, index) => at - texts[index].at);
+}
+
+/** The figures of a lane: times in milliseconds from its first request on. */
+export function figures({ events, reads, ended, answer, bytes }) {
+  const pauses = gaps(events);
+  return {
+    first: events.find(({ text }) => text)?.at ?? null,
+    total: ended,
+    events: events.length,
+    reads,
+    largest: Math.max(0, ...sizes(events)),
+    p50: percentile(pauses, 0.5),
+    p90: percentile(pauses, 0.9),
+    p99: percentile(pauses, 0.99),
+    characters: [...answer].length,
+    bytes,
+  };
+}
+
+/** How many events each batch has. */
+export function sizes(events) {
+  const counts = new Map();
+  for (const { batch } of events) counts.set(batch, (counts.get(batch) ?? 0) + 1);
+  return [...counts.values()];
+}
+
+export const KINDS = ['tls', 'head', 'framing', 'dialect', 'text', 'other'];
+
+/**
+ * All bytes that the server has sent on these connections, by kind; `null` where one of them was not sampled. What a
+ * WebSocket says is told as it was before it was compressed: what that has saved is taken from the JSON.
+ */
+export function sent(connections) {
+  const sum = Object.fromEntries(KINDS.map((kind) => [kind, 0]));
+  for (const { sent: bytes, said, sampled } of connections) {
+    if (!sampled) return null;
+    sum.tls += bytes.tls;
+    sum.head += bytes.head;
+    sum.framing += bytes.framing + said.framing;
+    sum.dialect += said.dialect;
+    sum.text += said.text;
+    sum.other += bytes.body - said.framing - said.dialect - said.text;
+  }
+  if (sum.other < 0) [sum.dialect, sum.other] = [sum.dialect + sum.other, 0];
+  return sum;
+}
+
+export const total = (connections, way) => connections.reduce((all, connection) => all + connection[way].total, 0);
+
+/** The connection on which a lane's answer came. Others carried what had to be asked before. */
+export function mainOf(connections, lane) {
+  const answers = ({ method, path, lane: name }) => name === lane && !path.startsWith('/v1/tickets')
+    && (method === 'POST' ? path === '/v1/responses' : true);
+  const score = ({ last_requests: requests }) => Math.max(...requests.map((request) => {
+    if (!answers(request)) return 0;
+    return request.path.endsWith('/events') || request.status === 101 ? 2 : 1;
+  }), 0);
+  return connections.reduce((best, one) => (!best || score(one) > score(best) ? one : best), null);
+}
+
+/** Times for an axis: some four to eight, at round numbers of milliseconds. */
+export function ticks(span, most = 8) {
+  for (let unit = 1; ; unit *= 10) {
+    for (const step of [unit, 2 * unit, 5 * unit]) {
+      if (span / step > most) continue;
+      return Array.from({ length: Math.floor(span / step) + 1 }, (_, index) => index * step);
+    }
+  }
+}

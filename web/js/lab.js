@@ -1,0 +1,237 @@
+// The lab: runs one prompt over every transport, and puts beside it what the server saw of it.
+
+import { apiKey, ApiError, call, models } from './api.js';
+import { element } from './dom.js';
+import { languageNow, learn, number, speak, t, translate } from './i18n.js';
+import { Lane, LANES } from './lab-lanes.js';
+import { LaneView } from './lab-view.js';
+import { EN, ZH } from './lab-words.js';
+
+const LENS = '/v1/lens/connections';
+const POOL = 6; // connections that a browser keeps to one server
+const LOOKS = 12;
+const PAUSE_MS = 150;
+const REDRAW_MS = 100;
+
+learn(EN, ZH);
+const $ = (id) => document.getElementById(id);
+const views = new Map(LANES.map((kind) => [kind, new LaneView(kind, picture)]));
+let running = null; // what stops the run
+let status = () => '';
+let afterKey = null;
+let redraw = 0;
+let styled = false;
+
+// Running
+
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+const lanes = () => [...views.values()].map(({ lane }) => lane).filter(Boolean);
+const isFresh = () => $('fresh').checked;
+
+function say(words) {
+  status = words;
+  $('status').textContent = words();
+}
+
+async function run() {
+  const stop = new AbortController();
+  running = stop;
+  refresh();
+  const closes = isFresh();
+  const marker = crypto.getRandomValues(new Uint32Array(1))[0].toString(36);
+  const options = { model: $('model').value, prompt: $('prompt').value, closes, signal: stop.signal, change: later };
+  try {
+    // The first look begins the capture of packets. As many as a browser has connections leave it with none.
+    await Promise.all(Array.from({ length: closes ? POOL : 1 }, () => look('none', closes)));
+    for (const [kind, view] of views) view.begin(new Lane(kind, `${marker}-${kind}`, options));
+    scale();
+    await ($('together').checked ? together(stop.signal) : inTurns(stop.signal));
+    say(stop.signal.aborted ? () => t('labStopped') : verdict);
+  } catch (error) {
+    say(() => error.message);
+    if (error.status === 401) askForKey(run);
+  }
+  running = null;
+  refresh();
+}
+
+async function inTurns(signal) {
+  for (const [index, view] of [...views.values()].entries()) {
+    if (signal.aborted) return;
+    say(() => t('labRunning', { lane: t(`lane_${view.kind}`), n: index + 1, of: views.size }));
+    await view.lane.run();
+    await see(view);
+    $('progress').value = index + 1;
+  }
+}
+
+async function together() {
+  const ended = () => lanes().filter((lane) => lane.ended !== null).length;
+  const tell = () => {
+    $('progress').value = ended();
+    say(() => t('labRunningAll', { n: ended(), of: views.size }));
+  };
+  tell();
+  await Promise.all([...views.values()].map((view) => view.lane.run().then(tell)));
+  say(() => t('labLooking'));
+  for (const view of views.values()) await see(view);
+}
+
+const verdict = () => {
+  const failed = lanes().filter((lane) => lane.error).length;
+  if (failed) return t('labFailed', { n: failed, of: views.size });
+  const [first, ...others] = lanes().map((lane) => lane.text);
+  const values = { of: views.size, n: number([...first].length) };
+  return t(others.every((text) => text === first) ? 'labSame' : 'labDifferent', values);
+};
+
+// What the server saw
+
+async function look(name, closes = isFresh()) {
+  const query = new URLSearchParams({ lane: name, ...(closes ? { close: 'true' } : {}) });
+  return (await call(`${LENS}?${query}`)).json();
+}
+
+/** Asks until the server has taken note of the end: that may be a moment after the last byte. */
+async function see(view) {
+  const { lane } = view;
+  let seen = null;
+  for (let tries = 0; tries < LOOKS; tries++) {
+    const { capture, data } = await look(lane.name);
+    seen = { capture, connections: data };
+    if (isSettled(lane, seen)) break;
+    await pause(PAUSE_MS);
+  }
+  await view.look(seen);
+  await lane.forget();
+}
+
+function isSettled({ name, closes, kind }, { capture, connections }) {
+  const requests = connections.flatMap((connection) => connection.last_requests.filter((request) => request.lane === name));
+  if (!requests.length || requests.some((request) => request.ended_ms === null)) return false;
+  // A connection of HTTP/2 is for all requests of the page, and stays.
+  const ending = connections.filter(({ protocol }) => protocol === 'http1' && (closes || kind === 'websocket'));
+  return ending.every(({ close, packets }) => close && (capture.state !== 'on' || !packets || packets.ending.state !== 'open'));
+}
+
+/** The ladder of a connection, as a part of the page: its text can be read and searched. */
+async function picture(id, width) {
+  const query = new URLSearchParams({ language: languageNow(), width: Math.max(340, Math.min(1200, width)), ...(isFresh() ? { close: 'true' } : {}) });
+  try {
+    const reply = await call(`${LENS}/${id}/ladder.svg?${query}`, { accept: 'image/svg+xml' });
+    const text = await reply.text();
+    // The page's policy lets no style stand in a document; a sheet that a script makes is another thing.
+    const [style, rules] = /<style>([^<]*)<\/style>/.exec(text) ?? ['', ''];
+    if (rules && !styled) {
+      const sheet = new CSSStyleSheet();
+      sheet.replaceSync(rules);
+      document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
+      styled = true;
+    }
+    const svg = new DOMParser().parseFromString(text.replace(style, ''), 'image/svg+xml').documentElement;
+    return document.adoptNode(svg);
+  } catch {
+    return null;
+  }
+}
+
+// Showing
+
+function later() {
+  redraw ||= setTimeout(() => {
+    redraw = 0;
+    scale();
+    for (const view of views.values()) if (view.lane) view.show();
+  }, REDRAW_MS);
+}
+
+/** All lanes have one axis. While they run it does not shrink below a second, or it would never rest. */
+function scale() {
+  const least = running || !lanes().length ? 1000 : 1;
+  const last = Math.max(least, ...lanes().map((lane) => lane.ended ?? lane.events.at(-1)?.at ?? 0));
+  for (const view of views.values()) view.span = last * 1.02;
+}
+
+function refresh() {
+  document.body.classList.toggle('running', running !== null);
+  $('run').querySelector('span').textContent = t(running ? 'labStop' : 'labRun');
+  $('run').disabled = !running && !$('model').value;
+  document.querySelector('.progress').hidden = !running;
+  $('progress').value = running ? $('progress').value : 0;
+  $('lanes').setAttribute('aria-busy', String(running !== null));
+  for (const node of $('controls').querySelectorAll('input, select, textarea')) node.disabled = running !== null;
+  scale();
+  for (const view of views.values()) view.show();
+}
+
+// Controls
+
+function suggest() {
+  const suggestions = ['', '/count 60', EN.labDefault, ZH.labDefault];
+  if (suggestions.includes($('prompt').value)) $('prompt').value = $('model').value === 'demo' ? '/count 60' : t('labDefault');
+}
+
+async function loadModels() {
+  try {
+    const ids = await models();
+    $('model').replaceChildren(...ids.map((id) => element('option', { value: id, textContent: id, selected: id === 'demo' })));
+    if (!ids.length) $('model').append(element('option', { value: '', textContent: t('noModels') }));
+    $('notice').hidden = true;
+  } catch (error) {
+    if (error.status === 401) return askForKey(() => {});
+    $('notice').textContent = error instanceof ApiError ? error.message : t('offline');
+    $('notice').hidden = false;
+    setTimeout(loadModels, 2000);
+  }
+  suggest();
+  refresh();
+}
+
+function askForKey(then) {
+  afterKey = then;
+  $('notice').textContent = t('keyWrong');
+  $('notice').hidden = !apiKey.get();
+  $('key-form').hidden = false;
+  $('key').focus();
+}
+
+$('key-form').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  apiKey.set($('key').value.trim());
+  $('key').value = '';
+  $('key-form').hidden = $('notice').hidden = true;
+  await loadModels();
+  if ($('key-form').hidden) afterKey?.();
+});
+$('controls').addEventListener('submit', (event) => {
+  event.preventDefault();
+  if (running) running.abort(new Error(t('labStopped')));
+  else if ($('model').value && $('prompt').value.trim()) run();
+});
+$('prompt').addEventListener('keydown', (event) => {
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+  event.preventDefault();
+  $('controls').requestSubmit();
+});
+$('model').addEventListener('change', suggest);
+
+for (const node of document.querySelectorAll('[data-lang]')) {
+  node.addEventListener('click', async () => {
+    if (node.dataset.lang === languageNow()) return;
+    speak(node.dataset.lang);
+    document.title = `Weir: ${t('labTitle')}`;
+    suggest();
+    $('status').textContent = status();
+    refresh();
+    for (const view of views.values()) {
+      await view.fetchLadder();
+      view.show();
+    }
+  });
+}
+
+$('lanes').append(...[...views.values()].map(({ root }) => root));
+translate();
+document.title = `Weir: ${t('labTitle')}`;
+refresh();
+loadModels();

@@ -1,0 +1,61 @@
+// The lab's numbers, without a page.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { figures, gaps, KINDS, mainOf, percentile, sent, ticks, total } from '../js/lab-numbers.js';
+import { EN, ZH } from '../js/lab-words.js';
+
+test('percentiles are values that were measured', () => {
+  assert.equal(percentile([], 0.5), null);
+  assert.equal(percentile([7], 0.99), 7);
+  const values = Array.from({ length: 100 }, (_, index) => 100 - index);
+  assert.deepEqual([0.5, 0.9, 0.99, 1].map((share) => percentile(values, share)), [50, 90, 99, 100]);
+});
+
+test('gaps lie between pieces of text, and there are none within a read', () => {
+  const events = [[0, 1, false], [5, 2, true], [5, 2, true], [9, 3, false], [15, 4, true]].map(([at, batch, text]) => ({ at, batch, text }));
+  assert.deepEqual(gaps(events), [0, 10]);
+  const shown = figures({ events, reads: 4, ended: 20, answer: '你好', bytes: null });
+  assert.deepEqual([shown.first, shown.total, shown.events, shown.largest, shown.p50, shown.p99, shown.characters], [5, 20, 5, 2, 0, 10, 2]);
+});
+
+const connection = (body, said, requests = []) => ({
+  sampled: true, last_requests: requests, received: { total: 10 },
+  sent: { total: 120 + body, tls: 0, head: 100, framing: 20, body }, said,
+});
+
+test('bytes are told by kind, and add up', () => {
+  const connections = [
+    connection(500, { framing: 40, dialect: 300, text: 160 }),
+    connection(70, { framing: 0, dialect: 0, text: 0 }),
+  ];
+  const kinds = sent(connections);
+  assert.deepEqual(kinds, { tls: 0, head: 200, framing: 80, dialect: 300, text: 160, other: 70 });
+  assert.equal(KINDS.reduce((sum, kind) => sum + kinds[kind], 0), total(connections, 'sent'));
+  assert.equal(total(connections, 'received'), 20);
+  assert.equal(sent([...connections, { sampled: false }]), null);
+  const compressed = sent([connection(200, { framing: 0, dialect: 300, text: 160 })]);
+  assert.deepEqual(compressed, { tls: 0, head: 100, framing: 20, dialect: 40, text: 160, other: 0 });
+});
+
+test('the connection of a lane is the one with its answer', () => {
+  const of = (id, ...requests) => ({ id, last_requests: requests.map(([method, path, status = 200, lane = 'a']) => ({ method, path, status, lane })) });
+  const find = (...connections) => mainOf(connections, 'a')?.id;
+  assert.equal(find(of(1, ['POST', '/v1/responses'])), 1);
+  assert.equal(find(of(1, ['POST', '/v1/responses']), of(2, ['GET', '/v1/responses/resp_1/events'])), 2);
+  assert.equal(find(of(1, ['POST', '/v1/tickets']), of(2, ['GET', '/v1/responses', 101])), 2);
+  assert.equal(find(of(2, ['GET', '/v1/responses', 101]), of(1, ['POST', '/v1/tickets'])), 2);
+  assert.equal(find(), undefined);
+});
+
+test('an axis has round times, and not too many', () => {
+  assert.deepEqual(ticks(1000, 5), [0, 200, 400, 600, 800, 1000]);
+  assert.deepEqual(ticks(9, 8), [0, 2, 4, 6, 8]);
+  for (const span of [1, 17, 980, 12_345, 600_000]) assert.ok(ticks(span).length <= 9, String(span));
+});
+
+test('both languages have the same words', () => {
+  assert.deepEqual(Object.keys(EN).sort(), Object.keys(ZH).sort());
+  const holes = (words) => [...words.matchAll(/\{\w+\}/g)].map(String).sort();
+  for (const key of Object.keys(EN)) assert.deepEqual(holes(EN[key]), holes(ZH[key]), key);
+});
