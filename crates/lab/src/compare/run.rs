@@ -9,6 +9,7 @@ use lens::capture::Recorder;
 use lens::flow::Side;
 use lens::flow::close::Ending;
 use lens::flow::connection::Connection;
+use lens::namespace::road::{Path, Road};
 
 use super::bytes::{BothWays, Kinds, of_tap};
 use super::numbers::{Measured, Spread, Strip, Times, milliseconds};
@@ -42,6 +43,19 @@ pub struct Bench {
     pub recorder: Option<Arc<Recorder>>,
     /// The kernel's tables of sockets on both hosts, as `/proc/net/tcp` has them.
     pub sockets: Option<Arc<dyn Fn() -> String + Send + Sync>>,
+    /// A way to the same server on which packets can be lost.
+    pub road: Option<RoadDoor>,
+}
+
+/// A way on which packets take their time, and some are lost.
+#[derive(Clone)]
+pub struct RoadDoor {
+    /// The way.
+    pub road: Arc<Road>,
+    /// What packets suffer there, unless an experiment wants otherwise.
+    pub path: Path,
+    /// The server at its end, in clear.
+    pub door: Door,
 }
 
 /// An address, and what the server is called there.

@@ -2,17 +2,20 @@
 
 mod files;
 mod ground;
+mod own;
 pub(crate) mod stamped;
 
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use lab::client::{Request, Trust};
 use lab::compare::claims::{self, Bilingual};
 use lab::compare::plan::{Cell, Plan, cells};
 use lab::compare::report::{self, Report};
 use lens::namespace::Network;
+use lens::namespace::road::Path;
 use provider::demo;
 use serde_json::Value;
 
@@ -21,17 +24,20 @@ use crate::cli::compare::CompareArguments;
 use crate::cli::output::{self, Meter};
 use crate::config::{self, Settings};
 use files::Files;
-use ground::Ground;
+use ground::{Ground, Way};
 
 /// Compares.
 pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<ExitCode> {
     let pace = Duration::from_millis(arguments.pace.unwrap_or(if arguments.quick { 5 } else { 10 }).into());
     // Before any thread is started: a user namespace is entered by whole processes only.
     let network = network(arguments);
+    if let (Err(why), true) = (&network, path(arguments) != Path::default()) {
+        bail!("there can be no delay and no bandwidth: {why}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (ground, model) = match (&arguments.server, network) {
         (Some(url), _) => runtime.block_on(elsewhere(url, arguments))?,
-        (None, network) => (Ground::own(settings, pace, network)?, demo::MODEL.to_owned()),
+        (None, network) => (Ground::own(settings, Way { network, path: path(arguments), pace })?, demo::MODEL.to_owned()),
     };
     let plan = plan(arguments, pace, &ground, model);
     let mut files = Files::create(&arguments.output, ground.interface)?;
@@ -57,6 +63,12 @@ fn network(arguments: &CompareArguments) -> Result<Network, String> {
             format!("On loopback, since there can be no network of our own: {unable}. Segments are as long as 64 KB there, and nothing is ever late.")
         }),
     }
+}
+
+/// What packets are to suffer.
+fn path(arguments: &CompareArguments) -> Path {
+    let kilobytes = arguments.bandwidth.and_then(|kilobytes| NonZero::new(kilobytes.saturating_mul(1000)));
+    Path { delay: Duration::from_millis(arguments.delay.unwrap_or(0).into()), bytes_per_second: kilobytes }
 }
 
 /// The server that was named, and which model is asked there.

@@ -197,6 +197,8 @@ pub struct Loss {
     pub stalled_http11: u64,
     /// How long the longest gap was, in milliseconds.
     pub longest_ms: f64,
+    /// The round trip, in milliseconds: sooner the sender cannot know of the loss.
+    pub round_trip_ms: f64,
     /// The pace of the model, in milliseconds.
     pub pace_ms: f64,
 }

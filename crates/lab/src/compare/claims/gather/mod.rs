@@ -1,6 +1,7 @@
 //! Gathers the evidence: from the cells that were measured, and by an experiment for each claim that no cell tells about.
 
 mod connections;
+mod losses;
 mod requests;
 mod streams;
 
@@ -45,6 +46,10 @@ pub async fn gather(bench: &Bench, plan: &Plan, measured: &[Measured]) -> (Evide
             evidence.parallel = parallel(measured, seen.answers, connections);
         }
         Err(error) => failed("answers at the same time", error),
+    }
+    match losses::loss(&ground).await {
+        Ok(seen) => evidence.loss = seen,
+        Err(error) => failed("a lost segment", error),
     }
     match streams::words(&ground).await {
         Ok(seen) => (evidence.text, evidence.media_type, evidence.format, evidence.sameness) = seen,

@@ -84,7 +84,7 @@ async fn pipelined(ground: &Ground<'_>) -> Result<bool> {
     Ok(is_slow && second.status == 200)
 }
 
-fn create(ground: &Ground<'_>, question: &str, stream: bool) -> Request {
+pub(super) fn create(ground: &Ground<'_>, question: &str, stream: bool) -> Request {
     let body = json!({ "model": ground.model(), "input": question, "stream": stream });
     Request::post("/v1/responses", &body).header("accept", "text/event-stream")
 }

@@ -165,12 +165,12 @@ fn loss(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let text = Bilingual::new(
         format!(
             "Without loss, streams do not wait for each other. With one lost segment: {} of {} answers stood still on one connection of HTTP/2, {} of {} on a \
-             connection each (up to {:.0} ms; the model's pace was {:.0} ms).",
-            seen.stalled_http2, seen.answers, seen.stalled_http11, seen.answers, seen.longest_ms, seen.pace_ms
+             connection each (up to {:.0} ms; a round trip was {:.0} ms, the model's pace {:.0} ms).",
+            seen.stalled_http2, seen.answers, seen.stalled_http11, seen.answers, seen.longest_ms, seen.round_trip_ms, seen.pace_ms
         ),
         format!(
-            "无丢包时各流互不等待。丢失一个报文段时：同一个 HTTP/2 连接上 {}/{} 个回答停顿，各用一个连接时 {}/{} 个（最长 {:.0} 毫秒；模型节奏 {:.0} 毫秒）。",
-            seen.stalled_http2, seen.answers, seen.stalled_http11, seen.answers, seen.longest_ms, seen.pace_ms
+            "无丢包时各流互不等待。丢失一个报文段时：同一个 HTTP/2 连接上 {}/{} 个回答停顿，各用一个连接时 {}/{} 个（最长 {:.0} 毫秒；往返 {:.0} 毫秒，模型节奏 {:.0} 毫秒）。",
+            seen.stalled_http2, seen.answers, seen.stalled_http11, seen.answers, seen.longest_ms, seen.round_trip_ms, seen.pace_ms
         ),
     );
     Some((if is_tcp { Ruling::Meaningless } else { Ruling::Wrong }, text))

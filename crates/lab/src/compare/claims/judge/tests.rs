@@ -29,7 +29,7 @@ fn true_evidence() -> Evidence {
         chunking: Some(Chunking { body_bytes: 9000, http10: 0, http11: 300, http2: 400, connections_http10: 5, connections_http11: 1 }),
         host: Some(Host { missing: 400, twice: 400, http10: 200 }),
         multiplexing: Some(Multiplexing { answers: 3, connections: 1, switches: 20, pipelined_in_order: true, overtaken: true }),
-        loss: Some(Loss { answers: 2, stalled_http2: 2, stalled_http11: 1, longest_ms: 210.0, pace_ms: 10.0 }),
+        loss: Some(Loss { answers: 2, stalled_http2: 2, stalled_http11: 1, longest_ms: 210.0, round_trip_ms: 150.0, pace_ms: 10.0 }),
         parallel: Some(Parallel { answers: 3, connections_http11: 3, connections_http2: 1, added_http11_ms: 0.2, added_http2_ms: 0.25 }),
         speaking: Some(Speaking { sse_http11: (1, true), sse_http2: (0, true), websocket_http11: (0, true), websocket_http2: (0, true) }),
         text: Some(Text { bytes: 9000, is_utf8: true, wide_characters: 40, survives_any_split: true }),
