@@ -75,28 +75,15 @@ pub(crate) async fn ladder(
     QueryOf(query): QueryOf<Query>,
 ) -> Result<Response, Refused> {
     let caller = auth::caller(&app, &parts)?;
-    let language = match query.get("language").map(String::as_str) {
-        None | Some("en") => Language::English,
-        Some("zh") => Language::Chinese,
-        Some(_) => return Err(Fault::invalid("invalid_value", "language", "Invalid value for 'language': expected 'en' or 'zh'.").into()),
-    };
-    let width = query::integer(&query, "width", WIDTHS)?.unwrap_or(WIDTH);
-    let options = Options { language, width: u32::try_from(width).unwrap_or(u32::MAX), vantage: Side::Server, ..Options::default() };
-    let views = app.connections.seen().views();
-    let found = id.parse().ok().and_then(|id: u64| views.into_iter().find(|view| view.id == id));
-    let view = found.filter(|view| may_see(&caller, view)).ok_or_else(|| {
-        let message = format!("There is no connection '{id}', or it closed long ago, or it is not yours.");
-        Fault::new(FaultKind::NotFound, "connection_not_found", message)
-    })?;
-    if view.record.is_shared && !caller.admin {
-        let message = "This connection carried requests of several callers: only an admin may see its packets.";
-        return Err(Fault::new(FaultKind::NotFound, "connection_shared", message).into());
-    }
+    let options = options(&query)?;
+    let view = id.parse().ok().and_then(|id| find(&app, &caller, id)).ok_or_else(|| unknown(&id))?;
+    check_alone(&caller, &view)?;
     let look = look(&app).await;
     let Look::On(captured) = look else {
         let message = format!("No packets were captured: {}.", look.state().1);
         return Err(Fault::new(FaultKind::NotFound, "not_captured", message).into());
     };
+    let id = view.id;
     let read = move || {
         // Drawn outside of the lock: those who only look up counts do not wait for it.
         let connection = captured.read(|sight| sight.of(&view).cloned())?;
@@ -106,6 +93,8 @@ pub(crate) async fn ladder(
         let message = "No packets of this connection were captured: it ended before somebody looked, or there was no room for it.";
         Fault::new(FaultKind::NotFound, "not_captured", message)
     })?;
+    // Somebody else's request may have come on it meanwhile, and its packets into the picture.
+    check_alone(&caller, &find(&app, &caller, id).ok_or_else(|| unknown(&id.to_string()))?)?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("image/svg+xml")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -114,12 +103,33 @@ pub(crate) async fn ladder(
     Ok((headers, picture).into_response())
 }
 
-/// What is said on a connection. Where its begin was not captured nothing is read: what looks like a head may be somebody's words.
-fn conversation(connection: &Connection) -> Conversation {
-    if connection.handshake.syn.is_some() {
-        return read_connection(connection);
+fn options(query: &Query) -> Result<Options, Fault> {
+    let language = match query.get("language").map(String::as_str) {
+        None | Some("en") => Language::English,
+        Some("zh") => Language::Chinese,
+        Some(_) => return Err(Fault::invalid("invalid_value", "language", "Invalid value for 'language': expected 'en' or 'zh'.")),
+    };
+    let width = query::integer(query, "width", WIDTHS)?.unwrap_or(WIDTH);
+    Ok(Options { language, width: u32::try_from(width).unwrap_or(u32::MAX), vantage: Side::Server, ..Options::default() })
+}
+
+/// A connection that this caller may see.
+fn find(app: &App, caller: &Caller, id: u64) -> Option<View> {
+    app.connections.seen().view(id).filter(|view| may_see(caller, view))
+}
+
+fn unknown(id: &str) -> Fault {
+    let message = format!("There is no connection '{id}', or it closed long ago, or it is not yours.");
+    Fault::new(FaultKind::NotFound, "connection_not_found", message)
+}
+
+/// The packets of a connection are of all who asked on it.
+fn check_alone(caller: &Caller, view: &View) -> Result<(), Fault> {
+    if caller.admin || !view.record.is_shared {
+        return Ok(());
     }
-    Conversation { protocol: Spoken::Unknown, readings: Both::default() }
+    let message = "This connection carried requests of several callers: only an admin may see its packets.";
+    Err(Fault::new(FaultKind::NotFound, "connection_shared", message))
 }
 
 /// Looks at the packets of our port, if the settings let us.
@@ -128,6 +138,14 @@ async fn look(app: &App) -> Look {
         CaptureMode::Auto => app.capture.look(&app.tasks, app.config.listen.port()).await,
         CaptureMode::Off => Look::Off,
     }
+}
+
+/// What is said on a connection. Where its begin was not captured nothing is read: what looks like a head may be somebody's words.
+fn conversation(connection: &Connection) -> Conversation {
+    if connection.handshake.syn.is_some() {
+        return read_connection(connection);
+    }
+    Conversation { protocol: Spoken::Unknown, readings: Both::default() }
 }
 
 fn unreadable() -> Fault {

@@ -63,7 +63,7 @@ pub(crate) struct Packets(Arc<Running>);
 
 impl Default for Capture {
     fn default() -> Self {
-        Self::with(start)
+        Self { open: start, running: Turn::new(None) }
     }
 }
 
@@ -72,9 +72,9 @@ fn start(port: u16) -> Result<Recorder, Unable> {
 }
 
 impl Capture {
-    /// A capture that begins in another way than by asking the system; tests refuse it.
-    pub fn with(open: Open) -> Self {
-        Self { open, running: Turn::new(None) }
+    /// One that the system would not permit, for tests where it does.
+    pub fn refused() -> Self {
+        Self { open: |_port| Err(Unable::NotPermitted), running: Turn::new(None) }
     }
 
     /// Begins the capture of `port`, unless it runs, and has it go on.
@@ -164,13 +164,9 @@ mod tests {
         assert!(most < 100_000_000, "{most}");
     }
 
-    fn refuse(_port: u16) -> Result<Recorder, Unable> {
-        Err(Unable::NotPermitted)
-    }
-
     #[tokio::test]
     async fn who_may_not_capture_is_told_why_and_leaves_no_task() {
-        let (capture, tasks) = (Arc::new(Capture::with(refuse)), Tasks::new());
+        let (capture, tasks) = (Arc::new(Capture::refused()), Tasks::new());
         let look = capture.look(&tasks, 8000).await;
         let (state, reason) = look.state();
         assert_eq!(state, "not_permitted");

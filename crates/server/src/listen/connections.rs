@@ -68,6 +68,16 @@ impl Register {
         views
     }
 
+    /// One of them.
+    pub(crate) fn view(&self, id: u64) -> Option<View> {
+        let (open, closed) = {
+            let registered = self.registered();
+            (registered.open.get(&id).cloned(), registered.closed.iter().find(|view| view.id == id).cloned())
+        };
+        // Outside of the lock, as above.
+        closed.or_else(|| open?.view())
+    }
+
     fn registered(&self) -> MutexGuard<'_, Registered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,9 +1,15 @@
 //! Packets of connections: as they are, only while they may be captured, and only for those whose connection it is.
 
-use lab::client::{Connection, Request, Response, websocket};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::keys::MemoryKeys;
+use engine::tasks::Tasks;
+use lab::client::{self, Connection, Request, Response, websocket};
 use lab::upstream::Script;
 use serde_json::{Value, json};
-use server::{CaptureMode, LensConfig};
+use server::{App, Capture, CaptureMode, Drain, LensConfig, Live};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -122,6 +128,55 @@ async fn nothing_is_captured_where_a_setting_says_so() {
     assert_eq!((status, &fault["error"]["code"]), (404, &json!("connection_not_found")), "{fault}");
     let (status, fault) = house.get(&format!("{LIST}/none/ladder.svg")).await;
     assert_eq!((status, &fault["error"]["code"]), (404, &json!("connection_not_found")), "{fault}");
+    house.close().await;
+}
+
+/// A second door of a house, whose process may not capture.
+async fn get_at_a_door_without_permission(house: &House, paths: &[&str]) -> Vec<(u16, Value)> {
+    let mut config = server::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..server::Config::default() };
+    let listener = server::bind(config.listen).unwrap();
+    config.listen = listener.local_addr().unwrap();
+    let (address, tasks, drain) = (config.listen, Tasks::new(), Drain::default());
+    let app = App {
+        engine: house.engine.clone(),
+        keys: Arc::new(MemoryKeys::default()),
+        config: Arc::new(config),
+        connections: Arc::default(),
+        is_encrypted: false,
+        classic: Arc::default(),
+        tickets: Arc::default(),
+        capture: Arc::new(Capture::refused()),
+        metrics: Arc::default(),
+        tasks: tasks.clone(),
+        drain: drain.clone(),
+    };
+    let serving = tokio::spawn(server::serve(listener, Live::new(app), None));
+    let mut answers = Vec::new();
+    for path in paths {
+        let mut response = client::send(address, &Request::get(path)).await.unwrap();
+        answers.push((response.status, serde_json::from_slice(&response.collect().await.unwrap().0).unwrap()));
+    }
+    drain.leave(Duration::ZERO);
+    lab::soon(serving).await.unwrap().unwrap();
+    assert_eq!(tasks.shutdown(Duration::from_secs(2)).await, 0, "tasks were left behind");
+    answers
+}
+
+#[tokio::test]
+async fn who_may_not_capture_says_so_and_counts_all_the_same() {
+    let house = House::open().await;
+    let answers = get_at_a_door_without_permission(&house, &["/healthz", LIST, &ladder(0)]).await;
+    let (status, list) = &answers[1];
+    assert_eq!((*status, &list["capture"]["state"]), (200, &json!("not_permitted")), "{list}");
+    assert!(list["capture"]["reason"].as_str().unwrap().contains("CAP_NET_RAW"), "{list}");
+    let first = &list["data"][1];
+    assert_eq!(
+        (&first["packets"], &first["sampled"], &first["last_requests"][0]["path"]),
+        (&Value::Null, &json!(true), &json!("/healthz"))
+    );
+    let (status, fault) = &answers[2];
+    assert_eq!((*status, &fault["error"]["code"]), (404, &json!("not_captured")), "{fault}");
+    assert!(fault["error"]["message"].as_str().unwrap().contains("CAP_NET_RAW"), "{fault}");
     house.close().await;
 }
 

@@ -21,6 +21,13 @@ fn check_said(seen: &Value, events: usize, framing: usize) {
     assert_eq!(parts, count(&seen["sent"]["body"]), "all of the body is told: {seen}");
 }
 
+/// A question whose answer is its connection's last.
+fn post(path: &str, accept: &str, body: &Value) -> String {
+    let body = body.to_string();
+    let fields = format!("host: localhost\r\nconnection: close\r\naccept: {accept}\r\ncontent-type: application/json");
+    format!("POST {path} HTTP/1.1\r\n{fields}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
 fn head_of(answer: &[u8]) -> usize {
     answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4
 }
@@ -33,17 +40,31 @@ async fn json_answers_are_text_and_the_json_around_it() {
         ("/v1/chat/completions", json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }] })),
     ] {
         house.upstream.script(Script::text(&PIECES));
-        let body = body.to_string();
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let (answer, port) = raw(&house, &request).await;
+        let (answer, port) = raw(&house, &post(path, "application/json", &body)).await;
         house.wait_connections(0).await;
         let seen = of(&house, port).await;
         check_sum(&seen["sent"], answer.len());
         assert_eq!(count(&seen["sent"]["body"]), answer.len() - head_of(&answer), "{path}");
         check_said(&seen, 0, 0);
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn streams_of_chat_completions_are_told_in_both_frames() {
+    let house = House::open().await;
+    for accept in ["text/event-stream", "application/x-ndjson"] {
+        house.upstream.script(Script::text(&PIECES));
+        let body = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }], "stream": true });
+        let (answer, port) = raw(&house, &post("/v1/chat/completions", accept, &body)).await;
+        house.wait_connections(0).await;
+        let seen = of(&house, port).await;
+        check_sum(&seen["sent"], answer.len());
+        let text = String::from_utf8(answer).unwrap();
+        let data: Vec<&str> =
+            text.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line)).filter(|data| data.starts_with('{')).collect();
+        let bytes: usize = data.iter().map(|data| data.len()).sum();
+        check_said(&seen, data.len(), count(&seen["sent"]["body"]) - bytes);
     }
     house.close().await;
 }
@@ -60,12 +81,8 @@ async fn thoughts_calls_and_refusals_are_text_too_however_they_come() {
     let mut texts = Vec::new();
     for stream in [false, true] {
         house.upstream.script(script());
-        let body = json!({ "model": MODEL, "input": "hi", "stream": stream, "tools": [{ "type": "function", "name": "f" }] }).to_string();
-        let request = format!(
-            "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let (_, port) = raw(&house, &request).await;
+        let body = json!({ "model": MODEL, "input": "hi", "stream": stream, "tools": [{ "type": "function", "name": "f" }] });
+        let (_, port) = raw(&house, &post("/v1/responses", "text/event-stream", &body)).await;
         house.wait_connections(0).await;
         texts.push(count(&of(&house, port).await["said"]["text"]));
     }
