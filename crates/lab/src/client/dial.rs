@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::line::Wire;
 use super::{Connection, Encryption, Line, Tap};
-use crate::runtime::now;
+use crate::runtime::{now, soon};
 
 /// Where a server is, and what is spoken with it.
 #[derive(Clone)]
@@ -64,7 +64,10 @@ impl Dial {
     /// Opens a connection.
     pub async fn open(&self) -> Result<Dialled> {
         let begin = now();
-        let stream = TcpStream::connect(self.address).await.with_context(|| format!("connecting to {}", self.address))?;
+        let stream = soon(TcpStream::connect(self.address))
+            .await
+            .and_then(|stream| Ok(stream?))
+            .with_context(|| format!("connecting to {}", self.address))?;
         let connected = begin.elapsed();
         stream.set_nodelay(true)?;
         let (local, peer, tap) = (stream.local_addr()?, self.address, Tap::default());
@@ -74,7 +77,10 @@ impl Dial {
         };
         let name = ServerName::try_from(name.clone()).with_context(|| format!("{name} is no name of a server"))?;
         let begin = now();
-        let stream = encryption.connector().connect(name, stream).await.with_context(|| format!("the TLS handshake with {peer}"))?;
+        let stream = soon(encryption.connector().connect(name, stream))
+            .await
+            .and_then(|stream| Ok(stream?))
+            .with_context(|| format!("the TLS handshake with {peer}"))?;
         let state = stream.get_ref().1;
         let alpn = state.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         let tls = Some(Shaken { took: begin.elapsed(), alpn, is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed) });

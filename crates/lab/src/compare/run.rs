@@ -23,6 +23,9 @@ use super::{cut, speech};
 use crate::client::{Dial, Encryption, KeyLines, Opened, Trust};
 use crate::runtime::wall_clock;
 
+/// A model that says nothing new for so long will not; with an answer of some hundred tokens it is also enough for the whole.
+const ANSWER: Duration = Duration::from_secs(120);
+
 /// Gives the processor time that the server has had.
 pub type Processor = Arc<dyn Fn() -> Option<Duration> + Send + Sync>;
 
@@ -106,7 +109,7 @@ impl Bench {
                 let cell = Cell { dialect, transport: Transport::Sse, version: Version::Http11, tls };
                 if plan.cells.iter().any(|other| other.dialect == dialect && other.tls == tls) {
                     let mut talk = Talk::new(cell, &plan.model, self.control(tls)?, "warm-up".to_owned());
-                    talk.ask(question).await?;
+                    in_time(talk.ask(question)).await?;
                     talk.close().await?.close().await?;
                 }
             }
@@ -152,14 +155,19 @@ impl Bench {
         measured.fin_before_end = caught.as_ref().map(|caught| caught.fins_before(said_all));
         if plan.experiments {
             let question = plan.questions.last().map_or("", String::as_str);
-            measured.cut = Some(cut::cut(cell, &plan.model, question, open).await.context("a cut")?);
-            measured.speech = speech::speak(cell, &plan.model, question, open()).await.context("speaking")?;
+            measured.cut = Some(in_time(cut::cut(cell, &plan.model, question, open)).await.context("a cut")?);
+            measured.speech = in_time(speech::speak(cell, &plan.model, question, open())).await.context("speaking")?;
             if let Some(stamps) = &self.stamps {
                 drop(stamps.take());
             }
         }
         Ok(Outcome { measured, caught, key_lines: key_lines.take() })
     }
+}
+
+/// Waits for a server, but not for ever.
+async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(ANSWER, work).await.with_context(|| format!("no answer within {} s", ANSWER.as_secs()))?
 }
 
 fn ports(opened: &[Opened]) -> BTreeSet<u16> {
@@ -183,7 +191,7 @@ impl Told {
             drop(stamps.take());
         }
         let before = processor();
-        let turn = ask.await?;
+        let turn = in_time(ask).await?;
         if let Some((before, after)) = before.zip(processor()) {
             *self.processor.get_or_insert_default() += after.saturating_sub(before);
         }
@@ -295,5 +303,45 @@ fn late(connection: &Connection) -> u64 {
     match (connection.ending(), connection.closing().first) {
         (Ending::Reset { by: Side::Server }, Some(Side::Server)) => connection.closing().bytes_after_first,
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::Tap;
+
+    /// A connection on which nothing was said, and what the server counted of it.
+    fn disagreements(server: &serde_json::Value) -> Vec<String> {
+        let local = std::net::SocketAddr::from(([127, 0, 0, 1], 50_000));
+        let opened = Opened { local, peer: local, connected: Duration::ZERO, tls: None, tap: Tap::default() };
+        let view = ServerView::of([(50_000, json!({ "received": server, "sent": { "tls": 0, "head": 0, "framing": 0, "body": 0 } }))]);
+        let mut measured = Measured::default();
+        account(&mut measured, &[opened], &view, None);
+        measured.disagreements
+    }
+
+    #[test]
+    fn a_byte_that_only_one_has_counted_is_told() {
+        assert!(disagreements(&json!({ "tls": 0, "head": 0, "framing": 0, "body": 0 })).is_empty());
+        for kind in ["tls", "head", "framing", "body"] {
+            let mut counted = json!({ "tls": 0, "head": 0, "framing": 0, "body": 0 });
+            counted[kind] = 1.into();
+            let told = disagreements(&counted);
+            assert!(matches!(&told[..], [one] if one.contains("port 50000") && one.contains("the server")), "{told:?}");
+        }
+        assert!(disagreements(&json!({})).concat().contains("cannot tell"));
+    }
+
+    #[test]
+    fn what_comes_in_one_piece_was_under_way_until_then() {
+        let begin = crate::runtime::now();
+        let at = |milliseconds: u64| begin + Duration::from_millis(milliseconds);
+        assert_eq!(added(&[at(0), at(5), at(10)], &[at(1), at(7), at(10)]), [1.0, 2.0, 0.0]);
+        assert_eq!(added(&[at(0), at(5), at(10)], &[at(12)]), [12.0, 7.0, 2.0]);
+        assert_eq!(added(&[at(0)], &[at(3)]), [3.0]);
+        assert!(added(&[at(0), at(5)], &[at(1), at(2), at(3)]).is_empty(), "which is which is not known");
     }
 }

@@ -26,6 +26,12 @@ pub struct ServerView {
 }
 
 impl ServerView {
+    /// These records, by the client's port.
+    #[cfg(test)]
+    pub(super) fn of(records: impl IntoIterator<Item = (u16, Value)>) -> Self {
+        Self { records: records.into_iter().collect(), is_missing: false }
+    }
+
     /// Asks once, and takes what is there of these ports.
     pub async fn look(&mut self, control: &mut Session, ports: &BTreeSet<u16>) -> Result<()> {
         if self.is_missing {

@@ -10,6 +10,7 @@ use lab::compare::numbers::Measured;
 use lab::compare::plan::{Cell, Dialect, Transport, Version};
 use lab::compare::report::{self, Ladder, Report, Words};
 use lab::compare::wire::{Caught, Read};
+use lens::capture::Captured;
 use lens::flow::Side;
 use lens::ladder::words::{Language, holds, remarks};
 use lens::ladder::{Options, draw};
@@ -22,13 +23,41 @@ const SEGMENTS: usize = 60;
 /// The directory, and the file that grows while the comparison runs.
 pub(super) struct Files {
     directory: PathBuf,
-    capture: Option<(Writer<BufWriter<File>>, InterfaceId)>,
+    capture: Option<Capture>,
     ladders: Vec<Ladder>,
+    has_key: bool,
+}
+
+/// The file of packets, with an interface for each link layer that occurs.
+struct Capture {
+    writer: Writer<BufWriter<File>>,
+    name: String,
+    interfaces: Vec<(Link, InterfaceId)>,
+}
+
+impl Capture {
+    fn interface(&mut self, link: Link) -> Result<InterfaceId> {
+        if let Some((_, interface)) = self.interfaces.iter().find(|(known, _)| *known == link) {
+            return Ok(*interface);
+        }
+        let interface = self.writer.interface(link, &self.name, 0)?;
+        self.interfaces.push((link, interface));
+        Ok(interface)
+    }
+}
+
+/// Whether the client shows a key, which must not be in any file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shows {
+    /// It does: of the packets from the client only the heads are kept, and no keys of TLS.
+    Key,
+    /// It has none.
+    Nothing,
 }
 
 impl Files {
     /// Makes the directory; with packets from an interface, there is a capture in it.
-    pub(super) fn create(directory: &Path, interface: Option<&str>) -> Result<Self> {
+    pub(super) fn create(directory: &Path, interface: Option<&str>, shows: Shows) -> Result<Self> {
         fs::create_dir_all(directory.join("ladders")).with_context(|| format!("cannot make {}", directory.display()))?;
         let capture = match interface {
             Some(name) => {
@@ -40,29 +69,33 @@ impl Files {
                     application: concat!("weir ", env!("CARGO_PKG_VERSION")),
                     comment: "weir compare: each packet says which cell it belongs to, and what it holds",
                 };
-                let mut writer = Writer::new(BufWriter::new(file), &section)?;
-                let interface = writer.interface(Link::Ethernet, name, 0)?;
-                Some((writer, interface))
+                Some(Capture { writer: Writer::new(BufWriter::new(file), &section)?, name: name.to_owned(), interfaces: Vec::new() })
             }
             None => None,
         };
-        Ok(Self { directory: directory.to_owned(), capture, ladders: Vec::new() })
+        Ok(Self { directory: directory.to_owned(), capture, ladders: Vec::new(), has_key: shows == Shows::Key })
     }
 
     /// Takes the packets of a cell.
     pub(super) fn packets(&mut self, cell: Cell, caught: &Caught, key_lines: &str) -> Result<()> {
         let reads = caught.read();
-        if let Some((writer, interface)) = &mut self.capture {
-            if !key_lines.is_empty() {
-                writer.tls_keys(key_lines)?;
+        if let Some(capture) = &mut self.capture {
+            if !key_lines.is_empty() && !self.has_key {
+                capture.writer.tls_keys(key_lines)?;
             }
             let ids: Vec<u64> = caught.flows.iter().map(|(id, _)| id.0).collect();
             for (packet, connection, number) in &caught.packets {
                 let read = ids.iter().position(|id| id == connection).and_then(|index| reads.get(index));
                 let comment = format!("{cell}{}", read.map(|read| about(read, *number)).unwrap_or_default());
-                writer.packet(*interface, &Packet::of(packet, &[&comment]))?;
+                let comments = [comment.as_str()];
+                let mut shown = Packet::of(packet, &comments);
+                if self.has_key {
+                    shown.bytes = &shown.bytes[..kept(read, *number, packet).min(shown.bytes.len())];
+                }
+                let interface = capture.interface(packet.link)?;
+                capture.writer.packet(interface, &shown)?;
             }
-            writer.flush()?;
+            capture.writer.flush()?;
         }
         if let Some(read) = reads.first() {
             self.ladder(cell, read)?;
@@ -115,6 +148,16 @@ impl Files {
     fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.directory.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// How many bytes of a packet are kept where a key must not be seen: all that the server says, and the heads of what the client does.
+fn kept(read: Option<&Read<'_>>, number: u64, packet: &Captured) -> usize {
+    let segment = read.and_then(|read| read.connection.segments().get(usize::try_from(number).ok()?));
+    match segment {
+        Some(segment) if segment.from == Side::Server => packet.bytes.len(),
+        Some(segment) => usize::try_from(segment.link_bytes + segment.network_bytes + segment.transport_bytes).unwrap_or_default(),
+        None => 0,
     }
 }
 

@@ -23,7 +23,7 @@ use crate::address::Address;
 use crate::cli::compare::CompareArguments;
 use crate::cli::output::{self, Meter};
 use crate::config::{self, Settings};
-use files::Files;
+use files::{Files, Shows};
 use ground::{Ground, Way};
 
 /// Compares.
@@ -40,7 +40,8 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
         (None, network) => (Ground::own(settings, Way { network, path: path(arguments), pace })?, demo::MODEL.to_owned()),
     };
     let plan = plan(arguments, pace, &ground, model);
-    let mut files = Files::create(&arguments.output, ground.interface)?;
+    let shows = if ground.bench.key.is_some() { Shows::Key } else { Shows::Nothing };
+    let mut files = Files::create(&arguments.output, ground.interface, shows)?;
     let report = runtime.block_on(measure(&ground, &plan, &mut files));
     let report = Report { conversation: conversation(arguments, &plan, pace), ..report? };
     let written = files.report(&report)?;

@@ -23,10 +23,11 @@ pub fn article(report: &Report, language: Language, pictures: &str) -> String {
         language.pick("Made by scripts/transports; do not edit.", "由 scripts/transports 生成，请勿手改。"),
         language.pick("What HTTP, SSE and WebSocket really do", "HTTP、SSE 与 WebSocket 的真实面目"),
         language.pick(
-            "[中文](transports.zh.md). Much is said of the three ways in which an answer can travel. Here is what was measured, on a running server and on the wire, and what follows for \
-             thirty things that one reads. Run it yourself, without root: `weir compare --quick`. How each number is obtained stands in the last section.",
-            "[English](transports.md)。关于回答的三种传输方式有很多说法。这里是在运行中的服务器上、在线路上测得的结果，以及对三十种常见说法的判定。\
-             你可以自己运行，无需 root：`weir compare --quick`。每个数字如何得到，见最后一节。",
+            "[中文](transports.zh.md). Thirty things that one reads about the three ways in which an answer can travel, most of them in an article around a Java demo from which many \
+             people learnt them: each in short, with what was measured on a running server and on the wire, and what follows. Run it yourself, without root: \
+             `weir compare --quick`. How each number is obtained stands in the last section.",
+            "[English](transports.md)。关于回答的三种传输方式，这里收集了三十种说法，大多出自一篇围绕 Java 示例的文章，许多人由此入门。\
+             每条只述其要点，并给出在运行中的服务器上、在线路上测得的结果及判定。你可以自己运行，无需 root：`weir compare --quick`。每个数字如何得到，见最后一节。",
         ),
         pick(&report.place, language),
         pick(&report.conversation, language),
@@ -54,7 +55,7 @@ fn seen(out: &mut String, language: Language, pictures: &str, end: &str) {
 }
 
 fn claims(out: &mut String, report: &Report, language: Language) {
-    let _ = write!(out, "## {}\n\n", language.pick("Thirty things that one reads", "三十种常见说法"));
+    let _ = write!(out, "## {}\n\n", language.pick("Thirty things that one reads", "三十种说法"));
     for verdict in &report.verdicts {
         let (en, zh) = verdict.ruling.words();
         let ruling = language.pick(en, zh);

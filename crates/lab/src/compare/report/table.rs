@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use lens::ladder::words::Language;
 
+use super::page::number;
 use super::words::{COLUMNS, Words};
 use super::{Report, pick};
 use crate::compare::claims::Ruling;
@@ -40,57 +41,59 @@ pub(super) fn row(measured: &Measured) -> [String; COLUMNS.len()] {
 
 /// All cells, and the verdicts, for a terminal.
 pub fn table(report: &Report) -> String {
-    let words = Words(Language::English);
     let mut text = String::new();
-    let mut group = None;
-    let widths = widths(report);
+    let mut group: Vec<&Measured> = Vec::new();
     for measured in &report.cells {
-        let Some(cell) = measured.cell else { continue };
-        if group != Some((cell.dialect, cell.tls)) {
-            group = Some((cell.dialect, cell.tls));
-            let tls = if cell.tls { "through TLS" } else { "in clear" };
-            let heads = COLUMNS
-                .iter()
-                .zip(&widths[1..])
-                .fold(String::new(), |line, (column, width)| line + &format!("  {:>width$}", column.head.0));
-            // Writing to a text cannot fail, here and below.
-            let _ = write!(text, "\n{}, {tls}\n{:first$}{heads}\n", words.dialect(cell.dialect), "", first = widths[0]);
+        let key = |measured: &Measured| measured.cell.map(|cell| (cell.dialect, cell.tls));
+        if group.first().is_some_and(|first| key(first) != key(measured)) {
+            rows(&mut text, &std::mem::take(&mut group));
         }
-        let name = format!("{}, {}", words.transport(cell.transport), words.version(cell));
-        if let Some(why) = &measured.failed {
-            let _ = writeln!(text, "{name:first$}  not measured: {why}", first = widths[0]);
-            continue;
-        }
-        let cells = row(measured).iter().zip(&widths[1..]).fold(String::new(), |line, (cell, width)| line + &format!("  {cell:>width$}"));
-        let _ = writeln!(text, "{name:first$}{cells}", first = widths[0]);
+        group.push(measured);
     }
-    text.push('\n');
-    for verdict in &report.verdicts {
-        if verdict.ruling == Ruling::NotMeasured {
-            continue;
-        }
+    rows(&mut text, &group);
+    // Writing to a text cannot fail, here and below.
+    let _ = writeln!(
+        text,
+        "\n1st: from asking to the first token, p50. added: from the model to the client, p50/p99. B/token: to the client, above TCP; wire: both ways, with all heads.\n"
+    );
+    for verdict in report.verdicts.iter().filter(|verdict| verdict.ruling != Ruling::NotMeasured) {
         let ruling = verdict.ruling.words().0.to_uppercase();
-        let _ = write!(
-            text,
-            "{:>4}  {}\n      {ruling}: {}\n",
-            verdict.id,
-            pick(&verdict.claim, Language::English),
-            pick(&verdict.evidence, Language::English)
-        );
+        let (claim, evidence) = (pick(&verdict.claim, Language::English), pick(&verdict.evidence, Language::English));
+        let _ = write!(text, "{:>2}  {claim}\n    {ruling}: {evidence}\n", number(verdict));
     }
     text
 }
 
-fn widths(report: &Report) -> Vec<usize> {
+/// The rows of one dialect in clear, or through TLS. A column in which nothing was measured is left out.
+fn rows(text: &mut String, group: &[&Measured]) {
     let words = Words(Language::English);
-    let mut widths: Vec<usize> = std::iter::once(0).chain(COLUMNS.iter().map(|column| column.head.0.len())).collect();
-    for measured in report.cells.iter().filter(|measured| measured.failed.is_none()) {
-        let Some(cell) = measured.cell else { continue };
-        let name = words.transport(cell.transport).len() + 2 + words.version(cell).len();
-        widths[0] = widths[0].max(name);
-        for (width, cell) in widths[1..].iter_mut().zip(row(measured)) {
-            *width = (*width).max(cell.chars().count());
+    let Some(cell) = group.first().and_then(|measured| measured.cell) else { return };
+    let name = |measured: &Measured| {
+        measured.cell.map(|cell| format!("{}, {}", words.transport(cell.transport), words.version(cell))).unwrap_or_default()
+    };
+    let cells: Vec<_> = group.iter().map(|measured| row(measured)).collect();
+    let is_measured = |column: usize| group.iter().zip(&cells).any(|(measured, row)| measured.failed.is_none() && row[column] != "-");
+    let shown: Vec<(usize, &str)> = COLUMNS
+        .iter()
+        .enumerate()
+        .filter_map(|(index, column)| Some((index, column.short?)))
+        .filter(|(index, _)| is_measured(*index))
+        .collect();
+    let width = |index: usize, head: &str| {
+        cells.iter().map(|row| row[index].chars().count()).chain([head.chars().count()]).max().unwrap_or_default()
+    };
+    let first = group.iter().map(|measured| name(measured).chars().count()).max().unwrap_or_default();
+    let line = |name: &str, cell: &dyn Fn(usize, &str) -> String| {
+        let cells = shown.iter().map(|(index, head)| format!("  {:>width$}", cell(*index, head), width = width(*index, head)));
+        format!("{name:first$}{}\n", cells.collect::<String>())
+    };
+    let tls = if cell.tls { "through TLS" } else { "in clear" };
+    let _ = write!(text, "\n{}, {tls}\n", words.dialect(cell.dialect));
+    *text += &line("", &|_, head| head.to_owned());
+    for (measured, row) in group.iter().zip(&cells) {
+        match &measured.failed {
+            Some(why) => drop(writeln!(text, "{:first$}  not measured: {why}", name(measured))),
+            None => *text += &line(&name(measured), &|index, _| row[index].clone()),
         }
     }
-    widths
 }

@@ -52,35 +52,46 @@ impl Words {
 pub(super) struct Column {
     /// Its head, English and Chinese.
     pub(super) head: (&'static str, &'static str),
+    /// Its head in a terminal, where there is room for it.
+    pub(super) short: Option<&'static str>,
     /// How the number was obtained.
     pub(super) how: (&'static str, &'static str),
 }
 
 /// The columns of the tables, in order.
 pub(super) const COLUMNS: [Column; 12] = [
-    Column { head: ("conn.", "连接"), how: ("TCP connections that the client opened", "客户端打开的 TCP 连接数") },
-    Column { head: ("requests", "请求"), how: ("requests that the client sent", "客户端发送的请求数") },
+    Column {
+        head: ("conn.", "连接"), short: Some("conn."), how: ("TCP connections that the client opened", "客户端打开的 TCP 连接数")
+    },
+    Column { head: ("requests", "请求"), short: Some("req."), how: ("requests that the client sent", "客户端发送的请求数") },
     Column {
         head: ("SYN/FIN/RST", "SYN/FIN/RST"),
+        short: Some("SYN/FIN/RST"),
         how: ("segments of both sides with these flags, captured", "双方带有这些标志的报文段，抓包所得"),
     },
     Column {
         head: ("TCP ms", "TCP 毫秒"),
+        short: None,
         how: ("from SYN to ACK, captured at the client; median", "从 SYN 到 ACK，在客户端抓包；中位数"),
     },
     Column {
         head: ("TLS ms", "TLS 毫秒"),
+        short: Some("TLS ms"),
         how: ("the client's clock around the handshake: in full / resumed; median", "客户端对握手计时：完整 / 恢复；中位数"),
     },
     Column {
         head: ("1st token ms", "首 token 毫秒"),
+        short: Some("1st ms"),
         how: ("the client's clock, from asking to the first text; median", "客户端计时，从提问到第一段文本；中位数"),
     },
     Column {
-        head: ("gap ms", "间隔毫秒"), how: ("between two tokens at the client; p50 / p99", "客户端相邻 token 的间隔；p50 / p99")
+        head: ("gap ms", "间隔毫秒"),
+        short: None,
+        how: ("between two tokens at the client; p50 / p99", "客户端相邻 token 的间隔；p50 / p99"),
     },
     Column {
         head: ("added ms", "附加延迟毫秒"),
+        short: Some("added ms"),
         how: (
             "from the model's giving a token to its arrival, one clock for both; p50 / p99",
             "从模型给出 token 到客户端收到，同一时钟；p50 / p99",
@@ -88,6 +99,7 @@ pub(super) const COLUMNS: [Column; 12] = [
     },
     Column {
         head: ("B/token", "字节/token"),
+        short: Some("B/token"),
         how: (
             "bytes to the client above TCP, over tokens; client, server and capture agree",
             "TCP 之上发给客户端的字节除以 token 数；客户端、服务器与抓包一致",
@@ -95,6 +107,7 @@ pub(super) const COLUMNS: [Column; 12] = [
     },
     Column {
         head: ("wire B/token", "线上字节/token"),
+        short: Some("wire B"),
         how: (
             "bytes of all packets of both sides with Ethernet, IP and TCP, over tokens; captured",
             "双方全部数据包（含以太网、IP、TCP 头）除以 token 数；抓包所得",
@@ -102,10 +115,12 @@ pub(super) const COLUMNS: [Column; 12] = [
     },
     Column {
         head: ("segm./token", "报文段/token"),
+        short: None,
         how: ("segments of both sides over tokens; captured", "双方报文段数除以 token 数；抓包所得"),
     },
     Column {
         head: ("CPU µs/token", "CPU 微秒/token"),
+        short: Some("CPU µs"),
         how: (
             "processor time of the server's threads while it answered, by the kernel (schedstat)",
             "回答期间服务器线程的处理器时间，由内核统计（schedstat）",

@@ -1,6 +1,6 @@
 //! What is said of HTTP/1.0, 1.1 and 2.
 
-use super::{Claim, unmeasured, yes};
+use super::{Claim, many, unmeasured, yes};
 use crate::compare::claims::evidence::Evidence;
 use crate::compare::claims::verdict::{Bilingual, Ruling};
 
@@ -119,12 +119,17 @@ fn chunking(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let ruling = if seen.http11 > seen.http10 { Ruling::WrongReason } else { Ruling::Right };
     let text = Bilingual::new(
         format!(
-            "Around the same {} bytes of events: chunks add {} bytes, the end of the connection {}, frames of HTTP/2 {}. But with chunks the answers share {} \
-             connection(s), and without them need {}.",
-            seen.body_bytes, seen.http11, seen.http10, seen.http2, seen.connections_http11, seen.connections_http10
+            "Around the same {} bytes of events: chunks add {} bytes, the end of the connection {}, frames of HTTP/2 {}. With chunks the answers took {}, \
+             without them {}.",
+            seen.body_bytes,
+            seen.http11,
+            seen.http10,
+            seen.http2,
+            many(seen.connections_http11, "connection"),
+            many(seen.connections_http10, "connection")
         ),
         format!(
-            "同样 {} 字节的事件：分块增加 {} 字节，以连接结束定界增加 {} 字节，HTTP/2 帧增加 {} 字节。但有分块时全部回答共用 {} 个连接，没有时需要 {} 个。",
+            "同样 {} 字节的事件：分块增加 {} 字节，以连接结束定界增加 {} 字节，HTTP/2 帧增加 {} 字节。但有分块时全部回答用了 {} 个连接，没有分块时用了 {} 个。",
             seen.body_bytes, seen.http11, seen.http10, seen.http2, seen.connections_http11, seen.connections_http10
         ),
     );
@@ -147,9 +152,11 @@ fn multiplexing(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let ((en, zh), (order_en, order_zh)) = (yes(seen.overtaken), yes(seen.pipelined_in_order));
     let text = Bilingual::new(
         format!(
-            "{} answers on {} connection, between which the tokens changed {} times; a quick answer overtook a slow one: {en}. HTTP/1.1, sent without waiting: \
-             answered in order: {order_en}.",
-            seen.answers, seen.connections, seen.switches
+            "{} answers on {}, between which the tokens changed {} times; a quick answer overtook a slow one: {en}. HTTP/1.1, sent without waiting: answered in \
+             order: {order_en}.",
+            seen.answers,
+            many(seen.connections, "connection"),
+            seen.switches
         ),
         format!(
             "{} 个回答共用 {} 个连接，token 在它们之间切换 {} 次；快的应答超过了慢的：{zh}。HTTP/1.1 管线化：按序应答：{order_zh}。",
@@ -200,7 +207,7 @@ fn long_connection(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.sse?;
     let is_so = seen.requests > 1 && seen.connections == 1;
     let text = Bilingual::new(
-        format!("{} requests, {} connection(s).", seen.requests, seen.connections),
+        format!("{}, {}.", many(seen.requests, "request"), many(seen.connections, "connection")),
         format!("{} 个请求，{} 个连接。", seen.requests, seen.connections),
     );
     Some((if is_so { Ruling::Right } else { Ruling::Wrong }, text))

@@ -44,6 +44,11 @@ fn unmeasured(_: &Evidence) -> Option<(Ruling, Bilingual)> {
     None
 }
 
+/// So many of something.
+fn many(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 fn yes(condition: bool) -> (&'static str, &'static str) {
     if condition { ("yes", "是") } else { ("no", "否") }
 }

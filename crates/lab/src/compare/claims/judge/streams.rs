@@ -1,6 +1,6 @@
 //! What is said of server-sent events and WebSocket.
 
-use super::{Claim, unmeasured, yes};
+use super::{Claim, many, unmeasured, yes};
 use crate::compare::claims::evidence::{Evidence, Exchanges};
 use crate::compare::claims::verdict::{Bilingual, Ruling};
 
@@ -141,7 +141,7 @@ fn each_time(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         (false, false) => Ruling::Wrong,
     };
     let text = Bilingual::new(
-        format!("{} answers: {} requests, {} connection(s).", seen.answers, seen.requests, seen.connections),
+        format!("{}: {}, {}.", many(seen.answers, "answer"), many(seen.requests, "request"), many(seen.connections, "connection")),
         format!("{} 个回答：{} 个请求，{} 个连接。", seen.answers, seen.requests, seen.connections),
     );
     Some((ruling, text))
@@ -151,7 +151,13 @@ fn one_request(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.websocket?;
     let is_so = seen.answers > 1 && seen.requests == 1 && seen.connections == 1;
     let text = Bilingual::new(
-        format!("{} answers in {} messages: {} request(s), {} connection(s).", seen.answers, seen.events, seen.requests, seen.connections),
+        format!(
+            "{} in {} messages: {}, {}.",
+            many(seen.answers, "answer"),
+            seen.events,
+            many(seen.requests, "request"),
+            many(seen.connections, "connection")
+        ),
         format!("{} 个回答、{} 条消息：{} 个请求，{} 个连接。", seen.answers, seen.events, seen.requests, seen.connections),
     );
     Some((if is_so { Ruling::Right } else { Ruling::Wrong }, text))
@@ -255,7 +261,7 @@ fn handshakes(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         None => (String::new(), String::new()),
     };
     let text = Bilingual::new(
-        format!("{answers} answers of {events} events: {handshakes} SYN{fin_en}."),
+        format!("{} of {events} events: {handshakes} SYN{fin_en}.", many(answers, "answer")),
         format!("{answers} 个回答、{events} 个事件：{handshakes} 个 SYN{fin_zh}。"),
     );
     Some((ruling, text))

@@ -146,14 +146,36 @@ fn endings(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.endings.as_ref()?;
     let is_the_only_one = seen.counts.keys().all(|ending| ending == "client first, 4 segments");
     let ruling = if is_the_only_one { Ruling::Right } else { Ruling::Imprecise };
-    let list = |separator: &str| seen.counts.iter().map(|(ending, count)| format!("{ending}: {count}")).collect::<Vec<_>>().join(separator);
-    let waits = seen.time_wait.iter().map(|(side, count)| format!("{side}: {count}")).collect::<Vec<_>>().join(", ");
-    let (waits_en, waits_zh) = if waits.is_empty() {
+    let english = seen.counts.iter().map(|(ending, count)| format!("{ending}: {count}")).collect::<Vec<_>>().join("; ");
+    let chinese = seen.counts.iter().map(|(ending, count)| format!("{}：{count}", in_chinese(ending))).collect::<Vec<_>>().join("；");
+    let waits = |name: fn(&str) -> String| {
+        seen.time_wait.iter().map(move |(side, count)| format!(" {}: {count}", name(side))).collect::<Vec<_>>().join(",")
+    };
+    let (waits_en, waits_zh) = if seen.time_wait.is_empty() {
         (String::new(), String::new())
     } else {
-        (format!(" Sockets in TIME-WAIT, {waits}."), format!(" TIME-WAIT 套接字：{waits}。"))
+        (format!(" Sockets in TIME-WAIT:{}.", waits(str::to_owned)), format!("处于 TIME-WAIT 的套接字：{}。", waits(in_chinese).trim()))
     };
-    Some((ruling, Bilingual::new(format!("{}.{waits_en}", list("; ")), format!("{}。{waits_zh}", list("；")))))
+    Some((ruling, Bilingual::new(format!("{english}.{waits_en}"), format!("{chinese}。{waits_zh}"))))
+}
+
+/// An ending, or a side, in Chinese.
+fn in_chinese(words: &str) -> String {
+    [
+        ("client first", "客户端先关闭"),
+        ("server first", "服务器先关闭"),
+        ("both at once", "双方同时关闭"),
+        (", 3 segments", "，3 个报文段"),
+        (", 4 segments", "，4 个报文段"),
+        ("reset by the", "RST 来自"),
+        ("half-closed by the", "半关闭："),
+        ("closing", "关闭中"),
+        ("open", "未关闭"),
+        ("client", "客户端"),
+        ("server", "服务器"),
+    ]
+    .iter()
+    .fold(words.to_owned(), |text, (english, chinese)| text.replace(english, chinese))
 }
 
 fn half_close(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
