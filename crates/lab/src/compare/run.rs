@@ -101,16 +101,18 @@ impl Bench {
         Ok(Session::new(dial, Version::Http11, self.key.as_deref()))
     }
 
-    /// Asks one question on each way: what a server does only once is no part of any cell.
+    /// Asks one question on each way: what a server does only once is no part of any cell. An error if nobody is there.
     pub async fn warm_up(&self, plan: &Plan) -> Result<()> {
         let question = plan.questions.first().map_or("", String::as_str);
         for tls in [self.clear.is_some().then_some(false), self.encrypted.is_some().then_some(true)].into_iter().flatten() {
             for dialect in Dialect::ALL {
                 let cell = Cell { dialect, transport: Transport::Sse, version: Version::Http11, tls };
                 if plan.cells.iter().any(|other| other.dialect == dialect && other.tls == tls) {
-                    let mut talk = Talk::new(cell, &plan.model, self.control(tls)?, "warm-up".to_owned());
-                    in_time(talk.ask(question)).await?;
-                    talk.close().await?.close().await?;
+                    let mut session = self.control(tls)?;
+                    drop(session.open().await?);
+                    // What does not work says so in its cell.
+                    let mut talk = Talk::new(cell, &plan.model, session, "warm-up".to_owned());
+                    drop(in_time(talk.ask(question)).await);
                 }
             }
         }

@@ -15,7 +15,8 @@ use lens::packet::link::Link;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use crate::program::{run_in, weir};
+use crate::house::{ADMIN, House, Plan};
+use crate::program::{run_in, walk, weir};
 
 /// All cells in a debug build beside other tests; alone they take half a minute.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -235,6 +236,62 @@ fn check_with_wireshark(path: &Path) {
     let comments = tshark(&["-r", path, "-Y", "frame.comment contains \"responses/sse/h1.1:\"", "-T", "fields", "-e", "frame.comment"]);
     assert!(comments.lines().any(|line| line.contains("POST /v1/responses")), "{comments}");
     assert!(comments.lines().any(|line| line.contains("event response.output_text.delta")), "{comments}");
+}
+
+#[tokio::test]
+async fn a_server_elsewhere_is_measured_as_far_as_a_client_can_and_its_key_stays_secret() {
+    let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
+    let directory = tempfile::tempdir().unwrap();
+    let server = format!("http://{}", house.address);
+    let arguments =
+        ["--server", &server, "--key", ADMIN, "--model", "demo", "--quick", "--turns", "2", "--dialect", "responses,chat_completions"];
+    let output = compare(directory.path(), &[&arguments[..], &["--transport", "sse,websocket", "--http", "1.1,2"]].concat()).await;
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(err.contains("The model is elsewhere"), "{err}");
+    let report = report(directory.path());
+    let cells = report["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 6);
+    for cell in cells {
+        assert_eq!((&cell["failed"], &cell["disagreements"], &cell["answers"]), (&Value::Null, &json!([]), &json!(2)));
+        assert_eq!((&cell["times"]["added_ms"], &cell["processor_us_per_token"]), (&Value::Null, &Value::Null));
+        assert!(cell["said"].is_object(), "an admin sees what the server counts: {cell}");
+    }
+    for file in walk(&directory.path().join("out")) {
+        let bytes = fs::read(&file).unwrap();
+        assert!(!bytes.windows(ADMIN.len()).any(|window| window == ADMIN.as_bytes()), "{}", file.display());
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_cell_that_cannot_be_measured_says_why_and_the_others_are() {
+    let house = House::open_with(Plan::server(|server| server.classic.enabled = false)).await;
+    let directory = tempfile::tempdir().unwrap();
+    let server = format!("http://{}", house.address);
+    let arguments = [
+        "--server",
+        &server,
+        "--model",
+        "demo",
+        "--quick",
+        "--turns",
+        "1",
+        "--dialect",
+        "responses,classic",
+        "--transport",
+        "sse",
+        "--http",
+        "1.1",
+    ];
+    let output = compare(directory.path(), &arguments).await;
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = report(directory.path());
+    let failed = |index: usize| report["cells"][index]["failed"].clone();
+    assert_eq!(failed(0), Value::Null);
+    assert!(failed(1).as_str().is_some_and(|why| why.contains("404")), "{report:#}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("not measured: "));
+    house.close().await;
 }
 
 #[tokio::test]

@@ -25,10 +25,10 @@ h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; border-bottom: 1px solid var(--l
 button { font: inherit; color: var(--water); background: none; border: 1px solid var(--line); border-radius: 8px; padding: .35rem .8rem; min-height: 44px; cursor: pointer; }
 :focus-visible { outline: 2px solid var(--water); outline-offset: 2px; } .soft { color: var(--soft); } .note { border-left: 3px solid var(--half); padding: .1rem .9rem; }
 .bad { border-left: 3px solid var(--wrong); padding: .1rem .9rem; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; background: var(--raised); border: 1px solid var(--line); border-radius: 10px; } .wide svg { display: block; min-width: 640px; max-width: 100%; height: auto; }
+.wide { overflow-x: auto; background: var(--raised); border: 1px solid var(--line); border-radius: 10px; } .wide svg { display: block; min-width: 640px; width: 100%; max-width: 70rem; height: auto; }
 table { border-collapse: collapse; font-size: .85rem; width: 100%; } th, td { padding: .35rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--soft); } th[title] { text-decoration: underline dotted; text-underline-offset: 3px; cursor: help; } td:first-child, th:first-child { text-align: left; }
-tr.group td { font-weight: 600; background: var(--paper); text-align: left; } td.words { white-space: normal; text-align: left; min-width: 14rem; }
+tr.group td { font-weight: 600; background: var(--paper); text-align: left; } td.words { white-space: normal; text-align: left; min-width: 21rem; }
 .claim { background: var(--raised); border: 1px solid var(--line); border-radius: 10px; padding: .8rem 1rem; margin: .7rem 0; } .claim p { margin: .3rem 0; }
 .claim .says { font-weight: 600; } .number { color: var(--soft); font-variant-numeric: tabular-nums; margin-right: .4rem; }
 .ruling { display: inline-block; border: 1.5px solid currentColor; border-radius: 99px; padding: 0 .6rem; font-size: .85rem; font-weight: 600; margin-left: .4rem; }
