@@ -77,10 +77,11 @@ impl Dial {
         };
         let name = ServerName::try_from(name.clone()).with_context(|| format!("{name} is no name of a server"))?;
         let begin = now();
-        let stream = soon(encryption.connector().connect(name, stream))
-            .await
-            .and_then(|stream| Ok(stream?))
-            .with_context(|| format!("the TLS handshake with {peer}"))?;
+        let shaken = soon(encryption.connector().connect(name, stream)).await.and_then(|stream| Ok(stream?));
+        let stream = shaken.with_context(|| match encryption.seen() {
+            Some(seen) => format!("the TLS handshake with {peer}, whose certificate has the SHA-256 {seen}"),
+            None => format!("the TLS handshake with {peer}"),
+        })?;
         let state = stream.get_ref().1;
         let alpn = state.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         let tls = Some(Shaken { took: begin.elapsed(), alpn, is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed) });

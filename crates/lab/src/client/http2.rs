@@ -47,15 +47,7 @@ impl Client {
             // Whether somebody waits for it is their business.
             let _ = done.send(());
         });
-        // Whether extended CONNECT may be used stands in the server's settings (RFC 8441, section 3).
-        let client = Self { send, scheme: "http", authority: "localhost".to_owned(), task, over };
-        soon(async {
-            while !client.send.is_extended_connect_protocol_enabled() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await?;
-        Ok(client)
+        Ok(Self { send, scheme: "http", authority: "localhost".to_owned(), task, over })
     }
 
     /// With another name of the server, and the scheme it is reached by.
@@ -101,6 +93,13 @@ impl Client {
             head = head.header(*name, *value);
         }
         let mut send = self.send.clone().ready().await?;
+        // Whether it may be used stands in the server's settings (RFC 8441, section 3), which come first of all.
+        let allowed = async {
+            while !send.is_extended_connect_protocol_enabled() {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(allowed).await.context("the server does not say that it takes WebSockets over HTTP/2 (RFC 8441)")?;
         let (response, sending) = send.send_request(head.body(())?, false)?;
         Ok((soon(response).await??, sending))
     }

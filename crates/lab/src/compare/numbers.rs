@@ -47,6 +47,10 @@ pub struct Measured {
     pub disagreements: Vec<String>,
     /// When the tokens of the last answer came.
     pub strip: Strip,
+    /// What of it could not be tried, and why.
+    pub missing: Vec<String>,
+    /// From the end of one event of the stream to the end of the next, in bytes above TLS.
+    pub event_bytes: Option<Spread>,
     /// What a cut costs here.
     pub cut: Option<Cut>,
     /// Whether the client can be heard while the answer streams.
@@ -160,20 +164,22 @@ pub struct Kernel {
 }
 
 /// What a cut in the middle of an answer costs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Cut {
     /// How many pieces of text had come.
     pub pieces_before: u64,
-    /// How many pieces the whole answer has; `None` where the answer is gone and nobody knows.
+    /// How many pieces the whole answer has, if that is known.
     pub pieces_whole: Option<u64>,
     /// How the client goes on; `None`: it cannot.
     pub resumed_by: Option<&'static str>,
     /// From asking again to the next piece.
     pub resumed_ms: Option<f64>,
-    /// Pieces that neither came before nor after.
-    pub missing: u64,
+    /// Pieces that neither came before nor after, if that is known.
+    pub missing: Option<u64>,
     /// Pieces that came twice.
     pub twice: u64,
+    /// How many tokens the model gave of an answer that nobody can go on with, a while after the cut.
+    pub model_gave: Option<u64>,
 }
 
 /// What speaking while an answer streams needs.
@@ -191,15 +197,16 @@ pub struct Speech {
 
 impl Measured {
     /// Bytes to the client for each token: the model's text, the JSON around it, what marks events, chunks and frames, heads, TLS.
-    pub fn kinds_per_token(&self) -> [f64; 6] {
+    /// `None` where it is not known how many tokens there were.
+    pub fn kinds_per_token(&self) -> Option<[f64; 6]> {
+        let tokens = self.tokens?;
         let down = self.bytes.down;
         let said = self.said.unwrap_or_default();
         // A server that does not tell its text apart has sent at least what came.
-        let text = if said.text > 0 { said.text } else { self.text_bytes.min(down.body) };
+        let text = if said.text > 0 { said.text } else { self.text_bytes }.min(down.body);
         let marks = said.framing.min(down.body - text);
         let rest = down.body - text - marks;
-        let per_token = |bytes: u64| ratio(bytes, self.tokens.unwrap_or(self.events).max(1)).unwrap_or_default();
-        [text, rest, marks, down.framing, down.head, down.tls].map(per_token)
+        Some([text, rest, marks, down.framing, down.head, down.tls].map(|bytes| ratio(bytes, tokens).unwrap_or_default()))
     }
 }
 

@@ -140,8 +140,8 @@ pub struct Plan {
     pub model: String,
     /// The pause between two tokens, where the model's pace can be set.
     pub pace: Option<Duration>,
-    /// Whether cuts, speaking and single claims are tried, too.
-    pub experiments: bool,
+    /// A question whose answer goes on for many tokens: for what is to happen in the middle of it.
+    pub long_question: String,
 }
 
 /// All cells that exist of these, dialect by dialect, in clear before TLS.

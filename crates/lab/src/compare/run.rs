@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lens::capture::Recorder;
-use lens::flow::Side;
-use lens::flow::close::Ending;
-use lens::flow::connection::Connection;
+use lens::http::Conversation;
+use lens::moment::Moment;
 use lens::namespace::road::{Path, Road};
 
 use super::bytes::{BothWays, Kinds, of_tap};
-use super::numbers::{Measured, Spread, Strip, Times, milliseconds};
+use super::cut::Target;
+use super::numbers::{Cut, Measured, Spread, Strip, Times, milliseconds};
 use super::plan::{Cell, Dialect, Plan, Transport, Version};
 use super::server_view::ServerView;
 use super::session::Session;
@@ -21,7 +21,7 @@ use super::talk::{Talk, Turn};
 use super::wire::Caught;
 use super::{cut, speech};
 use crate::client::{Dial, Encryption, KeyLines, Opened, Trust};
-use crate::runtime::wall_clock;
+use crate::runtime::{now, wall_clock};
 
 /// A model that says nothing new for so long will not; with an answer of some hundred tokens it is also enough for the whole.
 const ANSWER: Duration = Duration::from_secs(120);
@@ -111,7 +111,7 @@ impl Bench {
                     let mut session = self.control(tls)?;
                     drop(session.open().await?);
                     // What does not work says so in its cell.
-                    let mut talk = Talk::new(cell, &plan.model, session, "warm-up".to_owned());
+                    let mut talk = Talk::new(cell, &plan.model, session, format!("warm-up-{:?}", now()));
                     drop(in_time(talk.ask(question)).await);
                 }
             }
@@ -136,35 +136,71 @@ impl Bench {
         if let Some(recorder) = &self.recorder {
             drop(recorder.take());
         }
-        let mut talk = Talk::new(cell, &plan.model, open(), format!("compare-{cell}").replace('/', "-"));
+        let mut talk = Talk::new(cell, &plan.model, open(), format!("compare-{:?}", now()));
         let (mut view, mut told) = (ServerView::default(), Told::default());
         for question in &plan.questions {
             told.turn(self, talk.ask(question)).await?;
             // It remembers only so many connections that are over.
-            view.look(&mut control, &ports(&talk.session.opened)).await?;
+            in_time(view.look(&mut control, &ports(&talk.session.opened))).await?;
         }
-        let said_all = wall_clock();
-        let (opened, requests) = talk.close().await?.close().await?;
+        let (opened, requests) = in_time(async { talk.close().await?.close().await }).await?;
         let ports = ports(&opened);
-        view.wait(&mut control, &ports).await?;
+        in_time(view.wait(&mut control, &ports)).await?;
         let caught = match &self.recorder {
             Some(recorder) => Some(Caught::collect(recorder, &ports).await),
             None => None,
         };
-        control.close().await?;
+        in_time(control.close()).await?;
         let mut measured = told.measured(cell, &opened, requests);
-        account(&mut measured, &opened, &view, caught.as_ref());
-        measured.fin_before_end = caught.as_ref().map(|caught| caught.fins_before(said_all));
-        if plan.experiments {
-            let question = plan.questions.last().map_or("", String::as_str);
-            measured.cut = Some(in_time(cut::cut(cell, &plan.model, question, open)).await.context("a cut")?);
-            measured.speech = in_time(speech::speak(cell, &plan.model, question, open())).await.context("speaking")?;
-            if let Some(stamps) = &self.stamps {
-                drop(stamps.take());
-            }
-        }
+        account(&mut measured, &opened, &view, caught.as_ref(), self.whose());
+        measured.fin_before_end = told.over.zip(caught.as_ref()).map(|(over, caught)| caught.fins_before(over));
+        self.experiment(&mut measured, cell, plan, open).await;
         Ok(Outcome { measured, caught, key_lines: key_lines.take() })
     }
+
+    /// Cuts an answer, and speaks during another. What does not work is said, and takes nothing away from what was measured.
+    async fn experiment(&self, measured: &mut Measured, cell: Cell, plan: &Plan, open: impl Fn() -> Session) {
+        let question = plan.questions.last().map_or("", String::as_str);
+        let pieces = measured.tokens.map(|tokens| tokens / measured.answers.max(1));
+        let target = Target { cell, model: &plan.model, question, pieces, pace: plan.pace };
+        self.forget_stamps();
+        match in_time(cut::cut(target, &open)).await {
+            Ok(cut) => measured.cut = Some(Cut { model_gave: self.given_after(&cut, plan.pace).await, ..cut }),
+            Err(error) => measured.missing.push(format!("a cut: {error:#}")),
+        }
+        match in_time(speech::speak(cell, &plan.model, &plan.long_question, open())).await {
+            Ok(speech) => measured.speech = speech,
+            Err(error) => measured.missing.push(format!("a word while it streams: {error:#}")),
+        }
+        self.forget_stamps();
+    }
+
+    /// How many tokens the model gave of an answer that nobody can go on with, some time after it was cut.
+    async fn given_after(&self, cut: &Cut, pace: Option<Duration>) -> Option<u64> {
+        let (stamps, pace) = (self.stamps.as_ref()?, pace?);
+        if cut.resumed_by.is_some() {
+            return None;
+        }
+        tokio::time::sleep(pace * u32::try_from(cut.pieces_whole.unwrap_or_default()).unwrap_or_default()).await;
+        Some(stamps.take().len() as u64)
+    }
+
+    fn forget_stamps(&self) {
+        if let Some(stamps) = &self.stamps {
+            drop(stamps.take());
+        }
+    }
+
+    fn whose(&self) -> Whose {
+        if self.stamps.is_some() { Whose::Ours } else { Whose::Elsewhere }
+    }
+}
+
+/// Whose the server is. One elsewhere may be behind something that has connections of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    Elsewhere,
 }
 
 /// Waits for a server, but not for ever.
@@ -182,26 +218,29 @@ struct Told {
     turns: Vec<Turn>,
     tokens: Option<u64>,
     added: Vec<f64>,
-    processor: Option<Duration>,
+    /// Of each turn, in microseconds for each token.
+    processor: Vec<f64>,
     strip: Strip,
+    /// When the last answer was over.
+    over: Option<Moment>,
 }
 
 impl Told {
     async fn turn(&mut self, bench: &Bench, ask: impl Future<Output = Result<Turn>>) -> Result<()> {
         let processor = || bench.processor.as_ref().and_then(|processor| processor());
-        if let Some(stamps) = &bench.stamps {
-            drop(stamps.take());
-        }
+        bench.forget_stamps();
         let before = processor();
         let turn = in_time(ask).await?;
-        if let Some((before, after)) = before.zip(processor()) {
-            *self.processor.get_or_insert_default() += after.saturating_sub(before);
-        }
+        let used = before.zip(processor()).map(|(before, after)| after.saturating_sub(before));
+        self.over = Some(wall_clock());
         if let Some(stamps) = &bench.stamps {
             let given = stamps.take();
             *self.tokens.get_or_insert_default() += given.len() as u64;
             self.added.extend(added(&given, &turn.arrivals));
             self.strip.given_ms = given.iter().map(|given| milliseconds(given.saturating_duration_since(turn.asked))).collect();
+            if let Some(used) = used.filter(|_| !given.is_empty()) {
+                self.processor.push(used.as_secs_f64() * 1e6 / f64::from(u32::try_from(given.len())?));
+            }
         }
         self.strip.arrived_ms = turn.arrivals.iter().map(|arrived| milliseconds(*arrived - turn.asked)).collect();
         self.turns.push(turn);
@@ -219,10 +258,6 @@ impl Told {
         let pieces = turns.iter().map(|turn| turn.arrivals.len() as u64).sum();
         // Where the model does not say what it gave, what came in pieces counts.
         let tokens = self.tokens.or_else(|| (cell.transport != Transport::Json).then_some(pieces)).filter(|tokens| *tokens > 0);
-        let per_token = self
-            .processor
-            .zip(tokens)
-            .map(|(time, tokens)| time.as_secs_f64() * 1e6 / f64::from(u32::try_from(tokens).unwrap_or(u32::MAX)));
         Measured {
             cell: Some(cell),
             answers: turns.len() as u64,
@@ -241,7 +276,7 @@ impl Told {
                 gap_ms: Spread::of_times(gaps),
                 added_ms: Spread::of(self.added.clone()),
             },
-            processor_us_per_token: per_token,
+            processor_us_per_token: Spread::of(self.processor.clone()).map(|spread| spread.p50),
             strip: self.strip.clone(),
             ..Measured::default()
         }
@@ -259,9 +294,9 @@ fn added(given: &[Instant], arrivals: &[Instant]) -> Vec<f64> {
 }
 
 /// Counts the bytes, three times where that can be, and says where the counts differ.
-fn account(measured: &mut Measured, opened: &[Opened], view: &ServerView, caught: Option<&Caught>) {
+fn account(measured: &mut Measured, opened: &[Opened], view: &ServerView, caught: Option<&Caught>, whose: Whose) {
     let reads = caught.map(Caught::read).unwrap_or_default();
-    let mut wrong = Vec::new();
+    let (mut wrong, mut gaps, mut unknown) = (Vec::new(), Vec::new(), 0);
     for one in opened {
         let port = one.local.port();
         let mut differ = |what: &str, ours: BothWays, theirs: Option<BothWays>| match theirs {
@@ -269,30 +304,38 @@ fn account(measured: &mut Measured, opened: &[Opened], view: &ServerView, caught
             Some(theirs) => wrong.push(format!("port {port}: the client counts {ours:?}, {what} {theirs:?}")),
             None => wrong.push(format!("port {port}: {what} cannot tell its bytes")),
         };
-        let Some((tapped, _)) = of_tap(&one.tap.tapped()) else {
+        let Some((tapped, conversation)) = of_tap(&one.tap.tapped()) else {
             differ("the client itself", BothWays::default(), None);
             continue;
         };
-        let on_wire = reads.iter().find(|read| read.connection.addresses.client.port() == port);
+        gaps.extend(between_events(&conversation));
         let server = view.bytes(port);
-        // What came when the server had closed already, only the wire has seen: the goodbye of TLS behind that of HTTP/2.
-        let late = on_wire.map_or(0, |read| late(read.connection));
         // Only the server and the wire see TLS.
         let with_tls = |plain: Kinds, tls: u64| Kinds { tls, ..plain };
         let ours = match server.filter(|_| one.tls.is_some()) {
             Some(server) => BothWays { up: with_tls(tapped.up, server.up.tls), down: with_tls(tapped.down, server.down.tls) },
             None => tapped,
         };
-        if view.is_there() {
-            differ("the server", ours, server);
+        match (server, whose) {
+            (None, Whose::Elsewhere) => unknown += 1,
+            (None, Whose::Ours) | (Some(_), _) => differ("the server", ours, server),
         }
-        if caught.is_some() {
-            let all_tls = |kinds: Kinds, late: u64| Kinds { tls: kinds.total() + late, ..Kinds::default() };
-            let expected = if one.tls.is_some() { BothWays { up: all_tls(ours.up, late), down: all_tls(ours.down, 0) } } else { ours };
+        // Without the server's word nobody but the wire knows how much of it is TLS's.
+        if caught.is_some() && (one.tls.is_none() || server.is_some()) {
+            let on_wire = reads.iter().find(|read| read.connection.addresses.client.port() == port);
+            let all_tls = |kinds: Kinds| Kinds { tls: kinds.total(), ..Kinds::default() };
+            let expected = if one.tls.is_some() { BothWays { up: all_tls(ours.up), down: all_tls(ours.down) } } else { ours };
             differ("the capture", expected, on_wire.and_then(|read| read.bytes));
         }
         measured.bytes += ours;
     }
+    if let Some(forgotten) = caught.map(|caught| caught.forgotten).filter(|forgotten| *forgotten > 0) {
+        measured.missing.push(format!("{forgotten} packets that the capture had no room for"));
+    }
+    if unknown > 0 && view.is_there() {
+        measured.missing.push(format!("what the server counts of {unknown} connections: it does not know them, as behind a proxy"));
+    }
+    measured.event_bytes = Spread::of(gaps);
     measured.disagreements = wrong;
     measured.said = (view.known() > 0).then(|| view.said());
     measured.kernel = view.kernel();
@@ -300,12 +343,11 @@ fn account(measured: &mut Measured, opened: &[Opened], view: &ServerView, caught
     measured.wire = caught.map(Caught::wire);
 }
 
-/// Bytes of the client that met a socket which the server had closed, so that it answered by RST.
-fn late(connection: &Connection) -> u64 {
-    match (connection.ending(), connection.closing().first) {
-        (Ending::Reset { by: Side::Server }, Some(Side::Server)) => connection.closing().bytes_after_first,
-        _ => 0,
-    }
+/// From the end of one event to that of the next, in bytes of the stream from the server.
+#[expect(clippy::cast_precision_loss, reason = "events are far shorter than 2^52 bytes")]
+fn between_events(conversation: &Conversation) -> Vec<f64> {
+    let events = &conversation.readings.server.events;
+    events.windows(2).map(|pair| (pair[1].range.end - pair[0].range.end) as f64).collect()
 }
 
 #[cfg(test)]
@@ -321,7 +363,7 @@ mod tests {
         let opened = Opened { local, peer: local, connected: Duration::ZERO, tls: None, tap: Tap::default() };
         let view = ServerView::of([(50_000, json!({ "received": server, "sent": { "tls": 0, "head": 0, "framing": 0, "body": 0 } }))]);
         let mut measured = Measured::default();
-        account(&mut measured, &[opened], &view, None);
+        account(&mut measured, &[opened], &view, None, Whose::Ours);
         measured.disagreements
     }
 

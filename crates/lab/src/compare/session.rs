@@ -1,8 +1,11 @@
 //! A client's way to the server in one cell: it opens connections, keeps those that may be kept, and remembers what it opened.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use h2::RecvStream;
+use tokio::time::timeout;
 
 use super::plan::Version;
 use crate::client::http2::{self, chunk};
@@ -63,14 +66,7 @@ impl Session {
             let response = self.multiplexed().await?.send(&request).await?;
             return Ok(Answer::Two(Box::new(response)));
         }
-        let (connection, request) = match self.version {
-            Version::Http10 => (self.open().await?, request.http_1_0()),
-            Version::Http11Close => (self.open().await?, request.header("connection", "close")),
-            Version::Http11 | Version::Http2 => match self.idle.pop() {
-                Some(connection) => (connection, request),
-                None => (self.open().await?, request),
-            },
-        };
+        let (connection, request) = self.connection(request).await?;
         Ok(Answer::One(Box::new(connection.send(&request).await?)))
     }
 
@@ -84,20 +80,76 @@ impl Session {
         Ok(body)
     }
 
-    /// Sends a request and cuts it before it is answered: the connection by RST, or the stream by RST_STREAM.
-    pub async fn abandon(&mut self, request: Request) -> Result<()> {
+    /// Sends a request, and some time later cuts it by RST, or its stream by RST_STREAM. An error if it was answered by then.
+    pub async fn abandon(&mut self, request: Request, after: Duration) -> Result<()> {
+        self.requests += 1;
         let request = self.dressed(request);
         if self.version == Version::Http2 {
+            let mut response = self.multiplexed().await?.begin(&request).await?;
+            ensure!(timeout(after, &mut response).await.is_err(), "it was answered before it could be cut");
             // h2 resets a stream whose answer nobody waits for.
-            drop(self.multiplexed().await?.begin(&request).await?);
             return Ok(());
         }
-        let mut connection = match self.idle.pop() {
-            Some(connection) => connection,
-            None => self.open().await?,
-        };
+        let (mut connection, request) = self.connection(request).await?;
         connection.write(&request).await?;
+        ensure!(timeout(after, connection.read_raw()).await.is_err(), "it was answered before it could be cut");
         Ok(connection.reset()?)
+    }
+
+    /// Sends requests without waiting for answers in between, and then waits for the heads of all.
+    pub async fn send_together(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>> {
+        self.requests += requests.len() as u64;
+        let mut answers = Vec::new();
+        if self.version == Version::Http2 {
+            let requests: Vec<Request> = requests.into_iter().map(|request| self.dressed(request)).collect();
+            let (client, mut begun) = (self.multiplexed().await?, Vec::new());
+            for request in &requests {
+                begun.push(client.begin(request).await?);
+            }
+            for response in begun {
+                answers.push(Answer::Two(Box::new(soon(response).await??)));
+            }
+            return Ok(answers);
+        }
+        let mut written = Vec::new();
+        for request in requests {
+            let request = self.dressed(request);
+            written.push(self.connection(request).await?);
+        }
+        for (connection, request) in &mut written {
+            connection.write(request).await?;
+        }
+        for (connection, request) in written {
+            answers.push(Answer::One(Box::new(soon(connection.read_response(&request)).await??)));
+        }
+        Ok(answers)
+    }
+
+    /// Opens what the next request will use, and says how long a round trip takes, about.
+    pub async fn warm(&mut self) -> Result<Duration> {
+        if self.version == Version::Http2 {
+            self.multiplexed().await?;
+        } else {
+            let connection = self.open().await?;
+            self.idle.push(connection);
+        }
+        Ok(self.opened.last().context("no connection")?.connected)
+    }
+
+    /// A connection of HTTP/1 for a request, and the request as this version has it.
+    async fn connection(&mut self, request: Request) -> Result<(Connection, Request)> {
+        Ok(match self.version {
+            Version::Http10 => (self.idle_or_new().await?, request.http_1_0()),
+            Version::Http11Close => (self.idle_or_new().await?, request.header("connection", "close")),
+            Version::Http11 | Version::Http2 => (self.idle_or_new().await?, request),
+        })
+    }
+
+    async fn idle_or_new(&mut self) -> Result<Connection> {
+        match self.idle.pop() {
+            Some(connection) => Ok(connection),
+            None => self.open().await,
+        }
     }
 
     /// Takes back the connection of an answer that was read to its end: it is kept where the protocol keeps it, and else

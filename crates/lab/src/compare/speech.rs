@@ -12,7 +12,7 @@ use crate::runtime::now;
 
 /// Asks, and after the first piece of text says something else. `None` where nothing streams, or nothing answers.
 pub async fn speak(cell: Cell, model: &str, question: &str, session: Session) -> Result<Option<Speech>> {
-    let mut talk = Talk::new(cell, model, session, "speaking".to_owned());
+    let mut talk = Talk::new(cell, model, session, format!("speaking-{:?}", now()));
     match (cell.dialect, cell.transport) {
         (_, Transport::Json | Transport::LongPoll) | (Dialect::Classic, Transport::Websocket) => Ok(None),
         (_, Transport::Websocket) => on_socket(&mut talk, question, cell).await.map(Some),
@@ -20,7 +20,7 @@ pub async fn speak(cell: Cell, model: &str, question: &str, session: Session) ->
     }
 }
 
-/// By another request.
+/// By another request. It was heard before the end if a piece of text comes behind the answer to it.
 async fn beside(talk: &mut Talk, question: &str) -> Result<Speech> {
     let mut streaming = talk.stream(question).await?;
     while streaming.turn.arrivals.is_empty() {
@@ -28,11 +28,13 @@ async fn beside(talk: &mut Talk, question: &str) -> Result<Speech> {
     }
     let (opened, asked) = (talk.session.opened.len(), now());
     talk.session.fetch(Request::get("/healthz"), 200).await?;
-    let (answered, pieces) = (now(), streaming.turn.arrivals.len());
-    while streaming.next().await? == Heard::More {}
-    let heard_before_end = streaming.turn.arrivals.get(pieces..).is_some_and(|later| later.iter().any(|arrival| *arrival > answered));
+    let answered = now();
+    let is_later = |turn: &Turn| turn.arrivals.last().is_some_and(|last| *last > answered);
+    while !is_later(&streaming.turn) && streaming.next().await? == Heard::More {}
+    let heard_before_end = is_later(&streaming.turn);
     let new_connections = (talk.session.opened.len() - opened) as u64;
-    talk.end(streaming).await?;
+    // Nobody needs the rest.
+    streaming.cut()?;
     Ok(Speech { said: "GET /healthz", new_connections, heard_before_end, answered_ms: milliseconds(answered - asked) })
 }
 

@@ -72,6 +72,13 @@ impl Turn {
         }
     }
 
+    /// The request for what comes behind the last event.
+    pub(super) fn next_poll(&self) -> Result<Request> {
+        let id = self.id.as_deref().context("an answer without an id")?;
+        let after = self.position.map(|position| format!("&starting_after={position}")).unwrap_or_default();
+        Ok(Request::get(&format!("/v1/responses/{id}/events?wait={WAIT}{after}")))
+    }
+
     fn whole(&mut self, text: &str) {
         self.ended = now();
         self.arrivals.push(self.ended);
@@ -125,11 +132,6 @@ impl Talk {
         Ok(turn)
     }
 
-    /// The model that is asked.
-    pub fn model(&self) -> &str {
-        &self.model
-    }
-
     /// Closes what is open.
     pub async fn close(mut self) -> Result<Session> {
         if let Some(socket) = self.socket.take() {
@@ -159,23 +161,29 @@ impl Talk {
     }
 
     async fn polls(&mut self, question: &str) -> Result<Turn> {
+        let mut turn = self.begin(question).await?;
+        while self.poll(&mut turn).await? == Heard::More {}
+        Ok(turn)
+    }
+
+    /// Asks in the background: the answer is there to be polled.
+    pub async fn begin(&mut self, question: &str) -> Result<Turn> {
         let mut body = self.create(question);
         body["background"] = true.into();
         let mut turn = Turn::begin();
         let begun: Value = serde_json::from_slice(&self.session.fetch(Request::post("/v1/responses", &body), 200).await?)?;
         turn.head = Some(now());
-        let id = begun["id"].as_str().context("an answer without an id")?.to_owned();
-        loop {
-            let after = turn.position.map(|position| format!("&starting_after={position}")).unwrap_or_default();
-            let path = format!("/v1/responses/{id}/events?wait={WAIT}{after}");
-            let list: Value = serde_json::from_slice(&self.session.fetch(Request::get(&path), 200).await?)?;
-            for event in list["data"].as_array().into_iter().flatten() {
-                turn.hear(self.cell.dialect, event.to_string().as_bytes())?;
-            }
-            if list["ended"] == true {
-                return Ok(turn);
-            }
+        turn.id = Some(begun["id"].as_str().context("an answer without an id")?.to_owned());
+        Ok(turn)
+    }
+
+    /// Waits for the next events of an answer, and takes them.
+    pub async fn poll(&mut self, turn: &mut Turn) -> Result<Heard> {
+        let list: Value = serde_json::from_slice(&self.session.fetch(turn.next_poll()?, 200).await?)?;
+        for event in list["data"].as_array().into_iter().flatten() {
+            turn.hear(self.cell.dialect, event.to_string().as_bytes())?;
         }
+        Ok(if list["ended"] == true { Heard::End } else { Heard::More })
     }
 
     /// Asks for a stream; gives it with its head read.

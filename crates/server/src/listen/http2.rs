@@ -14,7 +14,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tower::ServiceExt;
 
 use super::exchange::Exchange;
@@ -111,6 +111,9 @@ where
         patience = FAREWELL;
         look = Instant::now() + patience;
     };
+    if served.is_ok() && !is_told {
+        drop(timeout(FAREWELL, connection.read_out()).await);
+    }
     end(&connection, served.err().map(|_error| "closed"));
 }
 

@@ -338,6 +338,24 @@ impl Connection {
         Signal::Reset
     }
 
+    /// Takes what the client still says behind our FIN, up to its own. A close with bytes that nobody has read is a reset, which
+    /// can destroy what was sent before: of TLS there is always a goodbye behind that of HTTP/2.
+    pub(super) async fn read_out(&self) {
+        let (stream, mut bytes) = (&self.0.stream, [0; 1024]);
+        let mut left = AHEAD;
+        while left > 0 && stream.readable().await.is_ok() {
+            match stream.try_read(&mut bytes) {
+                Ok(0) => return,
+                Ok(count) => {
+                    self.0.count_received(count);
+                    left = left.saturating_sub(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Makes the close that follows a RST, so that no client takes a close-delimited part for the whole (promise 3).
     pub fn abort(&self) {
         self.0.timeline.closed(Closer::Server, "reset");

@@ -1,5 +1,6 @@
 //! `weir compare`: what one can type behind it.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -15,11 +16,12 @@ Examples:
 It leaves report.html, report.json, ladders of the packets as SVG, and capture.pcapng for Wireshark in --output.
 No root is needed on Linux: client and server stand in a network of their own, with a cable between them, where every
 packet can be seen. Where that is not allowed it measures on loopback, and says what is missing.
+A server elsewhere is asked hundreds of questions, and keeps its answers as it does those of others: choose cells.
 
 The exit status is 0 if every cell was measured and all that count agree, else 1.";
 
 /// What `weir compare` takes.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[derive(Clone, PartialEq, Eq, Args)]
 pub(crate) struct CompareArguments {
     /// Short answers at a fast pace: less than a minute
     #[arg(long)]
@@ -48,8 +50,8 @@ pub(crate) struct CompareArguments {
     /// What the model is to say, instead of so many words; from another server: what it is asked
     #[arg(long, value_name = "TEXT", conflicts_with = "tokens")]
     pub(crate) text: Option<String>,
-    /// How long a packet takes in each direction, in milliseconds
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..=2000))]
+    /// How long a packet takes in each direction, in milliseconds; all of it takes longer, too
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..=500))]
     pub(crate) delay: Option<u16>,
     /// How many kilobytes pass in a second, in each direction
     #[arg(long, value_name = "KB", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -72,6 +74,13 @@ pub(crate) struct CompareArguments {
     /// Where the report goes; the directory is made
     #[arg(long, short, value_name = "DIRECTORY", default_value = "weir-compare")]
     pub(crate) output: PathBuf,
+}
+
+/// Without the key.
+impl fmt::Debug for CompareArguments {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CompareArguments").field("server", &self.server).field("output", &self.output).finish_non_exhaustive()
+    }
 }
 
 /// Whether TLS is spoken.
@@ -114,8 +123,8 @@ macro_rules! named {
             }
         }
 
-        impl std::fmt::Display for $name {
-            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str(self.0.name())
             }
         }
@@ -126,8 +135,8 @@ named!(DialectName, Dialect, "Which words.");
 named!(TransportName, Transport, "Which transport.");
 named!(VersionName, Version, "Which version of HTTP.");
 
-impl std::fmt::Display for Encrypted {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Encrypted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Off => "off",
             Self::On => "on",

@@ -1,7 +1,7 @@
 //! What a comparison leaves behind: the report, pictures, and the packets for Wireshark.
 
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -58,11 +58,18 @@ pub(super) enum Shows {
 impl Files {
     /// Makes the directory; with packets from an interface, there is a capture in it.
     pub(super) fn create(directory: &Path, interface: Option<&str>, shows: Shows) -> Result<Self> {
-        fs::create_dir_all(directory.join("ladders")).with_context(|| format!("cannot make {}", directory.display()))?;
+        let ladders = directory.join("ladders");
+        fs::create_dir_all(&ladders).with_context(|| format!("cannot make {}", directory.display()))?;
+        // What an earlier run left does not belong to this one.
+        let path = directory.join("capture.pcapng");
+        let old =
+            fs::read_dir(&ladders)?.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "svg"));
+        for old in old.chain([path.clone()]).filter(|old| old.is_file()) {
+            fs::remove_file(&old).with_context(|| format!("cannot replace {}", old.display()))?;
+        }
         let capture = match interface {
             Some(name) => {
-                let path = directory.join("capture.pcapng");
-                let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+                let file = private(&path).with_context(|| format!("cannot write {}", path.display()))?;
                 let section = Section {
                     hardware: std::env::consts::ARCH,
                     system: std::env::consts::OS,
@@ -149,6 +156,15 @@ impl Files {
         let path = self.directory.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// A new file that only this user can read: questions and answers are in it.
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// How many bytes of a packet are kept where a key must not be seen: all that the server says, and the heads of what the client does.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use lab::client::Trust;
 use lab::compare::claims::Bilingual;
 use lab::compare::run::{Bench, Door, RoadDoor};
@@ -13,10 +13,15 @@ use lab::compare::stamps::Stamps;
 use lens::capture::{Config, Recorder};
 use lens::namespace::road::Path;
 use lens::namespace::{End, Network};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 
 use super::own::{Own, Wanted, processor};
 use crate::address::Address;
 use crate::config::Settings;
+
+/// How long a connection may take to stand.
+const REACHING: Duration = Duration::from_secs(10);
 
 /// Packets that wait to be looked at, in bytes: more than the longest cell has.
 const PACKETS: usize = 256 << 20;
@@ -28,7 +33,7 @@ pub(crate) struct Ground {
     /// Where the packets are captured; `None` where they are not.
     pub(crate) interface: Option<&'static str>,
     /// What is missing, and why.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Bilingual>,
     place: Place,
     own: Option<Own>,
 }
@@ -46,7 +51,7 @@ enum Place {
 /// How our own server is to be reached.
 pub(crate) struct Way {
     /// Two hosts, or why there are none.
-    pub(crate) network: Result<Network, String>,
+    pub(crate) network: Result<Network, Bilingual>,
     /// What packets suffer.
     pub(crate) path: Path,
     /// The pause between two tokens.
@@ -81,7 +86,7 @@ impl Ground {
         Ok(Self { bench, interface: recorder.map(|_| interface), notes, place, own: Some(own) })
     }
 
-    fn on_loopback(settings: &Settings, why: String, pace: Duration) -> Result<Self> {
+    fn on_loopback(settings: &Settings, why: Bilingual, pace: Duration) -> Result<Self> {
         let (stamps, address) = (Stamps::default(), IpAddr::V4(Ipv4Addr::LOCALHOST));
         let wanted = Wanted { settings, pace, listen: address, addresses: vec![address], stamps: stamps.clone() };
         let own = Own::start(&wanted, |bind| bind())?;
@@ -93,13 +98,24 @@ impl Ground {
     }
 
     /// A server elsewhere, in clear or through TLS as its address says.
-    pub(crate) fn elsewhere(place: &Address, trust: Trust, key: Option<String>, addresses: &[SocketAddr]) -> Result<Self> {
-        let address = *addresses.first().with_context(|| format!("{place} has no address"))?;
-        let mut notes =
-            vec!["The model is elsewhere: when it said a token is not known, and neither is the server's processor time.".to_owned()];
+    pub(crate) async fn elsewhere(place: &Address, trust: Trust, key: Option<String>) -> Result<Self> {
+        let address = reach(place).await?;
+        let mut notes = vec![Bilingual::new(
+            "The model is elsewhere: when it said a token is not known, and neither is the server's processor time. What came in pieces counts as tokens.",
+            "模型在别处：它何时给出 token、服务器的处理器时间均不可知；收到的每一段计为一个 token。",
+        )];
         let recorder = recorder(&Config { port: Some(address.port()), ..Config::default() }, &mut notes);
         if recorder.is_some() {
-            notes.push("The packets are those of this machine's end: a network card may join and split them (offloads), and a proxy may be in between.".to_owned());
+            notes.push(Bilingual::new(
+                "The packets are those of this machine's end: a network card may join and split them (offloads), and a proxy may be in between.",
+                "数据包取自本机一端：网卡可能合并或拆分它们（卸载功能），中间也可能有代理。",
+            ));
+        }
+        if key.is_some() {
+            notes.push(Bilingual::new(
+                "A key is shown: of the client's packets only the heads are in capture.pcapng, and no keys of TLS.",
+                "请求中带有密钥：capture.pcapng 只保留客户端数据包的头部，且不含 TLS 密钥。",
+            ));
         }
         let door = Door { address, authority: place.authority(), prefix: place.prefix.clone() };
         let (clear, encrypted) = if place.is_encrypted { (None, Some((door, place.host.clone(), trust))) } else { (Some(door), None) };
@@ -163,12 +179,26 @@ fn door(address: SocketAddr) -> Door {
     Door { address, authority: address.to_string(), prefix: String::new() }
 }
 
+/// The first of a server's addresses that takes a connection.
+async fn reach(place: &Address) -> Result<SocketAddr> {
+    let addresses = lookup_host((place.host.as_str(), place.port)).await.with_context(|| format!("{place} is not found"))?;
+    let mut refused = anyhow!("{place} has no address");
+    for address in addresses {
+        match timeout(REACHING, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Ok(address),
+            Ok(Err(error)) => refused = anyhow!("cannot reach {place} at {address}: {error}"),
+            Err(_) => refused = anyhow!("cannot reach {place} at {address}: it did not answer in time"),
+        }
+    }
+    Err(refused)
+}
+
 /// The packets, or a note why there are none.
-fn recorder(config: &Config, notes: &mut Vec<String>) -> Option<Arc<Recorder>> {
+fn recorder(config: &Config, notes: &mut Vec<Bilingual>) -> Option<Arc<Recorder>> {
     match Recorder::start(config, PACKETS) {
         Ok(recorder) => Some(Arc::new(recorder)),
         Err(unable) => {
-            notes.push(format!("Packets are not captured: {unable}."));
+            notes.push(Bilingual::new(format!("Packets are not captured: {unable}."), format!("未抓包：{unable}。")));
             None
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use lab::client::{Request, Trust};
 use lab::compare::claims::{self, Bilingual};
+use lab::compare::numbers::Measured;
 use lab::compare::plan::{Cell, Plan, cells};
 use lab::compare::report::{self, Report};
 use lens::namespace::Network;
@@ -32,7 +33,7 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
     // Before any thread is started: a user namespace is entered by whole processes only.
     let network = network(arguments);
     if let (Err(why), true) = (&network, path(arguments) != Path::default()) {
-        bail!("there can be no delay and no bandwidth: {why}");
+        bail!("there can be no delay and no bandwidth: {}", why.en);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (ground, model) = match (&arguments.server, network) {
@@ -40,6 +41,9 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
         (None, network) => (Ground::own(settings, Way { network, path: path(arguments), pace })?, demo::MODEL.to_owned()),
     };
     let plan = plan(arguments, pace, &ground, model);
+    if plan.cells.is_empty() {
+        bail!("there is no such cell: a WebSocket needs HTTP/1.1 at least, and --encrypted must fit the server (see --help)");
+    }
     let shows = if ground.bench.key.is_some() { Shows::Key } else { Shows::Nothing };
     let mut files = Files::create(&arguments.output, ground.interface, shows)?;
     let report = runtime.block_on(measure(&ground, &plan, &mut files));
@@ -49,19 +53,26 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
     let disagreements = report.disagreements().map(|what| format!("The counts do not agree: {what}"));
     let paths = written.iter().map(|path| path.display().to_string());
     let lines: Vec<String> = std::iter::once(report::table(&report)).chain(disagreements).chain(paths).collect();
-    let hints = report.notes.join("\n") + "\n";
-    output::print(&output::Printed { out: lines.join("\n") + "\n", hints: if report.notes.is_empty() { String::new() } else { hints } })?;
+    let notes: Vec<&str> = report.notes.iter().map(|note| note.en.as_str()).collect();
+    let hints = if notes.is_empty() { String::new() } else { notes.join("\n") + "\n" };
+    output::print(&output::Printed { out: lines.join("\n") + "\n", hints })?;
     ground.close();
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Two hosts and a cable, or why there are none.
-fn network(arguments: &CompareArguments) -> Result<Network, String> {
+fn network(arguments: &CompareArguments) -> Result<Network, Bilingual> {
     match (&arguments.server, arguments.loopback) {
-        (Some(_), _) => Err(String::new()),
-        (None, true) => Err("On loopback, as was asked for: segments are as long as 64 KB there, and nothing is ever late.".to_owned()),
+        (Some(_), _) => Err(Bilingual::new("", "")),
+        (None, true) => Err(Bilingual::new(
+            "On loopback, as was asked for: segments are as long as 64 KB there, and nothing is ever late or lost.",
+            "按要求在回环接口上测量：那里的报文段可长达 64 KB，也没有延迟和丢失。",
+        )),
         (None, false) => Network::enter().map_err(|unable| {
-            format!("On loopback, since there can be no network of our own: {unable}. Segments are as long as 64 KB there, and nothing is ever late.")
+            Bilingual::new(
+                format!("On loopback, since there can be no network of our own: {unable}. Segments are as long as 64 KB there, and nothing is ever late or lost."),
+                format!("无法建立独立网络，因此在回环接口上测量：{unable}。那里的报文段可长达 64 KB，也没有延迟和丢失。"),
+            )
         }),
     }
 }
@@ -75,15 +86,16 @@ fn path(arguments: &CompareArguments) -> Path {
 /// The server that was named, and which model is asked there.
 async fn elsewhere(url: &str, arguments: &CompareArguments) -> Result<(Ground, String)> {
     let place = Address::read(url)?;
-    let addresses: Vec<_> = tokio::net::lookup_host((place.host.as_str(), place.port)).await.with_context(|| format!("{place}"))?.collect();
     let trust = arguments.fingerprint.clone().map_or(Trust::System, Trust::Fingerprint);
     let key = arguments.key.clone().or_else(|| std::env::var(config::API_KEY).ok()).filter(|key| !key.is_empty());
-    let ground = Ground::elsewhere(&place, trust, key, &addresses)?;
+    let ground = Ground::elsewhere(&place, trust, key).await?;
     if let Some(model) = &arguments.model {
         return Ok((ground, model.clone()));
     }
     let mut control = ground.bench.control(place.is_encrypted)?;
-    let models: Value = serde_json::from_slice(&control.fetch(Request::get("/v1/models"), 200).await?)?;
+    let listing = lab::soon(control.fetch(Request::get("/v1/models"), 200)).await.and_then(|listing| listing);
+    let hint = if place.is_encrypted { "; if you know its certificate, trust it by --fingerprint and its SHA-256" } else { "" };
+    let models: Value = serde_json::from_slice(&listing.with_context(|| format!("{place}{hint}"))?)?;
     let model = models["data"][0]["id"].as_str().context("the server names no model: say --model")?.to_owned();
     Ok((ground, model))
 }
@@ -91,8 +103,9 @@ async fn elsewhere(url: &str, arguments: &CompareArguments) -> Result<(Ground, S
 /// Measures every cell, and gathers evidence.
 async fn measure(ground: &Ground, plan: &Plan, files: &mut Files) -> Result<Report> {
     let (mut measured, mut meter) = (Vec::new(), Meter::new("measuring"));
-    let all = plan.cells.len() as u64;
-    ground.bench.warm_up(plan).await.context("the first question")?;
+    let all = plan.cells.len() as u64 + claims::EXPERIMENTS;
+    meter.show(0, Some(all));
+    ground.bench.warm_up(plan).await.context("the first connection")?;
     for (done, cell) in plan.cells.iter().enumerate() {
         meter.show(done as u64, Some(all));
         let outcome = ground.bench.measure(*cell, plan).await;
@@ -101,10 +114,17 @@ async fn measure(ground: &Ground, plan: &Plan, files: &mut Files) -> Result<Repo
         }
         measured.push(outcome.measured);
     }
-    let (evidence, missing) = claims::gather(&ground.bench, plan, &measured).await;
+    let mut done = measured.len() as u64;
+    let step = || {
+        done += 1;
+        meter.show(done, Some(all));
+    };
+    let (evidence, missing) = claims::gather(&ground.bench, plan, &measured, step).await;
     meter.done();
     let verdicts = claims::judge(&evidence);
-    let notes = ground.notes.iter().cloned().chain(missing).collect();
+    let missing = missing.into_iter().map(|what| Bilingual::new(format!("Not measured: {what}."), format!("未测量：{what}。")));
+    let of_cells = measured.iter().flat_map(of_cell);
+    let notes = ground.notes.iter().cloned().chain(missing).chain(of_cells).collect();
     Ok(Report {
         program: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
         at: engine::clock::unix_seconds(),
@@ -117,6 +137,12 @@ async fn measure(ground: &Ground, plan: &Plan, files: &mut Files) -> Result<Repo
         verdicts,
         ladders: files.ladders(),
     })
+}
+
+/// What could not be tried in a cell.
+fn of_cell(measured: &Measured) -> impl Iterator<Item = Bilingual> {
+    let cell = measured.cell.map(|cell| cell.to_string()).unwrap_or_default();
+    measured.missing.iter().map(move |what| Bilingual::new(format!("{cell}: not measured: {what}."), format!("{cell}：未测量：{what}。")))
 }
 
 fn conversation(arguments: &CompareArguments, plan: &Plan, pace: Duration) -> Bilingual {
@@ -146,6 +172,9 @@ fn plan(arguments: &CompareArguments, pace: Duration, ground: &Ground, model: St
     let turns = arguments.turns.unwrap_or(if arguments.quick { 3 } else { 5 });
     let tokens = arguments.tokens.unwrap_or(if arguments.quick { 12 } else { 40 });
     let is_demo = model == demo::MODEL;
+    // Long enough for a path on which packets take their time.
+    let round_trips = Duration::from_millis(arguments.delay.unwrap_or(0).into()) * 12;
+    let long = 150 + round_trips.as_millis() / pace.as_millis().max(1);
     let question = match &arguments.text {
         Some(text) if is_demo => format!("/echo {text}"),
         Some(text) => text.clone(),
@@ -153,5 +182,6 @@ fn plan(arguments: &CompareArguments, pace: Duration, ground: &Ground, model: St
         None => format!("Count from 1 to {tokens} in English words, nothing else."),
     };
     let questions = (0..turns).map(|_| question.clone()).collect();
-    Plan { cells, questions, model, pace: Some(pace).filter(|_| arguments.server.is_none()), experiments: true }
+    let long_question = if is_demo { format!("/lorem {long}") } else { format!("Count from 1 to {long} in English words, nothing else.") };
+    Plan { cells, questions, model, pace: Some(pace).filter(|_| arguments.server.is_none()), long_question }
 }

@@ -69,6 +69,8 @@ impl Own {
         // The packets are looked at from the client's end, and every byte is counted.
         server.lens = LensConfig { capture: CaptureMode::Off, sampling: 1.0 };
         server.classic.enabled = true;
+        // How long an answer waits until a page has made room for it is no matter of transport.
+        server.classic.grace = Duration::ZERO;
         let demo = provider::config::DemoConfig { enabled: true, tokens_per_second: 1.0 / wanted.pace.as_secs_f64() };
         let provider = provider::Config { demo, ..provider::Config::default() };
         let keys = Arc::new(MemoryKeys::default());

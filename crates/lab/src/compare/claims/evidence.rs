@@ -141,6 +141,8 @@ pub struct Validator {
     pub first_bytes: u64,
     /// Bytes of the second's.
     pub second_bytes: u64,
+    /// The status of the same in the words of HTTP/1.0.
+    pub status_http10: u16,
 }
 
 /// Bytes that frame the same answers.
@@ -195,8 +197,10 @@ pub struct Loss {
     pub stalled_http2: u64,
     /// How many of them stood still over HTTP/1.1, on a connection each.
     pub stalled_http11: u64,
-    /// How long the longest gap was, in milliseconds.
-    pub longest_ms: f64,
+    /// How long the longest gap was over HTTP/2, in milliseconds.
+    pub longest_http2_ms: f64,
+    /// How long it was over HTTP/1.1, on the connection that lost nothing.
+    pub longest_other_ms: f64,
     /// The round trip, in milliseconds: sooner the sender cannot know of the loss.
     pub round_trip_ms: f64,
     /// The pace of the model, in milliseconds.
@@ -242,6 +246,8 @@ pub struct Text {
     pub wide_characters: u64,
     /// Whether a client that gets them byte by byte reads the same.
     pub survives_any_split: bool,
+    /// Whether it reads the same behind a byte order mark, and with CR and CRLF as line ends.
+    pub survives_line_ends: bool,
 }
 
 /// How an event stream is announced.

@@ -5,6 +5,6 @@ mod gather;
 mod judge;
 mod verdict;
 
-pub use gather::gather;
+pub use gather::{EXPERIMENTS, gather};
 pub use judge::judge;
 pub use verdict::{Bilingual, Ruling, Verdict};

@@ -68,6 +68,10 @@ pub struct Verdict {
     pub claim: Bilingual,
     /// What is to be said of it.
     pub ruling: Ruling,
+    /// The same in words.
+    pub words: Bilingual,
+    /// Whether it follows from what was measured.
+    pub is_measured: bool,
     /// What was measured.
     pub evidence: Bilingual,
     /// What is so, and where that is written.

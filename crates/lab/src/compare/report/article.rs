@@ -8,7 +8,6 @@ use super::page::number;
 use super::table::row;
 use super::words::{COLUMNS, Words};
 use super::{Report, pick};
-use crate::compare::claims::Ruling;
 use crate::compare::plan::Dialect;
 
 /// The article in a language. Pictures are looked for in the directory `pictures`, ladders under their names with the language's
@@ -19,7 +18,7 @@ pub fn article(report: &Report, language: Language, pictures: &str) -> String {
     // Writing to a text cannot fail, here and below.
     let _ = write!(
         out,
-        "<!-- {} -->\n# {}\n\n{}\n\n{} {}\n\n",
+        "<!-- {} -->\n# {}\n\n{}\n\n{}{}{} {}\n\n",
         language.pick("Made by scripts/transports; do not edit.", "由 scripts/transports 生成，请勿手改。"),
         language.pick("What HTTP, SSE and WebSocket really do", "HTTP、SSE 与 WebSocket 的真实面目"),
         language.pick(
@@ -30,10 +29,12 @@ pub fn article(report: &Report, language: Language, pictures: &str) -> String {
              每条只述其要点，并给出在运行中的服务器上、在线路上测得的结果及判定。你可以自己运行，无需 root：`weir compare --quick`。每个数字如何得到，见最后一节。",
         ),
         pick(&report.place, language),
+        language.pick(" ", ""),
         pick(&report.conversation, language),
+        pick(&report.who_counted(), language),
     );
     for note in &report.notes {
-        let _ = writeln!(out, "> {note}\n");
+        let _ = writeln!(out, "> {}\n", pick(note, language));
     }
     seen(&mut out, language, pictures, end);
     claims(&mut out, report, language);
@@ -57,12 +58,10 @@ fn seen(out: &mut String, language: Language, pictures: &str, end: &str) {
 fn claims(out: &mut String, report: &Report, language: Language) {
     let _ = write!(out, "## {}\n\n", language.pick("Thirty things that one reads", "三十种说法"));
     for verdict in &report.verdicts {
-        let (en, zh) = verdict.ruling.words();
-        let ruling = language.pick(en, zh);
+        let ruling = pick(&verdict.words, language);
         let _ = write!(out, "**{}. {}** — *{ruling}*\n\n", number(verdict), pick(&verdict.claim, language));
-        if verdict.ruling != Ruling::NotMeasured {
-            let _ = write!(out, "{} {}\n\n", language.pick("Measured:", "实测："), pick(&verdict.evidence, language));
-        }
+        let measured = if verdict.is_measured { language.pick("Measured: ", "实测：") } else { "" };
+        let _ = write!(out, "{measured}{}\n\n", pick(&verdict.evidence, language));
         let _ = write!(out, "{}\n\n", pick(&verdict.truth, language));
     }
 }

@@ -94,7 +94,7 @@ pub fn bytes_chart(cells: &[&Measured], language: Language) -> String {
         chart.text(x + 15.0, 38.0, "start", "quiet", kind);
         x += 15.0 + width_of(kind) + 16.0;
     }
-    let kinds: Vec<[f64; 6]> = cells.iter().map(|measured| measured.kinds_per_token()).collect();
+    let kinds: Vec<[f64; 6]> = cells.iter().map(|measured| measured.kinds_per_token().unwrap_or_default()).collect();
     let most = kinds.iter().map(|kinds| kinds.iter().sum::<f64>()).fold(1.0, f64::max);
     let scale = (WIDTH - NAMES - 70.0) / most;
     for (index, (measured, kinds)) in cells.iter().zip(&kinds).enumerate() {
@@ -105,7 +105,8 @@ pub fn bytes_chart(cells: &[&Measured], language: Language) -> String {
             chart.bar(x, y, bytes * scale, class, &format!("{}: {bytes:.1}", language.pick(english, chinese)));
             x += bytes * scale;
         }
-        chart.text(x + 6.0, y + 12.0, "start", "quiet", &format!("{:.0}", kinds.iter().sum::<f64>()));
+        let sum: f64 = kinds.iter().sum();
+        chart.text(x + 6.0, y + 12.0, "start", "quiet", &if sum > 0.0 { format!("{sum:.0}") } else { "?".to_owned() });
     }
     chart.finish()
 }

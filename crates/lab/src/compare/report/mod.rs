@@ -33,7 +33,7 @@ pub struct Report {
     /// What was asked: turns, tokens, pace.
     pub conversation: Bilingual,
     /// What is missing, and why.
-    pub notes: Vec<String>,
+    pub notes: Vec<Bilingual>,
     /// The cells.
     pub cells: Vec<Measured>,
     /// What the claims are judged by.
@@ -57,6 +57,21 @@ pub struct Ladder {
 }
 
 impl Report {
+    /// Who has counted bytes, and that they agree.
+    pub fn who_counted(&self) -> Bilingual {
+        let measured: Vec<&Measured> = self.cells.iter().filter(|measured| measured.failed.is_none()).collect();
+        let (all, server) = (measured.len(), measured.iter().filter(|measured| measured.said.is_some()).count());
+        let wire = measured.iter().filter(|measured| measured.wire.is_some()).count();
+        Bilingual::new(
+            format!(
+                "Bytes were counted by the client in {all} cells, by the server in {server}, and in the packets in {wire}; wherever several count, they agree to the byte."
+            ),
+            format!(
+                "字节由客户端在 {all} 个单元格中计数，由服务器在 {server} 个中计数，由抓包在 {wire} 个中计数；凡多方计数之处，逐字节一致。"
+            ),
+        )
+    }
+
     /// Where the parties that count did not agree.
     pub fn disagreements(&self) -> impl Iterator<Item = String> {
         let of = |measured: &Measured| {

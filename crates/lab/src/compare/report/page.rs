@@ -93,15 +93,11 @@ fn introduction(out: &mut String, report: &Report) {
         escape(&report.machine)
     );
     for note in &report.notes {
-        let _ = writeln!(out, "<p class=\"note\">{}</p>", escape(note));
+        let _ = writeln!(out, "<p class=\"note\">{}</p>", both(note));
     }
     let disagreements: Vec<String> = report.disagreements().collect();
     if disagreements.is_empty() {
-        let text = Bilingual::new(
-            "Bytes were counted by whoever could: the client, the server and, where there was one, the capture. They agree in every cell, to the byte.",
-            "凡能计数者各自计数：客户端、服务器，以及（若有）抓包。每个单元格逐字节一致。",
-        );
-        let _ = writeln!(out, "<p>{}</p>", both(&text));
+        let _ = writeln!(out, "<p>{}</p>", both(&report.who_counted()));
     }
     for disagreement in disagreements {
         let _ = writeln!(out, "<p class=\"bad\">{}</p>", escape(&disagreement));
@@ -110,7 +106,7 @@ fn introduction(out: &mut String, report: &Report) {
 
 fn claims(out: &mut String, report: &Report) {
     section(out, "What is said, and what is so", "流行的说法与事实");
-    let (measured, others): (Vec<_>, Vec<_>) = report.verdicts.iter().partition(|verdict| verdict.ruling != Ruling::NotMeasured);
+    let (measured, others): (Vec<_>, Vec<_>) = report.verdicts.iter().partition(|verdict| verdict.is_measured);
     for verdict in measured {
         claim(out, verdict);
     }
@@ -128,14 +124,13 @@ fn claim(out: &mut String, verdict: &Verdict) {
         Ruling::Imprecise | Ruling::HalfRight | Ruling::Depends | Ruling::Meaningless => "half",
         Ruling::NotMeasured => "none",
     };
-    let (en, zh) = verdict.ruling.words();
     let _ = writeln!(
         out,
         "<div class=\"claim\" id=\"claim-{0}\"><p class=\"says\"><span class=\"number\">{0}</span>{1}<span class=\"ruling {class}\">{2}</span></p><p>{3}</p><p \
          class=\"soft\">{4}</p></div>",
         number(verdict),
         both(&verdict.claim),
-        both(&Bilingual::new(en, zh)),
+        both(&verdict.words),
         both(&verdict.evidence),
         both(&verdict.truth)
     );
@@ -221,12 +216,20 @@ fn cells(out: &mut String, report: &Report) {
 
 fn cut(cut: Option<&Cut>) -> String {
     let Some(cut) = cut else { return "-".to_owned() };
-    let text = match (cut.resumed_by, cut.pieces_whole) {
-        (Some(how), Some(_)) => Bilingual::new(
-            format!("goes on by {how}: {} missing, {} twice", cut.missing, cut.twice),
-            format!("以 {how} 续读：缺失 {}，重复 {}", cut.missing, cut.twice),
+    let number = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
+    let (missing, twice, whole) = (number(cut.missing), cut.twice, number(cut.pieces_whole));
+    let text = match (cut.resumed_by, cut.model_gave) {
+        (Some(how), _) => Bilingual::new(
+            format!("goes on by {how}: {missing} missing, {twice} twice"),
+            format!("以 {how} 续读：缺失 {missing}，重复 {twice}"),
         ),
-        _ => Bilingual::new("the rest is lost: nothing to go on from, and the model is stopped", "其余部分丢失：无从续读，模型随即停止"),
+        (None, Some(gave)) => Bilingual::new(
+            format!("nothing to go on from: {missing} of {whole} lost; the model gave {gave}, and stopped"),
+            format!("无从续读：{whole} 个中丢失 {missing} 个；模型给出 {gave} 个后停止"),
+        ),
+        (None, None) => {
+            Bilingual::new(format!("nothing to go on from: {missing} of {whole} lost"), format!("无从续读：{whole} 个中丢失 {missing} 个"))
+        }
     };
     both(&text)
 }

@@ -7,7 +7,6 @@ use lens::ladder::words::Language;
 use super::page::number;
 use super::words::{COLUMNS, Words};
 use super::{Report, pick};
-use crate::compare::claims::Ruling;
 use crate::compare::numbers::{Measured, Spread, ratio};
 
 /// The cells of a row, in the order of the columns; a dash is what was not measured.
@@ -26,12 +25,17 @@ pub(super) fn row(measured: &Measured) -> [String; COLUMNS.len()] {
     [
         measured.connections.to_string(),
         measured.requests.to_string(),
-        wire.map_or_else(dash, |wire| format!("{}/{}/{}", wire.syn, wire.fin, wire.rst)),
+        wire.map_or_else(dash, |wire| {
+            // What was repeated is in the counts.
+            let again = if wire.retransmissions > 0 { format!(" (+{})", wire.retransmissions) } else { String::new() };
+            format!("{}/{}/{}{again}", wire.syn, wire.fin, wire.rst)
+        }),
         half(wire.and_then(|wire| wire.handshake_ms).or(times.connect_ms), 2),
         tls,
         half(times.first_token_ms, 1),
         both(times.gap_ms),
         both(times.added_ms),
+        half(measured.event_bytes, 0),
         number(per_token(Some(measured.bytes.down.total())), 0),
         number(per_token(wire.map(|wire| wire.bytes_up + wire.bytes_down)), 0),
         number(per_token(wire.map(|wire| wire.segments_up + wire.segments_down)), 2),
@@ -56,8 +60,8 @@ pub fn table(report: &Report) -> String {
         text,
         "\n1st: from asking to the first token, p50. added: from the model to the client, p50/p99. B/token: to the client, above TCP; wire: both ways, with all heads.\n"
     );
-    for verdict in report.verdicts.iter().filter(|verdict| verdict.ruling != Ruling::NotMeasured) {
-        let ruling = verdict.ruling.words().0.to_uppercase();
+    for verdict in report.verdicts.iter().filter(|verdict| verdict.is_measured) {
+        let ruling = verdict.words.en.to_uppercase();
         let (claim, evidence) = (pick(&verdict.claim, Language::English), pick(&verdict.evidence, Language::English));
         let _ = write!(text, "{:>2}  {claim}\n    {ruling}: {evidence}\n", number(verdict));
     }

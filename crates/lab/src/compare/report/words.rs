@@ -59,7 +59,7 @@ pub(super) struct Column {
 }
 
 /// The columns of the tables, in order.
-pub(super) const COLUMNS: [Column; 12] = [
+pub(super) const COLUMNS: [Column; 13] = [
     Column {
         head: ("conn.", "连接"), short: Some("conn."), how: ("TCP connections that the client opened", "客户端打开的 TCP 连接数")
     },
@@ -67,12 +67,18 @@ pub(super) const COLUMNS: [Column; 12] = [
     Column {
         head: ("SYN/FIN/RST", "SYN/FIN/RST"),
         short: Some("SYN/FIN/RST"),
-        how: ("segments of both sides with these flags, captured", "双方带有这些标志的报文段，抓包所得"),
+        how: (
+            "segments of both sides with these flags, captured; behind +, how many segments were repeated",
+            "双方带有这些标志的报文段，抓包所得；+ 之后为重传的报文段数",
+        ),
     },
     Column {
         head: ("TCP ms", "TCP 毫秒"),
         short: None,
-        how: ("from SYN to ACK, captured at the client; median", "从 SYN 到 ACK，在客户端抓包；中位数"),
+        how: (
+            "from SYN to ACK, captured at the client, or else the client's clock around connect; median",
+            "从 SYN 到 ACK，在客户端抓包；无抓包时为客户端对 connect 计时；中位数",
+        ),
     },
     Column {
         head: ("TLS ms", "TLS 毫秒"),
@@ -98,11 +104,19 @@ pub(super) const COLUMNS: [Column; 12] = [
         ),
     },
     Column {
+        head: ("B/event", "字节/事件"),
+        short: Some("B/event"),
+        how: (
+            "bytes of the stream from the end of one event to the end of the next, with what frames them, above TLS; median, mostly an event of one token",
+            "流中一个事件结尾到下一个事件结尾的字节数（含成帧，TLS 之上）；中位数，多为一个 token 的事件",
+        ),
+    },
+    Column {
         head: ("B/token", "字节/token"),
         short: Some("B/token"),
         how: (
-            "bytes to the client above TCP, over tokens; client, server and capture agree",
-            "TCP 之上发给客户端的字节除以 token 数；客户端、服务器与抓包一致",
+            "all bytes to the client above TCP, over tokens: heads, the events at the beginning and at the end, and the text that these repeat are in it",
+            "TCP 之上发给客户端的全部字节除以 token 数：包含头部、首尾事件及其中重复的文本",
         ),
     },
     Column {

@@ -6,12 +6,11 @@ use anyhow::{Context, Result};
 use lens::flow::connection::Connection;
 use lens::flow::{Flows, Side};
 use lens::packet::tcp::Flags;
-use serde_json::json;
 
 use super::{Ground, host_of};
 use crate::client::{BodyEnd, Request};
 use crate::compare::claims::evidence::{Endings, Fin, HalfClose, Handshake};
-use crate::compare::plan::Version;
+use crate::compare::plan::{Dialect, Version};
 use crate::compare::talk::{Heard, Streaming, Turn};
 use crate::compare::wire::{count, ending};
 use crate::runtime::soon;
@@ -71,7 +70,7 @@ async fn by_socket(ground: &Ground<'_>) -> Result<u16> {
 /// The client breaks off in the middle of an answer.
 async fn by_reset(ground: &Ground<'_>) -> Result<u16> {
     let mut session = ground.session(Version::Http11)?;
-    let mut streaming = Streaming::new(session.send(stream(ground)?).await?, Turn::begin(), crate::compare::plan::Dialect::Responses)?;
+    let mut streaming = Streaming::new(session.send(ground.ask(ground.question(), true)).await?, Turn::begin(), Dialect::Responses)?;
     while streaming.turn.arrivals.is_empty() && streaming.next().await? == Heard::More {}
     streaming.cut()?;
     Ok(session.opened.first().context("no connection")?.local.port())
@@ -81,18 +80,13 @@ async fn by_reset(ground: &Ground<'_>) -> Result<u16> {
 async fn half(ground: &Ground<'_>) -> Result<(u16, bool)> {
     let mut session = ground.session(Version::Http11)?;
     let mut connection = session.open().await?;
-    let request = session.dressed(stream(ground)?);
+    let request = session.dressed(ground.ask(ground.short_question()?, true));
     connection.write(&request).await?;
     connection.half_close().await?;
     let mut response = soon(connection.read_response(&request)).await??;
     let (body, end) = soon(response.collect()).await??;
     let is_whole = end == BodyEnd::Clean && body.windows(7).any(|window| window == b"[DONE]\n");
     Ok((session.opened.first().context("no connection")?.local.port(), is_whole))
-}
-
-fn stream(ground: &Ground<'_>) -> Result<Request> {
-    let body = json!({ "model": ground.model(), "input": ground.question()?, "stream": true });
-    Ok(Request::post("/v1/responses", &body).header("accept", "text/event-stream"))
 }
 
 /// The first three segments, number by number.

@@ -7,7 +7,6 @@ use lens::namespace::End;
 use lens::namespace::road::{Path, Target};
 
 use super::Ground;
-use super::streams::create;
 use crate::client::Dial;
 use crate::compare::claims::evidence::Loss;
 use crate::compare::numbers::milliseconds;
@@ -16,8 +15,12 @@ use crate::compare::run::RoadDoor;
 use crate::compare::session::Session;
 use crate::compare::talk::{Heard, Streaming, Turn};
 
-/// How long a packet takes in each direction: the round trip must be much longer than the pace, and than a busy machine's hiccups.
+/// How long a packet takes in each direction: the round trip must be much longer than the pace ([`SLOWEST`]), and than a busy
+/// machine's hiccups.
 const DELAY: Duration = Duration::from_millis(75);
+
+/// With a slower pace a gap may be the model's.
+const SLOWEST: Duration = Duration::from_millis(25);
 
 /// An answer goes on for so many round trips, of which the last comes some after the loss.
 const ROUND_TRIPS: u32 = 12;
@@ -33,6 +36,7 @@ const PART: f64 = 0.75;
 /// where there is no road.
 pub(super) async fn loss(ground: &Ground<'_>) -> Result<Option<Loss>> {
     let (Some(way), Some(pace)) = (&ground.bench.road, ground.plan.pace) else { return Ok(None) };
+    ensure!(pace <= SLOWEST, "a pace of {} ms is too slow to tell a standstill from it", pace.as_millis());
     let set = |path| End::BOTH.map(|end| way.road.set(end, path));
     set(Path { delay: DELAY, bytes_per_second: None });
     let over = async |version| gaps(ground, way, pace, version).await;
@@ -45,7 +49,8 @@ pub(super) async fn loss(ground: &Ground<'_>) -> Result<Option<Loss>> {
         answers: 2,
         stalled_http2: stalled(&http2),
         stalled_http11: stalled(&http11),
-        longest_ms: http2.iter().chain(&http11).copied().fold(0.0, f64::max),
+        longest_http2_ms: http2.iter().copied().fold(0.0, f64::max),
+        longest_other_ms: http11[1],
         round_trip_ms,
         pace_ms: milliseconds(pace),
     }))
@@ -60,7 +65,7 @@ async fn gaps(ground: &Ground<'_>, way: &RoadDoor, pace: Duration, version: Vers
     let question = format!("/lorem {}", tokens(ROUND_TRIPS));
     let mut begun = Vec::new();
     for _ in 0..2 {
-        let answer = session.send(create(ground, &question, true)).await?;
+        let answer = session.send(ground.ask(&question, true)).await?;
         begun.push(Streaming::new(answer, Turn::begin(), Dialect::Responses)?);
     }
     let [mut one, mut two]: [Streaming; 2] = begun.try_into().ok().context("two streams")?;

@@ -7,55 +7,56 @@ mod streams;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lens::flow::Side;
+use serde_json::json;
 
-use super::evidence::{Chunking, Delay, Evidence, Exchanges, Parallel, Resumption, Speaking};
+use super::evidence::{Chunking, Delay, Evidence, Exchanges, Parallel, Speaking};
+use crate::client::Request;
 use crate::compare::numbers::Measured;
 use crate::compare::plan::{Cell, Dialect, Plan, Transport, Version};
 use crate::compare::run::Bench;
 use crate::compare::session::Session;
 use crate::compare::wire::Caught;
 
-/// Gathers all that can be had; what could not, and why, is told beside it.
-pub async fn gather(bench: &Bench, plan: &Plan, measured: &[Measured]) -> (Evidence, Vec<String>) {
+/// How many experiments there are.
+pub const EXPERIMENTS: u64 = 7;
+
+/// An experiment has a few answers, and some wait for a path on which packets take their time.
+const EXPERIMENT: Duration = Duration::from_secs(120);
+
+/// Gathers all that can be had, and calls `step` behind each experiment. What could not be had, and why, is told beside it.
+pub async fn gather(bench: &Bench, plan: &Plan, measured: &[Measured], mut step: impl FnMut()) -> (Evidence, Vec<String>) {
     let ground = Ground { bench, plan, tls: bench.clear.is_none() };
     let mut evidence = of_cells(measured);
     let mut missing = Vec::new();
-    let mut failed = |what: &str, error: anyhow::Error| missing.push(format!("{what}: {error:#}"));
-    match connections::closing(&ground).await {
-        Ok(seen) => (evidence.handshake, evidence.fin, evidence.endings, evidence.half_close) = seen,
-        Err(error) => failed("how connections end", error),
+    if let Some(seen) = experiment("how connections end", connections::closing(&ground), &mut missing, &mut step).await {
+        (evidence.handshake, evidence.fin, evidence.endings, evidence.half_close) = seen;
     }
-    match requests::persistence(&ground).await {
-        Ok(seen) => evidence.persistence = Some(seen),
-        Err(error) => failed("what stays behind an answer", error),
+    evidence.persistence = experiment("what stays behind an answer", requests::persistence(&ground), &mut missing, &mut step).await;
+    evidence.host = experiment("Host", requests::host(&ground), &mut missing, &mut step).await;
+    evidence.validator = experiment("ETag", requests::validator(&ground), &mut missing, &mut step).await;
+    if let Some((seen, connections)) = experiment("answers at the same time", streams::multiplexing(&ground), &mut missing, &mut step).await
+    {
+        evidence.multiplexing = Some(seen);
+        evidence.parallel = parallel(measured, seen.answers, connections);
     }
-    match requests::host(&ground).await {
-        Ok(seen) => evidence.host = Some(seen),
-        Err(error) => failed("Host", error),
-    }
-    match requests::validator(&ground).await {
-        Ok(seen) => evidence.validator = Some(seen),
-        Err(error) => failed("ETag", error),
-    }
-    match streams::multiplexing(&ground).await {
-        Ok((seen, connections)) => {
-            evidence.multiplexing = Some(seen);
-            evidence.parallel = parallel(measured, seen.answers, connections);
-        }
-        Err(error) => failed("answers at the same time", error),
-    }
-    match losses::loss(&ground).await {
-        Ok(seen) => evidence.loss = seen,
-        Err(error) => failed("a lost segment", error),
-    }
-    match streams::words(&ground).await {
-        Ok(seen) => (evidence.text, evidence.media_type, evidence.format, evidence.sameness) = seen,
-        Err(error) => failed("what streams are made of", error),
+    evidence.loss = experiment("a lost segment", losses::loss(&ground), &mut missing, &mut step).await.flatten();
+    if let Some(seen) = experiment("what streams are made of", streams::words(&ground), &mut missing, &mut step).await {
+        let streams::Words { text, media_type, format, sameness, resumption } = seen;
+        (evidence.text, evidence.media_type, evidence.format) = (Some(text), Some(media_type), Some(format));
+        (evidence.sameness, evidence.resumption) = (Some(sameness), Some(resumption));
     }
     (evidence, missing)
+}
+
+/// What came of an experiment; `None`, and why, if nothing did.
+async fn experiment<T>(what: &str, work: impl Future<Output = Result<T>>, missing: &mut Vec<String>, step: &mut impl FnMut()) -> Option<T> {
+    let done = tokio::time::timeout(EXPERIMENT, work).await.context("nothing came of it in time").and_then(|done| done);
+    step();
+    done.map_err(|error| missing.push(format!("{what}: {error:#}"))).ok()
 }
 
 /// Where experiments are made.
@@ -71,12 +72,20 @@ impl Ground<'_> {
         Ok(Session::new(dial, version, self.bench.key.as_deref()))
     }
 
-    fn model(&self) -> &str {
-        &self.plan.model
+    /// A question whose answer goes on for a while.
+    fn question(&self) -> &str {
+        &self.plan.long_question
     }
 
-    fn question(&self) -> Result<&str> {
+    /// One whose answer is short.
+    fn short_question(&self) -> Result<&str> {
         self.plan.questions.first().map(String::as_str).context("no question")
+    }
+
+    /// The request for its answer, as a stream or in one piece.
+    fn ask(&self, question: &str, stream: bool) -> Request {
+        let body = json!({ "model": self.plan.model, "input": question, "stream": stream });
+        Request::post("/v1/responses", &body).header("accept", "text/event-stream")
     }
 
     /// What was caught of these ports; `None` where nothing is captured.
@@ -93,9 +102,10 @@ impl Ground<'_> {
 
 /// What the cells say already.
 fn of_cells(measured: &[Measured]) -> Evidence {
+    // In clear if it can be.
     let find = |transport, version| {
-        let cell = |tls| Cell { dialect: Dialect::Responses, transport, version, tls };
-        [false, true].into_iter().find_map(|tls| measured.iter().find(|measured| measured.cell == Some(cell(tls))))
+        let is_it = |tls| move |measured: &&Measured| measured.cell == Some(Cell { dialect: Dialect::Responses, transport, version, tls });
+        [false, true].into_iter().find_map(|tls| measured.iter().filter(|measured| measured.failed.is_none()).find(is_it(tls)))
     };
     let sse = |version| find(Transport::Sse, version);
     let socket = |version| find(Transport::Websocket, version);
@@ -104,15 +114,12 @@ fn of_cells(measured: &[Measured]) -> Evidence {
         events: measured.events,
         requests: measured.requests,
         connections: measured.connections,
-        // One of two SYNs is the server's.
-        syn: measured.wire.as_ref().map(|wire| wire.syn / 2),
+        // A SYN that was repeated is no other handshake.
+        syn: measured.wire.as_ref().map(|wire| wire.connections),
         fin: measured.fin_before_end,
     };
     let speech = |measured: Option<&Measured>| measured?.speech.as_ref().map(|speech| (speech.new_connections, speech.heard_before_end));
     let added = |measured: Option<&Measured>| measured?.times.added_ms.map(|spread| (spread.p50, spread.p99));
-    let resumption = sse(Version::Http11)
-        .and_then(|measured| measured.cut.as_ref())
-        .and_then(|cut| Some(Resumption { before: cut.pieces_before, whole: cut.pieces_whole?, missing: cut.missing, twice: cut.twice }));
     Evidence {
         sse: sse(Version::Http11).map(exchanges),
         websocket: socket(Version::Http11).map(exchanges),
@@ -125,7 +132,6 @@ fn of_cells(measured: &[Measured]) -> Evidence {
                 websocket_http2: speech(socket(Version::Http2))?,
             })
         })(),
-        resumption,
         delay: (|| {
             Some(Delay {
                 sse: added(sse(Version::Http11))?,
@@ -153,7 +159,12 @@ fn chunking([http10, http11, http2]: [Option<&Measured>; 3]) -> Option<Chunking>
 fn parallel(measured: &[Measured], answers: u64, (connections_http11, connections_http2): (u64, u64)) -> Option<Parallel> {
     let added = |version| {
         let is_it = |cell: Cell| cell.dialect == Dialect::Responses && cell.transport == Transport::Sse && cell.version == version;
-        measured.iter().find(|measured| measured.cell.is_some_and(is_it))?.times.added_ms.map(|spread| spread.p50)
+        measured
+            .iter()
+            .find(|measured| measured.failed.is_none() && measured.cell.is_some_and(is_it))?
+            .times
+            .added_ms
+            .map(|spread| spread.p50)
     };
     Some(Parallel {
         answers,

@@ -8,6 +8,7 @@ use super::Ground;
 use crate::client::Request;
 use crate::compare::claims::evidence::{Host, Persistence, Validator};
 use crate::compare::plan::Version;
+use crate::compare::session::Session;
 use crate::runtime::soon;
 
 /// A server that is going to close does so at once; who is quiet for so long stays.
@@ -54,18 +55,26 @@ pub(super) async fn host(ground: &Ground<'_>) -> Result<Host> {
     })
 }
 
-/// The page, and the page again by its `ETag`.
+/// The page, and the page again by its `ETag`, also in the words of HTTP/1.0.
 pub(super) async fn validator(ground: &Ground<'_>) -> Result<Validator> {
     let mut session = ground.session(Version::Http11)?;
     let mut first = session.send(Request::get("/")).await?;
     let tag = first.header("etag").map(str::to_owned);
     let first_bytes = first.body().await?.len() as u64;
     session.end(first).await?;
-    let request = Request::get("/").header("if-none-match", tag.as_deref().unwrap_or_default());
-    let mut second = session.send(request).await.context("the page again")?;
-    let second_bytes = second.body().await?.len() as u64;
-    let status = second.status();
-    session.end(second).await?;
+    let again = Request::get("/").header("if-none-match", tag.as_deref().unwrap_or_default());
+    let (status, second_bytes) = answered(&mut session, again.clone()).await.context("the page again")?;
     session.close().await?;
-    Ok(Validator { has_tag: tag.is_some(), status, first_bytes, second_bytes })
+    let mut older = ground.session(Version::Http10)?;
+    let (status_http10, _) = answered(&mut older, again).await.context("the page again, by HTTP/1.0")?;
+    older.close().await?;
+    Ok(Validator { has_tag: tag.is_some(), status, first_bytes, second_bytes, status_http10 })
+}
+
+/// The status of an answer, and how long its body is.
+async fn answered(session: &mut Session, request: Request) -> Result<(u16, u64)> {
+    let mut answer = session.send(request).await?;
+    let (status, bytes) = (answer.status(), answer.body().await?.len() as u64);
+    session.end(answer).await?;
+    Ok((status, bytes))
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,14 +10,18 @@ use serde_json::{Value, json};
 
 use super::Ground;
 use crate::client::{Decoder, Found, Request};
-use crate::compare::claims::evidence::{Format, MediaType, Multiplexing, Sameness, Text};
+use crate::compare::claims::evidence::{Format, MediaType, Multiplexing, Resumption, Sameness, Text};
+use crate::compare::cut::PIECES;
 use crate::compare::plan::{Dialect, Version};
 use crate::compare::session::Session;
 use crate::compare::talk::{Heard, Streaming, Turn};
-use crate::runtime::soon;
+use crate::runtime::{now, soon};
 
 /// What the demo is to say so that characters have one to four bytes.
 const WIDE: &str = "/echo Grüße, 你好，世界。مرحبا 🌍 こんにちは, naïve café — ½ 😀 end.";
+
+/// So many tokens of each answer are enough to see that they come in turn.
+const TOKENS: usize = 30;
 
 /// Several answers at once over HTTP/2 and HTTP/1.1, and how many connections each took.
 pub(super) async fn multiplexing(ground: &Ground<'_>) -> Result<(Multiplexing, (u64, u64))> {
@@ -37,19 +41,20 @@ pub(super) async fn multiplexing(ground: &Ground<'_>) -> Result<(Multiplexing, (
 /// Three streams at once; how often the next token was another's.
 async fn three(ground: &Ground<'_>, session: &mut Session) -> Result<u64> {
     let order = RefCell::new(Vec::new());
+    let requests = (0..3).map(|_| ground.ask(ground.question(), true)).collect();
     let mut begun = Vec::new();
-    for _ in 0..3 {
-        let answer = session.send(create(ground, ground.question()?, true)).await?;
+    for answer in session.send_together(requests).await? {
         begun.push(Streaming::new(answer, Turn::begin(), Dialect::Responses)?);
     }
     let [one, two, three]: [Streaming; 3] = begun.try_into().ok().context("three streams")?;
     let read = async |which: usize, mut streaming: Streaming| {
         let mut known = 0;
-        while streaming.next().await? == Heard::More {
+        while known < TOKENS && streaming.next().await? == Heard::More {
             order.borrow_mut().extend(std::iter::repeat_n(which, streaming.turn.arrivals.len() - known));
             known = streaming.turn.arrivals.len();
         }
-        anyhow::Ok(())
+        // Nobody needs the rest.
+        streaming.cut().map(drop)
     };
     let (one, two, three) = tokio::join!(read(0, one), read(1, two), read(2, three));
     one.and(two).and(three)?;
@@ -59,7 +64,7 @@ async fn three(ground: &Ground<'_>, session: &mut Session) -> Result<u64> {
 
 /// Whether on HTTP/2 a quick answer comes before a slow one that was asked for before.
 async fn overtaken(ground: &Ground<'_>, session: &mut Session) -> Result<bool> {
-    let (slow, quick) = (session.dressed(create(ground, ground.question()?, false)), session.dressed(Request::get("/healthz")));
+    let (slow, quick) = (session.dressed(ground.ask(ground.short_question()?, false)), session.dressed(Request::get("/healthz")));
     let client = session.multiplexed().await?;
     let mut slow = client.begin(&slow).await?;
     client.send(&quick).await?;
@@ -74,7 +79,7 @@ async fn overtaken(ground: &Ground<'_>, session: &mut Session) -> Result<bool> {
 async fn pipelined(ground: &Ground<'_>) -> Result<bool> {
     let mut session = ground.session(Version::Http11)?;
     let mut connection = session.open().await?;
-    let (slow, quick) = (session.dressed(create(ground, ground.question()?, false)), session.dressed(Request::get("/healthz")));
+    let (slow, quick) = (session.dressed(ground.ask(ground.short_question()?, false)), session.dressed(Request::get("/healthz")));
     connection.write(&slow).await?;
     connection.write(&quick).await?;
     let mut first = soon(connection.read_response(&slow)).await??;
@@ -84,18 +89,19 @@ async fn pipelined(ground: &Ground<'_>) -> Result<bool> {
     Ok(is_slow && second.status == 200)
 }
 
-pub(super) fn create(ground: &Ground<'_>, question: &str, stream: bool) -> Request {
-    let body = json!({ "model": ground.model(), "input": question, "stream": stream });
-    Request::post("/v1/responses", &body).header("accept", "text/event-stream")
-}
-
 /// What streams are made of.
-pub(super) type Words = (Option<Text>, Option<MediaType>, Option<Format>, Option<Sameness>);
+pub(super) struct Words {
+    pub(super) text: Text,
+    pub(super) media_type: MediaType,
+    pub(super) format: Format,
+    pub(super) sameness: Sameness,
+    pub(super) resumption: Resumption,
+}
 
 /// Looks at the bytes of the streams of one answer.
 pub(super) async fn words(ground: &Ground<'_>) -> Result<Words> {
     let mut session = ground.session(Version::Http11)?;
-    let mut answer = session.send(create(ground, WIDE, true)).await?;
+    let mut answer = session.send(ground.ask(WIDE, true)).await?;
     let of_streams = answer.header("content-type").unwrap_or_default().to_owned();
     let stream = answer.body().await?;
     session.end(answer).await?;
@@ -105,7 +111,7 @@ pub(super) async fn words(ground: &Ground<'_>) -> Result<Words> {
     let last = data.len().saturating_sub(2);
 
     let source = session.fetch(Request::get(&format!("/v1/responses/{id}/events")), 200).await?;
-    let chat = json!({ "model": ground.model(), "stream": true, "messages": [{ "role": "user", "content": WIDE }] });
+    let chat = json!({ "model": ground.plan.model, "stream": true, "messages": [{ "role": "user", "content": WIDE }] });
     let chat = session.fetch(Request::post("/v1/chat/completions", &chat).header("accept", "text/event-stream"), 200).await?;
     let classic = classic(&mut session).await?;
     let at_the_end = session.send(Request::get(&format!("/v1/responses/{id}/events?starting_after={last}"))).await?;
@@ -118,13 +124,38 @@ pub(super) async fn words(ground: &Ground<'_>) -> Result<Words> {
         look(stream, &mut format);
     }
     let sameness = sameness(&mut session, &id, &data).await?;
+    let resumption = resumption(ground, &mut session).await?;
     session.close().await?;
-    Ok((Some(text(&streams)?), Some(media_type), Some(format), Some(sameness)))
+    Ok(Words { text: text(&streams)?, media_type, format, sameness, resumption })
+}
+
+/// A browser's `EventSource` that is cut, and comes back with what it had last.
+async fn resumption(ground: &Ground<'_>, session: &mut Session) -> Result<Resumption> {
+    let body = json!({ "model": ground.plan.model, "input": ground.short_question()?, "background": true });
+    let begun: Value = serde_json::from_slice(&session.fetch(Request::post("/v1/responses", &body), 200).await?)?;
+    let path = format!("/v1/responses/{}/events", begun["id"].as_str().context("an answer without an id")?);
+    let mut before = Streaming::new(session.send(Request::get(&path)).await?, Turn::begin(), Dialect::Responses)?;
+    while before.turn.arrivals.len() < PIECES {
+        ensure!(before.next().await? == Heard::More, "the answer is too short to be cut");
+    }
+    let before = before.cut()?;
+    let last = before.position.context("an event without a number")?;
+    let again = Request::get(&path).header("last-event-id", &last.to_string());
+    let mut after = Streaming::new(session.send(again).await?, Turn::begin(), Dialect::Responses)?;
+    while after.next().await? == Heard::More {}
+    let mut whole = Streaming::new(session.send(Request::get(&path)).await?, Turn::begin(), Dialect::Responses)?;
+    while whole.next().await? == Heard::More {}
+    let (came, all) = ((before.arrivals.len() + after.turn.arrivals.len()) as u64, whole.turn.arrivals.len() as u64);
+    let (missing, twice) = (all.saturating_sub(came), came.saturating_sub(all));
+    let is_same = format!("{}{}", before.text, after.turn.text) == whole.turn.text;
+    ensure!(is_same || missing + twice > 0, "what came is not what was said");
+    Ok(Resumption { before: before.arrivals.len() as u64, whole: all, missing, twice })
 }
 
 async fn classic(session: &mut Session) -> Result<Bytes> {
-    let mut answer = session.send(Request::get("/createSse").header("uid", "format")).await?;
-    session.fetch(Request::post("/chat", &json!({ "msg": "/echo classic" })).header("uid", "format"), 200).await?;
+    let uid = format!("format-{:?}", now());
+    let mut answer = session.send(Request::get("/createSse").header("uid", &uid)).await?;
+    session.fetch(Request::post("/chat", &json!({ "msg": "/echo classic" })).header("uid", &uid), 200).await?;
     let body = soon(answer.body()).await??;
     session.end(answer).await?;
     Ok(body)
@@ -146,14 +177,21 @@ fn data(stream: &[u8], size: usize) -> Result<Vec<Bytes>> {
 }
 
 fn text(streams: &[&Bytes]) -> Result<Text> {
-    let mut text = Text { bytes: 0, is_utf8: true, wide_characters: 0, survives_any_split: true };
+    let mut text = Text { bytes: 0, is_utf8: true, wide_characters: 0, survives_any_split: true, survives_line_ends: true };
     for stream in streams {
         text.bytes += stream.len() as u64;
         match std::str::from_utf8(stream) {
             Ok(said) => text.wide_characters += said.chars().filter(|character| character.len_utf8() > 1).count() as u64,
             Err(_) => text.is_utf8 = false,
         }
-        text.survives_any_split &= data(stream, 1)? == data(stream, stream.len())?;
+        let whole = data(stream, stream.len())?;
+        text.survives_any_split &= data(stream, 1)? == whole;
+        let said = String::from_utf8_lossy(stream);
+        // Section 9.2.5: one byte order mark is dropped, and a line may end in three ways.
+        let others = [format!("\u{feff}{said}"), said.replace('\n', "\r\n"), said.replace('\n', "\r")];
+        for other in others {
+            text.survives_line_ends &= data(other.as_bytes(), 7)? == whole;
+        }
     }
     Ok(text)
 }

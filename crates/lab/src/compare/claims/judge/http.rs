@@ -1,6 +1,7 @@
 //! What is said of HTTP/1.0, 1.1 and 2.
 
-use super::{Claim, many, unmeasured, yes};
+use super::Judge::{By, Standard};
+use super::{Claim, many, yes};
 use crate::compare::claims::evidence::Evidence;
 use crate::compare::claims::verdict::{Bilingual, Ruling};
 
@@ -12,7 +13,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "HTTP/1.0 默认不保持连接，需要 Connection: Keep-Alive；HTTP/1.1 默认长连接。",
         ),
         truth: ("RFC 9112, section 9.3 and appendix C.2.2.", "RFC 9112 第 9.3 节、附录 C.2.2。"),
-        judge: persistence,
+        judge: By(persistence),
     },
     Claim {
         id: "4.12",
@@ -21,7 +22,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "PUT and DELETE stand in RFC 1945 already, appendix D.1; today methods belong to no version (RFC 9110, section 9). A matter of history, not of measurement.",
             "PUT 与 DELETE 早已见于 RFC 1945 附录 D.1；如今方法与版本无关（RFC 9110 第 9 节）。这是历史问题，不是测量问题。",
         ),
-        judge: unmeasured,
+        judge: Standard(Ruling::Imprecise),
     },
     Claim {
         id: "4.13",
@@ -33,7 +34,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "These fields, yes (RFC 9111; RFC 9110, sections 8.8.3 and 13.1.2); HTTP/1.0 had Expires, Last-Modified, If-Modified-Since and Pragma. A stream is not cached.",
             "这些字段确实是（RFC 9111；RFC 9110 第 8.8.3、13.1.2 节）；HTTP/1.0 已有 Expires、Last-Modified、If-Modified-Since、Pragma。流不应被缓存。",
         ),
-        judge: validator,
+        judge: By(validator),
     },
     Claim {
         id: "4.14",
@@ -43,7 +44,7 @@ pub(super) const CLAIMS: &[Claim] = &[
              (RFC 9113, section 8.2.2).",
             "它用于为长度未知的内容定界，同时保持连接（RFC 9112 第 6.3、7.1 节）；它增加字节，而 HTTP/2 中不存在（RFC 9113 第 8.2.2 节）。",
         ),
-        judge: chunking,
+        judge: By(chunking),
     },
     Claim {
         id: "4.15",
@@ -52,7 +53,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "RFC 9112, section 3.2: 400 without one, and with two. HTTP/2 says :authority.",
             "RFC 9112 第 3.2 节：没有或有两个都应答 400。HTTP/2 使用 :authority。",
         ),
-        judge: host,
+        judge: By(host),
     },
     Claim {
         id: "4.16",
@@ -61,7 +62,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "RFC 9113, section 5. HTTP/1.1 may send without waiting, too, but is answered in order (RFC 9112, section 9.3.2).",
             "RFC 9113 第 5 节。HTTP/1.1 也可不等待即发送（管线化），但应答必须按序（RFC 9112 第 9.3.2 节）。",
         ),
-        judge: multiplexing,
+        judge: By(multiplexing),
     },
     Claim {
         id: "4.17",
@@ -70,7 +71,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "Streams do not know each other; what they share is TCP, where a lost segment holds up all that is behind it (RFC 9113, section 1), and flow control (5.2).",
             "各个流互相独立；它们共享的是 TCP：一个丢失的报文段会阻塞其后的所有数据（RFC 9113 第 1 节），以及流量控制（第 5.2 节）。",
         ),
-        judge: loss,
+        judge: By(loss),
     },
     Claim {
         id: "4.18",
@@ -79,13 +80,13 @@ pub(super) const CLAIMS: &[Claim] = &[
             "It saves connections and their handshakes. A token of one stream comes neither sooner nor later.",
             "它节省连接与握手。单个流中每个 token 的延迟不变。",
         ),
-        judge: parallel,
+        judge: By(parallel),
     },
     Claim {
         id: "4.19",
         says: ("A long connection is many requests on one TCP connection.", "长连接就是在一个 TCP 连接上发送多个请求。"),
         truth: ("RFC 9112, section 9.3.", "RFC 9112 第 9.3 节。"),
-        judge: long_connection,
+        judge: By(long_connection),
     },
 ];
 
@@ -106,17 +107,31 @@ fn validator(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let works = seen.has_tag && seen.status == 304 && seen.second_bytes == 0;
     let text = Bilingual::new(
         format!(
-            "The page: {} bytes and an ETag; with If-None-Match: status {}, {} bytes.",
-            seen.first_bytes, seen.status, seen.second_bytes
+            "The page: {} bytes and an ETag; with If-None-Match: status {}, {} bytes; the same in the words of HTTP/1.0: {}.",
+            seen.first_bytes, seen.status, seen.second_bytes, seen.status_http10
         ),
-        format!("页面：{} 字节并带 ETag；加 If-None-Match 后：状态 {}，{} 字节。", seen.first_bytes, seen.status, seen.second_bytes),
+        format!(
+            "页面：{} 字节并带 ETag；加 If-None-Match 后：状态 {}，{} 字节；以 HTTP/1.0 发送同样的请求：{}。",
+            seen.first_bytes, seen.status, seen.second_bytes, seen.status_http10
+        ),
     );
-    Some((if works { Ruling::Imprecise } else { Ruling::Wrong }, text))
+    // A field that HTTP/1.0 is answered by as well is no matter of the version.
+    let ruling = match (works, seen.status_http10) {
+        (false, _) => Ruling::Wrong,
+        (true, 304) => Ruling::Imprecise,
+        (true, _) => Ruling::Right,
+    };
+    Some((ruling, text))
 }
 
 fn chunking(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.chunking?;
-    let ruling = if seen.http11 > seen.http10 { Ruling::WrongReason } else { Ruling::Right };
+    // It costs bytes, and saves connections.
+    let ruling = match (seen.http11 > seen.http10, seen.connections_http11 < seen.connections_http10) {
+        (true, true) => Ruling::WrongReason,
+        (true, false) => Ruling::Wrong,
+        (false, _) => Ruling::Right,
+    };
     let text = Bilingual::new(
         format!(
             "Around the same {} bytes of events: chunks add {} bytes, the end of the connection {}, frames of HTTP/2 {}. With chunks the answers took {}, \
@@ -159,7 +174,7 @@ fn multiplexing(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
             seen.switches
         ),
         format!(
-            "{} 个回答共用 {} 个连接，token 在它们之间切换 {} 次；快的应答超过了慢的：{zh}。HTTP/1.1 管线化：按序应答：{order_zh}。",
+            "{} 个回答共用 {} 个连接，token 在它们之间切换 {} 次；快的应答先于慢的返回：{zh}。HTTP/1.1 管线化：按序应答：{order_zh}。",
             seen.answers, seen.connections, seen.switches
         ),
     );
@@ -171,24 +186,39 @@ fn loss(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let is_tcp = streams.overtaken && seen.stalled_http2 == seen.answers && seen.stalled_http11 < seen.answers;
     let text = Bilingual::new(
         format!(
-            "Without loss, streams do not wait for each other. With one lost segment: {} of {} answers stood still on one connection of HTTP/2, {} of {} on a \
-             connection each (up to {:.0} ms; a round trip was {:.0} ms, the model's pace {:.0} ms).",
-            seen.stalled_http2, seen.answers, seen.stalled_http11, seen.answers, seen.longest_ms, seen.round_trip_ms, seen.pace_ms
+            "Without loss, streams do not wait for each other. With one lost segment, {} of {} answers stood still on one connection of HTTP/2, for up to {:.0} ms; on a \
+             connection of HTTP/1.1 each, {} of {}: the longest gap of the other was {:.0} ms. A round trip was {:.0} ms, the model's pace {:.0} ms.",
+            seen.stalled_http2,
+            seen.answers,
+            seen.longest_http2_ms,
+            seen.stalled_http11,
+            seen.answers,
+            seen.longest_other_ms,
+            seen.round_trip_ms,
+            seen.pace_ms
         ),
         format!(
-            "无丢包时各流互不等待。丢失一个报文段时：同一个 HTTP/2 连接上 {}/{} 个回答停顿，各用一个连接时 {}/{} 个（最长 {:.0} 毫秒；往返 {:.0} 毫秒，模型节奏 {:.0} 毫秒）。",
-            seen.stalled_http2, seen.answers, seen.stalled_http11, seen.answers, seen.longest_ms, seen.round_trip_ms, seen.pace_ms
+            "无丢包时各流互不等待。丢失一个报文段时：同一个 HTTP/2 连接上 {}/{} 个回答停顿，最长 {:.0} 毫秒；各用一个 HTTP/1.1 连接时 {}/{} 个，另一个的最长间隔为 {:.0} 毫秒。\
+             往返 {:.0} 毫秒，模型节奏 {:.0} 毫秒。",
+            seen.stalled_http2,
+            seen.answers,
+            seen.longest_http2_ms,
+            seen.stalled_http11,
+            seen.answers,
+            seen.longest_other_ms,
+            seen.round_trip_ms,
+            seen.pace_ms
         ),
     );
     Some((if is_tcp { Ruling::Meaningless } else { Ruling::Wrong }, text))
 }
 
-/// Half of it would be a lot.
-const A_LOT: f64 = 0.5;
+/// Half of it would be a lot, if it were more than anybody could notice: in milliseconds.
+const A_LOT: (f64, f64) = (0.5, 2.0);
 
 fn parallel(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.parallel?;
-    let is_faster = seen.added_http2_ms < seen.added_http11_ms * A_LOT;
+    let is_faster = seen.added_http2_ms < seen.added_http11_ms * A_LOT.0 && seen.added_http2_ms + A_LOT.1 < seen.added_http11_ms;
     let text = Bilingual::new(
         format!(
             "{} answers at the same time: {} connections of HTTP/1.1, {} of HTTP/2. From the model to the client, one stream, half of the tokens: {:.2} ms over \
@@ -204,7 +234,7 @@ fn parallel(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 }
 
 fn long_connection(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
-    let seen = evidence.sse?;
+    let seen = evidence.sse.filter(|seen| seen.answers > 1)?;
     let is_so = seen.requests > 1 && seen.connections == 1;
     let text = Bilingual::new(
         format!("{}, {}.", many(seen.requests, "request"), many(seen.connections, "connection")),

@@ -1,6 +1,7 @@
 //! What is said of server-sent events and WebSocket.
 
-use super::{Claim, many, unmeasured, yes};
+use super::Judge::{By, Standard};
+use super::{Claim, many, yes};
 use crate::compare::claims::evidence::{Evidence, Exchanges};
 use crate::compare::claims::verdict::{Bilingual, Ruling};
 
@@ -12,7 +13,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "Each question is a request; the TCP connection is used again (RFC 9112, section 9.3).",
             "每个问题是一个请求；TCP 连接会被复用（RFC 9112 第 9.3 节）。",
         ),
-        judge: each_time,
+        judge: By(each_time),
     },
     Claim {
         id: "4.10",
@@ -21,7 +22,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "One GET that is answered by 101, then messages (RFC 6455, sections 1.2 and 4).",
             "一个 GET 加 101 应答，之后都是消息（RFC 6455 第 1.2、4 节）。",
         ),
-        judge: one_request,
+        judge: By(one_request),
     },
     Claim {
         id: "4.20",
@@ -34,13 +35,13 @@ pub(super) const CLAIMS: &[Claim] = &[
              (RFC 8441).",
             "RFC 6455。TCP 本来就是全双工；在 HTTP/1.1 下该连接不再属于 HTTP，在 HTTP/2 上套接字只是众多流之一（RFC 8441）。",
         ),
-        judge: duplex,
+        judge: By(duplex),
     },
     Claim {
         id: "4.21",
         says: ("Server-sent events are push over HTTP.", "SSE 是基于 HTTP 的服务器推送。"),
         truth: ("WHATWG HTML, section 9.2. A definition, not a measurement.", "WHATWG HTML 第 9.2 节。这是定义，不是测量。"),
-        judge: unmeasured,
+        judge: Standard(Ruling::Right),
     },
     Claim {
         id: "4.22",
@@ -49,7 +50,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "The stream does. The client speaks by other requests: over HTTP/1.1 they need another connection while it streams, over HTTP/2 they do not.",
             "流是单向的。客户端通过其他请求说话：流进行时 HTTP/1.1 需要另一个连接，HTTP/2 不需要。",
         ),
-        judge: one_way,
+        judge: By(one_way),
     },
     Claim {
         id: "4.23",
@@ -58,7 +59,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "The handshake of a WebSocket is HTTP, too (RFC 6455, section 1.7). A matter of words.",
             "WebSocket 的握手同样是 HTTP（RFC 6455 第 1.7 节）。措辞问题。",
         ),
-        judge: unmeasured,
+        judge: Standard(Ruling::Imprecise),
     },
     Claim {
         id: "4.24",
@@ -67,7 +68,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "More sharply: UTF-8 and nothing else, always (WHATWG HTML, section 9.2.5).",
             "更准确地说：永远只能是 UTF-8（WHATWG HTML 第 9.2.5 节）。",
         ),
-        judge: text,
+        judge: By(text),
     },
     Claim {
         id: "4.25",
@@ -76,7 +77,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "Anything else, or another status than 200, fails a browser's connection for good; 204 tells it to stop (sections 9.2.1 and 9.2.3).",
             "其他类型或非 200 状态会使浏览器连接永久失败；204 让它停止重连（第 9.2.1、9.2.3 节）。",
         ),
-        judge: media_type,
+        judge: By(media_type),
     },
     Claim {
         id: "4.26",
@@ -86,7 +87,7 @@ pub(super) const CLAIMS: &[Claim] = &[
              an event that is not finished is dropped (sections 9.2.5 and 9.2.6).",
             "event 可省略；还有 id 与 retry，次序任意；多行 data 以 LF 连接；冒号开头是注释；换行可为 CR、LF 或 CRLF；未完成的事件会被丢弃（第 9.2.5、9.2.6 节）。",
         ),
-        judge: format,
+        judge: By(format),
     },
     Claim {
         id: "4.27",
@@ -95,7 +96,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "They need heartbeats against proxies (section 9.2.7), and have what WebSocket has not: reconnection with Last-Event-ID (sections 9.2.3 and 9.2.4).",
             "需要心跳以穿过代理（第 9.2.7 节），并且具有 WebSocket 没有的能力：带 Last-Event-ID 的自动重连（第 9.2.3、9.2.4 节）。",
         ),
-        judge: resumption,
+        judge: By(resumption),
     },
     Claim {
         id: "4.28",
@@ -108,7 +109,7 @@ pub(super) const CLAIMS: &[Claim] = &[
              handshake at all.",
             "响应以最后一个分块结束，连接仍在（RFC 9112 第 7.1、9.3 节）；HTTP/2 中只有流结束。一个响应之内根本没有握手。",
         ),
-        judge: handshakes,
+        judge: By(handshakes),
     },
     Claim {
         id: "4.29",
@@ -117,7 +118,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "The path is TCP for both; per token they differ by the bytes of their framing (RFC 6455, section 5.2).",
             "两者走同样的 TCP 路径；每个 token 的差别只是几个成帧字节（RFC 6455 第 5.2 节）。",
         ),
-        judge: delay,
+        judge: By(delay),
     },
     Claim {
         id: "4.30",
@@ -129,12 +130,17 @@ pub(super) const CLAIMS: &[Claim] = &[
             "Today's APIs send the same events over all of them: what carries them is a choice for each client.",
             "如今的 API 在各种传输上发送同样的事件：用哪种传输由每个客户端自行选择。",
         ),
-        judge: sameness,
+        judge: By(sameness),
     },
 ];
 
+/// One answer cannot tell what happens each time.
+fn several(exchanges: Option<Exchanges>) -> Option<Exchanges> {
+    exchanges.filter(|seen| seen.answers > 1)
+}
+
 fn each_time(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
-    let seen = evidence.sse?;
+    let seen = several(evidence.sse)?;
     let ruling = match (seen.requests >= seen.answers, seen.connections >= seen.answers) {
         (_, true) => Ruling::Right,
         (true, false) => Ruling::HalfRight,
@@ -148,8 +154,8 @@ fn each_time(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 }
 
 fn one_request(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
-    let seen = evidence.websocket?;
-    let is_so = seen.answers > 1 && seen.requests == 1 && seen.connections == 1;
+    let seen = several(evidence.websocket)?;
+    let is_so = seen.requests == 1 && seen.connections == 1;
     let text = Bilingual::new(
         format!(
             "{} in {} messages: {}, {}.",
@@ -199,23 +205,26 @@ fn one_way(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 
 fn text(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.text?;
-    let ((utf8_en, utf8_zh), (split_en, split_zh)) = (yes(seen.is_utf8), yes(seen.survives_any_split));
+    let [(utf8_en, utf8_zh), (split_en, split_zh), (ends_en, ends_zh)] =
+        [seen.is_utf8, seen.survives_any_split, seen.survives_line_ends].map(yes);
     let text = Bilingual::new(
         format!(
-            "{} bytes of event streams, {} characters of more than one byte: all UTF-8: {utf8_en}; read byte by byte, the same: {split_en}.",
+            "{} bytes of event streams, {} characters of more than one byte: all UTF-8: {utf8_en}; read byte by byte, the same: {split_en}; behind a byte order mark and with other line ends, too: {ends_en}.",
             seen.bytes, seen.wide_characters
         ),
         format!(
-            "{} 字节事件流，含 {} 个多字节字符：全部为 UTF-8：{utf8_zh}；逐字节读取结果相同：{split_zh}。",
+            "{} 字节事件流，含 {} 个多字节字符：全部为 UTF-8：{utf8_zh}；逐字节读取结果相同：{split_zh}；带 BOM 或换用其他换行符亦同：{ends_zh}。",
             seen.bytes, seen.wide_characters
         ),
     );
-    Some((if seen.is_utf8 && seen.survives_any_split { Ruling::Right } else { Ruling::Wrong }, text))
+    let is_so = seen.is_utf8 && seen.survives_any_split && seen.survives_line_ends;
+    Some((if is_so { Ruling::Right } else { Ruling::Wrong }, text))
 }
 
 fn media_type(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.media_type.as_ref()?;
-    let is_so = seen.of_streams.split(';').next().is_some_and(|name| name.trim() == "text/event-stream");
+    let is_type = seen.of_streams.split(';').next().is_some_and(|name| name.trim() == "text/event-stream");
+    let is_so = is_type && seen.at_the_end == 204;
     let text = Bilingual::new(
         format!("Streams are {}; a stream with nothing more to tell is answered by {}.", seen.of_streams, seen.at_the_end),
         format!("流的类型是 {}；没有更多内容的流以 {} 应答。", seen.of_streams, seen.at_the_end),
@@ -244,16 +253,19 @@ fn resumption(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let is_so = seen.missing == 0 && seen.twice == 0 && seen.before < seen.whole;
     let text = Bilingual::new(
         format!(
-            "Cut by RST behind {} of {} tokens and asked for again: {} missing, {} twice.",
+            "Cut by RST behind {} of {} tokens and asked for again with Last-Event-ID: {} missing, {} twice.",
             seen.before, seen.whole, seen.missing, seen.twice
         ),
-        format!("在 {} / {} 个 token 处以 RST 切断后续读：缺失 {}，重复 {}。", seen.before, seen.whole, seen.missing, seen.twice),
+        format!(
+            "在 {} / {} 个 token 处以 RST 切断，带 Last-Event-ID 续读：缺失 {}，重复 {}。",
+            seen.before, seen.whole, seen.missing, seen.twice
+        ),
     );
     Some((if is_so { Ruling::Right } else { Ruling::Wrong }, text))
 }
 
 fn handshakes(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
-    let Exchanges { answers, events, connections, syn, fin, .. } = evidence.sse?;
+    let Exchanges { answers, events, connections, syn, fin, .. } = several(evidence.sse)?;
     let handshakes = syn.unwrap_or(connections);
     let ruling = if handshakes < answers { Ruling::Wrong } else { Ruling::Right };
     let (fin_en, fin_zh) = match fin {

@@ -1,6 +1,7 @@
 //! What is said of TCP's handshake and of its end.
 
-use super::{Claim, unmeasured, yes};
+use super::Judge::{By, Standard};
+use super::{Claim, yes};
 use crate::compare::claims::evidence::Evidence;
 use crate::compare::claims::verdict::{Bilingual, Ruling};
 
@@ -12,7 +13,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "握手以携带客户端初始序列号的 SYN 开始。",
         ),
         truth: ("RFC 9293, sections 3.4.1 and 3.5, figure 6.", "RFC 9293 第 3.4.1、3.5 节，图 6。"),
-        judge: syn,
+        judge: By(syn),
     },
     Claim {
         id: "4.2",
@@ -21,7 +22,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "It is the number expected next: the SYN takes one number itself (RFC 9293, section 3.4).",
             "它是期望的下一个序号：SYN 自身占用一个序号（RFC 9293 第 3.4 节）。",
         ),
-        judge: syn_ack,
+        judge: By(syn_ack),
     },
     Claim {
         id: "4.3",
@@ -30,7 +31,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "RFC 9293, figure 6. It may carry data already, and with TCP Fast Open even the SYN may (RFC 7413).",
             "RFC 9293 图 6。它可以携带数据；使用 TCP Fast Open 时 SYN 也可以（RFC 7413）。",
         ),
-        judge: third,
+        judge: By(third),
     },
     Claim {
         id: "4.4",
@@ -39,7 +40,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "It is the one behind the last byte, and the FIN takes it; it carries ACK (RFC 9293, sections 3.4 and 3.6).",
             "是最后一个字节之后的序号，由 FIN 自己占用；FIN 带有 ACK（RFC 9293 第 3.4、3.6 节）。",
         ),
-        judge: fin,
+        judge: By(fin),
     },
     Claim {
         id: "4.5",
@@ -53,7 +54,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "这只是多种次序之一：ACK 与 FIN 可合并为三个报文段，双方可同时关闭，RST 直接中止；服务器常常先关闭，RFC 6455 第 7.1.1 节正要求如此，\
              以便由它持有 TIME-WAIT（RFC 9293 第 3.6 节）。",
         ),
-        judge: endings,
+        judge: By(endings),
     },
     Claim {
         id: "4.6",
@@ -62,7 +63,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "Half-close, RFC 9293, section 3.6.1. For HTTP a client's FIN neither ends a request nor says that nobody listens (RFC 9112, section 9.6).",
             "半关闭，RFC 9293 第 3.6.1 节。对 HTTP 而言，客户端的 FIN 既不结束请求，也不表示无人接收（RFC 9112 第 9.6 节）。",
         ),
-        judge: half_close,
+        judge: By(half_close),
     },
     Claim {
         id: "4.8",
@@ -71,13 +72,13 @@ pub(super) const CLAIMS: &[Claim] = &[
             "Right of that program. Weir's answers are in a log that outlives the process.",
             "对那个程序是对的。Weir 的回答写在日志里，进程退出后仍在。",
         ),
-        judge: unmeasured,
+        judge: Standard(Ruling::Right),
     },
     Claim {
         id: "4.9",
         says: ("The library takes the upstream's events one by one and passes them on.", "该库逐个接收上游事件并转发。"),
-        truth: ("Right of that program.", "对那个程序是对的。"),
-        judge: unmeasured,
+        truth: ("So it is in that demo.", "那个示例确实如此。"),
+        judge: Standard(Ruling::Right),
     },
 ];
 
