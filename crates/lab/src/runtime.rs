@@ -44,6 +44,11 @@ pub(crate) fn wall_clock() -> Moment {
     Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// A name that nothing had before.
+pub(crate) fn unique(name: &str) -> String {
+    format!("{name}-{:x}", wall_clock().0)
+}
+
 /// What must happen soon: a test that waits for it fails after ten seconds instead of hanging.
 pub async fn soon<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     tokio::time::timeout(Duration::from_secs(10), future).await.context("nothing happened within ten seconds")

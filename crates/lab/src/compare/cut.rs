@@ -10,7 +10,7 @@ use super::plan::{Cell, Dialect, Transport};
 use super::session::Session;
 use super::talk::{Heard, Streaming, Talk, Turn};
 use crate::client::Request;
-use crate::runtime::{now, soon};
+use crate::runtime::{now, soon, unique};
 
 /// After so many pieces of text the connection is cut.
 pub const PIECES: usize = 3;
@@ -38,7 +38,7 @@ struct Halves {
 
 /// Asks, cuts by RST behind a few pieces, and goes on as this transport can, on a new connection.
 pub async fn cut(target: Target<'_>, mut open: impl FnMut() -> Session) -> Result<Cut> {
-    let uid = format!("cut-{:?}", now());
+    let uid = unique("cut");
     let mut talk = Talk::new(target.cell, target.model, open(), uid);
     let is_kept = target.cell.dialect == Dialect::Responses;
     let halves = match target.cell.transport {
@@ -92,23 +92,20 @@ async fn weigh(Halves { before, after }: Halves, target: Target<'_>, mut session
     })
 }
 
-/// A document that did not come is asked for again under the same `Idempotency-Key`; chat completions in one piece are gone.
+/// A document that did not come is asked for again under the same `Idempotency-Key`.
 async fn document(target: Target<'_>, mut open: impl FnMut() -> Session) -> Result<Cut> {
     let talk = Talk::new(target.cell, target.model, open(), String::new());
-    let key = format!("compare-{:?}", now());
+    let key = unique("compare");
     let request = talk.request(target.question, false).header("idempotency-key", &key);
     let mut session = open();
     // Until then the question has arrived, and the model has said some words.
     let opening = session.warm().await?;
     let after = opening + target.pace.unwrap_or(Duration::from_millis(100)) * u32::try_from(PIECES)?;
     session.abandon(request.clone(), after).await?;
-    if target.cell.dialect != Dialect::Responses {
-        return Ok(lost(0, target));
-    }
     let (mut session, asked) = (open(), now());
     let value: Value = serde_json::from_slice(&session.fetch(request, 200).await?)?;
     let resumed_ms = Some(milliseconds(asked.elapsed()));
-    let is_whole = value["status"] == "completed";
+    let is_whole = value["status"] == "completed" || value.pointer("/choices/0/finish_reason").is_some_and(|reason| reason == "stop");
     let whole = target.pieces.unwrap_or(1);
     let missing = Some(if is_whole { 0 } else { whole });
     Ok(Cut { pieces_whole: Some(whole), resumed_by: Some("Idempotency-Key"), resumed_ms, missing, ..Cut::default() })

@@ -21,7 +21,7 @@ use super::talk::{Talk, Turn};
 use super::wire::Caught;
 use super::{cut, speech};
 use crate::client::{Dial, Encryption, KeyLines, Opened, Trust};
-use crate::runtime::{now, wall_clock};
+use crate::runtime::{unique, wall_clock};
 
 /// A model that says nothing new for so long will not; with an answer of some hundred tokens it is also enough for the whole.
 const ANSWER: Duration = Duration::from_secs(120);
@@ -111,7 +111,7 @@ impl Bench {
                     let mut session = self.control(tls)?;
                     drop(session.open().await?);
                     // What does not work says so in its cell.
-                    let mut talk = Talk::new(cell, &plan.model, session, format!("warm-up-{:?}", now()));
+                    let mut talk = Talk::new(cell, &plan.model, session, unique("warm-up"));
                     drop(in_time(talk.ask(question)).await);
                 }
             }
@@ -136,7 +136,7 @@ impl Bench {
         if let Some(recorder) = &self.recorder {
             drop(recorder.take());
         }
-        let mut talk = Talk::new(cell, &plan.model, open(), format!("compare-{:?}", now()));
+        let mut talk = Talk::new(cell, &plan.model, open(), unique("compare"));
         let (mut view, mut told) = (ServerView::default(), Told::default());
         for question in &plan.questions {
             told.turn(self, talk.ask(question)).await?;

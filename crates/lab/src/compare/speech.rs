@@ -8,11 +8,11 @@ use super::plan::{Cell, Dialect, Transport};
 use super::session::Session;
 use super::talk::{Heard, Talk, Turn};
 use crate::client::Request;
-use crate::runtime::now;
+use crate::runtime::{now, unique};
 
 /// Asks, and after the first piece of text says something else. `None` where nothing streams, or nothing answers.
 pub async fn speak(cell: Cell, model: &str, question: &str, session: Session) -> Result<Option<Speech>> {
-    let mut talk = Talk::new(cell, model, session, format!("speaking-{:?}", now()));
+    let mut talk = Talk::new(cell, model, session, unique("speaking"));
     match (cell.dialect, cell.transport) {
         (_, Transport::Json | Transport::LongPoll) | (Dialect::Classic, Transport::Websocket) => Ok(None),
         (_, Transport::Websocket) => on_socket(&mut talk, question, cell).await.map(Some),

@@ -15,7 +15,7 @@ use crate::compare::cut::PIECES;
 use crate::compare::plan::{Dialect, Version};
 use crate::compare::session::Session;
 use crate::compare::talk::{Heard, Streaming, Turn};
-use crate::runtime::{now, soon};
+use crate::runtime::{soon, unique};
 
 /// What the demo is to say so that characters have one to four bytes.
 const WIDE: &str = "/echo Grüße, 你好，世界。مرحبا 🌍 こんにちは, naïve café — ½ 😀 end.";
@@ -153,7 +153,7 @@ async fn resumption(ground: &Ground<'_>, session: &mut Session) -> Result<Resump
 }
 
 async fn classic(session: &mut Session) -> Result<Bytes> {
-    let uid = format!("format-{:?}", now());
+    let uid = unique("format");
     let mut answer = session.send(Request::get("/createSse").header("uid", &uid)).await?;
     session.fetch(Request::post("/chat", &json!({ "msg": "/echo classic" })).header("uid", &uid), 200).await?;
     let body = soon(answer.body()).await??;
