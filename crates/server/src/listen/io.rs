@@ -463,45 +463,4 @@ impl Drop for Answering {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use futures_util::FutureExt;
-    use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
-
-    use super::super::connections::Connections;
-    use super::*;
-
-    #[test]
-    fn so_many_connections_are_sampled_and_they_are_spread() {
-        for (share, expected) in [(0.0, 0), (0.01, 10), (0.25, 250), (0.5, 500), (1.0, 1000)] {
-            let sampled = (0..1000).filter(|id| is_sampled(*id, share)).count();
-            assert_eq!(sampled, expected, "{share}");
-        }
-        assert_eq!((0..4).map(|id| is_sampled(id, 0.5)).collect::<Vec<_>>(), [false, true, false, true]);
-    }
-
-    #[tokio::test]
-    async fn signals_are_of_http1_only() -> io::Result<()> {
-        for protocol in [Protocol::Http1, Protocol::Http2] {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            let mut client = TcpStream::connect(listener.local_addr()?).await?;
-            let (stream, peer) = listener.accept().await?;
-            let open = Arc::new(Connections::default()).admit(peer.ip(), &Config::default());
-            let Ok((open, id)) = open else { panic!("there is no place for a first connection") };
-            let connection = Io::new(id, stream, peer, &Config::default(), open).connection();
-            connection.speaks(protocol);
-            client.write_all(b"more").await?;
-            client.shutdown().await?;
-            // The FIN is there when all that can be read was read.
-            connection.0.stream.ready(Interest::READABLE).await?;
-            match protocol {
-                Protocol::Http1 => assert_eq!(connection.signal().await, Signal::Fin),
-                Protocol::Http2 => assert_eq!(connection.signal().now_or_never(), None),
-            }
-            assert_eq!(connection.has_begun(), protocol == Protocol::Http1, "what belongs to a codec must stay in the socket");
-        }
-        Ok(())
-    }
-}
+mod tests;
