@@ -1,8 +1,8 @@
 //! What is said of HTTP/1.0, 1.1 and 2.
 
 use super::Judge::{By, Standard};
-use super::{Claim, many, yes};
-use crate::compare::claims::evidence::Evidence;
+use super::{Claim, many, right_if, yes};
+use crate::compare::claims::evidence::{Evidence, Loss};
 use crate::compare::claims::verdict::{Bilingual, Ruling};
 
 pub(super) const CLAIMS: &[Claim] = &[
@@ -99,7 +99,7 @@ fn persistence(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         format!("Behind an answer: 1.0 {}; 1.0 with keep-alive {}; 1.1 {}; 1.1 with close {}.", a.0, b.0, c.0, d.0),
         format!("应答之后：1.0 {}；1.0 加 keep-alive {}；1.1 {}；1.1 加 close {}。", a.1, b.1, c.1, d.1),
     );
-    Some((if is_so { Ruling::Right } else { Ruling::Wrong }, text))
+    right_if(is_so, text)
 }
 
 fn validator(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
@@ -158,7 +158,7 @@ fn host(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         format!("HTTP/1.1 without Host: {}; with two: {}; HTTP/1.0 without: {}.", seen.missing, seen.twice, seen.http10),
         format!("HTTP/1.1 无 Host：{}；两个 Host：{}；HTTP/1.0 无 Host：{}。", seen.missing, seen.twice, seen.http10),
     );
-    Some((if is_so { Ruling::Right } else { Ruling::Wrong }, text))
+    right_if(is_so, text)
 }
 
 fn multiplexing(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
@@ -178,36 +178,22 @@ fn multiplexing(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
             seen.answers, seen.connections, seen.switches
         ),
     );
-    Some((if is_so { Ruling::Right } else { Ruling::Wrong }, text))
+    right_if(is_so, text)
 }
 
 fn loss(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
-    let (seen, streams) = (evidence.loss?, evidence.multiplexing?);
-    let is_tcp = streams.overtaken && seen.stalled_http2 == seen.answers && seen.stalled_http11 < seen.answers;
+    let streams = evidence.multiplexing?;
+    let Loss { answers, stalled_http2, stalled_http11, longest_http2_ms, longest_other_ms, round_trip_ms, pace_ms } = evidence.loss?;
+    let is_tcp = streams.overtaken && stalled_http2 == answers && stalled_http11 < answers;
     let text = Bilingual::new(
         format!(
-            "Without loss, streams do not wait for each other. With one lost segment, {} of {} answers stood still on one connection of HTTP/2, for up to {:.0} ms; on a \
-             connection of HTTP/1.1 each, {} of {}: the longest gap of the other was {:.0} ms. A round trip was {:.0} ms, the model's pace {:.0} ms.",
-            seen.stalled_http2,
-            seen.answers,
-            seen.longest_http2_ms,
-            seen.stalled_http11,
-            seen.answers,
-            seen.longest_other_ms,
-            seen.round_trip_ms,
-            seen.pace_ms
+            "Without loss, streams do not wait for each other. With one lost segment, {stalled_http2} of {answers} answers stood still on one connection of HTTP/2, for up to \
+             {longest_http2_ms:.0} ms; on a connection of HTTP/1.1 each, {stalled_http11} of {answers}: the longest gap of the other was {longest_other_ms:.0} ms. A round trip was \
+             {round_trip_ms:.0} ms, the model's pace {pace_ms:.0} ms."
         ),
         format!(
-            "无丢包时各流互不等待。丢失一个报文段时：同一个 HTTP/2 连接上 {}/{} 个回答停顿，最长 {:.0} 毫秒；各用一个 HTTP/1.1 连接时 {}/{} 个，另一个的最长间隔为 {:.0} 毫秒。\
-             往返 {:.0} 毫秒，模型节奏 {:.0} 毫秒。",
-            seen.stalled_http2,
-            seen.answers,
-            seen.longest_http2_ms,
-            seen.stalled_http11,
-            seen.answers,
-            seen.longest_other_ms,
-            seen.round_trip_ms,
-            seen.pace_ms
+            "无丢包时各流互不等待。丢失一个报文段时：同一个 HTTP/2 连接上 {stalled_http2}/{answers} 个回答停顿，最长 {longest_http2_ms:.0} 毫秒；各用一个 HTTP/1.1 连接时 \
+             {stalled_http11}/{answers} 个，另一个的最长间隔为 {longest_other_ms:.0} 毫秒。往返 {round_trip_ms:.0} 毫秒，模型节奏 {pace_ms:.0} 毫秒。"
         ),
     );
     Some((if is_tcp { Ruling::Meaningless } else { Ruling::Wrong }, text))
@@ -240,5 +226,5 @@ fn long_connection(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         format!("{}, {}.", many(seen.requests, "request"), many(seen.connections, "connection")),
         format!("{} 个请求，{} 个连接。", seen.requests, seen.connections),
     );
-    Some((if is_so { Ruling::Right } else { Ruling::Wrong }, text))
+    right_if(is_so, text)
 }

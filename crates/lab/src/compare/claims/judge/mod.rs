@@ -62,6 +62,12 @@ fn number(id: &str) -> u32 {
     id.rsplit('.').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
+/// Right, or else wrong, with what shows it.
+#[expect(clippy::unnecessary_wraps, reason = "what a judge returns")]
+fn right_if(is_so: bool, evidence: Bilingual) -> Option<(Ruling, Bilingual)> {
+    Some((if is_so { Ruling::Right } else { Ruling::Wrong }, evidence))
+}
+
 /// So many of something.
 fn many(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }

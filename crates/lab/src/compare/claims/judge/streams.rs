@@ -1,7 +1,7 @@
 //! What is said of server-sent events and WebSocket.
 
 use super::Judge::{By, Standard};
-use super::{Claim, many, yes};
+use super::{Claim, many, right_if, yes};
 use crate::compare::claims::evidence::{Evidence, Exchanges};
 use crate::compare::claims::verdict::{Bilingual, Ruling};
 
@@ -166,7 +166,7 @@ fn one_request(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         ),
         format!("{} 个回答、{} 条消息：{} 个请求，{} 个连接。", seen.answers, seen.events, seen.requests, seen.connections),
     );
-    Some((if is_so { Ruling::Right } else { Ruling::Wrong }, text))
+    right_if(is_so, text)
 }
 
 fn speaking(evidence: &Evidence) -> Option<Bilingual> {
@@ -218,7 +218,7 @@ fn text(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         ),
     );
     let is_so = seen.is_utf8 && seen.survives_any_split && seen.survives_line_ends;
-    Some((if is_so { Ruling::Right } else { Ruling::Wrong }, text))
+    right_if(is_so, text)
 }
 
 fn media_type(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
@@ -229,7 +229,7 @@ fn media_type(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         format!("Streams are {}; a stream with nothing more to tell is answered by {}.", seen.of_streams, seen.at_the_end),
         format!("流的类型是 {}；没有更多内容的流以 {} 应答。", seen.of_streams, seen.at_the_end),
     );
-    Some((if is_so { Ruling::Right } else { Ruling::Wrong }, text))
+    right_if(is_so, text)
 }
 
 fn format(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
@@ -261,7 +261,7 @@ fn resumption(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
             seen.before, seen.whole, seen.missing, seen.twice
         ),
     );
-    Some((if is_so { Ruling::Right } else { Ruling::Wrong }, text))
+    right_if(is_so, text)
 }
 
 fn handshakes(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
@@ -295,7 +295,7 @@ fn delay(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
             seen.tokens, seen.sse.0, seen.sse.1, seen.websocket.0, seen.websocket.1, seen.json.0, seen.json.1
         ),
     );
-    Some((if is_late { Ruling::Right } else { Ruling::Wrong }, text))
+    right_if(is_late, text)
 }
 
 fn sameness(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {

@@ -1,7 +1,7 @@
 //! What is said of TCP's handshake and of its end.
 
 use super::Judge::{By, Standard};
-use super::{Claim, yes};
+use super::{Claim, right_if, yes};
 use crate::compare::claims::evidence::Evidence;
 use crate::compare::claims::verdict::{Bilingual, Ruling};
 
@@ -84,13 +84,12 @@ pub(super) const CLAIMS: &[Claim] = &[
 
 fn syn(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.handshake?;
-    let ruling = if seen.first_is_syn { Ruling::Right } else { Ruling::Wrong };
     let (en, zh) = yes(seen.first_is_syn);
     let text = Bilingual::new(
         format!("The first segment is a SYN: {en}; seq {}.", seen.client_initial),
         format!("第一个报文段是 SYN：{zh}；seq {}。", seen.client_initial),
     );
-    Some((ruling, text))
+    right_if(seen.first_is_syn, text)
 }
 
 fn syn_ack(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
@@ -112,7 +111,6 @@ fn third(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.handshake?;
     let is_next = seen.third_sequence == seen.client_initial.wrapping_add(1);
     let is_acknowledged = seen.third_acknowledges == seen.server_initial.wrapping_add(1);
-    let ruling = if is_next && is_acknowledged { Ruling::Right } else { Ruling::Wrong };
     let text = Bilingual::new(
         format!(
             "SYN seq {}, then ACK seq {}, ack {} (the server's seq was {}), {} bytes.",
@@ -123,12 +121,11 @@ fn third(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
             seen.client_initial, seen.third_sequence, seen.third_acknowledges, seen.server_initial, seen.third_bytes
         ),
     );
-    Some((ruling, text))
+    right_if(is_next && is_acknowledged, text)
 }
 
 fn fin(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.fin?;
-    let ruling = if seen.number == seen.last_byte { Ruling::Right } else { Ruling::Wrong };
     let ((en, zh), after) = (yes(seen.has_ack), seen.number.saturating_sub(seen.last_byte));
     let text = Bilingual::new(
         format!(
@@ -140,7 +137,7 @@ fn fin(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
             seen.last_byte, seen.number, seen.acknowledged_by
         ),
     );
-    Some((ruling, text))
+    right_if(seen.number == seen.last_byte, text)
 }
 
 fn endings(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
@@ -181,11 +178,10 @@ fn in_chinese(words: &str) -> String {
 
 fn half_close(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.half_close?;
-    let ruling = if seen.bytes_after_fin > 0 && seen.is_whole { Ruling::Right } else { Ruling::Wrong };
     let (en, zh) = yes(seen.is_whole);
     let text = Bilingual::new(
         format!("The client sent FIN behind its question; {} bytes came after it; the answer was whole: {en}.", seen.bytes_after_fin),
         format!("客户端在提问后发送 FIN；此后到达 {} 字节；回答完整：{zh}。", seen.bytes_after_fin),
     );
-    Some((ruling, text))
+    right_if(seen.bytes_after_fin > 0 && seen.is_whole, text)
 }
