@@ -58,14 +58,35 @@ pub fn table(report: &Report) -> String {
     // Writing to a text cannot fail, here and below.
     let _ = writeln!(
         text,
-        "\n1st: from asking to the first token, p50. added: from the model to the client, p50/p99. B/token: to the client, above TCP; wire: both ways, with all heads.\n"
+        "\n1st: from asking to the first token, p50. added: from the model to the client, p50/p99. B/event: mostly of one\ntoken. B/token: all that came, over the tokens; wire: both ways, with the heads of TCP, IP and Ethernet.\n"
     );
     for verdict in report.verdicts.iter().filter(|verdict| verdict.is_measured) {
         let ruling = verdict.words.en.to_uppercase();
         let (claim, evidence) = (pick(&verdict.claim, Language::English), pick(&verdict.evidence, Language::English));
-        let _ = write!(text, "{:>2}  {claim}\n    {ruling}: {evidence}\n", number(verdict));
+        let _ = writeln!(text, "{:>2}  {claim}", number(verdict));
+        for line in wrap(&format!("{ruling}: {evidence}")) {
+            let _ = writeln!(text, "    {line}");
+        }
     }
     text
+}
+
+/// As wide as the tables are, about.
+const COLUMNS_OF_TEXT: usize = 104;
+
+/// Words in lines that are not longer than that, where a word is not.
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= COLUMNS_OF_TEXT => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// The rows of one dialect in clear, or through TLS. A column in which nothing was measured is left out.
@@ -99,5 +120,20 @@ fn rows(text: &mut String, group: &[&Measured]) {
             Some(why) => drop(writeln!(text, "{:first$}  not measured: {why}", name(measured))),
             None => *text += &line(&name(measured), &|index, _| row[index].clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_no_longer_than_a_terminal() {
+        let long = "x".repeat(300);
+        assert_eq!(
+            wrap(&format!("{} {long} b", "a ".repeat(60).trim_end())).iter().map(String::len).collect::<Vec<_>>(),
+            [103, 15, 300, 1]
+        );
+        assert_eq!(wrap("one line"), ["one line"]);
     }
 }
