@@ -22,14 +22,15 @@ use crate::resume::id_of;
 /// A way to run out of room.
 #[derive(Clone, Copy, Debug)]
 enum Disk {
-    /// A file system of 8 MiB in memory, of which a file takes all that is left.
+    /// A file system of 64 MiB in memory, of which a file takes all that is left. The whole flood has room in it afterwards, also
+    /// on a machine so busy that all of it waits.
     Small,
     /// No file may become larger than nothing (`RLIMIT_FSIZE`).
     Limited,
 }
 
 /// Runs what follows it in a mount namespace with a file system of its own at the first argument.
-const MOUNT: &str = "mount -t tmpfs -o size=8m weir \"$1\" && shift && exec \"$@\"";
+const MOUNT: &str = "mount -t tmpfs -o size=64m weir \"$1\" && shift && exec \"$@\"";
 
 /// Without it the signal would end the process; with it the write fails (setrlimit(2)).
 const IGNORE: &str = "trap '' XFSZ; exec \"$@\"";
