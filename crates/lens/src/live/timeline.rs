@@ -9,6 +9,10 @@ use super::split::{Bytes, Split};
 /// Requests that are remembered of one connection; the oldest go first. Ten thousand connections must not hold much.
 const REQUESTS: usize = 8;
 
+/// The same of those that have a lane: who named them comes to look for them, also where all requests of a page share one
+/// connection.
+const LANES: usize = 32;
+
 /// Of a path that much is kept.
 const LONGEST_PATH: usize = 200;
 
@@ -28,8 +32,10 @@ struct State {
     split: Split,
     counts: Counts,
     said: Said,
-    first: u64,
+    asked: u64,
     requests: VecDeque<Request>,
+    /// The numbers of those that are somebody's, and it is not known yet whose.
+    unclaimed: Vec<u64>,
     owner: Option<Arc<str>>,
     is_shared: bool,
     close: Option<Close>,
@@ -105,6 +111,17 @@ pub struct Request {
     pub end: Option<Duration>,
 }
 
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Something of a caller's: until somebody shows that it is his, it counts as somebody else's.
+    Callers,
+    /// The lens itself: it is a caller's too, but no news to who looks, and is not listed.
+    Lens,
+    /// What is there for everybody, such as a page.
+    Public,
+}
+
 /// How a connection ended, as its server saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Close {
@@ -150,8 +167,10 @@ pub struct Record {
     pub requests: Vec<Request>,
     /// Whose the first request was that was anybody's.
     pub owner: Option<Arc<str>>,
-    /// Whether there was one of somebody else, also among those that are forgotten.
+    /// Whether there was one of somebody else, or of somebody who did not say who he is, also among those that are forgotten.
     pub is_shared: bool,
+    /// Whether there is one of which it is not known yet whose it is.
+    pub is_unclaimed: bool,
     /// How it ended, if it has.
     pub close: Option<Close>,
 }
@@ -225,15 +244,20 @@ impl Timeline {
     }
 
     /// The head of a request was read. Gives its number.
-    pub fn asked(&self, method: &str, path: &str, version: &'static str, lane: Option<&str>) -> u64 {
+    pub fn asked(&self, subject: Subject, method: &str, path: &str, version: &'static str, lane: Option<&str>) -> u64 {
         let end = path.char_indices().nth(LONGEST_PATH).map_or(path.len(), |(end, _)| end);
         let begin = self.now();
         let mut state = self.state();
-        let number = state.first + state.requests.len() as u64;
-        if state.requests.len() == REQUESTS {
-            state.requests.pop_front();
-            state.first += 1;
+        let number = state.asked;
+        state.asked += 1;
+        match subject {
+            Subject::Callers | Subject::Lens => state.unclaimed.push(number),
+            Subject::Public => {}
         }
+        if subject == Subject::Lens {
+            return number;
+        }
+        state.make_room(lane.is_some());
         let (method, path, lane) = (method.to_owned(), path[..end].to_owned(), lane.map(str::to_owned));
         let (owner, answered, status) = (None, None, None);
         state.requests.push_back(Request { number, method, path, version, lane, owner, begin, answered, status, end: None });
@@ -246,9 +270,16 @@ impl Timeline {
             let mut state = self.state();
             let first = Arc::clone(state.owner.get_or_insert_with(|| owner.into()));
             state.is_shared |= *first != *owner;
+            // Only now: nobody may look between the two.
+            state.unclaimed.retain(|unclaimed| *unclaimed != number);
             if *first == *owner { first } else { owner.into() }
         };
         self.change(number, |request, _now| request.owner = Some(owner));
+    }
+
+    /// Somebody has asked in words that were not understood: there is no request, and nobody's name.
+    pub fn misunderstood(&self) {
+        self.state().is_shared = true;
     }
 
     /// The head of an answer is ready.
@@ -258,6 +289,7 @@ impl Timeline {
 
     /// An answer's body is over, or nobody wants more of it.
     pub fn ended(&self, number: u64) {
+        self.state().settle(number);
         self.change(number, |request, now| request.end = Some(now));
     }
 
@@ -280,20 +312,26 @@ impl Timeline {
             down: state.split.sent_down(),
             counts: state.counts,
             said: state.said,
-            asked: state.first + state.requests.len() as u64,
+            asked: state.asked,
             requests: state.requests.iter().cloned().collect(),
             owner: state.owner.clone(),
             is_shared: state.is_shared,
+            is_unclaimed: !state.unclaimed.is_empty(),
             close: state.close,
         }
+    }
+
+    /// Looks at the requests, without a copy of them: whose the first was, and those that are remembered.
+    pub fn look<T>(&self, look: impl FnOnce(Option<&Arc<str>>, &mut dyn Iterator<Item = &Request>) -> T) -> T {
+        let state = self.state();
+        look(state.owner.as_ref(), &mut state.requests.iter())
     }
 
     fn change(&self, number: u64, change: impl FnOnce(&mut Request, Duration)) {
         let now = self.now();
         let mut state = self.state();
-        let index = number.checked_sub(state.first).and_then(|index| usize::try_from(index).ok());
         // One that was forgotten needs no end.
-        if let Some(request) = index.and_then(|index| state.requests.get_mut(index)) {
+        if let Some(request) = state.requests.iter_mut().rev().find(|request| request.number == number) {
             change(request, now);
         }
     }
@@ -304,6 +342,26 @@ impl Timeline {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Forgets the oldest request with a lane, or the oldest without, if there are as many as are kept.
+    fn make_room(&mut self, has_lane: bool) {
+        let most = if has_lane { LANES } else { REQUESTS };
+        let is_alike = |request: &Request| request.lane.is_some() == has_lane;
+        if self.requests.iter().filter(|request| is_alike(request)).count() == most
+            && let Some(oldest) = self.requests.iter().position(is_alike)
+        {
+            self.requests.remove(oldest);
+        }
+    }
+
+    /// A request is over. Who has not said by now that it is his is somebody else.
+    fn settle(&mut self, number: u64) {
+        let before = self.unclaimed.len();
+        self.unclaimed.retain(|unclaimed| *unclaimed != number);
+        self.is_shared |= self.unclaimed.len() != before;
     }
 }
 

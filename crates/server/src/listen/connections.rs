@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lens::live::Request;
+
 use super::io::{Connection, Remote, View};
 use super::traffic::Traffic;
 use super::trust::is_trusted;
@@ -55,16 +57,19 @@ impl Register {
         registered.closed.push_back(view);
     }
 
-    /// All of them, the newest first.
-    pub(crate) fn views(&self) -> Vec<View> {
+    /// Those that are wanted, the newest first, at most so many. What costs something is asked of these only.
+    pub(crate) fn views(&self, wanted: &Wanted<'_>, most: usize) -> Vec<View> {
         let (open, closed) = {
             let registered = self.registered();
-            (registered.open.values().cloned().collect::<Vec<_>>(), registered.closed.clone())
+            let closed: Vec<View> = registered.closed.iter().rev().filter(|view| wanted.is_met(view)).take(most).cloned().collect();
+            (registered.open.values().rev().cloned().collect::<Vec<_>>(), closed)
         };
         // Outside of the lock: the last handle on a connection may go here, which registers its close.
-        let mut views: Vec<View> = open.iter().filter_map(Remote::view).chain(closed).collect();
+        let open = open.iter().filter(|remote| remote.is_wanted(wanted)).take(most).filter_map(Remote::view);
+        let mut views: Vec<View> = open.chain(closed).collect();
         views.sort_by_key(|view| std::cmp::Reverse(view.id));
         views.dedup_by_key(|view| view.id);
+        views.truncate(most);
         views
     }
 
@@ -80,6 +85,35 @@ impl Register {
 
     fn registered(&self) -> MutexGuard<'_, Registered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which connections somebody wants to see.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Those on which this owner asked; `None` for all.
+    pub(crate) owner: Option<&'a str>,
+    /// Those with a request of that lane, which must be the owner's too.
+    pub(crate) lane: Option<&'a str>,
+}
+
+impl Wanted<'_> {
+    fn is_own(&self, owner: Option<&Arc<str>>) -> bool {
+        self.owner.is_none_or(|wanted| owner.is_some_and(|owner| **owner == *wanted))
+    }
+
+    /// Whether a connection is one of them.
+    pub(crate) fn is_met(&self, view: &View) -> bool {
+        self.matches(view.record.owner.as_ref(), &mut view.record.requests.iter())
+    }
+
+    /// The same, by the owner of its first request and by those that are remembered.
+    pub(super) fn matches(&self, first: Option<&Arc<str>>, requests: &mut dyn Iterator<Item = &Request>) -> bool {
+        let mut own = requests.filter(|request| self.is_own(request.owner.as_ref()));
+        match self.lane {
+            Some(lane) => own.any(|request| request.lane.as_deref() == Some(lane)),
+            None => self.is_own(first) || own.next().is_some(),
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use connections::Connections;
+pub(crate) use connections::Wanted;
 pub(crate) use exchange::Exchange;
 pub(crate) use http2::Gauge;
 pub(crate) use io::Answering;

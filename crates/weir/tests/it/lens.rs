@@ -1,6 +1,7 @@
 //! What the lens says of a connection is what its client has seen of it, byte by byte, and nobody sees another's.
 
 mod packets;
+mod privacy;
 mod said;
 
 use lab::client::{Request, Response};

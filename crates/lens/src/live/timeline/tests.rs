@@ -6,7 +6,7 @@ use super::*;
 fn requests_have_their_times_and_the_oldest_are_forgotten() {
     let timeline = Timeline::new(SystemTime::UNIX_EPOCH, true);
     for number in 0..40 {
-        assert_eq!(timeline.asked("GET", &format!("/{number}"), "1.1", None), number);
+        assert_eq!(timeline.asked(Subject::Callers, "GET", &format!("/{number}"), "1.1", None), number);
     }
     timeline.owned(39, "alice");
     timeline.answered(39, 200);
@@ -24,20 +24,54 @@ fn requests_have_their_times_and_the_oldest_are_forgotten() {
 fn a_second_owner_is_never_forgotten() {
     let timeline = Timeline::new(SystemTime::UNIX_EPOCH, true);
     for (owner, is_shared) in [("alice", false), ("alice", false), ("bob", true)] {
-        let number = timeline.asked("GET", "/", "1.1", Some("a"));
+        let number = timeline.asked(Subject::Callers, "GET", "/", "1.1", Some("a"));
         timeline.owned(number, owner);
         assert_eq!(timeline.record().is_shared, is_shared);
     }
-    (0..40).for_each(|_| timeline.owned(timeline.asked("GET", "/", "1.1", None), "alice"));
+    (0..40).for_each(|_| timeline.owned(timeline.asked(Subject::Callers, "GET", "/", "1.1", None), "alice"));
     let record = timeline.record();
     assert_eq!((record.owner.as_deref(), record.is_shared), (Some("alice"), true));
+}
+
+#[test]
+fn a_request_of_which_nobody_says_that_it_is_his_is_somebody_elses() {
+    let timeline = Timeline::new(SystemTime::UNIX_EPOCH, true);
+    let ask = |subject| timeline.asked(subject, "GET", "/", "1.1", None);
+    let shared = || (timeline.record().is_shared, timeline.record().is_unclaimed);
+    let (page, own) = (ask(Subject::Public), ask(Subject::Callers));
+    assert_eq!(shared(), (false, true));
+    timeline.owned(own, "alice");
+    timeline.ended(own);
+    timeline.ended(page);
+    assert_eq!(shared(), (false, false));
+    let refused = ask(Subject::Lens);
+    assert_eq!(shared(), (false, true));
+    timeline.ended(refused);
+    assert_eq!(shared(), (true, false));
+    assert_eq!(timeline.record().requests.len(), 2, "the lens is not among what it shows");
+    let other = Timeline::new(SystemTime::UNIX_EPOCH, true);
+    other.misunderstood();
+    assert!(other.record().is_shared);
+}
+
+#[test]
+fn requests_with_a_lane_outlast_those_without() {
+    let timeline = Timeline::new(SystemTime::UNIX_EPOCH, true);
+    for number in 0..60 {
+        let lane = (number < 40).then(|| number.to_string());
+        timeline.asked(Subject::Callers, "GET", "/", "2", lane.as_deref());
+    }
+    let numbers: Vec<u64> = timeline.record().requests.iter().map(|request| request.number).collect();
+    assert_eq!(numbers, (8..40).chain(52..60).collect::<Vec<_>>());
+    timeline.answered(39, 200);
+    assert_eq!(timeline.record().requests[31].status, Some(200));
 }
 
 #[test]
 fn what_is_not_sampled_has_requests_and_no_bytes() {
     let timeline = Timeline::new(SystemTime::UNIX_EPOCH, false);
     timeline.up(b"GET / HTTP/1.1\r\n\r\n");
-    timeline.asked("GET", "/", "1.1", None);
+    timeline.asked(Subject::Callers, "GET", "/", "1.1", None);
     timeline.down(b"HTTP/1.1 204 No Content\r\n\r\n");
     timeline.said(Said { events: 1, ..Said::default() });
     let record = timeline.record();
