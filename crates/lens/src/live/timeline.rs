@@ -34,11 +34,19 @@ struct State {
     said: Said,
     asked: u64,
     requests: VecDeque<Request>,
-    /// The numbers of those that are somebody's, and it is not known yet whose.
-    unclaimed: Vec<u64>,
+    /// Those that are being answered.
+    running: Vec<Running>,
     owner: Option<Arc<str>>,
     is_shared: bool,
     close: Option<Close>,
+}
+
+/// A request that is being answered.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    number: u64,
+    /// Whether it is somebody's, and not known yet whose.
+    is_unclaimed: bool,
 }
 
 /// The TLS handshake.
@@ -86,6 +94,44 @@ pub struct Said {
     pub text: u64,
 }
 
+/// What was sent up to a moment, or between two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Bytes on the network, with TLS.
+    pub network: u64,
+    /// Those in it, by kind.
+    pub bytes: Bytes,
+    /// What of them were answers of a model.
+    pub said: Said,
+}
+
+impl Sent {
+    /// What was sent since an earlier moment.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let Said { events, framing, dialect, text } = earlier.said;
+        // Counts are read one after another: one may be from a little earlier than the begin of what is beside it.
+        let said = Said {
+            events: self.said.events.saturating_sub(events),
+            framing: self.said.framing.saturating_sub(framing),
+            dialect: self.said.dialect.saturating_sub(dialect),
+            text: self.said.text.saturating_sub(text),
+        };
+        Self { network: self.network.saturating_sub(earlier.network), bytes: self.bytes.since(&earlier.bytes), said }
+    }
+}
+
+/// What was sent for a request, of those with a lane: from its begin on to the next one's, as long as it was alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// It cannot be told apart from what was sent for others.
+    Mixed,
+    /// All that was sent since.
+    Since(Sent),
+    /// That much.
+    Whole(Sent),
+}
+
 /// A request on the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -109,6 +155,19 @@ pub struct Request {
     pub status: Option<u16>,
     /// When its answer's body was over, or given up.
     pub end: Option<Duration>,
+    /// What was sent for it.
+    pub share: Share,
+}
+
+impl Request {
+    /// What was sent for it, if that can be told; `now`: all that was sent by now.
+    pub fn sent(&self, now: &Sent) -> Option<Sent> {
+        match self.share {
+            Share::Mixed => None,
+            Share::Since(begin) => self.end.map(|_| now.since(&begin)),
+            Share::Whole(sent) => Some(sent),
+        }
+    }
 }
 
 /// What a request asks for.
@@ -120,6 +179,21 @@ pub enum Subject {
     Lens,
     /// What is there for everybody, such as a page.
     Public,
+}
+
+/// The head of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// What it asks for.
+    pub subject: Subject,
+    /// The method.
+    pub method: &'a str,
+    /// The path, without its query.
+    pub path: &'a str,
+    /// The version of HTTP.
+    pub version: &'static str,
+    /// What its client calls it.
+    pub lane: Option<&'a str>,
 }
 
 /// How a connection ended, as its server saw it.
@@ -243,24 +317,27 @@ impl Timeline {
         all.text += said.text;
     }
 
-    /// The head of a request was read. Gives its number.
-    pub fn asked(&self, subject: Subject, method: &str, path: &str, version: &'static str, lane: Option<&str>) -> u64 {
+    /// The head of a request was read. Gives its number. `network`: bytes that were sent by now.
+    pub fn asked(&self, Asked { subject, method, path, version, lane }: Asked<'_>, network: u64) -> u64 {
         let end = path.char_indices().nth(LONGEST_PATH).map_or(path.len(), |(end, _)| end);
         let begin = self.now();
         let mut state = self.state();
         let number = state.asked;
         state.asked += 1;
-        match subject {
-            Subject::Callers | Subject::Lens => state.unclaimed.push(number),
-            Subject::Public => {}
-        }
+        let share = state.divide(network);
+        let is_unclaimed = match subject {
+            Subject::Callers | Subject::Lens => true,
+            Subject::Public => false,
+        };
+        state.running.push(Running { number, is_unclaimed });
         if subject == Subject::Lens {
             return number;
         }
         state.make_room(lane.is_some());
+        let share = lane.map_or(Share::Mixed, |_| share);
         let (method, path, lane) = (method.to_owned(), path[..end].to_owned(), lane.map(str::to_owned));
         let (owner, answered, status) = (None, None, None);
-        state.requests.push_back(Request { number, method, path, version, lane, owner, begin, answered, status, end: None });
+        state.requests.push_back(Request { number, method, path, version, lane, owner, begin, answered, status, end: None, share });
         number
     }
 
@@ -271,7 +348,9 @@ impl Timeline {
             let first = Arc::clone(state.owner.get_or_insert_with(|| owner.into()));
             state.is_shared |= *first != *owner;
             // Only now: nobody may look between the two.
-            state.unclaimed.retain(|unclaimed| *unclaimed != number);
+            if let Some(running) = state.running.iter_mut().find(|running| running.number == number) {
+                running.is_unclaimed = false;
+            }
             if *first == *owner { first } else { owner.into() }
         };
         self.change(number, |request, _now| request.owner = Some(owner));
@@ -316,7 +395,7 @@ impl Timeline {
             requests: state.requests.iter().cloned().collect(),
             owner: state.owner.clone(),
             is_shared: state.is_shared,
-            is_unclaimed: !state.unclaimed.is_empty(),
+            is_unclaimed: state.running.iter().any(|running| running.is_unclaimed),
             close: state.close,
         }
     }
@@ -357,11 +436,23 @@ impl State {
         }
     }
 
+    /// Another request begins: what was sent for those before it is told apart, unless they go on beside it. Gives what is the
+    /// new one's.
+    fn divide(&mut self, network: u64) -> Share {
+        let now = Sent { network, bytes: self.split.sent_down(), said: self.said };
+        for request in &mut self.requests {
+            if let Share::Since(begin) = request.share {
+                request.share = request.end.map_or(Share::Mixed, |_| Share::Whole(now.since(&begin)));
+            }
+        }
+        if self.running.is_empty() { Share::Since(now) } else { Share::Mixed }
+    }
+
     /// A request is over. Who has not said by now that it is his is somebody else.
     fn settle(&mut self, number: u64) {
-        let before = self.unclaimed.len();
-        self.unclaimed.retain(|unclaimed| *unclaimed != number);
-        self.is_shared |= self.unclaimed.len() != before;
+        if let Some(index) = self.running.iter().position(|running| running.number == number) {
+            self.is_shared |= self.running.swap_remove(index).is_unclaimed;
+        }
     }
 }
 

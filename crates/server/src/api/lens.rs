@@ -17,7 +17,7 @@ use lens::flow::{Both, Side};
 use lens::http::{Conversation, Protocol as Spoken, read_connection};
 use lens::ladder::words::Language;
 use lens::ladder::{Options, draw};
-use lens::live::{Bytes, Closer, Record, Request};
+use lens::live::{Bytes, Closer, Record, Request, Said, Sent};
 use lens::tcp_info::TcpInfo;
 use protocol::fault::{Fault, FaultKind};
 use serde_json::{Value, json};
@@ -202,7 +202,11 @@ fn little(view: &View, caller: &Caller) -> Value {
             "id" | "object" | "protocol" | "tls" => {}
             "shared" => *value = true.into(),
             // How many came before says how much others ask.
-            "last_requests" => value.as_array_mut().into_iter().flatten().for_each(|request| request["number"] = Value::Null),
+            "last_requests" => value.as_array_mut().into_iter().flatten().for_each(|request| {
+                for name in ["number", "sent", "said"] {
+                    request[name] = Value::Null;
+                }
+            }),
             _ => *value = Value::Null,
         }
     }
@@ -215,6 +219,7 @@ fn whole(view: &View, caller: &Caller, packets: Option<&Value>) -> Value {
     let kinds = |network: u64, bytes: &Bytes| is_sampled.then(|| (tls(network, bytes), *bytes));
     let time = |time: Option<Duration>| time.map(milliseconds);
     let requests = view.record.requests.iter().filter(|request| is_own(caller, request));
+    let now = Sent { network: view.sent, bytes: *down, said: *said };
     json!({
         "id": view.id,
         "object": "lens.connection",
@@ -234,9 +239,7 @@ fn whole(view: &View, caller: &Caller, packets: Option<&Value>) -> Value {
         "shared": is_shared,
         "received": bytes(view.received, kinds(view.received, up)),
         "sent": bytes(view.sent, kinds(view.sent, down)),
-        "said": is_sampled.then(|| json!({
-            "events": said.events, "framing": said.framing, "dialect": said.dialect, "text": said.text,
-        })),
+        "said": is_sampled.then(|| object_of(said)),
         "reads": is_sampled.then_some(counts.reads),
         "writes": is_sampled.then_some(counts.writes),
         "first_byte_received_ms": time(counts.first_in),
@@ -244,7 +247,9 @@ fn whole(view: &View, caller: &Caller, packets: Option<&Value>) -> Value {
         "last_byte_received_ms": time(counts.last_in),
         "last_byte_sent_ms": time(counts.last_out),
         "requests": asked,
-        "last_requests": requests.map(request).collect::<Vec<_>>(),
+        "last_requests": requests.map(|one| request(one, one.sent(&now).map(|sent| {
+            (bytes(sent.network, kinds(sent.network, &sent.bytes)), is_sampled.then(|| object_of(&sent.said)))
+        }))).collect::<Vec<_>>(),
         "tcp": view.tcp.as_ref().map(tcp),
         "packets": packets,
         "close": close.map(|close| json!({
@@ -268,7 +273,13 @@ fn bytes(network: u64, kinds: Option<(u64, Bytes)>) -> Value {
     })
 }
 
-fn request(request: &Request) -> Value {
+fn object_of(said: &Said) -> Value {
+    json!({ "events": said.events, "framing": said.framing, "dialect": said.dialect, "text": said.text })
+}
+
+/// A request, and where that can be told what was sent for it, and what of that was said.
+fn request(request: &Request, sent: Option<(Value, Option<Value>)>) -> Value {
+    let (sent, said) = sent.unwrap_or_default();
     json!({
         "number": request.number,
         "method": request.method,
@@ -279,6 +290,8 @@ fn request(request: &Request) -> Value {
         "began_ms": milliseconds(request.begin),
         "answered_ms": request.answered.map(milliseconds),
         "ended_ms": request.end.map(milliseconds),
+        "sent": sent,
+        "said": said,
     })
 }
 

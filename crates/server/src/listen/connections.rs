@@ -5,11 +5,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lens::live::Request;
-
-use super::io::{Connection, Remote, View};
+use super::io::{Connection, Remote};
 use super::traffic::Traffic;
 use super::trust::is_trusted;
+use super::view::{View, Wanted};
 use crate::config::Config;
 
 /// How many connections one address may have that is not a loopback one, unless the settings say.
@@ -85,35 +84,6 @@ impl Register {
 
     fn registered(&self) -> MutexGuard<'_, Registered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Which connections somebody wants to see.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted<'a> {
-    /// Those on which this owner asked; `None` for all.
-    pub(crate) owner: Option<&'a str>,
-    /// Those with a request of that lane, which must be the owner's too.
-    pub(crate) lane: Option<&'a str>,
-}
-
-impl Wanted<'_> {
-    fn is_own(&self, owner: Option<&Arc<str>>) -> bool {
-        self.owner.is_none_or(|wanted| owner.is_some_and(|owner| **owner == *wanted))
-    }
-
-    /// Whether a connection is one of them.
-    pub(crate) fn is_met(&self, view: &View) -> bool {
-        self.matches(view.record.owner.as_ref(), &mut view.record.requests.iter())
-    }
-
-    /// The same, by the owner of its first request and by those that are remembered.
-    pub(super) fn matches(&self, first: Option<&Arc<str>>, requests: &mut dyn Iterator<Item = &Request>) -> bool {
-        let mut own = requests.filter(|request| self.is_own(request.owner.as_ref()));
-        match self.lane {
-            Some(lane) => own.any(|request| request.lane.as_deref() == Some(lane)),
-            None => self.is_own(first) || own.next().is_some(),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{Request, Uri, Version};
-use lens::live::Subject;
+use lens::live::{Asked, Subject};
 
 use super::io::Connection;
 
@@ -29,7 +29,8 @@ impl Exchange {
             _ => "1.1",
         };
         let (method, uri) = (request.method().as_str(), request.uri());
-        let number = connection.timeline().asked(subject(uri.path()), method, uri.path(), version, lane(uri));
+        let asked = Asked { subject: subject(uri.path()), method, path: uri.path(), version, lane: lane(uri) };
+        let number = connection.timeline().asked(asked, connection.bytes().1);
         Self(Arc::new(Begun { connection: connection.clone(), number }))
     }
 

@@ -13,15 +13,16 @@ use std::time::Duration;
 use bytes::BytesMut;
 use engine::clock;
 use engine::metrics::Held;
-use lens::live::{Closer, Record, Timeline};
+use lens::live::{Closer, Timeline};
 use lens::tcp_info::TcpInfo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::connections::{Connections, Open, Wanted};
+use super::connections::{Connections, Open};
 use super::traffic::Traffic;
+use super::view::{View, Wanted};
 use crate::config::Config;
 
 /// How much a client may send ahead of the answer it waits for. What is more stays in the kernel, and only a reset is
@@ -432,46 +433,6 @@ impl Remote {
     /// Whether the connection is still there, and wanted by whoever asks.
     pub(super) fn is_wanted(&self, wanted: &Wanted<'_>) -> bool {
         self.0.upgrade().is_some_and(|shared| shared.timeline.look(|owner, requests| wanted.matches(owner, requests)))
-    }
-}
-
-/// A connection as the lens shows it: counts and times, and no contents.
-#[derive(Clone, Debug)]
-pub(crate) struct View {
-    /// Its number, as in logs.
-    pub(crate) id: u64,
-    /// Whose it is.
-    pub(crate) client: SocketAddr,
-    /// Who made it.
-    pub(crate) peer: SocketAddr,
-    /// Where it arrived; unknown where the system did not say.
-    pub(crate) local: Option<SocketAddr>,
-    /// What is spoken, once that is known.
-    pub(crate) protocol: Option<Protocol>,
-    /// Bytes on the network, up to and with TLS.
-    pub(crate) received: u64,
-    /// As much of it as belongs to requests.
-    pub(crate) claimed: u64,
-    /// The same from us.
-    pub(crate) sent: u64,
-    /// What happened.
-    pub(crate) record: Record,
-    /// What the kernel knows of the socket, where it says so.
-    pub(crate) tcp: Option<TcpInfo>,
-}
-
-/// What TLS says last, and belongs to no request: a goodbye of HTTP/2 and one of TLS.
-const GOODBYE: u64 = 128;
-
-impl View {
-    /// Whether everything on it is the caller's who asked on it first. Where it is not known yet whose something is, it is not.
-    pub(crate) fn is_ones_own(&self) -> bool {
-        !self.record.is_shared && !self.record.is_unclaimed && self.received <= self.most_claimed()
-    }
-
-    /// As many bytes can be of requests, or of a goodbye behind them.
-    pub(crate) fn most_claimed(&self) -> u64 {
-        self.claimed + if self.record.handshake.is_some() { GOODBYE } else { 0 }
     }
 }
 
