@@ -130,6 +130,9 @@ impl Capture {
         let begun = Arc::new(Running { recorder, readers, sight, looked: Mutex::new(Instant::now()) });
         *running = Some(Arc::clone(&begun));
         tracing::debug!(port = listen.port(), "packets are captured while somebody looks");
+        if !begun.recorder.is_stamped() {
+            tracing::debug!("the kernel gives packets no times yet: those of the first are when they were read");
+        }
         tasks.spawn("capture", Arc::clone(self).attend(tasks.clone(), Arc::clone(&begun)));
         Look::On(Packets(begun))
     }

@@ -181,6 +181,16 @@ fn what_is_asked_of_another_server_on_the_same_port_is_not_held() {
 }
 
 #[test]
+fn what_was_lost_is_counted() {
+    let mut sight = sight([]);
+    for (forgotten, dropped) in [(2, 3), (1, 3), (0, 5)] {
+        let statistics = lens::capture::Statistics { dropped, ..Default::default() };
+        sight.take_in(Recording { forgotten, statistics, ..Recording::default() });
+    }
+    assert_eq!(sight.dropped(), 3 + 5, "the kernel counts from the begin on");
+}
+
+#[test]
 fn what_goes_over_loopback_is_told_once() {
     let here = SocketAddr::from(([127, 0, 0, 1], 8000));
     let client = SocketAddr::from(([127, 0, 0, 1], 40_000));

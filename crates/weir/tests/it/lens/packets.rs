@@ -69,6 +69,7 @@ async fn packets_say_how_a_connection_began_what_it_carried_and_how_it_ended() {
     house.wait_connections(1).await;
     let seen = ended(&house, port).await;
     let packets = &seen["packets"];
+    assert!(count(&packets["listed"]) >= 8 && packets["listed"] == packets["total"], "{packets}");
     let [syn, syn_ack, ack] = ["syn", "syn_ack", "ack"].map(|step| &packets["handshake"][step]);
     assert_eq!((&syn["relative_sequence"], &syn["acknowledgment"]), (&json!(0), &Value::Null), "{packets}");
     assert_eq!(count(&syn_ack["acknowledgment"]), (count(&syn["sequence"]) + 1) & 0xFFFF_FFFF, "{packets}");
@@ -261,6 +262,7 @@ async fn a_socket_is_found_by_its_lane_and_a_question_is_no_lane() {
     raw(&house, "GET /chat?message=hi&lane=mine HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
     let (_, list) = house.get(&format!("{LIST}?lane=a-socket")).await;
     assert_eq!((&list["data"][0]["last_requests"][0]["status"], &list["data"][1]), (&json!(101), &Value::Null), "{list}");
+    assert_eq!(list["data"][0]["last_requests"][0]["ended_ms"], Value::Null, "it lasts as long as the socket: {list}");
     let (_, list) = house.get(&format!("{LIST}?lane=mine")).await;
     assert_eq!(list["data"], json!([]));
     drop(socket);
