@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { join } from 'node:path';
 import { openPage, PICTURES, startBrowser, startWeir } from './world.mjs';
@@ -17,6 +18,9 @@ let mayCapture;
 before(async () => {
   [browser, weir] = await Promise.all([startBrowser(), startWeir({ tokensPerSecond: 120 })]);
   mayCapture = (await (await weir.api(LENS)).json()).capture.state === 'on';
+  // Bit 13 is CAP_NET_RAW (capabilities(7)): who has it must capture.
+  const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1];
+  assert.equal(mayCapture, Boolean((BigInt(`0x${effective}`) >> 13n) & 1n));
 });
 
 after(async () => {
@@ -39,6 +43,22 @@ const over = (page) => page.waitForFunction(() => document.querySelector('#lanes
 
 const figure = (page, kind, name) => lane(page, kind).locator(`.figures > .${name} dd`).innerText();
 
+/** Resolves when no answer runs any more. */
+async function quiet(server) {
+  for (const deadline = Date.now() + 10_000; Date.now() < deadline;) {
+    if ((await (await server.api('/readyz')).json()).answers_running === 0) return;
+  }
+  assert.fail('an answer runs still');
+}
+
+/** The rows of bytes by kind, and their sum. */
+async function kinds(page, kind) {
+  const rows = await lane(page, kind).locator('.kinds > div').evaluateAll((nodes) => nodes.map((node) => [node.className, Number(node.dataset.bytes)]));
+  const whole = Number(await lane(page, kind).locator('.sums strong').getAttribute('data-bytes'));
+  assert.equal(rows.reduce((sum, [, bytes]) => sum + bytes, 0), whole, `${kind}: ${JSON.stringify(rows)}`);
+  return { ...Object.fromEntries(rows), whole };
+}
+
 /** The connections of each lane, as the server shows them. */
 async function seen(server, key) {
   const options = key ? { headers: { authorization: `Bearer ${key}` } } : {};
@@ -48,19 +68,17 @@ async function seen(server, key) {
 }
 
 async function checkBytes(page, kind, connections) {
-  const shown = await lane(page, kind).locator('.kinds > div').evaluateAll((rows) => rows.map((row) => [row.className, Number(row.dataset.bytes)]));
-  const whole = Number(await lane(page, kind).locator('.sums strong').getAttribute('data-bytes'));
-  const sum = shown.reduce((all, [, bytes]) => all + bytes, 0);
-  assert.equal(sum, whole, `${kind}: ${JSON.stringify(shown)}`);
+  const { whole, text } = await kinds(page, kind);
   assert.equal(whole, connections.reduce((all, { sent }) => all + sent.total, 0), kind);
-  assert.equal(Object.fromEntries(shown).text, TEXT.length, kind);
+  assert.equal(text, TEXT.length, kind);
 }
 
 async function checkLadder(page, kind, word) {
   await lane(page, kind).locator('summary').click();
   const text = await lane(page, kind).locator('svg.ladder').textContent();
   assert.ok(text.includes('SYN') && text.includes('FIN') && text.includes(word), `${kind}: ${text.slice(0, 400)}`);
-  assert.ok(!text.includes('1 2 3') && !text.includes('/count'), `${kind}: nothing of what was said is in it`);
+  const words = [...(await page.locator('#prompt').inputValue()).split(' '), '/count', '59 60'].filter((word) => /\D/.test(word));
+  assert.ok(words.length && words.every((word) => !text.includes(word)), `${kind}: nothing of what was said is in it`);
   assert.match(await figure(page, kind, 'handshake'), /SYN, SYN\+ACK, ACK in [\d.]+ (µs|ms)/);
   await lane(page, kind).locator('summary').click();
 }
@@ -115,7 +133,7 @@ describe('the lab', () => {
     assert.equal(await page.title(), 'Weir: 传输实验台');
     assert.ok((await lane(page, 'sse').innerText()).includes('服务器在自己的套接字上计数'));
     if (mayCapture) {
-      await page.waitForFunction(() => [...document.querySelectorAll('svg.ladder')].every((svg) => svg.textContent.includes('客户端')));
+      await page.waitForFunction(() => [...document.querySelectorAll('svg.ladder')].filter((svg) => svg.textContent.includes('客户端')).length === 5);
     }
     await page.locator('[data-lang=en]').click();
     assert.match(await page.locator('#status').innerText(), /^All 5 lanes/);
@@ -131,8 +149,68 @@ describe('the lab', () => {
     await page.locator('#run').click();
     await over(page);
     assert.equal(await page.locator('#status').innerText(), 'Stopped.');
-    while ((await (await weir.api('/readyz')).json()).answers_running > 0);
+    assert.equal(await page.locator('.lane .bad').count(), 0, 'a stop is no failure');
+    await quiet(weir);
     await close();
+  });
+
+  test('stops in turns, and leaves the other lanes as they were', async () => {
+    const { page, close } = await openLab(weir);
+    await page.locator('#prompt').fill('/count 5000');
+    await page.locator('#run').click();
+    await lane(page, 'json').and(page.locator('.running')).waitFor();
+    assert.equal(await page.locator('.lane.running').count(), 1, 'one is running');
+    assert.match(await lane(page, 'sse').innerText(), /not run yet/);
+    await page.locator('#run').click();
+    await over(page);
+    assert.equal(await page.locator('.lane.running').count(), 0);
+    assert.match(await lane(page, 'json').innerText(), /Stopped\./);
+    assert.match(await lane(page, 'websocket').innerText(), /not run yet/);
+    await quiet(weir);
+    await close();
+  });
+
+  test('tells what a lane cost on a connection that was there before', async () => {
+    const { page, close } = await openLab(weir);
+    await page.locator('#fresh').uncheck();
+    let before = null;
+    for (let runs = 0; runs < 3; runs++) {
+      await run(page);
+      const shown = Object.fromEntries(await Promise.all(LANES.map(async (kind) => [kind, await kinds(page, kind)])));
+      for (const kind of LANES) {
+        assert.equal(shown[kind].text, TEXT.length, kind);
+        assert.match(await lane(page, kind).locator('.ratio').innerText(), /bytes for each byte of text/, kind);
+        // The same answer costs the same, but for how many chunks it came in.
+        if (before) assert.ok(Math.abs(shown[kind].whole - before[kind].whole) < 3000, `${kind}: ${before[kind].whole}, ${shown[kind].whole}`);
+      }
+      before = shown;
+    }
+    assert.match(await lane(page, 'sse').locator('.by-kernel .caption').innerText(), /of the whole connection, \d+ requests/);
+    await close();
+  });
+
+  test('deletes the stored answer also where the server cannot be asked what it saw', async () => {
+    const { page, close } = await openLab(weir);
+    const stored = [];
+    page.on('response', async (response) => {
+      if (response.request().postDataJSON?.()?.background) stored.push((await response.json()).id);
+    });
+    await page.route(`**${LENS}?*`, (route) => (/lane=none/.test(route.request().url()) ? route.continue() : route.abort()));
+    await page.locator('label:has(#together)').click();
+    await run(page);
+    await page.waitForFunction(() => !document.body.classList.contains('running'));
+    assert.equal(stored.length, 1);
+    assert.equal((await weir.api(`/v1/responses/${stored[0]}`)).status, 404);
+    await close({ expected: [/ERR_FAILED/] });
+  });
+
+  test('says why there is no picture', async () => {
+    const { page, close } = await openLab(weir);
+    await page.route('**/ladder.svg?*', (route) => route.fulfill({ status: 404, json: { error: { message: 'It was eaten by the dog.' } } }));
+    await run(page);
+    const shown = await page.locator('.lane .by-packets').allInnerTexts();
+    assert.equal(shown.filter((text) => text.includes('No picture: It was eaten by the dog.')).length, mayCapture ? 5 : 0);
+    await close({ expected: [/status of 404/] });
   });
 
   test('says why there are no packets and no kinds of bytes', async (context) => {
@@ -165,6 +243,8 @@ describe('the lab', () => {
       const addresses = [];
       page.on('request', (request) => addresses.push(request.url()));
       page.on('websocket', (socket) => addresses.push(socket.url()));
+      const looks = await guarded.api(LENS, { headers: { authorization: `Bearer ${guarded.admin}` } });
+      assert.equal((await looks.json()).capture.state === 'on', mayCapture);
       await page.locator('#key').fill(guarded.secrets[0]);
       await page.locator('#key').press('Enter');
       await page.waitForFunction(() => document.querySelector('#model').value === 'demo');
@@ -182,19 +262,43 @@ describe('the lab', () => {
     }
   });
 
+  test('without the look of an admin a caller sees counts and no packets', async () => {
+    const guarded = await startWeir({ keys: 1 });
+    try {
+      const { page, close } = await openLab(guarded);
+      await page.locator('#key').fill(guarded.secrets[0]);
+      await page.locator('#key').press('Enter');
+      await page.waitForFunction(() => document.querySelector('#model').value === 'demo');
+      await run(page);
+      for (const kind of LANES) {
+        assert.equal((await kinds(page, kind)).text, TEXT.length);
+        assert.match(await lane(page, kind).innerText(), /No packets: only an admin can begin a capture, and none runs\./);
+      }
+      await close({ expected: [/status of 401/] });
+    } finally {
+      await guarded.stop();
+    }
+  });
+
   test('tells through TLS what TLS costs, and that HTTP/2 needs one connection', async () => {
     const encrypted = await startWeir({ tls: true });
     try {
       const { page, close } = await openLab(encrypted, { ignoreHTTPSErrors: true });
-      await run(page);
-      assert.match(await page.locator('#status').innerText(), /^All 5 lanes brought the same text/);
-      for (const kind of LANES) {
-        const shown = await lane(page, kind).locator('.kinds > div').evaluateAll((rows) => rows.map((row) => [row.className, Number(row.dataset.bytes)]));
-        const sum = shown.reduce((all, [, bytes]) => all + bytes, 0);
-        assert.equal(sum, Number(await lane(page, kind).locator('.sums strong').getAttribute('data-bytes')), kind);
-        assert.ok(Object.fromEntries(shown).tls > 1000, `${kind}: ${JSON.stringify(shown)}`);
+      for (const order of ['turns', 'together']) {
+        await page.locator(`label:has(input[value=${order}])`).click();
+        await run(page);
+        assert.match(await page.locator('#status').innerText(), /^All 5 lanes brought the same text/, order);
+        for (const kind of LANES) {
+          const shown = await kinds(page, kind);
+          assert.ok(shown.tls > 0 && shown.text >= TEXT.length, `${order} ${kind}: ${JSON.stringify(shown)}`);
+          if (order === 'turns') assert.equal(shown.text, TEXT.length, `${kind}: of this lane alone`);
+        }
+        const sse = await lane(page, 'sse').innerText();
+        assert.match(sse, /0 opened, 1 reused/, order);
+        assert.match(sse, /Over HTTP\/2 all requests of a page share one connection/, order);
+        assert.equal(await lane(page, 'sse').locator('.ratio').count(), order === 'turns' ? 1 : 0, order);
+        assert.equal(/counted by the server on its socket · of the whole connection, \d+ requests/.test(sse), order === 'together', sse);
       }
-      assert.match(await lane(page, 'sse').locator('.opened').innerText(), /0 opened, 1 reused/);
       await close();
     } finally {
       await encrypted.stop();

@@ -23,16 +23,19 @@ const environment = (home, more) => ({ PATH: process.env.PATH, HOME: home, XDG_C
 /**
  * A running server. `stop()` ends it as a service manager does; it must then end well. `crash()` ends it as a power cut
  * does, `end()` as a service manager that restarts it, and `again()` starts it on the same data at the same address.
- * `wrapper` is a program with its arguments that becomes the server.
+ * `wrapper` is a program with its arguments that becomes the server. `secrets` are those of the keys, `admin` that of one who
+ * looks after the server, if there are keys.
  */
 export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false, settings = {}, wrapper = [] } = {}) {
   const home = mkdtempSync(join(tmpdir(), 'weir-page-'));
   const data = ['--data', join(home, 'data')];
-  const secrets = Array.from({ length: keys }, () => {
-    const made = spawnSync(BINARY, ['key', 'create', ...data], { cwd: home, env: environment(home), encoding: 'utf8' });
+  const key = (...options) => {
+    const made = spawnSync(BINARY, ['key', 'create', ...options, ...data], { cwd: home, env: environment(home), encoding: 'utf8' });
     assert.equal(made.status, 0, made.stderr);
     return made.stdout.trim();
-  });
+  };
+  const secrets = Array.from({ length: keys }, () => key());
+  const admin = keys ? key('--admin') : null;
   let server, ended;
   let log = '';
   async function start(address = '127.0.0.1:0') {
@@ -55,7 +58,7 @@ export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false, se
   }
   const url = await start();
   return {
-    url, secrets,
+    url, secrets, admin,
     api(path, options) {
       return fetch(this.url + path, options);
     },

@@ -10,12 +10,16 @@ export const LANES = ['json', 'ndjson', 'sse', 'eventsource', 'websocket'];
 
 const ACCEPT = { json: 'application/json', ndjson: 'application/x-ndjson', sse: 'text/event-stream' };
 
+const CLOSE_MS = 1000;
+
 export class Lane {
   events = []; // {at, batch, text}
   reads = 0;
   bytes = null; // of the body, where a page can see them
+  state = 'waiting'; // then running, ended
   ended = null;
   error = null;
+  stopped = false;
   #began = performance.now();
   #last = -Infinity;
 
@@ -27,15 +31,19 @@ export class Lane {
 
   async run() {
     this.#began = performance.now();
+    this.state = 'running';
     try {
       if (this.kind === 'eventsource') await this.#eventSource();
       else if (this.kind === 'websocket') await this.#socket();
       else await this.#fetch();
       if (this.answer.state === 'failed') throw new Error(this.answer.error?.message ?? this.answer.state);
     } catch (error) {
-      this.error = error;
+      // Who stops it knows why.
+      if (this.signal.aborted) this.stopped = true;
+      else this.error = error;
     }
     this.ended ??= this.#now();
+    this.state = 'ended';
     this.change();
   }
 
@@ -100,8 +108,10 @@ export class Lane {
   /** An EventSource can only GET: the answer is begun in the background, and read by its id. */
   async #eventSource() {
     const { model, prompt, signal } = this;
-    const begun = await call(this.address('/v1/responses'), { json: { model, input: prompt, background: true }, signal });
+    // Not to be stopped: an answer whose id is not known could not be deleted.
+    const begun = await call(this.address('/v1/responses'), { json: { model, input: prompt, background: true } });
     this.id = (await begun.json()).id;
+    signal.throwIfAborted();
     const source = new EventSource(this.address(`/v1/responses/${encodeURIComponent(this.id)}/events`, await this.#ticket()));
     try {
       await this.#messages(source, (done, failed) => {
@@ -121,8 +131,7 @@ export class Lane {
         socket.onclose = ({ code }) => failed(new Error(`the WebSocket was closed with ${code}`));
       });
     } finally {
-      socket.onclose = null;
-      socket.close(1000);
+      await closed(socket);
     }
   }
 
@@ -152,6 +161,11 @@ export class Lane {
     });
   }
 
+  /** Whether its reads are a guess, since a browser does not tell them. */
+  get guesses() {
+    return this.kind === 'eventsource' || this.kind === 'websocket';
+  }
+
   /** Leaves nothing behind: the answer that had to be stored is stopped, if it still runs, and deleted. */
   async forget() {
     if (!this.id) return;
@@ -162,4 +176,14 @@ export class Lane {
       await call(`${path}${query}`, { method: 'DELETE' });
     } catch { /* it is gone already, or will go with its age */ }
   }
+}
+
+/** Closes a socket, and waits for it as long as that is worth while: the server counts its goodbye too. */
+function closed(socket) {
+  return new Promise((done) => {
+    setTimeout(done, CLOSE_MS);
+    socket.onclose = done;
+    socket.close(1000);
+    if (socket.readyState === WebSocket.CLOSED) done();
+  });
 }

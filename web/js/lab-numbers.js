@@ -1,11 +1,7 @@
 // The lab's numbers, from what was measured: no page and no network.
 
-const TERMINAL = new Set(['response.completed', 'response.incomplete', 'response.failed']);
-
 /** What arrives this soon after the event before came with it: EventSource and WebSocket do not tell reads apart. */
 export const TOGETHER_MS = 1;
-
-export const isTerminal = (event) => TERMINAL.has(event.type);
 
 export const isText = (event) => event.type === 'response.output_text.delta';
 
@@ -46,28 +42,57 @@ export function sizes(events) {
   return [...counts.values()];
 }
 
-export const KINDS = ['tls', 'head', 'framing', 'dialect', 'text', 'other'];
+export const KINDS = ['tls', 'head', 'framing', 'dialect', 'text', 'compressed', 'other'];
 
 /**
- * All bytes that the server has sent on these connections, by kind; `null` where one of them was not sampled. What a
- * WebSocket says is told as it was before it was compressed: what that has saved is taken from the JSON.
+ * What the server sent and received for a lane: {parts, mixed}. A connection that was the lane's alone is a part as it is; of
+ * others those of its requests. Where others were answered beside them it is the whole connection, which had `mixed` requests.
  */
-export function sent(connections) {
+export function shares(connections, lane) {
+  const parts = [];
+  let mixed = 0;
+  for (const connection of connections) {
+    const own = connection.last_requests.filter((request) => request.lane === lane);
+    const { sampled, requests } = connection;
+    if (requests === own.length) parts.push(connection);
+    else if (own.every((request) => request.sent)) parts.push(...own.map(({ sent: bytes, said }) => ({ sampled, sent: bytes, said, received: null })));
+    else {
+      parts.push(connection);
+      mixed += requests;
+    }
+  }
+  return { parts, mixed };
+}
+
+/**
+ * All bytes that the server has sent in these parts, by kind; `null` where one of them was not sampled. What a WebSocket says
+ * is told as it was before it was compressed: where that is more than there was, its messages are one kind.
+ */
+export function sent(parts) {
   const sum = Object.fromEntries(KINDS.map((kind) => [kind, 0]));
-  for (const { sent: bytes, said, sampled } of connections) {
+  for (const { sent: bytes, said, sampled } of parts) {
     if (!sampled) return null;
     sum.tls += bytes.tls;
     sum.head += bytes.head;
-    sum.framing += bytes.framing + said.framing;
+    sum.framing += bytes.framing;
+    const other = bytes.body - said.framing - said.dialect - said.text;
+    if (other < 0) {
+      sum.compressed += bytes.body;
+      continue;
+    }
+    sum.framing += said.framing;
     sum.dialect += said.dialect;
     sum.text += said.text;
-    sum.other += bytes.body - said.framing - said.dialect - said.text;
+    sum.other += other;
   }
-  if (sum.other < 0) [sum.dialect, sum.other] = [sum.dialect + sum.other, 0];
   return sum;
 }
 
-export const total = (connections, way) => connections.reduce((all, connection) => all + connection[way].total, 0);
+/** Bytes of text and of the JSON around it, before any compression. */
+export const said = (parts, kind) => parts.reduce((all, part) => all + (part.said?.[kind] ?? 0), 0);
+
+/** All bytes one way; `null` where they are not told. */
+export const total = (parts, way) => (parts.every((part) => part[way]) ? parts.reduce((all, part) => all + part[way].total, 0) : null);
 
 /** The connection on which a lane's answer came. Others carried what had to be asked before. */
 export function mainOf(connections, lane) {
@@ -87,5 +112,13 @@ export function ticks(span, most = 8) {
       if (span / step > most) continue;
       return Array.from({ length: Math.floor(span / step) + 1 }, (_, index) => index * step);
     }
+  }
+}
+
+/** An end for an axis that grows seldom: 1, 2 or 5 times a power of ten seconds. */
+export function roundSpan(ms) {
+  for (let unit = 1000; ; unit *= 10) {
+    const fits = [unit, 2 * unit, 5 * unit].find((span) => span >= ms);
+    if (fits) return fits;
   }
 }

@@ -2,8 +2,8 @@
 
 import { element, drawn } from './dom.js';
 import { number, size, t } from './i18n.js';
-import { dots } from './lab-dots.js';
-import { figures, KINDS, mainOf, sent, total } from './lab-numbers.js';
+import { Dots } from './lab-dots.js';
+import { figures, KINDS, mainOf, said, sent, shares, total } from './lab-numbers.js';
 
 /** A time with as many digits as its measure is worth. */
 export function precise(ms) {
@@ -13,15 +13,16 @@ export function precise(ms) {
 }
 
 export class LaneView {
-  /** `picture(id, width)` gives the ladder of a connection as an element. */
+  /** `picture(id, width)` gives the ladder of a connection as an element, or throws why there is none. */
   constructor(kind, picture) {
     this.kind = kind;
     this.picture = picture;
-    this.lane = this.seen = this.ladder = null;
+    this.lane = this.seen = this.ladder = this.why = null;
     this.span = 1000;
     this.name = element('h2');
     this.how = element('p', { className: 'way' });
     this.svg = drawn('svg', { class: 'dots', role: 'img', preserveAspectRatio: 'none' });
+    this.dots = new Dots(this.svg);
     this.page = element('div', { className: 'page-view' });
     this.wire = element('div', { className: 'wire-view' });
     this.root = element('section', { className: 'lane' }, element('div', { className: 'title' }, this.name, this.how), this.svg, this.page, this.wire);
@@ -31,11 +32,11 @@ export class LaneView {
 
   begin(lane) {
     this.lane = lane;
-    this.seen = this.ladder = null;
+    this.seen = this.ladder = this.why = null;
     this.show();
   }
 
-  /** What the server has shown: {capture, connections}. */
+  /** What the server has shown: {capture, connections, isSettled}. */
   async look(seen) {
     this.seen = seen;
     await this.fetchLadder();
@@ -45,23 +46,31 @@ export class LaneView {
   /** A ladder is fetched at once: what was captured is not kept for long. */
   async fetchLadder() {
     const main = this.#main();
-    if (!main?.packets) return;
-    const fetched = await this.picture(main.id, Math.round(this.root.clientWidth));
-    this.ladder = fetched ?? this.ladder;
+    if (this.seen?.capture.state !== 'on' || !main?.packets) return;
+    try {
+      this.ladder = await this.picture(main.id, Math.round(this.root.clientWidth));
+      this.why = null;
+    } catch (error) {
+      // One in the other language is better than none.
+      if (!this.ladder) this.why = error.message;
+    }
   }
 
   draw() {
     const width = this.svg.clientWidth;
     if (!width) return;
-    const { events, reads, ended } = this.lane ?? { events: [], reads: 0, ended: null };
-    const label = t('labDots', { lane: t(`lane_${this.kind}`), n: events.length, reads, s: precise(ended ?? 0) });
-    dots(this.svg, { events, ended }, { width, span: this.span, label });
+    const { state, events, reads, ended } = this.lane ?? { events: [], reads: 0, ended: null };
+    this.dots.draw({ events, ended }, { width, span: this.span });
+    // A label that changes ten times a second would be read out as often.
+    const name = t(`lane_${this.kind}`);
+    const label = state === 'ended' ? t('labDots', { lane: name, n: events.length, reads, s: precise(ended) }) : name;
+    if (this.svg.getAttribute('aria-label') !== label) this.svg.setAttribute('aria-label', label);
   }
 
   show() {
     this.name.textContent = t(`lane_${this.kind}`);
     this.how.textContent = t(`how_${this.kind}`);
-    this.root.classList.toggle('running', this.lane !== null && this.lane.ended === null);
+    this.root.classList.toggle('running', this.lane?.state === 'running');
     this.root.classList.toggle('failed', Boolean(this.lane?.error));
     this.draw();
     this.#showPage();
@@ -73,21 +82,21 @@ export class LaneView {
   }
 
   #showPage() {
-    if (!this.lane) return this.page.replaceChildren(element('p', { className: 'caption', textContent: t('labWaiting') }));
+    if (!this.lane || this.lane.state === 'waiting') return this.page.replaceChildren(element('p', { className: 'caption', textContent: t('labWaiting') }));
     const { first, total: whole, events, reads, largest, p50, p90, p99, characters, bytes } = figures({ ...this.lane, answer: this.lane.text });
-    const { kind, error } = this.lane;
-    const guessed = kind === 'eventsource' || kind === 'websocket';
+    const { kind, error, stopped, guesses } = this.lane;
+    const counted = largest > 1 ? t('labReadsMost', { n: number(reads), most: largest }) : number(reads);
     const byPage = t('labByPageShort');
     const rows = [
       ['first', t('labFirst'), precise(first), byPage],
       ['total', t('labTotal'), precise(whole), byPage],
       ['events', kind === 'json' ? t('labDocument') : t('labEvents'), number(events), byPage],
-      ['reads', t('labReads'), largest > 1 ? t('labReadsMost', { n: number(reads), most: largest }) : number(reads), guessed ? t('labReadsGuess') : byPage],
+      ['reads', t('labReads'), guesses ? t('labReadsGuess', { n: number(reads) }) : counted, guesses ? t('labReadsGuessHint') : byPage],
       ['gaps', t('labGaps'), p50 === null ? '–' : `${[p50, p90, p99].map((ms) => number(ms, 1)).join(' / ')} ms`, t('labGapsHint')],
       ['characters', t('labCharacters'), t('labCharactersOf', { n: number(characters) }), byPage],
       ...(bytes === null ? [] : [['size', t('labBytes'), size(bytes), t('labBytesHint')]]),
     ];
-    const failed = error ? [element('p', { className: 'bad', textContent: t('labError', { why: error.message }) })] : [];
+    const failed = stopped ? [caption(t('labLaneStopped'))] : error ? [element('p', { className: 'bad', textContent: t('labError', { why: error.message }) })] : [];
     this.page.replaceChildren(group('page', byPage, rows), ...failed);
   }
 
@@ -95,43 +104,60 @@ export class LaneView {
     if (!this.seen) return this.wire.replaceChildren();
     const { connections } = this.seen;
     const main = this.#main();
-    if (!main) return this.wire.replaceChildren(element('p', { className: 'caption', textContent: t('labNothing') }));
+    if (!main) return this.wire.replaceChildren(caption(t('labNothing')));
+    if (connections.some(({ shared }) => shared)) return this.wire.replaceChildren(caption(t('labShared')));
     const open = this.wire.querySelector('details')?.open ?? false;
     const ladder = main.packets && this.ladder ? [this.#ladder(open)] : [];
     this.wire.replaceChildren(this.#server(connections), this.#kernel(main), this.#packets(main), ...ladder);
   }
 
   #server(connections) {
-    const all = total(connections, 'sent');
-    const kinds = sent(connections);
-    const before = connections.map(({ last_requests: requests }) => Math.min(...requests.filter((one) => one.lane === this.lane.name).map((one) => one.number)));
+    const { parts, mixed } = shares(connections, this.lane.name);
+    const [all, received, kinds] = [total(parts, 'sent'), total(parts, 'received'), sent(parts)];
+    const text = said(parts, 'text');
+    const own = ({ lane }) => lane === this.lane.name;
+    const before = connections.map(({ last_requests: requests }) => Math.min(...requests.filter(own).map((one) => one.number)));
     const reused = before.filter((count) => count > 0).length;
-    const heading = caption(t('labByServerShort'));
     const about = element('p', { className: 'sums' },
       element('strong', { textContent: t('labSent', { n: size(all) }) }),
-      ...(kinds?.text ? [element('span', { textContent: t('labPerText', { n: number(all / kinds.text, 1) }) })] : []),
-      element('span', { textContent: t('labReceived', { n: size(total(connections, 'received')) }) }),
+      ...(kinds && text && !mixed ? [element('span', { className: 'ratio', textContent: t('labPerText', { n: number(all / text, 1) }) })] : []),
+      ...(received === null ? [] : [element('span', { textContent: t('labReceived', { n: size(received) }) })]),
       element('span', { className: 'opened', textContent: t('labConnectionsOf', { opened: connections.length - reused, reused }) }));
     about.querySelector('strong').dataset.bytes = all;
-    const notes = [...(kinds ? [] : [t('labNotSampled')]), ...(reused ? [t('labReusedBy', { n: Math.max(...before) })] : [])];
+    const notes = [
+      ...(kinds ? [] : [t('labNotSampled')]),
+      ...(kinds?.compressed ? [t('labCompressed', { text: size(text), dialect: size(said(parts, 'dialect')) })] : []),
+      ...(reused ? [t('labReusedBy', { n: Math.max(...before) })] : []),
+      ...(this.lane.closes && connections.some(({ protocol }) => protocol === 'http2') ? [t('labNotFresh')] : []),
+      ...(this.seen.isSettled ? [] : [t('labStillEnding')]),
+    ];
+    const heading = caption(of(t('labByServerShort'), mixed));
     return element('div', { className: 'group by-server' }, heading, about, ...(kinds ? [bar(kinds), legend(kinds)] : []), ...notes.map(caption));
   }
 
-  #kernel({ tcp }) {
-    const hint = t('labByKernelShort');
+  /** How many requests a connection had, if others than the lane's were among them. */
+  #mixed({ requests, last_requests: last }) {
+    return requests > last.filter(({ lane }) => lane === this.lane.name).length ? requests : 0;
+  }
+
+  #kernel(main) {
+    const { tcp } = main;
+    const hint = of(t('labByKernelShort'), this.#mixed(main));
+    const count = (value) => (value === null || value === undefined ? '–' : number(value));
     const rows = tcp ? [
       ['rtt', t('labRtt'), precise(tcp.rtt_ms), hint],
-      ['segments', t('labSegments'), `${number(tcp.segments_sent ?? 0)} / ${number(tcp.segments_received ?? 0)}`, hint],
-      ['retransmissions', t('labRetransmissions'), number(tcp.retransmissions ?? 0), hint],
+      ['segments', t('labSegments'), `${count(tcp.segments_sent)} / ${count(tcp.segments_received)}`, hint],
+      ['retransmissions', t('labRetransmissions'), count(tcp.retransmissions), hint],
     ] : [['none', '', t('labNoKernel'), hint]];
     return group('kernel', hint, rows);
   }
 
-  #packets({ packets, shared }) {
+  #packets(main) {
+    const { packets } = main;
     const { capture } = this.seen;
-    const hint = t('labByPacketsShort');
+    const hint = of(t('labByPacketsShort'), this.#mixed(main));
     if (!packets) {
-      const why = capture.state !== 'on' ? t(`why_${capture.state}`) : shared ? t('labShared') : t('labNoPacketsOfIt');
+      const why = capture.state !== 'on' ? t(`why_${capture.state}`) : t('labNoPacketsOfIt');
       return element('p', { className: 'caption no-packets', title: capture.reason, textContent: t('labNoPackets', { why }) });
     }
     const { handshake, client, server, ending } = packets;
@@ -144,7 +170,14 @@ export class LaneView {
       ['acks', t('labPureAcks'), `${number(client.pure_acks)} / ${number(server.pure_acks)}`, hint],
       ['ending', t('labEnding'), end, hint],
     ];
-    return group('packets', hint, rows);
+    const notes = [
+      ...(packets.listed < packets.total ? [t('labListed', { n: number(packets.listed), of: number(packets.total) })] : []),
+      ...(capture.dropped ? [t('labDropped', { n: number(capture.dropped) })] : []),
+      ...(this.why ? [t('labNoLadder', { why: this.why })] : []),
+    ];
+    const node = group('packets', hint, rows);
+    node.append(...notes.map(caption));
+    return node;
   }
 
   #ladder(open) {
@@ -156,6 +189,9 @@ export class LaneView {
     return element('details', { open }, element('summary', { textContent: t('labLadder') }), room);
   }
 }
+
+/** Where a number is of more than the lane, it says of what. */
+const of = (hint, mixed) => (mixed ? `${hint} · ${t('labOfAll', { n: number(mixed) })}` : hint);
 
 const caption = (text) => element('p', { className: 'caption', textContent: text });
 
@@ -179,7 +215,7 @@ function bar(kinds) {
 }
 
 function legend(kinds) {
-  const rows = KINDS.filter((kind) => kinds[kind] || (kind !== 'tls' && kind !== 'other')).map((kind) => {
+  const rows = KINDS.filter((kind) => kinds[kind] || (!kinds.compressed && !['tls', 'other', 'compressed'].includes(kind))).map((kind) => {
     const node = row([kind, t(`kind_${kind}`), size(kinds[kind]), t(`kind_${kind}_hint`)]);
     node.dataset.bytes = kinds[kind];
     return node;

@@ -4,6 +4,7 @@ import { apiKey, ApiError, call, models } from './api.js';
 import { element } from './dom.js';
 import { languageNow, learn, number, speak, t, translate } from './i18n.js';
 import { Lane, LANES } from './lab-lanes.js';
+import { roundSpan } from './lab-numbers.js';
 import { LaneView } from './lab-view.js';
 import { EN, ZH } from './lab-words.js';
 
@@ -11,6 +12,8 @@ const LENS = '/v1/lens/connections';
 const POOL = 6; // connections that a browser keeps to one server
 const LOOKS = 12;
 const PAUSE_MS = 150;
+const BREATH_MS = 50; // a stream that this page has left is soon over at the server, too
+const SHARED_LOOKS = 3; // a request on its way is nobody's for a moment, and somebody else's if it stays so
 const REDRAW_MS = 100;
 
 learn(EN, ZH);
@@ -59,22 +62,32 @@ async function inTurns(signal) {
   for (const [index, view] of [...views.values()].entries()) {
     if (signal.aborted) return;
     say(() => t('labRunning', { lane: t(`lane_${view.kind}`), n: index + 1, of: views.size }));
-    await view.lane.run();
-    await see(view);
+    try {
+      const ran = view.lane.run();
+      view.show();
+      await ran;
+      await see([view]);
+    } finally {
+      await view.lane.forget();
+    }
     $('progress').value = index + 1;
   }
 }
 
 async function together() {
-  const ended = () => lanes().filter((lane) => lane.ended !== null).length;
+  const ended = () => lanes().filter((lane) => lane.state === 'ended').length;
   const tell = () => {
     $('progress').value = ended();
     say(() => t('labRunningAll', { n: ended(), of: views.size }));
   };
   tell();
-  await Promise.all([...views.values()].map((view) => view.lane.run().then(tell)));
-  say(() => t('labLooking'));
-  for (const view of views.values()) await see(view);
+  try {
+    await Promise.all([...views.values()].map((view) => view.lane.run().then(tell)));
+    say(() => t('labLooking'));
+    await see([...views.values()]);
+  } finally {
+    await Promise.all(lanes().map((lane) => lane.forget()));
+  }
 }
 
 const verdict = () => {
@@ -88,51 +101,54 @@ const verdict = () => {
 // What the server saw
 
 async function look(name, closes = isFresh()) {
-  const query = new URLSearchParams({ lane: name, ...(closes ? { close: 'true' } : {}) });
+  const query = new URLSearchParams({ ...(name ? { lane: name } : { limit: 100 }), ...(closes ? { close: 'true' } : {}) });
   return (await call(`${LENS}?${query}`)).json();
 }
 
-/** Asks until the server has taken note of the end: that may be a moment after the last byte. */
-async function see(view) {
-  const { lane } = view;
-  let seen = null;
-  for (let tries = 0; tries < LOOKS; tries++) {
-    const { capture, data } = await look(lane.name);
-    seen = { capture, connections: data };
-    if (isSettled(lane, seen)) break;
+/** Asks until the server has taken note of the end of these lanes: that may be a moment after the last byte. */
+async function see(of) {
+  // One look for all of them, before any picture: each is a request too, and what is old is forgotten.
+  const name = of.length === 1 ? of[0].lane.name : null;
+  let seen = [];
+  await pause(BREATH_MS);
+  for (let tries = 1; tries <= LOOKS; tries++) {
+    const { capture, data } = await look(name);
+    seen = of.map(({ lane }) => {
+      const connections = data.filter(({ last_requests: requests }) => requests.some((request) => request.lane === lane.name));
+      return { capture, connections, isSettled: isSettled(lane, { capture, connections }, tries) };
+    });
+    if (seen.every(({ isSettled: settled }) => settled)) break;
     await pause(PAUSE_MS);
   }
-  await view.look(seen);
-  await lane.forget();
+  for (const [index, view] of of.entries()) await view.look(seen[index]);
 }
 
-function isSettled({ name, closes, kind }, { capture, connections }) {
+function isSettled({ name, closes, kind }, { capture, connections }, tries) {
+  if (connections.some(({ shared }) => shared)) return tries >= SHARED_LOOKS;
   const requests = connections.flatMap((connection) => connection.last_requests.filter((request) => request.lane === name));
   if (!requests.length || requests.some((request) => request.ended_ms === null)) return false;
   // A connection of HTTP/2 is for all requests of the page, and stays.
   const ending = connections.filter(({ protocol }) => protocol === 'http1' && (closes || kind === 'websocket'));
-  return ending.every(({ close, packets }) => close && (capture.state !== 'on' || !packets || packets.ending.state !== 'open'));
+  const isOver = ({ ending: { state } }) => state === 'closed' || state === 'reset';
+  return ending.every(({ close, packets }) => close && (capture.state !== 'on' || !packets || isOver(packets)));
 }
 
 /** The ladder of a connection, as a part of the page: its text can be read and searched. */
 async function picture(id, width) {
   const query = new URLSearchParams({ language: languageNow(), width: Math.max(340, Math.min(1200, width)), ...(isFresh() ? { close: 'true' } : {}) });
-  try {
-    const reply = await call(`${LENS}/${id}/ladder.svg?${query}`, { accept: 'image/svg+xml' });
-    const text = await reply.text();
-    // The page's policy lets no style stand in a document; a sheet that a script makes is another thing.
-    const [style, rules] = /<style>([^<]*)<\/style>/.exec(text) ?? ['', ''];
-    if (rules && !styled) {
-      const sheet = new CSSStyleSheet();
-      sheet.replaceSync(rules);
-      document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
-      styled = true;
-    }
-    const svg = new DOMParser().parseFromString(text.replace(style, ''), 'image/svg+xml').documentElement;
-    return document.adoptNode(svg);
-  } catch {
-    return null;
+  const reply = await call(`${LENS}/${id}/ladder.svg?${query}`, { accept: 'image/svg+xml' });
+  const text = await reply.text();
+  // The page's policy lets no style stand in a document; a sheet that a script makes is another thing.
+  const [style, rules] = /<style>([^<]*)<\/style>/.exec(text) ?? ['', ''];
+  if (rules && !styled) {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(rules);
+    document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
+    styled = true;
   }
+  const parsed = new DOMParser().parseFromString(text.replace(style, ''), 'image/svg+xml');
+  if (parsed.querySelector('parsererror') || parsed.documentElement.localName !== 'svg') throw new Error(t('labNoSvg'));
+  return document.adoptNode(parsed.documentElement);
 }
 
 // Showing
@@ -145,11 +161,11 @@ function later() {
   }, REDRAW_MS);
 }
 
-/** All lanes have one axis. While they run it does not shrink below a second, or it would never rest. */
+/** All lanes have one axis. While they run it grows by steps, or it would never rest. */
 function scale() {
-  const least = running || !lanes().length ? 1000 : 1;
-  const last = Math.max(least, ...lanes().map((lane) => lane.ended ?? lane.events.at(-1)?.at ?? 0));
-  for (const view of views.values()) view.span = last * 1.02;
+  const last = Math.max(1, ...lanes().map((lane) => lane.ended ?? lane.events.at(-1)?.at ?? 0));
+  const span = running || !lanes().length ? roundSpan(last) : last * 1.02;
+  for (const view of views.values()) view.span = span;
 }
 
 function refresh() {

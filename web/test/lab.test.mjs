@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { figures, gaps, KINDS, mainOf, percentile, sent, ticks, total } from '../js/lab-numbers.js';
+import { figures, gaps, KINDS, mainOf, percentile, roundSpan, said, sent, shares, ticks, total } from '../js/lab-numbers.js';
 import { EN, ZH } from '../js/lab-words.js';
 
 test('percentiles are values that were measured', () => {
@@ -30,12 +30,30 @@ test('bytes are told by kind, and add up', () => {
     connection(70, { framing: 0, dialect: 0, text: 0 }),
   ];
   const kinds = sent(connections);
-  assert.deepEqual(kinds, { tls: 0, head: 200, framing: 80, dialect: 300, text: 160, other: 70 });
+  assert.deepEqual(kinds, { tls: 0, head: 200, framing: 80, dialect: 300, text: 160, compressed: 0, other: 70 });
   assert.equal(KINDS.reduce((sum, kind) => sum + kinds[kind], 0), total(connections, 'sent'));
   assert.equal(total(connections, 'received'), 20);
   assert.equal(sent([...connections, { sampled: false }]), null);
-  const compressed = sent([connection(200, { framing: 0, dialect: 300, text: 160 })]);
-  assert.deepEqual(compressed, { tls: 0, head: 100, framing: 20, dialect: 40, text: 160, other: 0 });
+});
+
+test('what was compressed is one kind, and nothing is negative', () => {
+  const parts = [connection(200, { framing: 0, dialect: 300, text: 160 })];
+  assert.deepEqual(sent(parts), { tls: 0, head: 100, framing: 20, dialect: 0, text: 0, compressed: 200, other: 0 });
+  assert.deepEqual([said(parts, 'text'), said(parts, 'dialect')], [160, 300]);
+});
+
+test('a lane has its share of a connection, or it is said that it cannot be told', () => {
+  const request = (lane, bytes) => ({ lane, sent: bytes && { total: bytes }, said: bytes && {} });
+  const of = (requests, ...last) => ({ sampled: true, requests, sent: { total: 100 }, received: { total: 50 }, last_requests: last });
+  const check = (connections, mixed, sum, received) => {
+    const shown = shares(connections, 'a');
+    assert.deepEqual([shown.mixed, total(shown.parts, 'sent'), total(shown.parts, 'received')], [mixed, sum, received]);
+  };
+  check([of(1, request('a', 90))], 0, 100, 50);
+  check([of(3, request('b', 5), request('a', 20))], 0, 20, null);
+  check([of(3, request('a', 20), request('a', 30))], 0, 50, null);
+  check([of(3, request('b', null), request('a', null))], 3, 100, 50);
+  check([of(1, request('a', null)), of(7, request('a', 9))], 0, 109, null);
 });
 
 test('the connection of a lane is the one with its answer', () => {
@@ -51,6 +69,7 @@ test('the connection of a lane is the one with its answer', () => {
 test('an axis has round times, and not too many', () => {
   assert.deepEqual(ticks(1000, 5), [0, 200, 400, 600, 800, 1000]);
   assert.deepEqual(ticks(9, 8), [0, 2, 4, 6, 8]);
+  assert.deepEqual([0, 1000, 1001, 4000, 9000, 11_000].map(roundSpan), [1000, 1000, 2000, 5000, 10_000, 20_000]);
   for (const span of [1, 17, 980, 12_345, 600_000]) assert.ok(ticks(span).length <= 9, String(span));
 });
 

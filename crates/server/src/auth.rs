@@ -23,10 +23,15 @@ pub(crate) const COOKIE: &str = "weir_session";
 /// 401 without any of them, or with one that is nobody's, where keys are configured.
 pub(crate) fn caller(app: &App, parts: &Parts) -> Result<Caller, Fault> {
     let caller = authenticated(app, parts)?;
+    claim(parts, &caller);
+    Ok(caller)
+}
+
+/// A request is this caller's: the lens shows it to him, and to no other.
+fn claim(parts: &Parts, caller: &Caller) {
     if let Some(exchange) = parts.extensions.get::<Exchange>() {
         exchange.owned(caller.owner.as_str());
     }
-    Ok(caller)
 }
 
 fn authenticated(app: &App, parts: &Parts) -> Result<Caller, Fault> {
@@ -39,7 +44,7 @@ fn authenticated(app: &App, parts: &Parts) -> Result<Caller, Fault> {
             let spent = app.tickets.spend(ticket, parts.uri.path(), returning);
             spent.ok_or_else(|| refused("invalid_ticket", "This ticket is not known, too old, or was used."))?.0
         }
-        None => key(app, &parts.headers)?,
+        None => shown_key(app, &parts.headers)?,
     };
     let shown = shown.ok_or_else(|| refused("missing_api_key", NO_KEY))?;
     app.keys.authenticate(shown.reveal()).ok_or_else(|| refused("invalid_api_key", "This key is not known here."))
@@ -49,7 +54,16 @@ fn authenticated(app: &App, parts: &Parts) -> Result<Caller, Fault> {
 ///
 /// # Errors
 /// 401 where keys are configured and nothing was shown.
-pub(crate) fn key(app: &App, headers: &HeaderMap) -> Result<Option<Secret>, Fault> {
+pub(crate) fn key(app: &App, parts: &Parts) -> Result<Option<Secret>, Fault> {
+    let key = shown_key(app, &parts.headers)?;
+    let caller = key.as_ref().map_or_else(|| Some(Caller::local()), |key| app.keys.authenticate(key.reveal()));
+    if let Some(caller) = caller {
+        claim(parts, &caller);
+    }
+    Ok(key)
+}
+
+fn shown_key(app: &App, headers: &HeaderMap) -> Result<Option<Secret>, Fault> {
     if !app.keys.configured() {
         return Ok(None);
     }

@@ -26,6 +26,7 @@ impl Live {
     /// The face of `app`, with the settings in it.
     pub fn new(app: App) -> Self {
         app.classic.obey(app.config.classic.clone());
+        app.capture.obey(app.config.lens.capture);
         let current = Current { router: router::router(app.clone()), config: Arc::clone(&app.config) };
         Self(Arc::new(Face { app, current: RwLock::new(current) }))
     }
@@ -36,6 +37,7 @@ impl Live {
     pub fn apply(&self, config: Config) {
         let config = Arc::new(Config { listen: self.app().config.listen, ..config });
         self.app().classic.obey(config.classic.clone());
+        self.app().capture.obey(config.lens.capture);
         let router = router::router(App { config: Arc::clone(&config), ..self.app().clone() });
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Current { router, config };
     }

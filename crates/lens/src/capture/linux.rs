@@ -22,6 +22,7 @@ pub struct Capture {
     stop: Arc<OwnedFd>,
     buffer: Vec<u8>,
     statistics: Statistics,
+    is_stamped: bool,
 }
 
 /// The end of a capture, to be called from anywhere.
@@ -45,7 +46,7 @@ impl Capture {
         let socket = descriptor.as_fd();
         // Where there is no loopback, the first packets may have to do with the time at which they are read. It has to be there
         // until this socket wants times too, and before this socket gets packets.
-        let _stamps = Stamps::begin();
+        let stamps = Stamps::begin();
         let interface = match &config.interface {
             None => 0,
             Some(name) => packet::interface_index(name).map_err(|_| Unable::NoInterface(name.clone()))?,
@@ -59,7 +60,13 @@ impl Capture {
         packet::attach_filter(socket, &filter::of_port(config.port))?;
         packet::bind(socket, interface)?;
         let stop = Arc::new(socket::event()?);
-        Ok(Self { socket: descriptor, stop, buffer: vec![0; config.packet_bytes.max(64)], statistics: Statistics::default() })
+        let is_stamped = stamps.is_ok_and(|stamps| stamps.have_begun);
+        Ok(Self { socket: descriptor, stop, buffer: vec![0; config.packet_bytes.max(64)], statistics: Statistics::default(), is_stamped })
+    }
+
+    /// Whether the first packets have the time at which they came; otherwise they may have that at which they were read.
+    pub fn is_stamped(&self) -> bool {
+        self.is_stamped
     }
 
     /// A handle that ends it.

@@ -20,6 +20,11 @@ impl Capture {
         Err(Unable::NotLinux)
     }
 
+    /// Whether packets have the time at which they came.
+    pub fn is_stamped(&self) -> bool {
+        match self.0 {}
+    }
+
     /// The next packet.
     pub fn next(&mut self, _: Option<Duration>) -> io::Result<Next> {
         match self.0 {}

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use super::{Capture, Captured, Config, Next, Statistics, Stopper, Unable};
 
@@ -12,6 +13,7 @@ use super::{Capture, Captured, Config, Next, Statistics, Stopper, Unable};
 pub struct Recorder {
     ring: Arc<Mutex<Ring>>,
     stopper: Stopper,
+    is_stamped: bool,
     thread: Option<JoinHandle<io::Result<Statistics>>>,
 }
 
@@ -22,7 +24,7 @@ pub struct Recording {
     pub packets: Vec<Captured>,
     /// How many had to make room for later ones.
     pub forgotten: u64,
-    /// What the kernel counted; only known at the end.
+    /// What the kernel counted since the begin, as it was a moment ago.
     pub statistics: Statistics,
 }
 
@@ -32,6 +34,7 @@ struct Ring {
     bytes: usize,
     limit: usize,
     forgotten: u64,
+    statistics: Statistics,
 }
 
 impl Ring {
@@ -49,7 +52,7 @@ impl Ring {
     fn take(&mut self) -> Recording {
         self.bytes = 0;
         let forgotten = std::mem::take(&mut self.forgotten);
-        Recording { packets: std::mem::take(&mut self.packets).into(), forgotten, statistics: Statistics::default() }
+        Recording { packets: std::mem::take(&mut self.packets).into(), forgotten, statistics: self.statistics }
     }
 }
 
@@ -61,11 +64,17 @@ impl Recorder {
     /// Begins a capture of which at most `max_bytes` are held.
     pub fn start(config: &Config, max_bytes: usize) -> Result<Self, Unable> {
         let mut capture = Capture::open(config)?;
-        let stopper = capture.stopper();
-        let ring = Arc::new(Mutex::new(Ring { packets: VecDeque::new(), bytes: 0, limit: max_bytes, forgotten: 0 }));
+        let (stopper, is_stamped) = (capture.stopper(), capture.is_stamped());
+        let ring = Ring { packets: VecDeque::new(), bytes: 0, limit: max_bytes, forgotten: 0, statistics: Statistics::default() };
+        let ring = Arc::new(Mutex::new(ring));
         let shared = Arc::clone(&ring);
         let thread = Builder::new().name("capture".to_owned()).spawn(move || run(&mut capture, &shared))?;
-        Ok(Self { ring, stopper, thread: Some(thread) })
+        Ok(Self { ring, stopper, is_stamped, thread: Some(thread) })
+    }
+
+    /// Whether the first packets have the time at which they came; otherwise they may have that at which they were read.
+    pub fn is_stamped(&self) -> bool {
+        self.is_stamped
     }
 
     /// Takes what has come by now.
@@ -98,13 +107,28 @@ impl Drop for Recorder {
     }
 }
 
+/// After so many packets, and when none came for so long, the kernel is asked how many it had no room for.
+const MANY: u32 = 1024;
+const LONG: Duration = Duration::from_millis(250);
+
 fn run(capture: &mut Capture, ring: &Mutex<Ring>) -> io::Result<Statistics> {
+    let mut since = 0;
     loop {
-        match capture.next(None)? {
-            Next::Packet(packet) => lock(ring).push(packet),
+        match capture.next(Some(LONG))? {
+            Next::Packet(packet) => {
+                lock(ring).push(packet);
+                since += 1;
+                if since < MANY {
+                    continue;
+                }
+            }
+            Next::Idle if since == 0 => continue,
             Next::Idle => {}
             Next::Stopped => return capture.statistics(),
         }
+        since = 0;
+        let statistics = capture.statistics()?;
+        lock(ring).statistics = statistics;
     }
 }
 
@@ -129,7 +153,8 @@ mod tests {
             original_length: 100,
             bytes: vec![0; 100],
         };
-        let mut ring = Ring { packets: VecDeque::new(), bytes: 0, limit: 3 * cost(&packet(0)), forgotten: 0 };
+        let limit = 3 * cost(&packet(0));
+        let mut ring = Ring { packets: VecDeque::new(), bytes: 0, limit, forgotten: 0, statistics: Statistics::default() };
         (0..10).for_each(|at| ring.push(packet(at)));
         let recording = ring.take();
         assert_eq!(recording.packets.iter().map(|packet| packet.at.0).collect::<Vec<_>>(), [7, 8, 9]);

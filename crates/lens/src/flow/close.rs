@@ -92,6 +92,8 @@ pub struct Closing {
     pub reset: Option<(Side, u64, Moment)>,
     /// Bytes that the other side sent after the first FIN: a half-closed connection at work.
     pub bytes_after_first: u64,
+    /// When it was over, also where the segment with which it was is not listed.
+    pub over_at: Option<Moment>,
     was_over_before_reset: bool,
 }
 
@@ -122,6 +124,13 @@ impl Closing {
     }
 
     pub(super) fn observe(&mut self, segment: &Segment, directions: &Both<Direction>) {
+        self.step(segment, directions);
+        if self.ending().is_over() {
+            self.over_at = self.over_at.or(Some(segment.at));
+        }
+    }
+
+    fn step(&mut self, segment: &Segment, directions: &Both<Direction>) {
         let from = segment.from;
         if segment.flags.contains(Flags::RST) {
             self.was_over_before_reset = self.reset.is_none() && self.ending().is_over() || self.was_over_before_reset;

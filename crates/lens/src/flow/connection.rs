@@ -108,6 +108,8 @@ pub struct Connection {
     pub began: Moment,
     /// When its last segment was seen.
     pub last: Moment,
+    /// When another began between the same two addresses: nothing that came later is its own.
+    pub replaced: Option<Moment>,
     segments: Vec<Segment>,
     total: u64,
     closing: Closing,
@@ -122,6 +124,7 @@ impl Connection {
             directions: Both { client: Direction::new(limits), server: Direction::new(limits) },
             began: at,
             last: at,
+            replaced: None,
             segments: Vec::new(),
             total: 0,
             closing: Closing::default(),

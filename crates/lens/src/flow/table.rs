@@ -82,14 +82,16 @@ impl Flows {
         self.other_packets
     }
 
-    /// Whether a segment begins a connection that has the same addresses as one before it.
+    /// Whether a segment is of a connection that has the same addresses as one before it, whose begin may have been missed.
     fn is_another(&self, id: ConnectionId, source: SocketAddr, tcp: &Tcp<'_>) -> bool {
         let Some(connection) = self.connections.get(&id) else { return true };
-        if !tcp.flags.contains(Flags::SYN) || tcp.flags.contains(Flags::ACK) {
-            return false;
+        let own = connection.directions.of(connection.side(source));
+        if tcp.flags.contains(Flags::SYN) && !tcp.flags.contains(Flags::ACK) {
+            return connection.ending().is_over() || own.initial != Some(tcp.sequence);
         }
-        let initial = connection.directions.of(connection.side(source)).initial;
-        connection.ending().is_over() || initial != Some(tcp.sequence)
+        // What is late lies before the end; a reset may answer anything.
+        let is_late = own.relative(tcp.sequence).is_some_and(|number| number <= own.next);
+        connection.ending().is_over() && !is_late && !tcp.flags.contains(Flags::RST)
     }
 
     fn add(&mut self, key: (SocketAddr, SocketAddr), at: Moment, network: &Network<'_>, tcp: &Tcp<'_>) -> ConnectionId {
@@ -99,7 +101,9 @@ impl Flows {
         let id = ConnectionId(self.next);
         self.next += 1;
         self.connections.insert(id, Connection::new(sides(network, tcp, self.server_port), at, self.limits));
-        self.by_addresses.insert(key, id);
+        if let Some(before) = self.by_addresses.insert(key, id).and_then(|before| self.connections.get_mut(&before)) {
+            before.replaced = Some(at);
+        }
         id
     }
 

@@ -9,4 +9,4 @@ mod timeline;
 mod websocket;
 
 pub use split::{Bytes, Split};
-pub use timeline::{Close, Closer, Counts, Handshake, Record, Request, Said, Timeline};
+pub use timeline::{Asked, Close, Closer, Counts, Handshake, Record, Request, Said, Sent, Share, Subject, Timeline};

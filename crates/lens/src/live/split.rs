@@ -26,6 +26,16 @@ impl Bytes {
     pub fn total(&self) -> u64 {
         self.head + self.framing + self.body
     }
+
+    /// As many as have come since an earlier moment.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            head: self.head.saturating_sub(earlier.head),
+            framing: self.framing.saturating_sub(earlier.framing),
+            body: self.body.saturating_sub(earlier.body),
+            frames: self.frames.saturating_sub(earlier.frames),
+        }
+    }
 }
 
 /// Which of the kinds.

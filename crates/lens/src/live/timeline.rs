@@ -9,6 +9,10 @@ use super::split::{Bytes, Split};
 /// Requests that are remembered of one connection; the oldest go first. Ten thousand connections must not hold much.
 const REQUESTS: usize = 8;
 
+/// The same of those that have a lane: who named them comes to look for them, also where all requests of a page share one
+/// connection.
+const LANES: usize = 32;
+
 /// Of a path that much is kept.
 const LONGEST_PATH: usize = 200;
 
@@ -28,11 +32,21 @@ struct State {
     split: Split,
     counts: Counts,
     said: Said,
-    first: u64,
+    asked: u64,
     requests: VecDeque<Request>,
+    /// Those that are being answered.
+    running: Vec<Running>,
     owner: Option<Arc<str>>,
     is_shared: bool,
     close: Option<Close>,
+}
+
+/// A request that is being answered.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    number: u64,
+    /// Whether it is somebody's, and not known yet whose.
+    is_unclaimed: bool,
 }
 
 /// The TLS handshake.
@@ -80,6 +94,44 @@ pub struct Said {
     pub text: u64,
 }
 
+/// What was sent up to a moment, or between two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Bytes on the network, with TLS.
+    pub network: u64,
+    /// Those in it, by kind.
+    pub bytes: Bytes,
+    /// What of them were answers of a model.
+    pub said: Said,
+}
+
+impl Sent {
+    /// What was sent since an earlier moment.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let Said { events, framing, dialect, text } = earlier.said;
+        // Counts are read one after another: one may be from a little earlier than the begin of what is beside it.
+        let said = Said {
+            events: self.said.events.saturating_sub(events),
+            framing: self.said.framing.saturating_sub(framing),
+            dialect: self.said.dialect.saturating_sub(dialect),
+            text: self.said.text.saturating_sub(text),
+        };
+        Self { network: self.network.saturating_sub(earlier.network), bytes: self.bytes.since(&earlier.bytes), said }
+    }
+}
+
+/// What was sent for a request, of those with a lane: from its begin on to the next one's, as long as it was alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// It cannot be told apart from what was sent for others.
+    Mixed,
+    /// All that was sent since.
+    Since(Sent),
+    /// That much.
+    Whole(Sent),
+}
+
 /// A request on the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -103,6 +155,45 @@ pub struct Request {
     pub status: Option<u16>,
     /// When its answer's body was over, or given up.
     pub end: Option<Duration>,
+    /// What was sent for it.
+    pub share: Share,
+}
+
+impl Request {
+    /// What was sent for it, if that can be told; `now`: all that was sent by now.
+    pub fn sent(&self, now: &Sent) -> Option<Sent> {
+        match self.share {
+            Share::Mixed => None,
+            Share::Since(begin) => self.end.map(|_| now.since(&begin)),
+            Share::Whole(sent) => Some(sent),
+        }
+    }
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Something of a caller's: until somebody shows that it is his, it counts as somebody else's.
+    Callers,
+    /// The lens itself: it is a caller's too, but no news to who looks, and is not listed.
+    Lens,
+    /// What is there for everybody, such as a page.
+    Public,
+}
+
+/// The head of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// What it asks for.
+    pub subject: Subject,
+    /// The method.
+    pub method: &'a str,
+    /// The path, without its query.
+    pub path: &'a str,
+    /// The version of HTTP.
+    pub version: &'static str,
+    /// What its client calls it.
+    pub lane: Option<&'a str>,
 }
 
 /// How a connection ended, as its server saw it.
@@ -150,8 +241,10 @@ pub struct Record {
     pub requests: Vec<Request>,
     /// Whose the first request was that was anybody's.
     pub owner: Option<Arc<str>>,
-    /// Whether there was one of somebody else, also among those that are forgotten.
+    /// Whether there was one of somebody else, or of somebody who did not say who he is, also among those that are forgotten.
     pub is_shared: bool,
+    /// Whether there is one of which it is not known yet whose it is.
+    pub is_unclaimed: bool,
     /// How it ended, if it has.
     pub close: Option<Close>,
 }
@@ -224,19 +317,27 @@ impl Timeline {
         all.text += said.text;
     }
 
-    /// The head of a request was read. Gives its number.
-    pub fn asked(&self, method: &str, path: &str, version: &'static str, lane: Option<&str>) -> u64 {
+    /// The head of a request was read. Gives its number. `network`: bytes that were sent by now.
+    pub fn asked(&self, Asked { subject, method, path, version, lane }: Asked<'_>, network: u64) -> u64 {
         let end = path.char_indices().nth(LONGEST_PATH).map_or(path.len(), |(end, _)| end);
         let begin = self.now();
         let mut state = self.state();
-        let number = state.first + state.requests.len() as u64;
-        if state.requests.len() == REQUESTS {
-            state.requests.pop_front();
-            state.first += 1;
+        let number = state.asked;
+        state.asked += 1;
+        let share = state.divide(network);
+        let is_unclaimed = match subject {
+            Subject::Callers | Subject::Lens => true,
+            Subject::Public => false,
+        };
+        state.running.push(Running { number, is_unclaimed });
+        if subject == Subject::Lens {
+            return number;
         }
+        state.make_room(lane.is_some());
+        let share = lane.map_or(Share::Mixed, |_| share);
         let (method, path, lane) = (method.to_owned(), path[..end].to_owned(), lane.map(str::to_owned));
         let (owner, answered, status) = (None, None, None);
-        state.requests.push_back(Request { number, method, path, version, lane, owner, begin, answered, status, end: None });
+        state.requests.push_back(Request { number, method, path, version, lane, owner, begin, answered, status, end: None, share });
         number
     }
 
@@ -246,9 +347,18 @@ impl Timeline {
             let mut state = self.state();
             let first = Arc::clone(state.owner.get_or_insert_with(|| owner.into()));
             state.is_shared |= *first != *owner;
+            // Only now: nobody may look between the two.
+            if let Some(running) = state.running.iter_mut().find(|running| running.number == number) {
+                running.is_unclaimed = false;
+            }
             if *first == *owner { first } else { owner.into() }
         };
         self.change(number, |request, _now| request.owner = Some(owner));
+    }
+
+    /// Somebody has asked in words that were not understood: there is no request, and nobody's name.
+    pub fn misunderstood(&self) {
+        self.state().is_shared = true;
     }
 
     /// The head of an answer is ready.
@@ -258,6 +368,7 @@ impl Timeline {
 
     /// An answer's body is over, or nobody wants more of it.
     pub fn ended(&self, number: u64) {
+        self.state().settle(number);
         self.change(number, |request, now| request.end = Some(now));
     }
 
@@ -280,20 +391,26 @@ impl Timeline {
             down: state.split.sent_down(),
             counts: state.counts,
             said: state.said,
-            asked: state.first + state.requests.len() as u64,
+            asked: state.asked,
             requests: state.requests.iter().cloned().collect(),
             owner: state.owner.clone(),
             is_shared: state.is_shared,
+            is_unclaimed: state.running.iter().any(|running| running.is_unclaimed),
             close: state.close,
         }
+    }
+
+    /// Looks at the requests, without a copy of them: whose the first was, and those that are remembered.
+    pub fn look<T>(&self, look: impl FnOnce(Option<&Arc<str>>, &mut dyn Iterator<Item = &Request>) -> T) -> T {
+        let state = self.state();
+        look(state.owner.as_ref(), &mut state.requests.iter())
     }
 
     fn change(&self, number: u64, change: impl FnOnce(&mut Request, Duration)) {
         let now = self.now();
         let mut state = self.state();
-        let index = number.checked_sub(state.first).and_then(|index| usize::try_from(index).ok());
         // One that was forgotten needs no end.
-        if let Some(request) = index.and_then(|index| state.requests.get_mut(index)) {
+        if let Some(request) = state.requests.iter_mut().rev().find(|request| request.number == number) {
             change(request, now);
         }
     }
@@ -304,6 +421,38 @@ impl Timeline {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Forgets the oldest request with a lane, or the oldest without, if there are as many as are kept.
+    fn make_room(&mut self, has_lane: bool) {
+        let most = if has_lane { LANES } else { REQUESTS };
+        let is_alike = |request: &Request| request.lane.is_some() == has_lane;
+        if self.requests.iter().filter(|request| is_alike(request)).count() == most
+            && let Some(oldest) = self.requests.iter().position(is_alike)
+        {
+            self.requests.remove(oldest);
+        }
+    }
+
+    /// Another request begins: what was sent for those before it is told apart, unless they go on beside it. Gives what is the
+    /// new one's.
+    fn divide(&mut self, network: u64) -> Share {
+        let now = Sent { network, bytes: self.split.sent_down(), said: self.said };
+        for request in &mut self.requests {
+            if let Share::Since(begin) = request.share {
+                request.share = request.end.map_or(Share::Mixed, |_| Share::Whole(now.since(&begin)));
+            }
+        }
+        if self.running.is_empty() { Share::Since(now) } else { Share::Mixed }
+    }
+
+    /// A request is over. Who has not said by now that it is his is somebody else.
+    fn settle(&mut self, number: u64) {
+        if let Some(index) = self.running.iter().position(|running| running.number == number) {
+            self.is_shared |= self.running.swap_remove(index).is_unclaimed;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `/v1/lens`: what happens on the connections, as counts, times and packets. An admin sees all of them, everybody else those
-//! on which there were requests of their own, and of the requests only these.
+//! on which there were requests of their own, and of the requests only these. Of one on which somebody else has asked too, they
+//! see nothing else.
 
 mod packets;
 
@@ -16,7 +17,7 @@ use lens::flow::{Both, Side};
 use lens::http::{Conversation, Protocol as Spoken, read_connection};
 use lens::ladder::words::Language;
 use lens::ladder::{Options, draw};
-use lens::live::{Bytes, Closer, Record, Request};
+use lens::live::{Bytes, Closer, Record, Request, Said, Sent};
 use lens::tcp_info::TcpInfo;
 use protocol::fault::{Fault, FaultKind};
 use serde_json::{Value, json};
@@ -24,10 +25,9 @@ use serde_json::{Value, json};
 use super::Path;
 use super::query::{self, Query};
 use crate::auth;
-use crate::capture::{Look, Sight};
-use crate::config::CaptureMode;
+use crate::capture::{Extent, Look, Packets};
 use crate::error::Refused;
-use crate::listen::{Protocol, View};
+use crate::listen::{Protocol, View, Wanted};
 use crate::router::App;
 
 /// A picture narrower than the first cannot be drawn, and one wider than the second not be read.
@@ -35,36 +35,61 @@ const WIDTHS: std::ops::RangeInclusive<u64> = 340..=2400;
 const WIDTH: u64 = 960;
 
 /// A picture is a document too, if one opens it by itself: it has a style of its own, and may have nothing else.
-const POLICY: &str =
-    "sandbox; script-src 'none'; object-src 'none'; img-src 'none'; font-src 'none'; connect-src 'none'; frame-ancestors 'none'";
+const POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// How many connections are listed for somebody who does not look after the server, unless he says.
+const LISTED: u64 = 100;
 
 /// `GET /v1/lens/connections`
 pub(crate) async fn connections(State(app): State<App>, parts: Parts, QueryOf(query): QueryOf<Query>) -> Result<Response, Refused> {
     let caller = auth::caller(&app, &parts)?;
-    let look = look(&app).await;
-    let lane = query.get("lane").cloned();
-    let views = app.connections.seen().views();
-    let is_asked = |view: &View| lane.as_deref().is_none_or(|lane| of_lane(&caller, view, lane));
-    let views: Vec<View> = views.into_iter().filter(|view| may_see(&caller, view) && is_asked(view)).collect();
-    let is_admin = caller.admin;
-    let (views, packets) = match look.clone() {
+    let most = query::integer(&query, "limit", 1..=u64::MAX)?.unwrap_or(if caller.admin { u64::MAX } else { LISTED });
+    let look = look(&app, &caller).await;
+    let wanted = Wanted { lane: query.get("lane").map(String::as_str), ..wanted(&caller) };
+    let views = app.connections.seen().views(&wanted, usize::try_from(most).unwrap_or(usize::MAX));
+    let (views, dropped) = match &look {
         Look::On(captured) => {
-            let read = move || {
-                let shown = |view: &View| is_admin || !view.record.is_shared;
-                let of = |sight: &Sight, view: &View| shown(view).then(|| sight.of(view).map(packets::object)).flatten();
-                let packets: Vec<Option<Value>> = captured.read(|sight| views.iter().map(|view| of(sight, view)).collect());
-                (views, packets)
-            };
-            app.tasks.blocking(read).await.ok_or_else(unreadable)?
+            let (views, dropped) = with_packets(&app, captured, views).await?;
+            (views, Some(dropped))
         }
-        Look::Off | Look::NotPermitted(_) | Look::NotSupported(_) => (views, Vec::new()),
+        Look::Off | Look::Idle | Look::NotPermitted(_) | Look::NotSupported(_) => {
+            (views.into_iter().map(|view| (view, None)).collect(), None)
+        }
     };
-    let packets = packets.into_iter().chain(std::iter::repeat(None));
-    let data: Vec<Value> = views.iter().zip(packets).map(|(view, packets)| object(view, &caller, packets.as_ref())).collect();
+    let data: Vec<Value> = views.into_iter().filter_map(|(view, packets)| shown(&app, &caller, &view, packets.as_ref())).collect();
     let (state, reason) = look.state();
-    let capture = json!({ "state": state, "reason": reason });
+    let capture = json!({ "state": state, "reason": reason, "dropped": dropped });
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((headers, Json(json!({ "object": "list", "capture": capture, "data": data }))).into_response())
+}
+
+/// A connection, and where they were captured what its packets say and how far they reach.
+type Seen = (View, Option<(Value, Extent)>);
+
+/// Puts the packets to their connections. Gives with them how many were lost.
+async fn with_packets(app: &App, captured: &Packets, views: Vec<View>) -> Result<(Vec<Seen>, u64), Fault> {
+    let read = move |captured: &Packets| {
+        captured.take_in(|sight| {
+            let packets = |view: &View| sight.of(view).map(|connection| (packets::object(connection), Extent::of(connection)));
+            let seen: Vec<Seen> = views.into_iter().map(|view| (packets(&view), view)).map(|(packets, view)| (view, packets)).collect();
+            (seen, sight.dropped())
+        })
+    };
+    captured.read(&app.tasks, read).await.ok_or_else(unreadable)
+}
+
+/// A connection as this caller sees it. Somebody else may have asked on it since it was looked at, and then nothing from before
+/// is told either.
+fn shown(app: &App, caller: &Caller, view: &View, packets: Option<&(Value, Extent)>) -> Option<Value> {
+    if caller.admin {
+        return Some(whole(view, caller, packets.map(|(packets, _)| packets)));
+    }
+    let now = find(app, caller, view.id)?;
+    if !now.is_ones_own() {
+        return Some(little(&now, caller));
+    }
+    let packets = packets.filter(|(_, extent)| extent.is_within(&now)).map(|(packets, _)| packets);
+    Some(whole(&now, caller, packets))
 }
 
 /// `GET /v1/lens/connections/{id}/ladder.svg`: the packets of one connection, drawn.
@@ -77,24 +102,31 @@ pub(crate) async fn ladder(
     let caller = auth::caller(&app, &parts)?;
     let options = options(&query)?;
     let view = id.parse().ok().and_then(|id| find(&app, &caller, id)).ok_or_else(|| unknown(&id))?;
-    check_alone(&caller, &view)?;
-    let look = look(&app).await;
+    check_own(&caller, &view)?;
+    let look = look(&app, &caller).await;
     let Look::On(captured) = look else {
         let message = format!("No packets were captured: {}.", look.state().1);
         return Err(Fault::new(FaultKind::NotFound, "not_captured", message).into());
     };
     let id = view.id;
-    let read = move || {
+    let read = move |captured: &Packets| {
         // Drawn outside of the lock: those who only look up counts do not wait for it.
-        let connection = captured.read(|sight| sight.of(&view).cloned())?;
-        Some(draw(&connection, &conversation(&connection), &options))
+        let connection = captured.take_in(|sight| sight.of(&view).cloned())?;
+        Some((draw(&connection, &conversation(&connection), &options), Extent::of(&connection)))
     };
-    let picture = app.tasks.blocking(read).await.ok_or_else(unreadable)?.ok_or_else(|| {
-        let message = "No packets of this connection were captured: it ended before somebody looked, or there was no room for it.";
-        Fault::new(FaultKind::NotFound, "not_captured", message)
+    let drawn = captured.read(&app.tasks, read).await.ok_or_else(unreadable)?;
+    let (picture, extent) = drawn.ok_or_else(|| {
+        uncaptured("No packets of this connection were captured: it ended before somebody looked, or there was no room for it.")
     })?;
     // Somebody else's request may have come on it meanwhile, and its packets into the picture.
-    check_alone(&caller, &find(&app, &caller, id).ok_or_else(|| unknown(&id.to_string()))?)?;
+    let now = find(&app, &caller, id).ok_or_else(|| unknown(&id.to_string()))?;
+    check_own(&caller, &now)?;
+    if !caller.admin && !extent.is_within(&now) {
+        return Err(uncaptured(
+            "The packets of this connection hold what may not be its own: they were not captured from its begin, or come right now.",
+        )
+        .into());
+    }
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("image/svg+xml")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -113,9 +145,14 @@ fn options(query: &Query) -> Result<Options, Fault> {
     Ok(Options { language, width: u32::try_from(width).unwrap_or(u32::MAX), vantage: Side::Server, ..Options::default() })
 }
 
-/// A connection that this caller may see.
+/// The connections that this caller may see.
+fn wanted(caller: &Caller) -> Wanted<'_> {
+    Wanted { owner: (!caller.admin).then_some(caller.owner.as_str()), lane: None }
+}
+
+/// One of them.
 fn find(app: &App, caller: &Caller, id: u64) -> Option<View> {
-    app.connections.seen().view(id).filter(|view| may_see(caller, view))
+    app.connections.seen().view(id).filter(|view| wanted(caller).is_met(view))
 }
 
 fn unknown(id: &str) -> Fault {
@@ -123,21 +160,22 @@ fn unknown(id: &str) -> Fault {
     Fault::new(FaultKind::NotFound, "connection_not_found", message)
 }
 
+fn uncaptured(message: &str) -> Fault {
+    Fault::new(FaultKind::NotFound, "not_captured", message)
+}
+
 /// The packets of a connection are of all who asked on it.
-fn check_alone(caller: &Caller, view: &View) -> Result<(), Fault> {
-    if caller.admin || !view.record.is_shared {
+fn check_own(caller: &Caller, view: &View) -> Result<(), Fault> {
+    if caller.admin || view.is_ones_own() {
         return Ok(());
     }
-    let message = "This connection carried requests of several callers: only an admin may see its packets.";
+    let message = "This connection carried requests of others, or of somebody who showed no key: only an admin may see its packets.";
     Err(Fault::new(FaultKind::NotFound, "connection_shared", message))
 }
 
-/// Looks at the packets of our port, if the settings let us.
-async fn look(app: &App) -> Look {
-    match app.config.lens.capture {
-        CaptureMode::Auto => app.capture.look(&app.tasks, app.config.listen.port()).await,
-        CaptureMode::Off => Look::Off,
-    }
+/// Looks at the packets of our port, if the settings let us. Only for who looks after the server is a capture begun.
+async fn look(app: &App, caller: &Caller) -> Look {
+    if caller.admin { app.capture.look(&app.tasks, app.config.listen).await } else { app.capture.glance().await }
 }
 
 /// What is said on a connection. Where its begin was not captured nothing is read: what looks like a head may be somebody's words.
@@ -152,25 +190,36 @@ fn unreadable() -> Fault {
     Fault::new(FaultKind::Server, "server_error", "what was captured could not be read")
 }
 
-fn may_see(caller: &Caller, view: &View) -> bool {
-    let is_first = view.record.owner.as_deref() == Some(caller.owner.as_str());
-    caller.admin || is_first || view.record.requests.iter().any(|request| is_own(caller, request))
-}
-
-fn of_lane(caller: &Caller, view: &View, lane: &str) -> bool {
-    view.record.requests.iter().any(|request| is_own(caller, request) && request.lane.as_deref() == Some(lane))
-}
-
 fn is_own(caller: &Caller, request: &Request) -> bool {
     caller.admin || request.owner.as_deref() == Some(caller.owner.as_str())
 }
 
-fn object(view: &View, caller: &Caller, packets: Option<&Value>) -> Value {
+/// What is seen of a connection by those who share it: nothing that another has any part in.
+fn little(view: &View, caller: &Caller) -> Value {
+    let mut object = whole(view, caller, None);
+    for (name, value) in object.as_object_mut().into_iter().flatten() {
+        match name.as_str() {
+            "id" | "object" | "protocol" | "tls" => {}
+            "shared" => *value = true.into(),
+            // How many came before says how much others ask.
+            "last_requests" => value.as_array_mut().into_iter().flatten().for_each(|request| {
+                for name in ["number", "sent", "said"] {
+                    request[name] = Value::Null;
+                }
+            }),
+            _ => *value = Value::Null,
+        }
+    }
+    object
+}
+
+fn whole(view: &View, caller: &Caller, packets: Option<&Value>) -> Value {
     let Record { accepted, age, handshake, is_sampled, up, down, counts, said, asked, is_shared, close, .. } = &view.record;
     let tls = |network: u64, bytes: &Bytes| if handshake.is_some() { network.saturating_sub(bytes.total()) } else { 0 };
     let kinds = |network: u64, bytes: &Bytes| is_sampled.then(|| (tls(network, bytes), *bytes));
     let time = |time: Option<Duration>| time.map(milliseconds);
     let requests = view.record.requests.iter().filter(|request| is_own(caller, request));
+    let now = Sent { network: view.sent, bytes: *down, said: *said };
     json!({
         "id": view.id,
         "object": "lens.connection",
@@ -190,9 +239,7 @@ fn object(view: &View, caller: &Caller, packets: Option<&Value>) -> Value {
         "shared": is_shared,
         "received": bytes(view.received, kinds(view.received, up)),
         "sent": bytes(view.sent, kinds(view.sent, down)),
-        "said": is_sampled.then(|| json!({
-            "events": said.events, "framing": said.framing, "dialect": said.dialect, "text": said.text,
-        })),
+        "said": is_sampled.then(|| object_of(said)),
         "reads": is_sampled.then_some(counts.reads),
         "writes": is_sampled.then_some(counts.writes),
         "first_byte_received_ms": time(counts.first_in),
@@ -200,7 +247,9 @@ fn object(view: &View, caller: &Caller, packets: Option<&Value>) -> Value {
         "last_byte_received_ms": time(counts.last_in),
         "last_byte_sent_ms": time(counts.last_out),
         "requests": asked,
-        "last_requests": requests.map(request).collect::<Vec<_>>(),
+        "last_requests": requests.map(|one| request(one, one.sent(&now).map(|sent| {
+            (bytes(sent.network, kinds(sent.network, &sent.bytes)), is_sampled.then(|| object_of(&sent.said)))
+        }))).collect::<Vec<_>>(),
         "tcp": view.tcp.as_ref().map(tcp),
         "packets": packets,
         "close": close.map(|close| json!({
@@ -224,7 +273,13 @@ fn bytes(network: u64, kinds: Option<(u64, Bytes)>) -> Value {
     })
 }
 
-fn request(request: &Request) -> Value {
+fn object_of(said: &Said) -> Value {
+    json!({ "events": said.events, "framing": said.framing, "dialect": said.dialect, "text": said.text })
+}
+
+/// A request, and where that can be told what was sent for it, and what of that was said.
+fn request(request: &Request, sent: Option<(Value, Option<Value>)>) -> Value {
+    let (sent, said) = sent.unwrap_or_default();
     json!({
         "number": request.number,
         "method": request.method,
@@ -235,6 +290,8 @@ fn request(request: &Request) -> Value {
         "began_ms": milliseconds(request.begin),
         "answered_ms": request.answered.map(milliseconds),
         "ended_ms": request.end.map(milliseconds),
+        "sent": sent,
+        "said": said,
     })
 }
 

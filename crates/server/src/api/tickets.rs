@@ -4,7 +4,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode, header};
 use protocol::fault::{Fault, FaultKind};
 use serde_json::{Value, json};
 
@@ -19,11 +20,11 @@ use crate::tickets::{SESSION, TICKET};
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(forwarded): Extension<Forwarded>,
-    headers: HeaderMap,
+    parts: Parts,
     body: Body,
 ) -> Result<Response, Refused> {
-    let key = auth::key(&app, &headers)?;
-    let body = body::json_or_nothing(&app.config, &headers, body).await?;
+    let key = auth::key(&app, &parts)?;
+    let body = body::json_or_nothing(&app.config, &parts.headers, body).await?;
     if !wants_cookie(&body)? {
         let ticket = app.tickets.ticket(key).ok_or_else(no_randomness)?;
         let answer = json!({ "object": "ticket", "ticket": ticket, "expires_in": TICKET.as_secs() });
@@ -35,12 +36,10 @@ pub(crate) async fn create(
 }
 
 /// `DELETE /v1/tickets`: ends this browser's session.
-pub(crate) async fn delete(
-    State(app): State<App>,
-    Extension(forwarded): Extension<Forwarded>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    if let Some(session) = auth::session_cookie(&headers) {
+pub(crate) async fn delete(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, parts: Parts) -> Result<Response, Refused> {
+    // Whoever has no session any more is nobody, and may go all the same.
+    drop(auth::key(&app, &parts));
+    if let Some(session) = auth::session_cookie(&parts.headers) {
         app.tickets.end_session(session);
     }
     cookie(forwarded, "", 0, StatusCode::NO_CONTENT.into_response())

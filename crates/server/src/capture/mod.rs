@@ -3,16 +3,20 @@
 
 mod sight;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::tasks::Tasks;
 use lens::capture::{Config, Recorder, Unable};
 use lens::flow::Limits;
-use tokio::sync::Mutex as Turn;
+use tokio::sync::{Mutex as Turn, Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
-pub(crate) use sight::Sight;
+pub(crate) use sight::Extent;
+use sight::Sight;
+
+use crate::config::CaptureMode;
 
 /// How long a capture goes on after the last look.
 const LINGER: Duration = Duration::from_secs(60);
@@ -26,6 +30,9 @@ const RING: usize = 16 << 20;
 /// Together below a hundred megabytes, at the very worst; a usual connection takes some ten kilobytes.
 const LIMITS: Limits = Limits { connections: 128, segments: 1536, stream_bytes: 128 << 10, pending_bytes: 32 << 10 };
 
+/// So many read at once what was captured, and draw it. Who asks in a loop waits for himself, and not a thread for him.
+const READERS: usize = 2;
+
 /// Begins the capture of a port.
 type Open = fn(u16) -> Result<Recorder, Unable>;
 
@@ -33,6 +40,7 @@ type Open = fn(u16) -> Result<Recorder, Unable>;
 #[derive(Debug)]
 pub struct Capture {
     open: Open,
+    mode: watch::Sender<CaptureMode>,
     running: Turn<Option<Arc<Running>>>,
 }
 
@@ -40,6 +48,7 @@ pub struct Capture {
 #[derive(Debug)]
 struct Running {
     recorder: Recorder,
+    readers: Semaphore,
     sight: Mutex<Sight>,
     looked: Mutex<Instant>,
 }
@@ -51,6 +60,8 @@ pub(crate) enum Look {
     On(Packets),
     /// Nothing: a setting says so.
     Off,
+    /// Nothing: only an admin's look begins a capture, and there was none.
+    Idle,
     /// Nothing: this process may not.
     NotPermitted(String),
     /// Nothing: it cannot be done here.
@@ -63,7 +74,7 @@ pub(crate) struct Packets(Arc<Running>);
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { open: start, running: Turn::new(None) }
+        Self::with(start)
     }
 }
 
@@ -74,18 +85,40 @@ fn start(port: u16) -> Result<Recorder, Unable> {
 impl Capture {
     /// One that the system would not permit, for tests where it does.
     pub fn refused() -> Self {
-        Self { open: |_port| Err(Unable::NotPermitted), running: Turn::new(None) }
+        Self::with(|_port| Err(Unable::NotPermitted))
     }
 
-    /// Begins the capture of `port`, unless it runs, and has it go on.
-    pub(crate) async fn look(self: &Arc<Self>, tasks: &Tasks, port: u16) -> Look {
+    fn with(open: Open) -> Self {
+        Self { open, mode: watch::Sender::new(CaptureMode::Auto), running: Turn::new(None) }
+    }
+
+    /// The settings that count from now on. `Off` ends a capture that runs.
+    pub(crate) fn obey(&self, mode: CaptureMode) {
+        self.mode.send_replace(mode);
+    }
+
+    /// What there is to see for somebody for whom no capture is begun, nor goes on.
+    pub(crate) async fn glance(&self) -> Look {
+        let mode = *self.mode.borrow();
+        match (mode, self.running.lock().await.as_ref()) {
+            (CaptureMode::Off, _) => Look::Off,
+            (CaptureMode::Auto, Some(running)) if !running.recorder.has_ended() => Look::On(Packets(Arc::clone(running))),
+            (CaptureMode::Auto, Some(_) | None) => Look::Idle,
+        }
+    }
+
+    /// Begins the capture of the port on which we listen, unless it runs, and has it go on.
+    pub(crate) async fn look(self: &Arc<Self>, tasks: &Tasks, listen: SocketAddr) -> Look {
         let mut running = self.running.lock().await;
+        if *self.mode.borrow() == CaptureMode::Off {
+            return Look::Off;
+        }
         if let Some(running) = running.as_ref().filter(|running| !running.recorder.has_ended()) {
             *lock(&running.looked) = Instant::now();
             return Look::On(Packets(Arc::clone(running)));
         }
         let open = self.open;
-        let recorder = match tasks.blocking(move || open(port)).await {
+        let recorder = match tasks.blocking(move || open(listen.port())).await {
             Some(Ok(recorder)) => recorder,
             Some(Err(unable @ Unable::NotPermitted)) => return Look::NotPermitted(unable.to_string()),
             Some(Err(unable @ (Unable::NotLinux | Unable::NoInterface(_) | Unable::Failed(_)))) => {
@@ -93,19 +126,24 @@ impl Capture {
             }
             None => return Look::NotSupported("the capture could not be begun".to_owned()),
         };
-        let sight = Mutex::new(Sight::new(LIMITS, port));
-        let begun = Arc::new(Running { recorder, sight, looked: Mutex::new(Instant::now()) });
+        let (readers, sight) = (Semaphore::new(READERS), Mutex::new(Sight::new(LIMITS, listen)));
+        let begun = Arc::new(Running { recorder, readers, sight, looked: Mutex::new(Instant::now()) });
         *running = Some(Arc::clone(&begun));
-        tracing::debug!(port, "packets are captured while somebody looks");
+        tracing::debug!(port = listen.port(), "packets are captured while somebody looks");
+        if !begun.recorder.is_stamped() {
+            tracing::debug!("the kernel gives packets no times yet: those of the first are when they were read");
+        }
         tasks.spawn("capture", Arc::clone(self).attend(tasks.clone(), Arc::clone(&begun)));
         Look::On(Packets(begun))
     }
 
-    /// Takes in what comes, until nobody has looked for a while or the server goes.
+    /// Takes in what comes, until nobody has looked for a while, the settings forbid it, or the server goes.
     async fn attend(self: Arc<Self>, tasks: Tasks, running: Arc<Running>) {
+        let mut mode = self.mode.subscribe();
         loop {
             let is_stopping = tokio::select! {
                 () = tasks.stopping() => true,
+                _forbidden = mode.wait_for(|mode| *mode == CaptureMode::Off) => true,
                 () = sleep(PERIOD) => false,
             };
             // In this order: whoever looks from here on begins another.
@@ -119,7 +157,7 @@ impl Capture {
             }
             drop(place);
             let packets = Packets(Arc::clone(&running));
-            tasks.blocking(move || packets.read(|_sight| ())).await;
+            tasks.blocking(move || packets.take_in(|_sight| ())).await;
         }
         tracing::debug!("packets are captured no more");
         // Its end awaits a thread.
@@ -128,12 +166,21 @@ impl Capture {
 }
 
 impl Packets {
-    /// Reads what was captured by now.
-    pub(crate) fn read<T>(&self, read: impl FnOnce(&Sight) -> T) -> T {
+    /// Reads what was captured by now, apart from the threads that serve. `None` if that failed.
+    pub(crate) async fn read<T: Send + 'static>(&self, tasks: &Tasks, read: impl FnOnce(&Self) -> T + Send + 'static) -> Option<T> {
+        let turn = self.0.readers.acquire().await.ok()?;
+        let packets = self.clone();
+        let read = tasks.blocking(move || read(&packets)).await;
+        drop(turn);
+        read
+    }
+
+    /// Takes in what has come, and looks at all of it. Others wait meanwhile: what takes long is done with a copy.
+    pub(crate) fn take_in<T>(&self, look: impl FnOnce(&Sight) -> T) -> T {
         let Running { recorder, sight, .. } = &*self.0;
         let mut sight = lock(sight);
         sight.take_in(recorder.take());
-        read(&sight)
+        look(&sight)
     }
 }
 
@@ -143,6 +190,7 @@ impl Look {
         match self {
             Self::On(_) => ("on", "while somebody looks, and for a minute more"),
             Self::Off => ("off", "the setting lens.capture is off"),
+            Self::Idle => ("idle", "only an admin's look begins a capture, and none runs"),
             Self::NotPermitted(reason) => ("not_permitted", reason),
             Self::NotSupported(reason) => ("not_supported", reason),
         }
@@ -164,10 +212,27 @@ mod tests {
         assert!(most < 100_000_000, "{most}");
     }
 
+    const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8000);
+
+    /// Whether this process has CAP_NET_RAW, bit 13 (capabilities(7)).
+    fn may_capture() -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let effective =
+            status.lines().find_map(|line| line.strip_prefix("CapEff:")).and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+        effective.is_some_and(|set| set & (1 << 13) != 0)
+    }
+
+    /// Begins a capture, which must succeed where this process has CAP_NET_RAW.
+    async fn begin(capture: &Arc<Capture>, tasks: &Tasks) -> bool {
+        let is_on = matches!(capture.look(tasks, HERE).await, Look::On(_));
+        assert_eq!(is_on, may_capture());
+        is_on
+    }
+
     #[tokio::test]
     async fn who_may_not_capture_is_told_why_and_leaves_no_task() {
         let (capture, tasks) = (Arc::new(Capture::refused()), Tasks::new());
-        let look = capture.look(&tasks, 8000).await;
+        let look = capture.look(&tasks, HERE).await;
         let (state, reason) = look.state();
         assert_eq!(state, "not_permitted");
         assert!(reason.contains("CAP_NET_RAW"), "{reason}");
@@ -177,10 +242,8 @@ mod tests {
     #[tokio::test]
     async fn a_capture_ends_with_the_server() {
         let (capture, tasks) = (Arc::new(Capture::default()), Tasks::new());
-        let look = capture.look(&tasks, 8000).await;
-        let expected = usize::from(matches!(look, Look::On(_)));
-        assert_eq!(tasks.running(), expected);
-        drop(look);
+        let begun = begin(&capture, &tasks).await;
+        assert_eq!(tasks.running(), usize::from(begun));
         assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
         assert!(capture.running.lock().await.is_none());
     }
@@ -188,15 +251,32 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_capture_ends_when_nobody_looks_any_more() {
         let (capture, tasks) = (Arc::new(Capture::default()), Tasks::new());
-        if !matches!(capture.look(&tasks, 8000).await, Look::On(_)) {
+        if !begin(&capture, &tasks).await {
             return;
         }
         sleep(LINGER / 2).await;
-        assert!(matches!(capture.look(&tasks, 8000).await, Look::On(_)));
+        assert!(matches!(capture.look(&tasks, HERE).await, Look::On(_)));
         sleep(LINGER / 4 * 3).await;
-        assert!(capture.running.lock().await.is_some(), "the second look counts");
+        assert!(matches!(capture.glance().await, Look::On(_)), "the second look counts");
         sleep(LINGER / 2).await;
-        assert!(capture.running.lock().await.is_none());
+        assert!(matches!(capture.glance().await, Look::Idle), "and a glance does not");
+        assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_capture_ends_when_the_settings_forbid_it() {
+        let (capture, tasks) = (Arc::new(Capture::default()), Tasks::new());
+        if !begin(&capture, &tasks).await {
+            return;
+        }
+        capture.obey(CaptureMode::Off);
+        assert!(matches!((capture.look(&tasks, HERE).await, capture.glance().await), (Look::Off, Look::Off)));
+        while tasks.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(capture.running.lock().await.is_none(), "neither packets nor a thread are left");
+        capture.obey(CaptureMode::Auto);
+        assert!(begin(&capture, &tasks).await);
         assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
     }
 }

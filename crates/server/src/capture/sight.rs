@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lens::capture::Recording;
+use lens::capture::{Captured, Direction, Recording};
 use lens::flow::connection::Connection;
-use lens::flow::{Flows, Limits};
+use lens::flow::{Both, Flows, Limits, Side};
 use lens::moment::Moment;
+use lens::packet::tcp::Flags;
 use lens::packet::{Packet, Transport, decode};
 
 use crate::listen::View;
@@ -16,46 +17,91 @@ use crate::listen::View;
 #[derive(Debug)]
 pub(crate) struct Sight {
     flows: Flows,
-    port: u16,
+    listen: SocketAddr,
     /// On which interface each direction was seen first. A packet that passes several, such as a bridge and what is below it,
     /// is told by each, and would look like a repetition.
-    interfaces: HashMap<(SocketAddr, SocketAddr), u32>,
+    interfaces: HashMap<(SocketAddr, SocketAddr), Way>,
+    /// Packets that were lost before they got here.
+    lost: u64,
+    forgotten: u64,
+}
+
+/// Which way a direction of a connection comes.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    interface: u32,
+    /// The number of its SYN. Another one begins another connection, which may come another way.
+    initial: Option<u32>,
 }
 
 /// Directions whose interface is known; when there are more, all are learnt again.
 const MOST_KNOWN: usize = 4096;
 
 impl Sight {
-    pub(super) fn new(limits: Limits, port: u16) -> Self {
-        Self { flows: Flows::new(limits).with_server_port(port), port, interfaces: HashMap::new() }
+    /// What is said to and by `listen`, which may be every address of this machine.
+    pub(super) fn new(limits: Limits, listen: SocketAddr) -> Self {
+        let flows = Flows::new(limits).with_server_port(listen.port());
+        Self { flows, listen, interfaces: HashMap::new(), lost: 0, forgotten: 0 }
     }
 
     pub(super) fn take_in(&mut self, recording: Recording) {
+        self.forgotten += recording.forgotten;
+        self.lost = self.lost.max(recording.statistics.dropped);
         for packet in recording.packets {
-            if let Ok(decoded) = decode(packet.link, &packet.bytes)
-                && self.is_first(packet.interface, &decoded)
-            {
+            let Ok(decoded) = decode(packet.link, &packet.bytes) else { continue };
+            if self.is_ours_and_first(&packet, &decoded) {
                 self.flows.push(packet.at, packet.original_length as u64, &decoded);
             }
         }
     }
 
-    fn is_first(&mut self, interface: u32, packet: &Packet<'_>) -> bool {
-        let (Some(network), Transport::Tcp(tcp)) = (&packet.network, &packet.transport) else { return true };
+    /// How many packets were captured and had to go, or could not be held at all.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.lost + self.forgotten
+    }
+
+    /// Whether a packet goes to where we listen or comes from there, and was not told by another interface already. What this
+    /// machine asks of another's same port, such as a model server's, is none of it.
+    fn is_ours_and_first(&mut self, captured: &Captured, packet: &Packet<'_>) -> bool {
+        let (Some(network), Transport::Tcp(tcp)) = (&packet.network, &packet.transport) else { return false };
+        let source = SocketAddr::new(network.source, tcp.source_port);
+        let destination = SocketAddr::new(network.destination, tcp.destination_port);
         if self.interfaces.len() >= MOST_KNOWN {
             self.interfaces.clear();
         }
-        let direction = (SocketAddr::new(network.source, tcp.source_port), SocketAddr::new(network.destination, tcp.destination_port));
-        *self.interfaces.entry(direction).or_insert(interface) == interface
+        let is_ours = match captured.direction {
+            Direction::Incoming => self.is_here(destination) || self.is_here(source) && self.is_answer(source, destination),
+            Direction::Outgoing => self.is_here(source),
+            Direction::Other => false,
+        };
+        if !is_ours {
+            return false;
+        }
+        let direction = (source, destination);
+        let initial = tcp.flags.contains(Flags::SYN).then_some(tcp.sequence);
+        let way = self.interfaces.entry(direction).or_insert(Way { interface: captured.interface, initial });
+        if initial.is_some() && way.initial != initial {
+            *way = Way { interface: captured.interface, initial };
+        }
+        way.interface == captured.interface
+    }
+
+    /// Whether we listen at an address, as far as it tells.
+    fn is_here(&self, address: SocketAddr) -> bool {
+        address.port() == self.listen.port() && (self.listen.ip().is_unspecified() || is_same(address, self.listen))
+    }
+
+    /// What goes over loopback is told once, as incoming, and so are our own answers. That they are ours is known where
+    /// we listen at one address, or from what was said to us.
+    fn is_answer(&self, source: SocketAddr, destination: SocketAddr) -> bool {
+        !self.listen.ip().is_unspecified() || self.interfaces.contains_key(&(destination, source))
     }
 
     /// The packets of one of our connections, if they are among what was captured.
     pub(crate) fn of(&self, view: &View) -> Option<&Connection> {
-        let accepted = moment(view.record.accepted);
-        let end = accepted + view.record.close.map_or(view.record.age, |close| close.at);
         let is_ours = |connection: &Connection| {
             let (client, server) = (connection.addresses.client, connection.addresses.server);
-            is_same(client, view.peer) && server.port() == self.port && was_there(connection, accepted, end)
+            is_same(client, view.peer) && view.local.is_some_and(|local| is_same(server, local)) && was_there(connection, view)
         };
         // Of those that had the same address one after another, the last that had begun by then.
         self.flows.iter().map(|(_, connection)| connection).filter(|connection| is_ours(connection)).last()
@@ -69,15 +115,45 @@ fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// Whether these packets can be those of a connection that was accepted and ended then. A client's port comes back, and
 /// another's packets must not be shown.
-fn was_there(connection: &Connection, accepted: Moment, end: Moment) -> bool {
+fn was_there(connection: &Connection, view: &View) -> bool {
+    let accepted = moment(view.record.accepted);
+    let end = accepted + view.record.close.map_or(view.record.age, |close| close.at);
     if connection.handshake.syn.is_none() {
         // The capture began in the middle of it.
         return (accepted..=end).contains(&connection.began);
     }
-    let over = connection.closing().over_since().and_then(|number| usize::try_from(number).ok());
-    let over = over.and_then(|number| connection.segments().get(number)).map(|segment| segment.at);
+    let over = [connection.closing().over_at, connection.replaced];
     // We accept behind the handshake, and before we do we close nothing.
-    connection.began <= accepted && over.is_none_or(|over| over >= accepted)
+    connection.began <= accepted && over.into_iter().flatten().all(|over| over >= accepted)
+}
+
+/// How far the packets of a connection reach.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    /// Whether its begin was captured.
+    has_begin: bool,
+    /// Bytes of each side.
+    bytes: Both<u64>,
+}
+
+impl Extent {
+    /// That of these packets.
+    pub(crate) fn of(connection: &Connection) -> Self {
+        let bytes = |side: Side| {
+            let direction = connection.directions.of(side);
+            // The SYN has a number too, and so has the FIN.
+            let reached = direction.next.saturating_sub(1 + u64::from(direction.fin.is_some()));
+            reached.max(direction.counts.payload_bytes.saturating_sub(direction.counts.retransmitted_bytes))
+        };
+        let bytes = Both { client: bytes(Side::Client), server: bytes(Side::Server) };
+        Self { has_begin: connection.handshake.syn.is_some(), bytes }
+    }
+
+    /// Whether there is nothing among them but what is known to be this connection's requests and their answers. What its server
+    /// has not read may be somebody else's request, or another connection's where the begin of that was missed.
+    pub(crate) fn is_within(self, view: &View) -> bool {
+        self.has_begin && self.bytes.client <= view.most_claimed() && self.bytes.server <= view.sent
+    }
 }
 
 fn moment(time: SystemTime) -> Moment {
@@ -86,27 +162,4 @@ fn moment(time: SystemTime) -> Moment {
 }
 
 #[cfg(test)]
-mod tests {
-    use lens::capture::{Captured, Direction};
-    use lens::packet::link::Link;
-
-    use super::super::LIMITS;
-    use super::*;
-
-    /// A SYN over IPv4 to port 8000.
-    fn syn(interface: u32, source_port: u16) -> Captured {
-        let mut bytes = vec![0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
-        bytes.extend([source_port.to_be_bytes(), 8000_u16.to_be_bytes()].concat());
-        bytes.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xFF, 0xFF, 0, 0, 0, 0]);
-        Captured { at: Moment(1), link: Link::Raw, interface, direction: Direction::Incoming, original_length: bytes.len(), bytes }
-    }
-
-    #[test]
-    fn a_packet_that_passes_two_interfaces_is_one() {
-        let mut sight = Sight::new(LIMITS, 8000);
-        let packets = vec![syn(2, 40_000), syn(3, 40_000), syn(3, 40_001)];
-        sight.take_in(Recording { packets, ..Recording::default() });
-        let seen: Vec<(u64, u64)> = sight.flows.iter().map(|(id, connection)| (id.0, connection.total_segments())).collect();
-        assert_eq!(seen, [(0, 1), (1, 1)]);
-    }
-}
+mod tests;

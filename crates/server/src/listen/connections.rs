@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::io::{Connection, Remote, View};
+use super::io::{Connection, Remote};
 use super::traffic::Traffic;
 use super::trust::is_trusted;
+use super::view::{View, Wanted};
 use crate::config::Config;
 
 /// How many connections one address may have that is not a loopback one, unless the settings say.
@@ -55,16 +56,19 @@ impl Register {
         registered.closed.push_back(view);
     }
 
-    /// All of them, the newest first.
-    pub(crate) fn views(&self) -> Vec<View> {
+    /// Those that are wanted, the newest first, at most so many. What costs something is asked of these only.
+    pub(crate) fn views(&self, wanted: &Wanted<'_>, most: usize) -> Vec<View> {
         let (open, closed) = {
             let registered = self.registered();
-            (registered.open.values().cloned().collect::<Vec<_>>(), registered.closed.clone())
+            let closed: Vec<View> = registered.closed.iter().rev().filter(|view| wanted.is_met(view)).take(most).cloned().collect();
+            (registered.open.values().rev().cloned().collect::<Vec<_>>(), closed)
         };
         // Outside of the lock: the last handle on a connection may go here, which registers its close.
-        let mut views: Vec<View> = open.iter().filter_map(Remote::view).chain(closed).collect();
+        let open = open.iter().filter(|remote| remote.is_wanted(wanted)).take(most).filter_map(Remote::view);
+        let mut views: Vec<View> = open.chain(closed).collect();
         views.sort_by_key(|view| std::cmp::Reverse(view.id));
         views.dedup_by_key(|view| view.id);
+        views.truncate(most);
         views
     }
 

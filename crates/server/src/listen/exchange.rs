@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{Request, Uri, Version};
+use lens::live::{Asked, Subject};
 
 use super::io::Connection;
 
@@ -28,7 +29,8 @@ impl Exchange {
             _ => "1.1",
         };
         let (method, uri) = (request.method().as_str(), request.uri());
-        let number = connection.timeline().asked(method, uri.path(), version, lane(uri));
+        let asked = Asked { subject: subject(uri.path()), method, path: uri.path(), version, lane: lane(uri) };
+        let number = connection.timeline().asked(asked, connection.bytes().1);
         Self(Arc::new(Begun { connection: connection.clone(), number }))
     }
 
@@ -40,6 +42,16 @@ impl Exchange {
     /// The head of its answer is ready.
     pub(super) fn answered(&self, status: u16) {
         self.0.connection.timeline().answered(self.0.number, status);
+    }
+}
+
+/// Whether a request can be somebody's. What is asked of an API and refused is so too: its path may say more than the answer.
+fn subject(path: &str) -> Subject {
+    let is_classic = ["/createSse", "/chat", "/closeSse"].contains(&path) || path.starts_with("/websocket/");
+    match path {
+        _ if path.starts_with("/v1/lens/") => Subject::Lens,
+        _ if path.starts_with("/v1/") || is_classic => Subject::Callers,
+        _ => Subject::Public,
     }
 }
 

@@ -76,7 +76,11 @@ where
             }
         }
     };
-    end(&connection, served.err().as_ref().map(cause));
+    let cause = served.err().as_ref().map(cause);
+    if matches!(cause, Some("malformed" | "head_timeout")) {
+        connection.timeline().misunderstood();
+    }
+    end(&connection, cause);
 }
 
 /// Ends a connection in the middle of an answer. A length that is not met and a chunk that is not the last say so

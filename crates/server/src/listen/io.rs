@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use engine::clock;
 use engine::metrics::Held;
-use lens::live::{Closer, Record, Timeline};
+use lens::live::{Closer, Timeline};
 use lens::tcp_info::TcpInfo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -22,6 +22,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::connections::{Connections, Open};
 use super::traffic::Traffic;
+use super::view::{View, Wanted};
 use crate::config::Config;
 
 /// How much a client may send ahead of the answer it waits for. What is more stays in the kernel, and only a reset is
@@ -55,10 +56,13 @@ struct Shared {
     id: u64,
     stream: TcpStream,
     peer: SocketAddr,
+    local: Option<SocketAddr>,
     /// Set at most once, before anything else is read: what a trusted proxy says.
     client: OnceLock<SocketAddr>,
     ahead: Mutex<Ahead>,
     received: AtomicU64,
+    /// How much of it had come when a request last began or ended.
+    claimed: AtomicU64,
     sent: AtomicU64,
     /// The same for all connections together.
     traffic: Arc<Traffic>,
@@ -103,13 +107,16 @@ impl Io {
     pub(crate) fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: Open) -> Self {
         let write_timeout = config.write_timeout;
         let traffic = open.traffic();
+        let local = stream.local_addr().ok();
         let shared = Shared {
             id,
             stream,
             peer,
+            local,
             client: OnceLock::new(),
             ahead: Mutex::default(),
             received: AtomicU64::new(0),
+            claimed: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             counted: Mutex::new(traffic.opening()),
             traffic,
@@ -226,8 +233,10 @@ impl Shared {
             id: self.id,
             client: self.client.get().copied().unwrap_or(self.peer),
             peer: self.peer,
+            local: self.local,
             protocol: self.protocol.get().copied(),
             received: self.received.load(Ordering::Relaxed),
+            claimed: self.claimed(),
             sent: self.sent.load(Ordering::Relaxed),
             record: self.timeline.record(),
             tcp: kernels_view(&self.stream),
@@ -241,6 +250,16 @@ impl Shared {
     fn count_received(&self, count: usize) {
         self.received.fetch_add(count as u64, Ordering::Relaxed);
         self.traffic.received.add(count as u64);
+    }
+
+    /// How much of what has come is some request's. What comes between two of HTTP/1 is the begin of a head, and nobody's yet.
+    fn claimed(&self) -> u64 {
+        let is_between = self.protocol.get() != Some(&Protocol::Http2) && self.answering.load(Ordering::Acquire) == 0;
+        if is_between { &self.claimed } else { &self.received }.load(Ordering::Relaxed)
+    }
+
+    fn claim(&self) {
+        self.claimed.store(self.received.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     fn count_sent(&self, count: usize) {
@@ -383,6 +402,7 @@ impl Connection {
     /// A request is read: what comes now belongs to it, until the guard goes. Whoever takes the connection over for
     /// something else, such as a WebSocket, holds one as long: there are no heads any more, and no pauses between them.
     pub(crate) fn answer(&self) -> Answering {
+        self.0.claim();
         self.0.answering.fetch_add(1, Ordering::Relaxed);
         Answering(self.clone())
     }
@@ -427,27 +447,11 @@ impl Remote {
     pub(super) fn view(&self) -> Option<View> {
         self.0.upgrade().map(|shared| shared.view())
     }
-}
 
-/// A connection as the lens shows it: counts and times, and no contents.
-#[derive(Clone, Debug)]
-pub(crate) struct View {
-    /// Its number, as in logs.
-    pub(crate) id: u64,
-    /// Whose it is.
-    pub(crate) client: SocketAddr,
-    /// Who made it.
-    pub(crate) peer: SocketAddr,
-    /// What is spoken, once that is known.
-    pub(crate) protocol: Option<Protocol>,
-    /// Bytes on the network, up to and with TLS.
-    pub(crate) received: u64,
-    /// The same from us.
-    pub(crate) sent: u64,
-    /// What happened.
-    pub(crate) record: Record,
-    /// What the kernel knows of the socket, where it says so.
-    pub(crate) tcp: Option<TcpInfo>,
+    /// Whether the connection is still there, and wanted by whoever asks.
+    pub(super) fn is_wanted(&self, wanted: &Wanted<'_>) -> bool {
+        self.0.upgrade().is_some_and(|shared| shared.timeline.look(|owner, requests| wanted.matches(owner, requests)))
+    }
 }
 
 /// While it lives, a request of the connection is being answered.
@@ -457,8 +461,9 @@ pub(crate) struct Answering(Connection);
 impl Drop for Answering {
     fn drop(&mut self) {
         let shared = &self.0.0;
+        shared.claim();
         shared.answered.fetch_add(1, Ordering::Relaxed);
-        shared.answering.fetch_sub(1, Ordering::Relaxed);
+        shared.answering.fetch_sub(1, Ordering::Release);
     }
 }
 

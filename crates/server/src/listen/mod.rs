@@ -13,6 +13,7 @@ mod seen;
 mod tls;
 mod traffic;
 mod trust;
+mod view;
 
 use std::io as std_io;
 use std::net::SocketAddr;
@@ -31,11 +32,11 @@ pub(crate) use exchange::Exchange;
 pub(crate) use http2::Gauge;
 pub(crate) use io::Answering;
 use io::Io;
-pub(crate) use io::View;
 pub use io::{Connection, Protocol, Signal};
 pub use tls::{Tls, TlsError};
 pub(crate) use trust::is_trusted;
 pub use trust::{Network, NoNetwork};
+pub(crate) use view::{View, Wanted};
 
 use crate::config::{Config, ProxyProtocol};
 use crate::drain::Drain;

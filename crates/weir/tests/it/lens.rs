@@ -1,6 +1,7 @@
 //! What the lens says of a connection is what its client has seen of it, byte by byte, and nobody sees another's.
 
 mod packets;
+mod privacy;
 mod said;
 
 use lab::client::{Request, Response};
@@ -137,4 +138,47 @@ async fn nobody_sees_another_ones_connections() {
     let stranger = house.send(&Request::get("/v1/lens/connections")).await;
     assert_eq!(stranger.status, 401);
     house.close().await;
+}
+
+#[tokio::test]
+async fn what_was_sent_for_each_request_of_a_kept_connection_is_told_apart() {
+    let house = House::open().await;
+    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    let mut sizes = Vec::new();
+    for lane in ["one", "none", "two"] {
+        house.upstream.script(Script::text(&PIECES));
+        let body = json!({ "model": MODEL, "input": "hi", "store": false }).to_string();
+        // Between the two, as a page looks at the list.
+        let request = match lane {
+            "none" => "GET /v1/lens/connections HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
+            _ => format!("POST /v1/responses?lane={lane} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len()),
+        };
+        stream.write_all(request.as_bytes()).await.unwrap();
+        sizes.push(read_answer(&mut stream).await);
+    }
+    let seen = of(&house, stream.local_addr().unwrap().port()).await;
+    let [one, two] = [0, 1].map(|index| &seen["last_requests"][index]);
+    for (request, size) in [(one, sizes[0]), (two, sizes[2])] {
+        check_sum(&request["sent"], size);
+        let parts: usize = ["framing", "dialect", "text"].iter().map(|kind| count(&request["said"][kind])).sum();
+        assert_eq!(parts, count(&request["sent"]["body"]), "{request}");
+    }
+    assert_eq!((&one["lane"], &two["lane"], &seen["last_requests"][2]), (&json!("one"), &json!("two"), &Value::Null));
+    assert_eq!((&seen["requests"], count(&seen["sent"]["total"])), (&json!(3), sizes.iter().sum()), "it counts all the same");
+    drop(stream);
+    house.close().await;
+}
+
+/// Reads an answer that says how long it is. Gives how many bytes it was, with its head.
+async fn read_answer(stream: &mut TcpStream) -> usize {
+    let mut answer = Vec::new();
+    loop {
+        assert!(lab::soon(stream.read_buf(&mut answer)).await.unwrap().unwrap() > 0);
+        let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+        let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+        if answer.len() == end + 4 + length {
+            return answer.len();
+        }
+    }
 }

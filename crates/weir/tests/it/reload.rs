@@ -250,3 +250,16 @@ async fn health_is_asked_of_a_running_server() {
     assert!(dead.status.code() == Some(1) && String::from_utf8_lossy(&dead.stderr).contains("does not answer"), "{dead:?}");
     assert!(client::send(server.address, &Request::get("/healthz")).await.is_err());
 }
+
+#[tokio::test]
+async fn a_capture_that_the_settings_forbid_ends_at_once() {
+    let house = Settled::start("[log]\nlevel = \"debug\"\n").await;
+    let state = async || house.server.json(&Request::get("/v1/lens/connections")).await.1["capture"]["state"].clone();
+    let is_captured = state().await == "on";
+    house.write("[log]\nlevel = \"debug\"\n[lens]\ncapture = \"off\"\n");
+    house.server.logged(AGAIN, 1).await;
+    if is_captured {
+        house.server.logged("packets are captured no more", 1).await;
+    }
+    assert_eq!(state().await, "off");
+}

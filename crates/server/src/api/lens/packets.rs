@@ -13,6 +13,8 @@ use super::milliseconds;
 pub(super) fn object(connection: &Connection) -> Value {
     let counts = |side| counts(&connection.directions.of(side).counts);
     json!({
+        "total": connection.total_segments(),
+        "listed": connection.segments().len(),
         "handshake": handshake(connection),
         "client": counts(Side::Client),
         "server": counts(Side::Server),

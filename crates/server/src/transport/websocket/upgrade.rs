@@ -15,7 +15,7 @@ use super::questions::Questions;
 use super::session::Session;
 use crate::api::From;
 use crate::classic::Asker;
-use crate::listen::{Connection, Gauge};
+use crate::listen::{Connection, Exchange, Gauge};
 use crate::router::App;
 
 /// Answers the handshake and runs a session of the Responses API for the caller when the connection has changed hands.
@@ -55,12 +55,13 @@ fn accept<Session: Future<Output = ()> + Send + 'static>(
             Fault::new(FaultKind::InvalidRequest, "upgrade_impossible", "This connection cannot become a WebSocket.").with_status(426)
         );
     };
-    // The connection is busy with the socket for as long as there is one.
+    // The connection is busy with the socket for as long as there is one, and the request is not over before.
     let busy = request.extensions().get::<Connection>().map(Connection::answer);
+    let exchange = request.extensions().get::<Exchange>().cloned();
     let gauge = request.extensions().get::<Arc<Gauge>>().cloned();
     let agreement = if app.config.websocket_deflate { agreement(request.headers()) } else { None };
     app.tasks.spawn("socket", async move {
-        let _busy = busy;
+        let _busy = (busy, exchange);
         match upgrade.await {
             Ok(upgraded) => session(TokioIo::new(upgraded), agreement).await,
             Err(error) => tracing::debug!(%error, "a handshake was answered, but the client was gone"),

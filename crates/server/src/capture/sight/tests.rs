@@ -1,0 +1,205 @@
+//! Whose packets are whose, from packets that were built byte by byte.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use lens::live::{Close, Closer, Timeline};
+use lens::packet::link::Link;
+
+use super::super::LIMITS;
+use super::*;
+
+const HERE: SocketAddr = address(2, 8000);
+const CLIENT: SocketAddr = address(1, 40_000);
+
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+const PUSH: u8 = 0x18;
+const FIN: u8 = 0x11;
+
+/// An address of a network for examples.
+const fn address(last: u8, port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)), port)
+}
+
+/// A packet over IPv4, at a millisecond, with its sequence and acknowledgment numbers.
+fn packet(at: u64, (from, to): (SocketAddr, SocketAddr), (sequence, acknowledgment): (u32, u32), flags: u8, payload: &[u8]) -> Captured {
+    let octets = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(ip) => ip.octets(),
+        IpAddr::V6(_) => unreachable!("tests speak IPv4"),
+    };
+    let length = u16::try_from(40 + payload.len()).unwrap();
+    let mut bytes = vec![0x45, 0];
+    bytes.extend(length.to_be_bytes());
+    bytes.extend([0, 0, 0, 0, 64, 6, 0, 0]);
+    bytes.extend([octets(from), octets(to)].concat());
+    bytes.extend([from.port().to_be_bytes(), to.port().to_be_bytes()].concat());
+    bytes.extend([sequence.to_be_bytes(), acknowledgment.to_be_bytes()].concat());
+    bytes.extend([0x50, flags, 0xFF, 0xFF, 0, 0, 0, 0]);
+    bytes.extend(payload);
+    let direction = if to == HERE { Direction::Incoming } else { Direction::Outgoing };
+    Captured { at: Moment(at * 1_000_000), link: Link::Raw, interface: 2, direction, original_length: bytes.len(), bytes }
+}
+
+const UP: (SocketAddr, SocketAddr) = (CLIENT, HERE);
+const DOWN: (SocketAddr, SocketAddr) = (HERE, CLIENT);
+
+fn handshake(at: u64, initial: u32) -> Vec<Captured> {
+    let server = initial + 5000;
+    vec![
+        packet(at, UP, (initial, 0), SYN, b""),
+        packet(at, DOWN, (server, initial + 1), SYN | ACK, b""),
+        packet(at, UP, (initial + 1, server + 1), ACK, b""),
+    ]
+}
+
+/// A question of ten bytes and an answer of twenty, behind a handshake.
+fn exchange(at: u64, initial: u32) -> Vec<Captured> {
+    let server = initial + 5000;
+    vec![
+        packet(at, UP, (initial + 1, server + 1), PUSH, b"0123456789"),
+        packet(at, DOWN, (server + 1, initial + 11), PUSH, b"01234567890123456789"),
+    ]
+}
+
+/// The server closes behind it.
+fn close(at: u64, initial: u32) -> Vec<Captured> {
+    let server = initial + 5000;
+    vec![
+        packet(at, DOWN, (server + 21, initial + 11), FIN, b""),
+        packet(at, UP, (initial + 11, server + 22), FIN, b""),
+        packet(at, DOWN, (server + 22, initial + 12), ACK, b""),
+    ]
+}
+
+fn sight(packets: impl IntoIterator<Item = Vec<Captured>>) -> Sight {
+    let mut sight = Sight::new(LIMITS, HERE);
+    sight.take_in(Recording { packets: packets.into_iter().flatten().collect(), ..Recording::default() });
+    sight
+}
+
+/// A connection with that exchange, accepted and closed at these milliseconds.
+fn view(accepted: u64, closed: u64) -> View {
+    let time = Timeline::new(UNIX_EPOCH + Duration::from_millis(accepted), true);
+    let at = Duration::from_millis(closed - accepted);
+    let mut record = time.record();
+    (record.age, record.close) = (at, Some(Close { by: Closer::Server, how: "fin", at }));
+    View { id: 1, client: CLIENT, peer: CLIENT, local: Some(HERE), protocol: None, received: 10, claimed: 10, sent: 20, record, tcp: None }
+}
+
+/// When the packets began that are shown of a connection, and whether they are known to be its own.
+fn shown(sight: &Sight, view: &View) -> Option<(u64, bool)> {
+    sight.of(view).map(|connection| (connection.began.0 / 1_000_000, Extent::of(connection).is_within(view)))
+}
+
+#[test]
+fn a_packet_that_passes_two_interfaces_is_one() {
+    let syn = |interface, port| Captured { interface, ..packet(1, (address(1, port), HERE), (1, 0), SYN, b"") };
+    let sight = sight([vec![syn(2, 40_000), syn(3, 40_000), syn(3, 40_001)]]);
+    let seen: Vec<(u64, u64)> = sight.flows.iter().map(|(id, connection)| (id.0, connection.total_segments())).collect();
+    assert_eq!(seen, [(0, 1), (1, 1)]);
+}
+
+#[test]
+fn a_later_connection_may_come_another_way() {
+    let other_way = |packets: Vec<Captured>| packets.into_iter().map(|packet| Captured { interface: 3, ..packet }).collect();
+    let sight = sight([
+        handshake(10, 1000),
+        exchange(11, 1000),
+        close(12, 1000),
+        other_way([handshake(20, 90_000), exchange(21, 90_000)].concat()),
+    ]);
+    assert_eq!(shown(&sight, &view(20, 30)), Some((20, true)));
+}
+
+#[test]
+fn a_port_that_is_used_again_shows_nobody_anothers_packets() {
+    let sight =
+        sight([handshake(10, 1000), exchange(11, 1000), close(12, 1000), handshake(20, 90_000), exchange(21, 90_000), close(22, 90_000)]);
+    assert_eq!(shown(&sight, &view(10, 12)), Some((10, true)));
+    assert_eq!(shown(&sight, &view(20, 22)), Some((20, true)));
+    assert_eq!(shown(&sight, &view(15, 16)), None, "between the two");
+}
+
+#[test]
+fn an_end_that_is_not_listed_is_an_end_all_the_same() {
+    let many = (0..LIMITS.segments).map(|_| packet(11, UP, (1011, 6021), ACK, b"")).collect();
+    let sight = sight([handshake(10, 1000), exchange(11, 1000), many, close(12, 1000)]);
+    assert_eq!(shown(&sight, &view(20, 22)), None, "it was another's, and over");
+    assert_eq!(shown(&sight, &view(10, 12)), Some((10, true)));
+}
+
+#[test]
+fn where_the_end_was_missed_the_next_begin_is_one() {
+    let mut sight = sight([handshake(10, 1000), exchange(11, 1000), handshake(20, 90_000)]);
+    assert_eq!(shown(&sight, &view(20, 22)), Some((20, true)));
+    // Of many, the second had to go.
+    let others = (0..LIMITS.connections).map(|port| packet(21, (address(3, u16::try_from(port).unwrap() + 1), HERE), (1, 0), SYN, b""));
+    sight.take_in(Recording { packets: others.collect(), ..Recording::default() });
+    assert_eq!(shown(&sight, &view(20, 22)), None);
+}
+
+#[test]
+fn where_a_begin_was_missed_what_follows_is_not_the_one_befores() {
+    let sight = sight([handshake(10, 1000), exchange(11, 1000), close(12, 1000), exchange(21, 90_000)]);
+    assert_eq!(shown(&sight, &view(10, 12)), Some((10, true)));
+    assert_eq!(shown(&sight, &view(20, 22)), Some((21, false)), "only who sees all sees what has no begin");
+}
+
+#[test]
+fn where_an_end_and_a_begin_were_missed_nobody_knows_whose_it_is() {
+    let sight = sight([handshake(10, 1000), exchange(11, 1000), exchange(21, 90_000)]);
+    assert_eq!(shown(&sight, &view(10, 12)), Some((10, false)));
+    assert_eq!(shown(&sight, &view(20, 22)), Some((10, false)));
+}
+
+#[test]
+fn what_the_server_has_not_read_may_be_somebody_elses() {
+    let sight = sight([handshake(10, 1000), exchange(11, 1000), vec![packet(12, UP, (1011, 6021), PUSH, b"GET /secret")]]);
+    assert_eq!(shown(&sight, &view(10, 12)), Some((10, false)));
+    let read = View { received: 21, claimed: 21, ..view(10, 12) };
+    assert_eq!(shown(&sight, &read), Some((10, true)));
+}
+
+#[test]
+fn what_is_asked_of_another_server_on_the_same_port_is_not_held() {
+    let model = address(9, 8000);
+    let upstream = |listen| {
+        let mut sight = Sight::new(LIMITS, listen);
+        let ours = address(2, 50_000);
+        let (ask, answer) = (packet(10, (ours, model), (1, 0), SYN, b""), packet(10, (model, ours), (1, 2), SYN | ACK, b""));
+        let answer = Captured { direction: Direction::Incoming, ..answer };
+        let passing = Captured { direction: Direction::Other, ..packet(10, (CLIENT, model), (1, 0), SYN, b"") };
+        sight.take_in(Recording { packets: vec![ask, answer, passing], ..Recording::default() });
+        sight.flows.total()
+    };
+    assert_eq!(upstream(HERE), 0);
+    assert_eq!(upstream(SocketAddr::from(([0, 0, 0, 0], 8000))), 0);
+    let sight = sight([handshake(10, 1000)]);
+    let elsewhere = View { local: Some(model), ..view(10, 12) };
+    assert_eq!(shown(&sight, &elsewhere), None, "another of our addresses");
+}
+
+#[test]
+fn what_was_lost_is_counted() {
+    let mut sight = sight([]);
+    for (forgotten, dropped) in [(2, 3), (1, 3), (0, 5)] {
+        let statistics = lens::capture::Statistics { dropped, ..Default::default() };
+        sight.take_in(Recording { forgotten, statistics, ..Recording::default() });
+    }
+    assert_eq!(sight.dropped(), 3 + 5, "the kernel counts from the begin on");
+}
+
+#[test]
+fn what_goes_over_loopback_is_told_once() {
+    let here = SocketAddr::from(([127, 0, 0, 1], 8000));
+    let client = SocketAddr::from(([127, 0, 0, 1], 40_000));
+    for listen in [here, SocketAddr::from(([0, 0, 0, 0], 8000)), SocketAddr::from(([0; 16], 8000))] {
+        let mut sight = Sight::new(LIMITS, listen);
+        let incoming = |packet: Captured| Captured { direction: Direction::Incoming, ..packet };
+        let packets =
+            vec![incoming(packet(10, (client, here), (1, 0), SYN, b"")), incoming(packet(10, (here, client), (1, 2), SYN | ACK, b""))];
+        sight.take_in(Recording { packets, ..Recording::default() });
+        assert_eq!(sight.flows.iter().map(|(_, flow)| flow.total_segments()).collect::<Vec<_>>(), [2], "{listen}");
+    }
+}

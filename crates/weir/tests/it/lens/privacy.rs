@@ -1,0 +1,191 @@
+//! Who shares a connection sees nothing of the others: neither what they ask for, nor how much, nor when.
+
+use std::sync::Arc;
+
+use lab::client::{Connection, Request};
+use lab::upstream::Script;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::packets::{LIST, is_captured, ladder, of_lane};
+use crate::house::{ADMIN, ALICE, BOB, House, MODEL, Plan};
+
+async fn house() -> House {
+    House::open_with(Plan { with_keys: true, ..Plan::default() }).await
+}
+
+fn question(lane: &str, stream: bool) -> Request {
+    Request::post(&format!("/v1/responses?lane={lane}"), &json!({ "model": MODEL, "input": "hi", "stream": stream }))
+}
+
+/// Sends on a connection, and gives it back behind the answer.
+async fn ask(connection: Connection, request: &Request, status: u16) -> Connection {
+    let mut response = connection.send(request).await.unwrap();
+    assert_eq!(response.status, status);
+    response.collect().await.unwrap();
+    response.into_connection().await.unwrap()
+}
+
+/// Nothing is known of a connection but that it is there, and what was one's own on it.
+fn check_little(seen: &Value) {
+    let told = seen.as_object().unwrap().iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str());
+    assert_eq!(told.collect::<Vec<_>>(), ["id", "object", "protocol", "shared", "last_requests"], "{seen}");
+    assert_eq!(seen["shared"], true);
+    let own = seen["last_requests"].as_array().unwrap();
+    assert!(own.iter().all(|request| request["number"].is_null() && request["lane"].is_string()), "{seen}");
+}
+
+async fn status_and_code(house: &House, key: &str, path: &str) -> (u16, String) {
+    let mut response = house.send(&Request::get(path).bearer(key)).await;
+    let body = response.collect().await.unwrap().0;
+    let fault: Option<Value> = serde_json::from_slice(&body).ok();
+    (response.status, fault.map_or(String::new(), |fault| fault["error"]["code"].as_str().unwrap().to_owned()))
+}
+
+fn shared() -> (u16, String) {
+    (404, "connection_shared".to_owned())
+}
+
+#[tokio::test]
+async fn who_shares_a_connection_sees_nothing_of_an_answer_that_streams_on_it() {
+    let house = house().await;
+    is_captured(&house, Some(ADMIN)).await;
+    let connection = ask(Connection::open(house.address).await.unwrap(), &question("hers", false).bearer(ALICE), 200).await;
+    assert_eq!(of_lane(&house, ALICE, "hers").await["requests"], 1);
+    let gate = Arc::new(Notify::new());
+    house.upstream.script(Script::new().role().content("one").wait_for(&gate).content("two").finish("stop").done());
+    let mut his = connection.send(&question("his", true).bearer(BOB)).await.unwrap().events().unwrap();
+    his.next().await.unwrap().unwrap();
+    let before = of_lane(&house, ALICE, "hers").await;
+    check_little(&before);
+    gate.notify_one();
+    while his.next().await.unwrap().is_some() {
+        assert_eq!(of_lane(&house, ALICE, "hers").await, before, "it moves with every token");
+    }
+    let all = of_lane(&house, ADMIN, "his").await;
+    assert!(all["said"]["text"].as_u64() >= Some(6) && all["requests"] == 2, "{all}");
+    assert_eq!(status_and_code(&house, ALICE, &ladder(before["id"].as_u64().unwrap())).await, shared());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn who_shows_no_key_or_a_wrong_one_is_somebody_else() {
+    let house = house().await;
+    is_captured(&house, Some(ADMIN)).await;
+    let refused = Request::get("/v1/responses/resp_of_somebody");
+    for (name, request, status, is_shared) in [
+        ("page", Request::get("/healthz"), 200, false),
+        ("ticket", Request::new("POST", "/v1/tickets").bearer(ALICE), 200, false),
+        ("none", refused.clone(), 401, true),
+        ("wrong", refused.bearer("wk_wrong"), 401, true),
+        ("classic", Request::get("/chat?message=hi"), 401, true),
+        ("unknown", Request::get("/v1/no/such/path"), 404, true),
+        ("foreign", Request::get("/v1/models").header("host", "elsewhere.example"), 421, true),
+        ("lens", Request::get(LIST), 401, true),
+    ] {
+        let connection = ask(Connection::open(house.address).await.unwrap(), &question(name, false).bearer(ALICE), 200).await;
+        let connection = ask(connection, &request, status).await;
+        let seen = of_lane(&house, ALICE, name).await;
+        assert_eq!(seen["shared"], is_shared, "{name}: {seen}");
+        if is_shared {
+            check_little(&seen);
+            assert_eq!(status_and_code(&house, ALICE, &ladder(seen["id"].as_u64().unwrap())).await, shared(), "{name}");
+        }
+        drop(connection);
+    }
+    house.close().await;
+}
+
+/// A connection of hers on which she has asked already.
+async fn hers(house: &House) -> TcpStream {
+    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    let head = format!("GET /v1/models?lane=hers HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ALICE}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(lab::soon(stream.read(&mut vec![0; 64 << 10])).await.unwrap().unwrap() > 0);
+    stream
+}
+
+/// Resolves when she sees the connection as one that is, or is not, her own alone.
+async fn until_shared(house: &House, is_shared: bool) -> Value {
+    let seen = async {
+        loop {
+            let seen = of_lane(house, ALICE, "hers").await;
+            if seen["shared"] == is_shared {
+                return seen;
+            }
+        }
+    };
+    lab::soon(seen).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_has_come_and_is_no_request_yet_may_be_anybodys() {
+    let house = house().await;
+    let is_captured = is_captured(&house, Some(ADMIN)).await;
+    let mut stream = hers(&house).await;
+    let seen = until_shared(&house, false).await;
+    assert_eq!(seen["packets"].is_object(), is_captured, "{seen}");
+    let path = ladder(seen["id"].as_u64().unwrap());
+    stream.write_all(b"GET /v1/responses/resp_of_somebody HTTP/1.1\r\nhost: localhost\r\n").await.unwrap();
+    check_little(&until_shared(&house, true).await);
+    assert_eq!(status_and_code(&house, ALICE, &path).await, shared());
+    // It was hers.
+    stream.write_all(format!("authorization: Bearer {ALICE}\r\n\r\n").as_bytes()).await.unwrap();
+    assert!(lab::soon(stream.read(&mut [0; 4096])).await.unwrap().unwrap() > 0);
+    until_shared(&house, false).await;
+    let picture = if is_captured { (200, String::new()) } else { (404, "not_captured".to_owned()) };
+    assert_eq!(status_and_code(&house, ALICE, &path).await, picture);
+    drop(stream);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_understood_is_somebody_elses() {
+    let house = house().await;
+    let mut stream = hers(&house).await;
+    stream.write_all(b"GET /secret\x01 HTTP/9\r\n\r\n").await.unwrap();
+    lab::soon(stream.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+    house.wait_connections(0).await;
+    check_little(&until_shared(&house, true).await);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn only_an_admins_look_begins_a_capture() {
+    let house = house().await;
+    let state = async |key: &str| house.json(&Request::get(LIST).bearer(key)).await.1["capture"]["state"].clone();
+    assert_eq!(state(ALICE).await, "idle");
+    if is_captured(&house, Some(ADMIN)).await {
+        assert_eq!(state(ALICE).await, "on", "others see their own while it runs");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_list_is_as_long_as_one_asks_for_and_no_longer() {
+    let house = house().await;
+    let ask = async |key: &str, query: &str| house.json(&Request::get(&format!("{LIST}{query}")).bearer(key)).await;
+    let mut held = Vec::new();
+    for _ in 0..130 {
+        held.push(ask_models(&house).await);
+    }
+    let length = |(status, list): (u16, Value)| {
+        assert_eq!(status, 200, "{list}");
+        list["data"].as_array().unwrap().len()
+    };
+    assert_eq!(length(ask(ALICE, "").await), 100);
+    assert_eq!(length(ask(ALICE, "?limit=3").await), 3);
+    assert!(length(ask(ALICE, "?limit=1000").await) >= 130);
+    assert!(length(ask(ADMIN, "").await) >= 130, "who looks after the server sees all");
+    assert_eq!(length(ask(ADMIN, "?limit=2").await), 2);
+    let (status, fault) = ask(ALICE, "?limit=0").await;
+    assert_eq!((status, &fault["error"]["param"]), (400, &json!("limit")), "{fault}");
+    drop(held);
+    house.close().await;
+}
+
+async fn ask_models(house: &House) -> Connection {
+    ask(Connection::open(house.address).await.unwrap(), &Request::get("/v1/models").bearer(ALICE), 200).await
+}
