@@ -92,7 +92,8 @@ fn tasks_are_started_in_one_place() -> Result<()> {
 fn nothing_is_unsafe() -> Result<()> {
     let is_unsafe = |line: &str| {
         let code = line.split("//").next().unwrap_or_default();
-        code.split(|character: char| !(character.is_alphanumeric() || character == '_')).any(|word| word == "unsafe")
+        // A word of Content-Security-Policy, `unsafe-inline`, is none of Rust's.
+        code.split(|character: char| !(character.is_alphanumeric() || "_-".contains(character))).any(|word| word == "unsafe")
     };
     let may = |file: &File| file.name.starts_with(MAY_BE_UNSAFE.1);
     let wrong: Vec<String> =

@@ -101,7 +101,7 @@ async fn document(target: Target<'_>, mut open: impl FnMut() -> Session) -> Resu
     // Until then the question has arrived, and the model has said some words.
     let opening = session.warm().await?;
     let after = opening + target.pace.unwrap_or(Duration::from_millis(100)) * u32::try_from(PIECES)?;
-    session.abandon(request.clone(), after).await?;
+    session.abandon(request.clone(), Some(after)).await?;
     let (mut session, asked) = (open(), now());
     let value: Value = serde_json::from_slice(&session.fetch(request, 200).await?)?;
     let resumed_ms = Some(milliseconds(asked.elapsed()));
@@ -117,7 +117,7 @@ async fn polls(talk: &mut Talk, target: Target<'_>, second: Session) -> Result<H
         ensure!(talk.poll(&mut before).await? == Heard::More, TOO_SHORT);
     }
     // The next poll waits, and is cut.
-    talk.session.abandon(before.next_poll()?, Duration::ZERO).await?;
+    talk.session.abandon(before.next_poll()?, None).await?;
     let mut after = Turn { position: before.position, id: before.id.clone(), ..Turn::begin() };
     let mut talk = Talk::new(target.cell, target.model, second, String::new());
     while talk.poll(&mut after).await? == Heard::More {}

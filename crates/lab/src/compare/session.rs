@@ -80,19 +80,24 @@ impl Session {
         Ok(body)
     }
 
-    /// Sends a request, and some time later cuts it by RST, or its stream by RST_STREAM. An error if it was answered by then.
-    pub async fn abandon(&mut self, request: Request, after: Duration) -> Result<()> {
+    /// Sends a request, and cuts it by RST, or its stream by RST_STREAM: at once, or after some time, in which it must not be
+    /// answered.
+    pub async fn abandon(&mut self, request: Request, after: Option<Duration>) -> Result<()> {
         self.requests += 1;
         let request = self.dressed(request);
         if self.version == Version::Http2 {
             let mut response = self.multiplexed().await?.begin(&request).await?;
-            ensure!(timeout(after, &mut response).await.is_err(), "it was answered before it could be cut");
+            if let Some(after) = after {
+                ensure!(timeout(after, &mut response).await.is_err(), "it was answered before it could be cut");
+            }
             // h2 resets a stream whose answer nobody waits for.
             return Ok(());
         }
         let (mut connection, request) = self.connection(request).await?;
         connection.write(&request).await?;
-        ensure!(timeout(after, connection.read_raw()).await.is_err(), "it was answered before it could be cut");
+        if let Some(after) = after {
+            ensure!(timeout(after, connection.read_raw()).await.is_err(), "it was answered before it could be cut");
+        }
         Ok(connection.reset()?)
     }
 

@@ -39,13 +39,34 @@ pub(super) async fn loss(ground: &Ground<'_>) -> Result<Option<Loss>> {
     ensure!(pace <= SLOWEST, "a pace of {} ms is too slow to tell a standstill from it", pace.as_millis());
     let set = |path| End::BOTH.map(|end| way.road.set(end, path));
     set(Path { delay: DELAY, bytes_per_second: None });
-    let over = async |version| gaps(ground, way, pace, version).await;
-    let (http2, http11) = (over(Version::Http2).await, over(Version::Http11).await);
+    let quietest = quietest(ground, way, pace).await;
     set(way.path);
-    let (http2, http11) = (http2?, http11?);
+    quietest.map(Some)
+}
+
+/// How often it is tried. A machine that is busy with something else makes gaps, too; it never makes one shorter.
+const ROUNDS: u32 = 3;
+
+/// The round in which the connection that lost nothing had the shortest gaps.
+async fn quietest(ground: &Ground<'_>, way: &RoadDoor, pace: Duration) -> Result<Loss> {
+    let mut quietest = round(ground, way, pace).await?;
+    for _ in 1..ROUNDS {
+        if quietest.stalled_http11 < quietest.answers {
+            break;
+        }
+        let next = round(ground, way, pace).await?;
+        if next.longest_other_ms < quietest.longest_other_ms {
+            quietest = next;
+        }
+    }
+    Ok(quietest)
+}
+
+async fn round(ground: &Ground<'_>, way: &RoadDoor, pace: Duration) -> Result<Loss> {
+    let (http2, http11) = (gaps(ground, way, pace, Version::Http2).await?, gaps(ground, way, pace, Version::Http11).await?);
     let round_trip_ms = 2.0 * milliseconds(DELAY);
     let stalled = |gaps: &[f64]| gaps.iter().filter(|gap| **gap > round_trip_ms * PART).count() as u64;
-    Ok(Some(Loss {
+    Ok(Loss {
         answers: 2,
         stalled_http2: stalled(&http2),
         stalled_http11: stalled(&http11),
@@ -53,7 +74,7 @@ pub(super) async fn loss(ground: &Ground<'_>) -> Result<Option<Loss>> {
         longest_other_ms: http11[1],
         round_trip_ms,
         pace_ms: milliseconds(pace),
-    }))
+    })
 }
 
 /// The longest gap of each of two answers, in milliseconds, of which the first one's connection loses a segment.
