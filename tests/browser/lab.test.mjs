@@ -189,6 +189,26 @@ describe('the lab', () => {
     await close();
   });
 
+  test('draws what is new, and not everything again', async () => {
+    const { page, close } = await openLab(weir);
+    await page.locator('label:has(#together)').click();
+    await page.locator('#prompt').fill('/count 5000');
+    await page.locator('#run').click();
+    const dots = lane(page, 'ndjson').locator('circle.dot');
+    // The axis grows by steps: behind the first second it is the same until the second.
+    await page.waitForFunction(() => document.querySelector('.lane[data-lane=ndjson] .axis text:last-of-type')?.textContent === '2 s');
+    const label = await lane(page, 'ndjson').locator('svg.dots').getAttribute('aria-label');
+    assert.equal(label, 'NDJSON', 'a label that counts would be read out ten times a second');
+    const count = await dots.count();
+    await dots.first().evaluate((node) => (node.dataset.kept = 'yes'));
+    await dots.nth(count + 20).waitFor({ state: 'attached' });
+    assert.equal(await dots.first().getAttribute('data-kept'), 'yes');
+    await page.locator('#run').click();
+    await over(page);
+    assert.match(await lane(page, 'ndjson').locator('svg.dots').getAttribute('aria-label'), /NDJSON: \d+ events in \d+ reads/);
+    await close();
+  });
+
   test('deletes the stored answer also where the server cannot be asked what it saw', async () => {
     const { page, close } = await openLab(weir);
     const stored = [];
@@ -202,6 +222,50 @@ describe('the lab', () => {
     assert.equal(stored.length, 1);
     assert.equal((await weir.api(`/v1/responses/${stored[0]}`)).status, 404);
     await close({ expected: [/ERR_FAILED/] });
+  });
+
+  /** Opens the lab against a server whose list of connections is changed on its way. */
+  async function openChanged(change) {
+    const { page, close } = await openLab(weir);
+    await page.route(`**${LENS}?*`, async (route) => {
+      const reply = await route.fetch();
+      const list = await reply.json();
+      list.data.forEach((connection) => change(connection, list));
+      await route.fulfill({ response: reply, json: list });
+    });
+    await page.locator('label:has(#together)').click();
+    await run(page);
+    return { page, close };
+  }
+
+  test('says what is not known, or not the whole', async () => {
+    const { page, close } = await openChanged((connection, { capture }) => {
+      capture.dropped = 7;
+      if (connection.tcp) connection.tcp.segments_sent = connection.tcp.retransmissions = null;
+      if (connection.packets) Object.assign(connection.packets, { listed: 3, total: 30, ending: { ...connection.packets.ending, state: 'closing' } });
+    });
+    for (const kind of LANES) {
+      const shown = await lane(page, kind).innerText();
+      assert.match(await figure(page, kind, 'segments'), /^– \/ \d+$/, kind);
+      assert.equal(await figure(page, kind, 'retransmissions'), '–', kind);
+      if (!mayCapture) continue;
+      assert.match(shown, /The picture has the first 3 of 30 packets\./, kind);
+      assert.match(shown, /7 packets were lost since the capture began/, kind);
+      assert.match(shown, /the end was still on its way/, kind);
+    }
+    await close();
+  });
+
+  test('shows nothing of a connection that others have a part in', async () => {
+    const { page, close } = await openChanged((connection) => {
+      for (const name of Object.keys(connection)) if (!['id', 'protocol', 'last_requests'].includes(name)) connection[name] = null;
+      connection.shared = true;
+    });
+    for (const kind of LANES) {
+      assert.match(await lane(page, kind).innerText(), /only an admin sees its numbers and packets/, kind);
+      assert.equal(await lane(page, kind).locator('.by-server').count(), 0, kind);
+    }
+    await close();
   });
 
   test('says why there is no picture', async () => {

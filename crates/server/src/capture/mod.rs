@@ -56,7 +56,7 @@ struct Running {
 /// What there is to see.
 #[derive(Clone, Debug)]
 pub(crate) enum Look {
-    /// Packets.
+    /// A capture runs, and this is what it has seen.
     On(Packets),
     /// Nothing: a setting says so.
     Off,
@@ -76,10 +76,6 @@ impl Default for Capture {
     fn default() -> Self {
         Self::with(start)
     }
-}
-
-fn start(port: u16) -> Result<Recorder, Unable> {
-    Recorder::start(&Config { port: Some(port), kernel_bytes: RING, ..Config::default() }, RING)
 }
 
 impl Capture {
@@ -195,6 +191,10 @@ impl Look {
             Self::NotSupported(reason) => ("not_supported", reason),
         }
     }
+}
+
+fn start(port: u16) -> Result<Recorder, Unable> {
+    Recorder::start(&Config { port: Some(port), kernel_bytes: RING, ..Config::default() }, RING)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

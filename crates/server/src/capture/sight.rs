@@ -122,9 +122,10 @@ fn was_there(connection: &Connection, view: &View) -> bool {
         // The capture began in the middle of it.
         return (accepted..=end).contains(&connection.began);
     }
-    let over = [connection.closing().over_at, connection.replaced];
-    // We accept behind the handshake, and before we do we close nothing.
-    connection.began <= accepted && over.into_iter().flatten().all(|over| over >= accepted)
+    // We accept behind the handshake, and before we do we close nothing. What replaces it does so with a handshake, too.
+    let is_over = connection.closing().over_at.is_some_and(|over| over < accepted);
+    let is_replaced = connection.replaced.is_some_and(|replaced| replaced <= accepted);
+    connection.began <= accepted && !is_over && !is_replaced
 }
 
 /// How far the packets of a connection reach.

@@ -131,11 +131,13 @@ fn an_end_that_is_not_listed_is_an_end_all_the_same() {
 
 #[test]
 fn where_the_end_was_missed_the_next_begin_is_one() {
-    let mut sight = sight([handshake(10, 1000), exchange(11, 1000), handshake(20, 90_000)]);
+    let mut sight = sight([handshake(10, 1000), exchange(11, 1000), handshake(20, 90_000), exchange(21, 90_000), close(22, 90_000)]);
     assert_eq!(shown(&sight, &view(20, 22)), Some((20, true)));
-    // Of many, the second had to go.
-    let others = (0..LIMITS.connections).map(|port| packet(21, (address(3, u16::try_from(port).unwrap() + 1), HERE), (1, 0), SYN, b""));
+    // Where there are too many, what is over makes room first, and so the second.
+    let ports = 1..u16::try_from(LIMITS.connections).unwrap();
+    let others = ports.map(|port| packet(23, (address(3, port), HERE), (1, 0), SYN, b""));
     sight.take_in(Recording { packets: others.collect(), ..Recording::default() });
+    assert_eq!(sight.flows.iter().count(), LIMITS.connections);
     assert_eq!(shown(&sight, &view(20, 22)), None);
 }
 
