@@ -60,7 +60,8 @@ impl ServerView {
         let begin = now();
         loop {
             self.look(control, ports).await?;
-            let is_over = |port| self.records.get(port).is_some_and(|record| record["close"].is_object());
+            // While the socket is there its counts may grow; an older server does not say whether it is.
+            let is_over = |port| self.records.get(port).is_some_and(|record| record["close"].is_object() && record["open"] != true);
             if self.is_missing || ports.iter().all(is_over) || begin.elapsed() > PATIENCE {
                 return Ok(());
             }

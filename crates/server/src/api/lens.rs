@@ -252,6 +252,7 @@ fn whole(view: &View, caller: &Caller, packets: Option<&Value>) -> Value {
         }))).collect::<Vec<_>>(),
         "tcp": view.tcp.as_ref().map(tcp),
         "packets": packets,
+        "open": view.is_open,
         "close": close.map(|close| json!({
             "by": match close.by { Closer::Client => "client", Closer::Server => "server" },
             "how": close.how,

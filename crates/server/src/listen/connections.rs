@@ -53,7 +53,7 @@ impl Register {
         if registered.closed.len() == REMEMBERED {
             registered.closed.pop_front();
         }
-        registered.closed.push_back(view);
+        registered.closed.push_back(View { is_open: false, ..view });
     }
 
     /// Those that are wanted, the newest first, at most so many. What costs something is asked of these only.

@@ -238,6 +238,7 @@ impl Shared {
             received: self.received.load(Ordering::Relaxed),
             claimed: self.claimed(),
             sent: self.sent.load(Ordering::Relaxed),
+            is_open: true,
             record: self.timeline.record(),
             tcp: kernels_view(&self.stream),
         }

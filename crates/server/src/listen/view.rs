@@ -27,6 +27,8 @@ pub(crate) struct View {
     pub(crate) claimed: u64,
     /// The same from us.
     pub(crate) sent: u64,
+    /// Whether the socket is still there: until then counts may grow, also when one side has closed.
+    pub(crate) is_open: bool,
     /// What happened.
     pub(crate) record: Record,
     /// What the kernel knows of the socket, where it says so.

@@ -84,7 +84,19 @@ fn view(accepted: u64, closed: u64) -> View {
     let at = Duration::from_millis(closed - accepted);
     let mut record = time.record();
     (record.age, record.close) = (at, Some(Close { by: Closer::Server, how: "fin", at }));
-    View { id: 1, client: CLIENT, peer: CLIENT, local: Some(HERE), protocol: None, received: 10, claimed: 10, sent: 20, record, tcp: None }
+    View {
+        id: 1,
+        client: CLIENT,
+        peer: CLIENT,
+        local: Some(HERE),
+        protocol: None,
+        received: 10,
+        claimed: 10,
+        sent: 20,
+        is_open: false,
+        record,
+        tcp: None,
+    }
 }
 
 /// When the packets began that are shown of a connection, and whether they are known to be its own.
