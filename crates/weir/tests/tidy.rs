@@ -91,7 +91,8 @@ fn tasks_are_started_in_one_place() -> Result<()> {
 #[test]
 fn nothing_is_unsafe() -> Result<()> {
     let is_unsafe = |line: &str| {
-        let code = line.split("//").next().unwrap_or_default();
+        // A word of a Content-Security-Policy is none of Rust's.
+        let code = line.split("//").next().unwrap_or_default().replace("'unsafe-inline'", "");
         code.split(|character: char| !(character.is_alphanumeric() || character == '_')).any(|word| word == "unsafe")
     };
     let may = |file: &File| file.name.starts_with(MAY_BE_UNSAFE.1);
