@@ -228,7 +228,6 @@ async fn a_picture_is_for_those_whose_connection_it_is() {
     let id = |seen: &Value| seen["id"].as_u64().unwrap();
     let (hers, both) = (of_lane(&house, ALICE, "own").await, of_lane(&house, ALICE, "shared").await);
     assert_eq!((&hers["shared"], &both["shared"]), (&json!(false), &json!(true)));
-    assert_eq!(hers["packets"].is_object(), is_captured, "{hers}");
     assert_eq!((&both["packets"], both["last_requests"].as_array().unwrap().len()), (&Value::Null, 1), "{both}");
     assert_eq!(of_lane(&house, ADMIN, "shared").await["last_requests"].as_array().unwrap().len(), 2);
 
