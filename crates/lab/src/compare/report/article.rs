@@ -18,7 +18,7 @@ pub fn article(report: &Report, language: Language, pictures: &str) -> String {
     // Writing to a text cannot fail, here and below.
     let _ = write!(
         out,
-        "<!-- {} -->\n# {}\n\n{}\n\n{}{}{} {}\n\n",
+        "<!-- {} -->\n# {}\n\n{}\n\n{}{space}{}{space}{}\n\n",
         language.pick("Made by scripts/transports; do not edit.", "由 scripts/transports 生成，请勿手改。"),
         language.pick("What HTTP, SSE and WebSocket really do", "HTTP、SSE 与 WebSocket 的真实面目"),
         language.pick(
@@ -29,9 +29,9 @@ pub fn article(report: &Report, language: Language, pictures: &str) -> String {
              每条只述其要点，并给出在运行中的服务器上、在线路上测得的结果及判定。你可以自己运行，无需 root：`weir compare --quick`。每个数字如何得到，见最后一节。",
         ),
         pick(&report.place, language),
-        language.pick(" ", ""),
         pick(&report.conversation, language),
         pick(&report.who_counted(), language),
+        space = language.pick(" ", ""),
     );
     for note in &report.notes {
         let _ = writeln!(out, "> {}\n", pick(note, language));

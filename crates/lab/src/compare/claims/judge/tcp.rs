@@ -146,13 +146,12 @@ fn endings(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let ruling = if is_the_only_one { Ruling::Right } else { Ruling::Imprecise };
     let english = seen.counts.iter().map(|(ending, count)| format!("{ending}: {count}")).collect::<Vec<_>>().join("; ");
     let chinese = seen.counts.iter().map(|(ending, count)| format!("{}：{count}", in_chinese(ending))).collect::<Vec<_>>().join("；");
-    let waits = |name: fn(&str) -> String| {
-        seen.time_wait.iter().map(move |(side, count)| format!(" {}: {count}", name(side))).collect::<Vec<_>>().join(",")
-    };
     let (waits_en, waits_zh) = if seen.time_wait.is_empty() {
         (String::new(), String::new())
     } else {
-        (format!(" Sockets in TIME-WAIT:{}.", waits(str::to_owned)), format!("处于 TIME-WAIT 的套接字：{}。", waits(in_chinese).trim()))
+        let english = seen.time_wait.iter().map(|(side, count)| format!("{side} {count}")).collect::<Vec<_>>().join(", ");
+        let chinese = seen.time_wait.iter().map(|(side, count)| format!("{} {count} 个", in_chinese(side))).collect::<Vec<_>>().join("，");
+        (format!(" Sockets in TIME-WAIT: {english}."), format!("处于 TIME-WAIT 的套接字：{chinese}。"))
     };
     Some((ruling, Bilingual::new(format!("{english}.{waits_en}"), format!("{chinese}。{waits_zh}"))))
 }
@@ -165,7 +164,8 @@ fn in_chinese(words: &str) -> String {
         ("both at once", "双方同时关闭"),
         (", 3 segments", "，3 个报文段"),
         (", 4 segments", "，4 个报文段"),
-        ("reset by the", "RST 来自"),
+        ("reset by the client", "客户端发送 RST"),
+        ("reset by the server", "服务器发送 RST"),
         ("half-closed by the", "半关闭："),
         ("closing", "关闭中"),
         ("open", "未关闭"),
