@@ -73,7 +73,8 @@ def encrypted(tmp_path_factory):
 @contextmanager
 def weir(home, *, base_url, more="", **variables):
     home.mkdir(parents=True)
-    text = f'[retries]\ncount = 0\n[[upstream]]\nname = "far"\nbase_url = "{base_url}"\napi_key = "{KEY}"\n{more}\n'
+    # A proxy may close a connection that was kept just as a request comes on it: once again is what retries are for.
+    text = f'[retries]\ncount = 1\n[[upstream]]\nname = "far"\nbase_url = "{base_url}"\napi_key = "{KEY}"\n{more}\n'
     (home / "weir.toml").write_text(text)
     server = Weir(home, **variables)
     try:
