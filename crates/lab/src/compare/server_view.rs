@@ -17,6 +17,9 @@ use crate::runtime::now;
 /// A server needs a moment to see that a connection is over.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Between two looks at what it says.
+const STEP: Duration = Duration::from_millis(5);
+
 /// The server's records of some connections, by the client's port; the latest of each.
 #[derive(Debug, Default)]
 pub struct ServerView {
@@ -65,7 +68,7 @@ impl ServerView {
             if self.is_missing || ports.iter().all(is_over) || begin.elapsed() > PATIENCE {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(STEP).await;
         }
     }
 

@@ -50,6 +50,15 @@ async fn json_answers_are_text_and_the_json_around_it() {
     house.close().await;
 }
 
+/// What is told of a stream is what its client got: as many events, and all bytes that are not their data as framing.
+fn check_stream(seen: &Value, answer: Vec<u8>, data: impl Fn(&str) -> Option<&str>) {
+    check_sum(&seen["sent"], answer.len());
+    let text = String::from_utf8(answer).unwrap();
+    let data: Vec<&str> = text.lines().filter_map(data).collect();
+    let bytes: usize = data.iter().map(|data| data.len()).sum();
+    check_said(seen, data.len(), count(&seen["sent"]["body"]) - bytes);
+}
+
 #[tokio::test]
 async fn streams_of_chat_completions_are_told_in_both_frames() {
     let house = House::open().await;
@@ -59,12 +68,7 @@ async fn streams_of_chat_completions_are_told_in_both_frames() {
         let (answer, port) = raw(&house, &post("/v1/chat/completions", accept, &body)).await;
         house.wait_connections(0).await;
         let seen = of(&house, port).await;
-        check_sum(&seen["sent"], answer.len());
-        let text = String::from_utf8(answer).unwrap();
-        let data: Vec<&str> =
-            text.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line)).filter(|data| data.starts_with('{')).collect();
-        let bytes: usize = data.iter().map(|data| data.len()).sum();
-        check_said(&seen, data.len(), count(&seen["sent"]["body"]) - bytes);
+        check_stream(&seen, answer, |line| Some(line.strip_prefix("data: ").unwrap_or(line)).filter(|data| data.starts_with('{')));
     }
     house.close().await;
 }
@@ -98,11 +102,7 @@ async fn a_classic_answer_to_a_query_is_told_with_its_greeting() {
     let (answer, port) = raw(&house, request).await;
     house.wait_connections(0).await;
     let seen = of(&house, port).await;
-    check_sum(&seen["sent"], answer.len());
-    let text = String::from_utf8(answer).unwrap();
-    let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data:")).collect();
-    let bytes: usize = data.iter().map(|data| data.len()).sum();
-    check_said(&seen, data.len(), count(&seen["sent"]["body"]) - bytes);
+    check_stream(&seen, answer, |line| line.strip_prefix("data:"));
     assert_eq!(seen["last_requests"][0]["path"], "/chat", "without the question");
     house.close().await;
 }
@@ -119,11 +119,7 @@ async fn a_classic_stream_is_told_with_its_opening() {
     let ((answer, port), ()) = tokio::join!(raw(&house, &request), asking);
     house.wait_connections(0).await;
     let seen = of(&house, port).await;
-    check_sum(&seen["sent"], answer.len());
-    let text = String::from_utf8(answer).unwrap();
-    let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data:")).collect();
-    let bytes: usize = data.iter().map(|data| data.len()).sum();
-    check_said(&seen, data.len(), count(&seen["sent"]["body"]) - bytes);
+    check_stream(&seen, answer, |line| line.strip_prefix("data:"));
     house.close().await;
 }
 
