@@ -51,5 +51,13 @@ pub(crate) fn unique(name: &str) -> String {
 
 /// What must happen soon: a test that waits for it fails after ten seconds instead of hanging.
 pub async fn soon<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
-    tokio::time::timeout(Duration::from_secs(10), future).await.context("nothing happened within ten seconds")
+    within(SOON, future).await
+}
+
+/// How long that is.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// What must happen within some time.
+pub(crate) async fn within<T>(patience: Duration, future: impl Future<Output = T>) -> anyhow::Result<T> {
+    tokio::time::timeout(patience, future).await.with_context(|| format!("nothing happened within {} seconds", patience.as_secs()))
 }

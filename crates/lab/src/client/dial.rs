@@ -21,6 +21,8 @@ pub struct Dial {
     pub authority: String,
     /// What stands before every path, without a slash at its end.
     pub prefix: String,
+    /// How long one waits for the next part of an answer.
+    pub patience: Duration,
     /// TLS, and the name that its certificate is to have.
     pub encryption: Option<(Encryption, String)>,
 }

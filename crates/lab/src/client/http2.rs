@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use bytes::{Bytes, BytesMut};
@@ -18,13 +19,14 @@ use tokio::sync::oneshot;
 
 use super::Request;
 use super::stream::LARGEST_EVENT;
-use crate::runtime::{Task, soon, spawn};
+use crate::runtime::{SOON, Task, soon, spawn, within};
 
 /// A client's connection. Its streams are cut when it is dropped.
 pub struct Client {
     send: SendRequest<Bytes>,
     scheme: &'static str,
     authority: String,
+    patience: Duration,
     task: Task,
     over: oneshot::Receiver<()>,
 }
@@ -47,13 +49,20 @@ impl Client {
             // Whether somebody waits for it is their business.
             let _ = done.send(());
         });
-        Ok(Self { send, scheme: "http", authority: "localhost".to_owned(), task, over })
+        Ok(Self { send, scheme: "http", authority: "localhost".to_owned(), patience: SOON, task, over })
     }
 
     /// With another name of the server, and the scheme it is reached by.
     #[must_use]
     pub fn named(mut self, scheme: &'static str, authority: &str) -> Self {
         (self.scheme, self.authority) = (scheme, authority.to_owned());
+        self
+    }
+
+    /// With another time than ten seconds in which the next part of an answer must come.
+    #[must_use]
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -67,9 +76,11 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a request and waits for the head of its answer, at most ten seconds.
+    /// Sends a request and waits for the head of its answer.
     pub async fn send(&self, request: &Request) -> Result<Response<RecvStream>> {
-        soon(self.begin(request).await?).await?.with_context(|| format!("the answer to {} {}", request.method, request.path))
+        within(self.patience, self.begin(request).await?)
+            .await?
+            .with_context(|| format!("the answer to {} {}", request.method, request.path))
     }
 
     /// Sends a request; the head of its answer comes by the future.
@@ -109,7 +120,7 @@ impl Client {
         let (response, sending) = self.extended_connect(path, headers).await?;
         anyhow::ensure!(response.status() == 200, "status {} instead of a socket at {path}", response.status());
         let limits = Limits { frame_bytes: LARGEST_EVENT, message_bytes: LARGEST_EVENT };
-        Ok(Socket { sending, body: response.into_body(), decoder: Decoder::new(Role::Client, limits) })
+        Ok(Socket { sending, body: response.into_body(), decoder: Decoder::new(Role::Client, limits), patience: self.patience })
     }
 
     fn head(&self, method: &str, path: &str) -> http::request::Builder {
@@ -177,7 +188,7 @@ pub enum End {
     /// By RST_STREAM.
     #[error("reset, {0:?}")]
     Reset(Option<Reason>),
-    /// By a violation of the protocol, or by saying nothing for ten seconds.
+    /// By a violation of the protocol, or by saying nothing for too long.
     #[error("{0}")]
     Wrong(String),
 }
@@ -187,6 +198,7 @@ pub struct Socket {
     sending: SendStream<Bytes>,
     body: RecvStream,
     decoder: Decoder,
+    patience: Duration,
 }
 
 impl Socket {
@@ -236,7 +248,7 @@ impl Socket {
                 Some(Incoming::Ping(_)) => {}
                 Some(Incoming::Close(code, _)) => return Err(End::Closed(code.map(CloseCode::get))),
                 Some(incoming) => return Ok(incoming),
-                None => match soon(chunk(&mut self.body)).await.map_err(|error| End::Wrong(error.to_string()))? {
+                None => match within(self.patience, chunk(&mut self.body)).await.map_err(|error| End::Wrong(error.to_string()))? {
                     Some(Ok(bytes)) => self.decoder.push(&bytes),
                     Some(Err(error)) => return Err(End::Reset(error.reason())),
                     None => return Err(End::Over),

@@ -21,10 +21,7 @@ use super::talk::{Talk, Turn};
 use super::wire::Caught;
 use super::{cut, speech};
 use crate::client::{Dial, Encryption, KeyLines, Opened, Trust};
-use crate::runtime::{unique, wall_clock};
-
-/// A model that says nothing new for so long will not; with an answer of some hundred tokens it is also enough for the whole.
-const ANSWER: Duration = Duration::from_secs(120);
+use crate::runtime::{unique, wall_clock, within};
 
 /// Gives the processor time that the server has had.
 pub type Processor = Arc<dyn Fn() -> Option<Duration> + Send + Sync>;
@@ -38,6 +35,8 @@ pub struct Bench {
     pub encrypted: Option<(Door, String, Trust)>,
     /// The key to show.
     pub key: Option<String>,
+    /// How long one waits for an answer.
+    pub patience: Duration,
     /// When its model said what, if it is in this process.
     pub stamps: Option<Stamps>,
     /// Its processor time.
@@ -87,12 +86,24 @@ impl Bench {
     pub fn dial(&self, tls: bool, version: Version, key_lines: &Arc<KeyLines>) -> Result<Dial> {
         if !tls {
             let door = self.clear.clone().context("there is no way in clear")?;
-            return Ok(Dial { address: door.address, authority: door.authority, prefix: door.prefix, encryption: None });
+            return Ok(Dial {
+                address: door.address,
+                authority: door.authority,
+                prefix: door.prefix,
+                patience: self.patience,
+                encryption: None,
+            });
         }
         let (door, name, trust) = self.encrypted.clone().context("there is no way through TLS")?;
         let protocols = if version == Version::Http2 { ["h2"] } else { ["http/1.1"] };
         let encryption = Encryption::speaking(&trust, &protocols, Arc::<KeyLines>::clone(key_lines))?;
-        Ok(Dial { address: door.address, authority: door.authority, prefix: door.prefix, encryption: Some((encryption, name)) })
+        Ok(Dial {
+            address: door.address,
+            authority: door.authority,
+            prefix: door.prefix,
+            patience: self.patience,
+            encryption: Some((encryption, name)),
+        })
     }
 
     /// A client of the measurement itself, which is no part of any cell.
@@ -112,7 +123,7 @@ impl Bench {
                     drop(session.open().await?);
                     // What does not work says so in its cell.
                     let mut talk = Talk::new(cell, &plan.model, session, unique("warm-up"));
-                    drop(in_time(talk.ask(question)).await);
+                    drop(self.in_time(Box::pin(talk.ask(question))).await);
                 }
             }
         }
@@ -121,7 +132,7 @@ impl Bench {
 
     /// Measures one cell. One that cannot be measured says why.
     pub async fn measure(&self, cell: Cell, plan: &Plan) -> Outcome {
-        self.try_to_measure(cell, plan).await.unwrap_or_else(|error| Outcome {
+        Box::pin(self.try_to_measure(cell, plan)).await.unwrap_or_else(|error| Outcome {
             measured: Measured { cell: Some(cell), failed: Some(format!("{error:#}")), ..Measured::default() },
             caught: None,
             key_lines: String::new(),
@@ -139,18 +150,18 @@ impl Bench {
         let mut talk = Talk::new(cell, &plan.model, open(), unique("compare"));
         let (mut view, mut told) = (ServerView::default(), Told::default());
         for question in &plan.questions {
-            told.turn(self, talk.ask(question)).await?;
+            told.turn(self, Box::pin(talk.ask(question))).await?;
             // It remembers only so many connections that are over.
-            in_time(view.look(&mut control, &ports(&talk.session.opened))).await?;
+            self.in_time(view.look(&mut control, &ports(&talk.session.opened))).await?;
         }
-        let (opened, requests) = in_time(async { talk.close().await?.close().await }).await?;
+        let (opened, requests) = self.in_time(async { talk.close().await?.close().await }).await?;
         let ports = ports(&opened);
-        in_time(view.wait(&mut control, &ports)).await?;
+        self.in_time(view.wait(&mut control, &ports)).await?;
         let caught = match &self.recorder {
             Some(recorder) => Some(Caught::collect(recorder, &ports).await),
             None => None,
         };
-        in_time(control.close()).await?;
+        self.in_time(control.close()).await?;
         let mut measured = told.measured(cell, &opened, requests);
         account(&mut measured, &opened, &view, caught.as_ref(), self.whose());
         measured.fin_before_end = told.over.zip(caught.as_ref()).map(|(over, caught)| caught.fins_before(over));
@@ -164,11 +175,11 @@ impl Bench {
         let pieces = measured.tokens.map(|tokens| tokens / measured.answers.max(1));
         let target = Target { cell, model: &plan.model, question, pieces, pace: plan.pace };
         self.forget_stamps();
-        match in_time(cut::cut(target, &open)).await {
+        match self.in_time(Box::pin(cut::cut(target, &open))).await {
             Ok(cut) => measured.cut = Some(Cut { model_gave: self.given_after(&cut, plan.pace).await, ..cut }),
             Err(error) => measured.missing.push(format!("a cut: {error:#}")),
         }
-        match in_time(speech::speak(cell, &plan.model, &plan.long_question, open())).await {
+        match self.in_time(Box::pin(speech::speak(cell, &plan.model, &plan.long_question, open()))).await {
             Ok(speech) => measured.speech = speech,
             Err(error) => measured.missing.push(format!("a word while it streams: {error:#}")),
         }
@@ -181,7 +192,8 @@ impl Bench {
         if cut.resumed_by.is_some() {
             return None;
         }
-        tokio::time::sleep(pace * u32::try_from(cut.pieces_whole.unwrap_or_default()).unwrap_or_default()).await;
+        let rest = cut.pieces_whole.unwrap_or_default().min(STILL);
+        tokio::time::sleep(pace * u32::try_from(rest).unwrap_or_default()).await;
         Some(stamps.take().len() as u64)
     }
 
@@ -191,21 +203,24 @@ impl Bench {
         }
     }
 
+    /// Waits for a server, but not for ever.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        within(self.patience, work).await?
+    }
+
     fn whose(&self) -> Whose {
         if self.stamps.is_some() { Whose::Ours } else { Whose::Elsewhere }
     }
 }
+
+/// A model that was not stopped gives so many tokens more, or all there are, until it is looked.
+const STILL: u64 = 30;
 
 /// Whose the server is. One elsewhere may be behind something that has connections of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
     Ours,
     Elsewhere,
-}
-
-/// Waits for a server, but not for ever.
-async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(ANSWER, work).await.with_context(|| format!("no answer within {} s", ANSWER.as_secs()))?
 }
 
 fn ports(opened: &[Opened]) -> BTreeSet<u16> {
@@ -230,7 +245,7 @@ impl Told {
         let processor = || bench.processor.as_ref().and_then(|processor| processor());
         bench.forget_stamps();
         let before = processor();
-        let turn = in_time(ask).await?;
+        let turn = bench.in_time(ask).await?;
         let used = before.zip(processor()).map(|(before, after)| after.saturating_sub(before));
         self.over = Some(wall_clock());
         if let Some(stamps) = &bench.stamps {

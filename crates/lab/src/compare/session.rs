@@ -112,7 +112,7 @@ impl Session {
                 begun.push(client.begin(request).await?);
             }
             for response in begun {
-                answers.push(Answer::Two(Box::new(soon(response).await??)));
+                answers.push(Answer::Two(Box::new(response.await?)));
             }
             return Ok(answers);
         }
@@ -125,7 +125,7 @@ impl Session {
             connection.write(request).await?;
         }
         for (connection, request) in written {
-            answers.push(Answer::One(Box::new(soon(connection.read_response(&request)).await??)));
+            answers.push(Answer::One(Box::new(connection.read_response(&request).await?)));
         }
         Ok(answers)
     }
@@ -191,7 +191,8 @@ impl Session {
             let scheme = if self.dial.encryption.is_some() { "https" } else { "http" };
             let dialled = self.dial.open().await?;
             self.opened.push(dialled.facts);
-            self.multiplexed = Some(http2::Client::over(dialled.line).await?.named(scheme, &self.dial.authority));
+            self.multiplexed =
+                Some(http2::Client::over(dialled.line).await?.named(scheme, &self.dial.authority).patient(self.dial.patience));
         }
         self.multiplexed.as_ref().context("it was opened above")
     }

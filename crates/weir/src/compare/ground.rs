@@ -20,6 +20,9 @@ use super::own::{Own, Wanted, processor};
 use crate::address::Address;
 use crate::config::Settings;
 
+/// A server that says nothing for so long will not; the time that the model's own pace takes comes on top.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// How long a connection may take to stand.
 const REACHING: Duration = Duration::from_secs(10);
 
@@ -119,7 +122,17 @@ impl Ground {
         }
         let door = Door { address, authority: place.authority(), prefix: place.prefix.clone() };
         let (clear, encrypted) = if place.is_encrypted { (None, Some((door, place.host.clone(), trust))) } else { (Some(door), None) };
-        let bench = Bench { clear, encrypted, key, stamps: None, processor: None, recorder: recorder.clone(), sockets: None, road: None };
+        let bench = Bench {
+            clear,
+            encrypted,
+            key,
+            patience: PATIENCE,
+            stamps: None,
+            processor: None,
+            recorder: recorder.clone(),
+            sockets: None,
+            road: None,
+        };
         Ok(Self { bench, interface: recorder.map(|_| "any"), notes, place: Place::Elsewhere(place.to_string()), own: None })
     }
 
@@ -167,6 +180,7 @@ fn bench(own: &Own, address: IpAddr, stamps: Stamps, recorder: Option<Arc<Record
         clear: Some(clear),
         encrypted: Some((encrypted, address.to_string(), trust)),
         key: None,
+        patience: PATIENCE,
         stamps: Some(stamps),
         processor: Some(Arc::new(processor)),
         recorder,

@@ -36,7 +36,7 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
         bail!("there can be no delay and no bandwidth: {}", why.en);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (ground, model) = match (&arguments.server, network) {
+    let (mut ground, model) = match (&arguments.server, network) {
         (Some(url), _) => runtime.block_on(elsewhere(url, arguments))?,
         (None, network) => (Ground::own(settings, Way { network, path: path(arguments), pace })?, demo::MODEL.to_owned()),
     };
@@ -44,6 +44,8 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
     if plan.cells.is_empty() {
         bail!("there is no such cell: a WebSocket needs HTTP/1.1 at least, and --encrypted must fit the server (see --help)");
     }
+    // An answer takes as long as its model, and some experiments have two of them.
+    ground.bench.patience += 2 * pace * u32::from(tokens(arguments));
     let shows = if ground.bench.key.is_some() { Shows::Key } else { Shows::Nothing };
     let mut files = Files::create(&arguments.output, ground.interface, shows)?;
     let report = runtime.block_on(measure(&ground, &plan, &mut files));
@@ -162,6 +164,11 @@ fn conversation(arguments: &CompareArguments, plan: &Plan, pace: Duration) -> Bi
     )
 }
 
+/// How many tokens each answer is to have.
+fn tokens(arguments: &CompareArguments) -> u16 {
+    arguments.tokens.unwrap_or(if arguments.quick { 12 } else { 40 })
+}
+
 fn plan(arguments: &CompareArguments, pace: Duration, ground: &Ground, model: String) -> Plan {
     let dialects: Vec<_> = arguments.dialects.iter().map(|name| name.0).collect();
     let transports: Vec<_> = arguments.transports.iter().map(|name| name.0).collect();
@@ -170,7 +177,7 @@ fn plan(arguments: &CompareArguments, pace: Duration, ground: &Ground, model: St
     let tls: Vec<bool> = arguments.encrypted.each().iter().copied().filter(|tls| if *tls { has_tls } else { has_clear }).collect();
     let cells: Vec<Cell> = cells(&dialects, &transports, &versions, &tls);
     let turns = arguments.turns.unwrap_or(if arguments.quick { 3 } else { 5 });
-    let tokens = arguments.tokens.unwrap_or(if arguments.quick { 12 } else { 40 });
+    let tokens = tokens(arguments);
     let is_demo = model == demo::MODEL;
     // Long enough for a path on which packets take their time.
     let round_trips = Duration::from_millis(arguments.delay.unwrap_or(0).into()) * 12;

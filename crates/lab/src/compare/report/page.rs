@@ -224,8 +224,8 @@ fn cut(cut: Option<&Cut>) -> String {
             format!("以 {how} 续读：缺失 {missing}，重复 {twice}"),
         ),
         (None, Some(gave)) => Bilingual::new(
-            format!("nothing to go on from: {missing} of {whole} lost; the model gave {gave}, and stopped"),
-            format!("无从续读：{whole} 个中丢失 {missing} 个；模型给出 {gave} 个后停止"),
+            format!("nothing to go on from: {missing} of {whole} lost; the model gave {gave}"),
+            format!("无从续读：{whole} 个中丢失 {missing} 个；模型给出 {gave} 个"),
         ),
         (None, None) => {
             Bilingual::new(format!("nothing to go on from: {missing} of {whole} lost"), format!("无从续读：{whole} 个中丢失 {missing} 个"))

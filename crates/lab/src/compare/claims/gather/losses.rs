@@ -80,7 +80,8 @@ async fn round(ground: &Ground<'_>, way: &RoadDoor, pace: Duration) -> Result<Lo
 /// The longest gap of each of two answers, in milliseconds, of which the first one's connection loses a segment.
 async fn gaps(ground: &Ground<'_>, way: &RoadDoor, pace: Duration, version: Version) -> Result<[f64; 2]> {
     let door = way.door.clone();
-    let dial = Dial { address: door.address, authority: door.authority, prefix: door.prefix, encryption: None };
+    let dial =
+        Dial { address: door.address, authority: door.authority, prefix: door.prefix, patience: ground.bench.patience, encryption: None };
     let mut session = Session::new(dial, version, ground.bench.key.as_deref());
     let tokens = |round_trips: u32| (2 * round_trips * DELAY).as_millis() / pace.as_millis().max(1);
     let question = format!("/lorem {}", tokens(ROUND_TRIPS));

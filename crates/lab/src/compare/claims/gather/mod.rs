@@ -20,31 +20,35 @@ use crate::compare::plan::{Cell, Dialect, Plan, Transport, Version};
 use crate::compare::run::Bench;
 use crate::compare::session::Session;
 use crate::compare::wire::Caught;
+use crate::runtime::within;
 
 /// How many experiments there are.
 pub const EXPERIMENTS: u64 = 7;
-
-/// An experiment has a few answers, and some wait for a path on which packets take their time.
-const EXPERIMENT: Duration = Duration::from_secs(120);
 
 /// Gathers all that can be had, and calls `step` behind each experiment. What could not be had, and why, is told beside it.
 pub async fn gather(bench: &Bench, plan: &Plan, measured: &[Measured], mut step: impl FnMut()) -> (Evidence, Vec<String>) {
     let ground = Ground { bench, plan, tls: bench.clear.is_none() };
     let mut evidence = of_cells(measured);
     let mut missing = Vec::new();
-    if let Some(seen) = experiment("how connections end", connections::closing(&ground), &mut missing, &mut step).await {
+    if let Some(seen) =
+        experiment(bench.patience, "how connections end", Box::pin(connections::closing(&ground)), &mut missing, &mut step).await
+    {
         (evidence.handshake, evidence.fin, evidence.endings, evidence.half_close) = seen;
     }
-    evidence.persistence = experiment("what stays behind an answer", requests::persistence(&ground), &mut missing, &mut step).await;
-    evidence.host = experiment("Host", requests::host(&ground), &mut missing, &mut step).await;
-    evidence.validator = experiment("ETag", requests::validator(&ground), &mut missing, &mut step).await;
-    if let Some((seen, connections)) = experiment("answers at the same time", streams::multiplexing(&ground), &mut missing, &mut step).await
+    evidence.persistence =
+        experiment(bench.patience, "what stays behind an answer", Box::pin(requests::persistence(&ground)), &mut missing, &mut step).await;
+    evidence.host = experiment(bench.patience, "Host", Box::pin(requests::host(&ground)), &mut missing, &mut step).await;
+    evidence.validator = experiment(bench.patience, "ETag", Box::pin(requests::validator(&ground)), &mut missing, &mut step).await;
+    if let Some((seen, connections)) =
+        experiment(bench.patience, "answers at the same time", Box::pin(streams::multiplexing(&ground)), &mut missing, &mut step).await
     {
         evidence.multiplexing = Some(seen);
         evidence.parallel = parallel(measured, seen.answers, connections);
     }
-    evidence.loss = experiment("a lost segment", losses::loss(&ground), &mut missing, &mut step).await.flatten();
-    if let Some(seen) = experiment("what streams are made of", streams::words(&ground), &mut missing, &mut step).await {
+    evidence.loss = experiment(bench.patience, "a lost segment", Box::pin(losses::loss(&ground)), &mut missing, &mut step).await.flatten();
+    if let Some(seen) =
+        experiment(bench.patience, "what streams are made of", Box::pin(streams::words(&ground)), &mut missing, &mut step).await
+    {
         let streams::Words { text, media_type, format, sameness, resumption } = seen;
         (evidence.text, evidence.media_type, evidence.format) = (Some(text), Some(media_type), Some(format));
         (evidence.sameness, evidence.resumption) = (Some(sameness), Some(resumption));
@@ -53,8 +57,14 @@ pub async fn gather(bench: &Bench, plan: &Plan, measured: &[Measured], mut step:
 }
 
 /// What came of an experiment; `None`, and why, if nothing did.
-async fn experiment<T>(what: &str, work: impl Future<Output = Result<T>>, missing: &mut Vec<String>, step: &mut impl FnMut()) -> Option<T> {
-    let done = tokio::time::timeout(EXPERIMENT, work).await.context("nothing came of it in time").and_then(|done| done);
+async fn experiment<T>(
+    patience: Duration,
+    what: &str,
+    work: impl Future<Output = Result<T>>,
+    missing: &mut Vec<String>,
+    step: &mut impl FnMut(),
+) -> Option<T> {
+    let done = within(patience, work).await.and_then(|done| done);
     step();
     done.map_err(|error| missing.push(format!("{what}: {error:#}"))).ok()
 }
