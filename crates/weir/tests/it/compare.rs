@@ -323,7 +323,7 @@ async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
     let directory = tempfile::tempdir().unwrap();
     let output = compare(directory.path(), &["--server", &server, "--quick"]).await;
     let err = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && err.contains("nothing happened within ten seconds"), "{err}");
+    assert!(!output.status.success() && err.contains("nothing happened within 10 seconds"), "{err}");
 }
 
 #[tokio::test]
