@@ -208,6 +208,26 @@ describe('the lab', () => {
     await close();
   });
 
+  test('draws of very many events as many as can be told apart', async () => {
+    const { page, close } = await openLab(weir);
+    const drawn = await page.evaluate(async () => {
+      const { Dots } = await import('/assets/js/lab-dots.js');
+      const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+      const dots = new Dots(svg);
+      const events = [];
+      return [400, 401, 1000].map((count) => {
+        while (events.length < count) events.push({ at: events.length, batch: events.length >> 1, text: true });
+        dots.draw({ events, ended: null }, { width: 400, span: 1000 });
+        const at = [...svg.querySelectorAll('circle')].map((circle) => Number(circle.getAttribute('cx')));
+        const scale = (400 - 12) / 1000;
+        return { events: at.map((x) => Math.round((x - 6) / scale)), isInOrder: at.every((x, index) => !index || x >= at[index - 1]) };
+      });
+    });
+    const every = (count, stride) => Array.from({ length: Math.ceil(count / stride) }, (_, index) => index * stride);
+    assert.deepEqual(drawn, [[400, 1], [401, 2], [1000, 4]].map(([count, stride]) => ({ events: every(count, stride), isInOrder: true })));
+    await close();
+  });
+
   test('deletes the stored answer also where the server cannot be asked what it saw', async () => {
     const { page, close } = await openLab(weir);
     const stored = [];

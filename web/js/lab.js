@@ -1,8 +1,9 @@
 // The lab: runs one prompt over every transport, and puts beside it what the server saw of it.
 
-import { apiKey, ApiError, call, models } from './api.js';
+import { ApiError, call, models } from './api.js';
 import { element } from './dom.js';
 import { languageNow, learn, number, speak, t, translate } from './i18n.js';
+import { askForKey, takeKey } from './key.js';
 import { Lane, LANES } from './lab-lanes.js';
 import { roundSpan } from './lab-numbers.js';
 import { LaneView } from './lab-view.js';
@@ -21,7 +22,6 @@ const $ = (id) => document.getElementById(id);
 const views = new Map(LANES.map((kind) => [kind, new LaneView(kind, picture)]));
 let running = null; // what stops the run
 let status = () => '';
-let afterKey = null;
 let redraw = 0;
 let styled = false;
 
@@ -194,7 +194,7 @@ async function loadModels() {
     if (!ids.length) $('model').append(element('option', { value: '', textContent: t('noModels') }));
     $('notice').hidden = true;
   } catch (error) {
-    if (error.status === 401) return askForKey(() => {});
+    if (error.status === 401) return askForKey();
     $('notice').textContent = error instanceof ApiError ? error.message : t('offline');
     $('notice').hidden = false;
     setTimeout(loadModels, 2000);
@@ -203,22 +203,7 @@ async function loadModels() {
   refresh();
 }
 
-function askForKey(then) {
-  afterKey = then;
-  $('notice').textContent = t('keyWrong');
-  $('notice').hidden = !apiKey.get();
-  $('key-form').hidden = false;
-  $('key').focus();
-}
-
-$('key-form').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  apiKey.set($('key').value.trim());
-  $('key').value = '';
-  $('key-form').hidden = $('notice').hidden = true;
-  await loadModels();
-  if ($('key-form').hidden) afterKey?.();
-});
+takeKey(() => loadModels());
 $('controls').addEventListener('submit', (event) => {
   event.preventDefault();
   if (running) running.abort(new Error(t('labStopped')));

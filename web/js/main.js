@@ -1,9 +1,10 @@
 // The page: asks, follows, stops, remembers. The conversation lives in this tab; the answers live at the server.
 
 import { endHere, isRunning, newAnswer, textOf } from './answer.js';
-import { apiKey, ApiError, models, Run, wire } from './api.js';
+import { ApiError, models, Run, wire } from './api.js';
 import { element } from './dom.js';
 import { languageNow, speak, t, translate } from './i18n.js';
+import { askForKey, takeKey } from './key.js';
 import { TurnView } from './view.js';
 
 const CHAT = 'weir.chat';
@@ -14,7 +15,6 @@ const turns = []; // {question, answer, view, run}
 let saveTimer = 0;
 let leaving = false; // a request that the browser cuts on the way out has not failed
 let following = true; // the page scrolls with the answer until the reader scrolls up
-let afterKey = null; // what to do again once a key is given
 
 const last = () => turns.at(-1);
 const running = () => turns.length > 0 && isRunning(last().answer);
@@ -231,30 +231,14 @@ async function loadModels(wait = 1000) {
     $('notice').hidden = true;
     refresh();
   } catch (error) {
-    if (error.status === 401) return askForKey(() => loadModels());
+    if (error.status === 401) return askForKey();
     $('notice').textContent = error instanceof ApiError ? error.message : t('offline');
     $('notice').hidden = false;
     setTimeout(() => loadModels(Math.min(8000, wait * 2)), wait);
   }
 }
 
-function askForKey(then) {
-  if (!$('key-form').hidden) return;
-  afterKey = then;
-  $('notice').textContent = t('keyWrong');
-  $('notice').hidden = !apiKey.get();
-  $('key-form').hidden = false;
-  $('key').focus();
-}
-
-$('key-form').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  apiKey.set($('key').value.trim());
-  $('key').value = '';
-  $('key-form').hidden = $('notice').hidden = true;
-  if (!$('model').value) await loadModels();
-  afterKey?.();
-});
+takeKey(() => loadModels());
 $('model').addEventListener('change', () => remember('weir.model', $('model').value));
 
 // Scroll: one owner

@@ -14,6 +14,7 @@ use protocol::event::EventKind;
 use protocol::fault::{Fault, FaultKind};
 use protocol::frame::Frame;
 use protocol::snapshot;
+use serde_json::value::RawValue;
 
 use super::responses::{idempotency, named};
 use super::{From, body};
@@ -21,7 +22,7 @@ use crate::error::{Refused, left};
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::router::App;
-use crate::transport::{Delivery, Ending, respond, stream_frame, tell_lens, wait_for_end};
+use crate::transport::{Delivery, Ending, respond, response_in, stream_frame, tell_lens, wait_for_end};
 
 /// Where the entries that the model made begin: behind `response.created` and `response.in_progress`.
 const FIRST_OUTPUT: u64 = 2;
@@ -97,7 +98,8 @@ async fn ended(feed: Feed, app: &App, from: &From) -> Result<Response, Fault> {
             let unreadable = || Fault::new(FaultKind::Server, "server_error", "the log's last entry is not readable");
             let response = snapshot::response(std::slice::from_ref(&terminal)).ok_or_else(unreadable)?;
             let body = completion(&response)?.to_string();
-            tell_lens(from.connection.as_ref(), &terminal, body.as_bytes());
+            let told = response_in(&terminal).map_or("", RawValue::get);
+            tell_lens(from.connection.as_ref(), told.as_bytes(), body.as_bytes());
             Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
         }
         Ending::Failed(fault) => Err(fault),

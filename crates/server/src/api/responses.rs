@@ -14,8 +14,6 @@ use protocol::fault::{Fault, FaultKind};
 use protocol::frame::Frame;
 use protocol::id::ResponseId;
 use protocol::snapshot;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -25,7 +23,7 @@ use crate::error::{Refused, left};
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::router::App;
-use crate::transport::{Delivery, Ending, StreamFrame, respond, stream_frame, tell_lens, wait_for_end};
+use crate::transport::{Delivery, Ending, StreamFrame, respond, response_in, stream_frame, tell_lens, wait_for_end};
 
 /// `POST /v1/responses`
 pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
@@ -38,6 +36,7 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let response = if stream {
         respond(deliver(&app, from, started.feed, stream_frame(&headers)))
     } else if background {
+        // An acknowledgement: of the answer it has by chance as much as there is, so that nothing of it is told to the lens as text.
         Json(app.engine.response(&from.owner, &started.id).await?).into_response()
     } else {
         let _counted = app.metrics.stream(Frame::Json, Words::Responses);
@@ -64,7 +63,7 @@ pub(crate) async fn retrieve(
             let message = "'starting_after' resumes a stream: add stream=true.";
             return Err(Fault::invalid("invalid_value", "starting_after", message).into());
         }
-        return Ok(named(Json(app.engine.response(&from.owner, &id).await?).into_response(), &id));
+        return Ok(named(current(&app.engine.response(&from.owner, &id).await?, from.connection.as_ref()), &id));
     }
     let feed = app.engine.feed(&from.owner, &id, after).await?;
     Ok(named(respond(deliver(&app, from, feed, stream_frame(&headers))), &id))
@@ -86,7 +85,7 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Refused> {
     // SDKs send an empty body, or `{}`; whatever it says, it changes nothing.
     body::ignore(&app.config, &headers, body).await?;
-    Ok(named(Json(app.engine.cancel(&from.owner, &id).await?).into_response(), &id))
+    Ok(named(current(&app.engine.cancel(&from.owner, &id).await?, from.connection.as_ref()), &id))
 }
 
 /// `GET /v1/responses/{id}/input_items`
@@ -154,21 +153,22 @@ pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, frame: St
     }
 }
 
-/// The response in a terminal entry, byte for byte as the log has it.
+/// A response as a document, byte for byte as the log has it.
 fn whole(terminal: &Entry, connection: Option<&Connection>) -> Response {
-    #[derive(Deserialize)]
-    struct Terminal<'a> {
-        #[serde(borrow)]
-        response: &'a RawValue,
-    }
-    match serde_json::from_slice::<Terminal<'_>>(&terminal.data) {
-        Ok(Terminal { response }) => {
-            let body = Bytes::copy_from_slice(response.get().as_bytes());
-            tell_lens(connection, terminal, &body);
-            ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
-        }
-        Err(_) => Refused(unreadable()).into_response(),
-    }
+    let Some(response) = response_in(terminal) else { return Refused(unreadable()).into_response() };
+    document(Bytes::copy_from_slice(response.get().as_bytes()), connection)
+}
+
+/// A response as it is now.
+fn current(response: &protocol::response::Response, connection: Option<&Connection>) -> Response {
+    let body = serde_json::to_vec(response).map_err(|_| Refused(unreadable()));
+    body.map_or_else(IntoResponse::into_response, |body| document(body.into(), connection))
+}
+
+/// A response as the body of an answer.
+fn document(body: Bytes, connection: Option<&Connection>) -> Response {
+    tell_lens(connection, &body, &body);
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
 fn unreadable() -> Fault {

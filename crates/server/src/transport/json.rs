@@ -47,20 +47,25 @@ async fn left(connection: Option<&Connection>, fin_leaves: bool) {
     }
 }
 
-/// Tells the lens what of an answer's body is text, and what the JSON around it.
-pub(crate) fn tell_lens(connection: Option<&Connection>, terminal: &Entry, body: &[u8]) {
-    let Some(connection) = connection.filter(|connection| connection.timeline().is_sampled()) else { return };
-    let text = text_bytes(terminal);
-    connection.timeline().said(Said { text, dialect: (body.len() as u64).saturating_sub(text), ..Said::default() });
-}
-
-/// How many bytes of a terminal entry are the model's text, as JSON writes it: every dialect writes it alike.
-fn text_bytes(terminal: &Entry) -> u64 {
+/// The response in a terminal entry, byte for byte as the log has it.
+pub(crate) fn response_in(terminal: &Entry) -> Option<&RawValue> {
     #[derive(Deserialize)]
     struct Terminal<'a> {
         #[serde(borrow)]
-        response: Response<'a>,
+        response: &'a RawValue,
     }
+    serde_json::from_slice::<Terminal<'_>>(&terminal.data).map(|Terminal { response }| response).ok()
+}
+
+/// Tells the lens what of a body is the text of this response, and what the JSON around it.
+pub(crate) fn tell_lens(connection: Option<&Connection>, response: &[u8], body: &[u8]) {
+    let Some(connection) = connection.filter(|connection| connection.timeline().is_sampled()) else { return };
+    let text = text_bytes(response);
+    connection.timeline().said(Said { text, dialect: (body.len() as u64).saturating_sub(text), ..Said::default() });
+}
+
+/// How many bytes of a response are the model's text, as JSON writes it: every dialect writes it alike.
+fn text_bytes(response: &[u8]) -> u64 {
     #[derive(Deserialize)]
     struct Response<'a> {
         #[serde(borrow, default)]
@@ -82,7 +87,7 @@ fn text_bytes(terminal: &Entry) -> u64 {
         #[serde(borrow, default)]
         refusal: Option<&'a RawValue>,
     }
-    let Ok(Terminal { response }) = serde_json::from_slice::<Terminal<'_>>(&terminal.data) else { return 0 };
+    let Ok(response) = serde_json::from_slice::<Response<'_>>(response) else { return 0 };
     let of_item = |item: Item<'_>| {
         let parts = item.content.into_iter().chain(item.summary).flatten();
         let texts = parts.flat_map(|part| [part.text, part.refusal]).chain([item.arguments]);

@@ -41,13 +41,35 @@ async fn json_answers_are_text_and_the_json_around_it() {
     ] {
         house.upstream.script(Script::text(&PIECES));
         let (answer, port) = raw(&house, &post(path, "application/json", &body)).await;
-        house.wait_connections(0).await;
-        let seen = of(&house, port).await;
+        let seen = ended(&house, port).await;
         check_sum(&seen["sent"], answer.len());
         assert_eq!(count(&seen["sent"]["body"]), answer.len() - head_of(&answer), "{path}");
         check_said(&seen, 0, 0);
     }
     house.close().await;
+}
+
+#[tokio::test]
+async fn a_response_that_is_looked_up_is_text_and_the_json_around_it() {
+    let house = House::open().await;
+    house.upstream.script(Script::text(&PIECES));
+    let body = json!({ "model": MODEL, "input": "hi" }).to_string();
+    let (_, asked) = house.json(&Request::new("POST", "/v1/responses").header("content-type", "application/json").body(body)).await;
+    let id = asked["id"].as_str().unwrap();
+    for (method, path) in [("GET", format!("/v1/responses/{id}")), ("POST", format!("/v1/responses/{id}/cancel"))] {
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        let (answer, port) = raw(&house, &request).await;
+        let seen = ended(&house, port).await;
+        check_sum(&seen["sent"], answer.len());
+        check_said(&seen, 0, 0);
+    }
+    house.close().await;
+}
+
+/// A connection after its close.
+async fn ended(house: &House, port: u16) -> Value {
+    house.wait_connections(0).await;
+    of(house, port).await
 }
 
 /// What is told of a stream is what its client got: as many events, and all bytes that are not their data as framing.
@@ -66,8 +88,7 @@ async fn streams_of_chat_completions_are_told_in_both_frames() {
         house.upstream.script(Script::text(&PIECES));
         let body = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }], "stream": true });
         let (answer, port) = raw(&house, &post("/v1/chat/completions", accept, &body)).await;
-        house.wait_connections(0).await;
-        let seen = of(&house, port).await;
+        let seen = ended(&house, port).await;
         check_stream(&seen, answer, |line| Some(line.strip_prefix("data: ").unwrap_or(line)).filter(|data| data.starts_with('{')));
     }
     house.close().await;
@@ -87,8 +108,7 @@ async fn thoughts_calls_and_refusals_are_text_too_however_they_come() {
         house.upstream.script(script());
         let body = json!({ "model": MODEL, "input": "hi", "stream": stream, "tools": [{ "type": "function", "name": "f" }] });
         let (_, port) = raw(&house, &post("/v1/responses", "text/event-stream", &body)).await;
-        house.wait_connections(0).await;
-        texts.push(count(&of(&house, port).await["said"]["text"]));
+        texts.push(count(&ended(&house, port).await["said"]["text"]));
     }
     assert_eq!(texts, [4 + 3 + 9, 4 + 3 + 9], "h\\\"m, yes, and {{\\\"a\\\":1}}");
     house.close().await;
@@ -100,8 +120,7 @@ async fn a_classic_answer_to_a_query_is_told_with_its_greeting() {
     house.upstream.script(Script::text(&PIECES));
     let request = "GET /chat?message=hi HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let (answer, port) = raw(&house, request).await;
-    house.wait_connections(0).await;
-    let seen = of(&house, port).await;
+    let seen = ended(&house, port).await;
     check_stream(&seen, answer, |line| line.strip_prefix("data:"));
     assert_eq!(seen["last_requests"][0]["path"], "/chat", "without the question");
     house.close().await;
@@ -117,8 +136,7 @@ async fn a_classic_stream_is_told_with_its_opening() {
         assert_eq!(house.send(&question.body(json!({ "msg": "hi" }).to_string())).await.status, 200);
     };
     let ((answer, port), ()) = tokio::join!(raw(&house, &request), asking);
-    house.wait_connections(0).await;
-    let seen = of(&house, port).await;
+    let seen = ended(&house, port).await;
     check_stream(&seen, answer, |line| line.strip_prefix("data:"));
     house.close().await;
 }
