@@ -24,15 +24,50 @@ const TOKENS: usize = 800;
 /// The pause between two tokens of a stream: each token is a write of its own, as with a real model.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// How often servers with and without the lens are measured: a tenth of a second's processor time is noise, in either direction.
+const LENS_ROUNDS: usize = 12;
+
 /// The kernel's unit of processor time in `/proc/<pid>/stat` (proc(5), `sysconf(_SC_CLK_TCK)`), which is 100 on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match env::args().skip_while(|argument| argument != "relay").nth(1) {
-        Some(upstream) => runtime.block_on(relay(upstream.parse()?)),
-        None => runtime.block_on(measure()),
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["relay", upstream, ..] => runtime.block_on(relay(upstream.parse()?)),
+        ["lens", ..] => runtime.block_on(measure_lens()),
+        _ => runtime.block_on(measure()),
     }
+}
+
+/// What it costs that the lens counts every byte by kind: a server with it and one without, which stream at the same time, so
+/// that what slows the machine down slows both.
+async fn measure_lens() -> Result<()> {
+    say(&format!("{STREAMS} streams, {TOKENS} tokens each, with the lens, and as many at the same time without; {LENS_ROUNDS} times"))?;
+    let sampling = |share| Server::start(weir().env("WEIR_LENS_SAMPLING", share));
+    let (with, without) = (sampling("1")?, sampling("0")?);
+    let request = Request::post("/v1/responses", &demo()).header("accept", "text/event-stream");
+    let (mut sum_with, mut sum_without) = (0.0, 0.0);
+    for _ in 0..LENS_ROUNDS {
+        let (with, without) = tokio::try_join!(with.spent(&request), without.spent(&request))?;
+        say(&format!("{with:6.1} µs of processor time per token with the lens, {without:.1} without"))?;
+        sum_with += with;
+        sum_without += without;
+    }
+    say(&format!("{:+.1} % on average", (sum_with / sum_without - 1.0) * 100.0))
+}
+
+/// Weir with the demo model at our pace, and nothing kept on a disk.
+fn weir() -> Command {
+    let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
+    weir.args(["--listen", "127.0.0.1:0", "--data", ":memory:", "--log-level", "warn"]);
+    weir.env("WEIR_DEMO_TOKENS_PER_SECOND", (1000 / PAUSE.as_millis()).to_string());
+    weir
+}
+
+/// The demo's answer of as many tokens as a stream has.
+fn demo() -> Value {
+    json!({ "model": "demo", "stream": true, "input": format!("/lorem {TOKENS}") })
 }
 
 async fn measure() -> Result<()> {
@@ -47,13 +82,11 @@ async fn measure() -> Result<()> {
     let baseline = relay.cost("relay, chat completions over SSE", &Request::post("/v1/chat/completions", &chat)).await?;
     drop(relay);
 
-    let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
-    weir.args(["--listen", "127.0.0.1:0", "--data", ":memory:", "--log-level", "warn"]);
+    let mut weir = weir();
     weir.env("OPENAI_BASE_URL", upstream.base_url()).env("OPENAI_API_KEY", "none");
-    weir.env("WEIR_DEMO_TOKENS_PER_SECOND", pace.to_string());
     let weir = Server::start(&mut weir)?;
     let responses = json!({ "model": "scripted", "stream": true, "input": "hello" });
-    let demo = json!({ "model": "demo", "stream": true, "input": format!("/lorem {TOKENS}") });
+    let demo = demo();
     for (name, path, body, accept) in [
         ("weir, chat completions over SSE", "/v1/chat/completions", &chat, "text/event-stream"),
         ("weir, chat completions over NDJSON", "/v1/chat/completions", &chat, "application/x-ndjson"),
@@ -83,16 +116,21 @@ impl Server {
         Ok(Self { child, address: address.parse()? })
     }
 
-    /// Runs all streams and gives the microseconds of processor time for each token that was read.
+    /// Runs all streams, and says what each token cost.
     async fn cost(&self, name: &str, request: &Request) -> Result<f64> {
+        let cost = self.spent(request).await.with_context(|| name.to_owned())?;
+        say(&format!("{cost:6.1} µs of processor time per token: {name}"))?;
+        Ok(cost)
+    }
+
+    /// Runs all streams and gives the microseconds of processor time for each token that was read.
+    async fn spent(&self, request: &Request) -> Result<f64> {
         let before = self.ticks()?;
         let streams = (0..STREAMS).map(|_| tokens(self.address, request));
         let read: usize = futures_util::future::try_join_all(streams).await?.into_iter().sum();
         let seconds = (self.ticks()? - before) / TICKS_PER_SECOND;
-        ensure!(read >= STREAMS * TOKENS, "{name}: only {read} tokens came");
-        let cost = seconds * 1e6 / f64::from(u32::try_from(read)?);
-        say(&format!("{cost:6.1} µs of processor time per token: {name}"))?;
-        Ok(cost)
+        ensure!(read >= STREAMS * TOKENS, "only {read} tokens came");
+        Ok(seconds * 1e6 / f64::from(u32::try_from(read)?))
     }
 
     /// User and system time so far (fields 14 and 15 of proc(5), behind the name in parentheses).

@@ -43,8 +43,8 @@ enum Half {
     Head(Vec<u8>),
     /// So many bytes of a body are to come.
     Length(u64),
-    /// In the line that says how long a chunk is: what of it has come, and whether it has ended as far as one can tell.
-    ChunkSize(Vec<u8>),
+    /// In the line that says how long a chunk is.
+    ChunkSize(SizeLine),
     /// So many bytes of a chunk, and then the line end behind it.
     Chunk(u64),
     /// So many bytes of the line end behind a chunk.
@@ -58,6 +58,31 @@ enum Half {
 impl Default for Half {
     fn default() -> Self {
         Self::Head(Vec::new())
+    }
+}
+
+/// What has come of `1a; extension`. There is one for every token: it keeps no bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct SizeLine {
+    /// The number that its digits are; `None` where there are none, and where they are too many.
+    size: Option<u64>,
+    /// Bytes before the first that is no digit.
+    digits: usize,
+    length: usize,
+}
+
+impl SizeLine {
+    fn take(&mut self, bytes: &[u8]) {
+        let is_number = self.digits == self.length;
+        self.length += bytes.len();
+        if !is_number {
+            return;
+        }
+        for digit in bytes.iter().map_while(|byte| char::from(*byte).to_digit(16)) {
+            let before = if self.digits == 0 { Some(0) } else { self.size };
+            self.size = before.and_then(|size: u64| size.checked_mul(16)).map(|size| size | u64::from(digit));
+            self.digits += 1;
+        }
     }
 }
 
@@ -75,20 +100,20 @@ impl From<Framing> for Half {
         match framing {
             Framing::None | Framing::Length(0) => Self::default(),
             Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::ChunkSize(Vec::new()),
+            Framing::Chunked => Self::ChunkSize(SizeLine::default()),
             Framing::Close => Self::Close,
         }
     }
 }
 
 impl Http1 {
-    /// What the client sent. Where it has changed its language, that, and what is left of the bytes.
-    pub(super) fn up<'a>(&mut self, mut bytes: &'a [u8], count: &mut Bytes) -> (Option<Switch>, &'a [u8]) {
+    /// What the client sent. It can only ask for another language.
+    pub(super) fn up(&mut self, mut bytes: &[u8], count: &mut Bytes) {
         while !bytes.is_empty() {
             if self.asked.back().is_some_and(|asked| asked.wants_switch) && matches!(&self.up, Half::Head(head) if head.is_empty()) {
                 // Until the server has said yes or no, nobody can tell what this is.
                 self.held.extend_from_slice(bytes);
-                return (None, &[]);
+                return;
             }
             let (taken, head) = self.up.take(bytes, count);
             bytes = &bytes[taken..];
@@ -101,7 +126,6 @@ impl Http1 {
                 self.up = fields.framing(Framing::None).into();
             }
         }
-        (None, bytes)
     }
 
     /// How many bytes are kept because nobody can tell yet what they are.
@@ -109,8 +133,8 @@ impl Http1 {
         self.held.len()
     }
 
-    /// What the server sent.
-    pub(super) fn down<'a>(&mut self, mut bytes: &'a [u8], count: &mut Bytes) -> (Option<Switch>, &'a [u8]) {
+    /// What the server sent. Where it changes the language, to what, and what is left of the bytes.
+    pub(super) fn down<'a>(&mut self, mut bytes: &'a [u8], count: &mut Bytes) -> Option<(Switch, &'a [u8])> {
         while !bytes.is_empty() {
             let (taken, head) = self.down.take(bytes, count);
             bytes = &bytes[taken..];
@@ -120,7 +144,7 @@ impl Http1 {
             if status == 101 {
                 let held = std::mem::take(&mut self.held);
                 let switch = if fields.is_websocket { Switch::WebSocket(held) } else { Switch::Opaque(held) };
-                return (Some(switch), bytes);
+                return Some((switch, bytes));
             }
             if (100..200).contains(&status) {
                 continue;
@@ -129,10 +153,10 @@ impl Http1 {
             self.down = if asked.is_head || matches!(status, 204 | 304) { Half::default() } else { fields.framing(Framing::Close).into() };
             if asked.wants_switch && !self.held.is_empty() {
                 // The connection stays as it was: what came meanwhile is the next request.
-                return (Some(Switch::Stay(std::mem::take(&mut self.held))), bytes);
+                return Some((Switch::Stay(std::mem::take(&mut self.held)), bytes));
             }
         }
-        (None, bytes)
+        None
     }
 }
 
@@ -159,9 +183,9 @@ impl Half {
             Self::ChunkSize(line) => {
                 let taken = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
                 count.add(Kind::Framing, taken);
-                line.extend_from_slice(&bytes[..taken]);
-                if line.ends_with(b"\n") {
-                    *self = match chunk_size(line) {
+                line.take(&bytes[..taken]);
+                if bytes[..taken].ends_with(b"\n") {
+                    *self = match line.size {
                         None => Self::Close,
                         Some(0) => Self::Trailers(true),
                         Some(size) => {
@@ -169,7 +193,7 @@ impl Half {
                             Self::Chunk(size)
                         }
                     };
-                } else if line.len() > LONGEST_HEAD {
+                } else if line.length > LONGEST_HEAD {
                     *self = Self::Close;
                 }
                 (taken, None)
@@ -188,7 +212,7 @@ impl Half {
                 count.add(Kind::Framing, taken);
                 *left -= u8::try_from(taken).unwrap_or(*left);
                 if *left == 0 {
-                    *self = Self::ChunkSize(Vec::new());
+                    *self = Self::ChunkSize(SizeLine::default());
                 }
                 (taken, None)
             }
@@ -229,12 +253,6 @@ impl Half {
 /// How many of these bytes are still within `left`.
 fn within(left: u64, bytes: &[u8]) -> usize {
     usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()))
-}
-
-/// Reads `1a; extension`.
-fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits: Vec<u8> = line.iter().copied().take_while(u8::is_ascii_hexdigit).collect();
-    u64::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
 }
 
 /// The number in a status line; zero where it is none.

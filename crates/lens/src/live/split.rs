@@ -98,10 +98,7 @@ impl Split {
         }
         match &mut self.spoken {
             Spoken::Unknown(_) => {}
-            Spoken::Http1(http) => {
-                let (switch, rest) = http.up(bytes, &mut self.up);
-                self.switch(switch, rest, Direction::Up);
-            }
+            Spoken::Http1(http) => http.up(bytes, &mut self.up),
             Spoken::Http2(http) => http.up(bytes, &mut self.up),
             Spoken::WebSocket(socket) => socket.up(bytes, &mut self.up),
             Spoken::Opaque => self.up.add(Kind::Body, bytes.len()),
@@ -123,8 +120,9 @@ impl Split {
         match &mut self.spoken {
             Spoken::Unknown(_) => {}
             Spoken::Http1(http) => {
-                let (switch, rest) = http.down(bytes, &mut self.down);
-                self.switch(switch, rest, Direction::Down);
+                if let Some((switch, rest)) = http.down(bytes, &mut self.down) {
+                    self.switch(switch, rest);
+                }
             }
             Spoken::Http2(http) => http.down(bytes, &mut self.down),
             Spoken::WebSocket(socket) => socket.down(bytes, &mut self.down),
@@ -150,37 +148,24 @@ impl Split {
     }
 
     /// The connection changes its language behind these bytes, of which `rest` is already in the new one.
-    fn switch(&mut self, switch: Option<Switch>, rest: &[u8], direction: Direction) {
+    fn switch(&mut self, switch: Switch, rest: &[u8]) {
         self.spoken = match switch {
-            None => return,
-            Some(Switch::Stay(held)) => {
+            Switch::Stay(held) => {
                 self.up(&held);
-                return match direction {
-                    Direction::Up => self.up(rest),
-                    Direction::Down => self.down(rest),
-                };
+                return self.down(rest);
             }
-            Some(Switch::WebSocket(held)) => {
+            Switch::WebSocket(held) => {
                 let mut socket = WebSocket::default();
                 socket.up(&held, &mut self.up);
                 Spoken::WebSocket(Box::new(socket))
             }
-            Some(Switch::Opaque(held)) => {
+            Switch::Opaque(held) => {
                 self.up.add(Kind::Body, held.len());
                 Spoken::Opaque
             }
         };
-        match direction {
-            Direction::Up => self.up(rest),
-            Direction::Down => self.down(rest),
-        }
+        self.down(rest);
     }
-}
-
-#[derive(Clone, Copy)]
-enum Direction {
-    Up,
-    Down,
 }
 
 #[cfg(test)]

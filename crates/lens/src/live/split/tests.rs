@@ -4,6 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+#[derive(Clone, Copy)]
+enum Direction {
+    Up,
+    Down,
+}
+
 fn check(exchange: &[(Direction, &[u8])], up: (u64, u64, u64, u64), down: (u64, u64, u64, u64)) {
     let tuple = |bytes: Bytes| (bytes.head, bytes.framing, bytes.body, bytes.frames);
     for step in [1, 3, usize::MAX] {
@@ -33,6 +39,22 @@ fn lengths_chunks_and_closes_frame_bodies() {
     check(&[(Up, post), (Down, chunked)], (head, 0, 5, 0), (chunked_head, chunked.len() as u64 - chunked_head - 6, 6, 2));
     let close: &[u8] = b"HTTP/1.0 200 OK\r\n\r\nall of it\r\n\r\n";
     check(&[(Up, GET), (Down, close)], (GET.len() as u64, 0, 0, 0), (19, 0, close.len() as u64 - 19, 0));
+}
+
+#[test]
+fn the_length_of_a_chunk_is_a_number_or_everything_behind_it_is_body() {
+    let head: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let x = "x".repeat(0x1af);
+    for line in ["1aF\r\n", "0001af \t;a=1\r\n", "00000000000000000000000000000001af\n"] {
+        let body = format!("{line}{x}\r\n0\r\n\r\n");
+        let framing = body.len() as u64 - 0x1af;
+        check(&[(Up, GET), (Down, &[head, body.as_bytes()].concat())], (GET.len() as u64, 0, 0, 0), (47, framing, 0x1af, 1));
+    }
+    for line in ["\r\n", ";1\r\n", " 5\r\n", "-5\r\n", "10000000000000000\r\n", "fffffffffffffffffffff\r\n"] {
+        let body = format!("{line}{x}\r\n0\r\n\r\n");
+        let (framing, behind) = (line.len() as u64, (body.len() - line.len()) as u64);
+        check(&[(Up, GET), (Down, &[head, body.as_bytes()].concat())], (GET.len() as u64, 0, 0, 0), (47, framing, behind, 0));
+    }
 }
 
 #[test]
