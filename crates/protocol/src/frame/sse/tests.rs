@@ -191,3 +191,42 @@ proptest! {
         prop_assert_eq!(decode(&[&out], usize::MAX), expected);
     }
 }
+
+#[test]
+fn documents_without_blank_lines_between_them_are_events_of_their_own() {
+    let events = |body: &str| {
+        let mut decoder = Decoder::new(1 << 20).splitting_documents();
+        let mut events = Vec::new();
+        let mut take = |decoder: &mut Decoder| {
+            while let Some(Ok(decoded)) = decoder.next_event() {
+                if let Decoded::Event(event) = decoded {
+                    events.push(String::from_utf8(event.data.to_vec()).unwrap());
+                }
+            }
+        };
+        for byte in body.as_bytes().chunks(1) {
+            decoder.push(byte);
+            take(&mut decoder);
+        }
+        events.extend(decoder.finish().map(|event| String::from_utf8(event.data.to_vec()).unwrap()));
+        events
+    };
+    assert_eq!(
+        events("data: {\"a\":1}\ndata: {\"a\":2}\ndata: {\"a\":3}\ndata: [DONE]\n\n"),
+        ["{\"a\":1}", "{\"a\":2}", "{\"a\":3}", "[DONE]"]
+    );
+    assert_eq!(events("data: {\"a\":\ndata: 1}\n\ndata: {\"a\":2}\n\n"), ["{\"a\":\n1}", "{\"a\":2}"]);
+    assert_eq!(events("event: x\ndata: {\"a\":1}\nevent: y\ndata: {\"a\":2}\n\n"), ["{\"a\":1}", "{\"a\":2}"]);
+}
+
+#[test]
+fn once_blank_lines_are_known_to_be_missing_no_event_waits_for_the_next() {
+    let mut decoder = Decoder::new(1 << 20).splitting_documents();
+    let mut count = |bytes: &[u8]| {
+        decoder.push(bytes);
+        std::iter::from_fn(|| decoder.next_event()).count()
+    };
+    assert_eq!(count(b"data: {\"a\":1}\n"), 0);
+    assert_eq!(count(b"data: {\"a\":2}\n"), 2);
+    assert_eq!(count(b"data: {\"a\":3}\n"), 1);
+}
