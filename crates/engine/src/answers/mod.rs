@@ -64,6 +64,8 @@ pub struct Started {
     pub id: ResponseId,
     /// A reader that stands at the begin, and counts as present while it lives.
     pub feed: Feed,
+    /// The fields of the request, by path, that have no effect here.
+    pub ignored: Vec<String>,
 }
 
 /// An idempotency key and the request it came with.

@@ -2,6 +2,7 @@
 
 mod retry;
 mod run;
+mod shorten;
 mod spans;
 mod state;
 
