@@ -113,7 +113,9 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("How long to wait for the first word of the model."),
     setting("timeouts.idle", "2m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.idle = value))
         .instead("WEIR_UPSTREAM_IDLE_TIMEOUT")
-        .help("How long to wait between two words of the model. Keep-alives are not words."),
+        .help("How long to wait while an upstream sends nothing at all once its model has begun. Keep-alives count as something."),
+    setting("timeouts.keep_alive", "10m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.keep_alive = value))
+        .help("How long to wait for the model's next word while its upstream sends nothing but keep-alives."),
     setting("timeouts.total", "0s", Kind::Duration(Duration::ZERO, |draft, value| draft.timeouts.total = value))
         .instead("WEIR_UPSTREAM_TOTAL_TIMEOUT")
         .help("How long an answer may take in all. 0s: as long as it likes."),
