@@ -55,7 +55,7 @@ test('a last NDJSON line counts only if it is whole', () => {
 const EVENTS = [
   { type: 'response.created', response: { id: 'resp_1' } },
   { type: 'response.output_item.added', output_index: 0, item: { type: 'reasoning' } },
-  { type: 'response.reasoning.delta', output_index: 0, content_index: 0, delta: 'hm' },
+  { type: 'response.reasoning_text.delta', output_index: 0, content_index: 0, delta: 'hm' },
   { type: 'response.output_text.delta', output_index: 1, content_index: 0, delta: 'Wa' },
   { type: 'response.output_text.delta', output_index: 1, content_index: 0, delta: 'ter' },
   { type: 'response.output_text.done', output_index: 1, content_index: 0, text: 'Water' },
