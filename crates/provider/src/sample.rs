@@ -91,7 +91,7 @@ pub(crate) fn cut_call() -> Item {
 }
 
 /// What a caller of chat completions asks for: a body of messages, and what more it says.
-pub(crate) fn asked(messages: Value, more: Value) -> ModelRequest {
+pub(crate) fn asked(messages: &Value, more: &Value) -> ModelRequest {
     let mut body = json!({ "model": "any", "stream": true, "store": false, "messages": messages });
     body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
     let create = chat_completions::read_create(&body).unwrap().create;

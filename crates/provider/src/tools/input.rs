@@ -93,17 +93,13 @@ impl InputText {
                 self.state = State::Over;
                 return text;
             }
-            match unescape(rest) {
-                Some((character, length)) => {
-                    text.push(character);
-                    rest = &rest[length..];
-                }
+            let Some((character, length)) = unescape(rest) else {
                 // Its rest comes next.
-                None => {
-                    rest.clone_into(&mut self.held);
-                    return text;
-                }
-            }
+                rest.clone_into(&mut self.held);
+                return text;
+            };
+            text.push(character);
+            rest = &rest[length..];
         }
         text.push_str(rest);
         text

@@ -24,7 +24,7 @@ pub(crate) enum Turn<'a> {
 /// A call of a function.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
-    pub(crate) call_id: &'a str,
+    pub(crate) id: &'a str,
     /// The function's name at the upstream.
     pub(crate) name: Cow<'a, str>,
     /// JSON; `{}` where the model wrote nothing.
@@ -37,7 +37,7 @@ pub(crate) struct Call<'a> {
 #[derive(Debug)]
 pub(crate) struct Output<'a> {
     pub(crate) call_id: &'a str,
-    pub(crate) output: Cow<'a, FunctionOutput>,
+    pub(crate) content: Cow<'a, FunctionOutput>,
     /// Fields beyond the vocabulary.
     pub(crate) extra: Option<&'a Extra>,
 }
@@ -58,7 +58,7 @@ fn turn<'a>(item: &'a Item, context: &'a [Item], offer: &Offer<'a>) -> Option<Tu
         Item::FunctionCall(call) => {
             let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
             Turn::Call(Call {
-                call_id: &call.call_id,
+                id: &call.call_id,
                 name: name(&call.name, call.namespace(), offer),
                 arguments: Cow::Borrowed(arguments),
                 extra: Some(&call.extra),
@@ -66,16 +66,16 @@ fn turn<'a>(item: &'a Item, context: &'a [Item], offer: &Offer<'a>) -> Option<Tu
         }
         Item::CustomToolCall(call) if is_abandoned(&call.call_id, call.status, context) => return None,
         Item::CustomToolCall(call) => Turn::Call(Call {
-            call_id: &call.call_id,
+            id: &call.call_id,
             name: name(&call.name, call.extra.text("namespace"), offer),
             arguments: Cow::Owned(json!({ "input": call.input }).to_string()),
             extra: Some(&call.extra),
         }),
         Item::FunctionCallOutput(output) => {
-            Turn::Output(Output { call_id: &output.call_id, output: Cow::Borrowed(&output.output), extra: Some(&output.extra) })
+            Turn::Output(Output { call_id: &output.call_id, content: Cow::Borrowed(&output.output), extra: Some(&output.extra) })
         }
         Item::CustomToolCallOutput(output) => {
-            Turn::Output(Output { call_id: &output.call_id, output: Cow::Borrowed(&output.output), extra: Some(&output.extra) })
+            Turn::Output(Output { call_id: &output.call_id, content: Cow::Borrowed(&output.output), extra: Some(&output.extra) })
         }
         Item::Opaque(item) => opaque(item, offer)?,
     })
@@ -86,14 +86,14 @@ fn opaque<'a>(item: &'a OpaqueItem, offer: &Offer<'a>) -> Option<Turn<'a>> {
     Some(match (item.kind.as_str(), item.fields.text("call_id")) {
         ("additional_tools", _) => return None,
         ("tool_search_call", Some(call_id)) => Turn::Call(Call {
-            call_id,
+            id: call_id,
             name: name(super::TOOL_SEARCH, None, offer),
             arguments: Cow::Owned(item.fields.get("arguments").map_or_else(|| "{}".to_owned(), Value::to_string)),
             extra: None,
         }),
         ("tool_search_output", Some(call_id)) => {
             let tools = item.fields.get("tools").map_or_else(|| "[]".to_owned(), Value::to_string);
-            Turn::Output(Output { call_id, output: Cow::Owned(FunctionOutput::Text(tools)), extra: None })
+            Turn::Output(Output { call_id, content: Cow::Owned(FunctionOutput::Text(tools)), extra: None })
         }
         _ => Turn::Opaque(item),
     })

@@ -230,7 +230,7 @@ fn says_something(value: &Value) -> bool {
 }
 
 /// The fields of `extra` that an upstream takes.
-pub(super) fn carried<'a>(extra: &'a Extra, place: Place, field: fn(Place, &str) -> bool) -> impl Iterator<Item = (&'a String, &'a Value)> {
+pub(super) fn carried(extra: &Extra, place: Place, field: fn(Place, &str) -> bool) -> impl Iterator<Item = (&String, &Value)> {
     extra.iter().filter(move |(name, _)| field(place, name))
 }
 
@@ -262,21 +262,21 @@ mod tests {
         Ok(ignored)
     }
 
-    fn part(part: Value) -> Value {
+    fn part(part: &Value) -> Value {
         json!({ "input": [{ "role": "user", "content": [part] }] })
     }
 
     #[test]
     fn what_cannot_be_carried_is_refused_by_its_path_or_cannot_matter() {
         let check = |body| check_with(&CARRIER, body);
-        assert_eq!(check(part(json!({ "type": "input_text", "text": "x", "known": 1 }))), Ok(vec![]));
+        assert_eq!(check(part(&json!({ "type": "input_text", "text": "x", "known": 1 }))), Ok(vec![]));
         assert_eq!(
-            check(part(json!({ "type": "input_text", "text": "x", "cache_control": { "type": "ephemeral" } }))),
+            check(part(&json!({ "type": "input_text", "text": "x", "cache_control": { "type": "ephemeral" } }))),
             Ok(vec!["input[0].content[0].cache_control".into()])
         );
-        assert_eq!(check(part(json!({ "type": "input_text", "text": "x", "other": 1 }))), Err("input[0].content[0].other".into()));
-        assert_eq!(check(part(json!({ "type": "input_audio", "input_audio": {} }))), Ok(vec![]));
-        assert_eq!(check(part(json!({ "type": "input_video", "url": "x" }))), Err("input[0].content[0].type".into()));
+        assert_eq!(check(part(&json!({ "type": "input_text", "text": "x", "other": 1 }))), Err("input[0].content[0].other".into()));
+        assert_eq!(check(part(&json!({ "type": "input_audio", "input_audio": {} }))), Ok(vec![]));
+        assert_eq!(check(part(&json!({ "type": "input_video", "url": "x" }))), Err("input[0].content[0].type".into()));
         assert_eq!(check(json!({ "input": [{ "type": "known_item" }] })), Ok(vec![]));
         assert_eq!(check(json!({ "input": [{ "type": "web_search_call", "id": "ws_1" }] })), Ok(vec!["input[0]".into()]));
         assert_eq!(check(json!({ "input": [{ "type": "poem" }] })), Err("input[0].type".into()));

@@ -1,6 +1,8 @@
 //! Reads JSON as upstreams write it. What is odd is repaired, so that one odd character does not cost a response; what is cut is
 //! not.
 
+use std::fmt::Write;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -167,7 +169,7 @@ impl Repair {
                 self.is_in_text = false;
                 self.out.push('"');
             }
-            '\0'..='\u{1f}' => self.out.push_str(&format!("\\u{:04x}", u32::from(character))),
+            '\0'..='\u{1f}' => self.unicode(u32::from(character)),
             other => self.out.push(other),
         }
     }
@@ -194,7 +196,10 @@ impl Repair {
     /// A code unit of UTF-16, after the first half of a pair if there is one.
     fn unit(&mut self, unit: u32, high: Option<u32>) {
         match (unit, high) {
-            (0xDC00..=0xDFFF, Some(high)) => self.out.push_str(&format!("\\u{high:04x}\\u{unit:04x}")),
+            (0xDC00..=0xDFFF, Some(high)) => {
+                self.unicode(high);
+                self.unicode(unit);
+            }
             (0xD800..=0xDBFF, _) => {
                 self.half(high);
                 self.escape = Escape::High { high: unit, is_begun: false };
@@ -202,9 +207,14 @@ impl Repair {
             (0xDC00..=0xDFFF, None) => self.half(Some(unit)),
             (_, _) => {
                 self.half(high);
-                self.out.push_str(&format!("\\u{unit:04x}"));
+                self.unicode(unit);
             }
         }
+    }
+
+    /// Writes an escape.
+    fn unicode(&mut self, unit: u32) {
+        _ = write!(self.out, "\\u{unit:04x}");
     }
 
     /// A half of a pair without the other one.

@@ -59,7 +59,6 @@ pub(super) fn read_count(value: &serde_json::Value) -> Option<u64> {
 /// A value that is no object and no list.
 enum Found<'a> {
     Text(&'a str),
-    #[expect(clippy::cast_precision_loss, reason = "indices are small")]
     Number(f64),
     Boolean(bool),
 }
@@ -81,10 +80,12 @@ impl<'de, T, F: FnOnce(Found<'_>) -> Option<T>> Visitor<'de> for Scalar<F> {
         Ok((self.0)(Found::Boolean(flag)))
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "indices are small")]
     fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
         Ok((self.0)(Found::Number(number as f64)))
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "indices are small")]
     fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
         Ok((self.0)(Found::Number(number as f64)))
     }

@@ -274,27 +274,27 @@ mod tests {
 
     use super::*;
 
-    fn check(error: Value, message: &str, status: Option<u16>) {
-        let reported = Reported::from_error(&error);
+    fn check(error: &Value, message: &str, status: Option<u16>) {
+        let reported = Reported::from_error(error);
         assert_eq!((reported.message.as_deref(), reported.status), (Some(message), status), "{error}");
     }
 
     #[test]
     fn the_sentence_is_found_in_every_shape() {
-        check(json!({ "error": { "message": "m", "code": 429 } }), "m", Some(429));
-        check(json!({ "error": "m" }), "m", None);
-        check(json!([{ "error": { "message": "m", "status": "UNAVAILABLE", "code": 503 } }]), "m", Some(503));
-        check(json!({ "object": "error", "message": "m", "type": "BadRequestError", "param": null, "code": 400 }), "m", Some(400));
-        check(json!({ "code": 50505, "message": "m", "data": null }), "m", Some(505));
-        check(json!({ "errors": [{ "message": "m" }] }), "m", None);
-        check(json!({ "code": 400, "msg": "m" }), "m", Some(400));
-        check(json!({ "error": { "error": { "message": "m" } } }), "m", None);
-        check(json!({ "message": { "detail": [{ "loc": ["body"], "msg": "m" }] } }), "m", None);
-        check(json!({ "detail": "m" }), "m", None);
-        check(json!({ "base_resp": { "status_code": 1008, "status_msg": "m" } }), "m", None);
-        check(json!({ "error_code": 336_003, "error_msg": "m" }), "m", None);
-        check(json!({ "Response": { "Error": { "Code": "X", "Message": "m" } } }), "m", None);
-        check(json!({ "header": { "code": 10_013, "message": "m" } }), "m", None);
+        check(&json!({ "error": { "message": "m", "code": 429 } }), "m", Some(429));
+        check(&json!({ "error": "m" }), "m", None);
+        check(&json!([{ "error": { "message": "m", "status": "UNAVAILABLE", "code": 503 } }]), "m", Some(503));
+        check(&json!({ "object": "error", "message": "m", "type": "BadRequestError", "param": null, "code": 400 }), "m", Some(400));
+        check(&json!({ "code": 50505, "message": "m", "data": null }), "m", Some(505));
+        check(&json!({ "errors": [{ "message": "m" }] }), "m", None);
+        check(&json!({ "code": 400, "msg": "m" }), "m", Some(400));
+        check(&json!({ "error": { "error": { "message": "m" } } }), "m", None);
+        check(&json!({ "message": { "detail": [{ "loc": ["body"], "msg": "m" }] } }), "m", None);
+        check(&json!({ "detail": "m" }), "m", None);
+        check(&json!({ "base_resp": { "status_code": 1008, "status_msg": "m" } }), "m", None);
+        check(&json!({ "error_code": 336_003, "error_msg": "m" }), "m", None);
+        check(&json!({ "Response": { "Error": { "Code": "X", "Message": "m" } } }), "m", None);
+        check(&json!({ "header": { "code": 10_013, "message": "m" } }), "m", None);
     }
 
     #[test]
@@ -302,9 +302,9 @@ mod tests {
         let raw = "{\"error\":{\"message\":\"supports at most 1 image per prompt\"}}";
         let error =
             json!({ "error": { "message": "Provider returned error", "code": 400, "metadata": { "raw": raw, "provider_name": "North" } } });
-        check(error, "supports at most 1 image per prompt", Some(400));
-        check(json!({ "error": { "message": "{\"error\":{\"message\":\"inner\",\"code\":422}}" } }), "inner", Some(422));
-        check(json!({ "error": { "message": "outer", "metadata": { "raw": "" } } }), "outer", None);
+        check(&error, "supports at most 1 image per prompt", Some(400));
+        check(&json!({ "error": { "message": "{\"error\":{\"message\":\"inner\",\"code\":422}}" } }), "inner", Some(422));
+        check(&json!({ "error": { "message": "outer", "metadata": { "raw": "" } } }), "outer", None);
     }
 
     #[test]

@@ -125,13 +125,13 @@ impl Conversation {
 
     fn call(&mut self, call: &Call<'_>) {
         let input = shared::arguments(&call.arguments);
-        let mut block = json!({ "type": "tool_use", "id": fit_id(call.call_id), "name": call.name, "input": input });
+        let mut block = json!({ "type": "tool_use", "id": fit_id(call.id), "name": call.name, "input": input });
         call.extra.into_iter().for_each(|extra| add_fields(&mut block, extra, Place::Call));
         self.turn(Speaker::Assistant).blocks.push(block);
     }
 
     fn output(&mut self, output: &Output<'_>, index: usize) -> Result<(), Fault> {
-        let content: Value = match &*output.output {
+        let content: Value = match &*output.content {
             FunctionOutput::Text(text) => text.as_str().into(),
             FunctionOutput::Parts(parts) => {
                 let mut blocks = Vec::new();

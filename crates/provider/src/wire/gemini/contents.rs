@@ -126,7 +126,7 @@ impl Contents {
         if self.thinking == Thinking::Level && is_first && self.signature.is_none() {
             self.signature = Some(NO_SIGNATURE.to_owned());
         }
-        let call = json!({ "id": call.call_id, "name": call.name, "args": shared::arguments(&call.arguments) });
+        let call = json!({ "id": call.id, "name": call.name, "args": shared::arguments(&call.arguments) });
         self.push(Kind::Model, json!({ "functionCall": call }));
     }
 
@@ -139,8 +139,8 @@ impl Contents {
         let mut response = Map::new();
         response.insert("id".into(), output.call_id.into());
         response.insert("name".into(), name.as_str().into());
-        response.insert("response".into(), result(&output.output));
-        let media = media(&output.output, index)?;
+        response.insert("response".into(), result(&output.content));
+        let media = media(&output.content, index)?;
         put(&mut response, "parts", (!media.is_empty()).then_some(media));
         self.push(Kind::Functions, json!({ "functionResponse": response }));
         Ok(())
@@ -183,7 +183,7 @@ impl Contents {
 /// The id and the function of a call.
 fn called<'a>(step: &Turn<'a>) -> Option<(&'a str, String)> {
     let Turn::Call(call) = step else { return None };
-    Some((call.call_id, call.name.to_string()))
+    Some((call.id, call.name.to_string()))
 }
 
 fn is_call(part: &Value) -> bool {
@@ -223,21 +223,19 @@ fn content_part(part: &Part, path: &str) -> Result<Option<Value>, Fault> {
         Part::InputFile { file_data, file_url, .. } => {
             (file_data.as_deref().and_then(DataUrl::of_file), file_url.as_deref().unwrap_or_default(), "file_data")
         }
-        Part::Opaque(fields) => match audio_part(fields) {
-            Some(part) => return Ok(Some(part)),
-            None => {
+        Part::Opaque(fields) => {
+            let Some(part) = audio_part(fields) else {
                 let what = format!("Gemini, which serves this model, does not support '{}'.", fields.text("type").unwrap_or_default());
                 return Err(Fault::invalid("unsupported_value", format!("{path}.type"), what));
-            }
-        },
-    };
-    match media_part(data, url) {
-        Some(part) => Ok(Some(part)),
-        None => {
-            let what = "Gemini takes an image or a file as a URL, or as a data URL in base64.";
-            Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what))
+            };
+            return Ok(Some(part));
         }
-    }
+    };
+    let Some(part) = media_part(data, url) else {
+        let what = "Gemini takes an image or a file as a URL, or as a data URL in base64.";
+        return Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what));
+    };
+    Ok(Some(part))
 }
 
 /// Bytes, or where they are. `None` where neither is known.

@@ -101,8 +101,10 @@ impl Chunks {
         for part in candidate.content.take().unwrap_or_default().parts.unwrap_or_default() {
             let Part { text, thought, thought_signature, function_call, inline_data } = part;
             let so_far = if thought == Some(true) { &mut self.thoughts } else { &mut self.text };
-            let text = text.filter(|text| !text.is_empty() && !(is_last && so_far.is_summary(text)));
-            text.iter().for_each(|text| so_far.add(text));
+            let text = text.filter(|text| !(text.is_empty() || is_last && so_far.is_summary(text)));
+            if let Some(text) = &text {
+                so_far.add(text);
+            }
             if let (Some(true), Some(text)) = (thought, &text) {
                 said.word(Word::Reasoning(text.clone()));
             }

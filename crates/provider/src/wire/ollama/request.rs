@@ -152,7 +152,7 @@ fn tool(tool: &Offered<'_>) -> Value {
 }
 
 fn messages(request: &ModelRequest, offer: &Offer<'_>, system_messages: SystemMessages) -> Result<Vec<Map<String, Value>>, Fault> {
-    let mut messages = Messages { system_messages, ..Messages::new() };
+    let mut messages = Messages::new(system_messages == SystemMessages::First);
     if let Some(instructions) = request.create.instructions.as_ref().filter(|text| !text.is_empty()) {
         messages.system(instructions);
     }
@@ -163,7 +163,7 @@ fn messages(request: &ModelRequest, offer: &Offer<'_>, system_messages: SystemMe
             Turn::Message(message) => messages.message(message, index)?,
             Turn::Call(call) => {
                 messages.call(&call);
-                called.push((call.call_id, call.name.into_owned()));
+                called.push((call.id, call.name.into_owned()));
             }
             Turn::Output(output) => {
                 let name = called.iter().rev().find(|(call_id, _)| *call_id == output.call_id).map(|(_, name)| name.as_str());
@@ -184,8 +184,9 @@ fn messages(request: &ModelRequest, offer: &Offer<'_>, system_messages: SystemMe
 /// have it.
 struct Messages {
     list: Vec<Map<String, Value>>,
-    system_messages: SystemMessages,
-    /// What the operator and the developer say, where all of it goes into one message.
+    /// Whether all that the operator and the developer say goes into one message at the start.
+    is_system_first: bool,
+    /// What they say, if so.
     system: String,
     /// Thoughts that wait for what the model made of them. Its documentation gives them back with the message; which of them
     /// the model is shown again, its template decides.
@@ -193,8 +194,8 @@ struct Messages {
 }
 
 impl Messages {
-    fn new() -> Self {
-        Self { list: Vec::new(), system_messages: SystemMessages::First, system: String::new(), thoughts: String::new() }
+    fn new(is_system_first: bool) -> Self {
+        Self { list: Vec::new(), is_system_first, system: String::new(), thoughts: String::new() }
     }
 
     fn think(&mut self, reasoning: &Reasoning) {
@@ -207,9 +208,10 @@ impl Messages {
 
     /// Takes what the operator or the developer says.
     fn system(&mut self, text: &str) {
-        match self.system_messages {
-            SystemMessages::First => join(&mut self.system, text),
-            SystemMessages::InPlace => self.heard(text_message("system", text)),
+        if self.is_system_first {
+            join(&mut self.system, text);
+        } else {
+            self.heard(text_message("system", text));
         }
     }
 
@@ -262,7 +264,7 @@ impl Messages {
 
     fn call(&mut self, call: &Call<'_>) {
         let function = json!({ "name": call.name, "arguments": arguments(&call.arguments) });
-        let call = json!({ "id": call.call_id, "type": "function", "function": function });
+        let call = json!({ "id": call.id, "type": "function", "function": function });
         let calls = self.said().entry("tool_calls").or_insert_with(|| Vec::<Value>::new().into());
         if let Some(calls) = calls.as_array_mut() {
             calls.push(call);
@@ -270,7 +272,7 @@ impl Messages {
     }
 
     fn output(&mut self, output: &Output<'_>, name: Option<&str>, index: usize) -> Result<(), Fault> {
-        let (text, images) = match &*output.output {
+        let (text, images) = match &*output.content {
             FunctionOutput::Text(text) => (text.clone(), Vec::new()),
             FunctionOutput::Parts(parts) => content(parts, "\n", &format!("input[{index}].output"))?,
         };

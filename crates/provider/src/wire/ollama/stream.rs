@@ -130,7 +130,7 @@ impl Lines {
 
     fn message(&mut self, message: Message, logprobs: Vec<Value>, is_last: bool, said: &mut Said) {
         // Some relays repeat all of it with the last line.
-        let is_new = |so_far: &SoFar, text: &String| !text.is_empty() && !(is_last && so_far.is_summary(text));
+        let is_new = |so_far: &SoFar, text: &String| !(text.is_empty() || is_last && so_far.is_summary(text));
         if let Some(thought) = message.thinking.filter(|text| is_new(&self.thoughts, text)) {
             self.thoughts.add(&thought);
             said.word(Word::Reasoning(thought));

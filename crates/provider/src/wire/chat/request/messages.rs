@@ -116,7 +116,7 @@ impl<'a> Messages<'a> {
         };
         message.extend(beside.into_iter().chain(extra));
         if !thoughts.is_empty() {
-            names.iter().for_each(|name| _ = message.insert((*name).to_owned(), thoughts.as_str().into()));
+            message.extend(names.iter().map(|name| ((*name).to_owned(), thoughts.as_str().into())));
         }
     }
 
@@ -125,7 +125,7 @@ impl<'a> Messages<'a> {
         function.insert("name".into(), call.name.as_ref().into());
         function.insert("arguments".into(), call.arguments.as_ref().into());
         let mut sent = Map::new();
-        sent.insert("id".into(), self.call_id(call.call_id).into());
+        sent.insert("id".into(), self.call_id(call.id).into());
         sent.insert("type".into(), "function".into());
         for (name, value) in call.extra.into_iter().flat_map(|extra| carry::carried(extra, Place::Call, self.style.field())) {
             match (name.as_str(), value) {
@@ -149,7 +149,7 @@ impl<'a> Messages<'a> {
             calls.push(sent.into());
         }
         if !thoughts.is_empty() {
-            names.iter().for_each(|name| _ = message.insert((*name).to_owned(), thoughts.as_str().into()));
+            message.extend(names.iter().map(|name| ((*name).to_owned(), thoughts.as_str().into())));
         }
     }
 
@@ -174,9 +174,9 @@ impl<'a> Messages<'a> {
     }
 
     fn output(&mut self, output: &Output<'_>, index: usize) -> Result<(), Fault> {
-        let content = match &*output.output {
+        let content = match &*output.content {
             FunctionOutput::Text(text) => text.as_str().into(),
-            FunctionOutput::Parts(parts) if parts.iter().all(is_plain) => output.output.text().into(),
+            FunctionOutput::Parts(parts) if parts.iter().all(is_plain) => output.content.text().into(),
             // Few servers take pictures here; those that do not will say so.
             FunctionOutput::Parts(parts) => content(parts, Role::User, self.style, index)?,
         };

@@ -7,13 +7,14 @@ fn marks_for_a_cache_stay_where_they_are() {
     let mark = json!({ "type": "ephemeral" });
     let part = json!({ "type": "text", "text": "S", "cache_control": mark });
     let tool = json!({ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } }, "cache_control": mark });
+    let call = json!({ "id": "a", "type": "function", "function": { "name": "f", "arguments": "{}" } });
     let said = json!([
         { "role": "system", "content": [part] },
         { "role": "user", "content": [part, { "type": "text", "text": "T" }] },
-        { "role": "assistant", "content": "Hm.", "tool_calls": [{ "id": "a", "type": "function", "function": { "name": "f", "arguments": "{}" } }] },
+        { "role": "assistant", "content": "Hm.", "tool_calls": [call] },
         { "role": "tool", "tool_call_id": "a", "content": "1", "cache_control": mark },
     ]);
-    let request = sample::asked(said, json!({ "tools": [tool] }));
+    let request = sample::asked(&said, &json!({ "tools": [tool] }));
     assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec![]));
     let body = body(&request, HostedTools::Omit).unwrap();
     assert_eq!(body["system"], json!([part]));
@@ -29,10 +30,10 @@ fn said_block(text: &str) -> Value {
 #[test]
 fn content_that_it_has_no_word_for_is_refused_by_its_path() {
     let audio = json!({ "type": "input_audio", "input_audio": { "data": "AA==", "format": "wav" } });
-    let request = sample::asked(json!([{ "role": "user", "content": [audio] }]), json!({}));
+    let request = sample::asked(&json!([{ "role": "user", "content": [audio] }]), &json!({}));
     check_fault(&request.create, "unsupported_value", "input[0].content[0].type");
     let prefix = json!([{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": "I", "prefix": true }]);
-    check_fault(&sample::asked(prefix, json!({})).create, "unsupported_parameter", "input[1].prefix");
+    check_fault(&sample::asked(&prefix, &json!({})).create, "unsupported_parameter", "input[1].prefix");
 }
 
 #[test]

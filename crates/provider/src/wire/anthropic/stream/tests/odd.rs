@@ -4,7 +4,7 @@ use super::*;
 
 /// The events of these documents.
 fn stream(events: &[String]) -> String {
-    events.iter().map(|event| format!("data: {event}\n\n")).collect()
+    events.iter().fold(String::new(), |body, event| body + "data: " + event + "\n\n")
 }
 
 #[track_caller]
@@ -176,9 +176,17 @@ fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
 }
 
 const ODD: &[&str] = &[
-    "data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"a \\ud83d\"}}\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"\\ude00 b\"}}\n\n",
-    "event: content_block_delta\ndata: {\"delta\":{\"type\":\"text_delta\",\"text\":\"a\",\"text\":\"b\"},\"x\":NaN}\n\nevent: ping\ndata: 17\n\ndata: {\"code\":500,\"message\":\"no such luck\"}\n\n",
-    "data: {\"type\":\"content_block_delta\",\ndata: \"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\nevent: error\ndata: no such luck\n\n",
+    "data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"a \\ud83d\"}}\n\
+     data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"\\ude00 b\"}}\n\n",
+    "event: content_block_delta\n\
+     data: {\"delta\":{\"type\":\"text_delta\",\"text\":\"a\",\"text\":\"b\"},\"x\":NaN}\n\n\
+     event: ping\n\
+     data: 17\n\n\
+     data: {\"code\":500,\"message\":\"no such luck\"}\n\n",
+    "data: {\"type\":\"content_block_delta\",\n\
+     data: \"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n\
+     event: error\n\
+     data: no such luck\n\n",
 ];
 
 proptest! {

@@ -3,10 +3,10 @@
 use super::*;
 
 /// The messages of a request as it goes to an upstream of `preset`.
-fn messages(preset: Preset, messages: Value, more: Value) -> Value {
+fn messages(preset: Preset, messages: &Value) -> Value {
     let family = if preset == Preset::OpenAi { Family::OpenAi } else { Family::Compatible };
     let style = Style::new(family, preset, "https://north.example/v1", &Compat::default());
-    body(&sample::asked(messages, more), &style).unwrap()["messages"].take()
+    body(&sample::asked(messages, &json!({})), &style).unwrap()["messages"].take()
 }
 
 fn ignored(family: Family, request: &ModelRequest) -> Result<Vec<String>, String> {
@@ -24,8 +24,8 @@ fn fields_of_a_call_go_back_to_whom_they_came_from() {
         { "role": "assistant", "content": null, "tool_calls": [call] },
         { "role": "tool", "tool_call_id": "c1", "content": "1" },
     ]);
-    assert_eq!(messages(Preset::Compatible, said.clone(), json!({})), said);
-    let sent = messages(Preset::OpenAi, said, json!({}));
+    assert_eq!(messages(Preset::Compatible, &said), said);
+    let sent = messages(Preset::OpenAi, &said);
     assert_eq!(sent[1]["tool_calls"][0].get("extra_content"), None, "OpenAI refuses what it does not know");
 }
 
@@ -33,10 +33,10 @@ fn fields_of_a_call_go_back_to_whom_they_came_from() {
 fn marks_for_a_cache_go_to_those_who_know_them() {
     let part = json!({ "type": "text", "text": "S", "cache_control": { "type": "ephemeral" } });
     let said = || json!([{ "role": "system", "content": [part] }, { "role": "user", "content": [part] }]);
-    assert_eq!(messages(Preset::OpenRouter, said(), json!({})), said());
-    let plain = json!([{ "role": "system", "content": [{ "type": "text", "text": "S" }] }, { "role": "user", "content": [{ "type": "text", "text": "S" }] }]);
-    assert_eq!(messages(Preset::OpenAi, said(), json!({})), plain);
-    let request = sample::asked(said(), json!({}));
+    assert_eq!(messages(Preset::OpenRouter, &said()), said());
+    let plain = |role: &str| json!({ "role": role, "content": [{ "type": "text", "text": "S" }] });
+    assert_eq!(messages(Preset::OpenAi, &said()), json!([plain("system"), plain("user")]));
+    let request = sample::asked(&said(), &json!({}));
     assert_eq!(ignored(Family::Compatible, &request), Ok(vec![]));
     let paths = ["input[0].content[0].cache_control", "input[1].content[0].cache_control"];
     assert_eq!(ignored(Family::OpenAi, &request), Ok(paths.map(str::to_owned).to_vec()));
@@ -51,14 +51,14 @@ fn thoughts_come_with_their_calls_for_every_compatible_server() {
         { "role": "tool", "tool_call_id": "c1", "content": "1" },
     ]);
     for preset in [Preset::Compatible, Preset::DeepSeek, Preset::Qwen, Preset::LlamaCpp] {
-        let sent = messages(preset, said.clone(), json!({}));
+        let sent = messages(preset, &said);
         assert_eq!((sent[1].get("reasoning_content"), sent[1].get("reasoning")), (Some(&json!("hm")), None), "{preset:?}");
     }
     for preset in [Preset::Vllm, Preset::OpenRouter] {
-        let sent = messages(preset, said.clone(), json!({}));
+        let sent = messages(preset, &said);
         assert_eq!((&sent[1]["reasoning_content"], &sent[1]["reasoning"]), (&json!("hm"), &json!("hm")), "{preset:?}");
     }
-    assert_eq!(messages(Preset::OpenAi, said, json!({}))[1].get("reasoning_content"), None);
+    assert_eq!(messages(Preset::OpenAi, &said)[1].get("reasoning_content"), None);
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn piece(fields: &str) -> String {
 
 /// The stream of these chunks.
 fn stream<T: AsRef<str>>(chunks: &[T]) -> String {
-    chunks.iter().map(|chunk| format!("data: {}\n\n", chunk.as_ref())).collect::<String>() + "data: [DONE]\n\n"
+    chunks.iter().fold(String::new(), |body, chunk| body + "data: " + chunk.as_ref() + "\n\n") + "data: [DONE]\n\n"
 }
 
 #[track_caller]
@@ -52,8 +52,9 @@ fn a_call_is_told_from_the_next_by_its_arguments() {
     let (a, b) = ("{\"city\":\"A\"}", "{\"city\":\"B\"}");
     check(&[whole("A"), whole("B"), f("tool_calls")], &[call(0, None, Some("f"), a), call(1, None, Some("f"), b), STOP]);
     // Both in one chunk, and without an index.
-    let two = r#"{"tool_calls":[{"id":"","function":{"name":"f","arguments":"{\"city\":\"A\"}"}},{"id":"","function":{"name":"f","arguments":"{\"city\":\"B\"}"}}]}"#;
-    check(&[c(two), f("tool_calls")], &[call(0, None, Some("f"), a), call(1, None, Some("f"), b), STOP]);
+    let entry = |city: &str| format!(r#"{{"id":"","function":{{"name":"f","arguments":"{{\"city\":\"{city}\"}}"}}}}"#);
+    let two = format!(r#"{{"tool_calls":[{},{}]}}"#, entry("A"), entry("B"));
+    check(&[c(&two), f("tool_calls")], &[call(0, None, Some("f"), a), call(1, None, Some("f"), b), STOP]);
 
     // A new id and the same name in every fragment.
     let fragment =
@@ -172,7 +173,8 @@ fn a_character_in_halves_is_put_together() {
     let expected = [call(0, None, Some("f"), "{\"a\":\""), call(0, None, None, "😀\"}"), STOP];
     check(&[arguments(r#"{\"a\":\"\ud83d"#), arguments(r#"\ude00\"}"#), f("stop")], &expected);
     // Bytes of UTF-8 in two chunks.
-    let body = [&b"data: {\"choices\":[{\"delta\":{\"content\":\"\xf0\x9f\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"\x98\x80\"}}]}\n\n"[..]].concat();
+    let body = b"data: {\"choices\":[{\"delta\":{\"content\":\"\xf0\x9f\"}}]}\n\n\
+        data: {\"choices\":[{\"delta\":{\"content\":\"\x98\x80\"}}]}\n\n";
     sample::check_words(read, body, &[text("😀")]);
     // What comes whole has nothing to wait for.
     let body = r#"{"choices":[{"delta":{"content":"a"},"logprobs":{"content":[{"token":"\ud83d"}]}}]}"#;
@@ -238,9 +240,10 @@ fn what_is_cut_is_an_error() {
 
 #[test]
 fn what_belongs_to_a_call_or_a_message_is_carried() {
-    let signed = r#""index":0,"id":"c1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"},"extra_content":{"google":{"thought_signature":"SIG=="}}"#;
+    let called = r#""index":0,"id":"c1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}"#;
+    let signed = format!(r#"{called},"extra_content":{{"google":{{"thought_signature":"SIG=="}}}}"#);
     let extra = json!({ "extra_content": { "google": { "thought_signature": "SIG==" } } });
-    check(&[piece(signed), f("tool_calls")], &[sample::call_with(extra, call(0, Some("c1"), Some("f"), "{\"a\":1}")), STOP]);
+    check(&[piece(&signed), f("tool_calls")], &[sample::call_with(extra, call(0, Some("c1"), Some("f"), "{\"a\":1}")), STOP]);
 
     let picture = r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}"#;
     let images = |field: &str| vec![c(&format!(r#"{{"{field}":[{picture}]}}"#)), f("stop")];
@@ -301,7 +304,8 @@ proptest! {
 const ODD: &[&str] = &[
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a \\ud83d\"}}]}\n\n",
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\ude00 b\"}}]}\n\n",
-    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\",\"content\":\"y\"}}]}\ndata: {\"choices\":[{\"delta\":{\"content\":\"z\"}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\",\"content\":\"y\"}}]}\n\
+     data: {\"choices\":[{\"delta\":{\"content\":\"z\"}}]}\n\n",
     "data: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"é\"}}]}\n\n",
     "data: {\"choices\":[{\"index\":0,\"delta\":[],\"logprobs\":NaN}]}\n\n",
     "event: ping\ndata: 1712345678\n\n",

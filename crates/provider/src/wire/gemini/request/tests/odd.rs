@@ -5,19 +5,19 @@ use super::*;
 #[test]
 fn audio_is_data_and_other_content_is_refused_by_its_path() {
     let audio = json!({ "type": "input_audio", "input_audio": { "data": "AA==", "format": "wav" } });
-    let request = sample::asked(json!([{ "role": "user", "content": [audio] }]), json!({}));
+    let request = sample::asked(&json!([{ "role": "user", "content": [audio] }]), &json!({}));
     assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec![]));
     let sent = json!([{ "inlineData": { "mimeType": "audio/wav", "data": "AA==" } }]);
     assert_eq!(body(&request, HostedTools::Omit).unwrap()["contents"][0]["parts"], sent);
     let video = json!({ "type": "video_url", "video_url": { "url": "https://x/y.mp4" } });
-    let request = sample::asked(json!([{ "role": "user", "content": [video] }]), json!({}));
+    let request = sample::asked(&json!([{ "role": "user", "content": [video] }]), &json!({}));
     check_fault(&request.create, "unsupported_value", "input[0].content[0].type");
 }
 
 #[test]
 fn marks_for_a_cache_are_left_out_and_told() {
     let part = json!({ "type": "text", "text": "S", "cache_control": { "type": "ephemeral" } });
-    let request = sample::asked(json!([{ "role": "user", "content": [part] }]), json!({}));
+    let request = sample::asked(&json!([{ "role": "user", "content": [part] }]), &json!({}));
     assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec!["input[0].content[0].cache_control".into()]));
 }
 

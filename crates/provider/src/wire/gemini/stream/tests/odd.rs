@@ -4,7 +4,7 @@ use super::*;
 
 #[track_caller]
 fn check(chunks: &[String], expected: &[Result<Word, Failure>]) {
-    let body: String = chunks.iter().map(|chunk| format!("data: {chunk}\r\n\r\n")).collect();
+    let body = chunks.iter().fold(String::new(), |body, chunk| body + "data: " + chunk + "\r\n\r\n");
     sample::check_words(read, body, expected);
 }
 
@@ -119,8 +119,13 @@ fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
 }
 
 const ODD: &[&str] = &[
-    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a \\ud83d\"}]}}]}\ndata: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\\ude00 b\"}]}}]}\n\n",
-    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\",\"text\":\"b\",\"x\":NaN}]}}]}\n\nevent: ping\ndata: 17\n\n{\"code\":500,\n\"message\":\"no such luck\"}\n",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a \\ud83d\"}]}}]}\n\
+     data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\\ude00 b\"}]}}]}\n\n",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\",\"text\":\"b\",\"x\":NaN}]}}]}\n\n\
+     event: ping\n\
+     data: 17\n\n\
+     {\"code\":500,\n\
+     \"message\":\"no such luck\"}\n",
     "data: {\"candidates\":[{\"content\":\ndata: {\"parts\":[{\"text\":\"a\"}]}}]}\n\nevent: error\ndata: no such luck\n\n",
 ];
 

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn marks_for_a_cache_are_left_out_and_told() {
     let part = json!({ "type": "text", "text": "S", "cache_control": { "type": "ephemeral" } });
-    let request = sample::asked(json!([{ "role": "user", "content": [part] }]), json!({}));
+    let request = sample::asked(&json!([{ "role": "user", "content": [part] }]), &json!({}));
     assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec!["input[0].content[0].cache_control".into()]));
     assert_eq!(body_of(&request).unwrap()["messages"], json!([{ "role": "user", "content": "S" }]));
 }

@@ -4,7 +4,7 @@ use super::*;
 
 /// The events of these documents.
 fn stream(events: &[String]) -> String {
-    events.iter().map(|event| format!("data: {event}\n\n")).collect()
+    events.iter().fold(String::new(), |body, event| body + "data: " + event + "\n\n")
 }
 
 #[track_caller]
@@ -129,10 +129,11 @@ fn odd_fields_and_keep_alives_cost_nothing() {
 fn items_and_fields_without_a_word_are_carried() {
     let image = r#"{"type":"image_generation_call","id":"ig_1","status":"completed","result":"AA=="}"#;
     check(&[done(image), completed()], &[sample::item(0, serde_json::from_str(image).unwrap()), STOP]);
-    let called = r#"{"type":"function_call","id":"fc_1","call_id":"c1","name":"f","arguments":"{\"a\":1}","extra_content":{"google":{"thought_signature":"SIG=="}}}"#;
+    let called = r#""type":"function_call","id":"fc_1","call_id":"c1","name":"f","arguments":"{\"a\":1}""#;
+    let called = format!(r#"{{{called},"extra_content":{{"google":{{"thought_signature":"SIG=="}}}}}}"#);
     let extra = json!({ "extra_content": { "google": { "thought_signature": "SIG==" } } });
     let expected = [sample::call_with(extra, call(0, Some("c1"), Some("f"), "")), call(0, None, None, "{\"a\":1}"), STOP];
-    check(&[done(called), completed()], &expected);
+    check(&[done(&called), completed()], &expected);
     let message = r#"{"type":"message","role":"assistant","phase":"final_answer","content":[]}"#;
     let phase = Ok(Word::Extra(Map::from_iter([("phase".to_owned(), json!("final_answer"))])));
     check(&[added(message), said_more("a"), done(message), completed()], &[phase, text("a"), STOP]);
@@ -149,8 +150,13 @@ fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
 }
 
 const ODD: &[&str] = &[
-    "data: {\"type\":\"response.output_text.delta\",\"delta\":\"a \\ud83d\"}\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"\\ude00 b\"}\n\n",
-    "event: response.output_text.delta\ndata: {\"delta\":\"a\",\"delta\":\"b\",\"x\":NaN}\n\nevent: ping\ndata: 17\n\ndata: {\"code\":500,\"message\":\"no such luck\"}\n\n",
+    "data: {\"type\":\"response.output_text.delta\",\"delta\":\"a \\ud83d\"}\n\
+     data: {\"type\":\"response.output_text.delta\",\"delta\":\"\\ude00 b\"}\n\n",
+    "event: response.output_text.delta\n\
+     data: {\"delta\":\"a\",\"delta\":\"b\",\"x\":NaN}\n\n\
+     event: ping\n\
+     data: 17\n\n\
+     data: {\"code\":500,\"message\":\"no such luck\"}\n\n",
     "data: {\"type\":\"response.output_text.delta\",\ndata: \"delta\":\"a\"}\n\nevent: error\ndata: no such luck\n\n",
 ];
 
