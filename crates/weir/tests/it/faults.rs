@@ -111,7 +111,13 @@ fn faults() -> Vec<Fault> {
         },
         Fault { at: At::ShortIdle, ..fault("a stall behind keep-alives", kept_alive(begun()), After, 504, "upstream_idle_timeout") },
         fault("garbage", Script::new().raw("data: {\"choices\":[oops\n\n").stall(), Before, 502, "upstream_invalid_data"),
-        fault("garbage in mid-stream", begun().raw("data: 17 bananas\n\n").stall(), After, 502, "upstream_invalid_data"),
+        fault(
+            "garbage in mid-stream",
+            begun().raw("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" a\n\n").stall(),
+            After,
+            502,
+            "upstream_invalid_data",
+        ),
         fault("a page of HTML", Script::new().raw("<html>login</html>").end(), Before, 502, "upstream_invalid_data"),
         fault(
             "bytes that are no stream",

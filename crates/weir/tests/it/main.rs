@@ -31,6 +31,7 @@ mod compaction;
 mod events_endpoint;
 mod idempotency;
 mod isolation;
+mod odd;
 mod resume;
 mod scenarios;
 mod tools;

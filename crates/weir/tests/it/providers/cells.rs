@@ -15,7 +15,7 @@ use crate::scenarios::{chat, check_refusal, data, responses};
 
 /// How one asks and hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Responses(Frame),
     /// The dialect `responses` on a WebSocket.
     Socket,
@@ -23,7 +23,7 @@ pub(super) enum Way {
 }
 
 /// Every way there is: chat completions have no WebSocket.
-pub(super) const WAYS: [Way; 7] = [
+pub(crate) const WAYS: [Way; 7] = [
     Way::Responses(Frame::Json),
     Way::Responses(Frame::Ndjson),
     Way::Responses(Frame::Sse),
@@ -42,7 +42,7 @@ impl Way {
     }
 
     /// What is asked of `model`, with `more` fields.
-    pub(super) fn question(self, model: &str, more: &Value) -> Value {
+    pub(crate) fn question(self, model: &str, more: &Value) -> Value {
         let mut body = match self {
             Self::Responses(_) | Self::Socket => json!({ "model": model, "input": "How is the weather?" }),
             Self::Chat(_) => json!({ "model": model, "messages": [{ "role": "user", "content": "How is the weather?" }] }),
@@ -63,7 +63,7 @@ impl Way {
     }
 
     /// The request with this body.
-    pub(super) fn request(self, body: &Value) -> Request {
+    pub(crate) fn request(self, body: &Value) -> Request {
         let request = Request::post(self.path(), body);
         match self {
             Self::Responses(frame) | Self::Chat(frame) => accept(request, frame),
@@ -113,7 +113,7 @@ async fn stream(house: &House, case: &Case, request: &Request, frame: Frame, is_
 }
 
 /// One turn on a socket: the data of its events up to the terminal one, behind which nothing comes.
-pub(super) async fn turn(socket: &mut websocket::Socket, message: &Value) -> Vec<String> {
+pub(crate) async fn turn(socket: &mut websocket::Socket, message: &Value) -> Vec<String> {
     socket.send_text(&message.to_string()).await.unwrap();
     let mut data = Vec::new();
     loop {
