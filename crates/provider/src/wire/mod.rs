@@ -8,6 +8,7 @@ pub(crate) mod fault;
 mod gemini;
 mod list;
 mod ollama;
+pub(crate) mod passthrough;
 mod responses;
 mod retry_after;
 #[cfg(test)]
@@ -16,13 +17,17 @@ mod shared;
 
 use std::fmt;
 
+use bytes::Bytes;
+use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::{Failure, ModelListing, ModelRequest, Word};
 use protocol::fault::Fault;
+use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use serde_json::Value;
 
 use self::fault::{Callee, Reported};
+use self::passthrough::{Passage, Unserved};
 use crate::config::{UpstreamConfig, WireKind};
 
 /// One vendor's API.
@@ -55,6 +60,18 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
     /// Whether it has a word for a parameter that the vocabulary has none for.
     fn knows(&self, parameter: &str) -> bool;
 
+    /// Says before a pass-through call whether this wire can serve it.
+    ///
+    /// # Errors
+    /// It has no such operation, or no word for a field.
+    fn serves(&self, request: &Passthrough) -> Result<(), Unserved>;
+
+    /// The requests of a pass-through call that this wire [serves](Self::serves).
+    ///
+    /// # Errors
+    /// What it has no word for.
+    fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault>;
+
     /// Says before the call what in a request this wire has no word for. What depends on the conversation is said by
     /// [`Self::ask`].
     ///
@@ -76,13 +93,15 @@ pub(crate) struct Outgoing {
     pub(crate) accept: &'static str,
     /// The JSON of its body.
     pub(crate) body: Value,
+    /// A body that is written already. It goes before `body`.
+    pub(crate) raw: Option<Bytes>,
 }
 
 impl Outgoing {
     /// A request for `path`, whose answer is a stream of events.
     pub(crate) fn new(path: &[&str], body: Value) -> Self {
         let path = path.iter().map(|segment| (*segment).to_owned()).collect();
-        Self { path, query: Vec::new(), fields: HeaderMap::new(), accept: "text/event-stream", body }
+        Self { path, query: Vec::new(), fields: HeaderMap::new(), accept: "text/event-stream", body, raw: None }
     }
 
     /// A request for `path`, whose answer is one document.

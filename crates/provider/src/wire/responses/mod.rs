@@ -7,8 +7,10 @@ mod stream;
 
 use std::sync::Arc;
 
+use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::{ModelListing, ModelRequest};
 use protocol::fault::Fault;
+use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
@@ -16,6 +18,8 @@ use self::stream::Events;
 use super::body::Reading;
 use super::family::Family;
 use super::fault::Callee;
+use super::passthrough::openai::Dialect;
+use super::passthrough::{Passage, Unserved};
 use super::{Outgoing, Reader, Wire, list};
 use crate::config::UpstreamConfig;
 
@@ -25,12 +29,13 @@ pub(crate) struct Responses {
     family: Family,
     /// Of the upstream: what it has encrypted only it can read.
     name: Arc<str>,
+    dialect: Dialect,
 }
 
 impl Responses {
     /// The wire as the upstream of `config` speaks it.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
-        Self { family: Family::of(config), name: config.name.as_str().into() }
+        Self { family: Family::of(config), name: config.name.as_str().into(), dialect: Dialect::of(config) }
     }
 }
 
@@ -64,6 +69,14 @@ impl Wire for Responses {
 
     fn check(&self, create: &Create) -> Result<(), Fault> {
         request::check(create, self.family)
+    }
+
+    fn serves(&self, _request: &Passthrough) -> Result<(), Unserved> {
+        Ok(())
+    }
+
+    fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault> {
+        Ok(self.dialect.pass(request))
     }
 }
 
