@@ -8,11 +8,10 @@ use engine::provider::passthrough::Part;
 use protocol::fields::Fields;
 use protocol::frame::sse;
 use protocol::passthrough::Operation;
-use serde_json::Value;
 
 use super::super::body::MAX_EVENT_BYTES;
-use super::super::fault::{Callee, Reported, is_truthy};
-use super::document;
+use super::super::fault::{Callee, Reported};
+use super::{document, error_in};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -153,7 +152,7 @@ impl EventReader {
     }
 
     fn take(&mut self, event: Fields) {
-        match event.read::<Value>("error").filter(is_truthy) {
+        match error_in(&event) {
             Some(error) => self.fail(self.callee.in_band(Reported::from_error(&error))),
             None => self.parts.push_back(Ok(Part::Event(event))),
         }

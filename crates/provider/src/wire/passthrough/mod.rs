@@ -11,10 +11,14 @@ use engine::provider::{Blame, Failure};
 use protocol::fault::{Fault, FaultKind};
 use protocol::fields::Fields;
 use protocol::passthrough::Operation;
+use serde_json::Value;
 
 pub(crate) use self::events::EventReader;
 use super::Outgoing;
 use super::fault::{Callee, Reported, is_truthy};
+
+/// What is read of an error: more is no error message.
+const MAX_ERROR_BYTES: usize = 64 << 10;
 
 /// Why a wire cannot serve a pass-through call.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,16 +96,23 @@ impl Callee {
 /// What the upstream says instead, or that it is something else.
 pub(super) fn document(body: &[u8], field: &str, operation: Operation, callee: &Callee) -> Result<Fields, Failure> {
     let fields = Fields::parse(body).ok();
-    let is_error = |fields: &Fields| fields.read("error").is_some_and(|error| is_truthy(&error));
+    let is_error = |fields: &Fields| error_in(fields).is_some();
     match fields {
         Some(fields) if fields.get(field).is_some() && !is_error(&fields) => Ok(fields),
         Some(_) | None => Err(failure(body, operation, callee)),
     }
 }
 
+/// The error in a document or an event. Some servers send one that says nothing with every event.
+fn error_in(fields: &Fields) -> Option<Value> {
+    let error = fields.get("error").filter(|error| error.get().len() <= MAX_ERROR_BYTES)?;
+    serde_json::from_str(error.get()).ok().filter(is_truthy)
+}
+
 /// What a document means that is not the response.
 fn failure(body: &[u8], operation: Operation, callee: &Callee) -> Failure {
-    let reported = Reported::from_body(body);
+    // What is longer is no error, and would be many times as large once it is taken apart.
+    let reported = Reported::from_body(if body.len() <= MAX_ERROR_BYTES { body } else { &[] });
     let Some(message) = &reported.message else {
         let what = format!("sent something else than {}", operation.noun());
         return callee.plain("upstream_invalid_data", &what);

@@ -1,5 +1,7 @@
 //! Upstreams that have OpenAI's own form: the body goes as it came, and comes back so.
 
+use std::borrow::Cow;
+
 use engine::provider::Failure;
 use engine::provider::passthrough::PassthroughRequest;
 use protocol::fields::Fields;
@@ -36,9 +38,10 @@ impl Dialect {
     /// The call, with the operation below the upstream's address.
     pub(in crate::wire) fn pass(self, request: &PassthroughRequest) -> Passage {
         let operation = request.request.operation;
-        let mut body = request.request.body.clone();
+        // Bodies are large: one that goes as it came is not copied.
+        let mut body = Cow::Borrowed(&request.request.body);
         if let Some(model) = &request.model {
-            body.set("model", &**model);
+            body.to_mut().set("model", &**model);
         }
         if operation == Operation::Embeddings {
             return self.embeddings(body);
@@ -48,12 +51,12 @@ impl Dialect {
         Passage::one(Outgoing { accept, ..outgoing }, move |body, callee| document(body, operation.result(), operation, callee))
     }
 
-    fn embeddings(self, mut body: Fields) -> Passage {
+    fn embeddings(self, mut body: Cow<'_, Fields>) -> Passage {
         let word: Option<String> = body.read("encoding_format");
         // OpenAI's default. Another word is the upstream's own, and so is what comes of it.
         let format = word.as_deref().map_or(Some(VectorFormat::Float), VectorFormat::read);
         if format == Some(VectorFormat::Base64) && !self.has_base64 {
-            body.remove("encoding_format");
+            body.to_mut().remove("encoding_format");
         }
         let outgoing = Outgoing::raw(&[Operation::Embeddings.path()], body.to_bytes());
         Passage::one(outgoing, move |body, callee| {
