@@ -23,9 +23,19 @@ pub(crate) async fn json(config: &Config, headers: &HeaderMap, body: Body) -> Re
     check_type(headers)?;
     let bytes = read(config, headers, body).await?;
     if bytes.is_empty() {
-        return Err(Fault::new(FaultKind::InvalidRequest, "empty_body", "This needs a JSON object as its body."));
+        return Err(empty());
     }
     Ok(JsonBody { value: parse(&bytes)?, bytes })
+}
+
+/// Reads a JSON body that is passed on as it came, and does not look into it.
+///
+/// # Errors
+/// 415, 413, 408, or 400 where there is none.
+pub(crate) async fn passed_on(config: &Config, headers: &HeaderMap, body: Body) -> Result<Bytes, Fault> {
+    check_type(headers)?;
+    let bytes = read(config, headers, body).await?;
+    if bytes.is_empty() { Err(empty()) } else { Ok(bytes) }
 }
 
 /// Reads a JSON body that may be left out.
@@ -79,6 +89,10 @@ async fn read(config: &Config, headers: &HeaderMap, body: Body) -> Result<Bytes,
         Ok(Err(_)) => Err(Fault::new(FaultKind::InvalidRequest, "truncated_body", "The body ended before it was whole.")),
         Err(_elapsed) => Err(Fault::new(FaultKind::InvalidRequest, "body_timeout", "The body took too long.").with_status(408)),
     }
+}
+
+fn empty() -> Fault {
+    Fault::new(FaultKind::InvalidRequest, "empty_body", "This needs a JSON object as its body.")
 }
 
 fn too_large(config: &Config) -> Fault {

@@ -23,7 +23,7 @@ use crate::drain::Drain;
 use crate::listen::{Connection, Signal};
 
 /// How many bytes of events that are ready go out in one write.
-const WRITE: usize = 64 << 10;
+pub(super) const WRITE: usize = 64 << 10;
 
 /// After how many milliseconds a browser's `EventSource` comes back.
 const RETRY: u64 = 1000;
@@ -48,7 +48,7 @@ impl StreamFrame {
         }
     }
 
-    fn encode(self, out: &mut BytesMut, name: Option<&str>, position: Option<u64>, data: &[u8]) {
+    pub(super) fn encode(self, out: &mut BytesMut, name: Option<&str>, position: Option<u64>, data: &[u8]) {
         match self {
             Self::Ndjson => ndjson::encode(out, data),
             Self::Sse => sse::encode(out, name, None, data),
@@ -72,8 +72,8 @@ pub(crate) struct Delivery {
 
 /// The stream was cut on purpose: its body must not end as if it were whole.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer's log failed; the stream was cut")]
-struct Cut;
+#[error("the stream was cut")]
+pub(super) struct Cut;
 
 /// What the client's side has said so far.
 #[derive(Clone, Copy, PartialEq, Eq)]

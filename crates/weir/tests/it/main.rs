@@ -36,6 +36,7 @@ mod scenarios;
 mod tools;
 mod turns;
 
+mod passthrough;
 mod providers;
 
 mod chat;
