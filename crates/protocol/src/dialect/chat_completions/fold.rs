@@ -26,6 +26,8 @@ pub struct Fold {
     head: String,
     /// The `output_index` of each function call so far; its place here is the call's `index`.
     calls: Vec<usize>,
+    /// Whether it has ended without a finish reason.
+    has_failed: bool,
 }
 
 /// Texts are spliced as they stand in the log, escapes and all.
@@ -59,11 +61,17 @@ struct SnapshotEvent {
 impl Fold {
     /// A fold at the start of a log.
     pub fn new(options: ChatOptions) -> Self {
-        Self { options, head: "{".into(), calls: Vec::new() }
+        Self { options, head: "{".into(), calls: Vec::new(), has_failed: false }
+    }
+
+    /// Whether the response has ended, or is about to end, without a finish reason.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Takes in one entry and appends the chunks it makes.
     pub fn entry(&mut self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+        self.has_failed |= matches!(entry.kind, EventKind::Error | EventKind::Failed);
         match entry.kind {
             EventKind::Created => self.begin(entry),
             EventKind::InProgress => spoken.push(self.chunk(entry, r#"{"role":"assistant","content":""}"#, "null", "null")),
@@ -125,15 +133,20 @@ impl Fold {
         Some(self.chunk(entry, &delta, "null", "null"))
     }
 
-    fn end(&self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+    fn end(&mut self, entry: &Entry, spoken: &mut Vec<Spoken>) {
         let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) else { return };
-        spoken.push(match finish_reason(&event.response) {
-            Ok(reason) => self.chunk(entry, "{}", "null", &format!("\"{reason}\"")),
-            Err(fault) => say(entry, json!({ "error": fault.payload() }).to_string()),
-        });
+        let reason = finish_reason(&event.response);
+        if let Ok(reason) = &reason {
+            spoken.push(self.chunk(entry, "{}", "null", &format!("\"{reason}\"")));
+        }
         if self.options.include_usage {
             let usage = event.response.usage.map_or(Value::Null, usage);
             spoken.push(say(entry, format!("{}\"choices\":[],\"usage\":{usage}}}", self.head)));
+        }
+        // The last chunk, as clients stop reading at it.
+        if let Err(fault) = reason {
+            self.has_failed = true;
+            spoken.push(say(entry, json!({ "error": fault.payload() }).to_string()));
         }
     }
 
