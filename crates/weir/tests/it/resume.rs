@@ -20,7 +20,7 @@ pub(crate) const EVENTS_BEHIND_GATES: [usize; 12] = [2, 5, 6, 7, 13, 14, 15, 19,
 
 /// The request with the frame its stream should have.
 pub(crate) fn accept(request: Request, frame: Frame) -> Request {
-    request.header("accept", frame.content_type())
+    request.header("accept", frame.media_type())
 }
 
 /// Resumes a stream.
