@@ -5,6 +5,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use protocol::fault::{Fault, FaultKind};
 
+use crate::api::coding;
+
 /// A fault on its way out as an HTTP answer.
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) Fault);
@@ -27,6 +29,10 @@ impl IntoResponse for Refused {
         }
         if fault.kind == FaultKind::Authentication {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if fault.code == coding::UNSUPPORTED {
+            // RFC 9110 §15.5.16.
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
         }
         // SDKs repeat a 409 by themselves; what two requests disagree on, a repetition does not settle.
         if fault.kind == FaultKind::Conflict {

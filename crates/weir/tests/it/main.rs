@@ -13,6 +13,7 @@ mod log_weather;
 mod metrics;
 mod process;
 mod refusals;
+mod request_bodies;
 mod spine;
 mod streams;
 mod traces;
