@@ -188,6 +188,12 @@ fn foreign(origin: &str) -> Fault {
     Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
 }
 
+/// The origin under which the client has reached this server, as far as it is known.
+pub(crate) fn own_origin(forwarded: Forwarded, uri: &Uri, headers: &HeaderMap) -> String {
+    let scheme = if forwarded.is_encrypted { "https" } else { "http" };
+    format!("{scheme}://{}", authority(uri, headers).unwrap_or_else(|| "HOST".into()))
+}
+
 fn authority(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     match uri.authority() {
         Some(authority) => Some(authority.as_str().to_owned()),

@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use crate::error::{Refused, panicked};
 use crate::forwarded::Forwarded;
 use crate::router::App;
-use crate::{Connection, auth, forwarded, unread};
+use crate::{Connection, auth, forwarded, paths, unread};
 
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
@@ -51,7 +51,7 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
     let status = response.status();
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if path.starts_with("/v1/") {
+    if paths::is_api(&path) {
         // What callers say and hear is nobody else's, a cache's least of all.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
@@ -71,7 +71,7 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
 /// Whether the client wants this answer to be the connection's last. It would say so by `Connection: close`, but a page may not
 /// set that field, and the lab shows what a new connection costs.
 fn wants_close(uri: &Uri) -> bool {
-    uri.path().starts_with("/v1/") && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "close=true"))
+    paths::is_api(uri.path()) && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "close=true"))
 }
 
 async fn catch_panic(request: Request, next: Next) -> Response {
@@ -99,7 +99,7 @@ async fn host(State(app): State<App>, request: Request, next: Next) -> Response 
 
 /// Refuses pages of other sites, and tells the browser of those that may.
 async fn origin(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, request: Request, next: Next) -> Response {
-    if !request.uri().path().starts_with("/v1/") {
+    if !paths::is_api(request.uri().path()) {
         return next.run(request).await;
     }
     let origin = match auth::check_origin(&app.config, forwarded, request.uri(), request.headers()) {

@@ -5,6 +5,7 @@
 mod house;
 mod program;
 
+mod base_urls;
 mod broken_off;
 mod faults;
 mod hostile;
