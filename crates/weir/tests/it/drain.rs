@@ -41,7 +41,7 @@ async fn socket(address: SocketAddr) -> Socket {
     websocket::connect(address, "/v1/responses", &[]).await.unwrap().socket
 }
 
-async fn event(socket: &mut Socket) -> Value {
+pub(crate) async fn event(socket: &mut Socket) -> Value {
     serde_json::from_str(&lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap()).unwrap()
 }
 

@@ -7,6 +7,7 @@ mod program;
 
 mod base_urls;
 mod broken_off;
+mod credentials;
 mod faults;
 mod hostile;
 mod leaving;
