@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use hyper::ext::ReasonPhrase;
 use protocol::fault::{Fault, FaultKind};
 
 use crate::api::coding;
@@ -24,6 +25,9 @@ impl IntoResponse for Refused {
         let Self(fault) = self;
         let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(fault.body())).into_response();
+        if fault.status == CLIENT_CLOSED_REQUEST {
+            response.extensions_mut().insert(ReasonPhrase::from_static(b"Client Closed Request"));
+        }
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = fault.retry_after {
@@ -44,11 +48,14 @@ impl IntoResponse for Refused {
     }
 }
 
+/// nginx's status for a client that has left; no standard gives it a reason phrase.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
 /// The client closed its half of the connection, which counts as leaving (`server.fin_leaves_json`). It may still read, and
-/// must not take silence for success. 499 is nginx's status for this.
+/// must not take silence for success.
 pub(crate) fn left() -> Fault {
     let message = "The client closed its half of the connection before the answer: it was taken to have left (server.fin_leaves_json).";
-    Fault::new(FaultKind::InvalidRequest, "client_closed_request", message).with_status(499)
+    Fault::new(FaultKind::InvalidRequest, "client_closed_request", message).with_status(CLIENT_CLOSED_REQUEST)
 }
 
 /// There is nothing at this path. `*` is no path: who asks for its options wants to know whether we live (RFC 9110 §9.3.7).

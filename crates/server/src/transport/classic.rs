@@ -11,7 +11,6 @@ use engine::feed::Feed;
 use engine::log::LogError;
 use engine::metrics::Held;
 use futures_util::stream::unfold;
-use http::{HeaderName, HeaderValue, header};
 use protocol::dialect::classic::{Fold, Said};
 use protocol::event::Entry;
 use protocol::frame::{Frame, emitter, sse};
@@ -19,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::breaking::LastChunk;
+use super::stream::head;
 use crate::classic::{Opened, heartbeat};
 use crate::config::Config;
 use crate::drain::Drain;
@@ -105,12 +105,7 @@ pub(crate) fn tell(telling: Telling) -> Response {
         stream.count();
     }
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(sse::CONTENT_TYPE)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    (headers, body).into_response()
+    (head(sse::CONTENT_TYPE), body).into_response()
 }
 
 impl Source {

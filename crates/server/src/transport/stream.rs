@@ -132,12 +132,18 @@ pub(crate) fn respond(delivery: Delivery) -> Response {
         said: Said::default(),
     };
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
-    let headers = [
+    (head(content_type), body).into_response()
+}
+
+/// The head of every stream. It asks intermediaries to pass the body on as it comes: nginx by its own header, others by the `Incremental`
+/// of the HTTP working group (draft-ietf-httpbis-incremental, approved as a Proposed Standard).
+pub(super) fn head(content_type: &'static str) -> [(HeaderName, HeaderValue); 4] {
+    [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    (headers, body).into_response()
+        (HeaderName::from_static("incremental"), HeaderValue::from_static("?1")),
+    ]
 }
 
 impl Stream {

@@ -9,6 +9,7 @@ mod base_urls;
 mod broken_off;
 mod credentials;
 mod faults;
+mod heads;
 mod hostile;
 mod leaving;
 mod log_weather;

@@ -46,6 +46,7 @@ async fn every_stream_has_its_headers_and_is_never_compressed() {
             ("content-type", Some(content_type(frame))),
             ("cache-control", Some("no-store, no-transform")),
             ("x-accel-buffering", Some("no")),
+            ("incremental", Some("?1")),
             ("x-content-type-options", Some("nosniff")),
             ("content-encoding", None),
             ("content-length", None),
