@@ -298,6 +298,12 @@ impl Engine {
         }
     }
 
+    /// How many responses may run at once (`engine.running`), and how many more may start now.
+    pub fn capacity(&self) -> (usize, usize) {
+        let limit = self.shared.config().running;
+        (limit, limit.saturating_sub(self.shared.live().len()))
+    }
+
     /// The log of an answer whose record was just there.
     async fn open(&self, owner: &Owner, id: &ResponseId) -> Result<Box<dyn LogReader>, Fault> {
         match self.shared.log.open(id).await {

@@ -49,7 +49,7 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     Ok(named(response, &started.id))
 }
 
-/// `GET /v1/responses/{id}`, with `?stream=true&starting_after=N` to resume.
+/// `GET /v1/responses/{id}`, with `?stream=true` and `starting_after=N` to resume; the position alone means a stream.
 pub(crate) async fn retrieve(
     State(app): State<App>,
     from: From,
@@ -58,9 +58,11 @@ pub(crate) async fn retrieve(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let after = query::integer(&query, "starting_after", 0..=u64::MAX)?;
-    if !query::boolean(&query, "stream")? {
+    // A position is one of a stream. openai-go sends `stream` in the body, which a GET has not.
+    let is_streamed = query::boolean(&query, "stream")? || (after.is_some() && !query.contains_key("stream"));
+    if !is_streamed {
         if after.is_some() {
-            let message = "'starting_after' resumes a stream: add stream=true.";
+            let message = "'starting_after' is a position in a stream: leave out stream=false.";
             return Err(Fault::invalid("invalid_value", "starting_after", message).into());
         }
         return Ok(named(current(&app.engine.response(&from.owner, &id).await?, from.connection.as_ref()), &id));

@@ -44,7 +44,13 @@ impl Responses {
             Family::Compatible => SystemMessages::First,
         };
         let system_messages = config.compat.system_messages.unwrap_or(system_messages);
-        Self { family, system_messages, hosted_tools: config.compat.hosted_tools, name: config.name.as_str().into(), dialect: Dialect::of(config) }
+        Self {
+            family,
+            system_messages,
+            hosted_tools: config.compat.hosted_tools,
+            name: config.name.as_str().into(),
+            dialect: Dialect::of(config),
+        }
     }
 }
 
