@@ -1,6 +1,6 @@
 """A model server for the clients' tests: it speaks OpenAI's chat completions, and the user's last message says what it does.
 
-    /tool NAME ARGUMENTS   calls that tool
+    /tool NAME ARGUMENTS   calls the tool whose name ends so. Arguments that are no JSON are the value of its first parameter
     /status 429            refuses with that status, in words that a test can look for
     /endless               goes on until its caller leaves, which GET /left waits for
     anything else          is repeated
@@ -71,8 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         if body["messages"][-1]["role"] == "tool":
             return self._answer({"content": f"The tool said: {_text(body['messages'][-1])}"}, "stop")
         if command == "/tool":
-            name, _, arguments = rest.partition(" ")
-            call = {"index": 0, "id": f"call_{len(body['messages'])}", "type": "function", "function": {"name": name, "arguments": arguments}}
+            call = {"index": 0, "id": f"call_{len(body['messages'])}", "type": "function", "function": _call(body.get("tools", []), rest)}
             return self._answer({"tool_calls": [call]}, "tool_calls")
         return self._answer({"content": f"You said: {said}"}, "stop")
 
@@ -115,6 +114,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _call(tools, rest):
+    name, _, arguments = rest.partition(" ")
+    offered = [tool["function"] for tool in tools]
+    tool = next((tool for tool in offered if tool["name"].endswith(name)), {"name": name})
+    if not arguments.startswith("{"):
+        parameter = next(iter(tool.get("parameters", {}).get("properties", {})), "input")
+        arguments = json.dumps({parameter: arguments})
+    return {"name": tool["name"], "arguments": arguments}
 
 
 def _text(message):
