@@ -1,5 +1,6 @@
 """OpenAI's SDK for Python: both APIs, plain and asynchronous."""
 
+import asyncio
 import json
 import sys
 
@@ -196,7 +197,7 @@ async def asynchronous():
         async for _ in stream:
             break
         await stream.close()
-    assert left()
+    assert await asyncio.to_thread(left)
 
 
 run(f"openai {openai.__version__}")
