@@ -23,10 +23,17 @@ const providers = {
   openai_responses: { model: (name) => openai.responses(name), providerOptions: SUMMARY },
   openai_chat: { model: (name) => openai.chat(name), reasoning: 'drops reasoning_content' },
   compatible: { model: (name) => compatible.chatModel(name) },
-  open_responses: { model: (name) => openResponses(name), ...(major === '6' && { failed: 'ignores the events error and response.failed' }) },
+  open_responses: {
+    model: (name) => openResponses(name),
+    failed: major === '6' ? 'ignores the events error and response.failed' : undefined,
+  },
 };
 
-const weather = tool({ description: 'The weather in a city', inputSchema: z.object({ city: z.string() }), execute: async () => '12 degrees' });
+const weather = tool({
+  description: 'The weather in a city',
+  inputSchema: z.object({ city: z.string() }),
+  execute: async () => '12 degrees',
+});
 
 // The error of a stream is looked for in its parts; without this it is printed as well.
 const quiet = { maxRetries: 0, onError: () => {} };

@@ -48,7 +48,8 @@ ENVIRONMENT = {"PATH": os.environ["PATH"], "WEIR_KEY": "unused", "NO_PROXY": "*"
 
 def catalog():
     """Codex offers `apply_patch` to models that it knows. This tells it that it knows two more."""
-    listed = subprocess.run([CODEX, "debug", "models"], env={**ENVIRONMENT, "CODEX_HOME": HOME}, capture_output=True, check=True, timeout=RUN_SECONDS)
+    environment = {**ENVIRONMENT, "CODEX_HOME": HOME}
+    listed = subprocess.run([CODEX, "debug", "models"], env=environment, capture_output=True, check=True, timeout=RUN_SECONDS)
     known = next(model for model in json.loads(listed.stdout)["models"] if model["slug"] == "gpt-5.5")
     path = Path(HOME) / "catalog.json"
     path.write_text(json.dumps({"models": [{**known, "slug": name, "supports_search_tool": False} for name in ("demo", "fake")]}))
@@ -62,15 +63,17 @@ class Session:
         self.root = Path(HOME) / f"{name}-{'sockets' if sockets else 'http'}"
         self.work = self.root / "work"
         self.work.mkdir(parents=True)
-        values = {"catalog": CATALOG, "base": BASE, "python": sys.executable, "calculator": HERE / "calculator.py", "sockets": str(sockets).lower()}
-        config = CONFIG.format(**values)
+        values = {"catalog": CATALOG, "base": BASE, "python": sys.executable, "calculator": HERE / "calculator.py"}
+        config = CONFIG.format(**values, sockets=str(sockets).lower())
         (self.root / "config.toml").write_text(config if is_known else config.replace("model_catalog_json", "# model_catalog_json"))
 
     def codex(self, *arguments, status=0):
         """Runs `codex exec` and gives what it printed."""
         command = [CODEX, "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", *arguments]
         environment = {**ENVIRONMENT, "HOME": str(self.root), "CODEX_HOME": str(self.root)}
-        done = subprocess.run(command, cwd=self.work, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_SECONDS)
+        done = subprocess.run(
+            command, cwd=self.work, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_SECONDS
+        )
         shown = f"{done.stdout}\n{done.stderr}"
         assert (done.returncode == 0) == (status == 0), shown[-600:]
         return shown
@@ -140,10 +143,25 @@ def refused(name, sockets):
     assert "The fake model refuses" in shown, shown[-600:]
 
 
+def unavailable(name, sockets):
+    """What can pass by is tried again, and it comes to an end."""
+    shown = Session(name, sockets).codex("-m", "fake", "/status 503", status=1)
+    assert "The fake model refuses" in shown, shown[-600:]
+
+
 RUNS = {
-    "turn": turn, "reasoning": thoughts, "edit": edits("demo"), "edit_chat_upstream": edits("fake"),
-    "shell": shell("demo"), "shell_chat_upstream": shell("fake"), "namespace": namespaces("demo"), "namespace_chat_upstream": namespaces("fake"),
-    "script_chat_upstream": script, "failed": failed, "refused": refused,
+    "turn": turn,
+    "reasoning": thoughts,
+    "edit": edits("demo"),
+    "edit_chat_upstream": edits("fake"),
+    "shell": shell("demo"),
+    "shell_chat_upstream": shell("fake"),
+    "namespace": namespaces("demo"),
+    "namespace_chat_upstream": namespaces("fake"),
+    "script_chat_upstream": script,
+    "failed": failed,
+    "refused": refused,
+    "unavailable": unavailable,
 }
 
 HOME = tempfile.mkdtemp(prefix="weir-codex-")

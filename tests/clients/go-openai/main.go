@@ -23,7 +23,8 @@ var (
 	ctx       = context.Background()
 	errAbsent = errors.New("this server does not have it")
 	schema    = map[string]any{
-		"type": "object", "properties": map[string]any{"city": map[string]any{"type": "string"}}, "required": []string{"city"}, "additionalProperties": false,
+		"type": "object", "required": []string{"city"}, "additionalProperties": false,
+		"properties": map[string]any{"city": map[string]any{"type": "string"}},
 	}
 )
 

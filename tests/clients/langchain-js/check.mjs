@@ -10,7 +10,11 @@ import { z } from 'zod';
 import { BASE, Known, TEXT, all, fails, left, needs, run } from '../checks.mjs';
 
 const connection = { apiKey: 'unused', maxRetries: 0, timeout: 20_000, configuration: { baseURL: BASE } };
-const weather = tool(async () => '12 degrees', { name: 'get_weather', description: 'The weather in a city', schema: z.object({ city: z.string() }) });
+const weather = tool(async () => '12 degrees', {
+  name: 'get_weather',
+  description: 'The weather in a city',
+  schema: z.object({ city: z.string() }),
+});
 
 const checks = {};
 for (const name of ['chat', 'responses']) {
@@ -43,7 +47,8 @@ for (const name of ['chat', 'responses']) {
 
     async [`${name}_reasoning`]() {
       if (name === 'chat') throw new Known('drops reasoning_content');
-      const chunks = await all(await model('demo', { reasoning: { summary: 'auto' } }).stream('/think rain'));
+      // Its own setting `reasoning` is sent to models only whose names it knows.
+      const chunks = await all(await model('demo', { modelKwargs: { reasoning: { summary: 'auto' } } }).stream('/think rain'));
       const blocks = chunks.flatMap((chunk) => chunk.contentBlocks.filter((block) => block.type === 'reasoning'));
       assert.ok(blocks.length > 3);
       assert.match(blocks.map((block) => block.reasoning).join(''), /rain/);

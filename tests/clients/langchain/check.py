@@ -19,7 +19,8 @@ def over(name):
     """The checks of one API, named after it."""
 
     def model(identifier="demo", **more):
-        return ChatOpenAI(base_url=BASE, api_key="unused", max_retries=0, timeout=20, model=identifier, use_responses_api=name == "responses", **more)
+        settings = {"base_url": BASE, "api_key": "unused", "max_retries": 0, "timeout": 20, "use_responses_api": name == "responses"}
+        return ChatOpenAI(model=identifier, **settings, **more)
 
     def whole():
         assert model().invoke(f"/echo {TEXT}").text == TEXT

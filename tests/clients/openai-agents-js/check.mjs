@@ -10,7 +10,12 @@ import { BASE, Known, TEXT, all, fails, left, needs, run } from '../checks.mjs';
 setTracingDisabled(true);
 const client = new OpenAI({ baseURL: BASE, apiKey: 'unused', maxRetries: 0, timeout: 20_000 });
 const runner = new Runner();
-const weather = tool({ name: 'get_weather', description: 'The weather in a city', parameters: z.object({ city: z.string() }), execute: async () => '12 degrees' });
+const weather = tool({
+  name: 'get_weather',
+  description: 'The weather in a city',
+  parameters: z.object({ city: z.string() }),
+  execute: async () => '12 degrees',
+});
 
 const models = { responses: OpenAIResponsesModel, chat: OpenAIChatCompletionsModel };
 const checks = {};

@@ -8,7 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, "..")
 import openai
-from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runner, SQLiteSession, function_tool, set_tracing_disabled
+from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel
+from agents import Runner, SQLiteSession, function_tool, set_tracing_disabled
 from checks import BASE, TEXT, check, left, needs, run
 
 set_tracing_disabled(True)

@@ -24,11 +24,13 @@ const text = "Hello, 世界!"
 
 var (
 	base      = os.Getenv("WEIR_URL") + "/v1"
-	client    = openai.NewClient(option.WithBaseURL(base), option.WithAPIKey("unused"), option.WithMaxRetries(0), option.WithRequestTimeout(20*time.Second))
+	timeout   = option.WithRequestTimeout(20 * time.Second)
+	client    = openai.NewClient(option.WithBaseURL(base), option.WithAPIKey("unused"), option.WithMaxRetries(0), timeout)
 	ctx       = context.Background()
 	errAbsent = errors.New("this server does not have it")
 	schema    = map[string]any{
-		"type": "object", "properties": map[string]any{"city": map[string]any{"type": "string"}}, "required": []string{"city"}, "additionalProperties": false,
+		"type": "object", "required": []string{"city"}, "additionalProperties": false,
+		"properties": map[string]any{"city": map[string]any{"type": "string"}},
 	}
 )
 
@@ -167,7 +169,8 @@ var checks = []struct {
 		return errors.Join(err, expect(deltas["response.output_text.delta"] == text, "%v", deltas))
 	}},
 	{"responses_tools", func() error {
-		tools := []responses.ToolUnionParam{{OfFunction: &responses.FunctionToolParam{Name: "get_weather", Parameters: schema, Strict: openai.Bool(true)}}}
+		function := responses.FunctionToolParam{Name: "get_weather", Parameters: schema, Strict: openai.Bool(true)}
+		tools := []responses.ToolUnionParam{{OfFunction: &function}}
 		params := respond("demo", "/tool")
 		params.Tools = tools
 		first, err := client.Responses.New(ctx, params)

@@ -34,7 +34,7 @@ final class Check {
                 Checks.left();
             })
             .check("embeddings", Check::embeddings)
-            .run("chatgpt-java " + OpenAiClient.class.getProtectionDomain().getCodeSource().getLocation().getPath().replaceAll(".*-([0-9.]+)\\.jar", "$1"));
+            .run(Checks.version(OpenAiClient.class));
     }
 
     private static ChatCompletion chat(String model, String text) {

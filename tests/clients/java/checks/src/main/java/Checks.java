@@ -65,6 +65,11 @@ public final class Checks {
         System.exit(0);
     }
 
+    /** A client's name and version, as the file of one of its classes is called. */
+    public static String version(Class<?> of) {
+        return of.getProtectionDomain().getCodeSource().getLocation().getPath().replaceAll(".*/(.*)-([0-9.]+)\\.jar", "$1 $2");
+    }
+
     private static void report(String name, Throwable failed) {
         if (failed instanceof Known) {
             line("known", name + ": " + failed.getMessage());

@@ -38,15 +38,15 @@ final class Check {
             .check("chat_whole", () -> Checks.expect(chat("demo").chat("/echo " + Checks.TEXT).equals(Checks.TEXT), "another text"))
             .check("chat_tools", Check::chatTools)
             .check("chat_streamed", () -> streamed(streaming("demo")))
-            .check("chat_reasoning", () -> Checks.expect(new Heard(streaming("demo"), "/think rain").thoughts().contains("rain"), "no thoughts"))
+            .check("chat_reasoning", Check::chatReasoning)
             .check("chat_failed", () -> failed(streaming("demo")))
-            .check("chat_status", () -> Checks.fails(() -> new Heard(streaming("demo"), "/status 429").text(), error -> error.toString().contains("RateLimit")))
+            .check("chat_status", Check::chatStatus)
             .check("chat_heartbeats", () -> Checks.expect(!new Heard(streaming("demo"), "/slow 700").some().isEmpty(), "no text"))
             .check("chat_abort", Check::chatAbort)
             .check("responses_streamed", () -> streamed(responses()))
             .check("responses_failed", () -> failed(responses()))
             .check("embeddings", Check::embeddings)
-            .run("langchain4j " + OpenAiChatModel.class.getProtectionDomain().getCodeSource().getLocation().getPath().replaceAll(".*-([0-9.]+)\\.jar", "$1"));
+            .run(Checks.version(OpenAiChatModel.class));
     }
 
     private static OpenAiChatModel chat(String model) {
@@ -54,7 +54,8 @@ final class Check {
     }
 
     private static StreamingChatModel streaming(String model) {
-        return OpenAiStreamingChatModel.builder().baseUrl(Checks.BASE).apiKey("unused").modelName(model).returnThinking(true).timeout(TIMEOUT).build();
+        return OpenAiStreamingChatModel.builder()
+            .baseUrl(Checks.BASE).apiKey("unused").modelName(model).returnThinking(true).timeout(TIMEOUT).build();
     }
 
     private static StreamingChatModel responses() {
@@ -132,6 +133,16 @@ final class Check {
     private static void chatTools() {
         var assistant = AiServices.builder(Assistant.class).chatModel(chat("demo")).tools(new Weather()).build();
         Checks.expect(assistant.answer("/tool").contains("12 degrees"), "the output is not in the answer");
+    }
+
+    private static void chatReasoning() throws Exception {
+        var thoughts = new Heard(streaming("demo"), "/think rain").thoughts();
+        Checks.expect(thoughts.contains("rain"), thoughts);
+    }
+
+    private static void chatStatus() throws Exception {
+        var heard = new Heard(streaming("demo"), "/status 429");
+        Checks.fails(heard::text, error -> error.toString().contains("RateLimit"));
     }
 
     private static void chatAbort() throws Exception {

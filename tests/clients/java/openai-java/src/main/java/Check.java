@@ -26,7 +26,7 @@ final class Check {
     public static void main(String[] arguments) {
         new Checks()
             .check("chat_whole", Check::chatWhole)
-            .check("chat_streamed", () -> Checks.expect(streamChat("demo", "/echo " + Checks.TEXT).text.equals(Checks.TEXT), "another text"))
+            .check("chat_streamed", Check::chatStreamed)
             .check("chat_tools", Check::chatTools)
             .check("chat_reasoning", () -> Checks.expect(streamChat("demo", "/think rain").thoughts.contains("rain"), "no thoughts"))
             .check("chat_failed", Check::chatFailed)
@@ -38,9 +38,9 @@ final class Check {
             .check("responses_reasoning", Check::responsesReasoning)
             .check("responses_reasoning_summary", Check::responsesReasoningSummary)
             .check("responses_failed", Check::responsesFailed)
-            .check("responses_status", () -> Checks.fails(() -> events(respond("fake", "/status 429").build()), error -> error instanceof RateLimitException))
+            .check("responses_status", Check::responsesStatus)
             .check("embeddings", Check::embeddings)
-            .run("openai-java " + CLIENT.getClass().getPackage().getImplementationVersion());
+            .run(Checks.version(OpenAIClient.class));
     }
 
     private static ChatCompletionCreateParams.Builder chat(String model, String text) {
@@ -82,6 +82,11 @@ final class Check {
         Checks.expect(made.choices().get(0).message().content().orElseThrow().equals(Checks.TEXT), made);
     }
 
+    private static void chatStreamed() {
+        var said = streamChat("demo", "/echo " + Checks.TEXT).text;
+        Checks.expect(said.equals(Checks.TEXT), said);
+    }
+
     private static void chatTools() {
         var params = chat("demo", "/tool").addTool(Weather.class);
         var message = CLIENT.chat().completions().create(params.build()).choices().get(0).message();
@@ -110,7 +115,9 @@ final class Check {
 
     private static void responsesStreamed() {
         var text = new StringBuilder();
-        events(respond("demo", "/echo " + Checks.TEXT).build()).forEach(event -> event.outputTextDelta().ifPresent(delta -> text.append(delta.delta())));
+        for (var event : events(respond("demo", "/echo " + Checks.TEXT).build())) {
+            event.outputTextDelta().ifPresent(delta -> text.append(delta.delta()));
+        }
         Checks.expect(text.toString().equals(Checks.TEXT), text);
     }
 
@@ -125,7 +132,9 @@ final class Check {
 
     private static void responsesReasoning() {
         var thoughts = new StringBuilder();
-        events(respond("demo", "/think rain").build()).forEach(event -> event.reasoningTextDelta().ifPresent(delta -> thoughts.append(delta.delta())));
+        for (var event : events(respond("demo", "/think rain").build())) {
+            event.reasoningTextDelta().ifPresent(delta -> thoughts.append(delta.delta()));
+        }
         Checks.expect(thoughts.toString().contains("rain"), thoughts);
     }
 
@@ -147,6 +156,10 @@ final class Check {
             var isFailed = events.stream().anyMatch(event -> event.failed().isPresent() || event.error().isPresent());
             Checks.expect(isFailed, command + " passes for whole");
         }
+    }
+
+    private static void responsesStatus() throws Exception {
+        Checks.fails(() -> events(respond("fake", "/status 429").build()), error -> error instanceof RateLimitException);
     }
 
     private static void embeddings() {

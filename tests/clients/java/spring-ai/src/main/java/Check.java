@@ -26,7 +26,10 @@ final class Check {
 
     public static void main(String[] arguments) {
         new Checks()
-            .check("chat_whole", () -> Checks.expect(Checks.TEXT.equals(client("demo").prompt("/echo " + Checks.TEXT).call().content()), "another text"))
+            .check("chat_whole", () -> {
+                var content = client("demo").prompt("/echo " + Checks.TEXT).call().content();
+                Checks.expect(Checks.TEXT.equals(content), content);
+            })
             .check("chat_streamed", () -> Checks.expect(stream("demo", "/echo " + Checks.TEXT).equals(Checks.TEXT), "another text"))
             .check("chat_tools", () -> {
                 var content = client("demo").prompt("/tool").tools(new Weather()).call().content();
@@ -51,7 +54,7 @@ final class Check {
                 Checks.left();
             })
             .check("embeddings", Check::embeddings)
-            .run("spring-ai " + OpenAiApi.class.getPackage().getImplementationVersion());
+            .run(Checks.version(OpenAiApi.class));
     }
 
     private static ChatClient client(String model) {
@@ -67,7 +70,8 @@ final class Check {
         var responses = client("demo").prompt("/think rain").stream().chatResponse().collectList().block(TIMEOUT);
         var thoughts = new StringBuilder();
         for (var response : responses) {
-            if (response.getResult() != null && response.getResult().getOutput().getMetadata().get("reasoningContent") instanceof String thought) {
+            var result = response.getResult();
+            if (result != null && result.getOutput().getMetadata().get("reasoningContent") instanceof String thought) {
                 thoughts.append(thought);
             }
         }
