@@ -1,6 +1,6 @@
 """A model server for the clients' tests: it speaks OpenAI's chat completions, and the user's last message says what it does.
 
-    /tool NAME ARGUMENTS   calls the tool whose name ends so. Arguments that are no JSON are the value of its first parameter
+    /tool NAME ARGUMENTS   calls the tool of that name, or whose name ends so. Arguments that are no JSON are the value of its first parameter
     /status 429            refuses with that status, in words that a test can look for
     /endless               goes on until its caller leaves, which GET /left waits for
     anything else          is repeated
@@ -119,7 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
 def _call(tools, rest):
     name, _, arguments = rest.partition(" ")
     offered = [tool["function"] for tool in tools]
-    tool = next((tool for tool in offered if tool["name"].endswith(name)), {"name": name})
+    # A tool in a namespace has another name here.
+    fitting = [tool for tool in offered if tool["name"] == name] or [tool for tool in offered if tool["name"].endswith(name)]
+    tool = fitting[0] if fitting else {"name": name}
     if not arguments.startswith("{"):
         parameter = next(iter(tool.get("parameters", {}).get("properties", {})), "input")
         arguments = json.dumps({parameter: arguments})
@@ -127,5 +129,6 @@ def _call(tools, rest):
 
 
 def _text(message):
+    """The text of a message; of several parts the last, since some agents put reminders of their own before it."""
     content = message.get("content") or ""
-    return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
+    return content if isinstance(content, str) else content[-1].get("text", "")
