@@ -23,7 +23,7 @@ static REQUESTS: AtomicU64 = AtomicU64::new(0);
 const OPENAI_VERSION: &str = "2020-10-01";
 
 /// What pages of other origins may read of an answer's head, beside what the Fetch standard lets them.
-const EXPOSED: &str = "retry-after, x-request-id, x-should-retry, weir-response-id, openai-processing-ms, openai-version, \
+const EXPOSED: &str = "retry-after, x-request-id, x-should-retry, weir-response-id, weir-warning, openai-processing-ms, openai-version, \
                        x-ratelimit-limit-requests, x-ratelimit-remaining-requests";
 
 /// Puts the layers around the routes.
