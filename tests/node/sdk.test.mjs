@@ -35,6 +35,31 @@ async function inOrder(stream) {
 
 const textOf = (events) => events.filter((event) => event.type === 'response.output_text.delta').map((event) => event.delta).join('');
 
+describe('what passes through', () => {
+  test('embeddings, in base64 as the SDK asks for them and as numbers', async () => {
+    const { data: [first, second], usage } = await client.embeddings.create({ model: 'demo', input: ['hello', 'world'] });
+    const floats = await client.embeddings.create({ model: 'demo', input: 'hello', encoding_format: 'float' });
+    assert.deepEqual(first.embedding.map((number) => number.toFixed(6)), floats.data[0].embedding.map((number) => number.toFixed(6)));
+    assert.notDeepEqual(first.embedding, second.embedding);
+    assert.ok(Math.abs(first.embedding.reduce((sum, number) => sum + number * number, 0) - 1) < 1e-5);
+    assert.equal(usage.prompt_tokens, 2);
+  });
+
+  test('a completion, whole and streamed', async () => {
+    const whole = await client.completions.create({ model: 'demo', prompt: 'once', echo: true });
+    assert.match(whole.choices[0].text, /^once … This text is of Weir's built-in demo model/);
+    let text = '';
+    for await (const chunk of await client.completions.create({ model: 'demo', prompt: 'once', echo: true, stream: true })) {
+      text += chunk.choices[0]?.text ?? '';
+    }
+    assert.equal(text, whole.choices[0].text);
+  });
+
+  test('the demo judges nothing', async () => {
+    await assert.rejects(client.moderations.create({ model: 'demo', input: 'hello' }), { status: 400, code: 'unsupported_operation' });
+  });
+});
+
 describe('chat completions', () => {
   const messages = (content) => [{ role: 'user', content }];
 

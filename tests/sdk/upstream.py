@@ -148,7 +148,41 @@ class _Handler(BaseHTTPRequestHandler):
     def _do_picky(self, body):
         self._refuse(400, "temperature is too hot", "invalid_value", param="temperature")
 
+    # What passes through
+
+    def _do_vectors(self, body):
+        """Knows no base64, as many servers."""
+        data = [{"object": "embedding", "index": index, "embedding": [0.1, -0.25, 3.0]} for index in range(len(body["input"]))]
+        self._json(200, {"object": "list", "data": data, "model": "lab", "usage": {"prompt_tokens": 4, "total_tokens": 4}})
+
+    def _do_judge(self, body):
+        result = {"flagged": True, "categories": {"violence": True}, "category_scores": {"violence": 0.75}}
+        self._json(200, {"id": "modr-lab", "model": "lab", "results": [result]})
+
+    def _do_continue(self, body):
+        self._begin()
+        for word in ("Water", " flows", " downhill."):
+            self._text(word)
+        self._text("", "stop")
+        self._chunk(b"data: [DONE]\n\n")
+        self._chunk(b"")
+
+    def _do_half_way(self, body):
+        self._begin()
+        self._text("half")
+        self.close_connection = True
+
+    def _do_half_said(self, body):
+        self._begin()
+        self._text("half")
+        self._chunk(b"data: [DONE]\n\n")
+        self._chunk(b"")
+
     # Wire
+
+    def _text(self, text, finish=None):
+        choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
+        self._event({"id": "cmpl-lab", "object": "text_completion", "created": 1, "model": "lab", "choices": [choice]})
 
     def _json(self, status, value, headers=None):
         data = json.dumps(value).encode()

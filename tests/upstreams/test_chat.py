@@ -29,6 +29,16 @@ def test_text(chat):
     assert (answer.choices[0].message.content, answer.choices[0].finish_reason, answer.usage.completion_tokens) == ("Hello, world!", "stop", 4)
 
 
+def test_what_passes_through(chat):
+    made = chat.embeddings.create(model="text", input=["a", "four"], dimensions=4)
+    assert ([len(entry.embedding) for entry in made.data], made.usage.prompt_tokens) == ([4, 4], 4)
+    assert chat.completions.create(model="text", prompt="x").choices[0].text == "Hello, world!"
+    chunks = list(chat.completions.create(model="text", prompt="x", stream=True, stream_options={"include_usage": True}))
+    assert "".join(choice.text for chunk in chunks for choice in chunk.choices) == "Hello, world!"
+    assert (chunks[-1].choices, chunks[-1].usage.total_tokens) == ([], 13)
+    assert not chat.moderations.create(model="text", input=["a", "b"]).results[1].flagged
+
+
 def test_usage_comes_only_when_asked_for(chat):
     assert all(chunk.usage is None and chunk.choices for chunk in stream(chat, "text"))
 

@@ -37,6 +37,12 @@ def test_text(gemini):
     assert last.text == "Hello, world!"
 
 
+def test_embeddings(gemini):
+    config = types.EmbedContentConfig(output_dimensionality=4, task_type="RETRIEVAL_QUERY")
+    made = gemini.models.embed_content(model="text", contents=["a", "four"], config=config)
+    assert [len(embedding.values) for embedding in made.embeddings] == [4, 4]
+
+
 @pytest.mark.parametrize("model", ["byte-by-byte", "keep-alive"])
 def test_text_however_it_comes(gemini, model):
     assert text_of(stream(gemini, model)).startswith(("Hello", "Héllo"))

@@ -49,6 +49,13 @@ def test_tools_and_their_results(llama):
     assert llama.chat(model="text", messages=[*HELLO, lines[-1].message, *results]).message.content == "Hello, world!"
 
 
+def test_embeddings(llama):
+    made = llama.embed(model="text", input=["a", "four"])
+    assert (len(made.embeddings), len(made.embeddings[0]), made.prompt_eval_count) == (2, 3, 4)
+    with pytest.raises(ollama.ResponseError):
+        llama.embed(model="error-404", input="a")
+
+
 def test_refusal_and_length(llama):
     assert joined(stream(llama, "refusal"), "content") == "I cannot help with that."
     assert whole(llama, "length").done_reason == "length"

@@ -25,10 +25,11 @@ function everySplit(Decoder, text, expected) {
   }
 }
 
-const SSE = '\ufeff: ping\n\nevent: response.created\ndata: {"a":"堰"}\n\nid: 7\ndata:one\ndata: two\ndata\n\nevent: lost\n\ndata: [DONE]\n\ndata: cut';
+const SSE = '\ufeff: ping\nevent: response.created\ndata: {"a":"堰"}\n\n: ping\n\nid: 7\ndata:one\ndata: two\ndata\n\nevent: lost\n\ndata: [DONE]\n\ndata: cut';
 const SSE_FRAMES = [
   { beat: true },
   { event: 'response.created', data: '{"a":"堰"}' },
+  { beat: true },
   { event: 'message', data: 'one\ntwo\n' },
   { event: 'message', data: '[DONE]' },
 ];

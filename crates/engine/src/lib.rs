@@ -12,6 +12,8 @@ pub mod thread;
 mod retention;
 pub mod turn;
 
+pub mod passthrough;
+
 pub mod feed;
 pub mod log;
 pub mod store;

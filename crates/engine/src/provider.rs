@@ -1,19 +1,24 @@
 //! What the engine needs of an upstream model: a trait, and the words that come back.
 
+pub mod passthrough;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
 use protocol::event::EventKind;
 use protocol::fault::Fault;
 use protocol::item::Item;
+use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use protocol::trace::TraceContext;
 use protocol::usage::Usage;
 use serde_json::{Map, Value};
 
+use self::passthrough::{Parts, PassthroughRequest};
 use crate::config::OnLeave;
 use crate::metrics::Exposition;
 use crate::upstreams::State;
@@ -251,6 +256,23 @@ pub trait Provider: Send + Sync + 'static {
     /// # Errors
     /// The first field that it cannot serve and must not leave out, by its path.
     fn check(&self, create: &Create) -> Result<Vec<String>, Fault>;
+
+    /// Says before a pass-through call whether it can serve it.
+    ///
+    /// # Errors
+    /// It has no such operation, or no word for a field of the request.
+    fn serves(&self, request: &Passthrough) -> Result<(), Fault> {
+        Err(passthrough::unsupported(request))
+    }
+
+    /// Makes a pass-through call. Resolves when the upstream has answered with a head that promises a response; dropping the
+    /// future closes the connection.
+    ///
+    /// # Errors
+    /// As [`Self::serves`] and [`Self::ask`].
+    fn pass(&self, request: PassthroughRequest) -> BoxFuture<'static, Result<Parts, Failure>> {
+        ready(Err(Failure::new(passthrough::unsupported(&request.request), Blame::Match))).boxed()
+    }
 
     /// Whether it has another way to answer at once, such as another key, after a call for `model` that failed.
     fn has_another_way(&self, _model: &str) -> bool {

@@ -16,6 +16,7 @@
 //! | *dialect* | Which words a client hears: `responses`, `chat_completions`, `classic`. |
 //! | *frame* | Which bytes carry them: `json`, `ndjson`, `sse`, `emitter`. |
 //! | *thread* | A conversation that goes on under a name, such as a uid of the classic API. |
+//! | *pass-through call* | A request whose body goes to an upstream as it came, and its response back: embeddings, text completions, moderations. It has no log. |
 //! | *fault* | An error in the shape every OpenAI client understands. |
 //! | *terminal event* | The one event that ends a log. |
 
@@ -36,5 +37,9 @@ pub mod snapshot;
 
 pub mod dialect;
 pub mod frame;
+
+pub mod fields;
+pub mod passthrough;
+pub mod vector;
 
 mod read;

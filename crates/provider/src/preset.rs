@@ -141,7 +141,7 @@ impl Preset {
         match self {
             Self::Anthropic => model.starts_with("claude-"),
             Self::Gemini => model.starts_with("gemini-"),
-            Self::OpenAi => model.starts_with("gpt-"),
+            Self::OpenAi => ["gpt-", "text-embedding-3-", "omni-moderation-"].iter().any(|begin| model.starts_with(begin)),
             Self::DeepSeek => model.starts_with("deepseek-"),
             Self::Compatible
             | Self::Azure

@@ -8,7 +8,9 @@ use engine::Engine;
 use engine::keys::Keys;
 use engine::tasks::Tasks;
 
-use crate::api::{chat_completions, classic, events, lens, metrics, models, operations, responses, socket, tickets, upstreams};
+use crate::api::{
+    chat_completions, classic, events, lens, metrics, models, operations, passthrough, responses, socket, tickets, upstreams,
+};
 use crate::capture::Capture;
 use crate::classic::Classic;
 use crate::config::Config;
@@ -59,8 +61,14 @@ pub fn router(app: App) -> Router {
         .route("/v1/responses/{id}/events", get(events::events))
         // OpenAI's older API.
         .route("/v1/chat/completions", post(chat_completions::create))
+        // What passes through to upstreams that have it.
+        .route("/v1/embeddings", post(passthrough::embeddings))
+        .route("/v1/completions", post(passthrough::completions))
+        .route("/v1/moderations", post(passthrough::moderations))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
+        // What a person sees who opens a base URL.
+        .route("/v1", get(operations::api))
         // What a browser's EventSource and WebSocket show instead of a key.
         .route("/v1/tickets", post(tickets::create).delete(tickets::delete))
         // The pages.

@@ -20,6 +20,7 @@ use protocol::response::Response;
 use protocol::snapshot;
 use protocol::trace::TraceContext;
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, OnLeave};
 use crate::count::{self, Prompt};
@@ -46,11 +47,13 @@ pub(crate) struct Shared {
     config: RwLock<Config>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: Arc<dyn Store>,
-    models: Arc<dyn Models>,
+    pub(crate) models: Arc<dyn Models>,
     pub(crate) metrics: Arc<Metrics>,
     /// Who takes the traces away, if anybody does.
-    traces: OnceLock<Arc<dyn Sink>>,
+    pub(crate) traces: OnceLock<Arc<dyn Sink>>,
     pub(crate) tasks: Tasks,
+    /// Ends the pass-through calls that still run when the server shuts down.
+    pub(crate) shut_down: CancellationToken,
     live: Mutex<HashMap<ResponseId, Arc<Live>>>,
     /// Set once nothing new may begin: after how many seconds to ask again.
     draining: OnceLock<u64>,
@@ -120,8 +123,9 @@ impl Engine {
     /// An engine over a log, a store and models. Starts its retention.
     pub fn new(config: Config, log: Arc<dyn Log>, store: Arc<dyn Store>, models: Arc<dyn Models>, tasks: Tasks) -> Self {
         let (config, metrics, traces) = (RwLock::new(config), Arc::default(), OnceLock::new());
-        let (live, draining) = (Mutex::default(), OnceLock::new());
-        let shared = Arc::new(Shared { config, log, store, models, metrics, traces, tasks, live, draining, ended: Notify::new() });
+        let (live, draining, shut_down) = (Mutex::default(), OnceLock::new(), CancellationToken::new());
+        let ended = Notify::new();
+        let shared = Arc::new(Shared { config, log, store, models, metrics, traces, tasks, shut_down, live, draining, ended });
         shared.tasks.spawn("retention", retention::run(Arc::clone(&shared)));
         Self { shared }
     }
@@ -276,11 +280,12 @@ impl Engine {
         Some(Fault { retry_after: Some(retry_after), ..fault })
     }
 
-    /// Ends every running answer as shut down. Gives their number.
+    /// Ends every running answer and every pass-through call as shut down. Gives their number.
     pub fn shut_down(&self) -> usize {
         let live = self.shared.live();
         live.values().for_each(|live| live.stop(Cause::ServerShutdown));
-        live.len()
+        self.shared.shut_down.cancel();
+        live.len() + self.shared.passing()
     }
 
     /// What is there now.
@@ -291,6 +296,12 @@ impl Engine {
             log_bytes: self.shared.log.bytes(),
             item_bytes: self.shared.store.bytes(),
         }
+    }
+
+    /// How many responses may run at once (`engine.running`), and how many more may start now.
+    pub fn capacity(&self) -> (usize, usize) {
+        let limit = self.shared.config().running;
+        (limit, limit.saturating_sub(self.shared.live().len()))
     }
 
     /// The log of an answer whose record was just there.
@@ -388,6 +399,11 @@ impl Shared {
     /// The settings in force.
     pub(crate) fn config(&self) -> Config {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many pass-through calls run.
+    fn passing(&self) -> usize {
+        usize::try_from(self.metrics.passing.get()).unwrap_or(usize::MAX)
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<ResponseId, Arc<Live>>> {

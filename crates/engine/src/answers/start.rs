@@ -18,7 +18,7 @@ use crate::config::OnLeave;
 use crate::conversation::{Conversation, ConversationError};
 use crate::count::Prompt;
 use crate::log::{Life, LogError, LogReader, LogState};
-use crate::metrics::Meter;
+use crate::metrics::{Held, Meter};
 use crate::provider::{Call, Failure, Finish, Leg, ModelRequest, Provider, Route, Word, Words};
 use crate::store::{Claim, Claimed, Found, Record, Removal};
 use crate::thread::{Thread, Window};
@@ -258,17 +258,32 @@ impl Engine {
     }
 
     fn admit(&self, live: &Arc<Live>) -> Result<(), Fault> {
-        let most = self.shared.config().running;
         let mut running = self.shared.live();
-        // Under the lock: what is admitted before a drain is seen by it.
+        self.room(running.len())?;
+        running.insert(live.id.clone(), Arc::clone(live));
+        Ok(())
+    }
+
+    /// Admits a pass-through call, which counts as one of those that run for as long as what this gives lives.
+    ///
+    /// # Errors
+    /// As many run as may, or the server drains.
+    pub(crate) fn admit_passthrough(&self) -> Result<Held, Fault> {
+        let running = self.shared.live();
+        self.room(running.len())?;
+        Ok(self.shared.metrics.passing.hold())
+    }
+
+    /// Whether another may run beside so many answers. To be called under their lock: what is admitted before a drain is seen
+    /// by it.
+    fn room(&self, running: usize) -> Result<(), Fault> {
         if let Some(fault) = self.draining() {
             return Err(fault);
         }
-        if running.len() >= most {
+        if running + self.shared.passing() >= self.shared.config().running {
             let fault = Fault::new(FaultKind::RateLimit, "too_many_answers", "This server runs as many answers as it may; try again soon.");
             return Err(Fault { retry_after: Some(1), ..fault });
         }
-        running.insert(live.id.clone(), Arc::clone(live));
         Ok(())
     }
 }

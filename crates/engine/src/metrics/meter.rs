@@ -22,6 +22,7 @@ pub(crate) struct Subject {
 #[derive(Debug)]
 pub(crate) struct Meter {
     metrics: Arc<Metrics>,
+    operation: &'static str,
     model: Arc<str>,
     /// Who was asked last.
     upstream: Arc<str>,
@@ -43,19 +44,42 @@ struct Call {
 
 /// When a call of a model was, from the acceptance of its request on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
+pub(crate) struct Times {
     pub(crate) begin: Duration,
     pub(crate) end: Duration,
     /// From its begin.
     pub(crate) first_chunk: Option<Duration>,
 }
 
+/// How a pass-through call ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ending<'a> {
+    /// Its response was sent.
+    Completed,
+    /// It failed, before or after its head.
+    Failed(&'a Fault),
+    /// The client left before its end.
+    Left,
+}
+
+/// What a pass-through call cost, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tokens {
+    pub(crate) input: Option<u64>,
+    pub(crate) output: Option<u64>,
+}
+
 impl Meter {
     /// For an answer that was accepted just now.
     pub(crate) fn new(metrics: Arc<Metrics>, route: &Route, model: &str) -> Self {
+        Self::of(OPERATION, metrics, route, model)
+    }
+
+    /// The same for a call of another operation.
+    pub(crate) fn of(operation: &'static str, metrics: Arc<Metrics>, route: &Route, model: &str) -> Self {
         let model: Arc<str> = if route.is_listed { model.into() } else { OTHER.into() };
         // Until one is asked, it is the first who would be: an answer may end while it waits for its turn.
-        let mut meter = Self { metrics, model, upstream: "".into(), subject: None, accepted: Instant::now(), call: None };
+        let mut meter = Self { metrics, operation, model, upstream: "".into(), subject: None, accepted: Instant::now(), call: None };
         if let Some(leg) = route.legs.first() {
             meter.meet(leg);
         }
@@ -104,10 +128,10 @@ impl Meter {
     }
 
     /// When the call was.
-    pub(crate) fn call(&self) -> Option<Span> {
+    pub(crate) fn call(&self) -> Option<Times> {
         let call = self.call.as_ref()?;
         let end = call.closed.unwrap_or_else(Instant::now) - self.accepted;
-        Some(Span { begin: call.asked - self.accepted, end, first_chunk: call.first.map(|first| first - call.asked) })
+        Some(Times { begin: call.asked - self.accepted, end, first_chunk: call.first.map(|first| first - call.asked) })
     }
 
     /// The time since the acceptance.
@@ -129,18 +153,45 @@ impl Meter {
         }
         let Some(subject) = &self.subject else { return };
         if let Some(usage) = &response.usage {
-            self.metrics.tokens(subject, usage);
+            self.metrics.tokens(self.operation, subject, usage.input_tokens, usage.output_tokens);
         }
         self.client(subject, of_upstream);
-        self.server(subject, response, failure);
+        let is_success = match response.status {
+            ResponseStatus::Completed | ResponseStatus::Incomplete => true,
+            ResponseStatus::Queued | ResponseStatus::InProgress | ResponseStatus::Failed | ResponseStatus::Cancelled => false,
+        };
+        self.server(subject, response.usage.map(|usage| usage.output_tokens).filter(|_| is_success), is_success, failure);
+    }
+
+    /// A pass-through call has ended. `tokens` are those of its input and its output, as far as they are known.
+    pub(crate) fn passed(&self, ending: Ending<'_>, tokens: Tokens) {
+        let (status, reason, failure) = match ending {
+            Ending::Completed => ("completed", "", None),
+            Ending::Failed(fault) => ("failed", kinds::of_fault(fault), Some(fault)),
+            Ending::Left => ("cancelled", kinds::of_cause(Cause::ClientLeft), None),
+        };
+        self.metrics.passed(self.operation, status, reason);
+        let of_upstream = failure.filter(|fault| fault.kind != FaultKind::Server);
+        if let Some(fault) = of_upstream {
+            self.metrics.upstream_errors.of(&[&self.upstream, kinds::of_fault(fault)]).add(1);
+        }
+        let Some(subject) = &self.subject else { return };
+        for (kind, count) in [("input", tokens.input), ("output", tokens.output)] {
+            if let Some(count) = count {
+                self.metrics.token(self.operation, subject, kind, count);
+            }
+        }
+        self.client(subject, of_upstream);
+        let is_success = matches!(ending, Ending::Completed);
+        self.server(subject, tokens.output.filter(|_| is_success), is_success, failure);
     }
 
     /// Weir as the client of its upstream.
     fn client(&self, subject: &Subject, failure: Option<&Fault>) {
         let (Some(call), Some(span)) = (&self.call, self.call()) else { return };
-        let labels = [OPERATION, &*subject.provider, &*subject.model];
+        let labels = [self.operation, &*subject.provider, &*subject.model];
         let error = failure.map_or("", kinds::of_fault);
-        let duration = self.metrics.client_duration.of(&[OPERATION, &subject.provider, &subject.model, error]);
+        let duration = self.metrics.client_duration.of(&[self.operation, &subject.provider, &subject.model, error]);
         duration.observe(span.end.saturating_sub(span.begin).as_secs_f64());
         if let Some(first) = span.first_chunk {
             self.metrics.client_first_chunk.of(&labels).observe(first.as_secs_f64());
@@ -149,18 +200,14 @@ impl Meter {
     }
 
     /// Weir as the server of its callers.
-    fn server(&self, subject: &Subject, response: &Response, failure: Option<&Fault>) {
-        let labels = [OPERATION, &*subject.provider, &*subject.model];
+    fn server(&self, subject: &Subject, output_tokens: Option<u64>, is_success: bool, failure: Option<&Fault>) {
+        let labels = [self.operation, &*subject.provider, &*subject.model];
         let error = failure.map_or("", kinds::of_fault);
-        let duration = self.metrics.server_duration.of(&[OPERATION, &subject.provider, &subject.model, error]);
+        let duration = self.metrics.server_duration.of(&[self.operation, &subject.provider, &subject.model, error]);
         duration.observe(self.elapsed().as_secs_f64());
-        let is_success = match response.status {
-            ResponseStatus::Completed | ResponseStatus::Incomplete => true,
-            ResponseStatus::Queued | ResponseStatus::InProgress | ResponseStatus::Failed | ResponseStatus::Cancelled => false,
-        };
         let Some((first, last)) = self.call.as_ref().and_then(|call| Some((call.first?, call.last))).filter(|_| is_success) else { return };
         self.metrics.server_first_token.of(&labels).observe((first - self.accepted).as_secs_f64());
-        let behind = response.usage.map_or(0, |usage| usage.output_tokens.saturating_sub(1));
+        let behind = output_tokens.map_or(0, |tokens| tokens.saturating_sub(1));
         if let Some(behind) = u32::try_from(behind).ok().filter(|behind| *behind > 0) {
             self.metrics.server_per_token.of(&labels).observe((last - first).as_secs_f64() / f64::from(behind));
         }

@@ -10,11 +10,9 @@ mod meter;
 
 use std::sync::Arc;
 
-use protocol::usage::Usage;
-
 pub use exposition::{Exposition, Kind};
 pub use instruments::{Counter, Family, Gauge, Held, Histogram, OTHER, Tally};
-pub(crate) use meter::{Meter, Subject};
+pub(crate) use meter::{Ending, Meter, Subject, Times, Tokens};
 
 use crate::answers::Census;
 
@@ -59,6 +57,9 @@ pub struct Metrics {
     server_duration: Family<Histogram>,
     server_first_token: Family<Histogram>,
     server_per_token: Family<Histogram>,
+    passed: Family<Counter>,
+    /// Pass-through calls that run.
+    pub(crate) passing: Arc<Gauge>,
 }
 
 impl Default for Metrics {
@@ -78,6 +79,8 @@ impl Default for Metrics {
             server_duration: Family::new(GEN_AI_ERROR, duration),
             server_first_token: Family::new(GEN_AI, || Histogram::new(FIRST_TOKEN)),
             server_per_token: Family::new(GEN_AI, || Histogram::new(PER_TOKEN)),
+            passed: Family::new(&["operation", "status", "reason"], Counter::default),
+            passing: Arc::default(),
         }
     }
 }
@@ -93,12 +96,20 @@ impl Metrics {
         self.cancels.of(&[cause]).add(1);
     }
 
-    fn tokens(&self, subject: &Subject, usage: &Usage) {
-        for (kind, count) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
-            // Exact as long as it is a number of tokens.
-            #[expect(clippy::cast_precision_loss, reason = "nothing has 2^53 tokens")]
-            self.client_tokens.of(&[OPERATION, &subject.provider, &subject.model, kind]).observe(count as f64);
-        }
+    fn tokens(&self, operation: &str, subject: &Subject, input: u64, output: u64) {
+        self.token(operation, subject, "input", input);
+        self.token(operation, subject, "output", output);
+    }
+
+    fn token(&self, operation: &str, subject: &Subject, kind: &str, count: u64) {
+        // Exact as long as it is a number of tokens.
+        #[expect(clippy::cast_precision_loss, reason = "nothing has 2^53 tokens")]
+        self.client_tokens.of(&[operation, &subject.provider, &subject.model, kind]).observe(count as f64);
+    }
+
+    /// A pass-through call has ended. `reason` is empty where it is whole.
+    fn passed(&self, operation: &str, status: &str, reason: &str) {
+        self.passed.of(&[operation, status, reason]).add(1);
     }
 
     /// Writes everything down, with what only the engine knows.
@@ -119,6 +130,9 @@ impl Metrics {
 
         text.counters("weir_answers_total", "Answers that have ended, by how.", &self.answers);
         text.gauge("weir_answers_running", "Answers that run.", census.running);
+        let help = "Pass-through calls (embeddings, text completions, moderations) that have ended, by how.";
+        text.counters("weir_passthrough_calls_total", help, &self.passed);
+        text.gauge("weir_passthrough_calls_running", "Pass-through calls that run.", self.passing.get());
         text.counters("weir_cancels_total", "Answers that were stopped before their end, by why.", &self.cancels);
         let help = "Calls of models that failed, by upstream and kind.";
         text.counters("weir_upstream_errors_total", help, &self.upstream_errors);

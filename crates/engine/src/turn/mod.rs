@@ -16,8 +16,9 @@ use protocol::response::ResponseStatus;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-pub(crate) use run::Turn;
-pub(crate) use spans::Trace;
+pub(crate) use retry::{Attempts, Next, Reason};
+pub(crate) use run::{Turn, silent, until};
+pub(crate) use spans::{Attributes, Trace, bounded};
 pub(crate) use state::{Answer, End};
 
 use crate::config::OnLeave;

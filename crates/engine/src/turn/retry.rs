@@ -19,7 +19,7 @@ const CALLS: usize = 64;
 
 /// Where in a route an answer stands.
 #[derive(Debug)]
-pub(super) struct Attempts {
+pub(crate) struct Attempts {
     leg: usize,
     calls: usize,
     round: u32,
@@ -30,7 +30,7 @@ pub(super) struct Attempts {
 
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Ask again, at once: another key or another upstream.
     Ask(Reason),
     /// Wait, and ask all of them again.
@@ -41,14 +41,14 @@ pub(super) enum Next {
 
 /// Why a call is made again, as a label of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(crate) enum Reason {
     OtherKey,
     OtherUpstream,
     Retry,
 }
 
 impl Reason {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::OtherKey => "other_key",
             Self::OtherUpstream => "other_upstream",
@@ -59,17 +59,17 @@ impl Reason {
 
 impl Attempts {
     /// At the begin of `route`.
-    pub(super) fn new(route: &Route) -> Self {
+    pub(crate) fn new(route: &Route) -> Self {
         Self { leg: 0, calls: 0, round: 0, deadline: Instant::now() + route.retries.deadline, told: None }
     }
 
     /// Who is to be asked now.
-    pub(super) fn leg<'a>(&self, route: &'a Route) -> Option<&'a Leg> {
+    pub(crate) fn leg<'a>(&self, route: &'a Route) -> Option<&'a Leg> {
         route.legs.get(self.leg)
     }
 
     /// A call has failed. `dice` is evenly distributed from 0 to 1: it spreads the retries of those who failed together.
-    pub(super) fn failed(&mut self, route: &Route, model: &str, failure: Failure, dice: f64) -> Next {
+    pub(crate) fn failed(&mut self, route: &Route, model: &str, failure: Failure, dice: f64) -> Next {
         let blame = failure.blame;
         let is_final = blame == Blame::Request;
         self.tell(failure);

@@ -387,14 +387,14 @@ fn is_model_word(word: &Word) -> bool {
 }
 
 /// Resolves at a time; never where there is none.
-async fn until(time: Option<Instant>) {
+pub(crate) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
 }
 
-fn silent(what: &str, limit: Duration) -> Fault {
+pub(crate) fn silent(what: &str, limit: Duration) -> Fault {
     let message = format!("the upstream was silent for longer than {what}_timeout allows ({limit:?})");
     Fault::new(FaultKind::Upstream, format!("upstream_{what}_timeout"), message).with_status(504)
 }

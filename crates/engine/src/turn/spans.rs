@@ -1,17 +1,20 @@
 //! The spans of one answer, and what of its trace is passed on.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use protocol::fault::{Fault, FaultKind};
 use protocol::request::Create;
 use protocol::response::Response;
 use protocol::trace::{SpanId, TraceContext, TraceId};
 
-use crate::metrics::{Meter, OPERATION, kinds};
+use crate::metrics::{Meter, OPERATION, Times, kinds};
 use crate::provider::{Call, Finish, Peer};
 use crate::trace::{Sink, Span, SpanKind, Value};
 use crate::{clock, id};
+
+/// What is known of a span.
+pub(crate) type Attributes = Vec<(&'static str, Value)>;
 
 /// The name of a model is the caller's. No real one is longer.
 const LONGEST_MODEL: usize = 128;
@@ -68,13 +71,18 @@ impl Trace {
 
     /// Gives away the span of a call that has ended.
     pub(crate) fn call_ended(&self, told: &Told<'_>) {
-        let Some(Recording { sink, answer, call: Some(call) }) = &self.answer else { return };
         let (Some(peer), Some(times)) = (&told.peer, told.meter.call()) else { return };
         let (attributes, error) = told.of_call(peer, times.first_chunk.map(|first| first.as_secs_f64()));
+        self.give_call(told.name(), peer, times, attributes, error);
+    }
+
+    /// Gives away the span of the last call.
+    pub(crate) fn give_call(&self, name: String, peer: &Peer, times: Times, attributes: Attributes, error: Option<&'static str>) {
+        let Some(Recording { sink, answer, call: Some(call) }) = &self.answer else { return };
         sink.take(Span {
             context: call.clone(),
             parent: Some(answer.span_id),
-            name: told.name(),
+            name,
             kind: if peer.address.is_some() { SpanKind::Client } else { SpanKind::Internal },
             begin: self.begin + times.begin,
             end: self.begin + times.end,
@@ -86,15 +94,20 @@ impl Trace {
     /// Gives away the spans of the answer and of its last call.
     pub(crate) fn ended(&self, told: &Told<'_>) {
         self.call_ended(told);
-        let Some(Recording { sink, answer, .. }) = &self.answer else { return };
         let (attributes, error) = told.of_answer();
+        self.give(told.name(), told.meter.elapsed(), attributes, error);
+    }
+
+    /// Gives away the span of the whole.
+    pub(crate) fn give(&self, name: String, elapsed: Duration, attributes: Attributes, error: Option<&'static str>) {
+        let Some(Recording { sink, answer, .. }) = &self.answer else { return };
         sink.take(Span {
             context: answer.clone(),
             parent: self.client.as_ref().map(|client| client.span_id),
-            name: told.name(),
+            name,
             kind: SpanKind::Server,
             begin: self.begin,
-            end: self.begin + told.meter.elapsed(),
+            end: self.begin + elapsed,
             attributes,
             error,
         });
@@ -103,8 +116,7 @@ impl Trace {
 
 impl Told<'_> {
     fn model(&self) -> &str {
-        let model = self.create.model.as_str();
-        model.char_indices().nth(LONGEST_MODEL).map_or(model, |(end, _)| &model[..end])
+        bounded(&self.create.model)
     }
 
     fn name(&self) -> String {
@@ -148,6 +160,11 @@ impl Told<'_> {
         attributes.extend(error.map(|error| ("error.type", error.into())));
         (attributes, error)
     }
+}
+
+/// A model's name, no longer than real ones are.
+pub(crate) fn bounded(model: &str) -> &str {
+    model.char_indices().nth(LONGEST_MODEL).map_or(model, |(end, _)| &model[..end])
 }
 
 /// What a model said of its end; what it made up itself is not passed on.

@@ -31,6 +31,7 @@ pub use scenario::{NAMES as SCENARIOS, script as scenario};
 pub use script::{Marks, Script, Step};
 pub use state::Recorded;
 pub use vendor::Vendor;
+pub use wire::vector;
 
 use crate::runtime::{Task, spawn};
 use state::{Open, Shared, State};
@@ -62,7 +63,7 @@ impl Upstream {
     async fn listen(vendor: Vendor, is_strict: bool) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(watch::Sender::new(State::new(is_strict)));
+        let shared = Arc::new(watch::Sender::new(State::new(vendor, is_strict)));
         let accepting = spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self { address, vendor, shared, _accepting: accepting })
     }

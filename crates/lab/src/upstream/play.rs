@@ -60,6 +60,10 @@ pub(super) async fn play(outlet: &mut Outlet<'_>, script: Script, manner: Manner
             }
             Step::Event(data) => body.write(&speech.frame(&data)).await?,
             Step::Raw(bytes) => body.write(&bytes).await?,
+            Step::Partial(bytes) => {
+                body.outlet.head("application/json").await?;
+                body.outlet.piece(&bytes).await?;
+            }
             Step::Mark(marks) => marks.note(),
             Step::Sleep(duration) => tokio::time::sleep(duration).await,
             Step::WaitFor(gate) => gate.notified().await,

@@ -31,7 +31,7 @@ pub(super) struct Incoming {
 pub(super) async fn respond(outlet: &mut Outlet<'_>, open: &Open, request: Incoming, note: impl FnOnce(usize) + Send) -> io::Result<After> {
     let Incoming { method, path, headers, body: bytes, is_http2 } = request;
     let (bare_path, query) = path.split_once('?').unwrap_or((&path, ""));
-    let route = Route::of(&method, bare_path, &headers);
+    let route = Route::of(&method, bare_path, &headers).map(|route| open.at_home(route));
     let key = route.as_ref().and_then(|route| check::key_of(route, &headers)).map(str::to_owned);
     let misplaced = route.as_ref().map(|route| check::misplaced_keys(route, query, &headers, &bytes)).unwrap_or_default();
     if let Some(route) = route.as_ref().filter(|route| route.goal == Goal::Models) {
@@ -83,7 +83,7 @@ pub(super) async fn respond(outlet: &mut Outlet<'_>, open: &Open, request: Incom
     let _counted = open.count_stream(route.vendor);
     let script = open.next_script(key.as_deref(), model.as_deref());
     let is_stream = check::is_stream(&route, &body);
-    let speech = speech(route.vendor, &body, open.is_strict());
+    let speech = speech(&route, &body, open.is_strict());
     play(outlet, script, Manner { vendor: route.vendor, speech, is_stream }).await
 }
 

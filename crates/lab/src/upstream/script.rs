@@ -28,6 +28,8 @@ pub enum Step {
     Event(Value),
     /// Bytes of the body, as one chunk and one write.
     Raw(Bytes),
+    /// The head of a JSON document and a part of it, as one chunk and one write, whatever was asked for.
+    Partial(Bytes),
     /// Notes the time.
     Mark(Marks),
     /// Waits: a pace that was asked for.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::scenario;
 use super::script::Script;
-use super::vendor::Vendor;
+use super::vendor::{Goal, Route, Vendor};
 use crate::runtime::now;
 use crate::wire::Headers;
 
@@ -57,6 +57,8 @@ pub(super) struct State {
     pub(super) keys: Vec<String>,
     /// Whether chat completions are those of OpenAI itself, not of a compatible server.
     pub(super) is_strict: bool,
+    /// Whose own server it is.
+    pub(super) home: Vendor,
     pub(super) most_streams: Option<u32>,
     pub(super) models: Vec<String>,
     pub(super) requests: Vec<Recorded>,
@@ -74,7 +76,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(is_strict: bool) -> Self {
+    pub(super) fn new(home: Vendor, is_strict: bool) -> Self {
         Self {
             scripts: VecDeque::new(),
             default: Script::text(&["Hello", ", ", "world", "!"]),
@@ -84,6 +86,7 @@ impl State {
             has_scenarios: false,
             keys: Vec::new(),
             is_strict,
+            home,
             most_streams: None,
             models: vec!["lab-model".to_owned()],
             requests: Vec::new(),
@@ -138,6 +141,12 @@ impl Open {
 
     pub(super) fn is_strict(&self) -> bool {
         self.shared.borrow().is_strict
+    }
+
+    /// A request as this server takes it: Ollama has text completions at OpenAI's path.
+    pub(super) fn at_home(&self, route: Route) -> Route {
+        let is_ollamas = self.shared.borrow().home == Vendor::Ollama && route.vendor == Vendor::OpenAi;
+        if is_ollamas && matches!(route.goal, Goal::Passthrough { .. }) { Route { vendor: Vendor::Ollama, ..route } } else { route }
     }
 
     pub(super) fn most_streams(&self) -> Option<u32> {

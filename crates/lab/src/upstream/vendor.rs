@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use protocol::passthrough::Operation;
+
 use crate::wire::Headers;
 
 /// A vendor's API.
@@ -65,6 +67,13 @@ pub(super) enum Goal {
         /// Whether the path asks for a stream; `None` where the body says so.
         is_stream: Option<bool>,
     },
+    /// What has no conversation. Where the path names the model, here it is.
+    Passthrough {
+        /// What is asked.
+        operation: Operation,
+        /// The model in the path.
+        model: Option<String>,
+    },
     /// The list of models.
     Models,
 }
@@ -75,11 +84,16 @@ impl Route {
     pub(super) fn of(method: &str, path: &str, headers: &Headers) -> Option<Self> {
         let route = |vendor, goal| Some(Self { vendor, goal, is_azure: false });
         let answer = || Goal::Answer { model: None, is_stream: None };
+        let passthrough = |operation| Goal::Passthrough { operation, model: None };
         match (method, path) {
             ("POST", "/v1/chat/completions") => route(Vendor::OpenAi, answer()),
             ("POST", "/v1/responses") => route(Vendor::Responses, answer()),
             ("POST", "/v1/messages") => route(Vendor::Anthropic, answer()),
             ("POST", "/api/chat") => route(Vendor::Ollama, answer()),
+            ("POST", "/v1/embeddings") => route(Vendor::OpenAi, passthrough(Operation::Embeddings)),
+            ("POST", "/v1/completions") => route(Vendor::OpenAi, passthrough(Operation::Completions)),
+            ("POST", "/v1/moderations") => route(Vendor::OpenAi, passthrough(Operation::Moderations)),
+            ("POST", "/api/embed") => route(Vendor::Ollama, passthrough(Operation::Embeddings)),
             ("GET", "/v1/models") if headers.get("anthropic-version").is_some() => route(Vendor::Anthropic, Goal::Models),
             ("GET", "/v1/models") if headers.get("x-goog-api-key").is_some() => route(Vendor::Gemini, Goal::Models),
             ("GET", "/v1/models") => route(Vendor::OpenAi, Goal::Models),
@@ -105,6 +119,10 @@ impl Route {
         let is_stream = match verb {
             "streamGenerateContent" => true,
             "generateContent" => false,
+            "batchEmbedContents" => {
+                let goal = Goal::Passthrough { operation: Operation::Embeddings, model: Some(model.to_owned()) };
+                return Some(Self { vendor: Vendor::Gemini, goal, is_azure: false });
+            }
             _ => return None,
         };
         let goal = Goal::Answer { model: Some(model.to_owned()), is_stream: Some(is_stream) };
@@ -114,8 +132,14 @@ impl Route {
     /// Azure's path with a version (`v1/…`), and the older one that names the deployment.
     fn azure(method: &str, rest: &str, headers: &Headers) -> Option<Self> {
         if let Some(rest) = rest.strip_prefix("deployments/") {
-            let (deployment, "chat/completions") = rest.split_once('/')? else { return None };
-            let goal = Goal::Answer { model: Some(deployment.to_owned()), is_stream: None };
+            let (deployment, path) = rest.split_once('/')?;
+            let model = Some(deployment.to_owned());
+            let goal = match path {
+                "chat/completions" => Goal::Answer { model, is_stream: None },
+                "embeddings" => Goal::Passthrough { operation: Operation::Embeddings, model },
+                "completions" => Goal::Passthrough { operation: Operation::Completions, model },
+                _ => return None,
+            };
             return (method == "POST").then_some(Self { vendor: Vendor::OpenAi, goal, is_azure: true });
         }
         let route = Self::of(method, &format!("/{rest}"), headers)?;

@@ -5,11 +5,16 @@ use memchr::{memchr, memchr2};
 
 use super::{EventTooLarge, consume};
 
-/// Section 9.2.5. It has no charset parameter: an event stream is always UTF-8.
-pub const CONTENT_TYPE: &str = "text/event-stream";
+/// Section 9.2.5.
+pub const MEDIA_TYPE: &str = "text/event-stream";
 
-/// A comment, which parsers ignore; with a blank line, so that line-wise readers flush it (section 9.2.7).
-pub const HEARTBEAT: &[u8] = b": ping\n\n";
+/// An event stream is always UTF-8, and by the standard needs no charset. Clients that decode `text/*` without one as ISO-8859-1
+/// (Python's requests, Spring's `StringHttpMessageConverter`) do.
+pub const CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
+
+/// A comment line, which parsers ignore. It has no blank line after it: openai-go before 3.43 dispatches an event at each blank line,
+/// whether or not there were data, and fails at the empty one.
+pub const HEARTBEAT: &[u8] = b": ping\n";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 

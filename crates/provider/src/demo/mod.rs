@@ -3,6 +3,7 @@
 mod command;
 mod content;
 mod facts;
+mod passthrough;
 mod pieces;
 mod play;
 mod scene;
@@ -11,10 +12,12 @@ mod script;
 mod talk;
 mod tool;
 
+use engine::provider::passthrough::{Parts, PassthroughRequest};
 use engine::provider::{Blame, Failure, ModelRequest, Peer, Provider, Words};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use protocol::fault::Fault;
+use protocol::passthrough::Passthrough;
 use protocol::request::{Create, Tool};
 
 use crate::wire::fault::unknown_parameter;
@@ -80,6 +83,14 @@ impl Provider for Demo {
         let hosted = create.tools.iter().enumerate().filter(|(_, tool)| matches!(tool, Tool::Hosted(_)));
         ignored.extend(hosted.map(|(index, _)| format!("tools[{index}]")));
         Ok(ignored)
+    }
+
+    fn serves(&self, request: &Passthrough) -> Result<(), Fault> {
+        passthrough::check(request)
+    }
+
+    fn pass(&self, request: PassthroughRequest) -> BoxFuture<'static, Result<Parts, Failure>> {
+        ready(passthrough::pass(&request, self.tokens_per_second)).boxed()
     }
 
     fn peer(&self) -> Option<Peer> {

@@ -24,8 +24,8 @@ const MAX_LAG: Duration = Duration::from_millis(100);
 
 /// The words of an answer. 0 tokens per second is as fast as it can.
 pub(super) fn words(script: Script, create: &Create, tokens_per_second: f64) -> Words {
-    let usual = Duration::try_from_secs_f64(1.0 / tokens_per_second).unwrap_or_default();
-    let pace = Pace { pause: script.pause.unwrap_or(usual).min(MAX_PAUSE), next: None, count: 0 };
+    let usual = Pace::new(tokens_per_second);
+    let pace = Pace { pause: script.pause.unwrap_or(usual.pause).min(MAX_PAUSE), ..usual };
     let limited = Limited::new(script.steps, create.max_output_tokens);
     let steps = Stopping::new(limited, stop_texts(create.extra.get("stop")));
     let playing = Playing { steps: Some(steps), pace };
@@ -59,14 +59,21 @@ impl<Steps: Iterator<Item = Step>> Playing<Steps> {
 }
 
 /// The pause between words.
-struct Pace {
+pub(super) struct Pace {
     pause: Duration,
     next: Option<Instant>,
     count: u64,
 }
 
 impl Pace {
-    async fn wait(&mut self) {
+    /// The usual pace; 0 tokens per second is as fast as it can.
+    pub(super) fn new(tokens_per_second: f64) -> Self {
+        let pause = Duration::try_from_secs_f64(1.0 / tokens_per_second).unwrap_or_default();
+        Self { pause: pause.min(MAX_PAUSE), next: None, count: 0 }
+    }
+
+    /// Waits until the next word is due.
+    pub(super) async fn wait(&mut self) {
         self.count += 1;
         if self.pause.is_zero() {
             if self.count.is_multiple_of(WORDS_PER_TURN) {
@@ -114,7 +121,7 @@ impl<Steps: Iterator<Item = Step>> Iterator for Limited<Steps> {
 }
 
 /// `stop`: a text or a list of texts.
-fn stop_texts(stop: Option<&Value>) -> Vec<String> {
+pub(super) fn stop_texts(stop: Option<&Value>) -> Vec<String> {
     let texts = stop.into_iter().flat_map(|stop| stop.as_array().map_or(std::slice::from_ref(stop), Vec::as_slice));
     texts.filter_map(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned).collect()
 }

@@ -104,7 +104,8 @@ impl Http {
         key: Option<Shown<'_>>,
         trace: Option<&TraceContext>,
     ) -> RequestBuilder {
-        let method = if outgoing.body.is_null() { Method::GET } else { Method::POST };
+        let body = outgoing.raw.clone().or_else(|| (!outgoing.body.is_null()).then(|| outgoing.body.to_string().into()));
+        let method = if body.is_none() { Method::GET } else { Method::POST };
         let mut request = client.request(method, self.address(outgoing)).header(ACCEPT, outgoing.accept).headers(outgoing.fields.clone());
         if let Some(shown) = key
             // A key that no field can hold was refused with the settings.
@@ -119,7 +120,10 @@ impl Http {
                 request = request.header("tracestate", &**state);
             }
         }
-        if outgoing.body.is_null() { request } else { request.header(CONTENT_TYPE, "application/json").body(outgoing.body.to_string()) }
+        match body {
+            None => request,
+            Some(body) => request.header(CONTENT_TYPE, "application/json").body(body),
+        }
     }
 
     /// The address with the request's path and query behind it; the address's own query stays (Azure's `api-version`).

@@ -4,18 +4,21 @@ mod answer;
 mod breaker;
 pub(crate) mod choice;
 mod listing;
+mod passthrough;
 mod pool;
 mod probe;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::provider::passthrough::{Parts, PassthroughRequest};
 use engine::provider::{Blame, Call, Failure, ModelListing, ModelRequest, Peer, Provider, Words};
 use engine::secret::Secret;
 use engine::upstreams::{Circuit, State};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use protocol::fault::{Fault, FaultKind};
+use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use reqwest::Response;
 use reqwest::header::HeaderName;
@@ -151,6 +154,14 @@ impl Provider for Upstream {
         self.shared.wire.check(create)
     }
 
+    fn serves(&self, request: &Passthrough) -> Result<(), Fault> {
+        self.shared.serves(request)
+    }
+
+    fn pass(&self, request: PassthroughRequest) -> BoxFuture<'static, Result<Parts, Failure>> {
+        Arc::clone(&self.shared).pass(request).boxed()
+    }
+
     fn has_another_way(&self, model: &str) -> bool {
         self.shared.pool.has_others() && self.is_ready(model)
     }
@@ -162,6 +173,21 @@ impl Provider for Upstream {
 
 impl Shared {
     async fn ask(&self, seat: Seat, outgoing: &Outgoing, lifter: Lifter, call: Call) -> Result<Words, Failure> {
+        let callee = self.callee(seat.key());
+        let (response, mut ticket) = self.open(seat, outgoing, call, |_, failure| failure).await?;
+        ticket.answered();
+        Ok(answer::words(response, self.wire.reader(callee.clone(), lifter), callee, ticket))
+    }
+
+    /// Sends a request, and waits for a head that promises what was asked for. `explain` may say more of a refusal than the
+    /// wire does.
+    async fn open(
+        &self,
+        seat: Seat,
+        outgoing: &Outgoing,
+        call: Call,
+        explain: impl FnOnce(&Refused<'_>, Failure) -> Failure + Send,
+    ) -> Result<(Response, Ticket), Failure> {
         // Behind the queue: what has become of the upstream meanwhile counts, and nobody waits there as its probe.
         let pass = self.breaker.pass().map_err(|wait| self.left_alone(wait))?;
         let callee = self.callee(seat.key());
@@ -180,22 +206,26 @@ impl Shared {
         };
         ticket.call.answered(response.status().as_u16());
         if !response.status().is_success() {
-            let failure = self.refusal(&mut response, &callee).await;
+            let failure = self.refusal(&mut response, &callee, explain).await;
             if let Ok(Ok(None)) = tokio::time::timeout(answer::LAST_CHUNK_TIMEOUT, response.chunk()).await {
                 ticket.lease.ended();
             }
             ticket.failed(&failure);
             return Err(failure);
         }
-        ticket.answered();
-        Ok(answer::words(response, self.wire.reader(callee.clone(), lifter), callee, ticket))
+        Ok((response, ticket))
     }
 
     /// Reads what the upstream says against the request.
-    async fn refusal(&self, response: &mut Response, callee: &Callee) -> Failure {
+    async fn refusal(
+        &self,
+        response: &mut Response,
+        callee: &Callee,
+        explain: impl FnOnce(&Refused<'_>, Failure) -> Failure + Send,
+    ) -> Failure {
         let body = http::error_body(response).await;
         let refused = Refused { status: response.status().as_u16(), headers: response.headers(), body: &body };
-        self.wire.refusal(callee, &refused)
+        explain(&refused, self.wire.refusal(callee, &refused))
     }
 
     fn callee(&self, key: Option<&Secret>) -> Callee {

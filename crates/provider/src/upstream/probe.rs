@@ -169,7 +169,7 @@ impl Shared {
         let (status, is_page) = (response.status().as_u16(), says_page(&response));
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let location = location.map(|text| text.split(['?', '#']).next().unwrap_or_default().to_owned());
-        let failure = self.refusal(&mut response, &callee).await;
+        let failure = self.refusal(&mut response, &callee, |_, failure| failure).await;
         Err(Trouble::Refused(Box::new(Refusal { status, failure, location, is_page })))
     }
 }

@@ -13,6 +13,7 @@ mod json;
 mod lenient;
 mod list;
 mod ollama;
+pub(crate) mod passthrough;
 mod repeat;
 mod reported;
 mod responses;
@@ -25,13 +26,17 @@ mod text;
 
 use std::fmt;
 
+use bytes::Bytes;
+use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::{Failure, ModelListing, ModelRequest, Word};
 use protocol::fault::Fault;
+use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use serde_json::Value;
 
 use self::fault::{Callee, Reported};
+use self::passthrough::{Passage, Unserved};
 use crate::config::{UpstreamConfig, WireKind};
 use crate::tools::{Lifter, Offer, UnknownTools};
 
@@ -67,6 +72,18 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
     /// Reads the answer to it; `name` says who serves a model that does not say it itself. `None` where it is no list.
     fn read_list(&self, body: &[u8], name: &str) -> Option<Vec<ModelListing>>;
 
+    /// Checks before a pass-through call whether this wire can serve it.
+    ///
+    /// # Errors
+    /// It has no such operation, or no word for a field.
+    fn serves(&self, request: &Passthrough) -> Result<(), Unserved>;
+
+    /// The requests of a pass-through call that this wire [serves](Self::serves).
+    ///
+    /// # Errors
+    /// What it has no word for.
+    fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault>;
+
     /// Checks before the call that this wire can carry what the request asks for. What depends on the conversation is checked by
     /// [`Self::ask`]. Gives the fields that are left out because they cannot matter, by path.
     ///
@@ -88,13 +105,15 @@ pub(crate) struct Outgoing {
     pub(crate) accept: &'static str,
     /// The JSON of its body.
     pub(crate) body: Value,
+    /// A body that is written already. It goes before `body`.
+    pub(crate) raw: Option<Bytes>,
 }
 
 impl Outgoing {
     /// A request for `path`, whose answer is a stream of events.
     pub(crate) fn new(path: &[&str], body: Value) -> Self {
         let path = path.iter().map(|segment| (*segment).to_owned()).collect();
-        Self { path, query: Vec::new(), fields: HeaderMap::new(), accept: "text/event-stream", body }
+        Self { path, query: Vec::new(), fields: HeaderMap::new(), accept: "text/event-stream", body, raw: None }
     }
 
     /// A request for `path`, whose answer is one document.

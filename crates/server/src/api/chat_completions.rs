@@ -16,7 +16,7 @@ use protocol::frame::Frame;
 use protocol::snapshot;
 use serde_json::value::RawValue;
 
-use super::responses::{idempotency, named};
+use super::responses::{idempotency, named, warned};
 use super::{From, body};
 use crate::error::{Refused, left};
 use crate::listen::Connection;
@@ -35,13 +35,14 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let idempotency = idempotency(&headers, "/v1/chat/completions", &body.bytes)?;
     let terms = Terms { idempotency, trace: from.trace.clone(), ..Terms::default() };
     let started = app.engine.start(&from.owner, chat.create, terms).await?;
-    let id = started.id.clone();
+    let (id, ignored) = (started.id.clone(), started.ignored);
     let response = if stream {
         streamed(&app, from, started.feed, chat.options, &headers).await
     } else {
         ended(started.feed, &app, &from, chat.options).await
     };
-    Ok(named(response.unwrap_or_else(|fault| Refused(fault).into_response()), &id))
+    let response = named(response.unwrap_or_else(|fault| Refused(fault).into_response()), &id);
+    Ok(warned(response, &ignored))
 }
 
 /// Streams the answer, unless it fails while its head can still say so.

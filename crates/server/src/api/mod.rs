@@ -7,6 +7,7 @@ pub(crate) mod lens;
 pub(crate) mod metrics;
 pub(crate) mod models;
 pub(crate) mod operations;
+pub(crate) mod passthrough;
 pub(crate) mod responses;
 pub(crate) mod socket;
 pub(crate) mod tickets;
@@ -14,6 +15,8 @@ pub(crate) mod upstreams;
 
 mod body;
 mod query;
+
+pub(crate) use body::coding;
 
 use axum::extract::{FromRequestParts, Path as PathOf};
 use engine::keys::Caller;

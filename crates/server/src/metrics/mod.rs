@@ -7,6 +7,7 @@ use std::sync::Arc;
 use engine::clock;
 use engine::metrics::{Exposition, Family, Gauge, Held, Kind};
 use protocol::frame::Frame;
+use protocol::passthrough::Operation;
 
 use crate::router::App;
 
@@ -25,6 +26,8 @@ pub(crate) enum Words {
     Responses,
     ChatCompletions,
     Classic,
+    /// What passes through.
+    Passthrough(Operation),
 }
 
 impl Words {
@@ -33,6 +36,7 @@ impl Words {
             Self::Responses => "responses",
             Self::ChatCompletions => "chat_completions",
             Self::Classic => "classic",
+            Self::Passthrough(operation) => operation.path(),
         }
     }
 }
@@ -49,6 +53,12 @@ impl Default for Metrics {
                 streams.of(&[word(frame), words.as_str()]);
             }
         }
+        for operation in Operation::ALL {
+            streams.of(&[word(Frame::Json), Words::Passthrough(operation).as_str()]);
+        }
+        for frame in [Frame::Ndjson, Frame::Sse] {
+            streams.of(&[word(frame), Words::Passthrough(Operation::Completions).as_str()]);
+        }
         streams.of(&[word(Frame::Sse), Words::Classic.as_str()]);
         for words in [Words::Responses, Words::Classic] {
             streams.of(&[WEBSOCKET, words.as_str()]);
@@ -58,6 +68,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// When the server started, in seconds since 1970.
+    pub(crate) fn started(&self) -> u64 {
+        self.begun
+    }
+
     /// An answer is on its way to a client, as long as what this gives lives.
     pub(crate) fn stream(&self, frame: Frame, words: Words) -> Held {
         self.streams.of(&[word(frame), words.as_str()]).hold()

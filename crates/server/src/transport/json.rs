@@ -26,7 +26,7 @@ pub(crate) async fn wait_for_end(mut feed: Feed, connection: Option<&Connection>
     let ending = tokio::select! {
         biased;
         ending = feed.ending() => ending,
-        () = left(connection, fin_leaves) => return Ending::Left,
+        () = client_left(connection, fin_leaves) => return Ending::Left,
     };
     let entries = match ending {
         Ok(entries) => entries,
@@ -40,7 +40,7 @@ pub(crate) async fn wait_for_end(mut feed: Feed, connection: Option<&Connection>
 }
 
 /// Resolves when the client has left: by a reset, or by a FIN where that counts.
-async fn left(connection: Option<&Connection>, fin_leaves: bool) {
+pub(crate) async fn client_left(connection: Option<&Connection>, fin_leaves: bool) {
     let Some(connection) = connection else { return std::future::pending().await };
     if connection.signal().await == Signal::Fin && !fin_leaves {
         connection.reset().await;

@@ -48,7 +48,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
     setting("server.proxy_protocol", "off", Kind::ProxyProtocol(|draft, value| draft.server.proxy_protocol = value))
         .help("Whether these proxies must begin every connection with a PROXY protocol header, version 1 or 2: off or on."),
     setting("server.body_bytes", "32MiB", Kind::Bytes(1, |draft, value| draft.server.body_bytes = size(value)))
-        .help("The largest request body."),
+        .help("The largest request body, decoded: for a compressed one it is the limit on what comes out."),
     setting("server.head_bytes", "64KiB", Kind::Bytes(LEAST_HEAD, |draft, value| draft.server.head_bytes = size(value)))
         .help("The largest request head; 8KiB or more."),
     setting("server.head_timeout", "10s", Kind::Duration(MOMENT, |draft, value| draft.server.head_timeout = value))

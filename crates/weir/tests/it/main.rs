@@ -5,13 +5,18 @@
 mod house;
 mod program;
 
+mod base_urls;
+mod broken_off;
+mod credentials;
 mod faults;
+mod heads;
 mod hostile;
 mod leaving;
 mod log_weather;
 mod metrics;
 mod process;
 mod refusals;
+mod request_bodies;
 mod spine;
 mod streams;
 mod traces;
@@ -37,6 +42,7 @@ mod scenarios;
 mod tools;
 mod turns;
 
+mod passthrough;
 mod providers;
 
 mod chat;

@@ -1,7 +1,7 @@
 //! `/metrics` on a server that has done something: whether its text is what Prometheus reads, and its numbers what was done.
 #![expect(clippy::float_cmp, reason = "what is counted is whole")]
 
-mod exposition;
+pub(crate) mod exposition;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -57,7 +57,9 @@ pub(super) fn check(asked: &Asked<'_>, found: &mut Found) {
                 found.strict("The query has no api-version.");
             }
         }
-        Goal::Answer { model: None, .. } | Goal::Models => found.text(body, "model", "you must provide a model parameter"),
+        Goal::Answer { model: None, .. } | Goal::Passthrough { .. } | Goal::Models => {
+            found.text(body, "model", "you must provide a model parameter");
+        }
     }
     found.unknown(body, FIELDS, |name| format!("Unrecognized request argument supplied: {name}"));
     if !body["stream_options"].is_null() && body["stream"] != true {

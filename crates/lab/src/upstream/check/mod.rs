@@ -6,8 +6,10 @@ mod chat;
 mod gemini;
 mod key;
 mod ollama;
+mod passthrough;
 mod responses;
 
+use protocol::passthrough::Operation;
 use serde_json::Value;
 
 use super::said::Trouble;
@@ -44,6 +46,10 @@ pub(super) fn check(asked: &Asked<'_>) -> Vec<Complaint> {
         found.invalid("The body is not a JSON object.");
         return found.0;
     }
+    if let Goal::Passthrough { operation, .. } = &asked.route.goal {
+        passthrough::check(asked, *operation, &mut found);
+        return found.0;
+    }
     match asked.route.vendor {
         Vendor::OpenAi => chat::check(asked, &mut found),
         Vendor::Responses => responses::check(asked.body, &mut found),
@@ -62,7 +68,8 @@ fn media_types(asked: &Asked<'_>, found: &mut Found) {
     // No vendor refuses a field `accept` that rules its answer out; but it says that the client did not mean what it asked.
     let Some(accept) = asked.headers.get("accept") else { return };
     let fits = |media_type: &str| accept.split(',').any(|range| range.split(';').next().unwrap_or_default().trim() == media_type);
-    let stream = if asked.route.vendor == Vendor::Ollama { "application/x-ndjson" } else { "text/event-stream" };
+    let is_chat = matches!(asked.route.goal, Goal::Answer { .. });
+    let stream = if asked.route.vendor == Vendor::Ollama && is_chat { "application/x-ndjson" } else { "text/event-stream" };
     if !["*/*", "application/json", stream].into_iter().any(fits) {
         found.strict(&format!("The client accepts {accept:?} only."));
     }
@@ -120,15 +127,15 @@ pub(super) fn is_stream(route: &Route, body: &Value) -> bool {
         Goal::Answer { is_stream: Some(is_stream), .. } => *is_stream,
         // Ollama streams unless told not to.
         Goal::Answer { is_stream: None, .. } if route.vendor == Vendor::Ollama => body["stream"] != false,
-        Goal::Answer { is_stream: None, .. } => body["stream"] == true,
-        Goal::Models => false,
+        Goal::Answer { is_stream: None, .. } | Goal::Passthrough { operation: Operation::Completions, .. } => body["stream"] == true,
+        Goal::Passthrough { .. } | Goal::Models => false,
     }
 }
 
 /// The model that a request names.
 pub(super) fn model(route: &Route, body: &Value) -> Option<String> {
     let in_path = match &route.goal {
-        Goal::Answer { model, .. } => model.clone(),
+        Goal::Answer { model, .. } | Goal::Passthrough { model, .. } => model.clone(),
         Goal::Models => None,
     };
     in_path.or_else(|| body["model"].as_str().map(str::to_owned))

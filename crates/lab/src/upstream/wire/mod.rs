@@ -4,7 +4,10 @@ mod anthropic;
 mod chat;
 mod gemini;
 mod ollama;
+mod passthrough;
 mod responses;
+
+pub use passthrough::vector;
 
 use bytes::{Bytes, BytesMut};
 use protocol::frame::sse;
@@ -12,7 +15,7 @@ use serde_json::Value;
 
 use super::answer::Answer;
 use super::said::Said;
-use super::vendor::Vendor;
+use super::vendor::{Goal, Route, Vendor};
 
 /// One answer on one vendor's wire.
 pub(super) trait Speech: Send + Sync {
@@ -32,8 +35,11 @@ pub(super) trait Speech: Send + Sync {
 }
 
 /// The wire of a vendor, for the answer to a request. `is_strict` is a vendor's own server, which says nothing unasked.
-pub(super) fn speech(vendor: Vendor, request: &Value, is_strict: bool) -> Box<dyn Speech> {
-    match vendor {
+pub(super) fn speech(route: &Route, request: &Value, is_strict: bool) -> Box<dyn Speech> {
+    if let Goal::Passthrough { operation, .. } = &route.goal {
+        return passthrough::speech(*operation, route.vendor, request, is_strict);
+    }
+    match route.vendor {
         Vendor::OpenAi => Box::new(chat::Chat::new(request, is_strict)),
         Vendor::Responses => Box::new(responses::Responses::new(request)),
         Vendor::Anthropic => Box::new(anthropic::Anthropic::default()),

@@ -30,6 +30,8 @@ pub struct Fold {
     calls: Vec<Call>,
     /// How many images there were.
     images: usize,
+    /// Whether it has ended without a finish reason.
+    has_failed: bool,
 }
 
 /// A tool call of which chunks were rendered.
@@ -76,11 +78,17 @@ struct SnapshotEvent {
 impl Fold {
     /// A fold at the start of a log.
     pub fn new(options: ChatOptions) -> Self {
-        Self { options, head: "{".into(), calls: Vec::new(), images: 0 }
+        Self { options, head: "{".into(), calls: Vec::new(), images: 0, has_failed: false }
+    }
+
+    /// Whether the response has ended, or is about to end, without a finish reason.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Takes in one entry and appends the chunks it makes.
     pub fn entry(&mut self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+        self.has_failed |= matches!(entry.kind, EventKind::Error | EventKind::Failed);
         match entry.kind {
             EventKind::Created => self.begin(entry),
             EventKind::InProgress => spoken.push(self.chunk(entry, r#"{"role":"assistant","content":""}"#, "null", "null")),
@@ -205,20 +213,22 @@ impl Fold {
         (!delta.is_empty()).then(|| self.chunk(entry, &Value::Object(delta).to_string(), "null", "null"))
     }
 
-    fn end(&self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+    fn end(&mut self, entry: &Entry, spoken: &mut Vec<Spoken>) {
         let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) else { return };
-        match whole::finish_reason(&event.response, self.options) {
-            Ok(reason) => {
-                let native = whole::native_finish_reason(&event.response);
-                let native = native.map_or_else(String::new, |native| format!(",\"native_finish_reason\":{native}"));
-                spoken.push(self.chunk(entry, "{}", "null", &format!("\"{reason}\"{native}")));
-            }
-            // Nothing may follow it: whoever reads on would take the answer for whole.
-            Err(fault) => return spoken.push(say(entry, json!({ "error": fault.payload() }).to_string())),
+        let reason = whole::finish_reason(&event.response, self.options);
+        if let Ok(reason) = &reason {
+            let native = whole::native_finish_reason(&event.response);
+            let native = native.map_or_else(String::new, |native| format!(",\"native_finish_reason\":{native}"));
+            spoken.push(self.chunk(entry, "{}", "null", &format!("\"{reason}\"{native}")));
         }
         if self.options.include_usage {
             let usage = event.response.usage.map_or(Value::Null, whole::usage);
             spoken.push(say(entry, format!("{}\"choices\":[],\"usage\":{usage}}}", self.head)));
+        }
+        // The last chunk, as clients stop reading at it.
+        if let Err(fault) = reason {
+            self.has_failed = true;
+            spoken.push(say(entry, json!({ "error": fault.payload() }).to_string()));
         }
     }
 

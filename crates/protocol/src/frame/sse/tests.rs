@@ -136,6 +136,37 @@ fn comments_do_not_fill_an_event() {
     assert_eq!(found.last(), Some(&data("a")));
 }
 
+/// openai-go before 3.43 reads like this: each blank line dispatches what has come, though it be nothing.
+fn dispatched_without_data(body: &[u8]) -> bool {
+    let mut has_data = false;
+    body.split(|byte| *byte == b'\n').any(|line| match line {
+        b"" => !std::mem::take(&mut has_data),
+        line => {
+            has_data |= line.starts_with(b"data:");
+            false
+        }
+    })
+}
+
+#[test]
+fn a_heartbeat_is_no_event_wherever_it_stands_between_events() {
+    assert!(dispatched_without_data(b": ping\n\n"), "the form that breaks it");
+    for beats in [1, 3] {
+        let mut body = BytesMut::new();
+        for word in ["one", "two"] {
+            (0..beats).for_each(|_| body.extend_from_slice(HEARTBEAT));
+            encode(&mut body, Some("said"), None, word.as_bytes());
+        }
+        (0..beats).for_each(|_| body.extend_from_slice(HEARTBEAT));
+        let body = std::str::from_utf8(&body).unwrap();
+        let comments = vec![Ok(Decoded::Comment); beats];
+        let words = ["one", "two"].map(|word| vec![event(Some("said"), word, None)]);
+        let [one, two] = words;
+        check(body, &[comments.clone(), one, comments.clone(), two, comments].concat());
+        assert!(!dispatched_without_data(body.trim_end_matches('\n').as_bytes()), "{body}");
+    }
+}
+
 #[test]
 fn a_long_line_in_small_pieces_is_searched_once() {
     // 4 MiB in pieces of 16 bytes: rescanning each time would look at half a tebibyte and not end.

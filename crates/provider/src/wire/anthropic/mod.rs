@@ -7,15 +7,18 @@ mod refusal;
 mod request;
 mod stream;
 
+use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::{Failure, ModelListing, ModelRequest};
 use protocol::fault::Fault;
+use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use self::stream::Events;
 use super::body::Reading;
 use super::fault::Callee;
-use super::{Outgoing, Reader, Refused, Wire};
+use super::passthrough::{Passage, Unserved};
+use super::{Outgoing, Reader, Refused, Wire, shared};
 use crate::config::{HostedTools, UpstreamConfig};
 use crate::tools::Lifter;
 
@@ -23,6 +26,9 @@ use crate::tools::Lifter;
 const SIGNATURE: &str = "anthropic.signature.";
 /// The same for thoughts of which nothing is shown; behind it are the thoughts.
 const REDACTED: &str = "anthropic.redacted.";
+
+/// What this API is called in errors.
+const API: &str = "Anthropic's Messages API";
 
 /// The wire of `POST /messages`.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +72,14 @@ impl Wire for Anthropic {
 
     fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
         request::check(create, self.hosted_tools)
+    }
+
+    fn serves(&self, _request: &Passthrough) -> Result<(), Unserved> {
+        Err(Unserved::Operation(API))
+    }
+
+    fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault> {
+        Err(shared::no_word(API, request.request.operation.path()))
     }
 }
 

@@ -5,8 +5,10 @@ mod chunk;
 mod request;
 mod stream;
 
+use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::{ModelListing, ModelRequest};
 use protocol::fault::Fault;
+use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
@@ -14,7 +16,9 @@ use self::request::Style;
 use self::stream::Chunks;
 use super::body::Reading;
 use super::family::Family;
-use super::fault::Callee;
+use super::fault::{Callee, unknown_parameter};
+use super::passthrough::openai::Dialect;
+use super::passthrough::{Passage, Unserved};
 use super::{Outgoing, Reader, Wire, list};
 use crate::config::{Preset, UpstreamConfig};
 use crate::tools::Lifter;
@@ -26,12 +30,14 @@ const API: &str = "The chat completions API";
 #[derive(Clone, Debug)]
 pub(crate) struct Chat {
     style: Style,
+    dialect: Dialect,
 }
 
 impl Chat {
     /// The wire as the upstream of `config` speaks it.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
-        Self { style: Style::new(Family::of(config), config.preset, &config.base_url, &config.compat) }
+        let style = Style::new(Family::of(config), config.preset, &config.base_url, &config.compat);
+        Self { style, dialect: Dialect::of(config) }
     }
 }
 
@@ -61,6 +67,15 @@ impl Wire for Chat {
 
     fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
         request::check(create, &self.style)
+    }
+
+    fn serves(&self, request: &Passthrough) -> Result<(), Unserved> {
+        let operators = request.body.names().find(|name| request::is_operators(name, &self.style));
+        operators.map_or(Ok(()), |name| Err(unknown_parameter(&request.model, name).into()))
+    }
+
+    fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault> {
+        Ok(self.dialect.pass(request))
     }
 }
 

@@ -94,9 +94,12 @@ fn is_own(place: Place, name: &str) -> bool {
 /// Whether it has a word for a parameter beyond the vocabulary. Servers differ in what they know and say it themselves; what Weir
 /// could not give back is known by none.
 pub(super) fn knows(parameter: &str, style: &Style) -> bool {
-    // What would ask other models than the settings allow, or buy more than the caller was given.
-    let is_operators = style.preset == Preset::OpenRouter && ["models", "route", "provider", "plugins"].contains(&parameter);
-    !is_operators && !NEVER.contains(&parameter)
+    !is_operators(parameter, style) && !NEVER.contains(&parameter)
+}
+
+/// Whether a field would ask other models than the settings allow, or buy more than the caller was given.
+pub(super) fn is_operators(parameter: &str, style: &Style) -> bool {
+    style.preset == Preset::OpenRouter && ["models", "route", "provider", "plugins"].contains(&parameter)
 }
 
 /// Checks that this API can carry the request. Gives what is left out.

@@ -1,6 +1,7 @@
 //! Gemini's `streamGenerateContent`.
 
 mod contents;
+mod embeddings;
 mod lines;
 mod list;
 mod model;
@@ -8,8 +9,10 @@ mod refusal;
 mod request;
 mod stream;
 
+use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::{Failure, ModelListing, ModelRequest};
 use protocol::fault::Fault;
+use protocol::passthrough::{Operation, Passthrough};
 use protocol::request::Create;
 use reqwest::header::HeaderName;
 
@@ -17,12 +20,16 @@ use self::lines::LooseLines;
 use self::stream::Chunks;
 use super::body::Reading;
 use super::fault::Callee;
-use super::{Outgoing, Reader, Refused, Wire};
+use super::passthrough::{Passage, Unserved};
+use super::{Outgoing, Reader, Refused, Wire, shared};
 use crate::config::{HostedTools, UpstreamConfig};
 use crate::tools::Lifter;
 
 /// What the `encrypted_content` of a thought begins with; behind it is the signature of the part that follows it.
 const SIGNATURE: &str = "gemini.signature.";
+
+/// What this API is called in errors.
+const API: &str = "Gemini's API";
 
 /// The wire of `POST /models/{model}:streamGenerateContent`.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +76,20 @@ impl Wire for Gemini {
 
     fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
         request::check(create, self.hosted_tools)
+    }
+
+    fn serves(&self, request: &Passthrough) -> Result<(), Unserved> {
+        match request.operation {
+            Operation::Embeddings => Ok(embeddings::check(request)?),
+            Operation::Completions | Operation::Moderations => Err(Unserved::Operation(API)),
+        }
+    }
+
+    fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault> {
+        match request.request.operation {
+            Operation::Embeddings => embeddings::pass(request),
+            Operation::Completions | Operation::Moderations => Err(shared::no_word(API, request.request.operation.path())),
+        }
     }
 }
 

@@ -1,19 +1,27 @@
 //! Ollama's own API.
 
+mod completions;
+mod embeddings;
 mod list;
 mod request;
 mod stream;
 
+use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::{Failure, ModelListing, ModelRequest};
 use protocol::fault::Fault;
+use protocol::passthrough::{Operation, Passthrough};
 use protocol::request::Create;
 
 use self::stream::Lines;
 use super::body::Reading;
 use super::fault::{Callee, Reported};
-use super::{Outgoing, Reader, Refused, Wire, retry_after};
+use super::passthrough::{Passage, Unserved};
+use super::{Outgoing, Reader, Refused, Wire, retry_after, shared};
 use crate::config::{HostedTools, SystemMessages, UpstreamConfig};
 use crate::tools::Lifter;
+
+/// What this API is called in errors.
+const API: &str = "Ollama's API";
 
 /// The wire of `POST /api/chat`.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +52,10 @@ impl Wire for Ollama {
 
     fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
         let mut reported = Reported::from_body(refused.body);
-        if refused.status == 404 {
-            reported.message = reported.message.map(with_remedy);
+        match refused.status {
+            404 => reported.message = reported.message.map(with_remedy),
+            400 => reported.message = reported.message.map(embeddings::with_remedy),
+            _ => {}
         }
         callee.refusal(refused.status, reported, retry_after::read(refused.headers), refused.headers)
     }
@@ -60,6 +70,22 @@ impl Wire for Ollama {
 
     fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
         request::check(create, self.hosted_tools)
+    }
+
+    fn serves(&self, request: &Passthrough) -> Result<(), Unserved> {
+        match request.operation {
+            Operation::Embeddings => Ok(embeddings::check(request)?),
+            Operation::Completions => Ok(completions::check(request)?),
+            Operation::Moderations => Err(Unserved::Operation(API)),
+        }
+    }
+
+    fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault> {
+        match request.request.operation {
+            Operation::Embeddings => embeddings::pass(request),
+            Operation::Completions => completions::pass(request),
+            Operation::Moderations => Err(shared::no_word(API, request.request.operation.path())),
+        }
     }
 }
 

@@ -7,8 +7,10 @@ mod stream;
 
 use std::sync::Arc;
 
+use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::{ModelListing, ModelRequest};
 use protocol::fault::Fault;
+use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
@@ -16,6 +18,8 @@ use self::stream::Events;
 use super::body::Reading;
 use super::family::Family;
 use super::fault::Callee;
+use super::passthrough::openai::Dialect;
+use super::passthrough::{Passage, Unserved};
 use super::{Outgoing, Reader, Wire, list};
 use crate::config::{HostedTools, SystemMessages, UpstreamConfig};
 use crate::tools::{Lifter, Offer, UnknownTools};
@@ -28,6 +32,7 @@ pub(crate) struct Responses {
     hosted_tools: HostedTools,
     /// Of the upstream: what it has encrypted only it can read.
     name: Arc<str>,
+    dialect: Dialect,
 }
 
 impl Responses {
@@ -39,7 +44,13 @@ impl Responses {
             Family::Compatible => SystemMessages::First,
         };
         let system_messages = config.compat.system_messages.unwrap_or(system_messages);
-        Self { family, system_messages, hosted_tools: config.compat.hosted_tools, name: config.name.as_str().into() }
+        Self {
+            family,
+            system_messages,
+            hosted_tools: config.compat.hosted_tools,
+            name: config.name.as_str().into(),
+            dialect: Dialect::of(config),
+        }
     }
 }
 
@@ -74,6 +85,14 @@ impl Wire for Responses {
 
     fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
         request::check(create, self.family, self.hosted_tools)
+    }
+
+    fn serves(&self, _request: &Passthrough) -> Result<(), Unserved> {
+        Ok(())
+    }
+
+    fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault> {
+        Ok(self.dialect.pass(request))
     }
 }
 

@@ -97,19 +97,24 @@ pub(super) async fn check(house: &House, vendor: Vendor, case: &Case, way: Way) 
             assert_eq!(status, 200, "{completion}");
             check_completion(case, &chat::read_completion(&case.scenario.name, &completion));
         }
-        (Way::Responses(frame), _) => check_events(case, &stream(house, case, &way.request(&body), frame, true).await),
+        (Way::Responses(frame), _) => {
+            let (data, end) = stream(house, case, &way.request(&body), frame, true).await;
+            assert_eq!(end, BodyEnd::Clean);
+            check_events(case, &data);
+        }
         (Way::Chat(frame), _) => {
-            let data = stream(house, case, &way.request(&body), frame, false).await;
+            let (data, end) = stream(house, case, &way.request(&body), frame, false).await;
+            assert_eq!(end, chat::body_end(&case.scenario));
             check_completion(case, &chat::read_stream(&case.scenario, &data, true));
         }
     }
 }
 
 /// The data of a whole stream.
-async fn stream(house: &House, case: &Case, request: &Request, frame: Frame, is_named: bool) -> Vec<String> {
+async fn stream(house: &House, case: &Case, request: &Request, frame: Frame, is_named: bool) -> (Vec<String>, BodyEnd) {
     let (events, end) = soon(house.stream(request).await.collect()).await.unwrap().unwrap();
-    assert_eq!(end, BodyEnd::Clean);
-    data(&case.scenario.name, frame, &events, |event| event["type"].as_str().filter(|_| is_named))
+    let data = data(&case.scenario.name, (frame, end), &events, |event| event["type"].as_str().filter(|_| is_named));
+    (data, end)
 }
 
 /// One turn on a socket: the data of its events up to the terminal one, behind which nothing comes.

@@ -1,0 +1,375 @@
+//! One pass-through call: asks the route's targets until one responds, and hands its response over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, unfold};
+use protocol::fault::{Fault, FaultKind};
+use protocol::fields::Fields;
+use protocol::passthrough::Passthrough;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::evidence::Evidence;
+use super::record::Record;
+use super::usage::{self, StreamUsage};
+use crate::answers::Shared;
+use crate::metrics::{Ending, Held, Tokens};
+use crate::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
+use crate::provider::{Call, Failure, Leg, Route, Timeouts, UPSTREAM_CUT};
+use crate::turn::{Attempts, Next, Reason, silent, until};
+
+/// How long the usage and the end of a stream may lag behind its last finish reason.
+const FINISH_GRACE: Duration = Duration::from_secs(5);
+
+/// A pass-through call. Dropping it, or what it becomes, cancels it upstream at once.
+pub struct PassthroughCall {
+    shared: Arc<Shared>,
+    route: Route,
+    request: PassthroughRequest,
+    record: Record,
+    /// When the first upstream was asked.
+    began: Instant,
+    /// It counts as running for as long.
+    _running: Held,
+}
+
+/// The events of a stream: the data of each, as JSON. Without a failure its end is that of a whole response.
+pub type Events = BoxStream<'static, Result<Bytes, Fault>>;
+
+/// What an upstream responded.
+enum Opened {
+    Document(Bytes),
+    /// A stream with its first event. From here on nothing is asked again (promise 8).
+    Stream {
+        first: Box<Fields>,
+        parts: Parts,
+        timers: Timers,
+    },
+}
+
+/// Why a call of one upstream gave no response.
+enum Unopened {
+    /// Another may give one.
+    Failed(Failure),
+    /// No other is asked.
+    Stopped(Fault),
+}
+
+impl From<Failure> for Unopened {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// The timers of a response that comes.
+#[derive(Clone, Copy)]
+struct Timers {
+    timeouts: Timeouts,
+    /// When the whole call must have ended.
+    total: Option<Instant>,
+    /// When the next part must have come.
+    deadline: Instant,
+    /// Whether something of the response has come.
+    is_begun: bool,
+}
+
+impl Timers {
+    fn of(leg: &Leg, total: Option<Instant>) -> Self {
+        let timers = Self { timeouts: leg.timeouts, total, deadline: Instant::now(), is_begun: false };
+        timers.next_within(leg.timeouts.first_token)
+    }
+
+    fn next_within(self, patience: Duration) -> Self {
+        let deadline = Instant::now() + patience;
+        Self { deadline: self.total.map_or(deadline, |total| total.min(deadline)), ..self }
+    }
+
+    /// Something of the response has come.
+    fn heard(self) -> Self {
+        Self { is_begun: true, ..self.next_within(self.timeouts.idle) }
+    }
+
+    /// Which of them has run out.
+    fn silence(self) -> Fault {
+        match (self.is_total(), self.is_begun) {
+            (true, _) => silent("total", self.timeouts.total),
+            (false, true) => silent("idle", self.timeouts.idle),
+            (false, false) => silent("first_token", self.timeouts.first_token),
+        }
+    }
+
+    fn is_total(self) -> bool {
+        self.total.is_some_and(|total| total <= Instant::now())
+    }
+}
+
+impl PassthroughCall {
+    pub(super) fn new(shared: Arc<Shared>, route: Route, request: Passthrough, record: Record, running: Held) -> Self {
+        let request = PassthroughRequest { request: Arc::new(request), model: None, call: Call::default() };
+        Self { shared, route, request, record, began: Instant::now(), _running: running }
+    }
+
+    /// The whole response, as JSON.
+    ///
+    /// # Errors
+    /// Nobody gave one: what says the most of why.
+    pub async fn document(mut self) -> Result<Bytes, Fault> {
+        let opened = self.open().await;
+        match opened {
+            Ok(Opened::Document(bytes)) => {
+                self.record.end(Ending::Completed);
+                Ok(bytes)
+            }
+            // Providers stream where that was asked for, and nowhere else.
+            Ok(Opened::Stream { .. }) => Err(self.fail(Fault::new(FaultKind::Server, "server_error", "the response came as a stream"))),
+            Err(fault) => Err(self.fail(fault)),
+        }
+    }
+
+    fn fail(&mut self, fault: Fault) -> Fault {
+        self.record.end(Ending::Failed(&fault));
+        fault
+    }
+
+    /// The response as a stream.
+    pub fn events(self) -> Events {
+        let stage = Stage::Waiting(Box::new(self));
+        unfold(stage, |mut stage| async move { stage.next().await.map(|event| (event, stage)) }).fuse().boxed()
+    }
+
+    /// Asks until somebody responds, or nobody is left.
+    async fn open(&mut self) -> Result<Opened, Fault> {
+        let route = self.route.clone();
+        let mut attempts = Attempts::new(&route);
+        loop {
+            let Some(leg) = attempts.leg(&route) else {
+                return Err(Fault::new(FaultKind::Server, "server_error", "there is nobody to ask"));
+            };
+            let failure = match self.call(leg).await {
+                Ok(opened) => return Ok(opened),
+                Err(Unopened::Stopped(fault)) => return Err(fault),
+                Err(Unopened::Failed(failure)) => failure,
+            };
+            let reason = match attempts.failed(&route, self.request.model(), failure.clone(), fastrand::f64()) {
+                Next::Fail(fault) => return Err(fault),
+                Next::Ask(reason) => reason,
+                Next::Wait(pause) => {
+                    self.record.closed();
+                    tokio::select! {
+                        biased;
+                        () = self.shared.shut_down.cancelled() => return Err(shut_down()),
+                        () = sleep(pause) => Reason::Retry,
+                    }
+                }
+            };
+            self.record.again(&failure.fault, reason);
+        }
+    }
+
+    /// Calls one upstream, up to its whole document or its first event.
+    async fn call(&mut self, leg: &Leg) -> Result<Opened, Unopened> {
+        self.request.call = self.record.asked(leg);
+        self.request.model.clone_from(&leg.model);
+        let total = Some(leg.timeouts.total).filter(|total| !total.is_zero()).map(|total| self.began + total);
+        let mut parts = tokio::select! {
+            biased;
+            () = self.shared.shut_down.cancelled() => return Err(Unopened::Stopped(shut_down())),
+            () = until(total) => return Err(Unopened::Stopped(silent("total", leg.timeouts.total))),
+            parts = leg.provider.pass(self.request.clone()) => parts?,
+        };
+        let mut timers = Timers::of(leg, total);
+        loop {
+            let part = tokio::select! {
+                biased;
+                () = self.shared.shut_down.cancelled() => return Err(Unopened::Stopped(shut_down())),
+                part = parts.next() => part,
+                () = sleep_until(timers.deadline) => return Err(self.silent(timers)),
+            };
+            match part {
+                Some(Ok(Part::KeepAlive)) => {}
+                Some(Ok(Part::Progress)) => timers = timers.heard(),
+                Some(Ok(Part::Event(event))) => {
+                    return Ok(Opened::Stream { first: Box::new(event), parts, timers: timers.heard() });
+                }
+                Some(Ok(Part::Document(document))) => {
+                    self.record.heard();
+                    return self.read(document).await.map(Opened::Document);
+                }
+                Some(Err(failure)) => return Err(failure.into()),
+                None => return Err(Failure::upstream(truncated()).into()),
+            }
+        }
+    }
+
+    /// An upstream was silent for too long. Before anything of its response came, another may be asked.
+    fn silent(&self, timers: Timers) -> Unopened {
+        let fault = timers.silence();
+        if timers.is_total() {
+            return Unopened::Stopped(fault);
+        }
+        self.request.call.give_up();
+        Unopened::Failed(Failure::upstream(fault))
+    }
+
+    /// Reads a document, and brings it into the caller's terms.
+    async fn read(&mut self, document: Document) -> Result<Bytes, Unopened> {
+        let request = Arc::clone(&self.request.request);
+        let work = move || -> Result<(Bytes, Tokens), Failure> {
+            let mut fields = (document.read)()?;
+            let tokens = usage::of_document(&request, &mut fields);
+            rename(&request, &mut fields);
+            Ok((fields.to_bytes().into(), tokens))
+        };
+        let panicked = || Unopened::Stopped(Fault::new(FaultKind::Server, "server_error", "the response could not be read"));
+        let (bytes, tokens) = self.shared.tasks.blocking(work).await.ok_or_else(panicked)??;
+        self.record.cost(tokens);
+        Ok(bytes)
+    }
+}
+
+/// Where a stream stands.
+enum Stage {
+    /// Nobody has responded yet.
+    Waiting(Box<PassthroughCall>),
+    Streaming(Box<Streaming>),
+    Over,
+}
+
+struct Streaming {
+    call: Box<PassthroughCall>,
+    first: Option<Box<Fields>>,
+    parts: Parts,
+    timers: Timers,
+    evidence: Evidence,
+    /// What is to be counted, until the upstream says it.
+    usage: Option<StreamUsage>,
+    /// Nothing more comes of the upstream.
+    is_ended: bool,
+}
+
+impl Stage {
+    async fn next(&mut self) -> Option<Result<Bytes, Fault>> {
+        loop {
+            match std::mem::replace(self, Self::Over) {
+                Self::Waiting(mut call) => match call.open().await {
+                    Ok(Opened::Stream { first, parts, timers }) => {
+                        let usage = StreamUsage::of(&call.request.request);
+                        let evidence = Evidence::default();
+                        *self = Self::Streaming(Box::new(Streaming {
+                            call,
+                            first: Some(first),
+                            parts,
+                            timers,
+                            evidence,
+                            usage,
+                            is_ended: false,
+                        }));
+                    }
+                    // Providers give events where a stream was asked for, and nothing else.
+                    Ok(Opened::Document(_)) => {
+                        return Some(Err(call.fail(Fault::new(FaultKind::Server, "server_error", "the response is no stream"))));
+                    }
+                    Err(fault) => return Some(Err(call.fail(fault))),
+                },
+                Self::Streaming(mut streaming) => {
+                    let event = streaming.next().await;
+                    match &event {
+                        Some(Ok(_)) => *self = Self::Streaming(streaming),
+                        Some(Err(fault)) => streaming.call.record.end(Ending::Failed(fault)),
+                        None => streaming.call.record.end(Ending::Completed),
+                    }
+                    return event;
+                }
+                Self::Over => return None,
+            }
+        }
+    }
+}
+
+impl Streaming {
+    /// The next event, in the caller's terms.
+    async fn next(&mut self) -> Option<Result<Bytes, Fault>> {
+        if self.is_ended {
+            return None;
+        }
+        let mut event = match self.first.take() {
+            Some(first) => *first,
+            None => match self.event().await {
+                Some(Ok(event)) => event,
+                Some(Err(fault)) => return Some(Err(fault)),
+                None => {
+                    self.is_ended = true;
+                    return self.count().await.map(Ok);
+                }
+            },
+        };
+        self.evidence.hear(&event);
+        self.call.record.heard();
+        if let Some(tokens) = usage::of_upstream(&mut event) {
+            self.usage = None;
+            self.call.record.cost(tokens);
+        }
+        rename(&self.call.request.request, &mut event);
+        self.usage = self.usage.take().and_then(|mut usage| usage.hear(&event).then_some(usage));
+        Some(Ok(event.to_bytes().into()))
+    }
+
+    /// An event with the usage, where the caller wants one and the upstream has sent none.
+    async fn count(&mut self) -> Option<Bytes> {
+        let usage = self.usage.take()?;
+        let request = Arc::clone(&self.call.request.request);
+        let (event, tokens) = self.call.shared.tasks.blocking(move || usage.event(&request)).await.flatten()?;
+        self.call.record.cost(tokens);
+        Some(event.to_bytes().into())
+    }
+
+    /// The next event as the upstream sent it.
+    async fn event(&mut self) -> Option<Result<Fields, Fault>> {
+        // After the last finish reason only the usage and the end are missing.
+        self.timers = if self.evidence.is_whole() { self.timers.next_within(FINISH_GRACE) } else { self.timers.heard() };
+        loop {
+            let part = tokio::select! {
+                biased;
+                () = self.call.shared.shut_down.cancelled() => return Some(Err(shut_down())),
+                part = self.parts.next() => part,
+                () = sleep_until(self.timers.deadline) => return self.silent(),
+            };
+            return match part {
+                Some(Ok(Part::KeepAlive | Part::Progress)) => continue,
+                Some(Ok(Part::Event(event))) => Some(Ok(event)),
+                // A connection that breaks after the last finish reason takes nothing with it.
+                Some(Err(failure)) if failure.fault.code == UPSTREAM_CUT && self.evidence.is_whole() => None,
+                Some(Err(failure)) => Some(Err(failure.fault)),
+                None if self.evidence.is_whole() => None,
+                Some(Ok(Part::Document(_))) | None => Some(Err(truncated())),
+            };
+        }
+    }
+
+    fn silent(&self) -> Option<Result<Fields, Fault>> {
+        if self.evidence.is_whole() {
+            return None;
+        }
+        if !self.timers.is_total() {
+            self.call.request.call.give_up();
+        }
+        Some(Err(self.timers.silence()))
+    }
+}
+
+/// Gives the model the name that the caller knows it by.
+fn rename(request: &Passthrough, fields: &mut Fields) {
+    if request.body.get("model").is_some() && fields.get("model").is_some() {
+        fields.set("model", &request.model);
+    }
+}
+
+fn truncated() -> Fault {
+    Fault::new(FaultKind::Upstream, "upstream_truncated", "the upstream's response stopped before it was whole")
+}
+
+fn shut_down() -> Fault {
+    Fault::new(FaultKind::Server, "server_shutdown", "the server shut down before the response was whole").with_status(503)
+}

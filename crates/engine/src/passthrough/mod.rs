@@ -1,0 +1,67 @@
+//! Pass-through calls: embeddings, text completions and moderations. They take the same routes, keys, retries and timers as
+//! answers do, and are counted and traced like them; but nothing of them is logged or stored, and they end with their client.
+
+mod call;
+mod evidence;
+mod record;
+mod usage;
+
+use std::sync::Arc;
+
+use protocol::fault::Fault;
+use protocol::passthrough::{Operation, Passthrough};
+use protocol::trace::TraceContext;
+
+pub use call::{Events, PassthroughCall};
+
+use self::record::Record;
+use crate::answers::Engine;
+use crate::provider::Route;
+
+impl Engine {
+    /// Prepares a pass-through call: nothing is asked before the call is polled, and dropping it cancels it upstream.
+    ///
+    /// # Errors
+    /// Nobody serves the model or the operation; as much runs as may.
+    pub fn passthrough(&self, request: Passthrough, trace: Option<TraceContext>) -> Result<PassthroughCall, Fault> {
+        let route = self.shared.models.route(&request.model).ok_or_else(|| no_such_model(&request))?;
+        let route = able(route, &request)?;
+        let running = self.admit_passthrough()?;
+        let record = Record::new(&self.shared, &route, &request, trace);
+        Ok(PassthroughCall::new(Arc::clone(&self.shared), route, request, record, running))
+    }
+}
+
+/// The route without the targets that cannot serve the request.
+///
+/// # Errors
+/// None is left: what the first of them lacks.
+fn able(mut route: Route, request: &Passthrough) -> Result<Route, Fault> {
+    let (mut legs, mut first) = (Vec::new(), None);
+    for leg in &*route.legs {
+        match leg.provider.serves(request) {
+            Ok(()) => legs.push(leg.clone()),
+            Err(fault) => first = first.or(Some(fault)),
+        }
+    }
+    match first {
+        Some(fault) if legs.is_empty() => Err(fault),
+        Some(_) | None => {
+            route.legs = legs.into();
+            Ok(route)
+        }
+    }
+}
+
+fn no_such_model(request: &Passthrough) -> Fault {
+    let model = &request.model;
+    let message = match (request.body.get("model"), request.operation) {
+        (None, Operation::Moderations) => {
+            format!("No upstream serves '{model}', which a moderation without a 'model' asks for: add an upstream of OpenAI, or a route.")
+        }
+        (None, Operation::Embeddings | Operation::Completions) | (Some(_), _) => {
+            format!("The model '{model}' does not exist. GET /v1/models lists those that do.")
+        }
+    };
+    Fault::invalid("model_not_found", "model", message).with_status(404)
+}

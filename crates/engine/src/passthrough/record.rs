@@ -1,0 +1,144 @@
+//! What is measured, traced and logged of one pass-through call. One that is dropped before its end was left by its client.
+
+use std::sync::Arc;
+
+use protocol::fault::{Fault, FaultKind};
+use protocol::passthrough::{Operation, Passthrough};
+use protocol::trace::TraceContext;
+use tokio::time::Instant;
+
+use crate::answers::Shared;
+use crate::metrics::{Ending, Meter, Tokens, kinds};
+use crate::provider::{Call, Leg, Peer, Route};
+use crate::turn::{Attributes, Reason, Trace, bounded};
+
+/// The record of one call.
+pub(super) struct Record {
+    operation: Operation,
+    model: String,
+    stream: bool,
+    meter: Meter,
+    trace: Trace,
+    /// Who was asked last.
+    upstream: Arc<str>,
+    peer: Option<Peer>,
+    call: Call,
+    tokens: Tokens,
+    is_ended: bool,
+}
+
+impl Record {
+    /// Of a call that was accepted just now.
+    pub(super) fn new(shared: &Shared, route: &Route, request: &Passthrough, client: Option<TraceContext>) -> Self {
+        Self {
+            operation: request.operation,
+            model: request.model.clone(),
+            stream: request.stream,
+            meter: Meter::of(request.operation.name(), Arc::clone(&shared.metrics), route, &request.model),
+            trace: Trace::begin(shared.traces.get().cloned(), client),
+            upstream: "".into(),
+            peer: None,
+            call: Call::default(),
+            tokens: Tokens::default(),
+            is_ended: false,
+        }
+    }
+
+    /// An upstream is asked. Gives the call as traces see it.
+    pub(super) fn asked(&mut self, leg: &Leg) -> Call {
+        self.upstream = Arc::clone(&leg.upstream);
+        self.peer = leg.provider.peer();
+        self.meter.asked(leg);
+        self.call = Call::new(self.trace.call());
+        self.call.clone()
+    }
+
+    /// Something of the response came.
+    pub(super) fn heard(&mut self) {
+        self.meter.heard(1, Instant::now());
+    }
+
+    /// What it cost so far.
+    pub(super) fn cost(&mut self, tokens: Tokens) {
+        self.tokens = tokens;
+    }
+
+    /// The call of the upstream is over.
+    pub(super) fn closed(&mut self) {
+        self.meter.closed();
+    }
+
+    /// A call has failed and another follows it.
+    pub(super) fn again(&mut self, failure: &Fault, reason: Reason) {
+        tracing::debug!(
+            operation = self.operation.name(),
+            upstream = %self.upstream,
+            code = ?failure.code,
+            reason = reason.as_str(),
+            "pass-through call failed; asking again"
+        );
+        self.meter.again(failure, reason.as_str());
+        self.call_ended(Some(failure));
+    }
+
+    /// The call has ended. Later ends change nothing.
+    pub(super) fn end(&mut self, ending: Ending<'_>) {
+        if std::mem::replace(&mut self.is_ended, true) {
+            return;
+        }
+        self.meter.closed();
+        self.meter.passed(ending, self.tokens);
+        let failure = match ending {
+            Ending::Failed(fault) => Some(fault),
+            Ending::Completed | Ending::Left => None,
+        };
+        if let Some(fault) = failure {
+            tracing::warn!(
+                operation = self.operation.name(),
+                upstream = %self.upstream,
+                code = ?fault.code,
+                status = fault.status,
+                "pass-through call failed"
+            );
+        }
+        self.call_ended(failure.filter(|fault| fault.kind != FaultKind::Server));
+        let mut attributes = self.attributes();
+        attributes.push(("gen_ai.request.stream", crate::trace::Value::Boolean(self.stream)));
+        attributes.extend(self.tokens.input.map(|input| ("gen_ai.usage.input_tokens", input.into())));
+        attributes.extend(self.tokens.output.map(|output| ("gen_ai.usage.output_tokens", output.into())));
+        let error = failure.map(kinds::of_fault);
+        attributes.extend(error.map(|error| ("error.type", error.into())));
+        self.trace.give(self.name(), self.meter.elapsed(), attributes, error);
+    }
+
+    fn call_ended(&self, failure: Option<&Fault>) {
+        let (Some(peer), Some(times)) = (&self.peer, self.meter.call()) else { return };
+        let mut attributes = self.attributes();
+        attributes.push(("weir.upstream", (&*self.upstream).into()));
+        if let Some((address, port)) = &peer.address {
+            attributes.push(("server.address", (&**address).into()));
+            attributes.push(("server.port", u64::from(*port).into()));
+        }
+        attributes.extend(self.call.status().map(|status| ("http.response.status_code", u64::from(status).into())));
+        let error = failure.map(kinds::of_fault);
+        attributes.extend(error.map(|error| ("error.type", error.into())));
+        self.trace.give_call(self.name(), peer, times, attributes, error);
+    }
+
+    fn name(&self) -> String {
+        format!("{} {}", self.operation.name(), bounded(&self.model))
+    }
+
+    fn attributes(&self) -> Attributes {
+        let mut attributes: Attributes =
+            vec![("gen_ai.operation.name", self.operation.name().into()), ("gen_ai.request.model", bounded(&self.model).into())];
+        attributes.extend(self.peer.as_ref().map(|peer| ("gen_ai.provider.name", (&*peer.system).into())));
+        attributes
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.end(Ending::Left);
+    }
+}

@@ -1,0 +1,76 @@
+//! The demo's embeddings and text completions: the same for the same request, and without any meaning, which they say.
+
+mod completions;
+mod embeddings;
+
+use engine::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
+use engine::provider::{Blame, Failure};
+use futures_util::StreamExt;
+use futures_util::future::ready;
+use futures_util::stream::once;
+use protocol::fault::{Fault, FaultKind};
+use protocol::fields::Fields;
+use protocol::passthrough::{Operation, Passthrough};
+
+use crate::wire::fault::unknown_parameter;
+use crate::wire::passthrough::remedy;
+
+/// Says what the demo has no word for.
+///
+/// # Errors
+/// The operation, or the first such field.
+pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
+    match request.operation {
+        Operation::Embeddings => embeddings::Plan::of(request).map(drop),
+        Operation::Completions => completions::Plan::of(request).map(drop),
+        // One that never flags anything would be taken for a judgement.
+        Operation::Moderations => {
+            let message = format!("The demo model judges nothing, and has no moderations. {}", remedy(request.operation));
+            Err(Fault::new(FaultKind::InvalidRequest, "unsupported_operation", message).with_param("model"))
+        }
+    }
+}
+
+/// Responds.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn pass(request: &PassthroughRequest, tokens_per_second: f64) -> Result<Parts, Failure> {
+    let asked = &request.request;
+    let refused = |fault| Failure::new(fault, Blame::Request);
+    match asked.operation {
+        Operation::Embeddings => {
+            let plan = embeddings::Plan::of(asked).map_err(refused)?;
+            Ok(document(move || plan.list()))
+        }
+        Operation::Completions => {
+            let plan = completions::Plan::of(asked).map_err(refused)?;
+            Ok(if asked.stream { plan.stream(tokens_per_second) } else { document(move || plan.whole()) })
+        }
+        Operation::Moderations => Err(refused(check(asked).err().unwrap_or_else(|| unknown_parameter(&asked.model, "input")))),
+    }
+}
+
+/// A response that is one document. Many vectors take a while.
+fn document(make: impl FnOnce() -> Fields + Send + 'static) -> Parts {
+    let document = Document { read: Box::new(|| Ok(make())) };
+    once(ready(Ok(Part::Document(document)))).boxed()
+}
+
+/// Refuses fields that are not known.
+fn check_fields(request: &Passthrough, known: &[&str]) -> Result<(), Fault> {
+    let unknown = request.body.names().find(|name| !known.contains(name));
+    unknown.map_or(Ok(()), |name| Err(unknown_parameter(&request.model, name)))
+}
+
+/// A whole number among a request's fields.
+fn number(request: &Passthrough, name: &str, least: u64, most: u64) -> Result<Option<u64>, Fault> {
+    let Some(value) = request.body.get(name) else { return Ok(None) };
+    let number = value.get().parse().ok().filter(|number| (least..=most).contains(number));
+    let wrong =
+        || Fault::invalid("invalid_value", name, format!("Invalid value for '{name}': expected an integer from {least} to {most}."));
+    number.map(Some).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Text completions by Ollama, which has them in OpenAI's form beside its own API.
+
+use engine::provider::passthrough::PassthroughRequest;
+use protocol::fault::Fault;
+use protocol::passthrough::{Inputs, Operation, Passthrough};
+use serde_json::Value;
+
+use super::super::Outgoing;
+use super::super::passthrough::{Passage, document};
+
+const VENDOR: &str = "Ollama";
+
+/// Says what Ollama would pass over without a word, though it changes the response.
+///
+/// # Errors
+/// The first such field.
+pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
+    prompt(request)?;
+    let value = |name: &str| request.body.read::<Value>(name);
+    for name in ["n", "best_of"] {
+        if value(name).is_some_and(|count| count != 1) {
+            return Err(unsupported(name, "gives one choice"));
+        }
+    }
+    if value("echo").is_some_and(|echo| echo != false) {
+        return Err(unsupported("echo", "does not repeat the prompt"));
+    }
+    if value("logit_bias").is_some_and(|bias| bias.as_object().is_none_or(|bias| !bias.is_empty())) {
+        return Err(unsupported("logit_bias", "has no bias on tokens"));
+    }
+    Ok(())
+}
+
+/// The call.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
+    let mut body = request.request.body.clone();
+    body.set("model", request.model());
+    body.set("prompt", &prompt(&request.request)?);
+    let outgoing = Outgoing::raw(&["v1", "completions"], body.to_bytes());
+    let accept = if request.request.stream { "text/event-stream" } else { outgoing.accept };
+    let operation = Operation::Completions;
+    Ok(Passage::one(Outgoing { accept, ..outgoing }, move |body, callee| document(body, operation.result(), operation, callee)))
+}
+
+/// The one text that Ollama takes. OpenAI's clients may send it as a list.
+fn prompt(request: &Passthrough) -> Result<String, Fault> {
+    match request.inputs()? {
+        Inputs::Texts(mut texts) if texts.len() == 1 => Ok(texts.remove(0)),
+        Inputs::Texts(_) => Err(unsupported("prompt", "takes one prompt at a time")),
+        Inputs::Tokens(_) => Err(unsupported("prompt", "takes text and no tokens, which are of another model's vocabulary")),
+    }
+}
+
+fn unsupported(name: &str, what: &str) -> Fault {
+    Fault::invalid("unsupported_value", name, format!("{VENDOR}, which serves this model, {what}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use engine::provider::Call;
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(body: &Value) -> PassthroughRequest {
+        let request = Passthrough::read(Operation::Completions, body.to_string().as_bytes()).unwrap();
+        PassthroughRequest { request: Arc::new(request), model: None, call: Call::default() }
+    }
+
+    #[test]
+    fn the_body_goes_as_it_came_with_one_prompt() {
+        let body = json!({ "model": "m", "prompt": ["def f("], "suffix": "return", "stream": true, "odd": 1, "n": 1, "echo": false });
+        let passage = pass(&request(&body)).unwrap();
+        let outgoing = &passage.outgoing[0];
+        let sent: Value = serde_json::from_slice(outgoing.raw.as_ref().unwrap()).unwrap();
+        let mut expected = body;
+        expected["prompt"] = json!("def f(");
+        assert_eq!((outgoing.path.join("/").as_str(), outgoing.accept, sent), ("v1/completions", "text/event-stream", expected));
+    }
+
+    #[test]
+    fn what_ollama_would_pass_over_is_named() {
+        for (name, value) in [
+            ("prompt", json!(["a", "b"])),
+            ("prompt", json!([1, 2])),
+            ("n", json!(2)),
+            ("best_of", json!(3)),
+            ("echo", json!(true)),
+            ("logit_bias", json!({"1": 2})),
+        ] {
+            let mut body = json!({ "model": "m", "prompt": "a" });
+            body[name] = value;
+            let fault = check(&request(&body).request).unwrap_err();
+            assert_eq!((fault.code.as_str(), fault.param.as_deref()), ("unsupported_value", Some(name)));
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Reads the events of a stream of completions, however its bytes are split.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use engine::provider::Failure;
+use engine::provider::passthrough::Part;
+use protocol::fields::Fields;
+use protocol::frame::sse;
+use protocol::passthrough::Operation;
+
+use super::super::body::MAX_EVENT_BYTES;
+use super::super::fault::{Callee, Reported};
+use super::{document, error_in};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// What comes after the last event.
+const DONE: &[u8] = b"[DONE]";
+
+/// A push parser of a stream: give it bytes as they come, then take parts until there are none. After a failure nothing comes.
+#[derive(Debug)]
+pub(crate) struct EventReader {
+    callee: Callee,
+    operation: Operation,
+    body: Body,
+    parts: VecDeque<Result<Part, Failure>>,
+    is_over: bool,
+}
+
+/// What kind of body it is, which its first byte decides: no event stream begins with a brace.
+#[derive(Debug)]
+enum Body {
+    /// Nothing yet but white space, or a part of a byte order mark.
+    Start(Vec<u8>),
+    Events(sse::Decoder),
+    /// A server that ignores `stream` responds at once: a document has the form of an event.
+    Document(Vec<u8>),
+}
+
+impl EventReader {
+    /// A reader of one response; faults name `callee`.
+    pub(crate) fn new(operation: Operation, callee: Callee) -> Self {
+        Self { callee, operation, body: Body::Start(Vec::new()), parts: VecDeque::new(), is_over: false }
+    }
+
+    /// Takes the next bytes. Call [`Self::next_part`] until `None` before the next push.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.is_over {
+            return;
+        }
+        match &mut self.body {
+            Body::Start(held) => {
+                held.extend_from_slice(bytes);
+                self.recognise();
+            }
+            Body::Events(decoder) => decoder.push(bytes),
+            Body::Document(document) if document.len() + bytes.len() > MAX_EVENT_BYTES => self.too_large(),
+            Body::Document(document) => {
+                document.extend_from_slice(bytes);
+                self.parts.push_back(Ok(Part::Progress));
+            }
+        }
+    }
+
+    /// The next part; `None` when more bytes are needed, or nothing more can come.
+    pub(crate) fn next_part(&mut self) -> Option<Result<Part, Failure>> {
+        loop {
+            if let Some(part) = self.parts.pop_front() {
+                return Some(part);
+            }
+            let Body::Events(decoder) = &mut self.body else { return None };
+            if self.is_over {
+                return None;
+            }
+            match decoder.next_event()? {
+                Ok(sse::Decoded::Comment) => self.parts.push_back(Ok(Part::KeepAlive)),
+                Ok(sse::Decoded::Event(event)) => self.event(&event.data),
+                Err(_) => self.too_large(),
+            }
+        }
+    }
+
+    /// The body has ended. What is left then comes by [`Self::next_part`].
+    pub(crate) fn finish(&mut self) {
+        if self.is_over {
+            return;
+        }
+        match &mut self.body {
+            Body::Start(_) => {}
+            Body::Events(decoder) => {
+                // One that lacks its end may be whole all the same; where it is not, the body was cut in it.
+                if let Some(last) = decoder.finish().filter(|last| is_whole(&last.data)) {
+                    self.event(&last.data);
+                }
+            }
+            Body::Document(whole) => {
+                let whole = mem::take(whole);
+                let read = document(&whole, self.operation.result(), self.operation, &self.callee);
+                self.parts.push_back(read.map(Part::Event));
+            }
+        }
+        self.is_over = true;
+    }
+
+    /// Whether nothing more can come, whatever the body still holds.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    fn recognise(&mut self) {
+        let Body::Start(held) = &mut self.body else { return };
+        if held.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(held) {
+            return;
+        }
+        let text = held.strip_prefix(BYTE_ORDER_MARK).unwrap_or(held);
+        let Some(start) = text.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+            // White space at the start of a stream is empty lines.
+            held.clear();
+            return;
+        };
+        let text = text[start..].to_vec();
+        self.body = match text[0] {
+            b'{' | b'[' => Body::Document(Vec::new()),
+            // A page of HTML: a proxy's login, or a wrong address.
+            b'<' => return self.fail(self.callee.plain("upstream_invalid_data", "sent a page of HTML instead of a stream")),
+            _ => Body::Events(sse::Decoder::new(MAX_EVENT_BYTES)),
+        };
+        self.push(&text);
+    }
+
+    /// Reads the data of an event. It may hold several, where the blank lines between them are missing.
+    fn event(&mut self, data: &[u8]) {
+        let data = data.trim_ascii();
+        let is_last = data.strip_suffix(DONE);
+        let data = is_last.unwrap_or(data);
+        // What is no object is a sign of life: a time stamp, a word.
+        if data.trim_ascii_start().starts_with(b"{") {
+            for event in serde_json::Deserializer::from_slice(data).into_iter::<Fields>() {
+                match event {
+                    Ok(event) => self.take(event),
+                    Err(_) => return self.fail(self.callee.plain("upstream_invalid_data", "sent an event that is not JSON")),
+                }
+                if self.is_over {
+                    return;
+                }
+            }
+        } else if is_last.is_none() {
+            self.parts.push_back(Ok(Part::KeepAlive));
+        }
+        self.is_over = is_last.is_some();
+    }
+
+    fn take(&mut self, event: Fields) {
+        match error_in(&event) {
+            Some(error) => self.fail(self.callee.in_band(Reported::from_error(&error))),
+            None => self.parts.push_back(Ok(Part::Event(event))),
+        }
+    }
+
+    fn too_large(&mut self) {
+        self.fail(self.callee.plain("upstream_event_too_large", "sent an event of more than 8 MiB"));
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.parts.push_back(Err(failure));
+        self.is_over = true;
+    }
+}
+
+/// Whether data is whole: any number of objects, and perhaps the end.
+fn is_whole(data: &[u8]) -> bool {
+    let data = data.trim_ascii();
+    let data = data.strip_suffix(DONE).unwrap_or(data);
+    !data.starts_with(b"{") || serde_json::Deserializer::from_slice(data).into_iter::<serde::de::IgnoredAny>().all(|object| object.is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::provider::Blame;
+    use proptest::prelude::*;
+
+    use super::super::super::sample;
+    use super::*;
+
+    /// What is read of a body in pieces: events as JSON, `…` for a sign of life, and the code of a failure.
+    fn read(pieces: &[&[u8]]) -> Vec<String> {
+        let mut reader = EventReader::new(Operation::Completions, sample::north());
+        let mut found = Vec::new();
+        let mut take = |reader: &mut EventReader| {
+            while let Some(part) = reader.next_part() {
+                found.push(match part {
+                    Ok(Part::Event(event)) => String::from_utf8(event.to_bytes()).unwrap(),
+                    Ok(Part::KeepAlive | Part::Document(_)) => "…".to_owned(),
+                    Ok(Part::Progress) => continue,
+                    Err(failure) => format!("{} {:?}", failure.fault.code, failure.blame),
+                });
+            }
+        };
+        for piece in pieces {
+            reader.push(piece);
+            take(&mut reader);
+        }
+        reader.finish();
+        take(&mut reader);
+        assert!(reader.is_over());
+        found
+    }
+
+    fn check(body: &str, expected: &[&str]) {
+        assert_eq!(read(&[body.as_bytes()]), expected, "{body}");
+        let bytes: Vec<&[u8]> = body.as_bytes().chunks(1).collect();
+        assert_eq!(read(&bytes), expected, "byte by byte: {body}");
+    }
+
+    const A: &str = r#"{"choices":[{"text":"a"}]}"#;
+    const B: &str = r#"{"choices":[{"text":"b"}]}"#;
+
+    #[test]
+    fn events_up_to_the_end() {
+        check(&format!("data: {A}\n\ndata: {B}\r\n\r\ndata: [DONE]\n\ndata: {A}\n\n"), &[A, B]);
+        check(&format!("\u{feff}\n: hi\n\ndata: {A}\n\n"), &["…", A]);
+        check(&format!("data: {A}\n\ndata: {B}"), &[A, B]);
+    }
+
+    #[test]
+    fn events_without_blank_lines_and_one_over_several_lines() {
+        check(&format!("data: {A}\ndata: {B}\ndata: [DONE]\n"), &[A, B]);
+        check("data: {\ndata: \"choices\":[]\ndata: }\n\n", &[r#"{"choices":[]}"#]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_a_sign_of_life() {
+        check(&format!("event: ping\ndata: 2026-11-29T00:00:00Z\n\ndata: null\n\ndata: {A}\n\n"), &["…", "…", A]);
+    }
+
+    #[test]
+    fn an_event_that_is_cut_is_not_passed_on() {
+        check(&format!("data: {A}\n\ndata: {{\"choices\":[{{\"te"), &[A]);
+        check("data: {\"choices\":[{\"te\n\n", &["upstream_invalid_data Upstream(None)"]);
+    }
+
+    #[test]
+    fn errors_are_found_in_events_and_documents() {
+        let error = r#"{"error":{"message":"slow down","code":429}}"#;
+        let rate = format!("rate_limit_exceeded {:?}", Blame::Rate(None));
+        check(&format!("data: {A}\n\ndata: {error}\n\ndata: {B}\n\n"), &[A, &rate]);
+        check(error, &[&rate]);
+        check("<html>", &["upstream_invalid_data Upstream(None)"]);
+        check("{}", &["upstream_invalid_data Upstream(None)"]);
+        check(&format!("data: {}\n\n", r#"{"error":null,"choices":[]}"#), &[r#"{"error":null,"choices":[]}"#]);
+    }
+
+    #[test]
+    fn a_document_in_place_of_a_stream_is_its_only_event() {
+        check(A, &[A]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_split_changes_what_is_read(sizes in prop::collection::vec(1_usize..9, 1..5)) {
+            let body = format!(": hi\r\ndata: {A}\r\n\r\ndata: {B}\ndata: {A}\n\ndata: [DONE]\n\n");
+            prop_assert_eq!(read(&sample::split(&body, &sizes)), read(&[body.as_bytes()]));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Pass-through calls on the wires: which requests are sent, and how their responses become OpenAI's.
+
+mod events;
+pub(super) mod openai;
+pub(super) mod vectors;
+
+use std::fmt;
+
+use bytes::Bytes;
+use engine::provider::{Blame, Failure};
+use protocol::fault::{Fault, FaultKind};
+use protocol::fields::Fields;
+use protocol::passthrough::Operation;
+use serde_json::Value;
+
+pub(crate) use self::events::EventReader;
+use super::Outgoing;
+use super::fault::{Callee, Reported, is_truthy};
+
+/// What is read of an error: more is no error message.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+
+/// Why a wire cannot serve a pass-through call.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Unserved {
+    /// It has no such operation. Whose API it is, for people.
+    Operation(&'static str),
+    /// It has no word for a field.
+    Field(Fault),
+}
+
+impl From<Fault> for Unserved {
+    fn from(fault: Fault) -> Self {
+        Self::Field(fault)
+    }
+}
+
+/// A pass-through call on its way: the requests, which are sent one after the other, and what makes one response of theirs.
+pub(crate) struct Passage {
+    /// At least one. A stream has exactly one.
+    pub(crate) outgoing: Vec<Outgoing>,
+    /// Reads the documents that came, in the order of the requests.
+    pub(crate) read: Translate,
+}
+
+/// Reads whole documents.
+pub(crate) type Translate = Box<dyn FnOnce(&[Vec<u8>], &Callee) -> Result<Fields, Failure> + Send>;
+
+impl Passage {
+    /// One request.
+    pub(crate) fn one(outgoing: Outgoing, read: impl FnOnce(&[u8], &Callee) -> Result<Fields, Failure> + Send + 'static) -> Self {
+        let read: Translate = Box::new(|documents, callee| read(documents.first().map_or(&[][..], Vec::as_slice), callee));
+        Self { outgoing: vec![outgoing], read }
+    }
+}
+
+impl fmt::Debug for Passage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Passage").field("requests", &self.outgoing.len()).finish_non_exhaustive()
+    }
+}
+
+impl Outgoing {
+    /// A request for `path` whose body is written already.
+    pub(super) fn raw(path: &[&str], body: Vec<u8>) -> Self {
+        Self { raw: Some(Bytes::from(body)), ..Self::document(path) }
+    }
+}
+
+/// What a caller can do who asked a model for what it does not have.
+pub(crate) fn remedy(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Completions => {
+            "Use POST /v1/chat/completions with this model, or ask a model whose upstream has text completions (docs/upstreams.md)."
+        }
+        Operation::Embeddings => "Ask a model whose upstream has embeddings (docs/upstreams.md), by its name or by a route.",
+        Operation::Moderations => "Ask a model whose upstream has moderations, such as OpenAI's omni-moderation-latest.",
+    }
+}
+
+impl Callee {
+    /// The upstream has answered as one does that does not have the operation; `said` are its words.
+    pub(crate) fn lacks(&self, operation: Operation, status: u16, said: Option<&str>) -> Failure {
+        let what = format!("has no {}, or not for this model ({status})", operation.noun());
+        let reported = Reported { message: said.map(str::to_owned), ..Reported::default() };
+        let told = self.told("unsupported_operation", &what, &reported);
+        let message = format!("{}. {}", told.message.trim_end_matches('.'), remedy(operation));
+        let fault = Fault { kind: FaultKind::InvalidRequest, message, ..told }.with_status(404).with_param("model");
+        Failure::new(fault, Blame::Match)
+    }
+}
+
+/// Reads a document that is to have a field. Errors come with status 200, too.
+///
+/// # Errors
+/// What the upstream says instead, or that it is something else.
+pub(super) fn document(body: &[u8], field: &str, operation: Operation, callee: &Callee) -> Result<Fields, Failure> {
+    let fields = Fields::parse(body).ok();
+    let is_error = |fields: &Fields| error_in(fields).is_some();
+    match fields {
+        Some(fields) if fields.get(field).is_some() && !is_error(&fields) => Ok(fields),
+        Some(_) | None => Err(failure(body, operation, callee)),
+    }
+}
+
+/// The error in a document or an event. Some servers send one that says nothing with every event.
+fn error_in(fields: &Fields) -> Option<Value> {
+    let error = fields.get("error").filter(|error| error.get().len() <= MAX_ERROR_BYTES)?;
+    serde_json::from_str(error.get()).ok().filter(is_truthy)
+}
+
+/// What a document means that is not the response.
+fn failure(body: &[u8], operation: Operation, callee: &Callee) -> Failure {
+    // What is longer is no error, and would be many times as large once it is taken apart.
+    let reported = Reported::from_body(if body.len() <= MAX_ERROR_BYTES { body } else { &[] });
+    let Some(message) = &reported.message else {
+        let what = format!("sent something else than {}", operation.noun());
+        return callee.plain("upstream_invalid_data", &what);
+    };
+    // LM Studio, which "returns 200 anyway".
+    if message.starts_with("Unexpected endpoint or method") {
+        return callee.lacks(operation, 200, Some(message));
+    }
+    callee.in_band(reported)
+}

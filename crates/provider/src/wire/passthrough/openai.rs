@@ -1,0 +1,166 @@
+//! Upstreams that have OpenAI's own form: the body goes as it came, and comes back so.
+
+use std::borrow::Cow;
+
+use engine::provider::Failure;
+use engine::provider::passthrough::PassthroughRequest;
+use protocol::fields::Fields;
+use protocol::passthrough::Operation;
+use protocol::vector::VectorFormat;
+use serde_json::value::RawValue;
+
+use super::super::Outgoing;
+use super::super::family::Family;
+use super::super::fault::Callee;
+use super::{Passage, document};
+use crate::config::{Preset, UpstreamConfig};
+
+/// What an upstream of OpenAI's form takes beyond its smallest part.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::wire) struct Dialect {
+    /// Whether it gives vectors in base64. Others refuse the word, or ignore it.
+    has_base64: bool,
+}
+
+impl Dialect {
+    /// That of the upstream of `config`.
+    pub(in crate::wire) fn of(config: &UpstreamConfig) -> Self {
+        let has_base64 = match config.preset {
+            Preset::OpenAi | Preset::Azure | Preset::OpenRouter | Preset::Vllm | Preset::LlamaCpp => true,
+            Preset::Compatible => Family::of(config) == Family::OpenAi,
+            Preset::Anthropic | Preset::Gemini | Preset::Ollama | Preset::DeepSeek | Preset::Qwen | Preset::Moonshot | Preset::LmStudio => {
+                false
+            }
+        };
+        Self { has_base64 }
+    }
+
+    /// The call, with the operation below the upstream's address.
+    pub(in crate::wire) fn pass(self, request: &PassthroughRequest) -> Passage {
+        let operation = request.request.operation;
+        // Bodies are large: one that goes as it came is not copied.
+        let mut body = Cow::Borrowed(&request.request.body);
+        if let Some(model) = &request.model {
+            body.to_mut().set("model", &**model);
+        }
+        if operation == Operation::Embeddings {
+            return self.embeddings(body);
+        }
+        let outgoing = Outgoing::raw(&[operation.path()], body.to_bytes());
+        let accept = if request.request.stream { "text/event-stream" } else { outgoing.accept };
+        Passage::one(Outgoing { accept, ..outgoing }, move |body, callee| document(body, operation.result(), operation, callee))
+    }
+
+    fn embeddings(self, mut body: Cow<'_, Fields>) -> Passage {
+        let word: Option<String> = body.read("encoding_format");
+        // OpenAI's default. Another word is the upstream's own, and so is what comes of it.
+        let format = word.as_deref().map_or(Some(VectorFormat::Float), VectorFormat::read);
+        if format == Some(VectorFormat::Base64) && !self.has_base64 {
+            body.to_mut().remove("encoding_format");
+        }
+        let outgoing = Outgoing::raw(&[Operation::Embeddings.path()], body.to_bytes());
+        Passage::one(outgoing, move |body, callee| {
+            let mut response = document(body, Operation::Embeddings.result(), Operation::Embeddings, callee)?;
+            if let Some(format) = format {
+                convert(&mut response, format, callee)?;
+            }
+            Ok(response)
+        })
+    }
+}
+
+/// Brings the vectors of a response into the format that the caller asked for, whichever the upstream has sent.
+fn convert(response: &mut Fields, format: VectorFormat, callee: &Callee) -> Result<(), Failure> {
+    let invalid = || callee.plain("upstream_invalid_data", "sent an embedding that is no list of numbers");
+    let mut data: Vec<Fields> = response.read("data").ok_or_else(invalid)?;
+    let is_of_format = |entry: &Fields| entry.get("embedding").is_none_or(|vector| format.is_of(vector));
+    if data.iter().all(is_of_format) {
+        return Ok(());
+    }
+    for entry in &mut data {
+        let vector: Option<Box<RawValue>> = entry.get("embedding").map(|vector| format.convert(vector).ok_or_else(invalid)).transpose()?;
+        if let Some(vector) = vector {
+            entry.set("embedding", &vector);
+        }
+    }
+    response.set("data", &data);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use engine::provider::{Blame, Call};
+    use protocol::passthrough::Passthrough;
+    use serde_json::{Value, json};
+
+    use super::super::super::sample;
+    use super::*;
+
+    fn dialect(preset: Preset) -> Dialect {
+        Dialect::of(&UpstreamConfig::new("north", preset, "https://north.example/v1"))
+    }
+
+    fn request(operation: Operation, body: &Value, model: Option<&str>) -> PassthroughRequest {
+        let request = Passthrough::read(operation, body.to_string().as_bytes()).unwrap();
+        PassthroughRequest { request: Arc::new(request), model: model.map(Arc::from), call: Call::default() }
+    }
+
+    fn sent(passage: &Passage) -> (String, &'static str, String) {
+        let [outgoing] = &passage.outgoing[..] else { panic!("{passage:?}") };
+        let body = String::from_utf8(outgoing.raw.as_ref().unwrap().to_vec()).unwrap();
+        (outgoing.path.join("/"), outgoing.accept, body)
+    }
+
+    #[test]
+    fn a_body_goes_as_it_came_but_for_the_name_of_the_model() {
+        let body = json!({ "model": "mine", "prompt": "x", "stream": true, "odd": { "a": 1.0 } });
+        let passage = dialect(Preset::Compatible).pass(&request(Operation::Completions, &body, Some("theirs")));
+        let expected = r#"{"model":"theirs","prompt":"x","stream":true,"odd":{"a":1.0}}"#;
+        assert_eq!(sent(&passage), ("completions".to_owned(), "text/event-stream", expected.to_owned()));
+        let passage = dialect(Preset::Compatible).pass(&request(Operation::Moderations, &json!({ "input": "x" }), None));
+        assert_eq!(sent(&passage), ("moderations".to_owned(), "application/json", r#"{"input":"x"}"#.to_owned()));
+    }
+
+    #[test]
+    fn base64_is_asked_of_those_that_have_it_and_made_for_the_others() {
+        let vectors = |encoding: &Value, preset, response: &Value| {
+            let mut body = json!({ "model": "m", "input": "x" });
+            body["encoding_format"] = encoding.clone();
+            let passage = dialect(preset).pass(&request(Operation::Embeddings, &body, None));
+            let asked: Value = serde_json::from_str(&sent(&passage).2).unwrap();
+            let read = (passage.read)(&[response.to_string().into_bytes()], &sample::north());
+            let read = read.map(|fields| serde_json::from_slice::<Value>(&fields.to_bytes()).unwrap());
+            (asked.get("encoding_format").cloned(), read)
+        };
+        let floats = json!({ "data": [{ "index": 0, "embedding": [1.0, -0.5, 0.1], "odd": 1 }], "odd": 2 });
+        let base64 = json!({ "data": [{ "index": 0, "embedding": "AACAPwAAAL/NzMw9", "odd": 1 }], "odd": 2 });
+        let word = json!("base64");
+        for response in [&floats, &base64] {
+            assert_eq!(vectors(&word, Preset::OpenAi, response), (Some(word.clone()), Ok(base64.clone())));
+            assert_eq!(vectors(&word, Preset::Compatible, response), (None, Ok(base64.clone())));
+            assert_eq!(vectors(&json!("float"), Preset::Compatible, response), (Some(json!("float")), Ok(floats.clone())));
+            assert_eq!(vectors(&Value::Null, Preset::Qwen, response), (Some(Value::Null), Ok(floats.clone())));
+            // Another word is the upstream's own.
+            assert_eq!(vectors(&json!("ubinary"), Preset::Compatible, response), (Some(json!("ubinary")), Ok(response.clone())));
+        }
+        let odd = json!({ "data": [{ "embedding": [1.0, null] }] });
+        assert_eq!(vectors(&word, Preset::Compatible, &odd).1.unwrap_err().fault.code, "upstream_invalid_data");
+    }
+
+    #[test]
+    fn what_comes_with_status_200_and_is_no_response_is_an_error() {
+        let read = |body: &str| {
+            let passage = dialect(Preset::Compatible).pass(&request(Operation::Moderations, &json!({ "input": "x" }), None));
+            let failure = (passage.read)(&[body.as_bytes().to_vec()], &sample::north()).unwrap_err();
+            (failure.fault.status, failure.fault.code, failure.blame)
+        };
+        assert_eq!(read("<html>"), (502, "upstream_invalid_data".into(), Blame::Upstream(None)));
+        assert_eq!(read("{}"), (502, "upstream_invalid_data".into(), Blame::Upstream(None)));
+        assert_eq!(read(r#"{"error":{"message":"m","code":429}}"#), (429, "rate_limit_exceeded".into(), Blame::Rate(None)));
+        let lm_studio = r#"{"error":"Unexpected endpoint or method. (POST /v1/moderations). Returning 200 anyway"}"#;
+        assert_eq!(read(lm_studio), (404, "unsupported_operation".into(), Blame::Match));
+        assert!(Passage::one(Outgoing::document(&[]), |_, _| Ok(Fields::default())).outgoing.len() == 1);
+    }
+}

@@ -1,0 +1,91 @@
+//! Embeddings of APIs that have a form of their own: their inputs as texts, and their vectors as OpenAI's list.
+
+use engine::provider::Failure;
+use protocol::fault::Fault;
+use protocol::fields::Fields;
+use protocol::passthrough::{Inputs, Operation, Passthrough};
+use protocol::vector::VectorFormat;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::super::fault::Callee;
+use super::super::shared::{no_value, no_word};
+
+/// Fields that say nothing of the vectors: who asks is nobody's business here.
+const LEFT_OUT: &[&str] = &["user"];
+
+/// The texts of a request for embeddings that `vendor` can take.
+///
+/// # Errors
+/// They are tokens, or none, or not there at all.
+pub(in crate::wire) fn texts(request: &Passthrough, vendor: &str) -> Result<Vec<String>, Fault> {
+    match request.inputs()? {
+        Inputs::Texts(texts) if texts.is_empty() => {
+            Err(Fault::invalid("invalid_value", "input", "Invalid value for 'input': expected at least one text."))
+        }
+        Inputs::Texts(texts) => Ok(texts),
+        Inputs::Tokens(_) => {
+            let message = format!(
+                "{vendor}, which serves this model, takes texts and no tokens, which are of another model's vocabulary: send 'input' as text \
+                 (with LangChain's OpenAIEmbeddings: check_embedding_ctx_length=False)."
+            );
+            Err(Fault::invalid("unsupported_value", "input", message))
+        }
+    }
+}
+
+/// The format of the vectors.
+///
+/// # Errors
+/// `vendor` has no such format.
+pub(in crate::wire) fn format(request: &Passthrough, vendor: &str) -> Result<VectorFormat, Fault> {
+    let Some(word) = request.body.get("encoding_format") else { return Ok(VectorFormat::Float) };
+    let format = serde_json::from_str::<String>(word.get()).ok().and_then(|word| VectorFormat::read(&word));
+    format.ok_or_else(|| no_value(vendor, "encoding_format", word.get().trim_matches('"')))
+}
+
+/// Refuses fields that `vendor` has no word for.
+///
+/// # Errors
+/// The first such field.
+pub(in crate::wire) fn check_fields(request: &Passthrough, vendor: &str, known: &[&str]) -> Result<(), Fault> {
+    let usual = ["model", "input", "encoding_format", "dimensions", "stream"];
+    let unknown = request.body.names().find(|name| !usual.contains(name) && !LEFT_OUT.contains(name) && !known.contains(name));
+    unknown.map_or(Ok(()), |name| Err(no_word(vendor, name)))
+}
+
+/// OpenAI's list of embeddings.
+///
+/// # Errors
+/// There are not as many vectors as inputs, or one of them is none.
+pub(in crate::wire) fn list(
+    vectors: &[&RawValue],
+    inputs: usize,
+    format: VectorFormat,
+    model: &str,
+    prompt_tokens: Option<u64>,
+    callee: &Callee,
+) -> Result<Fields, Failure> {
+    if vectors.len() != inputs {
+        let what = format!("sent {} embeddings for {inputs} inputs", vectors.len());
+        return Err(callee.plain("upstream_invalid_data", &what));
+    }
+    let entry = |(index, vector): (usize, &&RawValue)| {
+        let vector = format.convert(vector)?;
+        let mut entry = Fields::default();
+        entry.set("object", "embedding");
+        entry.set("index", &index);
+        entry.set("embedding", &vector);
+        Some(entry)
+    };
+    let data: Option<Vec<Fields>> = vectors.iter().enumerate().map(entry).collect();
+    let data = data.ok_or_else(|| callee.plain("upstream_invalid_data", "sent an embedding that is no list of numbers"))?;
+    let mut list = Fields::default();
+    list.set("object", "list");
+    list.set(Operation::Embeddings.result(), &data);
+    list.set("model", model);
+    if let Some(tokens) = prompt_tokens {
+        list.set("usage", &json!({ "prompt_tokens": tokens, "total_tokens": tokens }));
+    }
+    Ok(list)
+}

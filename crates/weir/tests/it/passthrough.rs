@@ -1,0 +1,101 @@
+//! Embeddings, text completions and moderations from the outside: whose they are, what travels, and what becomes of failures.
+
+mod completions;
+mod embeddings;
+mod failures;
+mod limits;
+mod moderations;
+mod record;
+
+use std::time::Duration;
+
+use engine::provider::Timeouts;
+use lab::client::Request;
+use lab::upstream::{Upstream, Vendor};
+use provider::config::{Preset, RouteConfig, Strategy, TargetConfig, UpstreamConfig, WireKind};
+use serde_json::{Value, json};
+
+use crate::house::{House, Plan, upstream_of};
+
+/// How long a silence is borne where it is the fault.
+const SHORT: Duration = Duration::from_millis(200);
+
+/// The paths, each with what is asked there.
+const PATHS: [(&str, &str); 3] = [("/v1/embeddings", "input"), ("/v1/completions", "prompt"), ("/v1/moderations", "input")];
+
+/// One upstream of each API, and the house in front of them. Each has one model, called like the API.
+struct Vendors {
+    house: House,
+    fakes: Vec<(&'static str, Upstream)>,
+}
+
+/// Every upstream that the tests know: the model, its settings, and the server.
+const KINDS: [(&str, Vendor, Preset, WireKind); 6] = [
+    ("compatible", Vendor::OpenAi, Preset::Compatible, WireKind::Chat),
+    ("openai", Vendor::OpenAi, Preset::OpenAi, WireKind::Chat),
+    ("responses", Vendor::Responses, Preset::OpenAi, WireKind::Responses),
+    ("anthropic", Vendor::Anthropic, Preset::Anthropic, WireKind::Anthropic),
+    ("gemini", Vendor::Gemini, Preset::Gemini, WireKind::Gemini),
+    ("ollama", Vendor::Ollama, Preset::Ollama, WireKind::Ollama),
+];
+
+impl Vendors {
+    async fn open() -> Self {
+        let (mut fakes, mut more_upstreams) = (Vec::new(), Vec::new());
+        for (model, vendor, preset, wire) in KINDS {
+            let fake = if preset == Preset::Compatible { Upstream::start().await } else { Upstream::start_as(vendor).await }.unwrap();
+            more_upstreams.push(UpstreamConfig { preset, wire, ..upstream_of(model, fake.base_url(), Timeouts::default()) });
+            fakes.push((model, fake));
+        }
+        let house = House::open_with(Plan { more_upstreams, ..Plan::default() }).await;
+        Self { house, fakes }
+    }
+
+    fn fake(&self, model: &str) -> &Upstream {
+        &self.fakes.iter().find(|(name, _)| *name == model).unwrap().1
+    }
+
+    /// Ends the server. What an upstream would have refused fails the test.
+    async fn close(self) {
+        for (model, fake) in &self.fakes {
+            assert_eq!(fake.complaints(), Vec::<String>::new(), "{model}");
+            lab::soon(fake.wait_streams(0)).await.unwrap();
+        }
+        self.house.close().await;
+    }
+}
+
+/// Two compatible upstreams, and a route `both` over them, under other names for the model.
+struct Pair {
+    first: Upstream,
+    second: Upstream,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        Self { first: Upstream::start().await.unwrap(), second: Upstream::start().await.unwrap() }
+    }
+
+    /// A plan with the route; `change` has the settings of the first.
+    fn plan(&self, change: impl FnOnce(&mut UpstreamConfig)) -> Plan {
+        let mut first = upstream_of("first", self.first.base_url(), Timeouts::default());
+        change(&mut first);
+        let second = upstream_of("second", self.second.base_url(), Timeouts::default());
+        let target = |name: &str| TargetConfig { upstream: format!("lab-{name}"), model: Some(format!("{name}-model")), weight: 1 };
+        let upstreams = vec![target("first"), target("second")];
+        let route = RouteConfig { model: "both".to_owned(), upstreams, strategy: Strategy::Order, on_leave: None };
+        Plan { more_upstreams: vec![first, second], routes: vec![route], ..Plan::default() }
+    }
+
+    fn asked(&self) -> [usize; 2] {
+        [self.first.requests().len(), self.second.requests().len()]
+    }
+}
+
+/// A request for one of the [`PATHS`].
+fn request(path: &str, model: &str, more: Value) -> Request {
+    let input = PATHS.iter().find(|(known, _)| *known == path).unwrap().1;
+    let mut body = json!({ "model": model, input: "hello" });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Request::post(path, &body)
+}

@@ -1,0 +1,186 @@
+//! `POST /v1/completions`, whole and streamed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lab::client::{BodyEnd, Request};
+use lab::upstream::Script;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::{Pair, Vendors, request};
+use crate::house::{House, Plan};
+use crate::http2::Client;
+
+const PATH: &str = "/v1/completions";
+
+/// Those that have completions.
+const WITH: [&str; 4] = ["compatible", "openai", "responses", "ollama"];
+
+/// The data of a whole stream, `[DONE]` included, and how its body ended.
+async fn stream(house: &House, request: &Request) -> (Vec<String>, BodyEnd) {
+    let (events, end) = lab::soon(house.stream(request).await.collect()).await.unwrap().unwrap();
+    assert!(events.iter().all(|event| event.name.is_none() && event.id.is_none()));
+    (events.into_iter().map(|event| String::from_utf8(event.data.to_vec()).unwrap()).collect(), end)
+}
+
+/// The texts, the finish reasons and the usage of events.
+fn read(events: &[String], model: &str) -> (String, Vec<String>, Value) {
+    let (mut text, mut reasons, mut usage) = (String::new(), Vec::new(), Value::Null);
+    for event in events {
+        let event: Value = serde_json::from_str(event).unwrap();
+        assert_eq!((&event["object"], &event["model"]), (&json!("text_completion"), &json!(model)), "{event}");
+        for choice in event["choices"].as_array().unwrap() {
+            text.push_str(choice["text"].as_str().unwrap());
+            reasons.extend(choice["finish_reason"].as_str().map(str::to_owned));
+        }
+        if event["usage"].is_object() {
+            usage = event["usage"].clone();
+        }
+    }
+    (text, reasons, usage)
+}
+
+#[tokio::test]
+async fn every_api_that_has_them_gives_the_same() {
+    let vendors = Vendors::open().await;
+    let usage = json!({ "prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "source": "provider" });
+    for model in WITH {
+        let (status, whole) = vendors.house.json(&request(PATH, model, json!({ "suffix": "end" }))).await;
+        assert_eq!((status, &whole["choices"][0]["text"], &whole["model"]), (200, &json!("Hello, world!"), &json!(model)), "{whole}");
+        assert_eq!((&whole["usage"], &whole["system_fingerprint"]), (&usage, &json!("fp_lab")));
+
+        let more = json!({ "stream": true, "suffix": "end", "stream_options": { "include_usage": true } });
+        for accept in ["text/event-stream", "application/x-ndjson"] {
+            let (mut events, end) = stream(&vendors.house, &request(PATH, model, more.clone()).header("accept", accept)).await;
+            if accept == "text/event-stream" {
+                assert_eq!(events.pop().as_deref(), Some("[DONE]"));
+            }
+            assert_eq!(end, BodyEnd::Clean);
+            let (text, reasons, said) = read(&events, model);
+            assert_eq!((text.as_str(), reasons, said), ("Hello, world!", vec!["stop".to_owned()], usage.clone()), "{model}");
+        }
+        let asked = vendors.fake(model).requests().pop().unwrap();
+        assert_eq!((asked.path.as_str(), &asked.body["suffix"]), ("/v1/completions", &json!("end")), "FIM editors need it");
+    }
+    vendors.close().await;
+}
+
+#[tokio::test]
+async fn where_an_api_has_only_chat_it_is_refused_with_what_to_do() {
+    let vendors = Vendors::open().await;
+    for model in ["anthropic", "gemini"] {
+        for stream in [false, true] {
+            let (status, body) = vendors.house.json(&request(PATH, model, json!({ "stream": stream }))).await;
+            assert_eq!((status, &body["error"]["code"], &body["error"]["param"]), (400, &json!("unsupported_operation"), &json!("model")));
+            let message = body["error"]["message"].as_str().unwrap();
+            assert!(message.contains(&format!("'lab-{model}'")) && message.contains("/v1/chat/completions"), "{message}");
+        }
+    }
+    let (_, body) = vendors.house.json(&request(PATH, "ollama", json!({ "prompt": ["a", "b"] }))).await;
+    assert_eq!((&body["error"]["code"], &body["error"]["param"]), (&json!("unsupported_value"), &json!("prompt")));
+    // OpenAI's own words to a model of chat.
+    let words = "This is a chat model and not supported in the v1/completions endpoint. Did you mean to use v1/chat/completions?";
+    vendors
+        .fake("openai")
+        .script(Script::error(404, &json!({ "error": { "message": words, "type": "invalid_request_error", "code": null } })));
+    let (status, body) = vendors.house.json(&request(PATH, "openai", json!({}))).await;
+    assert_eq!((status, &body["error"]["message"]), (404, &json!(words)), "{body}");
+    vendors.close().await;
+}
+
+#[tokio::test]
+async fn what_a_stream_costs_is_counted_where_its_caller_asks_and_the_upstream_does_not_say() {
+    let vendors = Vendors::open().await;
+    for (wanted, expected) in
+        [(true, json!({ "prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "source": "counted" })), (false, Value::Null)]
+    {
+        vendors.fake("compatible").script(Script::new().content("hello").content(" world").finish("stop").done().end());
+        let more = json!({ "stream": true, "stream_options": { "include_usage": wanted } });
+        let (mut events, end) = stream(&vendors.house, &request(PATH, "compatible", more)).await;
+        assert_eq!((events.pop().as_deref(), end), (Some("[DONE]"), BodyEnd::Clean));
+        let (text, _, usage) = read(&events, "compatible");
+        assert_eq!((text.as_str(), usage), ("hello world", expected));
+        if wanted {
+            assert!(events.last().unwrap().contains("\"choices\":[]"));
+        }
+    }
+    vendors.close().await;
+}
+
+#[tokio::test]
+async fn odd_streams_are_read() {
+    let vendors = Vendors::open().await;
+    let event = |text: &str, reason: &str| {
+        format!(
+            r#"{{"object":"text_completion","model":"x","odd":1.50,"choices":[{{"text":"{text}","index":0,"finish_reason":{reason}}}]}}"#
+        )
+    };
+    let (a, b) = (event("a \\ud83d", "null"), event("b", "\"eos\""));
+    let bodies = [
+        format!("data: {a}\ndata: {b}\ndata: [DONE]\n"),
+        format!("event: ping\ndata: now\n\n: hi\n\ndata:{a}\r\n\r\ndata:{b}\r\n\r\n"),
+        format!("data: {a}\n\ndata: {b}"),
+    ];
+    for body in bodies {
+        vendors.fake("compatible").script(Script::new().raw(body.clone()).end().byte_by_byte());
+        let (events, end) = stream(&vendors.house, &request(PATH, "compatible", json!({ "stream": true }))).await;
+        let renamed = |event: &str| event.replace("\"model\":\"x\"", "\"model\":\"compatible\"");
+        assert_eq!((events, end), (vec![renamed(&a), renamed(&b), "[DONE]".to_owned()], BodyEnd::Clean), "{body}");
+    }
+    // A relay that ignores `stream`.
+    vendors.fake("compatible").script(Script::status(200, &[("content-type", "application/json")], b.clone()));
+    let (events, _) = stream(&vendors.house, &request(PATH, "compatible", json!({ "stream": true }))).await;
+    assert_eq!((events.len(), events[1].as_str()), (2, "[DONE]"));
+    vendors.close().await;
+}
+
+#[tokio::test]
+async fn a_silent_stream_shows_that_it_lives() {
+    let pair = Pair::start().await;
+    let gate = Arc::new(Notify::new());
+    let mut plan = pair.plan(|_| {});
+    plan.server.chat_hold = Duration::from_millis(20);
+    plan.server.heartbeat = Duration::from_millis(20);
+    let house = House::open_with(plan).await;
+    pair.first.script(Script::new().wait_for(&gate).content("late").finish("stop").done().end());
+    let mut stream = house.stream(&request(PATH, "both", json!({ "stream": true }))).await;
+    lab::soon(pair.first.wait_requests(1)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    gate.notify_one();
+    let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+    assert_eq!((events.len(), end), (3, BodyEnd::Clean));
+    assert!(stream.heartbeats() >= 2, "{}", stream.heartbeats());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn old_and_new_http_carry_it() {
+    let house = House::open_with(Plan::default()).await;
+    let stream = |model: &str| request(PATH, model, json!({ "stream": true, "max_tokens": 3 }));
+    let mut response = house.send(&stream("demo").http_1_0()).await;
+    let (body, end) = response.collect().await.unwrap();
+    assert!(String::from_utf8(body).unwrap().ends_with("data: [DONE]\n\n"));
+    assert_eq!(end, BodyEnd::Clean);
+    let mut client = Client::open(house.address).await;
+    let response = client.post(PATH, &json!({ "model": "demo", "prompt": "x", "stream": true, "max_tokens": 3 })).await;
+    assert_eq!(response.status(), 200);
+    drop(response);
+    drop(client);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_demo_goes_on_from_any_prompt() {
+    let house = House::open_with(Plan::default()).await;
+    let more = json!({ "stream": true, "echo": true, "stream_options": { "include_usage": true } });
+    let (mut events, _) = stream(&house, &request(PATH, "demo", more)).await;
+    events.pop();
+    let (text, reasons, usage) = read(&events, "demo");
+    assert!(text.starts_with("hello … This text is of Weir's built-in demo model."), "{text}");
+    assert_eq!((reasons, &usage["source"]), (vec!["stop".to_owned()], &json!("counted")));
+    let (_, whole) = house.json(&request(PATH, "demo", json!({ "echo": true }))).await;
+    assert_eq!(whole["choices"][0]["text"], text.as_str());
+    assert_eq!(whole["usage"]["total_tokens"], usage["total_tokens"]);
+    house.close().await;
+}

@@ -1,0 +1,233 @@
+//! What becomes of failures: another key, another upstream, a pause, a true status; and after output an end that nobody takes
+//! for a whole response.
+
+use std::time::{Duration, Instant};
+
+use engine::provider::{Retries, Timeouts};
+use engine::secret::Secret;
+use lab::client::{BodyEnd, Connection};
+use lab::upstream::{Script, Step, Trouble};
+use provider::config::KeyConfig;
+use serde_json::{Value, json};
+
+use super::{PATHS, Pair, SHORT, request};
+use crate::house::{House, Plan};
+use crate::leaving::Slowest;
+use crate::metrics::{scrape, until};
+
+const COMPLETIONS: &str = "/v1/completions";
+
+/// Every way to ask: the path, and whether as a stream.
+fn ways() -> impl Iterator<Item = (&'static str, bool)> {
+    PATHS.into_iter().map(|(path, _)| (path, false)).chain([(COMPLETIONS, true)])
+}
+
+fn streamed(is_stream: bool) -> Value {
+    if is_stream { json!({ "stream": true }) } else { json!({}) }
+}
+
+/// The status, `Retry-After` and the body.
+async fn ask(house: &House, path: &str, is_stream: bool) -> (u16, Option<String>, String) {
+    let mut response = lab::soon(house.send(&request(path, "both", streamed(is_stream)))).await.unwrap();
+    let retry_after = response.headers.get("retry-after").map(str::to_owned);
+    let (body, _) = lab::soon(response.collect()).await.unwrap().unwrap();
+    (response.status, retry_after, String::from_utf8(body).unwrap())
+}
+
+#[tokio::test]
+async fn before_output_the_next_upstream_is_asked_under_its_own_name_for_the_model() {
+    for (path, is_stream) in ways() {
+        let cut = Script::new().step(Step::Partial("{\"data\":[".into())).fin();
+        let scripts = [
+            Script::refused(500, Trouble::Broken),
+            Script::refused(404, Trouble::NotFound),
+            Script::new().rst(),
+            cut,
+            Script::status(200, &[], "<html>"),
+            Script::error(200, &json!({ "error": { "message": "overloaded", "code": 503 } })),
+        ];
+        for (number, script) in scripts.into_iter().enumerate() {
+            let pair = Pair::start().await;
+            let house = House::open_with(pair.plan(|_| {})).await;
+            pair.first.script(script);
+            let (status, _, body) = ask(&house, path, is_stream).await;
+            assert_eq!(status, 200, "{path} {number}: {body}");
+            assert!(body.contains("\"model\":\"both\""), "{path} {number}: {body}");
+            assert_eq!(pair.asked(), [1, 1], "{path} {number}");
+            let models = [&pair.first, &pair.second].map(|upstream| upstream.requests()[0].model.clone().unwrap());
+            assert_eq!(models, ["first-model", "second-model"]);
+            let seen = scrape(&house).await;
+            let labels = [("upstream", "lab-first"), ("reason", "other_upstream")];
+            assert_eq!(seen.value("weir_upstream_retries_total", &labels), Some(1.0), "{path} {number}");
+            house.close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_key_is_asked_before_another_upstream() {
+    for (path, is_stream) in ways() {
+        let pair = Pair::start().await;
+        let plan = pair.plan(|first| {
+            first.keys = ["sk-one", "sk-two"].map(|key| KeyConfig::new(key.trim_start_matches("sk-"), Secret::new(key))).into();
+            first.key_rest = Duration::from_mins(10);
+        });
+        let house = House::open_with(plan).await;
+        pair.first.require_keys(&["sk-two"]);
+        assert_eq!(ask(&house, path, is_stream).await.0, 200, "{path}");
+        let keys: Vec<_> = pair.first.requests().into_iter().filter_map(|request| request.key).collect();
+        assert_eq!((keys.last().map(String::as_str), pair.asked()[1]), (Some("sk-two"), 0), "{path}");
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_may_pass_is_asked_again_after_a_pause() {
+    for (path, is_stream) in ways() {
+        let pair = Pair::start().await;
+        let retries = Retries { count: 1, ..Retries::default() };
+        let house = House::open_with(Plan { retries, ..pair.plan(|_| {}) }).await;
+        pair.first.script(Script::refused(503, Trouble::Overloaded));
+        pair.second.script(Script::refused(500, Trouble::Broken));
+        assert_eq!(ask(&house, path, is_stream).await.0, 200);
+        assert_eq!(pair.asked(), [2, 1]);
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_failure_before_the_first_event_has_its_status() {
+    for (path, is_stream) in ways() {
+        let pair = Pair::start().await;
+        let house = House::open_with(pair.plan(|_| {})).await;
+        let wait = Duration::from_secs(7);
+        let cases = [
+            (Script::refused_for(429, Trouble::RateLimit, wait), 429, "rate_limit_exceeded", Some("7")),
+            (Script::refused(401, Trouble::Key), 502, "upstream_authentication_failed", None),
+            (Script::refused(429, Trouble::Money), 502, "upstream_quota_exhausted", None),
+            (Script::refused(400, Trouble::ContextLength), 400, "context_length_exceeded", None),
+            (Script::new().rst(), 502, "upstream_unreachable", None),
+            (Script::status(200, &[], "{}"), 502, "upstream_invalid_data", None),
+        ];
+        for (script, status, code, retry_after) in cases {
+            pair.first.script(script.clone());
+            pair.second.script(script);
+            let (said, wait, body) = ask(&house, path, is_stream).await;
+            let body: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(
+                (said, body["error"]["code"].as_str(), wait.as_deref()),
+                (status, Some(code), retry_after),
+                "{path} {is_stream}: {body}"
+            );
+            // What the request alone is guilty of is shown to one; the second keeps its script for the next.
+            while pair.second.scripts_left() > 0 {
+                ask(&house, path, is_stream).await;
+            }
+            assert!(!body.to_string().contains("sk-of"), "{body}");
+        }
+        house.close().await;
+    }
+}
+
+/// Spring AI, langchain4j and others take `[DONE]`, or a clean end, for success.
+#[tokio::test]
+async fn after_output_a_failure_breaks_the_stream_off_and_nobody_else_is_asked() {
+    let begun = || Script::new().content("Once");
+    let cases = [
+        (begun().rst(), "upstream_cut"),
+        (begun().fin(), "upstream_cut"),
+        (begun().end(), "upstream_truncated"),
+        (begun().done().end(), "upstream_truncated"),
+        (begun().failure(Trouble::RateLimit).done().end(), "rate_limit_exceeded"),
+        (begun().raw("data: {\"choices\":[{\"te\n\n").end(), "upstream_invalid_data"),
+        (begun().stall(), "upstream_idle_timeout"),
+    ];
+    for (script, code) in cases {
+        for accept in ["text/event-stream", "application/x-ndjson"] {
+            let pair = Pair::start().await;
+            let retries = Retries { count: 2, ..Retries::default() };
+            let plan = pair.plan(|first| first.timeouts = Timeouts { idle: SHORT, ..Timeouts::default() });
+            let house = House::open_with(Plan { retries, ..plan }).await;
+            pair.first.script(script.clone());
+            let request = request(COMPLETIONS, "both", json!({ "stream": true })).header("accept", accept);
+            let (events, end) = lab::soon(house.stream(&request).await.collect()).await.unwrap().unwrap();
+            let events: Vec<Value> = events.into_iter().map(|event| event.json().unwrap()).collect();
+            let [first, last] = &events[..] else { panic!("{code}: {events:?}") };
+            assert_eq!((&first["choices"][0]["text"], &last["error"]["code"]), (&json!("Once"), &json!(code)), "{last}");
+            assert_ne!(end, BodyEnd::Clean, "{code}");
+            assert_eq!(pair.asked(), [1, 0], "{code}");
+            house.close().await;
+        }
+    }
+}
+
+/// Once the head is out, the status can no longer say it, but others may still be asked.
+#[tokio::test]
+async fn behind_a_head_that_could_not_wait_a_failure_is_an_event() {
+    let pair = Pair::start().await;
+    let mut plan = pair.plan(|first| first.timeouts = Timeouts { headers: SHORT, ..Timeouts::default() });
+    plan.server.chat_hold = Duration::from_millis(10);
+    let house = House::open_with(plan).await;
+    pair.first.default_script(Script::no_head());
+    let stream = request(COMPLETIONS, "both", json!({ "stream": true }));
+    let (events, end) = lab::soon(house.stream(&stream).await.collect()).await.unwrap().unwrap();
+    assert_eq!((events.last().map(|event| &event.data[..]), end), (Some(&b"[DONE]"[..]), BodyEnd::Clean));
+    pair.second.default_script(Script::refused(500, Trouble::Broken));
+    let (events, end) = lab::soon(house.stream(&stream).await.collect()).await.unwrap().unwrap();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].json().unwrap()["error"]["code"], "upstream_error");
+    assert_ne!(end, BodyEnd::Clean);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn every_timer_strikes() {
+    let usual = Timeouts::default();
+    let silent = || Script::new().head().stall();
+    let half = || Script::new().step(Step::Partial("{\"data\":[".into())).stall();
+    let cases = [
+        (Timeouts { headers: SHORT, ..usual }, Script::no_head(), "upstream_headers_timeout"),
+        (Timeouts { idle: SHORT, ..usual }, half(), "upstream_idle_timeout"),
+        (Timeouts { total: SHORT, ..usual }, Script::no_head(), "upstream_total_timeout"),
+        (Timeouts { total: SHORT, ..usual }, half(), "upstream_total_timeout"),
+    ];
+    for (path, is_stream) in ways() {
+        let of_stream = is_stream.then(|| (Timeouts { first_token: SHORT, ..usual }, silent(), "upstream_first_token_timeout"));
+        for (timeouts, script, code) in cases.iter().cloned().chain(of_stream) {
+            let pair = Pair::start().await;
+            let house = House::open_with(pair.plan(|first| first.timeouts = timeouts)).await;
+            pair.first.script(script);
+            let (status, body) = house.json(&request(path, "first", streamed(is_stream))).await;
+            assert_eq!((status, &body["error"]["code"]), (504, &json!(code)), "{path} {is_stream}: {body}");
+            house.close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_cancels_the_call_at_once() {
+    let mut slowest = Slowest::default();
+    for (path, is_stream) in ways() {
+        let mid = if is_stream { Script::new().content("Once").stall() } else { Script::new().step(Step::Partial("{".into())).stall() };
+        for (phase, script) in [("before the head", Script::no_head()), ("in its middle", mid)] {
+            let pair = Pair::start().await;
+            let house = House::open_with(pair.plan(|_| {})).await;
+            pair.first.script(script);
+            let mut connection = Connection::open(house.address).await.unwrap();
+            connection.write(&request(path, "both", streamed(is_stream))).await.unwrap();
+            lab::soon(pair.first.wait_requests(1)).await.unwrap();
+            if is_stream && phase == "in its middle" {
+                // The head and the first event have come.
+                lab::soon(connection.read_raw()).await.unwrap().unwrap();
+            }
+            let act = Instant::now();
+            drop(connection);
+            slowest.wait(&pair.first, 0, act, &format!("{path} {is_stream} {phase}")).await;
+            let labels = [("status", "cancelled"), ("reason", "client_left")];
+            until(&house, |seen| (seen.sum("weir_passthrough_calls_total", &labels) - 1.0).abs() < 1e-9, "it is counted").await;
+            assert_eq!(pair.asked(), [1, 0]);
+            house.close().await;
+        }
+    }
+    slowest.tell("a client that leaves a pass-through call");
+}
