@@ -173,11 +173,16 @@ impl PassthroughCall {
         self.request.call = self.record.asked(leg);
         self.request.model.clone_from(&leg.model);
         let total = Some(leg.timeouts.total).filter(|total| !total.is_zero()).map(|total| self.began + total);
+        // The head of a document comes with its end. That of a stream is the provider's to wait for.
+        let whole = (!self.request.request.stream).then(|| Timers::of(leg, total));
+        // It outlives the timers: that it is given up must be said before it is dropped.
+        let mut passing = leg.provider.pass(self.request.clone());
         let mut parts = tokio::select! {
             biased;
             () = self.shared.shut_down.cancelled() => return Err(Unopened::Stopped(shut_down())),
             () = until(total) => return Err(Unopened::Stopped(silent("total", leg.timeouts.total))),
-            parts = leg.provider.pass(self.request.clone()) => parts?,
+            () = until(whole.map(|timers| timers.deadline)) => return Err(self.silent(whole.unwrap_or_else(|| Timers::of(leg, total)))),
+            parts = &mut passing => parts?,
         };
         let mut timers = Timers::of(leg, total);
         loop {

@@ -75,7 +75,7 @@ impl Record {
             upstream = %self.upstream,
             code = ?failure.code,
             reason = reason.as_str(),
-            "pass-through call failed; asking again"
+            "asking again"
         );
         self.meter.again(failure, reason.as_str());
         self.call_ended(Some(failure));

@@ -60,10 +60,7 @@ pub(super) async fn play(outlet: &mut Outlet<'_>, script: Script, manner: Manner
             }
             Step::Event(data) => body.write(&speech.frame(&data)).await?,
             Step::Raw(bytes) => body.write(&bytes).await?,
-            Step::Partial(bytes) => {
-                body.outlet.head("application/json").await?;
-                body.outlet.piece(&bytes).await?;
-            }
+            Step::Partial(bytes) => body.partial(&bytes).await?,
             Step::Mark(marks) => marks.note(),
             Step::Sleep(duration) => tokio::time::sleep(duration).await,
             Step::WaitFor(gate) => gate.notified().await,
@@ -136,6 +133,15 @@ impl BodyWriter<'_, '_> {
             self.outlet.piece(piece).await?;
         }
         Ok(())
+    }
+
+    /// A part of a document, which is sent as it is whatever was asked for.
+    async fn partial(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !self.has_head {
+            self.has_head = true;
+            self.outlet.head("application/json").await?;
+        }
+        self.outlet.piece(bytes).await
     }
 
     async fn end(&mut self) -> io::Result<()> {

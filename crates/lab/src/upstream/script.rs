@@ -28,7 +28,7 @@ pub enum Step {
     Event(Value),
     /// Bytes of the body, as one chunk and one write.
     Raw(Bytes),
-    /// The head of a JSON document and a part of it, as one chunk and one write, whatever was asked for.
+    /// A part of a JSON document, as one chunk and one write, whatever was asked for. The first one sends the head.
     Partial(Bytes),
     /// Notes the time.
     Mark(Marks),

@@ -67,7 +67,8 @@ impl Http {
     /// among others: it is kept while the body is read.
     ///
     /// # Errors
-    /// That the upstream could not be reached, or did not answer in time.
+    /// That the upstream could not be reached, or did not answer in time. The time of a response that comes whole is the
+    /// caller's.
     pub(crate) async fn send(
         &self,
         outgoing: &Outgoing,
@@ -76,7 +77,8 @@ impl Http {
     ) -> Result<(Response, Lease), Unreached> {
         let (client, lease) = self.clients.take();
         let request = self.request(&client, outgoing, key, trace);
-        let sent = tokio::time::timeout(self.headers_timeout, request.send()).await;
+        let sent = request.send();
+        let sent = if outgoing.is_whole { Ok(sent.await) } else { tokio::time::timeout(self.headers_timeout, sent).await };
         match sent {
             Ok(Ok(response)) if self.is_of_proxy(&response) => Err(Unreached::ProxyPassword),
             Ok(Ok(response)) => Ok((response, lease)),

@@ -80,11 +80,15 @@ impl Shared {
 /// A refusal that says that the upstream does not have the operation at all, or not for this model.
 fn explained(callee: &Callee, operation: Operation, refused: &Refused<'_>, failure: Failure) -> Failure {
     let said = Reported::from_body(refused.body).message;
-    let is_about_model = said.as_ref().is_some_and(|said| said.to_lowercase().contains("model"));
-    match refused.status {
-        404 | 405 | 501 if !is_about_model => callee.lacks(operation, refused.status, said.as_deref()),
-        _ => failure,
-    }
+    let words = said.as_deref().unwrap_or_default().to_lowercase();
+    let is_lacking = match refused.status {
+        405 | 501 => true,
+        // There may be the path, and no such model.
+        404 => !words.contains("model"),
+        // vLLM: "The model does not support Embeddings API". Ollama: "this model does not support embeddings".
+        _ => words.contains("does not support") && words.contains(operation.path().trim_end_matches('s')),
+    };
+    if is_lacking { callee.lacks(operation, refused.status, said.as_deref()) } else { failure }
 }
 
 /// A document while it comes. An API may need several requests for it.
@@ -117,6 +121,8 @@ impl Gathering {
                 let what = format!("sent a response of more than {} MiB", MAX_RESPONSE_BYTES >> 20);
                 Err(self.callee.plain("upstream_response_too_large", &what))
             }
+            // DeepSeek sends empty lines while a request waits for its turn.
+            Ok(Some(chunk)) if chunk.trim_ascii().is_empty() && self.bodies.last().is_none_or(Vec::is_empty) => Ok(Part::KeepAlive),
             Ok(Some(chunk)) => {
                 self.bytes += chunk.len();
                 if let Some(body) = self.bodies.last_mut() {

@@ -107,13 +107,16 @@ pub(crate) struct Outgoing {
     pub(crate) body: Value,
     /// A body that is written already. It goes before `body`.
     pub(crate) raw: Option<Bytes>,
+    /// Whether the head of the response comes only when all of it is made. That takes as long as the model does, and whoever
+    /// asked sees to the time.
+    pub(crate) is_whole: bool,
 }
 
 impl Outgoing {
     /// A request for `path`, whose answer is a stream of events.
     pub(crate) fn new(path: &[&str], body: Value) -> Self {
         let path = path.iter().map(|segment| (*segment).to_owned()).collect();
-        Self { path, query: Vec::new(), fields: HeaderMap::new(), accept: "text/event-stream", body, raw: None }
+        Self { path, query: Vec::new(), fields: HeaderMap::new(), accept: "text/event-stream", body, raw: None, is_whole: false }
     }
 
     /// A request for `path`, whose answer is one document.

@@ -93,7 +93,7 @@ impl Pair {
 }
 
 /// A request for one of the [`PATHS`].
-fn request(path: &str, model: &str, more: Value) -> Request {
+fn request(path: &str, model: &str, more: &Value) -> Request {
     let input = PATHS.iter().find(|(known, _)| *known == path).unwrap().1;
     let mut body = json!({ "model": model, input: "hello" });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -39,10 +39,9 @@ pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
     let mut body = request.request.body.clone();
     body.set("model", request.model());
     body.set("prompt", &prompt(&request.request)?);
-    let outgoing = Outgoing::raw(&["v1", "completions"], body.to_bytes());
-    let accept = if request.request.stream { "text/event-stream" } else { outgoing.accept };
+    let outgoing = Outgoing::raw(&["v1", "completions"], body.to_bytes()).streamed_if(request.request.stream);
     let operation = Operation::Completions;
-    Ok(Passage::one(Outgoing { accept, ..outgoing }, move |body, callee| document(body, operation.result(), operation, callee)))
+    Ok(Passage::one(outgoing, move |body, callee| document(body, operation.result(), operation, callee)))
 }
 
 /// The one text that Ollama takes. OpenAI's clients may send it as a list.

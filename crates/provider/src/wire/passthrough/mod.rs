@@ -61,9 +61,14 @@ impl fmt::Debug for Passage {
 }
 
 impl Outgoing {
-    /// A request for `path` whose body is written already.
+    /// A request for `path` whose body is written already, and whose response is a document.
     pub(super) fn raw(path: &[&str], body: Vec<u8>) -> Self {
-        Self { raw: Some(Bytes::from(body)), ..Self::document(path) }
+        Self { raw: Some(Bytes::from(body)), is_whole: true, ..Self::document(path) }
+    }
+
+    /// The same request where its response may be a stream.
+    pub(super) fn streamed_if(self, is_stream: bool) -> Self {
+        if is_stream { Self { accept: "text/event-stream", is_whole: false, ..self } } else { self }
     }
 }
 
@@ -85,7 +90,7 @@ impl Callee {
         let reported = Reported { message: said.map(str::to_owned), ..Reported::default() };
         let told = self.told("unsupported_operation", &what, &reported);
         let message = format!("{}. {}", told.message.trim_end_matches('.'), remedy(operation));
-        let fault = Fault { kind: FaultKind::InvalidRequest, message, ..told }.with_status(404).with_param("model");
+        let fault = Fault { kind: FaultKind::InvalidRequest, message, ..told }.with_status(400).with_param("model");
         Failure::new(fault, Blame::Match)
     }
 }

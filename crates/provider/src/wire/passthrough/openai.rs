@@ -46,9 +46,8 @@ impl Dialect {
         if operation == Operation::Embeddings {
             return self.embeddings(body);
         }
-        let outgoing = Outgoing::raw(&[operation.path()], body.to_bytes());
-        let accept = if request.request.stream { "text/event-stream" } else { outgoing.accept };
-        Passage::one(Outgoing { accept, ..outgoing }, move |body, callee| document(body, operation.result(), operation, callee))
+        let outgoing = Outgoing::raw(&[operation.path()], body.to_bytes()).streamed_if(request.request.stream);
+        Passage::one(outgoing, move |body, callee| document(body, operation.result(), operation, callee))
     }
 
     fn embeddings(self, mut body: Cow<'_, Fields>) -> Passage {
@@ -160,7 +159,7 @@ mod tests {
         assert_eq!(read("{}"), (502, "upstream_invalid_data".into(), Blame::Upstream(None)));
         assert_eq!(read(r#"{"error":{"message":"m","code":429}}"#), (429, "rate_limit_exceeded".into(), Blame::Rate(None)));
         let lm_studio = r#"{"error":"Unexpected endpoint or method. (POST /v1/moderations). Returning 200 anyway"}"#;
-        assert_eq!(read(lm_studio), (404, "unsupported_operation".into(), Blame::Match));
+        assert_eq!(read(lm_studio), (400, "unsupported_operation".into(), Blame::Match));
         assert!(Passage::one(Outgoing::document(&[]), |_, _| Ok(Fields::default())).outgoing.len() == 1);
     }
 }

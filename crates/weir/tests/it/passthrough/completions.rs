@@ -46,13 +46,13 @@ async fn every_api_that_has_them_gives_the_same() {
     let vendors = Vendors::open().await;
     let usage = json!({ "prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "source": "provider" });
     for model in WITH {
-        let (status, whole) = vendors.house.json(&request(PATH, model, json!({ "suffix": "end" }))).await;
+        let (status, whole) = vendors.house.json(&request(PATH, model, &json!({ "suffix": "end" }))).await;
         assert_eq!((status, &whole["choices"][0]["text"], &whole["model"]), (200, &json!("Hello, world!"), &json!(model)), "{whole}");
         assert_eq!((&whole["usage"], &whole["system_fingerprint"]), (&usage, &json!("fp_lab")));
 
         let more = json!({ "stream": true, "suffix": "end", "stream_options": { "include_usage": true } });
         for accept in ["text/event-stream", "application/x-ndjson"] {
-            let (mut events, end) = stream(&vendors.house, &request(PATH, model, more.clone()).header("accept", accept)).await;
+            let (mut events, end) = stream(&vendors.house, &request(PATH, model, &more.clone()).header("accept", accept)).await;
             if accept == "text/event-stream" {
                 assert_eq!(events.pop().as_deref(), Some("[DONE]"));
             }
@@ -71,20 +71,20 @@ async fn where_an_api_has_only_chat_it_is_refused_with_what_to_do() {
     let vendors = Vendors::open().await;
     for model in ["anthropic", "gemini"] {
         for stream in [false, true] {
-            let (status, body) = vendors.house.json(&request(PATH, model, json!({ "stream": stream }))).await;
+            let (status, body) = vendors.house.json(&request(PATH, model, &json!({ "stream": stream }))).await;
             assert_eq!((status, &body["error"]["code"], &body["error"]["param"]), (400, &json!("unsupported_operation"), &json!("model")));
             let message = body["error"]["message"].as_str().unwrap();
             assert!(message.contains(&format!("'lab-{model}'")) && message.contains("/v1/chat/completions"), "{message}");
         }
     }
-    let (_, body) = vendors.house.json(&request(PATH, "ollama", json!({ "prompt": ["a", "b"] }))).await;
+    let (_, body) = vendors.house.json(&request(PATH, "ollama", &json!({ "prompt": ["a", "b"] }))).await;
     assert_eq!((&body["error"]["code"], &body["error"]["param"]), (&json!("unsupported_value"), &json!("prompt")));
     // OpenAI's own words to a model of chat.
     let words = "This is a chat model and not supported in the v1/completions endpoint. Did you mean to use v1/chat/completions?";
     vendors
         .fake("openai")
         .script(Script::error(404, &json!({ "error": { "message": words, "type": "invalid_request_error", "code": null } })));
-    let (status, body) = vendors.house.json(&request(PATH, "openai", json!({}))).await;
+    let (status, body) = vendors.house.json(&request(PATH, "openai", &json!({}))).await;
     assert_eq!((status, &body["error"]["message"]), (404, &json!(words)), "{body}");
     vendors.close().await;
 }
@@ -97,7 +97,7 @@ async fn what_a_stream_costs_is_counted_where_its_caller_asks_and_the_upstream_d
     {
         vendors.fake("compatible").script(Script::new().content("hello").content(" world").finish("stop").done().end());
         let more = json!({ "stream": true, "stream_options": { "include_usage": wanted } });
-        let (mut events, end) = stream(&vendors.house, &request(PATH, "compatible", more)).await;
+        let (mut events, end) = stream(&vendors.house, &request(PATH, "compatible", &more)).await;
         assert_eq!((events.pop().as_deref(), end), (Some("[DONE]"), BodyEnd::Clean));
         let (text, _, usage) = read(&events, "compatible");
         assert_eq!((text.as_str(), usage), ("hello world", expected));
@@ -124,13 +124,13 @@ async fn odd_streams_are_read() {
     ];
     for body in bodies {
         vendors.fake("compatible").script(Script::new().raw(body.clone()).end().byte_by_byte());
-        let (events, end) = stream(&vendors.house, &request(PATH, "compatible", json!({ "stream": true }))).await;
+        let (events, end) = stream(&vendors.house, &request(PATH, "compatible", &json!({ "stream": true }))).await;
         let renamed = |event: &str| event.replace("\"model\":\"x\"", "\"model\":\"compatible\"");
         assert_eq!((events, end), (vec![renamed(&a), renamed(&b), "[DONE]".to_owned()], BodyEnd::Clean), "{body}");
     }
     // A relay that ignores `stream`.
     vendors.fake("compatible").script(Script::status(200, &[("content-type", "application/json")], b.clone()));
-    let (events, _) = stream(&vendors.house, &request(PATH, "compatible", json!({ "stream": true }))).await;
+    let (events, _) = stream(&vendors.house, &request(PATH, "compatible", &json!({ "stream": true }))).await;
     assert_eq!((events.len(), events[1].as_str()), (2, "[DONE]"));
     vendors.close().await;
 }
@@ -144,7 +144,7 @@ async fn a_silent_stream_shows_that_it_lives() {
     plan.server.heartbeat = Duration::from_millis(20);
     let house = House::open_with(plan).await;
     pair.first.script(Script::new().wait_for(&gate).content("late").finish("stop").done().end());
-    let mut stream = house.stream(&request(PATH, "both", json!({ "stream": true }))).await;
+    let mut stream = house.stream(&request(PATH, "both", &json!({ "stream": true }))).await;
     lab::soon(pair.first.wait_requests(1)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     gate.notify_one();
@@ -157,7 +157,7 @@ async fn a_silent_stream_shows_that_it_lives() {
 #[tokio::test]
 async fn old_and_new_http_carry_it() {
     let house = House::open_with(Plan::default()).await;
-    let stream = |model: &str| request(PATH, model, json!({ "stream": true, "max_tokens": 3 }));
+    let stream = |model: &str| request(PATH, model, &json!({ "stream": true, "max_tokens": 3 }));
     let mut response = house.send(&stream("demo").http_1_0()).await;
     let (body, end) = response.collect().await.unwrap();
     assert!(String::from_utf8(body).unwrap().ends_with("data: [DONE]\n\n"));
@@ -174,12 +174,12 @@ async fn old_and_new_http_carry_it() {
 async fn the_demo_goes_on_from_any_prompt() {
     let house = House::open_with(Plan::default()).await;
     let more = json!({ "stream": true, "echo": true, "stream_options": { "include_usage": true } });
-    let (mut events, _) = stream(&house, &request(PATH, "demo", more)).await;
+    let (mut events, _) = stream(&house, &request(PATH, "demo", &more)).await;
     events.pop();
     let (text, reasons, usage) = read(&events, "demo");
     assert!(text.starts_with("hello … This text is of Weir's built-in demo model."), "{text}");
     assert_eq!((reasons, &usage["source"]), (vec!["stop".to_owned()], &json!("counted")));
-    let (_, whole) = house.json(&request(PATH, "demo", json!({ "echo": true }))).await;
+    let (_, whole) = house.json(&request(PATH, "demo", &json!({ "echo": true }))).await;
     assert_eq!(whole["choices"][0]["text"], text.as_str());
     assert_eq!(whole["usage"]["total_tokens"], usage["total_tokens"]);
     house.close().await;

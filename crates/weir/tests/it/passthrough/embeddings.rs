@@ -1,12 +1,14 @@
 //! `POST /v1/embeddings`, from every API that has them.
 
-use lab::upstream::{Script, vector};
+use engine::provider::Timeouts;
+use lab::upstream::{Script, Upstream, Vendor, vector};
 use protocol::vector::VectorFormat;
+use provider::config::{Preset, UpstreamConfig};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 use super::{Vendors, request};
-use crate::house::{House, Plan, demo};
+use crate::house::{House, Plan, demo, upstream_of};
 
 /// Those that have embeddings.
 const WITH: [&str; 5] = ["compatible", "openai", "responses", "gemini", "ollama"];
@@ -36,7 +38,7 @@ async fn every_api_gives_the_same_list_in_the_format_that_was_asked_for() {
                 if !format.is_empty() {
                     more["encoding_format"] = json!(format);
                 }
-                let (status, list) = vendors.house.json(&request(PATH, model, more)).await;
+                let (status, list) = vendors.house.json(&request(PATH, model, &more)).await;
                 assert_eq!((status, &list["model"]), (200, &json!(model)), "{list}");
                 let expected: Vec<Vec<f32>> = lengths.iter().map(|length| vector(*length, dimensions)).collect();
                 assert_eq!(vectors(&list, format), expected, "{model} {format}");
@@ -50,10 +52,28 @@ async fn every_api_gives_the_same_list_in_the_format_that_was_asked_for() {
 }
 
 #[tokio::test]
+async fn azure_takes_its_key_in_its_own_field_and_its_deployment_in_either_address() {
+    let lab = Upstream::start_as(Vendor::OpenAi).await.unwrap();
+    let deployment = format!("http://{}/openai/deployments/mine?api-version=2024-10-21", lab.address());
+    let upstream =
+        |model: &str, base_url: String| UpstreamConfig { preset: Preset::Azure, ..upstream_of(model, base_url, Timeouts::default()) };
+    let more_upstreams = vec![upstream("new", lab.azure_base_url()), upstream("old", deployment)];
+    let house = House::open_with(Plan { more_upstreams, ..Plan::default() }).await;
+    for model in ["new", "old"] {
+        let (status, list) = house.json(&request(PATH, model, &json!({ "encoding_format": "base64" }))).await;
+        assert_eq!((status, &list["model"]), (200, &json!(model)), "{list}");
+        assert_eq!(vectors(&list, "base64"), [vector(5, 3)]);
+        assert_eq!(house.json(&request("/v1/completions", model, &json!({}))).await.0, 200);
+    }
+    assert_eq!(lab.complaints(), Vec::<String>::new());
+    house.close().await;
+}
+
+#[tokio::test]
 async fn unknown_fields_travel_both_ways_and_the_key_is_the_servers() {
     let vendors = Vendors::open().await;
     let odd = json!({ "input": [1, 2, 3], "odd": { "b": 1.50, "a": [] }, "user": "u" });
-    let (status, list) = vendors.house.json(&request(PATH, "compatible", odd).bearer("of-the-caller")).await;
+    let (status, list) = vendors.house.json(&request(PATH, "compatible", &odd).bearer("of-the-caller")).await;
     assert_eq!((status, &list["lab"]["odd"]), (200, &json!(1.50)), "{list}");
     let asked = vendors.fake("compatible").requests().pop().unwrap();
     assert_eq!(asked.body, json!({ "model": "compatible", "input": [1, 2, 3], "odd": { "b": 1.50, "a": [] }, "user": "u" }));
@@ -65,7 +85,7 @@ async fn unknown_fields_travel_both_ways_and_the_key_is_the_servers() {
 async fn more_texts_than_gemini_takes_go_in_several_requests() {
     let vendors = Vendors::open().await;
     let texts: Vec<String> = (0..250).map(|number| "x".repeat(number)).collect();
-    let (status, list) = vendors.house.json(&request(PATH, "gemini", json!({ "input": texts }))).await;
+    let (status, list) = vendors.house.json(&request(PATH, "gemini", &json!({ "input": texts }))).await;
     assert_eq!(status, 200);
     assert_eq!(vectors(&list, "float"), (0..250).map(|length| vector(length, 3)).collect::<Vec<_>>());
     assert_eq!(list["usage"]["prompt_tokens"], 500);
@@ -80,7 +100,7 @@ async fn a_batch_that_fails_fails_the_whole() {
     let gemini = vendors.fake("gemini");
     gemini.script(Script::text(&[]));
     gemini.script(Script::refused(429, lab::upstream::Trouble::RateLimit));
-    let (status, body) = vendors.house.json(&request(PATH, "gemini", json!({ "input": vec!["x"; 150] }))).await;
+    let (status, body) = vendors.house.json(&request(PATH, "gemini", &json!({ "input": vec!["x"; 150] }))).await;
     assert_eq!((status, &body["error"]["code"]), (429, &json!("rate_limit_exceeded")), "{body}");
     vendors.close().await;
 }
@@ -89,11 +109,11 @@ async fn a_batch_that_fails_fails_the_whole() {
 async fn ollama_cuts_nothing_unless_it_is_asked_to() {
     let vendors = Vendors::open().await;
     let long = "x".repeat(3000);
-    let (status, body) = vendors.house.json(&request(PATH, "ollama", json!({ "input": long }))).await;
+    let (status, body) = vendors.house.json(&request(PATH, "ollama", &json!({ "input": long }))).await;
     let message = "the input length exceeds the context length (send \"truncate\": true to have the text cut)";
     assert_eq!((status, &body["error"]["message"]), (400, &json!(message)), "{body}");
     let complaints = vendors.fake("ollama").complaints();
-    let (status, _) = vendors.house.json(&request(PATH, "ollama", json!({ "input": long, "truncate": true }))).await;
+    let (status, _) = vendors.house.json(&request(PATH, "ollama", &json!({ "input": long, "truncate": true }))).await;
     assert_eq!((status, vendors.fake("ollama").complaints()), (200, complaints), "the lab complains of the first only");
     vendors.house.close().await;
 }
@@ -113,13 +133,13 @@ async fn what_an_api_cannot_take_is_refused_by_name_before_anybody_is_asked() {
         ("openai", json!({ "model": 1 }), "invalid_type", "model"),
     ];
     for (model, more, code, param) in cases {
-        let (status, body) = vendors.house.json(&request(PATH, model, more)).await;
+        let (status, body) = vendors.house.json(&request(PATH, model, &more)).await;
         assert_eq!((status, &body["error"]["code"], &body["error"]["param"]), (400, &json!(code), &json!(param)), "{model}: {body}");
     }
-    let (_, body) = vendors.house.json(&request(PATH, "anthropic", json!({}))).await;
+    let (_, body) = vendors.house.json(&request(PATH, "anthropic", &json!({}))).await;
     let message = body["error"]["message"].as_str().unwrap();
     assert!(message.contains("'lab-anthropic'") && message.contains("has no embeddings"), "{message}");
-    let (_, body) = vendors.house.json(&request(PATH, "ollama", json!({ "input": [1] }))).await;
+    let (_, body) = vendors.house.json(&request(PATH, "ollama", &json!({ "input": [1] }))).await;
     assert!(body["error"]["message"].as_str().unwrap().contains("check_embedding_ctx_length=False"), "{body}");
     assert!(vendors.fakes.iter().all(|(_, fake)| fake.requests().is_empty()));
     vendors.close().await;
@@ -135,7 +155,7 @@ async fn what_an_upstream_does_not_count_is_counted() {
     };
     for usage in [Value::Null, json!({ "prompt_tokens": 0, "total_tokens": 0 })] {
         vendors.fake("compatible").script(response(usage));
-        let (_, list) = vendors.house.json(&request(PATH, "compatible", json!({}))).await;
+        let (_, list) = vendors.house.json(&request(PATH, "compatible", &json!({}))).await;
         assert_eq!(list["usage"], json!({ "prompt_tokens": 1, "total_tokens": 1, "source": "counted" }));
     }
     vendors.close().await;
@@ -144,7 +164,7 @@ async fn what_an_upstream_does_not_count_is_counted() {
 #[tokio::test]
 async fn the_demo_gives_vectors_that_say_they_mean_nothing() {
     let house = House::open_with(Plan::default()).await;
-    let ask = async |more: Value| house.json(&request(PATH, "demo", more)).await.1;
+    let ask = async |more: Value| house.json(&request(PATH, "demo", &more)).await.1;
     let (first, again) = (ask(json!({})).await, ask(json!({ "encoding_format": "base64" })).await);
     assert_eq!(vectors(&first, "float"), vectors(&again, "base64"));
     assert!(first["notice"].as_str().unwrap().contains("none has a meaning"), "{first}");

@@ -28,7 +28,7 @@ fn streamed(is_stream: bool) -> Value {
 
 /// The status, `Retry-After` and the body.
 async fn ask(house: &House, path: &str, is_stream: bool) -> (u16, Option<String>, String) {
-    let mut response = lab::soon(house.send(&request(path, "both", streamed(is_stream)))).await.unwrap();
+    let mut response = lab::soon(house.send(&request(path, "both", &streamed(is_stream)))).await.unwrap();
     let retry_after = response.headers.get("retry-after").map(str::to_owned);
     let (body, _) = lab::soon(response.collect()).await.unwrap().unwrap();
     (response.status, retry_after, String::from_utf8(body).unwrap())
@@ -149,7 +149,7 @@ async fn after_output_a_failure_breaks_the_stream_off_and_nobody_else_is_asked()
             let plan = pair.plan(|first| first.timeouts = Timeouts { idle: SHORT, ..Timeouts::default() });
             let house = House::open_with(Plan { retries, ..plan }).await;
             pair.first.script(script.clone());
-            let request = request(COMPLETIONS, "both", json!({ "stream": true })).header("accept", accept);
+            let request = request(COMPLETIONS, "both", &json!({ "stream": true })).header("accept", accept);
             let (events, end) = lab::soon(house.stream(&request).await.collect()).await.unwrap().unwrap();
             let events: Vec<Value> = events.into_iter().map(|event| event.json().unwrap()).collect();
             let [first, last] = &events[..] else { panic!("{code}: {events:?}") };
@@ -169,7 +169,7 @@ async fn behind_a_head_that_could_not_wait_a_failure_is_an_event() {
     plan.server.chat_hold = Duration::from_millis(10);
     let house = House::open_with(plan).await;
     pair.first.default_script(Script::no_head());
-    let stream = request(COMPLETIONS, "both", json!({ "stream": true }));
+    let stream = request(COMPLETIONS, "both", &json!({ "stream": true }));
     let (events, end) = lab::soon(house.stream(&stream).await.collect()).await.unwrap().unwrap();
     assert_eq!((events.last().map(|event| &event.data[..]), end), (Some(&b"[DONE]"[..]), BodyEnd::Clean));
     pair.second.default_script(Script::refused(500, Trouble::Broken));
@@ -184,24 +184,75 @@ async fn behind_a_head_that_could_not_wait_a_failure_is_an_event() {
 async fn every_timer_strikes() {
     let usual = Timeouts::default();
     let silent = || Script::new().head().stall();
+    // Empty lines are no part of a document.
+    let waiting = || {
+        (0..40)
+            .fold(Script::new().step(Step::Partial("\n".into())), |script, _| script.sleep(SHORT / 8).step(Step::Partial("\n".into())))
+            .stall()
+    };
     let half = || Script::new().step(Step::Partial("{\"data\":[".into())).stall();
     let cases = [
-        (Timeouts { headers: SHORT, ..usual }, Script::no_head(), "upstream_headers_timeout"),
         (Timeouts { idle: SHORT, ..usual }, half(), "upstream_idle_timeout"),
         (Timeouts { total: SHORT, ..usual }, Script::no_head(), "upstream_total_timeout"),
         (Timeouts { total: SHORT, ..usual }, half(), "upstream_total_timeout"),
     ];
     for (path, is_stream) in ways() {
-        let of_stream = is_stream.then(|| (Timeouts { first_token: SHORT, ..usual }, silent(), "upstream_first_token_timeout"));
-        for (timeouts, script, code) in cases.iter().cloned().chain(of_stream) {
+        // The head of a document comes with its end, so the timer for heads does not hold.
+        let heads = Timeouts { headers: SHORT, ..usual };
+        let firsts = Timeouts { first_token: SHORT, ..usual };
+        let more = if is_stream {
+            [(heads, Script::no_head(), "upstream_headers_timeout"), (firsts, silent(), "upstream_first_token_timeout")]
+        } else {
+            let firsts = Timeouts { headers: Duration::from_millis(1), ..firsts };
+            [(firsts, Script::no_head(), "upstream_first_token_timeout"), (firsts, waiting(), "upstream_first_token_timeout")]
+        };
+        for (timeouts, script, code) in cases.iter().cloned().chain(more) {
             let pair = Pair::start().await;
             let house = House::open_with(pair.plan(|first| first.timeouts = timeouts)).await;
             pair.first.script(script);
-            let (status, body) = house.json(&request(path, "first", streamed(is_stream))).await;
+            let (status, body) = house.json(&request(path, "first", &streamed(is_stream))).await;
             assert_eq!((status, &body["error"]["code"]), (504, &json!(code)), "{path} {is_stream}: {body}");
             house.close().await;
         }
     }
+}
+
+/// Whoever waits for a document waits for its head: the upstream is silent all the same.
+#[tokio::test]
+async fn silence_counts_as_a_failure_of_the_upstream() {
+    for (path, is_stream) in ways() {
+        let pair = Pair::start().await;
+        let plan = pair.plan(|first| {
+            first.breaker = 1;
+            first.timeouts = Timeouts { headers: SHORT, first_token: SHORT, ..Timeouts::default() };
+        });
+        let house = House::open_with(plan).await;
+        pair.first.default_script(Script::no_head());
+        let ask = async || house.json(&request(path, "first", &streamed(is_stream))).await;
+        assert_eq!(ask().await.0, 504, "{path} {is_stream}");
+        let (status, body) = ask().await;
+        assert_eq!((status, &body["error"]["code"]), (503, &json!("upstream_unavailable")), "{path} {is_stream}: {body}");
+        assert_eq!(pair.asked(), [1, 0]);
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn over_http_2_a_client_that_leaves_resets_its_stream_only() {
+    let pair = Pair::start().await;
+    let house = House::open_with(pair.plan(|first| first.connection.http2 = true)).await;
+    for (number, (path, is_stream)) in ways().enumerate() {
+        pair.first.script(Script::no_head());
+        let mut connection = Connection::open(house.address).await.unwrap();
+        connection.write(&request(path, "both", &streamed(is_stream))).await.unwrap();
+        lab::soon(pair.first.wait_requests(2 * number + 1)).await.unwrap();
+        drop(connection);
+        lab::soon(pair.first.wait_streams(0)).await.unwrap();
+        assert_eq!((ask(&house, path, is_stream).await.0, pair.first.resets()), (200, number + 1), "{path} {is_stream}");
+    }
+    assert_eq!(pair.first.accepted_connections(), 1);
+    assert!(pair.first.requests().iter().all(|request| request.is_http2));
+    house.close().await;
 }
 
 #[tokio::test]
@@ -214,7 +265,7 @@ async fn a_client_that_leaves_cancels_the_call_at_once() {
             let house = House::open_with(pair.plan(|_| {})).await;
             pair.first.script(script);
             let mut connection = Connection::open(house.address).await.unwrap();
-            connection.write(&request(path, "both", streamed(is_stream))).await.unwrap();
+            connection.write(&request(path, "both", &streamed(is_stream))).await.unwrap();
             lab::soon(pair.first.wait_requests(1)).await.unwrap();
             if is_stream && phase == "in its middle" {
                 // The head and the first event have come.

@@ -15,13 +15,13 @@ const PATH: &str = "/v1/moderations";
 async fn they_pass_through() {
     let vendors = Vendors::open().await;
     for model in ["openai", "compatible", "responses"] {
-        let (status, body) = vendors.house.json(&request(PATH, model, json!({ "input": ["a", "b"] }))).await;
+        let (status, body) = vendors.house.json(&request(PATH, model, &json!({ "input": ["a", "b"] }))).await;
         assert_eq!((status, &body["model"], body["results"].as_array().unwrap().len()), (200, &json!(model), 2), "{body}");
         assert_eq!(body["results"][0]["category_scores"]["violence"], json!(1.23e-7));
         assert!(body.get("usage").is_none(), "nobody asked what it cost");
     }
     for model in ["gemini", "ollama", "anthropic", "demo"] {
-        let (status, body) = vendors.house.json(&request(PATH, model, json!({}))).await;
+        let (status, body) = vendors.house.json(&request(PATH, model, &json!({}))).await;
         assert_eq!((status, &body["error"]["code"]), (400, &json!("unsupported_operation")), "{body}");
     }
     vendors.close().await;
@@ -51,11 +51,13 @@ async fn where_nobody_has_them_it_is_said() {
     for (status, content, said) in [
         (404, r#"{"detail":"Not Found"}"#, "(404): Not Found."),
         (405, "", "(405)."),
+        (501, r#"{"error":"this model does not support moderations"}"#, "does not support moderations."),
+        (400, r#"{"error":{"message":"The model does not support Moderations API"}}"#, "does not support Moderations API."),
         (200, r#"{"error":"Unexpected endpoint or method. (POST /v1/moderations). Returning 200 anyway"}"#, "Returning 200 anyway."),
     ] {
         vendors.fake("compatible").script(Script::status(status, &[("content-type", "application/json")], content));
-        let (status, body) = vendors.house.json(&request(PATH, "compatible", json!({}))).await;
-        assert_eq!((status, &body["error"]["code"]), (404, &json!("unsupported_operation")), "{body}");
+        let (status, body) = vendors.house.json(&request(PATH, "compatible", &json!({}))).await;
+        assert_eq!((status, &body["error"]["code"]), (400, &json!("unsupported_operation")), "{body}");
         let message = body["error"]["message"].as_str().unwrap();
         assert!(message.starts_with("The upstream 'lab-compatible' has no moderations") && message.contains(said), "{message}");
     }

@@ -1,4 +1,5 @@
-//! What is measured, traced and logged of pass-through calls.
+//! What is measured and traced of pass-through calls.
+#![expect(clippy::float_cmp, reason = "what is counted is whole")]
 
 use lab::upstream::{Script, Trouble};
 use serde_json::{Value, json};
@@ -13,11 +14,11 @@ async fn they_are_measured_as_answers_are() {
     let pair = Pair::start().await;
     let house = House::open_with(pair.plan(|_| {})).await;
     for path in ["/v1/embeddings", "/v1/completions", "/v1/moderations"] {
-        assert_eq!(house.json(&request(path, "both", json!({}))).await.0, 200);
+        assert_eq!(house.json(&request(path, "both", &json!({}))).await.0, 200);
     }
-    house.send(&request("/v1/completions", "both", json!({ "stream": true }))).await.collect().await.unwrap();
+    house.send(&request("/v1/completions", "both", &json!({ "stream": true }))).await.collect().await.unwrap();
     pair.first.script(Script::refused(400, Trouble::Invalid));
-    assert_eq!(house.json(&request("/v1/embeddings", "both", json!({}))).await.0, 400);
+    assert_eq!(house.json(&request("/v1/embeddings", "both", &json!({}))).await.0, 400);
     let is_idle = |seen: &crate::metrics::exposition::Scrape| seen.sum("weir_passthrough_calls_running", &[]) < 0.5;
     let seen = until(&house, is_idle, "nothing runs").await;
     let calls = |operation: &str, status: &str| seen.sum("weir_passthrough_calls_total", &[("operation", operation), ("status", status)]);
@@ -49,7 +50,7 @@ async fn each_call_is_a_span_below_that_of_the_request_and_says_nothing_private(
     let house = House::open_with(Plan { traces: collector.plan().traces, ..pair.plan(|_| {}) }).await;
     pair.first.script(Script::refused(500, Trouble::Broken));
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let asked = request("/v1/embeddings", "both", json!({ "input": "a very private text" })).header("traceparent", parent);
+    let asked = request("/v1/embeddings", "both", &json!({ "input": "a very private text" })).header("traceparent", parent);
     assert_eq!(house.json(&asked).await.0, 200);
     house.close().await;
     let spans = collector.spans();
@@ -74,7 +75,7 @@ async fn a_model_that_a_caller_makes_up_is_no_label() {
     let pair = Pair::start().await;
     let plan = pair.plan(|first| first.models = Vec::new());
     let house = House::open_with(plan).await;
-    assert_eq!(house.json(&request("/v1/embeddings", "made-up-4711", json!({}))).await.0, 200);
+    assert_eq!(house.json(&request("/v1/embeddings", "made-up-4711", &json!({}))).await.0, 200);
     let seen = scrape(&house).await;
     let of = |model| seen.sum("gen_ai_server_request_duration_seconds_count", &[("gen_ai_request_model", model)]);
     assert_eq!([of("made-up-4711"), of("other")], [0.0, 1.0]);
