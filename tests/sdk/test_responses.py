@@ -44,7 +44,7 @@ def test_the_stream_helper(client):
 
 def test_reasoning_is_an_item_of_its_own(client, upstream):
     events = in_order(client.responses.create(model="think", input="see", reasoning={"effort": "low"}, stream=True))
-    assert "".join(event.delta for event in events if event.type == "response.reasoning.delta") == "Let me see."
+    assert "".join(event.delta for event in events if event.type == "response.reasoning_text.delta") == "Let me see."
     with client.responses.stream(model="think", input="see", reasoning={"effort": "low"}) as stream:
         helped = stream.get_final_response()
     for final in (events[-1].response, helped):

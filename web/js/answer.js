@@ -50,23 +50,23 @@ export function apply(a, event) {
     return 'end';
   }
   if (type === 'response.output_item.added' || type === 'response.output_item.done') {
-    if (event.item?.type === 'function_call') {
+    if (event.item?.type === 'function_call' || event.item?.type === 'custom_tool_call') {
       const call = part(a, `${event.output_index}:call`, 'call');
       call.name = event.item.name || call.name;
-      if (event.item.arguments) call.text = event.item.arguments;
+      call.text = event.item.arguments || event.item.input || call.text;
     }
     return 'ok';
   }
-  const m = /^response\.(output_text|reasoning|reasoning_text|reasoning_summary_text|refusal|function_call_arguments)\.(delta|done)$/.exec(type);
+  const m = /^response\.(output_text|reasoning|reasoning_text|reasoning_summary_text|refusal|function_call_arguments|custom_tool_call_input)\.(delta|done)$/.exec(type);
   if (!m) return 'ok';
-  const kind = m[1] === 'output_text' ? 'text' : m[1] === 'refusal' ? 'refusal' : m[1] === 'function_call_arguments' ? 'call' : 'reasoning';
+  const kind = m[1] === 'output_text' ? 'text' : m[1] === 'refusal' ? 'refusal' : m[1] === 'function_call_arguments' || m[1] === 'custom_tool_call_input' ? 'call' : 'reasoning';
   const p = part(a, keyOf(kind, event), kind);
   if (m[2] === 'delta') {
     a.tFirst ??= now();
     p.text += event.delta ?? '';
     p.t1 = now();
   } else {
-    const whole = event.text ?? event.refusal ?? event.arguments;
+    const whole = event.text ?? event.refusal ?? event.arguments ?? event.input;
     if (typeof whole === 'string') p.text = whole;
   }
   return 'ok';

@@ -25,10 +25,11 @@ function everySplit(Decoder, text, expected) {
   }
 }
 
-const SSE = '\ufeff: ping\n\nevent: response.created\ndata: {"a":"堰"}\n\nid: 7\ndata:one\ndata: two\ndata\n\nevent: lost\n\ndata: [DONE]\n\ndata: cut';
+const SSE = '\ufeff: ping\nevent: response.created\ndata: {"a":"堰"}\n\n: ping\n\nid: 7\ndata:one\ndata: two\ndata\n\nevent: lost\n\ndata: [DONE]\n\ndata: cut';
 const SSE_FRAMES = [
   { beat: true },
   { event: 'response.created', data: '{"a":"堰"}' },
+  { beat: true },
   { event: 'message', data: 'one\ntwo\n' },
   { event: 'message', data: '[DONE]' },
 ];
@@ -55,7 +56,7 @@ test('a last NDJSON line counts only if it is whole', () => {
 const EVENTS = [
   { type: 'response.created', response: { id: 'resp_1' } },
   { type: 'response.output_item.added', output_index: 0, item: { type: 'reasoning' } },
-  { type: 'response.reasoning.delta', output_index: 0, content_index: 0, delta: 'hm' },
+  { type: 'response.reasoning_text.delta', output_index: 0, content_index: 0, delta: 'hm' },
   { type: 'response.output_text.delta', output_index: 1, content_index: 0, delta: 'Wa' },
   { type: 'response.output_text.delta', output_index: 1, content_index: 0, delta: 'ter' },
   { type: 'response.output_text.done', output_index: 1, content_index: 0, text: 'Water' },

@@ -1,9 +1,8 @@
 //! Turns what a caller sent into items, and into the conversation the model will see.
 
-use protocol::compaction::Compaction;
 use protocol::fault::Fault;
 use protocol::id::Owner;
-use protocol::item::{FunctionCall, FunctionCallOutput, Item, ItemStatus, Message, Reasoning};
+use protocol::item::Item;
 use protocol::request::{Create, InputItem};
 
 use crate::id;
@@ -54,64 +53,45 @@ impl Conversation {
     }
 }
 
-/// An output must answer a call that stands before it.
+/// An output must answer a call of its kind that stands before it.
 fn check_call(context: &[Item], item: &Item, index: usize) -> Result<(), Fault> {
-    let Item::FunctionCallOutput(output) = item else { return Ok(()) };
-    let is_made = context.iter().any(|item| matches!(item, Item::FunctionCall(call) if call.call_id == output.call_id));
-    if is_made {
+    let (call_id, what) = match item {
+        Item::FunctionCallOutput(output) => (&output.call_id, "function call output"),
+        Item::CustomToolCallOutput(output) => (&output.call_id, "custom tool call output"),
+        Item::Message(_) | Item::FunctionCall(_) | Item::CustomToolCall(_) | Item::Reasoning(_) | Item::Compaction(_) | Item::Opaque(_) => {
+            return Ok(());
+        }
+    };
+    // Calls of tools that Weir does not interpret (`local_shell_call`) may be answered like functions.
+    let is_call = |item: &Item| match item {
+        Item::Opaque(item) => item.fields.text("call_id") == Some(call_id),
+        item => item.call_id() == Some(call_id),
+    };
+    if context.iter().any(is_call) {
         return Ok(());
     }
     Err(Fault::invalid(
         "unknown_call_id",
         format!("input[{index}].call_id"),
-        format!("No tool call found for function call output with call_id '{}'.", output.call_id),
+        format!("No tool call found for {what} with call_id '{call_id}'."),
     ))
 }
 
 /// Gives an input item an id. Ids that callers send are not taken over: a tree cannot have two nodes of one name.
 async fn to_item(store: &dyn Store, owner: &Owner, index: usize, input: &InputItem) -> Result<Item, ConversationError> {
-    Ok(match input {
-        InputItem::Message { role, content, .. } => {
-            Item::Message(Message { id: id::item("msg"), status: ItemStatus::Completed, role: *role, content: content.clone() })
-        }
-        InputItem::FunctionCall { call_id, name, arguments, .. } => Item::FunctionCall(FunctionCall {
-            id: id::item("fc"),
-            call_id: call_id.clone(),
-            name: name.clone(),
-            arguments: arguments.clone(),
-            status: ItemStatus::Completed,
-        }),
-        InputItem::FunctionCallOutput { call_id, output, .. } => Item::FunctionCallOutput(FunctionCallOutput {
-            id: id::item("fco"),
-            call_id: call_id.clone(),
-            output: output.clone(),
-            status: ItemStatus::Completed,
-        }),
-        InputItem::Reasoning { summary, content, encrypted_content, .. } => Item::Reasoning(Reasoning {
-            id: id::item("rs"),
-            summary: summary.clone(),
-            content: content.clone(),
-            encrypted_content: encrypted_content.clone(),
-        }),
-        InputItem::Compaction { summary, .. } => Item::Compaction(Compaction { id: id::item("cmp"), summary: summary.clone() }),
-        InputItem::Reference(id) => {
-            let item = store.item(owner, id).await?;
-            let missing = || {
-                let message = format!("Item '{id}' not found.");
-                Fault::invalid("item_not_found", format!("input[{index}].id"), message).with_status(404)
-            };
-            renamed(item.ok_or_else(missing).map_err(ConversationError::NoSuchItem)?)
-        }
-    })
+    let id = match input {
+        InputItem::Item(item) => return Ok(renamed(item.clone())),
+        InputItem::Reference(id) => id,
+    };
+    let missing = || {
+        let message = format!("Item '{id}' not found.");
+        Fault::invalid("item_not_found", format!("input[{index}].id"), message).with_status(404)
+    };
+    Ok(renamed(store.item(owner, id).await?.ok_or_else(missing).map_err(ConversationError::NoSuchItem)?))
 }
 
-/// A copy of a stored item at a new place in the tree.
+/// The item under an id of its own, for a place in the tree.
 fn renamed(item: Item) -> Item {
-    match item {
-        Item::Message(message) => Item::Message(Message { id: id::item("msg"), ..message }),
-        Item::FunctionCall(call) => Item::FunctionCall(FunctionCall { id: id::item("fc"), ..call }),
-        Item::FunctionCallOutput(output) => Item::FunctionCallOutput(FunctionCallOutput { id: id::item("fco"), ..output }),
-        Item::Reasoning(reasoning) => Item::Reasoning(Reasoning { id: id::item("rs"), ..reasoning }),
-        Item::Compaction(compaction) => Item::Compaction(Compaction { id: id::item("cmp"), ..compaction }),
-    }
+    let id = id::item(item.id_prefix());
+    item.with_id(id)
 }

@@ -3,7 +3,7 @@
 //! Images and files are not counted: what they cost is each provider's own rule.
 
 use protocol::item::{Item, Part};
-use protocol::request::{Create, FunctionTool, TextFormat};
+use protocol::request::{Create, TextFormat, Tool};
 use protocol::response::Response;
 use protocol::usage::{Usage, UsageSource};
 use tokens::{ChatOverhead, Encoding, Message, chat_overhead, count_messages};
@@ -12,7 +12,7 @@ use tokens::{ChatOverhead, Encoding, Message, chat_overhead, count_messages};
 pub(crate) struct Prompt<'a> {
     pub(crate) model: &'a str,
     instructions: Option<&'a str>,
-    tools: &'a [FunctionTool],
+    tools: &'a [Tool],
     format: &'a TextFormat,
 }
 
@@ -61,10 +61,7 @@ pub(crate) fn item(model: &str, item: &Item) -> u64 {
 fn definitions(prompt: &Prompt<'_>) -> u64 {
     let encoding = Encoding::for_model(prompt.model);
     let tools = prompt.tools.iter().filter_map(|tool| serde_json::to_string(tool).ok());
-    let schema = match prompt.format {
-        TextFormat::JsonSchema { schema, .. } => Some(schema.to_string()),
-        TextFormat::Text | TextFormat::JsonObject => None,
-    };
+    let schema = prompt.format.schema().map(ToString::to_string);
     tools.chain(schema).map(|text| encoding.count(&text)).sum()
 }
 
@@ -92,8 +89,8 @@ fn output(model: &str, output: &[Item]) -> (u64, u64) {
 fn speaker(item: &Item) -> &'static str {
     match item {
         Item::Message(message) => message.role.as_str(),
-        Item::FunctionCall(_) | Item::Reasoning(_) => "assistant",
-        Item::FunctionCallOutput(_) => "tool",
+        Item::FunctionCall(_) | Item::CustomToolCall(_) | Item::Reasoning(_) | Item::Opaque(_) => "assistant",
+        Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_) => "tool",
         Item::Compaction(_) => "system",
     }
 }
@@ -104,10 +101,14 @@ fn texts(item: &Item) -> Vec<String> {
         Item::Message(message) => of_parts(&message.content),
         Item::FunctionCall(call) => vec![call.name.clone(), call.arguments.clone()],
         Item::FunctionCallOutput(output) => vec![output.output.text()],
+        Item::CustomToolCall(call) => vec![call.name.clone(), call.input.clone()],
+        Item::CustomToolCallOutput(output) => vec![output.output.text()],
         // Where the thoughts themselves are not shown, their summary is all there is to count.
         Item::Reasoning(reasoning) if reasoning.content.is_empty() => of_parts(&reasoning.summary),
         Item::Reasoning(reasoning) => of_parts(&reasoning.content),
         Item::Compaction(compaction) => vec![compaction.told()],
+        // What a model reads of it, only its upstream knows.
+        Item::Opaque(_) => Vec::new(),
     }
 }
 

@@ -9,13 +9,14 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
+use protocol::event::EventKind;
 use protocol::fault::Fault;
 use protocol::item::Item;
 use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use protocol::trace::TraceContext;
 use protocol::usage::Usage;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use self::passthrough::{Parts, PassthroughRequest};
 use crate::config::OnLeave;
@@ -114,23 +115,65 @@ pub enum Word {
     },
     /// More of a refusal.
     Refusal(String),
-    /// More of a tool call. Pieces with the same index belong together; id and name come once.
-    ToolCall {
-        /// Which call of this answer.
-        index: u64,
-        /// The upstream's name for the call.
-        id: Option<String>,
-        /// The function.
-        name: Option<String>,
-        /// The next piece of the arguments; may be empty.
-        arguments: String,
-    },
+    /// More of a call of one of the caller's tools.
+    ToolCall(ToolCallDelta),
+    /// An item that Weir does not interpret: a tool that the upstream ran, an image.
+    Item(OpaqueStep),
+    /// Fields beyond the vocabulary that belong to the thoughts.
+    ReasoningExtra(Map<String, Value>),
+    /// Fields beyond the vocabulary that belong to the message.
+    Extra(Map<String, Value>),
     /// What it cost so far; a later one replaces it.
     Usage(Usage),
     /// Why the model stopped: the evidence of completion (promise 4).
     Finish(Finish),
     /// The upstream is there, but said nothing: it does not count as a sign of the model.
     KeepAlive,
+}
+
+/// More of a tool call. Pieces with the same index belong together; id and name come once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ToolCallDelta {
+    /// Which call of this response.
+    pub index: u64,
+    /// The upstream's id of the call.
+    pub id: Option<String>,
+    /// The tool, by the name that the caller gave it.
+    pub name: Option<String>,
+    /// Whether it is a custom tool, whose `arguments` are free text. Said with the name.
+    pub is_custom: bool,
+    /// The next piece of the arguments; may be empty.
+    pub arguments: String,
+    /// Fields beyond the vocabulary, such as `namespace`.
+    pub extra: Map<String, Value>,
+}
+
+/// A step of an item that is passed on as it is. `key` says which item of this response.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OpaqueStep {
+    /// The item starts.
+    Added {
+        /// Which item.
+        key: u64,
+        /// The item so far, with its `type`.
+        item: Map<String, Value>,
+    },
+    /// Something happened to it.
+    Event {
+        /// Which item.
+        key: u64,
+        /// What, as [`EventKind::is_hosted`] knows it.
+        kind: EventKind,
+        /// The event's fields, without those that say which item it is about.
+        fields: Map<String, Value>,
+    },
+    /// The item is whole. It may come without the other steps.
+    Done {
+        /// Which item.
+        key: u64,
+        /// The item, with its `type`.
+        item: Map<String, Value>,
+    },
 }
 
 /// Why a model stopped.
@@ -142,8 +185,8 @@ pub enum Finish {
     Length,
     /// A filter cut it.
     ContentFilter,
-    /// A reason the vocabulary has no word for; the answer counts as whole.
-    Other(String),
+    /// A reason that Weir does not know, in the upstream's word. It is no evidence that the response is complete.
+    Unknown(String),
 }
 
 /// The last message of a request for a summary, as if the user had said it: every upstream understands that.
@@ -153,6 +196,9 @@ pub const SUMMARISE: &str = "Summarise our conversation so far. Your summary wil
 
 /// The code of a fault that says no more than that the connection broke in the middle of the answer.
 pub const UPSTREAM_CUT: &str = "upstream_cut";
+
+/// The code of a fault that says that the conversation is longer than the model can read.
+pub const CONTEXT_LENGTH: &str = "context_length_exceeded";
 
 /// Words as they come. Dropping it closes the upstream connection at once (promise 5). A failure is the last of them.
 pub type Words = BoxStream<'static, Result<Word, Failure>>;
@@ -204,11 +250,12 @@ pub trait Provider: Send + Sync + 'static {
     /// The upstream's refusal, that it could not be reached, or that its head did not come in time.
     fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>>;
 
-    /// Says before the call what in the request it has no word for.
+    /// Checks before the call that it can do what the request asks for. Gives the fields, by path, that it leaves out because
+    /// they cannot matter.
     ///
     /// # Errors
-    /// The first such field, by its path.
-    fn check(&self, create: &Create) -> Result<(), Fault>;
+    /// The first field that it cannot serve and must not leave out, by its path.
+    fn check(&self, create: &Create) -> Result<Vec<String>, Fault>;
 
     /// Says before a pass-through call whether it can serve it.
     ///
@@ -238,7 +285,7 @@ pub trait Provider: Send + Sync + 'static {
     }
 }
 
-/// How long to wait for what. Only model words reset `idle`; keep-alives do not.
+/// How long to wait for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// For the connection, TLS included.
@@ -247,8 +294,10 @@ pub struct Timeouts {
     pub headers: Duration,
     /// From the head to the first word of the model.
     pub first_token: Duration,
-    /// Between two words of the model.
+    /// Between two signs of life, once the model has started: a connection that is silent for longer is dead.
     pub idle: Duration,
+    /// Between two words of the model while the upstream sends keep-alives only: it may withhold long arguments, or queue.
+    pub keep_alive: Duration,
     /// From the first asking to the end, retries included; zero is no limit.
     pub total: Duration,
 }
@@ -261,6 +310,7 @@ impl Default for Timeouts {
             headers: Duration::from_secs(120),
             first_token: Duration::from_secs(600),
             idle: Duration::from_secs(120),
+            keep_alive: Duration::from_secs(600),
             total: Duration::ZERO,
         }
     }

@@ -83,8 +83,9 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use protocol::extra::Extra;
     use protocol::id::ItemId;
-    use protocol::item::{ItemStatus, Message, Part, Reasoning};
+    use protocol::item::{Message, Part, Reasoning};
     use protocol::request::Create;
 
     use super::*;
@@ -99,7 +100,7 @@ mod tests {
 
     fn message(role: Role, index: usize) -> Item {
         let content = vec![Part::output_text(format!("{index}"))];
-        Item::Message(Message { id: ItemId::new(format!("msg_{index}")), status: ItemStatus::Completed, role, content })
+        Item::Message(Message { id: ItemId::new(format!("msg_{index}")), ..Message::new(role, content) })
     }
 
     /// Questions and answers in turn, a question last.
@@ -144,7 +145,8 @@ mod tests {
     fn what_is_no_message_goes_with_its_turn() {
         let thought = |index: usize| {
             let id = ItemId::new(format!("rs_{index}"));
-            Item::Reasoning(Reasoning { id, summary: Vec::new(), content: Vec::new(), encrypted_content: None })
+            let (summary, content, extra) = (Vec::new(), Vec::new(), Extra::default());
+            Item::Reasoning(Reasoning { id, summary, content, encrypted_content: None, extra })
         };
         let whole: Vec<Item> = conversation(3).into_iter().enumerate().flat_map(|(index, item)| [thought(index), item]).collect();
         let cut = cut(window(3), whole.clone());

@@ -5,6 +5,7 @@ use memchr::{memchr, memchr2, memmem};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::extra::Extra;
 use crate::fault::Fault;
 use crate::id::ItemId;
 use crate::item::{Item, Part};
@@ -41,14 +42,39 @@ kinds! {
     OutputTextDone = "response.output_text.done",
     RefusalDelta = "response.refusal.delta",
     RefusalDone = "response.refusal.done",
-    ReasoningDelta = "response.reasoning.delta",
-    ReasoningDone = "response.reasoning.done",
+    ReasoningDelta = "response.reasoning_text.delta",
+    ReasoningDone = "response.reasoning_text.done",
     ReasoningSummaryPartAdded = "response.reasoning_summary_part.added",
     ReasoningSummaryDelta = "response.reasoning_summary_text.delta",
     ReasoningSummaryDone = "response.reasoning_summary_text.done",
     ReasoningSummaryPartDone = "response.reasoning_summary_part.done",
     FunctionCallArgumentsDelta = "response.function_call_arguments.delta",
     FunctionCallArgumentsDone = "response.function_call_arguments.done",
+    CustomToolCallInputDelta = "response.custom_tool_call_input.delta",
+    CustomToolCallInputDone = "response.custom_tool_call_input.done",
+    WebSearchCallInProgress = "response.web_search_call.in_progress",
+    WebSearchCallSearching = "response.web_search_call.searching",
+    WebSearchCallCompleted = "response.web_search_call.completed",
+    FileSearchCallInProgress = "response.file_search_call.in_progress",
+    FileSearchCallSearching = "response.file_search_call.searching",
+    FileSearchCallCompleted = "response.file_search_call.completed",
+    CodeInterpreterCallInProgress = "response.code_interpreter_call.in_progress",
+    CodeInterpreterCallInterpreting = "response.code_interpreter_call.interpreting",
+    CodeInterpreterCallCompleted = "response.code_interpreter_call.completed",
+    CodeInterpreterCallCodeDelta = "response.code_interpreter_call_code.delta",
+    CodeInterpreterCallCodeDone = "response.code_interpreter_call_code.done",
+    ImageGenerationCallInProgress = "response.image_generation_call.in_progress",
+    ImageGenerationCallGenerating = "response.image_generation_call.generating",
+    ImageGenerationCallPartialImage = "response.image_generation_call.partial_image",
+    ImageGenerationCallCompleted = "response.image_generation_call.completed",
+    McpCallInProgress = "response.mcp_call.in_progress",
+    McpCallArgumentsDelta = "response.mcp_call_arguments.delta",
+    McpCallArgumentsDone = "response.mcp_call_arguments.done",
+    McpCallCompleted = "response.mcp_call.completed",
+    McpCallFailed = "response.mcp_call.failed",
+    McpListToolsInProgress = "response.mcp_list_tools.in_progress",
+    McpListToolsCompleted = "response.mcp_list_tools.completed",
+    McpListToolsFailed = "response.mcp_list_tools.failed",
     ContentPartDone = "response.content_part.done",
     OutputItemDone = "response.output_item.done",
     Error = "error",
@@ -61,6 +87,19 @@ impl EventKind {
     /// The kind that the wire calls `name`.
     pub fn parse(name: &[u8]) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.as_str().as_bytes() == name)
+    }
+
+    /// Whether it is about an item of a tool that the upstream runs. Such events are passed on as they came.
+    pub fn is_hosted(self) -> bool {
+        const PREFIXES: [&str; 6] = [
+            "response.web_search_call.",
+            "response.file_search_call.",
+            "response.code_interpreter_call",
+            "response.image_generation_call.",
+            "response.mcp_call",
+            "response.mcp_list_tools.",
+        ];
+        PREFIXES.iter().any(|prefix| self.as_str().starts_with(prefix))
     }
 
     /// Whether it ends the log.
@@ -136,6 +175,12 @@ pub enum Event {
     FunctionCallArgumentsDelta(ArgumentsDelta),
     /// The arguments are whole.
     FunctionCallArgumentsDone(ArgumentsDone),
+    /// More input of a custom tool's call.
+    CustomToolCallInputDelta(ArgumentsDelta),
+    /// The input is whole.
+    CustomToolCallInputDone(InputDone),
+    /// A step of a tool that the upstream runs, as it came.
+    Hosted(HostedEvent),
     /// A content part is whole.
     ContentPartDone(PartEvent),
     /// An item is whole, or as whole as it will be.
@@ -302,6 +347,32 @@ pub struct ArgumentsDone {
     pub arguments: String,
 }
 
+/// The whole input of a custom tool's call.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InputDone {
+    /// The item's id.
+    pub item_id: ItemId,
+    /// The item's index in `output`.
+    pub output_index: usize,
+    /// The input.
+    pub input: String,
+}
+
+/// An event about an item that Weir does not interpret.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HostedEvent {
+    /// Its `type`, one of those that [`EventKind::is_hosted`] knows.
+    #[serde(skip)]
+    pub kind: EventKind,
+    /// The item's id.
+    pub item_id: ItemId,
+    /// The item's index in `output`.
+    pub output_index: usize,
+    /// All other fields.
+    #[serde(flatten)]
+    pub fields: Extra,
+}
+
 /// An error in the stream: Open Responses' nested object and OpenAI's flat fields, so that either reader is served.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ErrorEvent {
@@ -360,6 +431,9 @@ impl Event {
             Self::ReasoningSummaryPartDone(_) => EventKind::ReasoningSummaryPartDone,
             Self::FunctionCallArgumentsDelta(_) => EventKind::FunctionCallArgumentsDelta,
             Self::FunctionCallArgumentsDone(_) => EventKind::FunctionCallArgumentsDone,
+            Self::CustomToolCallInputDelta(_) => EventKind::CustomToolCallInputDelta,
+            Self::CustomToolCallInputDone(_) => EventKind::CustomToolCallInputDone,
+            Self::Hosted(event) => event.kind,
             Self::ContentPartDone(_) => EventKind::ContentPartDone,
             Self::OutputItemDone(_) => EventKind::OutputItemDone,
             Self::Error(_) => EventKind::Error,
@@ -414,7 +488,8 @@ impl Entry {
             | EventKind::RefusalDelta
             | EventKind::ReasoningDelta
             | EventKind::ReasoningSummaryDelta
-            | EventKind::FunctionCallArgumentsDelta => {}
+            | EventKind::FunctionCallArgumentsDelta
+            | EventKind::CustomToolCallInputDelta => {}
             _ => return 0,
         }
         let Some(start) = memmem::find(&self.data, DELTA).map(|field| field + DELTA.len()) else { return 0 };
@@ -433,6 +508,7 @@ impl Entry {
 
     /// An entry whose `data` was written before, by [`Entry::new`]. `None` if it is not an event at `position`.
     pub fn read(position: u64, data: Bytes) -> Option<Self> {
+        let data = renamed(data);
         let rest = data.strip_prefix(b"{\"type\":\"")?;
         let quote = memchr(b'"', rest)?;
         let (name, rest) = rest.split_at_checked(quote)?;
@@ -443,9 +519,31 @@ impl Entry {
     }
 }
 
+/// Gives events that an earlier version wrote under another name the name that they have now.
+fn renamed(data: Bytes) -> Bytes {
+    const RENAMED: [(&[u8], EventKind); 2] = [
+        (b"{\"type\":\"response.reasoning.delta\"", EventKind::ReasoningDelta),
+        (b"{\"type\":\"response.reasoning.done\"", EventKind::ReasoningDone),
+    ];
+    for (before, kind) in RENAMED {
+        if let Some(rest) = data.strip_prefix(before) {
+            return [b"{\"type\":\"", kind.as_str().as_bytes(), b"\"", rest].concat().into();
+        }
+    }
+    data
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_of_earlier_versions_get_their_new_names() {
+        let old = Bytes::from_static(b"{\"type\":\"response.reasoning.delta\",\"sequence_number\":4,\"delta\":\"hm\"}");
+        let entry = Entry::read(4, old).unwrap();
+        assert_eq!(entry.kind, EventKind::ReasoningDelta);
+        assert_eq!(entry.data, "{\"type\":\"response.reasoning_text.delta\",\"sequence_number\":4,\"delta\":\"hm\"}");
+    }
 
     #[test]
     fn an_entry_is_read_back_as_it_was_written() {

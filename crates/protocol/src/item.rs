@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::compaction::Compaction;
+use crate::extra::Extra;
 use crate::id::ItemId;
 
 /// How far an item has come.
@@ -54,10 +55,36 @@ pub enum Item {
     FunctionCall(FunctionCall),
     /// What the function gave.
     FunctionCallOutput(FunctionCallOutput),
+    /// The model calls a tool that takes free text.
+    CustomToolCall(CustomToolCall),
+    /// The result of such a call.
+    CustomToolCallOutput(CustomToolCallOutput),
     /// What the model thought.
     Reasoning(Reasoning),
     /// What stands for everything that was said before.
     Compaction(Compaction),
+    /// An item of a type that Weir does not interpret, such as `web_search_call`. It is passed on as it is.
+    #[serde(untagged)]
+    Opaque(OpaqueItem),
+}
+
+impl Message {
+    /// A whole message that has no id yet.
+    pub fn new(role: Role, content: Vec<Part>) -> Self {
+        Self { id: ItemId::new(""), status: ItemStatus::Completed, role, content, extra: Extra::default() }
+    }
+}
+
+impl OpaqueItem {
+    /// The field that keeps the id which the item had at its upstream. It goes back under that id.
+    pub const UPSTREAM_ID: &str = "upstream_id";
+}
+
+impl FunctionCall {
+    /// The namespace of the function, if it is in one.
+    pub fn namespace(&self) -> Option<&str> {
+        self.extra.text("namespace")
+    }
 }
 
 impl Item {
@@ -67,8 +94,81 @@ impl Item {
             Self::Message(item) => &item.id,
             Self::FunctionCall(item) => &item.id,
             Self::FunctionCallOutput(item) => &item.id,
+            Self::CustomToolCall(item) => &item.id,
+            Self::CustomToolCallOutput(item) => &item.id,
             Self::Reasoning(item) => &item.id,
             Self::Compaction(item) => &item.id,
+            Self::Opaque(item) => &item.id,
+        }
+    }
+
+    /// The same item under another id.
+    #[must_use]
+    pub fn with_id(mut self, id: ItemId) -> Self {
+        match &mut self {
+            Self::Message(item) => item.id = id,
+            Self::FunctionCall(item) => item.id = id,
+            Self::FunctionCallOutput(item) => item.id = id,
+            Self::CustomToolCall(item) => item.id = id,
+            Self::CustomToolCallOutput(item) => item.id = id,
+            Self::Reasoning(item) => item.id = id,
+            Self::Compaction(item) => item.id = id,
+            Self::Opaque(item) => item.id = id,
+        }
+        self
+    }
+
+    /// The prefix of ids of items of this type (`msg`, `fc`…).
+    pub fn id_prefix(&self) -> &'static str {
+        match self {
+            Self::Message(_) => "msg",
+            Self::FunctionCall(_) => "fc",
+            Self::FunctionCallOutput(_) => "fco",
+            Self::CustomToolCall(_) => "ctc",
+            Self::CustomToolCallOutput(_) => "ctco",
+            Self::Reasoning(_) => "rs",
+            Self::Compaction(_) => "cmp",
+            Self::Opaque(_) => "item",
+        }
+    }
+
+    /// The `call_id`, where the item is a call of a tool of the caller's.
+    pub fn call_id(&self) -> Option<&str> {
+        match self {
+            Self::FunctionCall(call) => Some(&call.call_id),
+            Self::CustomToolCall(call) => Some(&call.call_id),
+            Self::Message(_)
+            | Self::FunctionCallOutput(_)
+            | Self::CustomToolCallOutput(_)
+            | Self::Reasoning(_)
+            | Self::Compaction(_)
+            | Self::Opaque(_) => None,
+        }
+    }
+
+    /// Fields beyond the vocabulary that came with the item.
+    pub fn extra(&self) -> Option<&Extra> {
+        match self {
+            Self::Message(item) => Some(&item.extra),
+            Self::FunctionCall(item) => Some(&item.extra),
+            Self::FunctionCallOutput(item) => Some(&item.extra),
+            Self::CustomToolCall(item) => Some(&item.extra),
+            Self::CustomToolCallOutput(item) => Some(&item.extra),
+            Self::Reasoning(item) => Some(&item.extra),
+            Self::Compaction(_) | Self::Opaque(_) => None,
+        }
+    }
+
+    /// The same, to add to.
+    pub fn extra_mut(&mut self) -> Option<&mut Extra> {
+        match self {
+            Self::Message(item) => Some(&mut item.extra),
+            Self::FunctionCall(item) => Some(&mut item.extra),
+            Self::FunctionCallOutput(item) => Some(&mut item.extra),
+            Self::CustomToolCall(item) => Some(&mut item.extra),
+            Self::CustomToolCallOutput(item) => Some(&mut item.extra),
+            Self::Reasoning(item) => Some(&mut item.extra),
+            Self::Compaction(_) | Self::Opaque(_) => None,
         }
     }
 }
@@ -84,6 +184,9 @@ pub struct Message {
     pub role: Role,
     /// What is said, part by part.
     pub content: Vec<Part>,
+    /// Fields beyond the vocabulary, as they came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// A call the model wants made.
@@ -99,6 +202,9 @@ pub struct FunctionCall {
     pub arguments: String,
     /// How far it has come.
     pub status: ItemStatus,
+    /// Fields beyond the vocabulary, as they came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// The result of a call.
@@ -112,6 +218,56 @@ pub struct FunctionCallOutput {
     pub output: FunctionOutput,
     /// How far it has come.
     pub status: ItemStatus,
+    /// Fields beyond the vocabulary, as they came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// A call of a tool that takes free text (OpenAI's `custom_tool_call`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CustomToolCall {
+    /// The item's id, `ctc_…`.
+    pub id: ItemId,
+    /// The name under which the output comes back.
+    pub call_id: String,
+    /// The tool's name.
+    pub name: String,
+    /// The text.
+    pub input: String,
+    /// How far it has come.
+    pub status: ItemStatus,
+    /// Fields beyond the vocabulary, as they came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// The result of a call of a custom tool (OpenAI's `custom_tool_call_output`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CustomToolCallOutput {
+    /// The item's id, `ctco_…`.
+    pub id: ItemId,
+    /// Which call it answers.
+    pub call_id: String,
+    /// What the tool gave.
+    pub output: FunctionOutput,
+    /// How far it has come.
+    pub status: ItemStatus,
+    /// Fields beyond the vocabulary, as they came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// An item of a type that Weir does not interpret. Its fields are kept as they came; only the id is Weir's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpaqueItem {
+    /// The type, as on the wire.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The item's id.
+    pub id: ItemId,
+    /// All other fields.
+    #[serde(flatten)]
+    pub fields: Extra,
 }
 
 /// A function's result: text, or content parts.
@@ -147,6 +303,17 @@ pub struct Reasoning {
     /// The thoughts as only the upstream can read them, kept for the next turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encrypted_content: Option<String>,
+    /// Fields beyond the vocabulary, as they came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl Reasoning {
+    /// The thoughts as text: the thoughts themselves or, where those are not shown, their summary.
+    pub fn text(&self) -> String {
+        let parts = if self.content.is_empty() { &self.summary } else { &self.content };
+        parts.iter().filter_map(Part::text).collect()
+    }
 }
 
 /// A content part.
@@ -157,6 +324,9 @@ pub enum Part {
     InputText {
         /// The text.
         text: String,
+        /// Fields beyond the vocabulary, as they came.
+        #[serde(flatten)]
+        extra: Extra,
     },
     /// An image that was sent in.
     InputImage {
@@ -164,6 +334,9 @@ pub enum Part {
         image_url: Option<String>,
         /// `low`, `high` or `auto`.
         detail: String,
+        /// Fields beyond the vocabulary, as they came.
+        #[serde(flatten)]
+        extra: Extra,
     },
     /// A file that was sent in.
     InputFile {
@@ -176,6 +349,9 @@ pub enum Part {
         /// Where it lies.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         file_url: Option<String>,
+        /// Fields beyond the vocabulary, as they came.
+        #[serde(flatten)]
+        extra: Extra,
     },
     /// Text the model wrote.
     OutputText {
@@ -187,6 +363,9 @@ pub enum Part {
         /// Log probabilities, passed on as they came.
         #[serde(default)]
         logprobs: Vec<Value>,
+        /// Fields beyond the vocabulary, as they came.
+        #[serde(flatten)]
+        extra: Extra,
     },
     /// The model declines.
     Refusal {
@@ -203,22 +382,41 @@ pub enum Part {
         /// The text.
         text: String,
     },
+    /// A part of a type that Weir does not interpret, such as `input_audio`. It is passed on as it is.
+    #[serde(untagged)]
+    Opaque(Extra),
 }
 
 impl Part {
     /// Text the model wrote, without annotations.
     pub fn output_text(text: impl Into<String>) -> Self {
-        Self::OutputText { text: text.into(), annotations: Vec::new(), logprobs: Vec::new() }
+        Self::OutputText { text: text.into(), annotations: Vec::new(), logprobs: Vec::new(), extra: Extra::default() }
+    }
+
+    /// Text that was sent in, without anything beside it.
+    pub fn input_text(text: impl Into<String>) -> Self {
+        Self::InputText { text: text.into(), extra: Extra::default() }
+    }
+
+    /// Fields beyond the vocabulary that came with the part.
+    pub fn extra(&self) -> Option<&Extra> {
+        match self {
+            Self::InputText { extra, .. }
+            | Self::InputImage { extra, .. }
+            | Self::InputFile { extra, .. }
+            | Self::OutputText { extra, .. } => Some(extra),
+            Self::Refusal { .. } | Self::ReasoningText { .. } | Self::SummaryText { .. } | Self::Opaque(_) => None,
+        }
     }
 
     /// The words in it; images and files have none.
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::InputText { text } | Self::OutputText { text, .. } | Self::ReasoningText { text } | Self::SummaryText { text } => {
+            Self::InputText { text, .. } | Self::OutputText { text, .. } | Self::ReasoningText { text } | Self::SummaryText { text } => {
                 Some(text)
             }
             Self::Refusal { refusal } => Some(refusal),
-            Self::InputImage { .. } | Self::InputFile { .. } => None,
+            Self::InputImage { .. } | Self::InputFile { .. } | Self::Opaque(_) => None,
         }
     }
 }

@@ -20,6 +20,7 @@
 //! | *fault* | An error in the shape every OpenAI client understands. |
 //! | *terminal event* | The one event that ends a log. |
 
+pub mod extra;
 pub mod fault;
 pub mod id;
 pub mod trace;

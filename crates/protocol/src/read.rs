@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
+use crate::extra::Extra;
 use crate::fault::Fault;
 
 /// A value of a request and the path to it.
@@ -87,13 +88,20 @@ impl<'a> Node<'a> {
         Ok(text)
     }
 
-    /// A function's name (`^[a-zA-Z0-9_-]{1,64}$`).
+    /// A string that is not empty. Names and ids that an upstream made up are taken back whatever they look like.
+    pub(crate) fn some_string(&self) -> Result<String, Fault> {
+        let text = self.string()?;
+        if text.is_empty() { Err(self.wrong_value("a string that is not empty")) } else { Ok(text) }
+    }
+
+    /// The name of a tool or a schema that the caller defines. OpenAI allows 64 letters, digits, `_` and `-`; other upstreams
+    /// allow more, and say themselves what they refuse.
     pub(crate) fn name(&self) -> Result<String, Fault> {
-        let text = self.short_string(64)?;
-        if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
+        let text = self.short_string(128)?;
+        if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/".contains(&byte)) {
             return Ok(text);
         }
-        Err(self.wrong_value("letters, digits, '_' and '-' only"))
+        Err(self.wrong_value("letters, digits, '_', '-', '.', ':' and '/' only"))
     }
 
     pub(crate) fn word(&self, words: &[&str]) -> Result<String, Fault> {
@@ -158,6 +166,11 @@ impl<'a> Object<'a> {
 
     pub(crate) fn string(&self, name: &str) -> Result<Option<String>, Fault> {
         self.read(name, Node::string)
+    }
+
+    /// The fields that `known` does not name, as they came, nulls left out.
+    pub(crate) fn extra(&self, known: &[&str]) -> Extra {
+        Extra::new(self.others(known))
     }
 
     /// The fields that `known` does not name, nulls left out.

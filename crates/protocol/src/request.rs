@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::extra::Extra;
 use crate::id::{ItemId, ResponseId};
-use crate::item::{FunctionOutput, Part, Role};
+use crate::item::Item;
 use crate::on_leave::OnLeave;
 
 /// A request for one answer.
@@ -18,8 +19,8 @@ pub struct Create {
     pub instructions: Option<String>,
     /// The response it continues.
     pub previous_response_id: Option<ResponseId>,
-    /// Functions the model may call.
-    pub tools: Vec<FunctionTool>,
+    /// Tools the model may call.
+    pub tools: Vec<Tool>,
     /// Which of them it may or must.
     pub tool_choice: ToolChoice,
     /// Whether it may call several at once.
@@ -64,6 +65,8 @@ pub struct Create {
     pub on_leave: Option<OnLeave>,
     /// Parameters for which the vocabulary has no word (`stop`, `seed`…), for upstreams that know them.
     pub extra: Map<String, Value>,
+    /// What of the request has no effect, by path: fields that cannot matter here. The caller is told of them.
+    pub ignored: Vec<String>,
 }
 
 impl Create {
@@ -97,70 +100,60 @@ impl Create {
             stream: false,
             on_leave: None,
             extra: Map::new(),
+            ignored: Vec::new(),
         }
     }
 }
 
-/// An input item as it was sent: without the ids that Weir gives it.
+/// An input item as it was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InputItem {
-    /// A message.
-    Message {
-        /// Its id, where the caller sends back one it was given.
-        id: Option<ItemId>,
-        /// Who speaks.
-        role: Role,
-        /// What is said.
-        content: Vec<Part>,
-    },
-    /// A call the model made before.
-    FunctionCall {
-        /// Its id.
-        id: Option<ItemId>,
-        /// The name of the call.
-        call_id: String,
-        /// The function.
-        name: String,
-        /// Its arguments.
-        arguments: String,
-    },
-    /// A function's result.
-    FunctionCallOutput {
-        /// Its id.
-        id: Option<ItemId>,
-        /// Which call it answers.
-        call_id: String,
-        /// The result.
-        output: FunctionOutput,
-    },
-    /// Reasoning given back for the next turn.
-    Reasoning {
-        /// Its id.
-        id: Option<ItemId>,
-        /// The summary.
-        summary: Vec<Part>,
-        /// The thoughts.
-        content: Vec<Part>,
-        /// The thoughts as only the upstream can read them.
-        encrypted_content: Option<String>,
-    },
-    /// What stands for an earlier conversation.
-    Compaction {
-        /// Its id.
-        id: Option<ItemId>,
-        /// The summary.
-        summary: String,
-    },
+    /// An item that the request holds. Its id is the caller's, or empty; it gets one of Weir's when the turn starts.
+    Item(Item),
     /// An item the server holds.
     Reference(ItemId),
+}
+
+/// A tool the model may call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Tool {
+    /// A function of the caller's, with JSON arguments.
+    Function(FunctionTool),
+    /// A tool of the caller's that takes free text.
+    Custom(CustomTool),
+    /// Several of the caller's tools below a common name.
+    Namespace(NamespaceTool),
+    /// A tool that Weir does not interpret, such as `web_search`: the upstream runs it, or nobody does.
+    #[serde(untagged)]
+    Hosted(Extra),
+}
+
+impl Tool {
+    /// The type, as on the wire.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Function(_) => "function",
+            Self::Custom(_) => "custom",
+            Self::Namespace(_) => "namespace",
+            Self::Hosted(fields) => fields.text("type").unwrap_or_default(),
+        }
+    }
+
+    /// Whether a call of `name` is a call of this tool, or of one of those in this namespace.
+    pub fn has_name(&self, name: &str) -> bool {
+        match self {
+            Self::Function(tool) => tool.name == name,
+            Self::Custom(tool) => tool.name == name,
+            Self::Namespace(namespace) => namespace.tools.iter().any(|tool| tool.has_name(name)),
+            Self::Hosted(_) => false,
+        }
+    }
 }
 
 /// A function the model may call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FunctionTool {
-    /// Always `function`.
-    #[serde(rename = "type")]
-    pub kind: String,
     /// Its name.
     pub name: String,
     /// What it is for.
@@ -169,6 +162,40 @@ pub struct FunctionTool {
     pub parameters: Option<Value>,
     /// Whether the arguments must follow it to the letter.
     pub strict: Option<bool>,
+    /// Fields beyond the vocabulary, as they came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// A tool that takes free text (OpenAI's `custom` tools).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CustomTool {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// `{"type":"text"}`, or a grammar that the text follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Value>,
+    /// Fields beyond the vocabulary, as they came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// Tools below a common name (OpenAI's `namespace` tools). A call of one names the namespace beside the tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamespaceTool {
+    /// The namespace's name.
+    pub name: String,
+    /// What its tools are for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The tools in it.
+    pub tools: Vec<Tool>,
+    /// Fields beyond the vocabulary, as they came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// Whether and which functions the model calls.
@@ -178,9 +205,11 @@ pub enum ToolChoice {
     /// `none`, `auto` or `required`.
     Mode(ToolMode),
     /// Just this one.
-    Function(NamedFunction),
+    Tool(NamedTool),
     /// Only these.
     Allowed(AllowedTools),
+    /// A choice that Weir does not interpret, such as `{"type":"web_search"}`.
+    Opaque(Extra),
 }
 
 /// How freely the model chooses.
@@ -195,32 +224,34 @@ pub enum ToolMode {
     Required,
 }
 
-/// A function by name.
+/// A tool by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamedFunction {
-    /// Always `function`.
+pub struct NamedTool {
+    /// The tool's type.
     #[serde(rename = "type")]
-    pub kind: FunctionWord,
+    pub kind: NamedKind,
     /// Its name.
     pub name: String,
 }
 
-/// The word `function`.
+/// The types of tools that are chosen by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FunctionWord {
+pub enum NamedKind {
     /// `function`
     Function,
+    /// `custom`
+    Custom,
 }
 
 /// A choice among some of the tools.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AllowedTools {
     /// Always `allowed_tools`.
     #[serde(rename = "type")]
     pub kind: AllowedToolsWord,
     /// The ones it may call.
-    pub tools: Vec<NamedFunction>,
+    pub tools: Vec<AllowedTool>,
     /// How freely.
     pub mode: ToolMode,
 }
@@ -233,13 +264,31 @@ pub enum AllowedToolsWord {
     AllowedTools,
 }
 
+impl AllowedTools {
+    /// Whether a tool of this name is among them.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.tools.iter().any(|tool| matches!(tool, AllowedTool::Named(tool) if tool.name == name))
+    }
+}
+
+/// One of the tools that may be called.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AllowedTool {
+    /// A tool of the caller's.
+    Named(NamedTool),
+    /// A tool that Weir does not interpret.
+    Hosted(Extra),
+}
+
 impl ToolChoice {
-    /// How freely the model chooses; a named function is a must.
+    /// How freely the model chooses among the caller's tools; a named tool is a must.
     pub fn mode(&self) -> ToolMode {
         match self {
             Self::Mode(mode) => *mode,
-            Self::Function(_) => ToolMode::Required,
+            Self::Tool(_) => ToolMode::Required,
             Self::Allowed(allowed) => allowed.mode,
+            Self::Opaque(_) => ToolMode::Auto,
         }
     }
 
@@ -247,30 +296,39 @@ impl ToolChoice {
     pub fn allows(&self, name: &str) -> bool {
         match self {
             Self::Mode(mode) => *mode != ToolMode::None,
-            Self::Function(function) => function.name == name,
-            Self::Allowed(allowed) => allowed.mode != ToolMode::None && allowed.tools.iter().any(|tool| tool.name == name),
+            Self::Tool(tool) => tool.name == name,
+            Self::Allowed(allowed) => allowed.mode != ToolMode::None && allowed.has_name(name),
+            Self::Opaque(_) => true,
         }
     }
 }
 
 /// How the text should come.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TextConfig {
     /// `{"type":"text"}`, `{"type":"json_object"}` or a JSON schema.
     pub format: TextFormat,
     /// `low`, `medium` or `high`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verbosity: Option<String>,
+    /// Fields beyond the vocabulary, as they came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// The form of the text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TextFormat {
     /// As the model likes.
+    #[default]
     Text,
     /// Some JSON object.
-    JsonObject,
+    JsonObject {
+        /// Fields beyond the vocabulary, as they came: several servers take a `schema` here.
+        #[serde(flatten)]
+        extra: Extra,
+    },
     /// JSON that follows a schema.
     JsonSchema {
         /// The schema's name.
@@ -281,20 +339,31 @@ pub enum TextFormat {
         schema: Value,
         /// Whether to follow it to the letter.
         strict: bool,
+        /// Fields beyond the vocabulary, as they came.
+        #[serde(flatten)]
+        extra: Extra,
     },
 }
 
-impl Default for TextConfig {
-    fn default() -> Self {
-        Self { format: TextFormat::Text, verbosity: None }
+impl TextFormat {
+    /// The schema that the text must follow, if there is one.
+    pub fn schema(&self) -> Option<&Value> {
+        match self {
+            Self::Text => None,
+            Self::JsonObject { extra } => extra.get("schema").filter(|schema| schema.is_object()),
+            Self::JsonSchema { schema, .. } => Some(schema),
+        }
     }
 }
 
 /// How much the model should think, and show of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReasoningConfig {
-    /// `none`, `minimal`, `low`, `medium`, `high` or `xhigh`.
+    /// `none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`.
     pub effort: Option<String>,
     /// `concise`, `detailed` or `auto`.
     pub summary: Option<String>,
+    /// Fields beyond the vocabulary, as they came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }

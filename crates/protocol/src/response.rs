@@ -40,9 +40,18 @@ impl ResponseStatus {
 /// Why a response ended early.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncompleteDetails {
-    /// `max_output_tokens`, `content_filter`, `cancelled`, `client_left`, `server_restarted`.
+    /// `max_output_tokens`, `content_filter`, `unknown_finish_reason`, `cancelled`, `client_left`, `server_restarted`.
     pub reason: String,
 }
+
+impl IncompleteDetails {
+    /// The reason of a response whose model stopped for a reason that Weir does not know. It stands in the metadata, under
+    /// [`FINISH_REASON`].
+    pub const UNKNOWN_FINISH_REASON: &str = "unknown_finish_reason";
+}
+
+/// The metadata that holds the upstream's own word for why the model stopped, where Weir does not know it.
+pub const FINISH_REASON: &str = "upstream_finish_reason";
 
 /// One answer, as clients see it (Open Responses `ResponseResource`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,7 +79,7 @@ pub struct Response {
     /// Why it failed, if it did.
     pub error: Option<ResponseError>,
     /// The tools the model may call.
-    pub tools: Vec<crate::request::FunctionTool>,
+    pub tools: Vec<crate::request::Tool>,
     /// Which of them it may or must.
     pub tool_choice: ToolChoice,
     /// `auto` or `disabled`.

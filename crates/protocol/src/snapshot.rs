@@ -65,7 +65,11 @@ pub fn response(entries: &[Entry]) -> Option<Response> {
             | EventKind::Failed => response = Some(serde_json::from_slice::<Whole>(&entry.data).ok()?.response),
             EventKind::OutputItemAdded | EventKind::OutputItemDone => put_item(response.as_mut()?, entry)?,
             EventKind::ContentPartAdded | EventKind::ContentPartDone => put_part(response.as_mut()?, entry)?,
-            EventKind::OutputTextDelta | EventKind::RefusalDelta | EventKind::ReasoningDelta | EventKind::FunctionCallArgumentsDelta => {
+            EventKind::OutputTextDelta
+            | EventKind::RefusalDelta
+            | EventKind::ReasoningDelta
+            | EventKind::FunctionCallArgumentsDelta
+            | EventKind::CustomToolCallInputDelta => {
                 add_delta(response.as_mut()?, entry)?;
             }
             EventKind::ReasoningSummaryPartAdded | EventKind::ReasoningSummaryPartDone | EventKind::ReasoningSummaryDelta => {
@@ -78,7 +82,10 @@ pub fn response(entries: &[Entry]) -> Option<Response> {
             | EventKind::ReasoningDone
             | EventKind::ReasoningSummaryDone
             | EventKind::FunctionCallArgumentsDone
+            | EventKind::CustomToolCallInputDone
             | EventKind::Error => {}
+            // What a hosted tool did stands in its item when that is done.
+            hosted => debug_assert!(hosted.is_hosted(), "every other event changes the response"),
         }
     }
     response
@@ -126,18 +133,25 @@ fn annotate(response: &mut Response, entry: &Entry) -> Option<()> {
 fn add_delta(response: &mut Response, entry: &Entry) -> Option<()> {
     let event: WithDelta = serde_json::from_slice(&entry.data).ok()?;
     let item = response.output.get_mut(event.output_index)?;
-    if let Item::FunctionCall(call) = item {
-        call.arguments.push_str(&event.delta);
-        return Some(());
+    match item {
+        Item::FunctionCall(call) => {
+            call.arguments.push_str(&event.delta);
+            return Some(());
+        }
+        Item::CustomToolCall(call) => {
+            call.input.push_str(&event.delta);
+            return Some(());
+        }
+        _ => {}
     }
     match parts(item)?.get_mut(event.content_index)? {
         Part::OutputText { text, logprobs, .. } => {
             text.push_str(&event.delta);
             logprobs.extend(event.logprobs);
         }
-        Part::ReasoningText { text } | Part::SummaryText { text } | Part::InputText { text } => text.push_str(&event.delta),
+        Part::ReasoningText { text } | Part::SummaryText { text } | Part::InputText { text, .. } => text.push_str(&event.delta),
         Part::Refusal { refusal } => refusal.push_str(&event.delta),
-        Part::InputImage { .. } | Part::InputFile { .. } => return None,
+        Part::InputImage { .. } | Part::InputFile { .. } | Part::Opaque(_) => return None,
     }
     Some(())
 }
@@ -146,6 +160,11 @@ fn parts(item: &mut Item) -> Option<&mut Vec<Part>> {
     match item {
         Item::Message(message) => Some(&mut message.content),
         Item::Reasoning(reasoning) => Some(&mut reasoning.content),
-        Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Compaction(_) => None,
+        Item::FunctionCall(_)
+        | Item::FunctionCallOutput(_)
+        | Item::CustomToolCall(_)
+        | Item::CustomToolCallOutput(_)
+        | Item::Compaction(_)
+        | Item::Opaque(_) => None,
     }
 }

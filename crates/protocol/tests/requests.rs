@@ -1,10 +1,10 @@
 //! Requests of both dialects: what is taken, what is refused, and by which name.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use serde_json::{Value, json};
 use weir_protocol::dialect::{chat_completions, responses};
 use weir_protocol::fault::Fault;
-use weir_protocol::item::{Part, Role};
+use weir_protocol::item::{Item, Part, Role};
 use weir_protocol::request::{InputItem, ToolChoice, ToolMode};
 
 fn refused(fault: &Fault) -> (&str, &str) {
@@ -31,7 +31,8 @@ fn a_wrong_field_is_named_by_its_path() {
     check_responses(json!({ "input": null }), "missing_required_parameter", "input");
     check_responses(json!({ "input": [5] }), "invalid_type", "input[0]");
     check_responses(json!({ "input": [{}] }), "missing_required_parameter", "input[0].type");
-    check_responses(json!({ "input": [{ "type": "poem" }] }), "invalid_value", "input[0].type");
+    check_responses(json!({ "input": [{ "type": "a poem" }] }), "invalid_value", "input[0].type");
+    check_responses(json!({ "conversation": "conv_1" }), "unsupported_parameter", "conversation");
     check_responses(json!({ "input": [{ "role": "king", "content": "x" }] }), "invalid_value", "input[0].role");
     check_responses(json!({ "input": [{ "role": "user" }] }), "missing_required_parameter", "input[0].content");
     check_responses(json!({ "input": [{ "role": "user", "content": 1 }] }), "invalid_type", "input[0].content");
@@ -55,7 +56,13 @@ fn a_wrong_field_is_named_by_its_path() {
     check_responses(json!({ "max_output_tokens": 0 }), "invalid_value", "max_output_tokens");
     check_responses(json!({ "max_output_tokens": 1.5 }), "invalid_type", "max_output_tokens");
     check_responses(json!({ "stream": "yes" }), "invalid_type", "stream");
-    check_responses(json!({ "tools": [{ "type": "web_search" }] }), "unsupported_tool", "tools[0].type");
+    check_responses(json!({ "tools": [{ "type": "" }] }), "invalid_value", "tools[0].type");
+    check_responses(
+        json!({ "tools": [{ "type": "namespace", "name": "n", "tools": [{ "type": "namespace" }] }] }),
+        "invalid_value",
+        "tools[0].tools[0].type",
+    );
+    check_responses(json!({ "tool_choice": { "type": "web_search" } }), "invalid_value", "tool_choice.type");
     check_responses(json!({ "tools": [{ "type": "function", "name": "a b" }] }), "invalid_value", "tools[0].name");
     check_responses(json!({ "tool_choice": "required" }), "invalid_value", "tool_choice");
     check_responses(json!({ "tool_choice": { "type": "function", "name": "x" } }), "invalid_value", "tool_choice.name");
@@ -133,16 +140,16 @@ fn what_is_right_is_read() {
     .unwrap();
     assert_eq!(create.input.len(), 6);
     assert!(
-        matches!(&create.input[0], InputItem::Message { role: Role::User, content, .. } if matches!(content[0], Part::InputText { .. }))
+        matches!(&create.input[0], InputItem::Item(Item::Message(message)) if message.role == Role::User && matches!(message.content[0], Part::InputText { .. }))
     );
     assert!(
-        matches!(&create.input[1], InputItem::Message { role: Role::Assistant, content, .. } if matches!(content[0], Part::OutputText { .. }))
+        matches!(&create.input[1], InputItem::Item(Item::Message(message)) if message.role == Role::Assistant && matches!(message.content[0], Part::OutputText { .. }))
     );
     assert!(create.tool_choice.allows("f") && !create.tool_choice.allows("g"));
     assert_eq!(create.tool_choice.mode(), ToolMode::Required);
     assert!(create.store, "null is absent");
     assert_eq!(create.extra.get("stop"), Some(&json!(["x"])));
-    assert_eq!(create.tools[0].parameters.as_ref().unwrap().to_string(), r#"{"z":1,"a":2}"#, "a schema keeps its order");
+    assert_eq!(serde_json::to_value(&create.tools[0]).unwrap()["parameters"].to_string(), r#"{"z":1,"a":2}"#, "a schema keeps its order");
 }
 
 #[test]
@@ -162,8 +169,62 @@ fn a_chat_becomes_items() {
     }))
     .unwrap();
     assert_eq!(chat.create.input.len(), 4);
-    assert!(matches!(&chat.create.input[2], InputItem::FunctionCall { call_id, .. } if call_id == "c"));
+    assert!(matches!(&chat.create.input[2], InputItem::Item(Item::FunctionCall(call)) if call.call_id == "c"));
     assert_eq!((chat.create.max_output_tokens, chat.create.store, chat.options.include_usage), (Some(5), false, true));
     assert_eq!(chat.create.tool_choice, ToolChoice::Mode(ToolMode::Auto));
     assert!(chat.create.extra.contains_key("logit_bias"));
+}
+
+#[test]
+fn the_former_functions_of_a_chat_are_tools() {
+    let chat = chat_completions::read_create(&json!({
+        "model": "m",
+        "functions": [{ "name": "f", "parameters": {} }],
+        "function_call": { "name": "f" },
+        "modalities": ["text"],
+        "messages": [
+            { "role": "user", "content": "a" },
+            { "role": "assistant", "content": null, "function_call": { "name": "f", "arguments": "{}" } },
+            { "role": "function", "name": "f", "content": "r" },
+        ],
+    }))
+    .unwrap();
+    assert!(chat.options.has_functions && chat.create.extra.is_empty());
+    assert!(matches!(chat.create.tool_choice, ToolChoice::Tool(ref named) if named.name == "f"));
+    let [_, InputItem::Item(Item::FunctionCall(call)), InputItem::Item(Item::FunctionCallOutput(output))] = &chat.create.input[..] else {
+        panic!("{:?}", chat.create.input)
+    };
+    assert_eq!(call.call_id, output.call_id);
+    check_chat(json!({ "messages": [{ "role": "function", "name": "f", "content": "r" }] }), "invalid_value", "messages[0].name");
+    check_chat(json!({ "modalities": ["text", "audio"] }), "unsupported_value", "modalities[1]");
+}
+
+/// What Weir hands out, it takes back: ids of any length, names that an upstream made up, parts and items of types that it does
+/// not know.
+#[test]
+fn what_an_upstream_made_up_is_taken_back() {
+    let call_id = "x".repeat(95);
+    let chat = chat_completions::read_create(&json!({ "model": "m", "messages": [
+        { "role": "assistant", "content": null, "tool_calls": [
+            { "id": call_id, "type": "function", "function": { "name": "functions.f:0", "arguments": "{}" }, "extra_content": { "google": { "thought_signature": "SIG==" } } },
+        ] },
+        { "role": "tool", "tool_call_id": call_id, "content": "r" },
+        { "role": "user", "content": [{ "type": "text", "text": "S", "cache_control": { "type": "ephemeral" } }, { "type": "video_url", "video_url": { "url": "u" } }] },
+    ] }))
+    .unwrap();
+    let InputItem::Item(Item::FunctionCall(call)) = &chat.create.input[0] else { panic!("no call") };
+    assert_eq!((call.call_id.len(), call.name.as_str()), (95, "functions.f:0"));
+    assert_eq!(call.extra.get("extra_content"), Some(&json!({ "google": { "thought_signature": "SIG==" } })));
+    let create = responses::read_create(&json!({ "model": "m", "input": [
+        { "type": "function_call", "call_id": call_id, "name": "a b", "arguments": "{}", "namespace": "n" },
+        { "type": "function_call_output", "call_id": call_id, "output": "r" },
+        { "type": "custom_tool_call", "call_id": "c", "name": "patch", "input": "x" },
+        { "type": "custom_tool_call_output", "call_id": "c", "output": [{ "type": "input_text", "text": "r" }] },
+        { "type": "reasoning", "summary": [], "content": null, "encrypted_content": null },
+        { "type": "web_search_call", "id": "ws_1", "status": "completed" },
+        { "role": "user", "content": [{ "type": "input_audio", "input_audio": { "data": "AA==" } }] },
+    ] }))
+    .unwrap();
+    let InputItem::Item(Item::Opaque(item)) = &create.input[5] else { panic!("no opaque item") };
+    assert_eq!((item.kind.as_str(), item.fields.text("upstream_id")), ("web_search_call", Some("ws_1")));
 }

@@ -7,7 +7,10 @@ use engine::config::OnLeave;
 use engine::provider::{Retries, Timeouts};
 use engine::secret::Secret;
 
+use serde_json::{Map, Value};
+
 pub use crate::preset::{Preset, WireKind};
+pub use crate::tools::{HostedTools, UnknownTools};
 
 /// All upstreams and routes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,6 +70,68 @@ pub struct UpstreamConfig {
     pub timeouts: Timeouts,
     /// How to get there.
     pub connection: Connection,
+    /// What it takes and what it does not, where nobody can know it.
+    pub compat: Compat,
+}
+
+/// What an upstream takes and what it does not. The defaults are what most servers of its kind take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compat {
+    /// Whether it is asked for usage with `stream_options`, which a few servers refuse.
+    pub stream_options: bool,
+    /// Where system messages stand; `None` is what is usual for its kind.
+    pub system_messages: Option<SystemMessages>,
+    /// Which of the model's earlier thoughts it gets back; `None` is what is usual for its kind.
+    pub reasoning_history: Option<ReasoningHistory>,
+    /// What becomes of tools that Weir does not interpret.
+    pub hosted_tools: HostedTools,
+    /// What becomes of calls of tools that were not offered.
+    pub unknown_tools: UnknownTools,
+    /// Fields that are added to the body of every request, in place of those that it has.
+    pub body: Map<String, Value>,
+}
+
+impl Default for Compat {
+    fn default() -> Self {
+        Self {
+            stream_options: true,
+            system_messages: None,
+            reasoning_history: None,
+            hosted_tools: HostedTools::default(),
+            unknown_tools: UnknownTools::default(),
+            body: Map::new(),
+        }
+    }
+}
+
+/// Where system messages stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SystemMessages {
+    /// There is one, at the start: the chat templates of open models refuse more, and refuse them elsewhere.
+    First,
+    /// Each where the caller has put it.
+    InPlace,
+}
+
+impl SystemMessages {
+    /// Each with its word in the settings.
+    pub const ALL: &'static [(&'static str, Self)] = &[("first", Self::First), ("in_place", Self::InPlace)];
+}
+
+/// Which of the model's earlier thoughts go back to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReasoningHistory {
+    /// None.
+    Never,
+    /// Those that led to tool calls: without them, thinking models refuse to go on after their tools.
+    WithCalls,
+    /// All of them.
+    Always,
+}
+
+impl ReasoningHistory {
+    /// Each with its word in the settings.
+    pub const ALL: &'static [(&'static str, Self)] = &[("never", Self::Never), ("with_calls", Self::WithCalls), ("always", Self::Always)];
 }
 
 impl UpstreamConfig {
@@ -86,6 +151,7 @@ impl UpstreamConfig {
             models: Vec::new(),
             timeouts: Timeouts::default(),
             connection: Connection::default(),
+            compat: Compat::default(),
         }
     }
 }

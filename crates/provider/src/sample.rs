@@ -3,9 +3,14 @@
 use std::sync::Arc;
 
 use engine::provider::{Call, ModelRequest};
+use protocol::dialect::chat_completions;
+use protocol::extra::Extra;
 use protocol::id::ItemId;
 use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, Part, Reasoning, Role};
-use protocol::request::Create;
+use protocol::request::{
+    AllowedTool, AllowedTools, AllowedToolsWord, Create, FunctionTool, InputItem, NamedKind, NamedTool, ToolChoice, ToolMode,
+};
+use serde_json::{Value, json};
 
 /// A request that asks for nothing special.
 pub(crate) fn create() -> Create {
@@ -17,11 +22,11 @@ pub(crate) fn request(create: Create, context: Vec<Item>) -> ModelRequest {
 }
 
 pub(crate) fn message(role: Role, content: Vec<Part>) -> Item {
-    Item::Message(Message { id: ItemId::new("msg_1"), status: ItemStatus::Completed, role, content })
+    Item::Message(Message { id: ItemId::new("msg_1"), ..Message::new(role, content) })
 }
 
 pub(crate) fn user(text: &str) -> Item {
-    message(Role::User, vec![Part::InputText { text: text.into() }])
+    message(Role::User, vec![Part::input_text(text)])
 }
 
 pub(crate) fn assistant(text: &str) -> Item {
@@ -30,7 +35,8 @@ pub(crate) fn assistant(text: &str) -> Item {
 
 pub(crate) fn call(call_id: &str, name: &str, arguments: &str) -> Item {
     let (name, arguments) = (name.to_owned(), arguments.to_owned());
-    Item::FunctionCall(FunctionCall { id: ItemId::new("fc_1"), call_id: call_id.into(), name, arguments, status: ItemStatus::Completed })
+    let (id, status, extra) = (ItemId::new("fc_1"), ItemStatus::Completed, Extra::default());
+    Item::FunctionCall(FunctionCall { id, call_id: call_id.into(), name, arguments, status, extra })
 }
 
 pub(crate) fn output(call_id: &str, text: &str) -> Item {
@@ -40,10 +46,62 @@ pub(crate) fn output(call_id: &str, text: &str) -> Item {
         call_id: call_id.into(),
         output,
         status: ItemStatus::Completed,
+        extra: Extra::default(),
     })
 }
 
 pub(crate) fn reasoning(text: &str) -> Item {
     let content = vec![Part::ReasoningText { text: text.into() }];
-    Item::Reasoning(Reasoning { id: ItemId::new("rs_1"), summary: Vec::new(), content, encrypted_content: None })
+    let (id, extra) = (ItemId::new("rs_1"), Extra::default());
+    Item::Reasoning(Reasoning { id, summary: Vec::new(), content, encrypted_content: None, extra })
+}
+
+/// An image that was sent in.
+pub(crate) fn image(url: &str, detail: &str) -> Part {
+    Part::InputImage { image_url: Some(url.into()), detail: detail.into(), extra: Extra::default() }
+}
+
+/// A file that was sent in.
+pub(crate) fn file(filename: Option<&str>, file_data: Option<&str>, file_url: Option<&str>) -> Part {
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    Part::InputFile { filename: owned(filename), file_data: owned(file_data), file_url: owned(file_url), extra: Extra::default() }
+}
+
+/// A function that is offered.
+pub(crate) fn tool(name: &str) -> FunctionTool {
+    let (description, parameters) = (Some("does it".to_owned()), Some(json!({ "type": "object" })));
+    FunctionTool { name: name.into(), description, parameters, strict: Some(true), extra: Extra::default() }
+}
+
+/// A function as it is chosen.
+pub(crate) fn named(name: &str) -> NamedTool {
+    NamedTool { kind: NamedKind::Function, name: name.into() }
+}
+
+/// The choice of one function among those that are offered.
+pub(crate) fn allowed(name: &str, mode: ToolMode) -> ToolChoice {
+    let tools = vec![AllowedTool::Named(named(name))];
+    ToolChoice::Allowed(AllowedTools { kind: AllowedToolsWord::AllowedTools, tools, mode })
+}
+
+/// A call that was cut while the model wrote it.
+pub(crate) fn cut_call() -> Item {
+    let Item::FunctionCall(call) = call("a", "f", "{\"ci") else { unreachable!("it is a call") };
+    Item::FunctionCall(FunctionCall { status: ItemStatus::Incomplete, ..call })
+}
+
+/// What a caller of chat completions asks for: a body of messages, and what more it says.
+pub(crate) fn asked(messages: &Value, more: &Value) -> ModelRequest {
+    let mut body = json!({ "model": "any", "stream": true, "store": false, "messages": messages });
+    body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+    let create = chat_completions::read_create(&body).unwrap().create;
+    let item = |input: &InputItem| if let InputItem::Item(item) = input { Some(item.clone()) } else { None };
+    let context = create.input.iter().filter_map(item).collect();
+    request(create, context)
+}
+
+/// The output of a call in parts.
+pub(crate) fn output_parts(call_id: &str, parts: Vec<Part>) -> Item {
+    let Item::FunctionCallOutput(output) = output(call_id, "") else { unreachable!("it is an output") };
+    Item::FunctionCallOutput(FunctionCallOutput { output: FunctionOutput::Parts(parts), ..output })
 }

@@ -163,7 +163,7 @@ async fn refusals_keep_their_status_where_the_caller_can_act() {
     assert_eq!((fault.status, fault.kind, fault.code.as_str()), (400, FaultKind::InvalidRequest, "context_length_exceeded"));
     let limited = Script::status(429, &[("retry-after", "12")], error("slow down", "rate_limit_exceeded").to_string());
     let fault = refusal(limited).await;
-    assert_eq!((fault.status, fault.retry_after, fault.message.as_str()), (429, Some(12), "slow down"));
+    assert_eq!((fault.status, fault.retry_after, fault.message.as_str()), (429, Some(12), "slow down (upstream 'north', status 429)"));
     let fault = refusal(Script::error(401, &error(&format!("Incorrect API key: {KEY}"), "invalid_api_key"))).await;
     assert_eq!((fault.status, fault.code.as_str()), (502, "upstream_authentication_failed"));
     assert!(!fault.message.contains("sk-") && fault.message.contains("'north'"), "{}", fault.message);

@@ -5,14 +5,16 @@ use std::net::IpAddr;
 use engine::keys::Caller;
 use engine::secret::Secret;
 use http::request::Parts;
-use http::{HeaderMap, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use protocol::fault::{Fault, FaultKind};
+use protocol::frame::websocket::handshake::offered_key;
 
 use crate::config::Config;
 use crate::forwarded::Forwarded;
 use crate::listen::Exchange;
 use crate::router::App;
 use crate::tickets::Shown;
+use crate::transport::websocket;
 
 /// The name of the session's cookie.
 pub(crate) const COOKIE: &str = "weir_session";
@@ -67,8 +69,8 @@ fn shown_key(app: &App, headers: &HeaderMap) -> Result<Option<Secret>, Fault> {
     if !app.keys.configured() {
         return Ok(None);
     }
-    if let Some(key) = bearer(headers) {
-        return match app.keys.authenticate(key) {
+    if let Some(key) = sent_key(headers)? {
+        return match app.keys.authenticate(&key) {
             Some(_) => Ok(Some(Secret::new(key))),
             None => Err(refused("invalid_api_key", "This key is not known here.")),
         };
@@ -79,15 +81,39 @@ fn shown_key(app: &App, headers: &HeaderMap) -> Result<Option<Secret>, Fault> {
     }
 }
 
-const NO_KEY: &str = "This server wants a key: send it as 'Authorization: Bearer KEY'. `weir key create` makes one.";
+const NO_KEY: &str =
+    "This server wants a key: send it as 'Authorization: Bearer KEY', or in the header x-api-key. `weir key create` makes one.";
+
+/// The headers in which the APIs of other vendors carry a key.
+const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
 
 fn refused(code: &str, message: &str) -> Fault {
     Fault::new(FaultKind::Authentication, code, message)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+/// The key in a request's headers, wherever it stands. Not in its URL, which is logged and remembered.
+///
+/// # Errors
+/// 400 where two of them differ (RFC 6750 §3.1): nobody can know whose the request is meant to be.
+fn sent_key(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    let offers = websocket::lines(headers, &header::SEC_WEBSOCKET_PROTOCOL);
+    let bearers = headers.get_all(header::AUTHORIZATION).iter().filter_map(bearer).map(|key| ("Authorization", key));
+    let others = KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name).iter().filter_map(|value| Some((*name, value.to_str().ok()?))));
+    let offered = offered_key(&offers).map(|key| ("Sec-WebSocket-Protocol", key));
+    let mut keys = bearers.chain(others).chain(offered).map(|(name, key)| (name, key.trim())).filter(|(_, key)| !key.is_empty());
+    let Some((name, key)) = keys.next() else { return Ok(None) };
+    match keys.find(|(_, other)| *other != key) {
+        None => Ok(Some(key.to_owned())),
+        Some((other, _)) => {
+            let message = format!("This request has two different keys, in {name} and in {other}: send one.");
+            Err(Fault::new(FaultKind::InvalidRequest, "conflicting_api_keys", message).with_param(other))
+        }
+    }
+}
+
+fn bearer(authorization: &HeaderValue) -> Option<&str> {
+    let (scheme, key) = authorization.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(key)
 }
 
 /// The session's cookie (RFC 6265 §5.4).
@@ -186,6 +212,12 @@ pub(crate) fn kin(origin: &str, forwarded: Forwarded, uri: &Uri, headers: &Heade
 fn foreign(origin: &str) -> Fault {
     let message = format!("Pages of {origin} may not use this server. If they should, add the origin to server.origins.");
     Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
+}
+
+/// The origin under which the client has reached this server, as far as it is known.
+pub(crate) fn own_origin(forwarded: Forwarded, uri: &Uri, headers: &HeaderMap) -> String {
+    let scheme = if forwarded.is_encrypted { "https" } else { "http" };
+    format!("{scheme}://{}", authority(uri, headers).unwrap_or_else(|| "HOST".into()))
 }
 
 fn authority(uri: &Uri, headers: &HeaderMap) -> Option<String> {

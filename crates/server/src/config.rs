@@ -19,7 +19,7 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Whether they say it before anything else on a connection.
     pub proxy_protocol: ProxyProtocol,
-    /// The largest request body, in bytes.
+    /// The largest request body, in bytes, once it is decoded.
     pub body_bytes: usize,
     /// The largest request head, in bytes; hyper wants 8 KiB or more.
     pub head_bytes: usize,

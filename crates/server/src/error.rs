@@ -1,9 +1,14 @@
 //! The one place that turns errors into answers.
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::{Extension, Json};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use hyper::ext::ReasonPhrase;
 use protocol::fault::{Fault, FaultKind};
+
+use crate::api::coding;
+use crate::forwarded::Forwarded;
+use crate::{auth, paths};
 
 /// A fault on its way out as an HTTP answer.
 #[derive(Debug)]
@@ -20,6 +25,9 @@ impl IntoResponse for Refused {
         let Self(fault) = self;
         let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(fault.body())).into_response();
+        if fault.status == CLIENT_CLOSED_REQUEST {
+            response.extensions_mut().insert(ReasonPhrase::from_static(b"Client Closed Request"));
+        }
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = fault.retry_after {
@@ -27,6 +35,10 @@ impl IntoResponse for Refused {
         }
         if fault.kind == FaultKind::Authentication {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if fault.code == coding::UNSUPPORTED {
+            // RFC 9110 §15.5.16.
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
         }
         // SDKs repeat a 409 by themselves; what two requests disagree on, a repetition does not settle.
         if fault.kind == FaultKind::Conflict {
@@ -36,30 +48,48 @@ impl IntoResponse for Refused {
     }
 }
 
+/// nginx's status for a client that has left; no standard gives it a reason phrase.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
 /// The client closed its half of the connection, which counts as leaving (`server.fin_leaves_json`). It may still read, and
-/// must not take silence for success. 499 is nginx's status for this.
+/// must not take silence for success.
 pub(crate) fn left() -> Fault {
     let message = "The client closed its half of the connection before the answer: it was taken to have left (server.fin_leaves_json).";
-    Fault::new(FaultKind::InvalidRequest, "client_closed_request", message).with_status(499)
+    Fault::new(FaultKind::InvalidRequest, "client_closed_request", message).with_status(CLIENT_CLOSED_REQUEST)
 }
 
 /// There is nothing at this path. `*` is no path: who asks for its options wants to know whether we live (RFC 9110 §9.3.7).
-pub(crate) fn no_such_path(method: &Method, uri: &Uri) -> Response {
+/// `origin` is where the request was sent.
+pub(crate) fn no_such_path(method: &Method, uri: &Uri, origin: &str) -> Response {
     if method == Method::OPTIONS && uri.path() == "*" {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let message = format!("There is nothing at {}. GET /openapi.json lists what there is.", uri.path());
+    let what = format!("There is nothing at {}", uri.path());
+    let message = mended(&what, uri, origin).unwrap_or_else(|| format!("{what}. GET /openapi.json lists what there is."));
     Refused(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
 }
 
+/// The words for a path that a client has made of a wrong base URL.
+fn mended(what: &str, uri: &Uri, origin: &str) -> Option<String> {
+    let base_url = paths::base_url_for(uri.path(), origin)?;
+    Some(format!("{what}. It looks as if the client's base URL were wrong: set it to {base_url}."))
+}
+
 /// The path exists, but not for this method. What it exists for is in `Allow`, which is all that `OPTIONS` asks.
-pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Response {
+pub(crate) async fn no_such_method(Extension(forwarded): Extension<Forwarded>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if method == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let message = format!("{method} is not possible on {}; the Allow header says what is.", uri.path());
-    let fault = Fault::new(FaultKind::InvalidRequest, "method_not_allowed", message).with_status(405);
-    Refused(fault).into_response()
+    let what = format!("{method} is not possible on {}", uri.path());
+    match mended(&what, &uri, &auth::own_origin(forwarded, &uri, &headers)) {
+        Some(message) => not_possible(message),
+        None => not_possible(format!("{what}; the Allow header says what is.")),
+    }
+}
+
+/// A method is not possible here.
+pub(crate) fn not_possible(message: String) -> Response {
+    Refused(Fault::new(FaultKind::InvalidRequest, "method_not_allowed", message).with_status(405)).into_response()
 }
 
 /// A handler panicked.

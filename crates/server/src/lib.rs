@@ -14,6 +14,7 @@ mod error;
 mod forwarded;
 mod metrics;
 mod middleware;
+mod paths;
 mod tickets;
 mod trace;
 mod unread;

@@ -9,14 +9,22 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use tokio::time::Instant;
 
 use crate::error::{Refused, panicked};
 use crate::forwarded::Forwarded;
 use crate::router::App;
-use crate::{Connection, auth, forwarded, unread};
+use crate::{Connection, auth, forwarded, paths, unread};
 
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
+
+/// The version of OpenAI's API, which has had no other since there is one.
+const OPENAI_VERSION: &str = "2020-10-01";
+
+/// What pages of other origins may read of an answer's head, beside what the Fetch standard lets them.
+const EXPOSED: &str = "retry-after, x-request-id, x-should-retry, weir-response-id, weir-warning, openai-processing-ms, openai-version, \
+                       x-ratelimit-limit-requests, x-ratelimit-remaining-requests";
 
 /// Puts the layers around the routes.
 pub(crate) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
@@ -47,13 +55,19 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
     // The path, never the query: that is where careless clients put what nobody should see.
     let path = request.uri().path().to_owned();
     let wants_close = wants_close(request.uri());
+    let started = Instant::now();
     let mut response = next.run(request).await;
     let status = response.status();
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if path.starts_with("/v1/") {
+    if paths::is_api(&path) {
         // What callers say and hear is nobody else's, a cache's least of all.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers.insert("openai-version", HeaderValue::from_static(OPENAI_VERSION));
+        headers.insert("openai-processing-ms", u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).into());
+        if method == Method::POST && (headers.contains_key("weir-response-id") || status == StatusCode::TOO_MANY_REQUESTS) {
+            say_capacity(&app, headers);
+        }
     }
     // While the server goes, the client's next request goes where somebody stays.
     if (app.drain.is_unready() || wants_close) && version == Version::HTTP_11 && status != StatusCode::SWITCHING_PROTOCOLS {
@@ -68,10 +82,18 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
     response
 }
 
+/// How many responses may run at once, and how many more may start: the one limit on requests that there is. Nothing is said of a reset,
+/// since a place is free as soon as a response has ended.
+fn say_capacity(app: &App, headers: &mut HeaderMap) {
+    let (limit, free) = app.engine.capacity();
+    headers.insert("x-ratelimit-limit-requests", limit.into());
+    headers.insert("x-ratelimit-remaining-requests", free.into());
+}
+
 /// Whether the client wants this answer to be the connection's last. It would say so by `Connection: close`, but a page may not
 /// set that field, and the lab shows what a new connection costs.
 fn wants_close(uri: &Uri) -> bool {
-    uri.path().starts_with("/v1/") && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "close=true"))
+    paths::is_api(uri.path()) && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "close=true"))
 }
 
 async fn catch_panic(request: Request, next: Next) -> Response {
@@ -99,7 +121,7 @@ async fn host(State(app): State<App>, request: Request, next: Next) -> Response 
 
 /// Refuses pages of other sites, and tells the browser of those that may.
 async fn origin(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, request: Request, next: Next) -> Response {
-    if !request.uri().path().starts_with("/v1/") {
+    if !paths::is_api(request.uri().path()) {
         return next.run(request).await;
     }
     let origin = match auth::check_origin(&app.config, forwarded, request.uri(), request.headers()) {
@@ -113,7 +135,7 @@ async fn origin(State(app): State<App>, Extension(forwarded): Extension<Forwarde
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.append(header::VARY, HeaderValue::from_static("origin"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after, x-request-id, weir-response-id"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     if is_preflight {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));

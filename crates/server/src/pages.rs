@@ -6,27 +6,35 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use sha2::{Digest, Sha256};
 
-use crate::error;
+use crate::forwarded::Forwarded;
 use crate::router::App;
+use crate::{auth, error};
 
 /// Larger than any page or picture of the demo.
 const MOST: u64 = 8 << 20;
 
 /// What is at a path that has no route: a file of the classic pages, or nothing.
-pub(crate) async fn serve(State(app): State<App>, method: Method, uri: Uri) -> Response {
+pub(crate) async fn serve(
+    State(app): State<App>,
+    Extension(forwarded): Extension<Forwarded>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     if matches!(method, Method::GET | Method::HEAD)
         && let Some(file) = find(&app, uri.path()).await
     {
         return file;
     }
-    error::no_such_path(&method, &uri)
+    error::no_such_path(&method, &uri, &auth::own_origin(forwarded, &uri, &headers))
 }
 
 /// The file of the classic pages at this path, if there is a copy and it has one.

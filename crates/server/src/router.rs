@@ -67,6 +67,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/moderations", post(passthrough::moderations))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
+        // What a person sees who opens a base URL.
+        .route("/v1", get(operations::api))
         // What a browser's EventSource and WebSocket show instead of a key.
         .route("/v1/tickets", post(tickets::create).delete(tickets::delete))
         // The pages.

@@ -13,7 +13,7 @@ use engine::store::{Record, Removal, Store};
 use engine::tasks::Tasks;
 use protocol::event::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
-use protocol::item::{Item, ItemStatus, Message, Part, Role};
+use protocol::item::{Item, Message, Part, Role};
 use tokio::time::Instant;
 use weir_store::Durability;
 use weir_store::archive::Archive;
@@ -240,9 +240,9 @@ fn words(number: u64) -> String {
 }
 
 fn message(number: u64, side: &str) -> Item {
-    let content = vec![Part::InputText { text: if side == "q" { "How does a weir work?".into() } else { words(number) } }];
+    let content = vec![Part::input_text(if side == "q" { "How does a weir work?".into() } else { words(number) })];
     let id = ItemId::new(name(&format!("msg_{side}"), number));
-    Item::Message(Message { id, status: ItemStatus::Completed, role: Role::User, content })
+    Item::Message(Message { id, ..Message::new(Role::User, content) })
 }
 
 /// The id of a stored answer: the first ones have their own, the others that of the one they are a copy of.

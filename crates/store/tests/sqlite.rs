@@ -11,7 +11,7 @@ use engine::store::{Claim, Claimed, Found, Head, Record, Removal, Store, StoreEr
 use engine::tasks::Tasks;
 use protocol::event::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
-use protocol::item::{Item, ItemStatus, Message, Part, Role};
+use protocol::item::{Item, Message, Part, Role};
 use weir_store::Durability;
 use weir_store::archive::Archive;
 use weir_store::sqlite::{Database, DatabaseError, tools};
@@ -591,8 +591,8 @@ fn record(name: &str, input: &[Item]) -> Record {
 }
 
 fn message(name: &str, text: &str) -> Item {
-    let content = vec![Part::InputText { text: text.into() }];
-    Item::Message(Message { id: ItemId::new(format!("msg_{name}")), status: ItemStatus::Completed, role: Role::User, content })
+    let content = vec![Part::input_text(text.into())];
+    Item::Message(Message { id: ItemId::new(format!("msg_{name}")), ..Message::new(Role::User, content) })
 }
 
 fn alice() -> Owner {

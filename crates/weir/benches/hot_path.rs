@@ -212,8 +212,8 @@ impl Provider for Measured {
         std::future::ready(Ok(words)).boxed()
     }
 
-    fn check(&self, _create: &Create) -> Result<(), Fault> {
-        Ok(())
+    fn check(&self, _create: &Create) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
     }
 }
 

@@ -3,7 +3,7 @@
 use protocol::compaction::{Compacted, Compaction};
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
-use protocol::item::{FunctionCall, Item, ItemStatus, Message, Part, Role};
+use protocol::item::{Item, ItemStatus, Message, Part, Role};
 use protocol::request::Create;
 use protocol::response::{Response, ResponseStatus};
 use protocol::trace::TraceContext;
@@ -38,19 +38,14 @@ impl Engine {
     /// # Errors
     /// As [`Engine::start`].
     pub async fn compact(&self, owner: &Owner, create: Create, trace: Option<TraceContext>) -> Result<Compacting, Fault> {
-        let route = self.route(&create)?;
+        let (route, _) = self.route(&create)?;
         let Setting { mut context, .. } = self.conversation(owner, &create, None).await?;
         let kept = Kept::take(&mut context);
-        context.push(Item::Message(Message {
-            id: id::item("msg"),
-            status: ItemStatus::Completed,
-            role: Role::User,
-            content: vec![Part::InputText { text: SUMMARISE.into() }],
-        }));
+        context.push(Item::Message(Message { id: id::item("msg"), ..Message::new(Role::User, vec![Part::input_text(SUMMARISE)]) }));
         let setting = Setting { context, input: Vec::new(), head: None };
         let create = Create { store: false, ..create };
         let ties = Ties { claim: None, socket: None, thread: None, on_leave: self.on_leave(&route, &create, false), trace };
-        let Started { id, feed } = self.run(owner, create, route, setting, ties).await?;
+        let Started { id, feed, .. } = self.run(owner, create, route, setting, ties).await?;
         Ok(Compacting { id, feed, kept })
     }
 }
@@ -62,7 +57,11 @@ impl Kept {
         let open: Vec<Item> = context.iter().filter(|item| is_open_call(item, context)).cloned().collect();
         context.retain(|item| !open.contains(item));
         // One that was cut while the model wrote it is never answered.
-        let is_whole = |item: &Item| matches!(item, Item::FunctionCall(call) if call.status == ItemStatus::Completed);
+        let is_whole = |item: &Item| match item {
+            Item::FunctionCall(call) => call.status == ItemStatus::Completed,
+            Item::CustomToolCall(call) => call.status == ItemStatus::Completed,
+            _ => false,
+        };
         Self { message, calls: open.into_iter().filter(is_whole).collect() }
     }
 
@@ -84,8 +83,13 @@ impl Kept {
 }
 
 fn is_open_call(item: &Item, context: &[Item]) -> bool {
-    let Item::FunctionCall(FunctionCall { call_id, .. }) = item else { return false };
-    !context.iter().any(|item| matches!(item, Item::FunctionCallOutput(output) if output.call_id == *call_id))
+    let Some(call_id) = item.call_id() else { return false };
+    let is_output = |item: &Item| match item {
+        Item::FunctionCallOutput(output) => output.call_id == call_id,
+        Item::CustomToolCallOutput(output) => output.call_id == call_id,
+        _ => false,
+    };
+    !context.iter().any(is_output)
 }
 
 /// What the model wrote. A part of a summary is none: what it leaves out would be lost without a word.

@@ -67,6 +67,8 @@ pub struct Started {
     pub id: ResponseId,
     /// A reader that stands at the begin, and counts as present while it lives.
     pub feed: Feed,
+    /// The fields of the request, by path, that have no effect here.
+    pub ignored: Vec<String>,
 }
 
 /// An idempotency key and the request it came with.
@@ -294,6 +296,12 @@ impl Engine {
             log_bytes: self.shared.log.bytes(),
             item_bytes: self.shared.store.bytes(),
         }
+    }
+
+    /// How many responses may run at once (`engine.running`), and how many more may start now.
+    pub fn capacity(&self) -> (usize, usize) {
+        let limit = self.shared.config().running;
+        (limit, limit.saturating_sub(self.shared.live().len()))
     }
 
     /// The log of an answer whose record was just there.

@@ -63,7 +63,8 @@ impl Engine {
         {
             return self.again(first).await;
         }
-        let route = self.route(&create)?;
+        let (route, mut ignored) = self.route(&create)?;
+        ignored.splice(0..0, create.ignored.iter().cloned());
         let route = if warm_up { warm_up_route(&route) } else { route };
         let create = match &thread {
             Some(thread) => Create { previous_response_id: self.last_of(owner, thread).await?, ..create },
@@ -74,7 +75,8 @@ impl Engine {
             setting.context = self.seen(thread.window, &create, setting.context).await?;
         }
         let on_leave = on_leave.or(create.on_leave).unwrap_or_else(|| self.on_leave(&route, &create, claim.is_some()));
-        self.run(owner, create, route, setting, Ties { claim, socket, thread, on_leave, trace }).await
+        let started = self.run(owner, create, route, setting, Ties { claim, socket, thread, on_leave, trace }).await?;
+        Ok(Started { ignored, ..started })
     }
 
     /// Starts an answer of which everything is known.
@@ -111,7 +113,7 @@ impl Engine {
         let tasks = self.shared.tasks.clone();
         let turn = Turn { live: Arc::clone(&live), answer, writer, route, leg: None, request, limit, meter, trace, tasks };
         self.shared.tasks.spawn("turn", run_to_end(Arc::clone(&self.shared), live, turn, remembering));
-        Ok(Started { id, feed })
+        Ok(Started { id, feed, ignored: Vec::new() })
     }
 
     /// A caller that names its request will come back for the answer: it is kept, and leaving does not stop it.
@@ -148,10 +150,11 @@ impl Engine {
         })?;
         begun(&*reader).await.map_err(log_fault)?;
         let seat = self.running(&id).map(|live| live.sit());
-        Ok(Started { id, feed: self.cursor(reader, 0, seat) })
+        Ok(Started { id, feed: self.cursor(reader, 0, seat), ignored: Vec::new() })
     }
 
-    pub(super) fn route(&self, create: &Create) -> Result<Route, Fault> {
+    /// Where the model leads, and what of the request has no effect there.
+    pub(super) fn route(&self, create: &Create) -> Result<(Route, Vec<String>), Fault> {
         let route = self.shared.models.route(&create.model).ok_or_else(|| {
             let message = format!("The model '{}' does not exist. GET /v1/models lists those that do.", create.model);
             Fault::invalid("model_not_found", "model", message).with_status(404)
@@ -338,15 +341,18 @@ impl Drop for Admission<'_> {
     }
 }
 
-/// The route without the legs that have no word for what is asked.
+/// The route without the legs that cannot serve the request, and what the first of the others leaves out of it.
 ///
 /// # Errors
-/// None is left: what the first of them lacks.
-fn able(mut route: Route, create: &Create) -> Result<Route, Fault> {
-    let (mut legs, mut first) = (Vec::new(), None);
+/// No leg can: what the first of them lacks.
+fn able(mut route: Route, create: &Create) -> Result<(Route, Vec<String>), Fault> {
+    let (mut legs, mut ignored, mut first) = (Vec::new(), None, None);
     for leg in &*route.legs {
         match leg.provider.check(create) {
-            Ok(()) => legs.push(leg.clone()),
+            Ok(left_out) => {
+                legs.push(leg.clone());
+                ignored.get_or_insert(left_out);
+            }
             Err(fault) => first = first.or(Some(fault)),
         }
     }
@@ -354,7 +360,7 @@ fn able(mut route: Route, create: &Create) -> Result<Route, Fault> {
         Some(fault) if legs.is_empty() => Err(fault),
         _ => {
             route.legs = legs.into();
-            Ok(route)
+            Ok((route, ignored.unwrap_or_default()))
         }
     }
 }
@@ -370,12 +376,12 @@ struct WarmUp;
 
 impl Provider for WarmUp {
     fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
-        let nothing = Word::Finish(Finish::Other("warm_up".into()));
+        let nothing = Word::Finish(Finish::Stop);
         ready(Ok(once(ready(Ok(nothing))).boxed())).boxed()
     }
 
-    fn check(&self, _create: &Create) -> Result<(), Fault> {
-        Ok(())
+    fn check(&self, _create: &Create) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
     }
 }
 

@@ -2,7 +2,7 @@
 #![expect(clippy::panic, reason = "a broken law has to end the test that runs it")]
 
 use protocol::id::{ItemId, Owner, ResponseId};
-use protocol::item::{Item, ItemStatus, Message, Part, Role};
+use protocol::item::{Item, Message, Part, Role};
 
 use crate::store::{Claim, Claimed, Expired, Found, Head, Record, Removal, Store, StoreError};
 
@@ -227,8 +227,8 @@ fn record(name: &str, input: &[Item]) -> Record {
 }
 
 fn message(text: &str) -> Item {
-    let content = vec![Part::InputText { text: text.into() }];
-    Item::Message(Message { id: ItemId::new(format!("msg_{text}")), status: ItemStatus::Completed, role: Role::User, content })
+    let content = vec![Part::input_text(text)];
+    Item::Message(Message { id: ItemId::new(format!("msg_{text}")), ..Message::new(Role::User, content) })
 }
 
 fn alice() -> Owner {

@@ -12,6 +12,7 @@ const KINDS: &[&str] = &[
     "upstream_headers_timeout",
     "upstream_first_token_timeout",
     "upstream_idle_timeout",
+    "upstream_keep_alive_timeout",
     "upstream_total_timeout",
     "upstream_queue_full",
     "upstream_unavailable",
@@ -80,7 +81,8 @@ pub(crate) fn of_status(status: ResponseStatus) -> &'static str {
 
 /// Why an answer ended early; Weir makes these words.
 pub(crate) fn of_reason(reason: &str) -> &'static str {
-    const REASONS: &[&str] = &["max_output_tokens", "content_filter", "cancelled", "client_left", "server_restarted"];
+    const REASONS: &[&str] =
+        &["max_output_tokens", "content_filter", "unknown_finish_reason", "cancelled", "client_left", "server_restarted"];
     REASONS.iter().find(|known| **known == reason).copied().unwrap_or(NAMELESS)
 }
 

@@ -18,7 +18,7 @@ use crate::answers::Shared;
 use crate::metrics::{Ending, Held, Tokens};
 use crate::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
 use crate::provider::{Call, Failure, Leg, Route, Timeouts, UPSTREAM_CUT};
-use crate::turn::{Attempts, Next, Reason, silence, until};
+use crate::turn::{Attempts, Next, Reason, silent, until};
 
 /// How long the usage and the end of a stream may lag behind its last finish reason.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
@@ -94,9 +94,9 @@ impl Timers {
     /// Which of them has run out.
     fn silence(self) -> Fault {
         match (self.is_total(), self.is_begun) {
-            (true, _) => silence("total", self.timeouts.total),
-            (false, true) => silence("idle", self.timeouts.idle),
-            (false, false) => silence("first_token", self.timeouts.first_token),
+            (true, _) => silent("total", self.timeouts.total),
+            (false, true) => silent("idle", self.timeouts.idle),
+            (false, false) => silent("first_token", self.timeouts.first_token),
         }
     }
 
@@ -180,7 +180,7 @@ impl PassthroughCall {
         let mut parts = tokio::select! {
             biased;
             () = self.shared.shut_down.cancelled() => return Err(Unopened::Stopped(shut_down())),
-            () = until(total) => return Err(Unopened::Stopped(silence("total", leg.timeouts.total))),
+            () = until(total) => return Err(Unopened::Stopped(silent("total", leg.timeouts.total))),
             () = until(whole.map(|timers| timers.deadline)) => return Err(self.silent(whole.unwrap_or_else(|| Timers::of(leg, total)))),
             parts = &mut passing => parts?,
         };

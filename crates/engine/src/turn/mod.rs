@@ -2,6 +2,7 @@
 
 mod retry;
 mod run;
+mod shorten;
 mod spans;
 mod state;
 
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use retry::{Attempts, Next, Reason};
-pub(crate) use run::{Turn, silence, until};
+pub(crate) use run::{Turn, silent, until};
 pub(crate) use spans::{Attributes, Trace, bounded};
 pub(crate) use state::{Answer, End};
 

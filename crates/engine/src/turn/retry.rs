@@ -149,8 +149,8 @@ mod tests {
             pending().boxed()
         }
 
-        fn check(&self, _create: &Create) -> Result<(), Fault> {
-            Ok(())
+        fn check(&self, _create: &Create) -> Result<Vec<String>, Fault> {
+            Ok(Vec::new())
         }
 
         fn has_another_way(&self, _model: &str) -> bool {

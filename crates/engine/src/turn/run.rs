@@ -12,6 +12,7 @@ use protocol::usage::Usage;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::retry::{Attempts, Next, Reason};
+use super::shorten;
 use super::spans::{Told, Trace};
 use super::state::{Answer, End, truncated};
 use super::{Cause, Live};
@@ -19,7 +20,7 @@ use crate::clock;
 use crate::count::{self, Prompt};
 use crate::log::{LogError, LogWriter};
 use crate::metrics::Meter;
-use crate::provider::{Blame, Call, Failure, Leg, ModelRequest, Route, Timeouts, UPSTREAM_CUT, Word, Words};
+use crate::provider::{Blame, CONTEXT_LENGTH, Call, Failure, Finish, Leg, ModelRequest, Route, Timeouts, UPSTREAM_CUT, Word, Words};
 use crate::tasks::Tasks;
 
 /// How many words that are ready at once go into one append. More would only delay the first.
@@ -30,6 +31,9 @@ const LOG_RETRY: Duration = Duration::from_millis(50);
 
 /// How long tokens may be counted when the server shuts down.
 const LAST_COUNT: Duration = Duration::from_millis(100);
+
+/// Why a call is made again with a shorter conversation, as a label of metrics.
+const SHORTENED: &str = "shortened";
 
 /// How long the usage and the end of the stream may lag behind the finish reason.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
@@ -48,6 +52,15 @@ pub(crate) struct Turn {
     pub(crate) meter: Meter,
     pub(crate) trace: Trace,
     pub(crate) tasks: Tasks,
+}
+
+/// What was heard of an upstream since its last word.
+#[derive(Clone, Copy)]
+struct Silence {
+    /// Whether there was a word at all.
+    spoken: bool,
+    has_keep_alives: bool,
+    last_word: Instant,
 }
 
 /// Why the loop over the upstream ended.
@@ -95,6 +108,10 @@ impl Turn {
         };
         if let End::Failed(fault) = &end {
             tracing::warn!(response = %self.live.id, upstream = self.upstream_name(), code = ?fault.code, status = fault.status, "answer failed");
+        }
+        if let Some(Finish::Unknown(word)) = self.answer.finish() {
+            let word: String = word.chars().take(64).collect();
+            tracing::warn!(response = %self.live.id, upstream = self.upstream_name(), finish_reason = ?word, "unknown finish reason; the response counts as incomplete");
         }
         let usage = match &end {
             // Whoever reads it is about to be cut: the end must not wait for a vocabulary that is not loaded yet.
@@ -154,6 +171,11 @@ impl Turn {
             };
             // Whatever comes now, a stop or another call: what this one has cost is not what the answer has cost.
             self.answer.forget();
+            if failure.fault.code == CONTEXT_LENGTH && self.shorten() {
+                self.meter.again(&failure.fault, SHORTENED);
+                self.trace.call_ended(&self.told(Some(&failure.fault)));
+                continue;
+            }
             let reason = match attempts.failed(&route, self.request.model(), failure.clone(), fastrand::f64()) {
                 Next::Fail(fault) => return End::Failed(fault).into(),
                 Next::Ask(reason) => reason,
@@ -184,14 +206,14 @@ impl Turn {
         let mut words = tokio::select! {
             biased;
             cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
-            () = until(total) => return self.silent(false, total, leg.timeouts),
+            () = until(total) => return Outcome::Stop(End::Failed(silent("total", leg.timeouts.total)).into()),
             asked = leg.provider.ask(self.request.clone()) => match asked {
                 Ok(words) => words,
                 Err(failure) => return Outcome::Failed(failure),
             },
         };
         let mut written: u64 = 0;
-        let mut spoken = false;
+        let mut silence = Silence { spoken: false, has_keep_alives: false, last_word: Instant::now() };
         let mut unread = 0;
         let first = Instant::now() + leg.timeouts.first_token;
         let mut deadline = std::pin::pin!(sleep_until(total.map_or(first, |total| total.min(first))));
@@ -200,7 +222,7 @@ impl Turn {
                 biased;
                 cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
                 word = words.next() => word,
-                () = &mut deadline => return self.silent(spoken, total, leg.timeouts),
+                () = &mut deadline => return self.silent(silence, total, leg.timeouts),
             };
             let (end, heard) = self.take_in(word, &mut words);
             let now = Instant::now();
@@ -217,7 +239,10 @@ impl Turn {
                 // Nothing that the model made is in the log yet.
                 Some(Heard::Failed(failure)) if written == 0 => return Outcome::Failed(failure),
                 Some(Heard::Failed(failure)) => return Outcome::Stop(End::Failed(failure.fault).into()),
-                Some(Heard::Over) if written == 0 && !self.answer.is_finished() => return Outcome::Failed(Failure::upstream(truncated())),
+                Some(Heard::Over) if !self.answer.is_finished() => {
+                    let fault = truncated(&leg.upstream);
+                    return if written == 0 { Outcome::Failed(Failure::upstream(fault)) } else { Outcome::Stop(End::Failed(fault).into()) };
+                }
                 Some(Heard::Over) => return Outcome::Stop(End::Over.into()),
             }
             if let Some(room) = self.writer.backlog() {
@@ -239,27 +264,50 @@ impl Turn {
                 return Outcome::Stop(End::Stopped(Cause::ClientLeft).into());
             }
             if heard > 0 {
-                spoken = true;
-                let patience = now + if self.answer.is_finished() { FINISH_GRACE } else { leg.timeouts.idle };
+                silence = Silence { spoken: true, has_keep_alives: false, last_word: now };
+            } else {
+                silence.has_keep_alives = true;
+            }
+            if silence.spoken {
+                let patience = if self.answer.is_finished() {
+                    silence.last_word + FINISH_GRACE
+                } else {
+                    (now + leg.timeouts.idle).min(silence.last_word + leg.timeouts.keep_alive)
+                };
                 deadline.as_mut().reset(total.map_or(patience, |total| total.min(patience)));
             }
         }
     }
 
-    /// What a silence means. Behind the finish reason only the end of the stream is missing.
-    fn silent(&self, spoken: bool, total: Option<Instant>, timeouts: Timeouts) -> Outcome {
+    /// Leaves the oldest part of the conversation out, where the caller has asked for it. Says whether there was one.
+    fn shorten(&mut self) -> bool {
+        if self.request.create.truncation.as_deref() != Some("auto") {
+            return false;
+        }
+        let Some(context) = shorten::shorter(&self.request.context) else { return false };
+        tracing::debug!(response = %self.live.id, before = self.request.context.len(), after = context.len(), "the conversation is too long; asking again with less of it");
+        self.request.context = context.into();
+        true
+    }
+
+    /// What a silence means. After the finish reason only the end of the stream is missing.
+    fn silent(&self, silence: Silence, total: Option<Instant>, timeouts: Timeouts) -> Outcome {
         if self.answer.is_finished() {
             return Outcome::Stop(End::Over.into());
         }
-        let is_total = total.is_some_and(|total| total <= Instant::now());
-        if !is_total {
-            self.request.call.give_up();
+        let now = Instant::now();
+        if total.is_some_and(|total| total <= now) {
+            return Outcome::Stop(End::Failed(silent("total", timeouts.total)).into());
         }
-        match (is_total, spoken) {
-            (true, _) => Outcome::Stop(End::Failed(silence("total", timeouts.total)).into()),
-            (false, true) => Outcome::Stop(End::Failed(silence("idle", timeouts.idle)).into()),
-            (false, false) => Outcome::Failed(Failure::upstream(silence("first_token", timeouts.first_token))),
+        self.request.call.give_up();
+        if !silence.spoken {
+            let limit = timeouts.first_token;
+            let fault = if silence.has_keep_alives { only_keep_alives("first_token", limit) } else { silent("first_token", limit) };
+            return Outcome::Failed(Failure::upstream(fault));
         }
+        let is_alive = silence.last_word + timeouts.keep_alive <= now && silence.has_keep_alives;
+        let fault = if is_alive { only_keep_alives("keep_alive", timeouts.keep_alive) } else { silent("idle", timeouts.idle) };
+        Outcome::Stop(End::Failed(fault).into())
     }
 
     /// Takes in a word and those that are ready behind it. Says whether that was the end, and how many words were the model's.
@@ -329,7 +377,10 @@ fn is_model_word(word: &Word) -> bool {
         | Word::ReasoningSummary(_)
         | Word::ReasoningEnd { .. }
         | Word::Refusal(_)
-        | Word::ToolCall { .. }
+        | Word::ToolCall(_)
+        | Word::Item(_)
+        | Word::ReasoningExtra(_)
+        | Word::Extra(_)
         | Word::Finish(_) => true,
         Word::Usage(_) | Word::ReasoningBreak | Word::KeepAlive => false,
     }
@@ -343,7 +394,12 @@ pub(crate) async fn until(time: Option<Instant>) {
     }
 }
 
-pub(crate) fn silence(what: &str, limit: Duration) -> Fault {
+pub(crate) fn silent(what: &str, limit: Duration) -> Fault {
     let message = format!("the upstream was silent for longer than {what}_timeout allows ({limit:?})");
+    Fault::new(FaultKind::Upstream, format!("upstream_{what}_timeout"), message).with_status(504)
+}
+
+fn only_keep_alives(what: &str, limit: Duration) -> Fault {
+    let message = format!("the upstream sent nothing but keep-alives for longer than {what}_timeout allows ({limit:?})");
     Fault::new(FaultKind::Upstream, format!("upstream_{what}_timeout"), message).with_status(504)
 }

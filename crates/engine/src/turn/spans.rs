@@ -173,7 +173,7 @@ fn word(finish: &Finish) -> &'static str {
         Finish::Stop => "stop",
         Finish::Length => "length",
         Finish::ContentFilter => "content_filter",
-        Finish::Other(_) => "other",
+        Finish::Unknown(_) => "other",
     }
 }
 

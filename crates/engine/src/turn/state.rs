@@ -1,23 +1,26 @@
 //! One answer as a pure state machine: words from upstream go in, numbered entries come out.
 
+mod calls;
+mod opaque;
 mod parts;
 mod resume;
 
 use std::collections::BTreeMap;
 
-use protocol::event::{ArgumentsDelta, ArgumentsDone, Entry, Event, ItemEvent, Snapshot};
+use protocol::event::{Entry, Event, Snapshot};
 use protocol::fault::{Fault, FaultKind};
-use protocol::item::{FunctionCall, Item, ItemStatus};
+use protocol::item::ItemStatus;
 use protocol::request::ToolMode;
-use protocol::response::{IncompleteDetails, Response, ResponseStatus};
+use protocol::response::{FINISH_REASON, IncompleteDetails, Response, ResponseStatus};
 use protocol::usage::Usage;
+use serde_json::{Map, Value};
 
-use crate::id;
+use self::calls::Calls;
 use crate::provider::{Finish, Word};
 use crate::turn::Cause;
 
-/// How many bytes of arguments may come before the name of their function. It comes with the first piece, or never.
-const LONGEST_HELD_BACK: usize = 64 << 10;
+/// The longest text that a response's metadata hold, in characters.
+const LONGEST_METADATA: usize = 512;
 
 /// How an answer ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,9 +40,17 @@ pub(crate) struct Answer {
     open: Option<Open>,
     /// Whether the last part of the open item still grows.
     is_part_open: bool,
-    calls: BTreeMap<u64, Call>,
+    /// Whether the last thoughts were a summary, as the upstream sends them.
+    was_summary: bool,
+    calls: Calls,
+    /// Items that are passed on as they are and not done yet, by their key: where they stand in the output.
+    opaque: BTreeMap<u64, usize>,
+    /// Fields beyond the vocabulary for the message that comes next.
+    pending_extra: Map<String, Value>,
     finish: Option<Finish>,
     usage: Option<Usage>,
+    /// Whether output came after the usage, which then is not the usage of the output.
+    is_usage_stale: bool,
     entries: Vec<Entry>,
 }
 
@@ -60,16 +71,6 @@ impl Open {
     }
 }
 
-/// A tool call. Calls may be interleaved, so they stay open until the end.
-#[derive(Default)]
-struct Call {
-    id: Option<String>,
-    name: Option<String>,
-    /// What came before the name was known.
-    held_back: String,
-    output_index: Option<usize>,
-}
-
 impl Answer {
     /// An answer to `response`, which has just been accepted. Its first entries are ready.
     pub(crate) fn begin(response: Response) -> Self {
@@ -79,9 +80,13 @@ impl Answer {
             position: 0,
             open: None,
             is_part_open: false,
-            calls: BTreeMap::new(),
+            was_summary: false,
+            calls: Calls::default(),
+            opaque: BTreeMap::new(),
+            pending_extra: Map::new(),
             finish: None,
             usage: None,
+            is_usage_stale: false,
             entries: Vec::new(),
         };
         let created = answer.snapshot();
@@ -106,9 +111,11 @@ impl Answer {
         &self.response
     }
 
-    /// What upstream says it cost.
+    /// The usage as the upstream reports it, where that can be true: whoever wrote something read and wrote some tokens, and
+    /// what was reported before the output is not the usage of the output.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        self.usage
+        let is_possible = |usage: &Usage| !self.has_output() || (usage.input_tokens > 0 && usage.output_tokens > 0 && !self.is_usage_stale);
+        self.usage.filter(is_possible)
     }
 
     /// Why the model stopped.
@@ -128,36 +135,35 @@ impl Answer {
 
     /// Forgets what was heard of a call that failed before it made anything: another begins anew.
     pub(crate) fn forget(&mut self) {
-        (self.calls, self.finish, self.usage) = (BTreeMap::new(), None, None);
+        (self.calls, self.finish, self.usage) = (Calls::default(), None, None);
+        (self.pending_extra, self.is_usage_stale) = (Map::new(), false);
     }
 
     /// Takes a word in.
     ///
     /// # Errors
-    /// The model did what the request forbids.
+    /// The upstream's stream makes no sense.
     pub(crate) fn word(&mut self, word: Word) -> Result<(), Fault> {
+        self.is_usage_stale |= is_output(&word) && self.usage.is_some();
         match word {
             Word::Text { text, logprobs } => {
                 self.open(Open::Text);
                 self.text(text, logprobs);
             }
             Word::Annotation(annotation) => self.annotate(annotation),
-            Word::Reasoning(text) => {
-                self.open(Open::Reasoning);
-                self.reasoning(text);
-            }
-            Word::ReasoningSummary(text) => {
-                self.open(Open::Summary);
-                self.summary(text);
-            }
+            Word::Reasoning(text) => self.think(text, false),
+            Word::ReasoningSummary(text) => self.think(text, true),
             Word::ReasoningBreak if matches!(self.open, Some(Open::Reasoning | Open::Summary)) => self.close_part(),
             Word::ReasoningEnd { encrypted } => self.end_reasoning(encrypted),
             Word::Refusal(text) => {
                 self.open(Open::Refusal);
                 self.refusal(text);
             }
-            Word::ToolCall { index, id, name, arguments } => self.tool_call(index, id, name, &arguments)?,
-            Word::Usage(usage) => self.usage = Some(usage),
+            Word::ToolCall(delta) => self.tool_call(delta)?,
+            Word::Item(step) => self.opaque_step(step),
+            Word::ReasoningExtra(fields) => self.reasoning_extra(fields),
+            Word::Extra(fields) => self.message_extra(fields),
+            Word::Usage(usage) => (self.usage, self.is_usage_stale) = (Some(usage), false),
             Word::Finish(finish) => self.finish = Some(finish),
             Word::ReasoningBreak | Word::KeepAlive => {}
         }
@@ -169,14 +175,15 @@ impl Answer {
     pub(crate) fn end(&mut self, end: &End, usage: Option<Usage>, now: u64) -> Option<Fault> {
         let failure = match end {
             End::Failed(fault) => Some(fault.clone()),
-            End::Over => self.missing_evidence(),
+            End::Over => self.missing_evidence().or_else(|| self.calls.nameless()),
             End::Stopped(cause) => cause.fault(),
         };
         let reason = match (end, &self.finish) {
             (End::Stopped(cause), _) => Some(cause.reason()),
             (_, Some(Finish::Length)) => Some("max_output_tokens"),
             (_, Some(Finish::ContentFilter)) => Some("content_filter"),
-            (_, Some(Finish::Stop | Finish::Other(_)) | None) => None,
+            (_, Some(Finish::Unknown(_))) => Some(IncompleteDetails::UNKNOWN_FINISH_REASON),
+            (_, Some(Finish::Stop) | None) => None,
         };
         let whole = failure.is_none() && reason.is_none();
         self.close(if whole { ItemStatus::Completed } else { ItemStatus::Incomplete });
@@ -184,6 +191,10 @@ impl Answer {
             self.push(&Event::error(fault));
         }
         let response = &mut self.response;
+        if let (Some(IncompleteDetails::UNKNOWN_FINISH_REASON), Some(Finish::Unknown(word))) = (reason, &self.finish) {
+            let word: String = word.chars().take(LONGEST_METADATA).collect();
+            response.metadata.insert(FINISH_REASON.to_owned(), word.into());
+        }
         response.usage = usage;
         response.error = failure.as_ref().map(Into::into);
         response.status = match (&failure, end, reason) {
@@ -204,10 +215,7 @@ impl Answer {
     /// Why a stream that is over was not the whole answer.
     fn missing_evidence(&self) -> Option<Fault> {
         if self.finish.is_none() {
-            return Some(truncated());
-        }
-        if self.calls.values().any(|call| call.output_index.is_none()) {
-            return Some(nameless());
+            return Some(truncated(""));
         }
         let called = !self.calls.is_empty();
         if self.finish == Some(Finish::Stop) && self.response.tool_choice.mode() == ToolMode::Required && !called {
@@ -216,68 +224,17 @@ impl Answer {
         None
     }
 
-    fn tool_call(&mut self, index: u64, call_id: Option<String>, name: Option<String>, arguments: &str) -> Result<(), Fault> {
-        self.close_open(ItemStatus::Completed);
-        let call = self.calls.entry(index).or_default();
-        call.id = call.id.take().or(call_id);
-        call.name = call.name.take().or(name);
-        if let Some(output_index) = call.output_index {
-            self.arguments(output_index, arguments.to_owned());
-            return Ok(());
-        }
-        call.held_back.push_str(arguments);
-        let Some(name) = call.name.clone() else {
-            return if call.held_back.len() > LONGEST_HELD_BACK { Err(nameless()) } else { Ok(()) };
-        };
-        let known = self.response.tools.iter().any(|tool| tool.name == name);
-        if !known || !self.response.tool_choice.allows(&name) {
-            let message = format!("the model called the tool '{name}', which this request does not allow");
-            return Err(Fault::new(FaultKind::Upstream, "tool_not_allowed", message));
-        }
-        let held_back = std::mem::take(&mut call.held_back);
-        let call_id = call.id.clone().unwrap_or_else(|| id::item("call").as_str().to_owned());
-        let output_index = self.response.output.len();
-        call.output_index = Some(output_index);
-        self.add_item(Item::FunctionCall(FunctionCall {
-            id: id::item("fc"),
-            call_id,
-            name,
-            arguments: String::new(),
-            status: ItemStatus::InProgress,
-        }));
-        self.arguments(output_index, held_back);
-        Ok(())
-    }
-
-    fn arguments(&mut self, output_index: usize, delta: String) {
-        if delta.is_empty() {
-            return;
-        }
-        let Some(Item::FunctionCall(call)) = self.response.output.get_mut(output_index) else { return };
-        call.arguments.push_str(&delta);
-        let item_id = call.id.clone();
-        self.push(&Event::FunctionCallArgumentsDelta(ArgumentsDelta { item_id, output_index, delta }));
-    }
-
     /// Closes everything, in the order of the output.
     fn close(&mut self, status: ItemStatus) {
+        self.place_extra();
         self.close_open(status);
-        let open: Vec<usize> = self.calls.values().filter_map(|call| call.output_index).collect();
+        let mut open: Vec<usize> = self.calls.open().chain(self.opaque.values().copied()).collect();
+        open.sort_unstable();
         for output_index in open {
-            let Some(Item::FunctionCall(call)) = self.response.output.get_mut(output_index) else { continue };
-            call.status = status;
-            let call = call.clone();
-            // Arguments that were cut are not called done: a client might run them.
-            if status == ItemStatus::Completed {
-                self.push(&Event::FunctionCallArgumentsDone(ArgumentsDone {
-                    item_id: call.id.clone(),
-                    output_index,
-                    name: call.name.clone(),
-                    arguments: call.arguments.clone(),
-                }));
-            }
-            self.push(&Event::OutputItemDone(ItemEvent { output_index, item: Item::FunctionCall(call) }));
+            self.close_call(output_index, status);
+            self.close_opaque(output_index, status);
         }
+        self.opaque.clear();
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -290,12 +247,26 @@ impl Answer {
     }
 }
 
-/// An answer that stopped without the evidence that it is whole.
-pub(super) fn truncated() -> Fault {
-    let message = "the upstream's answer stopped without a finish reason: it is not whole";
-    Fault::new(FaultKind::Upstream, "upstream_truncated", message)
+/// Whether a word is something that the model wrote.
+fn is_output(word: &Word) -> bool {
+    match word {
+        Word::Text { .. } | Word::Reasoning(_) | Word::ReasoningSummary(_) | Word::ToolCall(_) | Word::Item(_) => true,
+        // Where a filter held the answer back, the vendor's own explanation comes last, and cost nothing.
+        Word::Refusal(_)
+        | Word::Annotation(_)
+        | Word::ReasoningBreak
+        | Word::ReasoningEnd { .. }
+        | Word::ReasoningExtra(_)
+        | Word::Extra(_)
+        | Word::Usage(_)
+        | Word::Finish(_)
+        | Word::KeepAlive => false,
+    }
 }
 
-fn nameless() -> Fault {
-    Fault::new(FaultKind::Upstream, "upstream_invalid_data", "the model called a tool without naming it")
+/// A stream that ended without the evidence that the response is complete. The name of the upstream may be empty.
+pub(super) fn truncated(upstream: &str) -> Fault {
+    let whose = if upstream.is_empty() { "the upstream".to_owned() } else { format!("The upstream '{upstream}'") };
+    let message = format!("{whose} ended its response without a finish reason: the response is not complete.");
+    Fault::new(FaultKind::Upstream, "upstream_truncated", message)
 }

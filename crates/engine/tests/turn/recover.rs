@@ -6,7 +6,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use protocol::event::Entry;
 use protocol::id::ResponseId;
 use protocol::item::{Item, ItemStatus};
-use protocol::request::{Create, FunctionTool};
+use protocol::request::Create;
 use protocol::response::{Response, ResponseStatus};
 use protocol::usage::UsageSource;
 use tokio::sync::Semaphore;
@@ -19,6 +19,7 @@ use weir_engine::memory::{MemoryLog, MemoryStore};
 use weir_engine::provider::{Finish, Word};
 use weir_engine::store::{Found, Store};
 
+use crate::stage;
 use crate::stage::{Said, Stage, alice, asking, kinds, last_response, read, run, say, stage_over, text};
 
 /// Storage that outlives the engines over it.
@@ -94,17 +95,14 @@ async fn an_answer_cut_by_a_restart_keeps_its_text_and_is_counted() {
 async fn whatever_is_open_is_closed() {
     let thought = || Ok(Word::Reasoning("hm".into()));
     let (_, _, before, all) = restarted(asking("hi"), vec![thought()]).await;
-    assert_eq!(kinds(&all[before.len()..]), ["reasoning.done", "content_part.done", "output_item.done", "incomplete"]);
+    assert_eq!(kinds(&all[before.len()..]), ["reasoning_text.done", "content_part.done", "output_item.done", "incomplete"]);
 
     let refusal = || Ok(Word::Refusal("no".into()));
     let (_, _, before, all) = restarted(asking("hi"), vec![thought(), text("well"), refusal()]).await;
     assert_eq!(kinds(&all[before.len()..]), ["refusal.done", "content_part.done", "output_item.done", "incomplete"]);
 
-    let tool = FunctionTool { name: "look".into(), ..serde_json::from_str(r#"{"type":"function","name":"look"}"#).unwrap() };
-    let call = |index: u64, arguments: &str| {
-        Ok(Word::ToolCall { index, id: Some(format!("call_{index}")), name: Some("look".into()), arguments: arguments.into() })
-    };
-    let create = Create { tools: vec![tool], ..asking("hi") };
+    let call = |index: u64, arguments: &str| stage::call(index, Some(&format!("call_{index}")), Some("look"), arguments);
+    let create = Create { tools: vec![stage::tool("look")], ..asking("hi") };
     let (_, _, before, all) = restarted(create, vec![text("I look"), call(0, "{\"a\""), call(1, "{")]).await;
     assert_eq!(kinds(&all[before.len()..]), ["output_item.done", "output_item.done", "incomplete"], "cut arguments are never done");
     let response = last_response(&all);

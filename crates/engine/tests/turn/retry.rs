@@ -6,13 +6,13 @@ use std::time::Duration;
 use protocol::fault::{Fault, FaultKind};
 use protocol::item::{Item, Part};
 use protocol::on_leave::OnLeave;
-use protocol::request::Create;
+use protocol::request::{Create, ReasoningConfig};
 use protocol::response::ResponseStatus;
 use tokio::time::Instant;
 use weir_engine::answers::Terms;
 use weir_engine::provider::{Blame, Failure, Finish, Word};
 
-use crate::stage::{Said, Stage, alice, asking, kinds, last_response, read, run, say, stage, stage_that_retries, text};
+use crate::stage::{Said, Stage, alice, asking, call, kinds, last_response, read, run, say, stage, stage_that_retries, text};
 
 fn failure(blame: Blame) -> Said {
     Err(Failure::new(Fault::new(FaultKind::Upstream, "made_up", "said"), blame))
@@ -38,7 +38,7 @@ fn words(response: &protocol::response::Response) -> String {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_made_nothing_is_made_again_and_nothing_of_it_is_left() {
     let stage = stage_that_retries();
-    let half_a_call = Ok(Word::ToolCall { index: 0, id: None, name: None, arguments: "{".into() });
+    let half_a_call = call(0, None, None, "{");
     let scripts = vec![vec![half_a_call, failure(Blame::Upstream(None))], vec![Ok(Word::KeepAlive)], vec![text("Hello"), STOP]];
     let before = Instant::now();
     let response = play(&stage, scripts).await;
@@ -111,7 +111,8 @@ async fn thoughts_have_summaries_breaks_and_ends() {
         Ok(Word::Annotation(serde_json::json!({"type": "url_citation"}))),
         STOP,
     ];
-    let entries = run(&stage, asking("hi"), said).await;
+    let summary = ReasoningConfig { summary: Some("auto".into()), ..ReasoningConfig::default() };
+    let entries = run(&stage, Create { reasoning: Some(summary), ..asking("hi") }, said).await;
     let expected = [
         "output_item.added",
         "reasoning_summary_part.added",

@@ -5,16 +5,19 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{StreamExt, unfold};
 use protocol::event::Entry;
+use protocol::extra::Extra;
 use protocol::fault::Fault;
 use protocol::id::Owner;
-use protocol::item::{Part, Role};
-use protocol::request::{Create, InputItem};
+use protocol::item::{Item, Message, Part, Role};
+use protocol::request::{Create, FunctionTool, InputItem, Tool};
 use tokio::sync::{mpsc, watch};
 use weir_engine::answers::Terms;
 use weir_engine::contract::log_laws::request;
 use weir_engine::log::{Log, LogError};
 use weir_engine::memory::{MemoryLog, MemoryStore};
-use weir_engine::provider::{Failure, Leg, ModelListing, ModelRequest, Models, Provider, Retries, Route, Timeouts, Word, Words};
+use weir_engine::provider::{
+    Failure, Leg, ModelListing, ModelRequest, Models, Provider, Retries, Route, Timeouts, ToolCallDelta, Word, Words,
+};
 use weir_engine::store::Store;
 use weir_engine::tasks::Tasks;
 use weir_engine::{Config, Engine};
@@ -57,10 +60,10 @@ impl Provider for Puppet {
         .boxed()
     }
 
-    fn check(&self, create: &Create) -> Result<(), Fault> {
+    fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
         match create.extra.keys().find(|name| *name != "seed") {
             Some(unknown) => Err(Fault::invalid("unknown_parameter", unknown, "unknown")),
-            None => Ok(()),
+            None => Ok(Vec::new()),
         }
     }
 }
@@ -124,8 +127,8 @@ pub(crate) fn alice() -> Owner {
 }
 
 pub(crate) fn asking(text: &str) -> Create {
-    let content = vec![Part::InputText { text: text.into() }];
-    Create { input: vec![InputItem::Message { id: None, role: Role::User, content }], ..request("demo") }
+    let message = Message::new(Role::User, vec![Part::input_text(text)]);
+    Create { input: vec![InputItem::Item(Item::Message(message))], ..request("demo") }
 }
 
 pub(crate) fn text(text: &str) -> Said {
@@ -160,4 +163,15 @@ pub(crate) async fn run(stage: &Stage, create: Create, words: Vec<Said>) -> Vec<
     say(&script, words).await;
     drop(script);
     read(&mut started.feed).await.unwrap()
+}
+
+/// A piece of a tool call.
+pub(crate) fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<Word, Failure> {
+    let (id, name) = (id.map(str::to_owned), name.map(str::to_owned));
+    Ok(Word::ToolCall(ToolCallDelta { index, id, name, arguments: arguments.into(), ..ToolCallDelta::default() }))
+}
+
+/// A function without anything but a name.
+pub(crate) fn tool(name: &str) -> Tool {
+    Tool::Function(FunctionTool { name: name.into(), description: None, parameters: None, strict: None, extra: Extra::default() })
 }

@@ -8,7 +8,7 @@ use super::{Response, Stream};
 
 /// The lines of an NDJSON body; an error if the answer is something else.
 pub fn stream(response: Response) -> Result<Stream> {
-    response.ensure_media_type(ndjson::CONTENT_TYPE)?;
+    response.ensure_media_type(ndjson::MEDIA_TYPE)?;
     Ok(Stream::new(response, stream::Decoder::ndjson()))
 }
 

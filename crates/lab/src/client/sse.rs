@@ -8,7 +8,7 @@ use super::{Response, Stream};
 
 /// The events of an SSE body; an error if the answer is something else.
 pub fn stream(response: Response) -> Result<Stream> {
-    response.ensure_media_type(sse::CONTENT_TYPE)?;
+    response.ensure_media_type(sse::MEDIA_TYPE)?;
     Ok(Stream::new(response, stream::Decoder::sse()))
 }
 

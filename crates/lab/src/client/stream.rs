@@ -68,8 +68,8 @@ impl Decoder {
     pub fn of(media_type: &str) -> Option<Self> {
         let bare = media_type.split(';').next().unwrap_or_default().trim();
         match bare {
-            frame::sse::CONTENT_TYPE => Some(Self::sse()),
-            frame::ndjson::CONTENT_TYPE => Some(Self::ndjson()),
+            frame::sse::MEDIA_TYPE => Some(Self::sse()),
+            frame::ndjson::MEDIA_TYPE => Some(Self::ndjson()),
             _ => None,
         }
     }

@@ -37,6 +37,15 @@ impl Dialect {
         }
     }
 
+    /// Whether the stream must not end cleanly. Chat completions have no event that tells a failed response from a whole one, and
+    /// clients that skip their error chunk take every clean end for success.
+    pub fn must_break_off(&self) -> bool {
+        match self {
+            Self::Responses => false,
+            Self::ChatCompletions(fold) => fold.has_failed(),
+        }
+    }
+
     /// What an error outside the log looks like: a failure of the log itself, which has no position (promise 1).
     pub fn unnumbered_error(&self, fault: &crate::fault::Fault) -> Bytes {
         let body = match self {

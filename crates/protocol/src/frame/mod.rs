@@ -20,7 +20,16 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// The media type of a body in this frame.
+    /// The media type of a body in this frame, without parameters.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => json::CONTENT_TYPE,
+            Self::Ndjson => ndjson::MEDIA_TYPE,
+            Self::Sse => sse::MEDIA_TYPE,
+        }
+    }
+
+    /// The `Content-Type` of a body in this frame.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Json => json::CONTENT_TYPE,
@@ -75,10 +84,13 @@ mod tests {
     #[test]
     fn every_frame_has_its_type_and_heartbeat() {
         assert_eq!(Frame::Json.content_type(), "application/json");
-        assert_eq!(Frame::Ndjson.content_type(), "application/x-ndjson");
-        assert_eq!(Frame::Sse.content_type(), "text/event-stream");
+        assert_eq!(Frame::Ndjson.content_type(), "application/x-ndjson; charset=utf-8");
+        assert_eq!(Frame::Sse.content_type(), "text/event-stream; charset=utf-8");
+        for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
+            assert_eq!(frame.content_type().split(';').next(), Some(frame.media_type()));
+        }
         assert_eq!(Frame::Json.heartbeat(), None);
         assert_eq!(Frame::Ndjson.heartbeat().as_deref(), Some(b"\n".as_slice()));
-        assert_eq!(Frame::Sse.heartbeat().as_deref(), Some(b": ping\n\n".as_slice()));
+        assert_eq!(Frame::Sse.heartbeat().as_deref(), Some(b": ping\n".as_slice()));
     }
 }

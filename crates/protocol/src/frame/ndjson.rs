@@ -6,7 +6,10 @@ use memchr::{memchr, memchr2_iter};
 use super::{EventTooLarge, consume};
 
 /// The media type of ndjson.org, which was never registered, hence the `x-`.
-pub const CONTENT_TYPE: &str = "application/x-ndjson";
+pub const MEDIA_TYPE: &str = "application/x-ndjson";
+
+/// With the charset, for clients that guess without one, such as Python's requests.
+pub const CONTENT_TYPE: &str = "application/x-ndjson; charset=utf-8";
 
 /// An empty line, which parsers "may silently ignore" (ndjson.org, section 3.2).
 pub const HEARTBEAT: &[u8] = b"\n";

@@ -5,11 +5,16 @@ use memchr::{memchr, memchr2};
 
 use super::{EventTooLarge, consume};
 
-/// Section 9.2.5. It has no charset parameter: an event stream is always UTF-8.
-pub const CONTENT_TYPE: &str = "text/event-stream";
+/// Section 9.2.5.
+pub const MEDIA_TYPE: &str = "text/event-stream";
 
-/// A comment, which parsers ignore; with a blank line, so that line-wise readers flush it (section 9.2.7).
-pub const HEARTBEAT: &[u8] = b": ping\n\n";
+/// An event stream is always UTF-8, and by the standard needs no charset. Clients that decode `text/*` without one as ISO-8859-1
+/// (Python's requests, Spring's `StringHttpMessageConverter`) do.
+pub const CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
+
+/// A comment line, which parsers ignore. It has no blank line after it: openai-go before 3.43 dispatches an event at each blank line,
+/// whether or not there were data, and fails at the empty one.
+pub const HEARTBEAT: &[u8] = b": ping\n";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -114,6 +119,15 @@ impl Decoder {
         Self { buffer: BytesMut::new(), scanned: 0, pending: Pending::default(), limit: max_event_bytes, state: State::Start }
     }
 
+    /// A decoder for bodies whose events may lack the blank line between them: a `data` field that is a whole JSON document is an
+    /// event, where another `data` field follows it. The standard would join the two. A document that is spread over several
+    /// fields is joined as ever.
+    #[must_use]
+    pub fn splitting_documents(mut self) -> Self {
+        self.pending.splits = Splits::WhenAnotherFollows;
+        self
+    }
+
     /// Takes the next bytes of the body. Call [`Self::next_event`] until `None` before the next push: what is held is
     /// then bounded by the limit and one push.
     pub fn push(&mut self, bytes: &[u8]) {
@@ -133,12 +147,17 @@ impl Decoder {
             if self.pending.bytes.saturating_add(length) > self.limit {
                 self.state = State::Failed;
                 self.buffer = BytesMut::new();
-                self.pending = Pending::default();
+                self.pending = Pending { splits: self.pending.splits, ..Pending::default() };
                 return Some(Err(EventTooLarge { limit: self.limit }));
             }
             if end.is_none() {
                 self.scanned = length;
                 return None;
+            }
+            if self.pending.is_separate(&self.buffer[..length]) {
+                // The line stays for the next call.
+                self.scanned = length;
+                return self.pending.dispatch().map(|event| Ok(Decoded::Event(event)));
             }
             let decoded = self.pending.line(&self.buffer[..length]);
             self.state = if self.buffer[length] == b'\r' { State::AfterCarriageReturn } else { State::Line };
@@ -189,6 +208,18 @@ impl Decoder {
     }
 }
 
+/// Whether `data` fields that are documents of their own are parted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Splits {
+    /// Never: as the standard says.
+    #[default]
+    Never,
+    /// Where another `data` field follows.
+    WhenAnotherFollows,
+    /// At once: this body has been seen to lack blank lines, and nobody should wait for the next event to get this one.
+    AtOnce,
+}
+
 /// The event that is being read.
 #[derive(Debug, Default)]
 struct Pending {
@@ -197,9 +228,20 @@ struct Pending {
     data: Option<Vec<u8>>,
     /// The lengths of the lines that are held.
     bytes: usize,
+    splits: Splits,
 }
 
 impl Pending {
+    /// Whether `line` is the start of another event, though no blank line stands before it.
+    fn is_separate(&mut self, line: &[u8]) -> bool {
+        let starts_event = || line.starts_with(b"data:") || line.starts_with(b"event:");
+        if self.splits == Splits::Never || !starts_event() || !self.data.as_deref().is_some_and(is_document) {
+            return false;
+        }
+        self.splits = Splits::AtOnce;
+        true
+    }
+
     /// Section 9.2.6, "process the line".
     fn line(&mut self, line: &[u8]) -> Option<Decoded> {
         if line.is_empty() {
@@ -225,6 +267,9 @@ impl Pending {
             _ => return None,
         }
         self.bytes += line.len();
+        if self.splits == Splits::AtOnce && field == b"data" && self.data.as_deref().is_some_and(is_document) {
+            return self.dispatch().map(Decoded::Event);
+        }
         None
     }
 
@@ -236,6 +281,12 @@ impl Pending {
         let data = Bytes::from(self.data.take()?);
         Some(Event { name, data, ..std::mem::take(&mut self.event) })
     }
+}
+
+/// Whether data is a whole JSON document, or the end that OpenAI's streams have.
+fn is_document(data: &[u8]) -> bool {
+    let data = data.trim_ascii();
+    data == b"[DONE]" || (data.first() == Some(&b'{') && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok())
 }
 
 /// A number written with ASCII digits only, as `retry` must be; `u64::from_str` would accept a plus sign.

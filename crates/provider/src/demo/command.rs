@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use engine::provider::{Finish, ModelRequest, Word};
 use protocol::fault::{Fault, FaultKind};
-use protocol::request::TextFormat;
 
 use super::content::{HELP, LOREM};
 use super::pieces::Pieces;
@@ -37,7 +36,7 @@ pub(super) fn obey(scene: &Scene, request: &ModelRequest) -> Option<Result<Scrip
         "cut" => trouble(rest, None),
         "slow" => slow(rest, scene),
         "status" => return Some(Err(status(rest))),
-        "tool" if tool::is_any_allowed(&request.create) => return None,
+        "tool" if tool::is_any_allowed(request) => return None,
         "tool" => Script::text("No tool was offered that I may call: send `tools` with the request."),
         _ => return None,
     };
@@ -80,9 +79,9 @@ fn refuse() -> Script {
 }
 
 fn json(scene: &Scene, request: &ModelRequest) -> String {
-    match &request.create.text.format {
-        TextFormat::JsonSchema { schema, .. } => json_text(&schema::generate(schema, &scene.said)),
-        TextFormat::Text | TextFormat::JsonObject => json_object(scene),
+    match request.create.text.format.schema() {
+        Some(schema) => json_text(&schema::generate(schema, &scene.said)),
+        None => json_object(scene),
     }
 }
 

@@ -13,6 +13,7 @@ tell me your name and ask for it later, or use a command:
 | `/think TEXT` | think first, then answer |
 | `/json` | answer in JSON |
 | `/tool` | call the first tool that was offered |
+| `/tool NAME ARGUMENTS` | call this one, with these arguments |
 | `/refuse` | refuse, as a model does |
 | `/slow N` | wait N milliseconds between two words |
 | `/stall N` | say N words, then nothing more |

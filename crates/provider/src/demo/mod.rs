@@ -18,12 +18,34 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use protocol::fault::Fault;
 use protocol::passthrough::Passthrough;
-use protocol::request::Create;
+use protocol::request::{Create, Tool};
 
 use crate::wire::fault::unknown_parameter;
 
 /// The name under which it is asked.
 pub const MODEL: &str = "demo";
+
+/// Parameters that OpenAI and well-known servers take, and that cannot matter to answers that were written beforehand.
+const IGNORED: [&str; 18] = [
+    "logit_bias",
+    "prediction",
+    "prompt_cache_retention",
+    "prompt_cache_options",
+    "web_search_options",
+    "moderation",
+    "context_management",
+    "chat_template_kwargs",
+    "enable_thinking",
+    "thinking",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "repeat_penalty",
+    "best_of",
+    "usage",
+    "options",
+    "keep_alive",
+];
 
 /// The demo model.
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +66,23 @@ impl Provider for Demo {
         ready(words.map_err(told)).boxed()
     }
 
-    fn check(&self, create: &Create) -> Result<(), Fault> {
-        // Every seed gives the same answer, which is all that a seed promises.
-        match create.extra.keys().find(|name| !matches!(name.as_str(), "stop" | "seed")) {
-            Some(unknown) => Err(unknown_parameter(&create.model, unknown)),
-            None => Ok(()),
+    fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
+        let mut ignored = Vec::new();
+        for name in create.extra.keys() {
+            match name.as_str() {
+                // Every seed gives the same answer, which is all that a seed promises.
+                "stop" | "seed" => {}
+                known if IGNORED.contains(&known) => ignored.push(name.clone()),
+                _ => return Err(unknown_parameter(&create.model, name)),
+            }
         }
+        let has_logprobs = create.top_logprobs.is_some() || create.include.iter().any(|word| word == "message.output_text.logprobs");
+        if has_logprobs {
+            ignored.push("logprobs".to_owned());
+        }
+        let hosted = create.tools.iter().enumerate().filter(|(_, tool)| matches!(tool, Tool::Hosted(_)));
+        ignored.extend(hosted.map(|(index, _)| format!("tools[{index}]")));
+        Ok(ignored)
     }
 
     fn serves(&self, request: &Passthrough) -> Result<(), Fault> {

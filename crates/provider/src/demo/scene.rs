@@ -1,7 +1,7 @@
 //! What the demo sees of a conversation.
 
 use engine::provider::ModelRequest;
-use protocol::item::{FunctionCallOutput, Item, Message, Role};
+use protocol::item::{Item, Message, Role};
 
 use super::pieces::is_cjk;
 
@@ -40,7 +40,7 @@ impl Scene {
         let others = request.context.iter().enumerate().filter(|(index, _)| Some(*index) != last);
         let before: Vec<String> = others.filter_map(|(_, item)| heard(item)).collect();
         let has_summary = request.context.iter().any(|item| matches!(item, Item::Compaction(_)));
-        let is_output = |item: &&Item| matches!(item, Item::FunctionCallOutput(_));
+        let is_output = |item: &&Item| matches!(item, Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_));
         let mut outputs: Vec<_> = request.context.iter().rev().take_while(is_output).filter_map(|item| output(item, request)).collect();
         outputs.reverse();
         Self { said, before, has_summary, messages: messages(&request.context).count(), items: request.context.len(), outputs }
@@ -62,7 +62,13 @@ fn heard(item: &Item) -> Option<String> {
     match item {
         Item::Message(message) if message.role == Role::User => Some(text(message)),
         Item::Compaction(compaction) => Some(compaction.summary.clone()),
-        Item::Message(_) | Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Reasoning(_) => None,
+        Item::Message(_)
+        | Item::FunctionCall(_)
+        | Item::FunctionCallOutput(_)
+        | Item::CustomToolCall(_)
+        | Item::CustomToolCallOutput(_)
+        | Item::Reasoning(_)
+        | Item::Opaque(_) => None,
     }
 }
 
@@ -72,10 +78,15 @@ fn text(message: &Message) -> String {
 }
 
 fn output(item: &Item, request: &ModelRequest) -> Option<Output> {
-    let Item::FunctionCallOutput(FunctionCallOutput { call_id, output, .. }) = item else { return None };
+    let (call_id, output) = match item {
+        Item::FunctionCallOutput(output) => (&output.call_id, &output.output),
+        Item::CustomToolCallOutput(output) => (&output.call_id, &output.output),
+        _ => return None,
+    };
     let name = request.context.iter().find_map(|item| match item {
         Item::FunctionCall(call) if call.call_id == *call_id => Some(call.name.clone()),
-        Item::FunctionCall(_) | Item::Message(_) | Item::FunctionCallOutput(_) | Item::Reasoning(_) | Item::Compaction(_) => None,
+        Item::CustomToolCall(call) if call.call_id == *call_id => Some(call.name.clone()),
+        _ => None,
     });
     Some(Output { name, text: output.text() })
 }

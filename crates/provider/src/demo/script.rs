@@ -62,14 +62,16 @@ pub(super) fn plan(request: &ModelRequest) -> Result<Script, Fault> {
         if let Some(script) = command::obey(&scene, request) {
             return script;
         }
-        if let Some(call) = tool::choose(&request.create, &scene) {
+        if let Some(call) = tool::choose(request, &scene) {
             return Ok(call);
         }
     }
     Ok(Script::text(match &request.create.text.format {
         TextFormat::Text => talk::answer(&scene),
-        TextFormat::JsonObject => json_object(&scene),
-        TextFormat::JsonSchema { schema, .. } => json_text(&schema::generate(schema, &scene.said)),
+        format @ (TextFormat::JsonObject { .. } | TextFormat::JsonSchema { .. }) => match format.schema() {
+            Some(schema) => json_text(&schema::generate(schema, &scene.said)),
+            None => json_object(&scene),
+        },
     }))
 }
 

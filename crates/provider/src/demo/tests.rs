@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use engine::provider::{Finish, SUMMARISE, Word};
+use engine::provider::{Finish, SUMMARISE, ToolCallDelta, Word};
 use futures_util::{FutureExt, StreamExt};
 use protocol::compaction::Compaction;
+use protocol::extra::Extra;
 use protocol::id::ItemId;
 use protocol::item::Item;
-use protocol::request::{Create, FunctionTool, FunctionWord, NamedFunction, TextConfig, TextFormat, ToolChoice, ToolMode};
+use protocol::request::{Create, FunctionTool, TextConfig, TextFormat, Tool, ToolChoice, ToolMode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -31,7 +32,7 @@ fn text(words: &[Result<Word, Failure>]) -> String {
 }
 
 fn arguments(words: &[Result<Word, Failure>]) -> String {
-    words.iter().filter_map(|word| if let Ok(Word::ToolCall { arguments, .. }) = word { Some(arguments.as_str()) } else { None }).collect()
+    words.iter().filter_map(|word| if let Ok(Word::ToolCall(delta)) = word { Some(delta.arguments.as_str()) } else { None }).collect()
 }
 
 fn end(words: &[Result<Word, Failure>]) -> Option<&Result<Word, Failure>> {
@@ -40,10 +41,10 @@ fn end(words: &[Result<Word, Failure>]) -> Option<&Result<Word, Failure>> {
 
 const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
 
-fn weather() -> FunctionTool {
+fn weather() -> Tool {
     let parameters = json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
     let description = Some("Get the current weather for a city".to_owned());
-    FunctionTool { kind: "function".into(), name: "get_weather".into(), description, parameters: Some(parameters), strict: None }
+    Tool::Function(FunctionTool { description, parameters: Some(parameters), strict: None, ..sample::tool("get_weather") })
 }
 
 fn with_tools(tool_choice: ToolChoice) -> Create {
@@ -142,15 +143,15 @@ async fn it_calls_tools() {
     let auto = || with_tools(ToolChoice::Mode(ToolMode::Auto));
     let asked = vec![sample::user("What's the weather in Paris?")];
     let words = hear(auto(), asked.clone()).await;
-    let first = Word::ToolCall { index: 0, id: Some("call_1".into()), name: Some("get_weather".into()), arguments: String::new() };
-    assert_eq!(words[0], Ok(first));
+    let first = ToolCallDelta { id: Some("call_1".into()), name: Some("get_weather".into()), ..ToolCallDelta::default() };
+    assert_eq!(words[0], Ok(Word::ToolCall(first)));
     assert_eq!((arguments(&words).as_str(), end(&words)), (r#"{"city":"Paris"}"#, Some(&STOP)));
     assert!(words.len() > 4, "the arguments come in pieces");
 
     assert_eq!(arguments(&hear(auto(), vec![sample::user("Tell me a joke")]).await), "");
     assert_eq!(arguments(&hear(auto(), vec![sample::user("/tool in Rome")]).await), r#"{"city":"Rome"}"#);
     assert_eq!(arguments(&hear(auto(), vec![sample::user("北京的天气")]).await), r#"{"city":"北京"}"#);
-    let named = ToolChoice::Function(NamedFunction { kind: FunctionWord::Function, name: "get_weather".into() });
+    let named = ToolChoice::Tool(sample::named("get_weather"));
     assert_ne!(arguments(&hear(with_tools(named), vec![sample::user("Tell me a joke")]).await), "");
     assert_eq!(arguments(&hear(with_tools(ToolChoice::Mode(ToolMode::None)), asked.clone()).await), "");
 
@@ -162,11 +163,12 @@ async fn it_calls_tools() {
 #[tokio::test]
 async fn it_follows_a_schema() {
     let schema = json!({ "type": "object", "properties": { "answer": { "type": "string" }, "sure": { "type": "boolean" } }, "required": ["answer", "sure"] });
-    let format = TextFormat::JsonSchema { name: "n".into(), description: None, schema, strict: true };
-    let create = Create { text: TextConfig { format, verbosity: None }, ..sample::create() };
+    let format = TextFormat::JsonSchema { name: "n".into(), description: None, schema, strict: true, extra: Extra::default() };
+    let create = Create { text: TextConfig { format, ..TextConfig::default() }, ..sample::create() };
     let value: Value = serde_json::from_str(&text(&hear(create, vec![sample::user("Why?")]).await)).unwrap();
     assert_eq!(value, json!({ "answer": "Why?", "sure": true }));
-    let create = Create { text: TextConfig { format: TextFormat::JsonObject, verbosity: None }, ..sample::create() };
+    let format = TextFormat::JsonObject { extra: Extra::default() };
+    let create = Create { text: TextConfig { format, ..TextConfig::default() }, ..sample::create() };
     assert!(serde_json::from_str::<Value>(&text(&hear(create, vec![sample::user("Why?")]).await)).unwrap().is_object());
 }
 

@@ -1,13 +1,14 @@
 //! Which tool the demo calls, and with which arguments.
 
-use engine::provider::{Finish, Word};
-use protocol::request::{Create, FunctionTool, ToolMode};
-use serde_json::{Value, json};
+use engine::provider::{Finish, ModelRequest, ToolCallDelta, Word};
+use protocol::request::ToolMode;
+use serde_json::{Map, Value, json};
 
 use super::pieces::Pieces;
 use super::scene::Scene;
 use super::script::{Script, Step};
 use super::{command, schema};
+use crate::tools::{Offer, Offered};
 
 /// Shorter words stand in too many descriptions.
 const MIN_WORD_LENGTH: usize = 4;
@@ -24,30 +25,47 @@ const CHINESE: &[(&str, &str)] =
     &[("天气", "weather"), ("时间", "time"), ("搜索", "search"), ("计算", "calculate"), ("邮件", "email"), ("股票", "stock")];
 
 /// Whether there is a tool that may be called.
-pub(super) fn is_any_allowed(create: &Create) -> bool {
-    allowed(create).next().is_some()
+pub(super) fn is_any_allowed(request: &ModelRequest) -> bool {
+    !allowed(request).is_empty()
 }
 
 /// The script of a call; `None` where the demo would rather talk.
-pub(super) fn choose(create: &Create, scene: &Scene) -> Option<Script> {
-    let is_told = matches!(command::split(&scene.said), Some(("tool", _)));
-    let fitting = allowed(create).find(|tool| fits(tool, &scene.said.to_lowercase()));
-    let is_due = is_told || create.tool_choice.mode() == ToolMode::Required;
-    let tool = fitting.filter(|_| !is_told).or_else(|| is_due.then(|| allowed(create).next()).flatten())?;
-    Some(call(tool, scene))
+pub(super) fn choose(request: &ModelRequest, scene: &Scene) -> Option<Script> {
+    let tools = allowed(request);
+    if let Some(("tool", rest)) = command::split(&scene.said) {
+        let named = named(&tools, rest).or_else(|| tools.first().map(|tool| (tool, "")));
+        return named.map(|(tool, arguments)| call(tool, arguments, scene));
+    }
+    let fitting = tools.iter().find(|tool| fits(tool, &scene.said.to_lowercase()));
+    let is_due = request.create.tool_choice.mode() == ToolMode::Required;
+    let tool = fitting.or_else(|| tools.first().filter(|_| is_due))?;
+    Some(call(tool, "", scene))
 }
 
-fn allowed(create: &Create) -> impl Iterator<Item = &FunctionTool> {
-    create.tools.iter().filter(|tool| create.tool_choice.allows(&tool.name))
+fn allowed(request: &ModelRequest) -> Vec<Offered<'_>> {
+    let choice = &request.create.tool_choice;
+    let is_allowed = |tool: &Offered<'_>| !tool.is_tool_search() && choice.allows(tool.declared().0);
+    Offer::of(request).tools.into_iter().filter(is_allowed).collect()
 }
 
-fn fits(tool: &FunctionTool, said: &str) -> bool {
-    let name = tool.name.to_lowercase();
+/// The tool that `/tool NAME ARGUMENTS` names, by itself or with its namespace, and the arguments.
+fn named<'a, 'b>(tools: &'a [Offered<'b>], rest: &'a str) -> Option<(&'a Offered<'b>, &'a str)> {
+    let (name, arguments) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let is_it = |tool: &&Offered<'_>| {
+        let (declared, namespace) = tool.declared();
+        declared == name || namespace.is_some_and(|namespace| format!("{namespace}.{declared}") == name)
+    };
+    Some((tools.iter().find(is_it)?, arguments))
+}
+
+fn fits(tool: &Offered<'_>, said: &str) -> bool {
+    let declared = tool.declared().0;
+    let name = declared.to_lowercase();
     let said_words: Vec<&str> = said.split(|character: char| !(character.is_alphanumeric() || character == '_')).collect();
     let chinese = CHINESE.iter().filter(|(chinese, _)| said.contains(chinese)).map(|(_, english)| *english);
     let is_meant = |word: &str| said_words.contains(&word) || chinese.clone().any(|english| english == word);
     let description = tool.description.as_deref().unwrap_or_default().to_lowercase();
-    let words = words(&tool.name).chain(description.split(|character: char| !character.is_alphanumeric()).map(str::to_owned));
+    let words = words(declared).chain(description.split(|character: char| !character.is_alphanumeric()).map(str::to_owned));
     is_meant(&name) || words.filter(|word| word.len() >= MIN_WORD_LENGTH && !COMMON.contains(&word.as_str())).any(|word| is_meant(&word))
 }
 
@@ -64,12 +82,36 @@ fn words(name: &str) -> impl Iterator<Item = String> {
 }
 
 /// The steps of a call: id and name first, then the arguments piece by piece, as models do.
-fn call(tool: &FunctionTool, scene: &Scene) -> Script {
+fn call(tool: &Offered<'_>, arguments: &str, scene: &Scene) -> Script {
+    let arguments = if tool.is_custom() { input(arguments, scene) } else { json_arguments(tool, arguments, scene) };
+    let ((name, namespace), is_custom) = (tool.declared(), tool.is_custom());
+    let extra: Map<String, Value> = namespace.map(|namespace| ("namespace".to_owned(), namespace.into())).into_iter().collect();
+    let first =
+        ToolCallDelta { id: Some(format!("call_{}", scene.items)), name: Some(name.to_owned()), is_custom, extra, ..Default::default() };
+    let pieces = Pieces::new(arguments).map(move |arguments| ToolCallDelta { is_custom, arguments, ..Default::default() });
+    let steps = [first].into_iter().chain(pieces).map(|delta| Step::Say(Word::ToolCall(delta)));
+    Script::new(steps.chain([Step::Finish(Finish::Stop)]))
+}
+
+/// The input of a tool that takes free text.
+fn input(arguments: &str, scene: &Scene) -> String {
+    if arguments.is_empty() { scene.said.clone() } else { arguments.to_owned() }
+}
+
+/// The arguments of a function: those that were given, or some that its schema allows. A text that is no object is the value of
+/// the first text that the schema demands.
+fn json_arguments(tool: &Offered<'_>, arguments: &str, scene: &Scene) -> String {
+    if serde_json::from_str::<Value>(arguments).is_ok_and(|arguments| arguments.is_object()) {
+        return arguments.to_owned();
+    }
     let empty = json!({ "type": "object" });
-    let arguments = schema::generate(tool.parameters.as_ref().filter(|schema| schema.is_object()).unwrap_or(&empty), &scene.said);
-    let arguments = if arguments.is_object() { arguments } else { Value::Object(serde_json::Map::new()) };
-    let (id, name) = (format!("call_{}", scene.items), tool.name.clone());
-    let piece = |id, name, arguments| Step::Say(Word::ToolCall { index: 0, id, name, arguments });
-    let pieces = Pieces::new(arguments.to_string()).map(move |arguments| piece(None, None, arguments));
-    Script::new([piece(Some(id), Some(name), String::new())].into_iter().chain(pieces).chain([Step::Finish(Finish::Stop)]))
+    let schema = tool.parameters.as_deref().filter(|schema| schema.is_object()).unwrap_or(&empty);
+    let generated = schema::generate(schema, &scene.said);
+    let mut generated = if let Value::Object(fields) = generated { fields } else { Map::new() };
+    let is_text = |name: &&Value| schema["properties"][name.as_str().unwrap_or_default()]["type"] == "string";
+    let text = schema["required"].as_array().into_iter().flatten().find(is_text).and_then(Value::as_str);
+    if let (Some(name), false) = (text, arguments.is_empty()) {
+        generated.insert(name.to_owned(), arguments.into());
+    }
+    Value::Object(generated).to_string()
 }

@@ -1,6 +1,7 @@
 //! Carries the requests of one upstream: its connections, its proxy, whom it trusts, and what is said when there is none.
 
 mod client;
+pub(crate) mod encoding;
 mod explain;
 mod peer;
 
@@ -13,6 +14,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENT
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
 use self::client::Clients;
+use self::encoding::Decoder;
 use crate::config::{BuildError, ProxyConfig, UpstreamConfig};
 use crate::wire::Outgoing;
 
@@ -151,12 +153,16 @@ pub(crate) async fn error_body(response: &mut Response) -> Vec<u8> {
     body
 }
 
-/// Reads a body, up to a limit.
+/// Reads a body, up to a limit, decompressed if necessary. One that cannot be decompressed is taken as it is.
 pub(crate) async fn read_body(response: &mut Response, body: &mut Vec<u8>, limit: usize) -> Result<(), reqwest::Error> {
+    let mut decoder = Decoder::new(response.headers()).unwrap_or(Decoder::Identity);
     while let Some(bytes) = response.chunk().await? {
-        body.extend_from_slice(&bytes[..bytes.len().min(limit - body.len())]);
-        if body.len() == limit {
-            break;
+        for slice in bytes.chunks(encoding::SLICE) {
+            let decoded = decoder.decode(slice).unwrap_or_default();
+            body.extend_from_slice(&decoded[..decoded.len().min(limit - body.len())]);
+            if body.len() == limit {
+                return Ok(());
+            }
         }
     }
     Ok(())

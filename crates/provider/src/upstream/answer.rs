@@ -3,11 +3,13 @@
 use std::mem;
 use std::time::Duration;
 
+use bytes::Bytes;
 use engine::provider::{Failure, Word, Words};
 use futures_util::stream::{StreamExt, unfold};
 use reqwest::Response;
 
 use super::Ticket;
+use crate::http::encoding::{self, Decoder, EncodingError};
 use crate::wire::Reader;
 use crate::wire::fault::Callee;
 
@@ -17,7 +19,18 @@ pub(super) const LAST_CHUNK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The words of an answer. All that one read gave is yielded before the next read; dropping it closes the connection.
 pub(super) fn words(response: Response, reader: Box<dyn Reader>, callee: Callee, ticket: Ticket) -> Words {
-    let answer = Answer { response: Some(response), reader, callee, is_cut: false, is_finished: false, ticket };
+    let decoder = Decoder::new(response.headers());
+    let answer = Answer {
+        response: Some(response),
+        reader,
+        callee,
+        decoder,
+        compressed: Bytes::new(),
+        error: None,
+        is_cut: false,
+        is_finished: false,
+        ticket,
+    };
     unfold(answer, |mut answer| async move { answer.next().await.map(|word| (word, answer)) }).boxed()
 }
 
@@ -27,6 +40,12 @@ struct Answer {
     response: Option<Response>,
     reader: Box<dyn Reader>,
     callee: Callee,
+    /// What makes the body's bytes of those that came; or why nothing can.
+    decoder: Result<Decoder, EncodingError>,
+    /// What came and is not decompressed yet.
+    compressed: Bytes,
+    /// The body cannot be read, which is still to be said.
+    error: Option<Failure>,
     /// The body broke off, which is still to be said.
     is_cut: bool,
     /// The model has said why it stopped: what breaks now takes nothing of the answer with it.
@@ -40,6 +59,11 @@ impl Answer {
             if let Some(word) = self.reader.next_word() {
                 self.heard(&word);
                 return Some(word);
+            }
+            if let Some(error) = self.error.take() {
+                let error = Err(error);
+                self.heard(&error);
+                return Some(error);
             }
             if mem::take(&mut self.is_cut) {
                 let cut = Err(self.callee.cut());
@@ -85,12 +109,36 @@ impl Answer {
         }
     }
 
+    /// Gives the reader more of the body.
+    fn push(&mut self, bytes: &[u8]) {
+        let decoded = match &mut self.decoder {
+            Ok(Decoder::Identity) => return self.reader.push(bytes),
+            Ok(decoder) => decoder.decode(bytes),
+            Err(error) => Err(error.clone()),
+        };
+        match decoded {
+            Ok(decoded) => self.reader.push(&decoded),
+            Err(error) => self.error = Some(self.callee.plain("upstream_invalid_data", &error.to_string())),
+        }
+    }
+
     /// Reads once. At the end of the body the connection is given back.
     async fn read(&mut self, mut response: Response) {
+        if !self.compressed.is_empty() {
+            self.response = Some(response);
+            let is_plain = self.decoder.as_ref().is_ok_and(|decoder| !decoder.may_expand());
+            let length = if is_plain { self.compressed.len() } else { self.compressed.len().min(encoding::SLICE) };
+            let slice = self.compressed.split_to(length);
+            return self.push(&slice);
+        }
         match response.chunk().await {
             Ok(Some(bytes)) => {
-                self.reader.push(&bytes);
                 self.response = Some(response);
+                match &self.decoder {
+                    // The next turn of the loop takes a slice of it: what becomes of one is read before the next.
+                    Ok(decoder) if decoder.may_expand() => self.compressed = bytes,
+                    Ok(_) | Err(_) => self.push(&bytes),
+                }
             }
             Ok(None) => {
                 self.ticket.lease.ended();

@@ -22,13 +22,15 @@ use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use reqwest::Response;
 use reqwest::header::HeaderName;
+use serde_json::Value;
 
 use self::breaker::{Breaker, Pass};
 use self::listing::Listing;
 use self::pool::{Pool, Seat};
-use crate::config::{BuildError, UpstreamConfig};
+use crate::config::{BuildError, Compat, UpstreamConfig};
 use crate::http::{self, Http, Lease, Shown};
-use crate::wire::fault::{Callee, ERROR, unknown_parameter};
+use crate::tools::Lifter;
+use crate::wire::fault::{Callee, ERROR};
 use crate::wire::{self, Outgoing, Refused, Wire};
 
 pub use self::probe::{Answered, Refusal, Trouble};
@@ -45,6 +47,7 @@ struct Shared {
     name: Arc<str>,
     wire: Box<dyn Wire>,
     key_field: (HeaderName, &'static str),
+    compat: Compat,
     http: Http,
     pool: Arc<Pool>,
     breaker: Arc<Breaker>,
@@ -74,7 +77,8 @@ impl Upstream {
             return Err(BuildError::Key { upstream: config.name.clone() });
         }
         let (pool, breaker, listing) = (Pool::new(config), Breaker::new(config.breaker), Listing::default());
-        Ok(Self { shared: Arc::new(Shared { name: config.name.as_str().into(), wire, key_field, http, pool, breaker, listing }) })
+        let compat = config.compat.clone();
+        Ok(Self { shared: Arc::new(Shared { name: config.name.as_str().into(), wire, key_field, compat, http, pool, breaker, listing }) })
     }
 
     /// The models it lists. It is asked once a minute at most; while it does not answer, the list is empty.
@@ -134,20 +138,20 @@ impl Provider for Upstream {
             }
             // Whoever waits holds no body: it is made when there is a place for it.
             let seat = shared.pool.seat(request.model()).await?;
-            let outgoing = shared.wire.ask(&request).map_err(|fault| Failure::new(fault, Blame::Match))?;
+            let mut outgoing = shared.wire.ask(&request).map_err(|fault| Failure::new(fault, Blame::Match))?;
+            if let Value::Object(body) = &mut outgoing.body {
+                body.extend(shared.compat.body.clone());
+            }
+            let lifter = shared.wire.lifter(&request, shared.compat.unknown_tools);
             let call = request.call.clone();
             drop(request);
-            shared.ask(seat, &outgoing, call).await
+            shared.ask(seat, &outgoing, lifter, call).await
         }
         .boxed()
     }
 
-    fn check(&self, create: &Create) -> Result<(), Fault> {
-        let wire = &self.shared.wire;
-        if let Some(unknown) = create.extra.keys().find(|name| !wire.knows(name)) {
-            return Err(unknown_parameter(&create.model, unknown));
-        }
-        wire.check(create)
+    fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
+        self.shared.wire.check(create)
     }
 
     fn serves(&self, request: &Passthrough) -> Result<(), Fault> {
@@ -168,11 +172,11 @@ impl Provider for Upstream {
 }
 
 impl Shared {
-    async fn ask(&self, seat: Seat, outgoing: &Outgoing, call: Call) -> Result<Words, Failure> {
+    async fn ask(&self, seat: Seat, outgoing: &Outgoing, lifter: Lifter, call: Call) -> Result<Words, Failure> {
         let callee = self.callee(seat.key());
         let (response, mut ticket) = self.open(seat, outgoing, call, |_, failure| failure).await?;
         ticket.answered();
-        Ok(answer::words(response, self.wire.reader(callee.clone()), callee, ticket))
+        Ok(answer::words(response, self.wire.reader(callee.clone(), lifter), callee, ticket))
     }
 
     /// Sends a request, and waits for a head that promises what was asked for. `explain` may say more of a refusal than the

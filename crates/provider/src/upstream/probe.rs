@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::provider::{Call, Failure, ModelListing, ModelRequest, Word};
 use protocol::fault::Fault;
 use protocol::id::ItemId;
-use protocol::item::{Item, ItemStatus, Message, Part, Role};
+use protocol::item::{Item, Message, Part, Role};
 use protocol::request::Create;
 use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Shared, Upstream};
 use crate::http::{self, Lease, Unreached};
+use crate::tools::Lifter;
 use crate::wire::Outgoing;
 use crate::wire::fault::Callee;
 
@@ -118,7 +119,7 @@ impl Shared {
         if says_page(&response) {
             return Err(Trouble::Misunderstood { is_page: true });
         }
-        let mut reader = self.wire.reader(callee.clone());
+        let mut reader = self.wire.reader(callee.clone(), Lifter::default());
         let (mut first_token, mut is_ended) = (None, false);
         loop {
             while let Some(word) = reader.next_word() {
@@ -135,7 +136,10 @@ impl Shared {
                     | Word::ReasoningBreak
                     | Word::ReasoningEnd { .. }
                     | Word::Refusal(_)
-                    | Word::ToolCall { .. } => {
+                    | Word::ToolCall(_)
+                    | Word::Item(_)
+                    | Word::ReasoningExtra(_)
+                    | Word::Extra(_) => {
                         first_token.get_or_insert(begun.elapsed());
                     }
                 }
@@ -187,7 +191,7 @@ fn looks_like_page(body: &[u8]) -> bool {
 
 fn question(model: &str) -> ModelRequest {
     let create = Create { store: false, stream: true, max_output_tokens: Some(ANSWER_TOKENS), ..Create::new(model) };
-    let content = vec![Part::InputText { text: "Say hi.".to_owned() }];
-    let message = Item::Message(Message { id: ItemId::new("msg_probe"), status: ItemStatus::Completed, role: Role::User, content });
+    let content = vec![Part::input_text("Say hi.")];
+    let message = Item::Message(Message { id: ItemId::new("msg_probe"), ..Message::new(Role::User, content) });
     ModelRequest { create: Arc::new(create), model: None, context: [message].into(), call: Call::default() }
 }

@@ -1,13 +1,15 @@
 //! Finds events, lines or a document in a body, however its bytes are split, and has a [`Grammar`] read them.
 
-use std::collections::VecDeque;
 use std::mem;
 
 use engine::provider::{Failure, Word};
 use protocol::frame::{ndjson, sse};
 
 use super::Reader;
-use super::fault::Callee;
+use super::fault::{Callee, Reported};
+use super::json::{self, Broken};
+use super::said::Said;
+use crate::tools::Lifter;
 
 /// The longest event, or the longest answer that is no stream: room for a whole picture in one delta.
 pub(super) const MAX_EVENT_BYTES: usize = 8 << 20;
@@ -19,14 +21,13 @@ pub(super) trait Grammar: Send {
     /// Whether a body of JSON is a stream of lines (NDJSON). Otherwise it is one document, read at its end.
     const HAS_LINES: bool = false;
 
-    /// Reads the data of an event, or a line.
+    /// Reads the data of an event, or a line: JSON, or the start of it.
     fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said);
 
     /// An event, or a line, that lacks its end: the body ended there. Whether it is whole, only its JSON can tell; where it
     /// is not, the body was cut in it, which the missing finish reason says.
     fn last_event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said) {
-        let data = data.trim_ascii();
-        if data.first() != Some(&b'{') || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok() {
+        if json::value(data) != Err(Broken::Cut) {
             self.event(name, data, said);
         }
     }
@@ -35,66 +36,18 @@ pub(super) trait Grammar: Send {
     fn document(&mut self, document: &[u8], said: &mut Said);
 }
 
-/// What a grammar has read.
-#[derive(Debug)]
-pub(super) struct Said {
-    /// Whom faults name.
-    pub(super) callee: Callee,
-    words: VecDeque<Result<Word, Failure>>,
-    is_over: bool,
-}
-
-impl Said {
-    /// Says a word.
-    pub(super) fn word(&mut self, word: Word) {
-        if !self.is_over {
-            self.words.push_back(Ok(word));
-        }
-    }
-
-    /// Says words.
-    pub(super) fn words(&mut self, words: impl IntoIterator<Item = Word>) {
-        for word in words {
-            self.word(word);
-        }
-    }
-
-    /// Ends with a failure. Only the first is said.
-    pub(super) fn fail(&mut self, failure: Failure) {
-        if !matches!(self.words.back(), Some(Err(_))) {
-            self.words.push_back(Err(failure));
-        }
-        self.is_over = true;
-    }
-
-    /// Ends because what came is not what it should be: `what` goes on behind the upstream's name.
-    pub(super) fn invalid_data(&mut self, what: &str) {
-        self.fail(self.callee.plain("upstream_invalid_data", what));
-    }
-
-    /// Nothing more can come.
-    pub(super) fn over(&mut self) {
-        self.is_over = true;
-    }
-
-    /// Whether nothing more can come.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over
-    }
-
-    /// How many words wait to be taken.
-    pub(super) fn len(&self) -> usize {
-        self.words.len()
-    }
-}
-
 /// A [`Reader`] of bodies in one grammar.
 #[derive(Debug)]
 pub(super) struct Reading<G> {
     grammar: G,
     said: Said,
     body: Body,
+    /// The first bytes, while neither an event nor a comment has come: a body that is no stream may say in them what went wrong.
+    head: Option<Vec<u8>>,
 }
+
+/// How many bytes of a body that is no stream are read for a sentence.
+const LONGEST_HEAD: usize = 1024;
 
 /// What kind of body it is. Content types lie, so the first byte decides: no event stream begins with a brace.
 #[derive(Debug)]
@@ -111,9 +64,9 @@ enum Body {
 }
 
 impl<G: Grammar> Reading<G> {
-    /// A reader of one answer.
-    pub(super) fn new(grammar: G, callee: Callee) -> Self {
-        Self { grammar, said: Said { callee, words: VecDeque::new(), is_over: false }, body: Body::Begin(Vec::new()) }
+    /// A reader of one response.
+    pub(super) fn new(grammar: G, callee: Callee, lifter: Lifter) -> Self {
+        Self { grammar, said: Said::new(callee, lifter), body: Body::Begin(Vec::new()), head: Some(Vec::new()) }
     }
 
     /// Takes the mark off, once it can be told whether there is one: it may come in pieces.
@@ -133,8 +86,10 @@ impl<G: Grammar> Reading<G> {
             b'{' if G::HAS_LINES => Body::Lines(ndjson::Decoder::new(MAX_EVENT_BYTES)),
             b'{' | b'[' => Body::Document(Vec::new()),
             // A page of HTML: a proxy's login, or a wrong address.
-            b'<' => return self.said.invalid_data("sent a page of HTML instead of an answer"),
-            _ => Body::Events(sse::Decoder::new(MAX_EVENT_BYTES)),
+            b'<' => return self.said.invalid_data("sent a page of HTML instead of a response"),
+            // Fields of events begin with these, and comments. Anything else may be a line that is no JSON.
+            first if G::HAS_LINES && !b"deir:".contains(&first) => Body::Lines(ndjson::Decoder::new(MAX_EVENT_BYTES)),
+            _ => Body::Events(sse::Decoder::new(MAX_EVENT_BYTES).splitting_documents()),
         };
         // White space at the start of a stream is empty lines.
         self.push(&bytes[start..]);
@@ -145,14 +100,17 @@ impl<G: Grammar> Reading<G> {
         match &mut self.body {
             Body::Events(decoder) => match decoder.next_event() {
                 None => return false,
-                Some(Ok(sse::Decoded::Comment)) => self.said.word(Word::KeepAlive),
-                Some(Ok(sse::Decoded::Event(event))) => self.grammar.event(event.name.as_deref(), &event.data, &mut self.said),
+                Some(Ok(sse::Decoded::Comment)) => {
+                    self.head = None;
+                    self.said.word(Word::KeepAlive);
+                }
+                Some(Ok(sse::Decoded::Event(event))) => self.event(event.name.as_deref(), &event.data, false),
                 Some(Err(_)) => self.too_large(),
             },
             Body::Lines(decoder) => match decoder.next_event() {
                 None => return false,
                 Some(Ok(ndjson::Decoded::Heartbeat)) => self.said.word(Word::KeepAlive),
-                Some(Ok(ndjson::Decoded::Line(line))) => self.grammar.event(None, &line, &mut self.said),
+                Some(Ok(ndjson::Decoded::Line(line))) => self.event(None, &line, false),
                 Some(Err(_)) => self.too_large(),
             },
             Body::Begin(_) | Body::Unknown | Body::Document(_) | Body::Over => return false,
@@ -160,14 +118,42 @@ impl<G: Grammar> Reading<G> {
         true
     }
 
+    /// Reads an event, or a line. What is no JSON is no part of a response.
+    fn event(&mut self, name: Option<&str>, data: &[u8], is_last: bool) {
+        self.head = None;
+        let data = data.strip_prefix(BYTE_ORDER_MARK).unwrap_or(data).trim_ascii();
+        match data {
+            // An end that proves nothing.
+            _ if data.starts_with(b"[DONE]") => self.said.over(),
+            [b'{' | b'[', ..] if is_last => self.grammar.last_event(name, data, &mut self.said),
+            [b'{' | b'[', ..] => self.grammar.event(name, data, &mut self.said),
+            [_, ..] if name == Some("error") => {
+                let reported = Reported::from_body(data);
+                self.said.fail(self.said.callee.in_band_or(reported, "reported an error and did not say which"));
+            }
+            // Vertex sends `data: : keepalive`, others `data:` alone, a time or a word.
+            _ => {
+                if name.is_none_or(|name| name == "message") {
+                    self.said.note(data);
+                }
+                self.said.word(Word::KeepAlive);
+            }
+        }
+    }
+
     fn too_large(&mut self) {
         self.said.fail(self.said.callee.plain("upstream_event_too_large", "sent an event of more than 8 MiB"));
     }
 }
 
+/// Whether a body begins with a field of an event.
+fn is_field(head: &[u8]) -> bool {
+    ["event:", "data:", "id:", "retry:"].iter().any(|field| head.trim_ascii_start().starts_with(field.as_bytes()))
+}
+
 impl<G: Grammar> Reader for Reading<G> {
     fn push(&mut self, bytes: &[u8]) {
-        if self.said.is_over {
+        if self.said.is_over() {
             return;
         }
         match &mut self.body {
@@ -176,7 +162,13 @@ impl<G: Grammar> Reader for Reading<G> {
                 self.begin();
             }
             Body::Unknown => self.recognise(bytes),
-            Body::Events(decoder) => decoder.push(bytes),
+            Body::Events(decoder) => {
+                if let Some(head) = &mut self.head {
+                    let room = LONGEST_HEAD.saturating_sub(head.len());
+                    head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                }
+                decoder.push(bytes);
+            }
             Body::Lines(decoder) => decoder.push(bytes),
             Body::Document(document) if document.len() + bytes.len() > MAX_EVENT_BYTES => self.too_large(),
             Body::Document(document) => document.extend_from_slice(bytes),
@@ -186,37 +178,41 @@ impl<G: Grammar> Reader for Reading<G> {
 
     fn next_word(&mut self) -> Option<Result<Word, Failure>> {
         loop {
-            if let Some(word) = self.said.words.pop_front() {
+            if let Some(word) = self.said.next() {
                 return Some(word);
             }
-            if self.said.is_over || !self.read_next() {
+            if self.said.is_over() || !self.read_next() {
                 return None;
             }
         }
     }
 
     fn finish(&mut self) {
-        if self.said.is_over {
+        if self.said.is_over() {
             return;
         }
         match mem::replace(&mut self.body, Body::Over) {
             Body::Begin(_) | Body::Unknown | Body::Over => {}
             Body::Events(mut decoder) => {
                 if let Some(event) = decoder.finish() {
-                    self.grammar.last_event(event.name.as_deref(), &event.data, &mut self.said);
+                    self.event(event.name.as_deref(), &event.data, true);
+                }
+                // A body without a single event: `upstream connect error`, and the like.
+                if let Some(head) = self.head.take().filter(|head| !is_field(head)) {
+                    self.said.note(&head);
                 }
             }
             Body::Lines(mut decoder) => {
                 if let Some(line) = decoder.finish() {
-                    self.grammar.last_event(None, &line, &mut self.said);
+                    self.event(None, &line, true);
                 }
             }
             Body::Document(document) => self.grammar.document(&document, &mut self.said),
         }
-        self.said.is_over = true;
+        self.said.ended();
     }
 
     fn is_over(&self) -> bool {
-        self.said.is_over
+        self.said.is_over()
     }
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::{Blame, Failure, UPSTREAM_CUT};
+use engine::provider::{Blame, CONTEXT_LENGTH, Failure, UPSTREAM_CUT};
 use engine::secret::Secret;
 use protocol::fault::{Fault, FaultKind};
 use reqwest::header::HeaderMap;
-use serde_json::Value;
+
+pub(crate) use super::reported::{Reported, is_truthy};
+use super::{credentials, text};
 
 /// No sentence for people is longer; what is, is a page of HTML or an echo of the request.
 const MAX_MESSAGE_CHARACTERS: usize = 2000;
@@ -22,102 +24,6 @@ pub(crate) struct Callee {
     pub(crate) key: Option<Secret>,
 }
 
-/// An upstream's error as far as it could be read. All of it may be missing.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Reported {
-    pub(crate) message: Option<String>,
-    pub(crate) kind: Option<String>,
-    pub(crate) code: Option<String>,
-    pub(crate) param: Option<String>,
-    /// A status inside the error, where the HTTP status said 200.
-    pub(crate) status: Option<u16>,
-}
-
-impl Reported {
-    /// Reads a whole error body: OpenAI's shape, a list with one such object (Gemini), `{"error":"text"}` (Ollama),
-    /// `{"message":…}` (old vLLM) or `{"detail":…}` (FastAPI). Anything else has nothing to say.
-    pub(crate) fn from_body(body: &[u8]) -> Self {
-        let Ok(value) = serde_json::from_slice::<Value>(body) else { return Self::default() };
-        let root = value.get(0).unwrap_or(&value);
-        Self::from_error(root.get("error").filter(|error| is_truthy(error)).unwrap_or(root))
-    }
-
-    /// Reads the value of `error`: an object or a text.
-    pub(crate) fn from_error(error: &Value) -> Self {
-        if let Some(text) = error.as_str() {
-            return Self { message: Some(text.to_owned()), ..Self::default() };
-        }
-        let text = |name: &str| error.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
-        let code = error.get("code");
-        let number = |value: Option<&Value>| value.and_then(as_number).filter(|status| (400..600).contains(status));
-        Self {
-            message: text("message").or_else(|| text("detail")),
-            kind: text("type"),
-            code: text("code").filter(|code| code.parse::<u64>().is_err()),
-            param: text("param"),
-            status: number(code).or_else(|| number(error.get("status"))).or_else(|| number(error.get("status_code"))),
-        }
-    }
-
-    /// The status its words stand for, where it gives no number.
-    fn guessed_status(&self) -> u16 {
-        let words = [self.code.as_deref(), self.kind.as_deref()];
-        let any = |needles: &[&str]| words.iter().flatten().any(|word| needles.iter().any(|needle| word.contains(needle)));
-        if any(&["api_key", "authentication"]) {
-            401
-        } else if any(&["permission"]) {
-            403
-        } else if any(&["rate_limit"]) {
-            429
-        } else if any(&["overloaded", "unavailable"]) {
-            503
-        } else if any(&["timeout"]) {
-            504
-        } else if any(&["not_found"]) {
-            404
-        } else if any(&["invalid_request", "context_length", "BadRequest"]) {
-            400
-        } else {
-            500
-        }
-    }
-
-    /// Whether this request is too large for the model, the rate or the credit, where smaller ones are not.
-    fn is_about_size(&self) -> bool {
-        let says = |needle: &str| self.message.as_ref().is_some_and(|message| message.contains(needle));
-        self.code.as_deref() == Some("context_length_exceeded") || says("Request too large") || says("fewer max_tokens")
-    }
-
-    /// Whether the key's account is closed.
-    fn is_about_account(&self) -> bool {
-        // Not the message: it may repeat what the caller has called the model.
-        let words = [&self.code, &self.kind];
-        let closed = ["deactivated", "suspended", "on_hold", "account_disabled"];
-        words.into_iter().flatten().any(|word| closed.iter().any(|needle| word.contains(needle)))
-    }
-
-    /// Money is not a rate: waiting does not help.
-    fn is_about_money(&self) -> bool {
-        let words = [self.code.as_deref(), self.kind.as_deref()];
-        words
-            .iter()
-            .flatten()
-            .any(|word| ["insufficient_quota", "insufficient_balance", "billing"].iter().any(|money| word.contains(money)))
-    }
-}
-
-/// Whether an `error` field really reports one: some servers send `"error":null` or `""` with every chunk.
-pub(crate) fn is_truthy(error: &Value) -> bool {
-    let is_empty = |value: &Value| {
-        value.as_str().is_some_and(str::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_u64() == Some(0)
-    };
-    !error.is_null() && error.as_bool() != Some(false) && !is_empty(error)
-}
-
-fn as_number(value: &Value) -> Option<u16> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok()).and_then(|number| u16::try_from(number).ok())
-}
-
 /// A parameter that a model's API has no word for.
 pub(crate) fn unknown_parameter(model: &str, name: &str) -> Fault {
     Fault::invalid("unknown_parameter", name, format!("The model '{model}' does not know the parameter '{name}'."))
@@ -130,12 +36,17 @@ impl Callee {
         self.refusal(status, reported, None, &HeaderMap::new())
     }
 
+    /// What `reported` says in the middle of a stream, or `what` where it says nothing.
+    pub(crate) fn in_band_or(&self, reported: Reported, what: &str) -> Failure {
+        if reported == Reported::default() { self.plain(ERROR, what) } else { self.in_band(reported) }
+    }
+
     /// An error with its HTTP status, the seconds it wants us to wait, and its head.
     pub(crate) fn refusal(&self, status: u16, reported: Reported, retry_after: Option<u64>, headers: &HeaderMap) -> Failure {
         let wait = retry_after.map(Duration::from_secs);
         let blame = match status {
             // Another upstream may have more room; nobody else's requests are too large because of it.
-            _ if reported.is_about_size() => Blame::Match,
+            _ if reported.is_about_size() || (matches!(status, 400 | 413 | 422) && reported.is_about_context()) => Blame::Match,
             _ if reported.is_about_money() => Blame::Money,
             401 => Blame::Key,
             403 if reported.is_about_account() => Blame::Key,
@@ -216,16 +127,24 @@ impl Callee {
 
     /// A refusal that the caller can act upon: in the upstream's own words, where it has any.
     fn passed_on(&self, kind: FaultKind, status: u16, code: &str, what: &str, reported: Reported) -> Fault {
-        let message = reported.message.unwrap_or_else(|| format!("The upstream '{}' {what} ({status}).", self.name));
-        let code = reported.code.filter(|code| is_token(code)).map_or_else(|| code.to_owned(), |code| self.fit(&code));
+        let is_too_long = reported.is_about_context();
+        let message = match reported.message {
+            Some(message) => format!("{message} (upstream '{}', status {status})", self.name),
+            None => format!("The upstream '{}' {what} ({status}).", self.name),
+        };
+        let code = if is_too_long { CONTEXT_LENGTH } else { code };
+        let code =
+            reported.code.filter(|_| !is_too_long).filter(|code| is_token(code)).map_or_else(|| code.to_owned(), |code| self.fit(&code));
         let param = reported.param.filter(|param| is_token(param)).map(|param| self.fit(&param));
         Fault { param, ..Fault::new(kind, code, self.fit(&message)).with_status(status) }
     }
 
-    /// Without our key, in case it was echoed, and of bounded length.
+    /// Without our key and without what looks like somebody else's, in case it was echoed, and of bounded length.
     fn fit(&self, words: &str) -> String {
         let key = self.key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty());
-        let words = key.map_or_else(|| words.to_owned(), |key| words.replace(key, "(hidden)"));
+        let words = text::without_marks(words.to_owned());
+        let words = key.map_or_else(|| words.clone(), |key| words.replace(key, credentials::HIDDEN));
+        let words = credentials::hide(&words);
         match words.char_indices().nth(MAX_MESSAGE_CHARACTERS) {
             Some((end, _)) => format!("{}…", &words[..end]),
             None => words,
@@ -257,25 +176,27 @@ mod tests {
     #[test]
     fn a_code_that_is_no_token_is_not_passed_on() {
         let body = r#"{"error":{"message":"m","code":"PROMPT TEXT\n2026 INFO forged"}}"#;
-        check(400, body, (400, FaultKind::InvalidRequest, "upstream_invalid_request", "m"));
+        check(400, body, (400, FaultKind::InvalidRequest, "upstream_invalid_request", "m (upstream 'north', status 400)"));
     }
 
     #[test]
     fn refusals_the_caller_can_act_upon_keep_their_words() {
         let body = r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#;
-        check(400, body, (400, FaultKind::InvalidRequest, "context_length_exceeded", "too long"));
+        check(400, body, (400, FaultKind::InvalidRequest, "context_length_exceeded", "too long (upstream 'north', status 400)"));
         assert_eq!(
             upstream().refusal(400, Reported::from_body(body.as_bytes()), None, &HeaderMap::new()).fault.param.as_deref(),
             Some("messages")
         );
-        check(422, r#"{"detail":"no"}"#, (422, FaultKind::InvalidRequest, "upstream_invalid_request", "no"));
-        check(404, r#"{"error":"model 'x' not found"}"#, (404, FaultKind::NotFound, "model_not_found", "model 'x' not found"));
+        check(422, r#"{"detail":"no"}"#, (422, FaultKind::InvalidRequest, "upstream_invalid_request", "no (upstream 'north', status 422)"));
+        let said = "model 'x' not found (upstream 'north', status 404)";
+        check(404, r#"{"error":"model 'x' not found"}"#, (404, FaultKind::NotFound, "model_not_found", said));
         check(
             404,
             "<html>",
             (404, FaultKind::NotFound, "model_not_found", "The upstream 'north' knows no such model, or nothing at this address (404)."),
         );
-        check(429, r#"[{"error":{"message":"slow down","code":429}}]"#, (429, FaultKind::RateLimit, "rate_limit_exceeded", "slow down"));
+        let said = "slow down (upstream 'north', status 429)";
+        check(429, r#"[{"error":{"message":"slow down","code":429}}]"#, (429, FaultKind::RateLimit, "rate_limit_exceeded", said));
     }
 
     #[test]
@@ -295,7 +216,7 @@ mod tests {
 
     #[test]
     fn errors_in_band_find_their_status_by_number_or_word() {
-        let status = |error: Value| upstream().in_band(Reported::from_error(&error)).fault.status;
+        let status = |error: serde_json::Value| upstream().in_band(Reported::from_error(&error)).fault.status;
         assert_eq!(status(serde_json::json!({"code": 429, "message": "slow"})), 429);
         assert_eq!(status(serde_json::json!({"code": "429"})), 429);
         assert_eq!(status(serde_json::json!({"type": "rate_limit_error"})), 429);

@@ -1,25 +1,33 @@
 //! The list of models as OpenAI writes it, and most others after it.
 
 use engine::provider::ModelListing;
-use serde::Deserialize;
+use serde_json::Value;
 
-/// Reads `GET /models`: entries without a name are left out; `name` says who serves them where they do not.
+use super::json;
+
+/// Reads `GET /models`: the list itself, or the one below `data` or `models`. Entries without a name are left out; `name` says who
+/// serves them where they do not.
 pub(crate) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
-    let list: List = serde_json::from_slice(body).ok()?;
-    let listing = |entry: serde_json::Value| {
+    let list = match json::value(body).ok()? {
+        Value::Array(list) => list,
+        Value::Object(mut fields) => match fields.shift_remove("data").or_else(|| fields.shift_remove("models"))? {
+            Value::Array(list) => list,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let listing = |entry: Value| {
+        if let Value::String(id) = entry {
+            return Some(ModelListing { id, owned_by: name.to_owned(), created: 0 });
+        }
         let text = |field: &str| entry.get(field)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         Some(ModelListing {
-            id: text("id")?,
+            id: text("id").or_else(|| text("name")).or_else(|| text("model"))?,
             owned_by: text("owned_by").unwrap_or_else(|| name.to_owned()),
-            created: entry.get("created").and_then(serde_json::Value::as_u64).unwrap_or(0),
+            created: entry.get("created").and_then(Value::as_u64).unwrap_or(0),
         })
     };
-    Some(list.data.into_iter().filter_map(listing).collect())
-}
-
-#[derive(Deserialize)]
-struct List {
-    data: Vec<serde_json::Value>,
+    Some(list.into_iter().filter_map(listing).collect())
 }
 
 #[cfg(test)]
@@ -32,5 +40,15 @@ mod tests {
         let listing = |id: &str, owned_by: &str, created| ModelListing { id: id.into(), owned_by: owned_by.into(), created };
         assert_eq!(read(body, "north"), Some(vec![listing("a", "them", 5), listing("b", "north", 0)]));
         assert_eq!(read(b"<html>", "north"), None);
+    }
+
+    #[test]
+    fn lists_have_several_shapes() {
+        let ids = |body: &[u8]| read(body, "north").map(|list| list.into_iter().map(|model| model.id).collect::<Vec<_>>());
+        for body in [&br#"[{"id":"a"},"b"]"#[..], br#"{"models":[{"name":"a"},{"model":"b"}]}"#, br#"{"data":["a","b"]}"#] {
+            assert_eq!(ids(body), Some(vec!["a".to_owned(), "b".to_owned()]));
+        }
+        assert_eq!(ids(b"{}"), None);
+        assert_eq!(ids(br#"{"data":{}}"#), None);
     }
 }

@@ -2,18 +2,27 @@
 
 mod anthropic;
 mod body;
+mod carry;
 pub(crate) mod chat;
+mod credentials;
 mod family;
 pub(crate) mod fault;
+mod finish;
 mod gemini;
+mod json;
+mod lenient;
 mod list;
 mod ollama;
 pub(crate) mod passthrough;
+mod repeat;
+mod reported;
 mod responses;
 mod retry_after;
+mod said;
 #[cfg(test)]
 mod sample;
 mod shared;
+mod text;
 
 use std::fmt;
 
@@ -29,6 +38,7 @@ use serde_json::Value;
 use self::fault::{Callee, Reported};
 use self::passthrough::{Passage, Unserved};
 use crate::config::{UpstreamConfig, WireKind};
+use crate::tools::{Lifter, Offer, UnknownTools};
 
 /// One vendor's API.
 pub(crate) trait Wire: fmt::Debug + Send + Sync {
@@ -38,12 +48,17 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
     /// What this wire has no word for, by the path of its field in the caller's request.
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault>;
 
-    /// A reader of one answer's body; faults name `callee` and never hold its key.
-    fn reader(&self, callee: Callee) -> Box<dyn Reader>;
+    /// A reader of one response's body; faults name `callee` and never hold its key.
+    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader>;
 
     /// What an answer with an error status means.
     fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
         callee.refusal(refused.status, Reported::from_body(refused.body), retry_after::read(refused.headers), refused.headers)
+    }
+
+    /// What turns calls that this wire reads back into calls of the caller's tools.
+    fn lifter(&self, request: &ModelRequest, unknown: UnknownTools) -> Lifter {
+        Lifter::new(&Offer::of(request), unknown)
     }
 
     /// The field that carries the key, and what stands before the key in it.
@@ -57,10 +72,7 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
     /// Reads the answer to it; `name` says who serves a model that does not say it itself. `None` where it is no list.
     fn read_list(&self, body: &[u8], name: &str) -> Option<Vec<ModelListing>>;
 
-    /// Whether it has a word for a parameter that the vocabulary has none for.
-    fn knows(&self, parameter: &str) -> bool;
-
-    /// Says before a pass-through call whether this wire can serve it.
+    /// Checks before a pass-through call whether this wire can serve it.
     ///
     /// # Errors
     /// It has no such operation, or no word for a field.
@@ -72,12 +84,12 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
     /// What it has no word for.
     fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault>;
 
-    /// Says before the call what in a request this wire has no word for. What depends on the conversation is said by
-    /// [`Self::ask`].
+    /// Checks before the call that this wire can carry what the request asks for. What depends on the conversation is checked by
+    /// [`Self::ask`]. Gives the fields that are left out because they cannot matter, by path.
     ///
     /// # Errors
-    /// The first such field, by its path.
-    fn check(&self, create: &Create) -> Result<(), Fault>;
+    /// The first field that it cannot carry and must not leave out, by its path.
+    fn check(&self, create: &Create) -> Result<Vec<String>, Fault>;
 }
 
 /// A request to be sent below the upstream's address.
@@ -145,8 +157,8 @@ pub(crate) fn of(config: &UpstreamConfig) -> Box<dyn Wire> {
     match config.wire {
         WireKind::Chat => Box::new(chat::Chat::new(config)),
         WireKind::Responses => Box::new(responses::Responses::new(config)),
-        WireKind::Ollama => Box::new(ollama::Ollama),
-        WireKind::Anthropic => Box::new(anthropic::Anthropic),
-        WireKind::Gemini => Box::new(gemini::Gemini),
+        WireKind::Ollama => Box::new(ollama::Ollama::new(config)),
+        WireKind::Anthropic => Box::new(anthropic::Anthropic::new(config)),
+        WireKind::Gemini => Box::new(gemini::Gemini::new(config)),
     }
 }

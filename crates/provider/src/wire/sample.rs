@@ -2,10 +2,16 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "words as a reader gives them")]
 
-use engine::provider::{Blame, Failure, Finish, Word};
+use std::fmt::Write;
+
+use engine::provider::{Blame, Failure, Finish, OpaqueStep, ToolCallDelta, Word};
+use proptest::prelude::*;
+use protocol::request::{Create, Tool};
+use serde_json::{Map, Value, json};
 
 use super::Reader;
 use super::fault::Callee;
+use crate::tools::{Lifter, Offer, UnknownTools};
 
 /// What a reader made of a body.
 pub(crate) type Read = Vec<Result<Word, Failure>>;
@@ -63,5 +69,150 @@ pub(crate) fn thought(text: &str) -> Result<Word, Failure> {
 }
 
 pub(crate) fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<Word, Failure> {
-    Ok(Word::ToolCall { index, id: id.map(str::to_owned), name: name.map(str::to_owned), arguments: arguments.into() })
+    let (id, name) = (id.map(str::to_owned), name.map(str::to_owned));
+    Ok(Word::ToolCall(ToolCallDelta { index, id, name, arguments: arguments.into(), ..ToolCallDelta::default() }))
+}
+
+/// A call with a field beyond the vocabulary.
+pub(crate) fn call_with(extra: Value, call: Result<Word, Failure>) -> Result<Word, Failure> {
+    let (Ok(Word::ToolCall(delta)), Value::Object(extra)) = (call, extra) else { unreachable!("it is a call and an object") };
+    Ok(Word::ToolCall(ToolCallDelta { extra, ..delta }))
+}
+
+/// An item that came whole.
+pub(crate) fn item(key: u64, item: Value) -> Result<Word, Failure> {
+    let Value::Object(item) = item else { unreachable!("it is an object") };
+    Ok(Word::Item(OpaqueStep::Done { key, item }))
+}
+
+/// The first image that a model made.
+pub(crate) fn image(format: &str, data: &str) -> Result<Word, Failure> {
+    item(u64::MAX, json!({ "type": "image_generation_call", "status": "completed", "output_format": format, "result": data }))
+}
+
+/// A lifter where functions of these names were offered.
+pub(crate) fn lifter(names: &[&str]) -> Lifter {
+    let tools = names.iter().map(|name| Tool::Function(crate::sample::tool(name))).collect();
+    let create = Create { tools, ..crate::sample::create() };
+    Lifter::new(&Offer::new(&create, &[]), UnknownTools::Pass)
+}
+
+/// Checks the words of a body without its keep-alives, whole and byte by byte.
+#[track_caller]
+pub(crate) fn check_words(read: impl Fn(&[&[u8]]) -> Read, body: impl AsRef<[u8]>, expected: &[Result<Word, Failure>]) {
+    let body = body.as_ref();
+    let shown = String::from_utf8_lossy(body);
+    assert_eq!(spoken(read(&[body])), expected, "{shown}");
+    let bytes: Vec<&[u8]> = body.chunks(1).collect();
+    assert_eq!(spoken(read(&bytes)), expected, "byte by byte: {shown}");
+}
+
+/// Checks the words of a body before its failure, and the failure's status, its code and a part of its message.
+#[track_caller]
+pub(crate) fn check_fails(read: impl Fn(&[&[u8]]) -> Read, body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, &str)) {
+    let mut words = spoken(read(&[body.as_bytes()]));
+    let fault = words.pop().unwrap_or(STOP).expect_err(body).fault;
+    assert_eq!(words, before, "{body}");
+    assert_eq!((fault.status, fault.code.as_str()), (expected.0, expected.1), "{body}: {}", fault.message);
+    assert!(fault.message.contains(expected.2) && fault.message.contains("'north'"), "{body}: {}", fault.message);
+}
+
+/// Any value that somebody may put into a field.
+pub(crate) fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        let fields = prop::collection::vec(("[a-z]{1,4}", inner.clone()), 0..3);
+        prop_oneof![
+            prop::collection::vec(inner, 0..3).prop_map(Value::from),
+            fields.prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// Fields whose values go on as they came: what is put into those is no unknown field.
+const OPAQUE: [&str; 12] = [
+    "args",
+    "arguments",
+    "input",
+    "logprobs",
+    "logprobsResult",
+    "annotation",
+    "annotations",
+    "citation",
+    "citations",
+    "search_results",
+    "item",
+    "images",
+];
+
+/// The events or lines of a body, with a field that nobody knows in one of their objects, which `place` chooses.
+pub(crate) fn with_unknown_field(body: &str, place: usize, value: &Value) -> String {
+    let mut documents: Vec<(String, Option<Value>)> = Vec::new();
+    for line in body.split_inclusive('\n') {
+        let start = line.find('{').filter(|start| ["", "data: ", "data:"].contains(&&line[..*start])).unwrap_or(line.len());
+        let document = serde_json::from_str(&line[start..]).ok();
+        let before = if document.is_some() { &line[..start] } else { line };
+        documents.push((before.to_owned(), document));
+    }
+    let count: usize = documents.iter().flat_map(|(_, document)| document).map(objects).sum();
+    let mut left = place.checked_rem(count).unwrap_or(0);
+    for document in documents.iter_mut().filter_map(|(_, document)| document.as_mut()) {
+        insert(document, &mut left, value);
+    }
+    documents.into_iter().fold(String::new(), |mut body, (before, document)| {
+        body.push_str(&before);
+        if let Some(document) = document {
+            _ = writeln!(body, "{document}");
+        }
+        body
+    })
+}
+
+fn objects(value: &Value) -> usize {
+    inner(value).map(objects).sum::<usize>() + usize::from(value.is_object())
+}
+
+fn inner(value: &Value) -> impl Iterator<Item = &Value> {
+    let fields = value.as_object().into_iter().flatten().filter(|(name, _)| !OPAQUE.contains(&name.as_str())).map(|(_, value)| value);
+    fields.chain(value.as_array().into_iter().flatten())
+}
+
+/// Inserts it into the object that is reached when `left` is used up.
+fn insert(value: &mut Value, left: &mut usize, unknown: &Value) {
+    match value {
+        Value::Object(fields) => {
+            if *left == 0 {
+                fields.insert("x_unknown".into(), unknown.clone());
+            }
+            *left = left.wrapping_sub(1);
+            fields.iter_mut().filter(|(name, _)| !OPAQUE.contains(&name.as_str())).for_each(|(_, value)| insert(value, left, unknown));
+        }
+        Value::Array(list) => list.iter_mut().for_each(|value| insert(value, left, unknown)),
+        _ => {}
+    }
+}
+
+/// The words without keep-alives and without the fields beyond the vocabulary that are carried along.
+pub(crate) fn essential(words: Read) -> Read {
+    let essential = |word| match word {
+        Ok(Word::KeepAlive | Word::Extra(_) | Word::ReasoningExtra(_)) => None,
+        Ok(Word::ToolCall(delta)) => {
+            let delta = ToolCallDelta { extra: Map::new(), ..delta };
+            let says = delta.id.is_some() || delta.name.is_some() || !delta.arguments.is_empty();
+            says.then_some(Ok(Word::ToolCall(delta)))
+        }
+        // A step of a tool that the upstream runs goes on as it came.
+        Ok(Word::Item(OpaqueStep::Event { key, kind, mut fields })) => {
+            fields.shift_remove("x_unknown");
+            Some(Ok(Word::Item(OpaqueStep::Event { key, kind, fields })))
+        }
+        other => Some(other),
+    };
+    words.into_iter().filter_map(essential).collect()
 }

@@ -1,9 +1,10 @@
 //! What the requests of several wires have in common.
 
 use protocol::fault::Fault;
-use protocol::item::{FunctionCall, Item, ItemStatus};
-use protocol::request::{Create, FunctionTool, ToolChoice};
+use protocol::request::Create;
 use serde_json::{Map, Value, json};
+
+use super::fault::unknown_parameter;
 
 /// The efforts that OpenAI's vocabulary has, and Anthropic's one above them.
 const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
@@ -47,30 +48,52 @@ pub(super) fn put(body: &mut Map<String, Value>, name: &str, value: Option<impl 
 
 /// The arguments of a call as the object that both APIs want. What is no object keeps its text, in the wrapping that
 /// Anthropic's documentation of fine-grained tool streaming names: an error here would end the conversation for good.
-pub(super) fn arguments(call: &FunctionCall) -> Value {
-    // A model that needs no arguments may have written none.
-    if call.arguments.trim().is_empty() {
-        return json!({});
-    }
-    match serde_json::from_str(&call.arguments) {
+pub(super) fn arguments(arguments: &str) -> Value {
+    match serde_json::from_str(arguments) {
         Ok(Value::Object(arguments)) => arguments.into(),
-        Ok(_) | Err(_) => json!({ "INVALID_JSON": call.arguments }),
+        Ok(_) | Err(_) => json!({ "INVALID_JSON": arguments }),
     }
 }
 
-/// A call that was cut while the model wrote it and that nobody answered: with it, the next turn would be refused.
-pub(super) fn is_abandoned(call: &FunctionCall, context: &[Item]) -> bool {
-    let is_answer = |item: &Item| matches!(item, Item::FunctionCallOutput(output) if output.call_id == call.call_id);
-    call.status != ItemStatus::Completed && !context.iter().any(is_answer)
+/// A shorter id for a call whose own is longer than a vendor takes: the same for the call and for its output.
+pub(super) fn short_id(call_id: &str) -> String {
+    let digest = call_id.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    });
+    format!("call_{digest:032x}")
 }
 
-/// The tools the model may see. Neither API has a word for a choice among some of them that leaves the model free, and
-/// sending just the allowed ones means the same.
-pub(super) fn allowed_tools(create: &Create) -> impl Iterator<Item = &FunctionTool> {
-    create.tools.iter().filter(|tool| match &create.tool_choice {
-        ToolChoice::Allowed(allowed) => allowed.tools.iter().any(|named| named.name == tool.name),
-        ToolChoice::Mode(_) | ToolChoice::Function(_) => true,
-    })
+/// An annotation in Open Responses' form, where chat completions nest its fields below its type.
+pub(super) fn flat_annotation(annotation: Value) -> Value {
+    let Value::Object(mut fields) = annotation else { return annotation };
+    let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if let Some(Value::Object(inner)) = fields.shift_remove(&kind) {
+        fields.extend(inner);
+    }
+    fields.into()
+}
+
+/// An image that the model made, as OpenAI's item for one: its bytes in base64, or its address.
+pub(super) fn image_call(url: &str) -> Map<String, Value> {
+    let (result, format) = match DataUrl::read(url) {
+        Some(DataUrl { media_type, data }) => (data, media_type.strip_prefix("image/")),
+        None => (url, None),
+    };
+    let mut item = Map::new();
+    item.insert("type".into(), "image_generation_call".into());
+    item.insert("status".into(), "completed".into());
+    put(&mut item, "output_format", format);
+    item.insert("result".into(), result.into());
+    item
+}
+
+/// The image in such an item, as a URL.
+pub(super) fn image_url(item: &protocol::item::OpaqueItem) -> Option<String> {
+    let result = (item.kind == "image_generation_call").then(|| item.fields.text("result"))??;
+    if is_web_address(result) {
+        return Some(result.to_owned());
+    }
+    Some(format!("data:image/{};base64,{result}", item.fields.text("output_format").unwrap_or("png")))
 }
 
 /// The texts at which to stop, from chat completions' `stop`: a text or a list of texts.
@@ -115,21 +138,18 @@ pub(super) fn wants_logprobs(create: &Create) -> bool {
     create.top_logprobs.is_some_and(|count| count > 0) || create.include.iter().any(|word| word == "message.output_text.logprobs")
 }
 
-/// Refuses what neither API has a word for; `vendor` is whose API it is, `knows` which parameters it does know.
+/// Checks what neither API has a word for; `vendor` is whose API it is, `knows` which parameters it does know. Notes what is left
+/// out because it cannot matter.
 ///
 /// # Errors
-/// The first such field.
-pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool) -> Result<(), Fault> {
-    if let Some(name) = create.extra.keys().find(|name| !knows(name)) {
-        return Err(no_word(vendor, name));
-    }
+/// The first field that matters.
+pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool, ignored: &mut Vec<String>) -> Result<(), Fault> {
+    parameters(create, &knows, ignored)?;
     stop_sequences(create)?;
     whole_number(create, "top_k")?;
-    unlimited(create, vendor)?;
-    whole(create, vendor)?;
-    // What a caller says who wants nothing special.
+    // How long an answer is, is a wish.
     if create.text.verbosity.as_deref().is_some_and(|verbosity| verbosity != "medium") {
-        return Err(no_word(vendor, "text.verbosity"));
+        ignored.push("text.verbosity".to_owned());
     }
     match effort(create) {
         Some(effort) if !EFFORTS.contains(&effort) => Err(no_value(vendor, "reasoning.effort", effort)),
@@ -137,39 +157,51 @@ pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool)
     }
 }
 
-/// Refuses a limit on tool calls, where the vendor has none.
-///
-/// # Errors
-/// There is one.
-pub(super) fn unlimited(create: &Create, vendor: &str) -> Result<(), Fault> {
-    if create.max_tool_calls.is_some() { Err(no_word(vendor, "max_tool_calls")) } else { Ok(()) }
-}
+/// Parameters that are about another vendor's account, caches or templates, or that only wish for something: where they are not
+/// known, the answer is the same without them.
+const WISHES: [&str; 13] = [
+    "seed",
+    "chat_template_kwargs",
+    "prompt_cache_retention",
+    "prompt_cache_options",
+    "prediction",
+    "web_search_options",
+    "moderation",
+    "usage",
+    "transforms",
+    "enable_thinking",
+    "extra_headers",
+    "extra_query",
+    "user",
+];
 
-/// Refuses that a conversation is shortened by the vendor, where it never does.
+/// Checks the parameters for which the vocabulary has no word.
 ///
 /// # Errors
-/// It is to be.
-pub(super) fn whole(create: &Create, vendor: &str) -> Result<(), Fault> {
-    match create.truncation.as_deref() {
-        None | Some("disabled") => Ok(()),
-        Some(truncation) => Err(no_value(vendor, "truncation", truncation)),
+/// The first that is not known, and that matters.
+pub(super) fn parameters(create: &Create, knows: &impl Fn(&str) -> bool, ignored: &mut Vec<String>) -> Result<(), Fault> {
+    for name in create.extra.keys().filter(|name| !knows(name)) {
+        if !WISHES.contains(&name.as_str()) {
+            return Err(unknown_parameter(&create.model, name));
+        }
+        ignored.push(name.clone());
     }
+    Ok(())
 }
 
 /// The vendor has no word for a parameter.
 pub(super) fn no_word(vendor: &str, param: &str) -> Fault {
-    Fault::invalid("unsupported_parameter", param, format!("{vendor}, which serves this model, has no word for {param}."))
+    Fault::invalid("unsupported_parameter", param, format!("{vendor}, which serves this model, does not support '{param}'."))
 }
 
 /// The vendor has a word for a parameter, but not for this value.
 pub(super) fn no_value(vendor: &str, param: &str, value: &str) -> Fault {
-    Fault::invalid("unsupported_value", param, format!("{vendor}, which serves this model, does not know the {param} '{value}'."))
+    Fault::invalid("unsupported_value", param, format!("{vendor}, which serves this model, does not support the {param} '{value}'."))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample;
 
     #[test]
     fn data_urls_with_and_without_parameters() {
@@ -184,13 +216,27 @@ mod tests {
 
     #[test]
     fn arguments_are_an_object_in_any_case() {
-        let check = |written: &str, expected: Value| {
-            let Item::FunctionCall(call) = sample::call("c", "f", written) else { panic!("no call") };
-            assert_eq!(arguments(&call), expected);
+        assert_eq!(arguments("{\"x\":1}"), json!({ "x": 1 }));
+        assert_eq!(arguments("[1]"), json!({ "INVALID_JSON": "[1]" }));
+        assert_eq!(arguments("{\"x\":"), json!({ "INVALID_JSON": "{\"x\":" }));
+    }
+
+    #[test]
+    fn an_image_is_an_item_and_a_url_again() {
+        let item = |url: &str| {
+            let mut fields = protocol::extra::Extra::new(image_call(url));
+            let kind = fields.remove("type").unwrap().as_str().unwrap().to_owned();
+            protocol::item::OpaqueItem { kind, id: protocol::id::ItemId::new("item_1"), fields }
         };
-        check("", json!({}));
-        check("{\"x\":1}", json!({ "x": 1 }));
-        check("[1]", json!({ "INVALID_JSON": "[1]" }));
-        check("{\"x\":", json!({ "INVALID_JSON": "{\"x\":" }));
+        for url in ["data:image/webp;base64,AA==", "https://x/y.png"] {
+            assert_eq!(image_url(&item(url)).as_deref(), Some(url));
+        }
+    }
+
+    #[test]
+    fn annotations_are_flat() {
+        let nested = json!({ "type": "url_citation", "url_citation": { "url": "u", "title": "t" } });
+        assert_eq!(flat_annotation(nested), json!({ "type": "url_citation", "url": "u", "title": "t" }));
+        assert_eq!(flat_annotation(json!({ "type": "x", "y": 1 })), json!({ "type": "x", "y": 1 }));
     }
 }

@@ -16,7 +16,7 @@ use protocol::frame::Frame;
 use protocol::snapshot;
 use serde_json::value::RawValue;
 
-use super::responses::{idempotency, named};
+use super::responses::{idempotency, named, warned};
 use super::{From, body};
 use crate::error::{Refused, left};
 use crate::listen::Connection;
@@ -35,10 +35,14 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let idempotency = idempotency(&headers, "/v1/chat/completions", &body.bytes)?;
     let terms = Terms { idempotency, trace: from.trace.clone(), ..Terms::default() };
     let started = app.engine.start(&from.owner, chat.create, terms).await?;
-    let id = started.id.clone();
-    let response =
-        if stream { streamed(&app, from, started.feed, chat.options, &headers).await } else { ended(started.feed, &app, &from).await };
-    Ok(named(response.unwrap_or_else(|fault| Refused(fault).into_response()), &id))
+    let (id, ignored) = (started.id.clone(), started.ignored);
+    let response = if stream {
+        streamed(&app, from, started.feed, chat.options, &headers).await
+    } else {
+        ended(started.feed, &app, &from, chat.options).await
+    };
+    let response = named(response.unwrap_or_else(|fault| Refused(fault).into_response()), &id);
+    Ok(warned(response, &ignored))
 }
 
 /// Streams the answer, unless it fails while its head can still say so.
@@ -48,7 +52,7 @@ async fn streamed(app: &App, from: From, mut feed: Feed, options: ChatOptions, h
     match hold(&mut feed, from.connection.as_ref(), app.config.chat_hold).await? {
         Held::Failed => {
             drop(counted);
-            ended(feed, app, &from).await
+            ended(feed, app, &from, options).await
         }
         Held::Go => Ok(respond(Delivery {
             feed,
@@ -91,13 +95,13 @@ async fn hold(feed: &mut Feed, connection: Option<&Connection>, patience: Durati
 }
 
 /// Waits for the end and says it as one completion.
-async fn ended(feed: Feed, app: &App, from: &From) -> Result<Response, Fault> {
+async fn ended(feed: Feed, app: &App, from: &From, options: ChatOptions) -> Result<Response, Fault> {
     let _counted = app.metrics.stream(Frame::Json, Words::ChatCompletions);
     match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
         Ending::Answer(terminal) => {
             let unreadable = || Fault::new(FaultKind::Server, "server_error", "the log's last entry is not readable");
             let response = snapshot::response(std::slice::from_ref(&terminal)).ok_or_else(unreadable)?;
-            let body = completion(&response)?.to_string();
+            let body = completion(&response, options)?.to_string();
             let told = response_in(&terminal).map_or("", RawValue::get);
             tell_lens(from.connection.as_ref(), told.as_bytes(), body.as_bytes());
             Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())

@@ -16,6 +16,8 @@ pub(crate) mod upstreams;
 mod body;
 mod query;
 
+pub(crate) use body::coding;
+
 use axum::extract::{FromRequestParts, Path as PathOf};
 use engine::keys::Caller;
 use http::request::Parts;

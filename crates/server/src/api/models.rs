@@ -12,7 +12,7 @@ use crate::router::App;
 
 /// `GET /v1/models`
 pub(crate) async fn list(State(app): State<App>, _from: From) -> Json<Value> {
-    let models: Vec<Value> = app.engine.models().await.iter().map(object).collect();
+    let models: Vec<Value> = app.engine.models().await.iter().map(|model| object(&app, model)).collect();
     Json(json!({ "object": "list", "data": models }))
 }
 
@@ -23,9 +23,11 @@ pub(crate) async fn retrieve(State(app): State<App>, _from: From, Path(id): Path
         .iter()
         .find(|model| model.id == id)
         .ok_or_else(|| Fault::invalid("model_not_found", "model", format!("The model '{id}' does not exist.")).with_status(404))?;
-    Ok(Json(object(model)))
+    Ok(Json(object(&app, model)))
 }
 
-fn object(model: &ModelListing) -> Value {
-    json!({ "id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by })
+/// A model whose upstream gives no time, as the demo and names of our own, exists here since the server does.
+fn object(app: &App, model: &ModelListing) -> Value {
+    let created = if model.created == 0 { app.metrics.started() } else { model.created };
+    json!({ "id": model.id, "object": "model", "created": created, "owned_by": model.owned_by })
 }

@@ -1,11 +1,13 @@
 //! What operators and tools ask: is it alive, is it ready, what can it do.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use axum::{Extension, Json};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
+use crate::auth;
+use crate::forwarded::Forwarded;
 use crate::router::App;
 
 /// The description of the whole face; a test holds it to the router.
@@ -21,6 +23,17 @@ pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Value>) 
     let census = app.engine.census();
     let (status, word) = if app.drain.is_unready() { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ready") };
     (status, Json(json!({ "status": word, "answers_running": census.running, "connections": app.connections.open() })))
+}
+
+/// `GET /v1`: what a base URL is for.
+pub(crate) async fn api(Extension(forwarded): Extension<Forwarded>, uri: Uri, headers: HeaderMap) -> Json<Value> {
+    Json(json!({
+        "object": "api",
+        "name": "Weir",
+        "base_url": format!("{}/v1", auth::own_origin(forwarded, &uri, &headers)),
+        "endpoints": ["POST /v1/responses", "POST /v1/chat/completions", "GET /v1/models"],
+        "description": "/openapi.json",
+    }))
 }
 
 /// `GET /openapi.json`

@@ -46,10 +46,10 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
             Ending::Left => Refused(left()).into_response(),
         }
     };
-    Ok(named(response, &started.id))
+    Ok(warned(named(response, &started.id), &started.ignored))
 }
 
-/// `GET /v1/responses/{id}`, with `?stream=true&starting_after=N` to resume.
+/// `GET /v1/responses/{id}`, with `?stream=true` and `starting_after=N` to resume; the position alone means a stream.
 pub(crate) async fn retrieve(
     State(app): State<App>,
     from: From,
@@ -58,9 +58,11 @@ pub(crate) async fn retrieve(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let after = query::integer(&query, "starting_after", 0..=u64::MAX)?;
-    if !query::boolean(&query, "stream")? {
+    // A position is one of a stream. openai-go sends `stream` in the body, which a GET has not.
+    let is_streamed = query::boolean(&query, "stream")? || (after.is_some() && !query.contains_key("stream"));
+    if !is_streamed {
         if after.is_some() {
-            let message = "'starting_after' resumes a stream: add stream=true.";
+            let message = "'starting_after' is a position in a stream: leave out stream=false.";
             return Err(Fault::invalid("invalid_value", "starting_after", message).into());
         }
         return Ok(named(current(&app.engine.response(&from.owner, &id).await?, from.connection.as_ref()), &id));
@@ -183,6 +185,30 @@ pub(super) fn named(mut response: Response, id: &ResponseId) -> Response {
     response
 }
 
+/// How long a warning may become: a request may have many fields.
+const WARNING: usize = 1024;
+
+/// Says in `weir-warning` which fields of the request have no effect, by path.
+pub(super) fn warned(mut response: Response, ignored: &[String]) -> Response {
+    if ignored.is_empty() {
+        return response;
+    }
+    let mut warning = String::from("ignored: ");
+    for (index, path) in ignored.iter().enumerate() {
+        if warning.len() + path.len() > WARNING {
+            warning.push_str(&format!(" and {} more", ignored.len() - index));
+            break;
+        }
+        warning.push_str(if index == 0 { "" } else { ", " });
+        // A field's name may be any text, a header's value may not.
+        warning.extend(path.chars().map(|character| if matches!(character, ' '..='~') { character } else { '?' }));
+    }
+    if let Ok(value) = HeaderValue::from_str(&warning) {
+        response.headers_mut().insert("weir-warning", value);
+    }
+    response
+}
+
 /// The idempotency key of a request, with what was asked under it.
 pub(super) fn idempotency(headers: &HeaderMap, path: &str, body: &[u8]) -> Result<Option<Idempotency>, Fault> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
@@ -196,4 +222,28 @@ pub(super) fn idempotency(headers: &HeaderMap, path: &str, body: &[u8]) -> Resul
     digest.update([0]);
     digest.update(body);
     Ok(Some(Idempotency { key: key.to_owned(), request: digest.finalize().into() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warning(ignored: &[&str]) -> Option<String> {
+        let ignored: Vec<String> = ignored.iter().map(|&path| path.to_owned()).collect();
+        let response = warned(Response::new(Body::empty()), &ignored);
+        response.headers().get("weir-warning").map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn fields_without_effect_are_named() {
+        assert_eq!(warning(&[]), None);
+        assert_eq!(warning(&["tools[0]", "logprobs"]).unwrap(), "ignored: tools[0], logprobs");
+    }
+
+    #[test]
+    fn a_warning_is_a_header_of_bounded_length_whatever_fields_are_called() {
+        assert_eq!(warning(&["a\r\nset-cookie: b", "\u{6587}"]).unwrap(), "ignored: a??set-cookie: b, ?");
+        let long = "x".repeat(700);
+        assert_eq!(warning(&[&long, &long, &long]).unwrap(), format!("ignored: {long} and 2 more"));
+    }
 }

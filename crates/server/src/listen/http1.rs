@@ -19,6 +19,7 @@ use super::heads::{Heads, SlowHead};
 use super::io::{Connection, Protocol};
 use super::seen::Seen;
 use super::{Serving, end};
+use crate::paths;
 use crate::transport::Watched;
 
 /// The most header fields of a request; real ones have some thirty.
@@ -38,6 +39,7 @@ where
         let answering = connection.answer();
         async move {
             let mut request = request.map(Body::new);
+            paths::normalise(request.uri_mut());
             let exchange = Exchange::begin(&connection, &request);
             request.extensions_mut().insert(connection.clone());
             request.extensions_mut().insert(exchange.clone());

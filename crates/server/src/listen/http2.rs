@@ -21,6 +21,7 @@ use super::exchange::Exchange;
 use super::io::{Connection, Protocol};
 use super::seen::Seen;
 use super::{Serving, end};
+use crate::paths;
 use crate::transport::Watched;
 
 /// How many answers one connection may carry at once (RFC 9113 §5.1.2 advises 100 or more).
@@ -59,6 +60,7 @@ where
         let (router, connection) = (live.router(), for_requests.clone());
         async move {
             let mut request = request.map(Body::new);
+            paths::normalise(request.uri_mut());
             let exchange = Exchange::begin(&connection, &request);
             request.extensions_mut().insert(exchange.clone());
             request.extensions_mut().insert(connection);

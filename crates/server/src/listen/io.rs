@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::connections::{Connections, Open};
+use super::flush::FlushWatch;
 use super::traffic::Traffic;
 use super::view::{View, Wanted};
 use crate::config::Config;
@@ -75,6 +76,7 @@ struct Shared {
     answered: AtomicU64,
     /// Whether an answer on it has no other end than its close.
     ended_by_close: AtomicBool,
+    flush: FlushWatch,
     timeline: Timeline,
     connections: Arc<Connections>,
 }
@@ -124,6 +126,7 @@ impl Io {
             answering: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
             ended_by_close: AtomicBool::new(false),
+            flush: FlushWatch::default(),
             timeline: Timeline::new(clock::now(), is_sampled(id, config.lens.sampling)),
             connections: open.connections(),
         };
@@ -374,6 +377,16 @@ impl Connection {
                 Err(_) => return,
             }
         }
+    }
+
+    /// Resolves when the HTTP/1 codec has handed all that it was given to the kernel. For a body of this connection only.
+    pub(crate) async fn flushed(&self) {
+        std::future::poll_fn(|context| self.0.flush.poll_flushed(context)).await;
+    }
+
+    /// The codec has flushed.
+    pub(super) fn has_flushed(&self) {
+        self.0.flush.flushed();
     }
 
     /// Makes the close that follows a RST, so that no client takes a close-delimited part for the whole (promise 3).

@@ -2,6 +2,7 @@
 
 mod connections;
 mod exchange;
+mod flush;
 mod heads;
 mod http1;
 mod http2;

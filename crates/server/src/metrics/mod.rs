@@ -68,6 +68,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// When the server started, in seconds since 1970.
+    pub(crate) fn started(&self) -> u64 {
+        self.begun
+    }
+
     /// An answer is on its way to a client, as long as what this gives lives.
     pub(crate) fn stream(&self, frame: Frame, words: Words) -> Held {
         self.streams.of(&[word(frame), words.as_str()]).hold()

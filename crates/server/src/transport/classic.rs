@@ -11,13 +11,14 @@ use engine::feed::Feed;
 use engine::log::LogError;
 use engine::metrics::Held;
 use futures_util::stream::unfold;
-use http::{HeaderName, HeaderValue, header};
 use protocol::dialect::classic::{Fold, Said};
 use protocol::event::Entry;
 use protocol::frame::{Frame, emitter, sse};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use super::breaking::LastChunk;
+use super::stream::head;
 use crate::classic::{Opened, heartbeat};
 use crate::config::Config;
 use crate::drain::Drain;
@@ -91,23 +92,20 @@ struct Stream {
     end: Option<Instant>,
     /// It counts as open from its question on.
     counted: Option<Held>,
+    last_chunk: LastChunk,
     said: Vec<Said>,
 }
 
 /// The stream as a response. Its head and its opening go out at once.
 pub(crate) fn tell(telling: Telling) -> Response {
     let silence = Box::pin(sleep(heartbeat(telling.config.heartbeat)));
-    let mut stream = Stream { telling, silence, is_half_closed: false, end: None, counted: None, said: Vec::new() };
+    let mut stream =
+        Stream { telling, silence, is_half_closed: false, end: None, counted: None, last_chunk: LastChunk::default(), said: Vec::new() };
     if !matches!(stream.telling.source, Source::Idle(_)) {
         stream.count();
     }
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(sse::CONTENT_TYPE)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    (headers, body).into_response()
+    (head(sse::CONTENT_TYPE), body).into_response()
 }
 
 impl Source {
@@ -138,8 +136,7 @@ impl Stream {
             match self.telling.source {
                 Source::Over => return None,
                 Source::Broken => {
-                    // hyper forgets what it has not flushed when a body fails; while this waits, it flushes the last words.
-                    tokio::task::yield_now().await;
+                    self.last_chunk.sent(self.telling.connection.as_ref()).await;
                     return Some(Err(self.cut()));
                 }
                 Source::Idle(_) | Source::Asked(..) | Source::Told(..) | Source::Answer(..) => {}
@@ -158,7 +155,8 @@ impl Stream {
         }
         self.silence.as_mut().reset(Instant::now() + heartbeat(self.telling.config.heartbeat));
         self.tell_lens(out.len() as u64);
-        Some(Ok(out.freeze()))
+        let out = out.freeze();
+        Some(Ok(if matches!(self.telling.source, Source::Broken) { self.last_chunk.track(out) } else { out }))
     }
 
     async fn wait(&mut self) -> Next {

@@ -1,6 +1,7 @@
 //! Carries answers: negotiates the frame, waits for the end or streams, and watches the client's side meanwhile.
 
 mod body;
+mod breaking;
 mod classic;
 mod json;
 mod negotiate;

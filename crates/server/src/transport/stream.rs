@@ -18,6 +18,7 @@ use protocol::event::Entry;
 use protocol::frame::{Frame, ndjson, sse};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::breaking::LastChunk;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::listen::{Connection, Signal};
@@ -70,9 +71,9 @@ pub(crate) struct Delivery {
     pub(crate) _counted: Held,
 }
 
-/// The stream was cut on purpose: its body must not end as if it were whole.
+/// The stream is broken off on purpose: its body must not end as if it were whole.
 #[derive(Debug, thiserror::Error)]
-#[error("the stream was cut")]
+#[error("the stream was broken off")]
 pub(super) struct Cut;
 
 /// What the client's side has said so far.
@@ -98,6 +99,7 @@ struct Stream {
     /// Whether it is to be said when to come back, should the connection break.
     may_advise: bool,
     state: State,
+    last_chunk: LastChunk,
     spoken: Vec<Spoken>,
     /// What the next bytes hold, for the lens.
     said: Said,
@@ -125,16 +127,23 @@ pub(crate) fn respond(delivery: Delivery) -> Response {
         begun: false,
         may_advise,
         state: State::Running,
+        last_chunk: LastChunk::default(),
         spoken: Vec::new(),
         said: Said::default(),
     };
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
-    let headers = [
+    (head(content_type), body).into_response()
+}
+
+/// The head of every stream. It asks intermediaries to pass the body on as it comes: nginx by its own header, others by the `Incremental`
+/// of the HTTP working group (draft-ietf-httpbis-incremental, approved as a Proposed Standard).
+pub(super) fn head(content_type: &'static str) -> [(HeaderName, HeaderValue); 4] {
+    [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    (headers, body).into_response()
+        (HeaderName::from_static("incremental"), HeaderValue::from_static("?1")),
+    ]
 }
 
 impl Stream {
@@ -150,8 +159,7 @@ impl Stream {
                 State::Running => {}
                 State::Over => return None,
                 State::Broken => {
-                    // hyper forgets what it has not flushed when a body fails; while this waits, it flushes the last words.
-                    tokio::task::yield_now().await;
+                    self.last_chunk.sent(self.delivery.connection.as_ref()).await;
                     return Some(Err(self.cut()));
                 }
             }
@@ -171,7 +179,8 @@ impl Stream {
         }
         self.silence.as_mut().reset(Instant::now() + self.delivery.config.heartbeat);
         self.count(out.len() as u64);
-        Some(Ok(out.freeze()))
+        let out = out.freeze();
+        Some(Ok(if self.state == State::Broken { self.last_chunk.track(out) } else { out }))
     }
 
     async fn wait(&mut self) -> Next {
@@ -236,6 +245,9 @@ impl Stream {
     }
 
     fn end(&mut self, out: &mut BytesMut) {
+        if self.delivery.dialect.must_break_off() {
+            return self.break_off(out);
+        }
         self.state = State::Over;
         if self.delivery.frame == StreamFrame::Sse {
             sse::encode(out, None, None, b"[DONE]");
@@ -244,9 +256,17 @@ impl Stream {
 
     /// The log failed: an error without a number, then the cut (promise 1).
     fn fail(&mut self, error: LogError, out: &mut BytesMut) {
-        self.state = State::Broken;
         let data = self.delivery.dialect.unnumbered_error(&log_fault(error));
         self.delivery.frame.encode(out, Some("error"), None, &data);
+        self.break_off(out);
+    }
+
+    /// The body fails after these bytes, which must not be none: when they have left, so has all before them.
+    fn break_off(&mut self, out: &mut BytesMut) {
+        self.state = State::Broken;
+        if out.is_empty() {
+            self.heartbeat(out);
+        }
     }
 
     fn heartbeat(&self, out: &mut BytesMut) {

@@ -9,7 +9,7 @@ use engine::store::{Found, Record, Removal, Store, StoreError};
 use engine::tasks::Tasks;
 use protocol::event::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
-use protocol::item::{Item, ItemStatus, Message, Part, Role};
+use protocol::item::{Item, Message, Part, Role};
 
 use super::error::DatabaseError;
 use super::failure::Failure;
@@ -225,8 +225,8 @@ fn record(number: u64) -> Record {
 }
 
 fn message(name: &str) -> Item {
-    let content = vec![Part::InputText { text: name.repeat(50) }];
-    Item::Message(Message { id: ItemId::new(format!("msg_{name}")), status: ItemStatus::Completed, role: Role::User, content })
+    let content = vec![Part::input_text(name.repeat(50))];
+    Item::Message(Message { id: ItemId::new(format!("msg_{name}")), ..Message::new(Role::User, content) })
 }
 
 fn id(number: u64) -> ResponseId {

@@ -57,7 +57,7 @@ impl Provider for StampedProvider {
         .boxed()
     }
 
-    fn check(&self, create: &Create) -> Result<(), Fault> {
+    fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
         self.inner.check(create)
     }
 

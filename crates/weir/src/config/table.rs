@@ -48,7 +48,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
     setting("server.proxy_protocol", "off", Kind::ProxyProtocol(|draft, value| draft.server.proxy_protocol = value))
         .help("Whether these proxies must begin every connection with a PROXY protocol header, version 1 or 2: off or on."),
     setting("server.body_bytes", "32MiB", Kind::Bytes(1, |draft, value| draft.server.body_bytes = size(value)))
-        .help("The largest request body."),
+        .help("The largest request body, decoded: for a compressed one it is the limit on what comes out."),
     setting("server.head_bytes", "64KiB", Kind::Bytes(LEAST_HEAD, |draft, value| draft.server.head_bytes = size(value)))
         .help("The largest request head; 8KiB or more."),
     setting("server.head_timeout", "10s", Kind::Duration(MOMENT, |draft, value| draft.server.head_timeout = value))
@@ -113,7 +113,9 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("How long to wait for the first word of the model."),
     setting("timeouts.idle", "2m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.idle = value))
         .instead("WEIR_UPSTREAM_IDLE_TIMEOUT")
-        .help("How long to wait between two words of the model. Keep-alives are not words."),
+        .help("How long to wait while an upstream sends nothing at all once its model has begun. Keep-alives count as something."),
+    setting("timeouts.keep_alive", "10m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.keep_alive = value))
+        .help("How long to wait for the model's next word while its upstream sends nothing but keep-alives."),
     setting("timeouts.total", "0s", Kind::Duration(Duration::ZERO, |draft, value| draft.timeouts.total = value))
         .instead("WEIR_UPSTREAM_TOTAL_TIMEOUT")
         .help("How long an answer may take in all. 0s: as long as it likes."),

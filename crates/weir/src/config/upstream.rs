@@ -9,7 +9,11 @@ use std::time::Duration;
 
 use engine::provider::Timeouts;
 use engine::secret::Secret;
-use provider::config::{Connection, KeyConfig, Preset, ProxyConfig, Strategy, UpstreamConfig, WireKind};
+use provider::config::{
+    Compat, Connection, HostedTools, KeyConfig, Preset, ProxyConfig, ReasoningHistory, Strategy, SystemMessages, UnknownTools,
+    UpstreamConfig, WireKind,
+};
+use serde_json::Map;
 
 use super::InForce;
 use super::environment::{self, Environment};
@@ -47,10 +51,20 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("ca_file", r#""authority.pem"               # authorities to trust beside the system's"#),
     ("http2", r"false                                  # HTTP/2, where it is offered under TLS, and always in clear"),
     ("headers", r#"["X-Title: Weir"]             # what goes with every request"#),
+    ("body", r#"'{"top_k": 40}'                  # fields that are added to the body of every request, as JSON"#),
+    ("stream_options", r"true                           # false: the upstream refuses `stream_options`, so its usage is counted"),
+    ("system_messages", r#""first"               # first: all in one, at the start; in_place: each where it is; a kind knows its own"#),
+    (
+        "reasoning_history",
+        r#""with_calls"         # which earlier thoughts go back: never, with_calls (before tool calls) or always; a kind knows its own"#,
+    ),
+    ("hosted_tools", r#""omit"                   # tools that the upstream would have to run (web_search…): omit, refuse or pass"#),
+    ("unknown_tools", r#""pass"                  # calls of tools that were not offered: pass or refuse"#),
     ("connect_timeout", r#""10s"                 # else what [timeouts] says"#),
     ("headers_timeout", r#""2m""#),
     ("first_token_timeout", r#""10m""#),
     ("idle_timeout", r#""2m""#),
+    ("keep_alive_timeout", r#""10m""#),
     ("total_timeout", r#""0s""#),
 ];
 
@@ -58,11 +72,12 @@ pub(super) const KEYS: &[(&str, &str)] = &[
 type TimeoutField = fn(&mut Timeouts) -> &mut Duration;
 
 /// A timeout's key here, its setting among the defaults, the least it can be, and its field.
-const TIMEOUTS: [(&str, &str, Duration, TimeoutField); 5] = [
+const TIMEOUTS: [(&str, &str, Duration, TimeoutField); 6] = [
     ("connect_timeout", "timeouts.connect", Duration::from_millis(1), |timeouts| &mut timeouts.connect),
     ("headers_timeout", "timeouts.headers", Duration::from_millis(1), |timeouts| &mut timeouts.headers),
     ("first_token_timeout", "timeouts.first_token", Duration::from_millis(1), |timeouts| &mut timeouts.first_token),
     ("idle_timeout", "timeouts.idle", Duration::from_millis(1), |timeouts| &mut timeouts.idle),
+    ("keep_alive_timeout", "timeouts.keep_alive", Duration::from_millis(1), |timeouts| &mut timeouts.keep_alive),
     ("total_timeout", "timeouts.total", Duration::ZERO, |timeouts| &mut timeouts.total),
 ];
 
@@ -111,6 +126,7 @@ impl Upstreams<'_> {
             self.read(table, "queue_timeout", |raw| value::duration(raw, Duration::ZERO)).unwrap_or(config.queue_timeout);
         config.models = self.models(table);
         config.connection = self.connection(table);
+        config.compat = self.compat(table);
         if name.is_some() && base_url.is_some() {
             self.show(&config, &table.fields);
             self.configs.push(config);
@@ -182,6 +198,19 @@ impl Upstreams<'_> {
             config.timeouts = self.timeouts;
             self.show(&config, &fields);
             self.configs.push(config);
+        }
+    }
+
+    /// What the upstream takes and what it does not.
+    fn compat(&mut self, table: &Table) -> Compat {
+        let usual = Compat::default();
+        Compat {
+            stream_options: self.read(table, "stream_options", value::boolean).unwrap_or(usual.stream_options),
+            system_messages: self.read(table, "system_messages", |raw| value::word(raw, SystemMessages::ALL)),
+            reasoning_history: self.read(table, "reasoning_history", |raw| value::word(raw, ReasoningHistory::ALL)),
+            hosted_tools: self.read(table, "hosted_tools", |raw| value::word(raw, HostedTools::ALL)).unwrap_or(usual.hosted_tools),
+            unknown_tools: self.read(table, "unknown_tools", |raw| value::word(raw, UnknownTools::ALL)).unwrap_or(usual.unknown_tools),
+            body: self.read(table, "body", body).unwrap_or(usual.body),
         }
     }
 
@@ -422,6 +451,17 @@ fn headers(raw: &Raw) -> Result<Vec<(String, Secret)>, String> {
     let field = |text: &&str| text.split_once(':').map(|(name, value)| (name.trim().to_owned(), Secret::new(value.trim())));
     let fields: Option<Vec<_>> = list.iter().map(field).collect();
     fields.ok_or_else(|| "expected a name and a value with a colon between, such as \"X-Title: Weir\"".to_owned())
+}
+
+/// Fields of a body, as JSON. What Weir itself decides cannot be among them.
+fn body(raw: &Raw) -> Result<Map<String, serde_json::Value>, String> {
+    const OURS: [&str; 6] = ["model", "messages", "input", "contents", "stream", "n"];
+    let expected = || "expected an object of JSON in a text, such as '{\"top_k\": 40}'".to_owned();
+    let fields: Map<String, serde_json::Value> = serde_json::from_str(value::text(raw)?).map_err(|_| expected())?;
+    match fields.keys().find(|name| OURS.contains(&name.as_str())) {
+        Some(name) => Err(format!("'{name}' is decided by each request")),
+        None => Ok(fields),
+    }
 }
 
 /// A proxy's address without who one is there.

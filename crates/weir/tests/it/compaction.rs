@@ -85,8 +85,8 @@ async fn a_new_chain_goes_on_from_the_summary() {
     let (status, response) = house.post("/v1/responses", &json!({ "model": MODEL, "input": input })).await;
     assert_eq!(status, 200, "{response}");
     let told = json!([
-        { "role": "user", "content": "hi" },
         { "role": "system", "content": "Summary of the conversation so far:\n\nThey greeted." },
+        { "role": "user", "content": "hi" },
         { "role": "user", "content": "Go on." },
     ]);
     assert_eq!(house.upstream.requests()[1].body["messages"], told);
@@ -97,10 +97,10 @@ async fn a_new_chain_goes_on_from_the_summary() {
     assert_eq!((summary(item).as_str(), &item["encrypted_content"]), ("They greeted.", &input[1]["encrypted_content"]));
     let next = json!({ "model": MODEL, "input": "More.", "previous_response_id": response["id"] });
     assert_eq!(house.post("/v1/responses", &next).await.0, 200);
-    assert_eq!(house.upstream.requests()[2].body["messages"][1], told[1]);
+    assert_eq!(house.upstream.requests()[2].body["messages"][0], told[0]);
     let reference = json!({ "model": MODEL, "input": [{ "type": "item_reference", "id": item["id"] }, user("And?")] });
     assert_eq!(house.post("/v1/responses", &reference).await.0, 200);
-    assert_eq!(house.upstream.requests()[3].body["messages"][0], told[1]);
+    assert_eq!(house.upstream.requests()[3].body["messages"][0], told[0]);
     house.quiet().await;
     house.close().await;
 }

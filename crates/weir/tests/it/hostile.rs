@@ -167,7 +167,7 @@ async fn addresses_methods_and_types_that_are_wrong_are_named() {
     let missing = "/v1/responses/resp_0123456789abcdef";
     for (request, expected) in [
         (Request::get("/v1/nothing"), expect(404, "unknown_path")),
-        (Request::get("/v1/responses/"), expect(404, "unknown_path")),
+        (Request::get("/v1/responses/"), Expected { status: 426, ..wrong("upgrade_required", "Upgrade") }),
         (Request::get("/v1/models/nobody"), Expected { status: 404, ..wrong("model_not_found", "model") }),
         (Request::get(missing), expect(404, "response_not_found")),
         (Request::get(&format!("{missing}?stream=true")), expect(404, "response_not_found")),

@@ -183,7 +183,7 @@ async fn head_says_what_get_would_without_its_body() {
     }
     // A stream has no length to tell, and nobody runs behind it.
     let (text, _) = say(&house, &old(&Request::new("HEAD", &format!("/v1/responses/{id}?stream=true")))).await;
-    assert!(text.ends_with("\r\n\r\n") && header(&text, "content-type") == Some("text/event-stream"), "{text}");
+    assert!(text.ends_with("\r\n\r\n") && header(&text, "content-type") == Some("text/event-stream; charset=utf-8"), "{text}");
     house.quiet().await;
     house.close().await;
 }

@@ -5,13 +5,18 @@
 mod house;
 mod program;
 
+mod base_urls;
+mod broken_off;
+mod credentials;
 mod faults;
+mod heads;
 mod hostile;
 mod leaving;
 mod log_weather;
 mod metrics;
 mod process;
 mod refusals;
+mod request_bodies;
 mod spine;
 mod streams;
 mod traces;
@@ -31,6 +36,7 @@ mod compaction;
 mod events_endpoint;
 mod idempotency;
 mod isolation;
+mod odd;
 mod resume;
 mod scenarios;
 mod tools;

@@ -1,7 +1,7 @@
 //! Every provider behind the same server: what each client hears of each of them, in words, in faults, in turns and in stops.
 
 mod cases;
-mod cells;
+pub(crate) mod cells;
 mod classic;
 mod crowd;
 mod leaves;

@@ -20,7 +20,7 @@ pub(crate) const EVENTS_BEHIND_GATES: [usize; 12] = [2, 5, 6, 7, 13, 14, 15, 19,
 
 /// The request with the frame its stream should have.
 pub(crate) fn accept(request: Request, frame: Frame) -> Request {
-    request.header("accept", frame.content_type())
+    request.header("accept", frame.media_type())
 }
 
 /// Resumes a stream.
@@ -237,7 +237,7 @@ async fn wrong_positions_are_refused_by_name() {
         let error = &body["error"];
         assert_eq!((status, &error["code"], &error["param"]), (400, &json!(code), &json!("starting_after")), "{after}: {body}");
     }
-    let (status, body) = house.get(&format!("/v1/responses/{id}?starting_after=3")).await;
+    let (status, body) = house.get(&format!("/v1/responses/{id}?stream=false&starting_after=3")).await;
     assert_eq!((status, &body["error"]["param"]), (400, &json!("starting_after")), "a position without a stream");
     let (status, body) = house.get(&format!("/v1/responses/{id}?stream=maybe")).await;
     assert_eq!((status, &body["error"]["param"]), (400, &json!("stream")));

@@ -79,7 +79,7 @@ async fn responses_streamed(house: std::rc::Rc<House>, scenario: Scenario, frame
     let request = accept(Request::post("/v1/responses", &responses_request(true)), frame);
     let (events, end) = house.stream(&request).await.collect().await.unwrap();
     assert_eq!(end, BodyEnd::Clean, "{}", scenario.name);
-    let data: Vec<String> = data(&scenario.name, frame, &events, |event| event["type"].as_str());
+    let data: Vec<String> = data(&scenario.name, (frame, end), &events, |event| event["type"].as_str());
     let terminal = responses::check_stream(&scenario, &data);
     let id = terminal["id"].as_str().unwrap();
     let (status, stored) = house.get(&format!("/v1/responses/{id}")).await;
@@ -99,16 +99,22 @@ async fn chat_streamed(house: std::rc::Rc<House>, scenario: Scenario, frame: Fra
             continue;
         }
         let (events, end) = house.stream(&request).await.collect().await.unwrap();
-        assert_eq!(end, BodyEnd::Clean, "{}", scenario.name);
-        let data = data(&scenario.name, frame, &events, |_chunk| None);
+        assert_eq!(end, chat::body_end(&scenario), "{}", scenario.name);
+        let data = data(&scenario.name, (frame, end), &events, |_chunk| None);
         chat::check_end(&scenario, &chat::read_stream(&scenario, &data, include_usage));
     }
 }
 
-/// The data of a stream without the final `[DONE]`, which only SSE has; checks what the frame may say beside the data.
-pub(crate) fn data(scenario: &str, frame: Frame, events: &[StreamEvent], name: impl Fn(&Value) -> Option<&str>) -> Vec<String> {
+/// The data of a stream without the final `[DONE]`, which only SSE has, and only where the body ends cleanly; checks what the frame
+/// may say beside the data.
+pub(crate) fn data(
+    scenario: &str,
+    (frame, end): (Frame, BodyEnd),
+    events: &[StreamEvent],
+    name: impl Fn(&Value) -> Option<&str>,
+) -> Vec<String> {
     let mut data: Vec<String> = events.iter().map(|event| String::from_utf8(event.data.to_vec()).unwrap()).collect();
-    if frame == Frame::Sse {
+    if (frame, end) == (Frame::Sse, BodyEnd::Clean) {
         assert_eq!(data.pop().as_deref(), Some("[DONE]"), "{scenario}");
     }
     assert!(!data.iter().any(|data| data == "[DONE]"), "{scenario}: [DONE] before the end");

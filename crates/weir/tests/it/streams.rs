@@ -17,11 +17,11 @@ fn streamed() -> impl Iterator<Item = (Words, Frame)> {
     WAYS.into_iter().filter(|(_, frame)| *frame != Frame::Json)
 }
 
-fn media_type(frame: Frame) -> &'static str {
+fn content_type(frame: Frame) -> &'static str {
     match frame {
         Frame::Json => "application/json",
-        Frame::Ndjson => "application/x-ndjson",
-        Frame::Sse => "text/event-stream",
+        Frame::Ndjson => "application/x-ndjson; charset=utf-8",
+        Frame::Sse => "text/event-stream; charset=utf-8",
     }
 }
 
@@ -43,9 +43,10 @@ async fn every_stream_has_its_headers_and_is_never_compressed() {
         assert_eq!(response.status, 200, "{what}");
         let headers = &response.headers;
         for (name, value) in [
-            ("content-type", Some(media_type(frame))),
+            ("content-type", Some(content_type(frame))),
             ("cache-control", Some("no-store, no-transform")),
             ("x-accel-buffering", Some("no")),
+            ("incremental", Some("?1")),
             ("x-content-type-options", Some("nosniff")),
             ("content-encoding", None),
             ("content-length", None),
@@ -74,7 +75,7 @@ async fn a_silent_upstream_is_covered_by_heartbeats_from_the_start() {
     house.upstream.default_script(Script::no_head());
     for way in streamed() {
         let mut response = lab::soon(house.send(&question(way, MODEL, &json!({ "store": false })))).await.unwrap();
-        let (end, beat): (&[u8], &[u8]) = if way.1 == Frame::Sse { (b"}\n\n", b": ping\n\n") } else { (b"}\n", b"\n") };
+        let (end, beat): (&[u8], &[u8]) = if way.1 == Frame::Sse { (b"}\n\n", b": ping\n") } else { (b"}\n", b"\n") };
         let mut first = Vec::new();
         let last = if way.0 == Words::Responses { "\"type\":\"response.in_progress\"" } else { "\"role\":\"assistant\"" };
         while !(first.ends_with(end) && String::from_utf8_lossy(&first).contains(last)) {
@@ -90,7 +91,7 @@ async fn a_silent_upstream_is_covered_by_heartbeats_from_the_start() {
     let mut response = house.send(&Request::get(&path)).await;
     assert_eq!(&piece(&mut response).await[..], b"retry: 1000\n\n");
     for _ in 0..3 {
-        assert_eq!(&piece(&mut response).await[..], b": ping\n\n");
+        assert_eq!(&piece(&mut response).await[..], b": ping\n");
     }
     drop((response, stream));
     house.engine.shut_down();
@@ -128,7 +129,7 @@ async fn chat_holds_its_head_for_a_true_status_but_not_for_ever() {
         gate.notify_one();
         let (events, end) = stream.collect().await.unwrap();
         let said: Vec<Value> = events.iter().filter_map(|event| event.json().ok()).collect();
-        assert_eq!((said.last().unwrap()["error"]["code"].as_str(), end), (Some("rate_limit_exceeded"), BodyEnd::Clean));
+        assert_eq!((said.last().unwrap()["error"]["code"].as_str(), end), (Some("rate_limit_exceeded"), BodyEnd::Truncated));
         house.quiet().await;
         house.close().await;
     }
@@ -330,7 +331,7 @@ async fn the_first_bytes_come_at_once_though_the_upstream_never_answers() {
         }
         // A late reader of an answer that says nothing gets a sign at once, too: the usual one would come after 15 s.
         let id = stream.response().headers.get("weir-response-id").unwrap();
-        let accept = media_type(frame);
+        let accept = content_type(frame);
         let late = Request::get(&format!("/v1/responses/{id}?stream=true&starting_after=1")).header("accept", accept);
         heartbeat(&mut house.stream(&late).await).await;
     }

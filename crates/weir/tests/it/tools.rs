@@ -1,11 +1,13 @@
 //! Function tools: their outputs go back to the model, and the choice of them is enforced.
 
+use engine::provider::Timeouts;
 use lab::client::Request;
-use lab::upstream::Script;
+use lab::upstream::{Script, Upstream};
 use protocol::frame::Frame;
+use provider::config::{Compat, HostedTools, UpstreamConfig};
 use serde_json::{Value, json};
 
-use crate::house::{House, MODEL};
+use crate::house::{House, MODEL, Plan, upstream_of};
 use crate::resume::rest;
 
 #[tokio::test]
@@ -82,14 +84,14 @@ async fn the_choice_of_tools_is_passed_on_and_enforced() {
         (json!("auto"), json!("auto"), both, weather(), None),
         (json!("auto"), json!("auto"), both, Script::text(&["No."]), None),
         (json!("none"), json!("none"), both, Script::text(&["No."]), None),
-        (json!("none"), json!("none"), both, weather(), Some("tool_not_allowed")),
+        (json!("none"), json!("none"), both, weather(), None),
         (json!("required"), json!("required"), both, time(), None),
         (json!("required"), json!("required"), both, Script::text(&["No."]), Some("tool_choice_unmet")),
         (named.clone(), told.clone(), both, weather(), None),
-        (named.clone(), told.clone(), both, time(), Some("tool_not_allowed")),
+        (named.clone(), told.clone(), both, time(), None),
         (named.clone(), told, both, Script::text(&["No."]), Some("tool_choice_unmet")),
         (allowed("auto"), json!("auto"), &["weather"], weather(), None),
-        (allowed("auto"), json!("auto"), &["weather"], time(), Some("tool_not_allowed")),
+        (allowed("auto"), json!("auto"), &["weather"], time(), None),
         (allowed("auto"), json!("auto"), &["weather"], Script::text(&["No."]), None),
         (allowed("required"), json!("required"), &["weather"], Script::text(&["No."]), Some("tool_choice_unmet")),
     ];
@@ -143,14 +145,35 @@ async fn wrong_choices_are_refused_by_name() {
             "tool_choice.tools[0].name",
         ),
         (json!({ "tool_choice": "required", "tools": [] }), "tool_choice"),
-        (json!({ "tools": [{ "type": "web_search" }] }), "tools[0].type"),
         (json!({ "tools": [{ "type": "function", "name": "no spaces" }] }), "tools[0].name"),
+        (json!({ "tools": [{ "type": "namespace", "name": "no spaces", "tools": [] }] }), "tools[0].name"),
+        (json!({ "tools": [{ "name": "weather" }] }), "tools[0].type"),
     ];
     for (more, param) in refused {
         let (status, body) = house.post("/v1/responses", &with_tools("x", &more)).await;
         assert_eq!((status, &body["error"]["param"]), (400, &json!(param)), "{more}: {body}");
     }
     assert!(house.upstream.requests().is_empty());
+    house.close().await;
+}
+
+/// Clients offer tools that a vendor runs by default: they are left out, unless the operator wants to hear of them.
+#[tokio::test]
+async fn a_vendors_tools_are_left_out_or_refused_as_the_settings_say() {
+    let strict = Upstream::start().await.unwrap();
+    let compat = Compat { hosted_tools: HostedTools::Refuse, ..Compat::default() };
+    let strict_config = UpstreamConfig { compat, ..upstream_of("strict", strict.base_url(), Timeouts::default()) };
+    let house = House::open_with(Plan { more_upstreams: vec![strict_config], ..Plan::default() }).await;
+    let tools = json!([{ "type": "web_search" }, { "type": "function", "name": "weather", "parameters": { "type": "object" } }]);
+    let request = with_tools("x", &json!({ "tools": tools }));
+    let (status, response) = house.post("/v1/responses", &request).await;
+    assert_eq!((status, &response["tools"][0]["type"]), (200, &json!("web_search")), "the caller sees what it sent: {response}");
+    let sent = house.upstream.requests().remove(0).body["tools"].clone();
+    assert_eq!((sent.as_array().map(Vec::len), &sent[0]["function"]["name"]), (Some(1), &json!("weather")));
+    let (status, body) = house.post("/v1/responses", &with_tools("x", &json!({ "tools": tools, "model": "strict" }))).await;
+    assert_eq!((status, &body["error"]["param"]), (400, &json!("tools[0].type")), "{body}");
+    assert!(strict.requests().is_empty());
+    house.quiet().await;
     house.close().await;
 }
 

@@ -147,7 +147,7 @@ async fn what_an_upstream_says_no_with_is_told_apart() {
     let page = Talker::start(When::Asked, page).await;
     let moved = "HTTP/1.1 308 Permanent Redirect\r\nlocation: https://there.example/v1/models?key=marker\r\ncontent-length: 0\r\n\r\n";
     let moved = Talker::start(When::Asked, moved).await;
-    let other = Talker::start(When::Asked, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]").await;
+    let other = Talker::start(When::Asked, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
     let url = |talker: &Talker| format!("http://{}/v1", talker.address);
     let settings = settings(&[
         ("wrong-key", lab.base_url(), KEY),

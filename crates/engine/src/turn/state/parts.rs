@@ -4,6 +4,7 @@ use protocol::event::{
     AnnotationAdded, Delta, Event, ItemEvent, PartEvent, PartPlace, PlacedText, RefusalDone, SummaryDelta, SummaryPartEvent, SummaryPlace,
     SummaryText, TextDelta, TextDone,
 };
+use protocol::extra::Extra;
 use protocol::id::ItemId;
 use protocol::item::{Item, ItemStatus, Message, Part, Reasoning, Role};
 use serde_json::Value;
@@ -39,20 +40,43 @@ impl Answer {
         }
     }
 
+    /// Takes in more thoughts. They are told in one form: as a summary where the caller asked for one, else as they are. A switch
+    /// between the upstream's two forms parts them.
+    pub(super) fn think(&mut self, text: String, is_summary: bool) {
+        let is_asked_for = self.response.reasoning.as_ref().is_some_and(|asked| asked.summary.is_some());
+        let wanted = if is_asked_for { Open::Summary } else { Open::Reasoning };
+        if std::mem::replace(&mut self.was_summary, is_summary) != is_summary && self.open == Some(wanted) {
+            self.close_part();
+        }
+        self.open(wanted);
+        match wanted {
+            Open::Summary => self.summary(text),
+            Open::Reasoning | Open::Text | Open::Refusal => self.reasoning(text),
+        }
+    }
+
     /// Opens an item for what is wanted, unless the open one takes it.
-    fn open_item(&mut self, wanted: Open) {
+    pub(super) fn open_item(&mut self, wanted: Open) {
         if self.open.is_some_and(|open| open.shares_item(wanted)) {
             self.close_part();
             return;
         }
         self.close_open(ItemStatus::Completed);
         let item = match wanted {
-            Open::Reasoning | Open::Summary => {
-                Item::Reasoning(Reasoning { id: id::item("rs"), summary: Vec::new(), content: Vec::new(), encrypted_content: None })
-            }
-            Open::Text | Open::Refusal => {
-                Item::Message(Message { id: id::item("msg"), status: ItemStatus::InProgress, role: Role::Assistant, content: Vec::new() })
-            }
+            Open::Reasoning | Open::Summary => Item::Reasoning(Reasoning {
+                id: id::item("rs"),
+                summary: Vec::new(),
+                content: Vec::new(),
+                encrypted_content: None,
+                extra: Extra::default(),
+            }),
+            Open::Text | Open::Refusal => Item::Message(Message {
+                id: id::item("msg"),
+                status: ItemStatus::InProgress,
+                role: Role::Assistant,
+                content: Vec::new(),
+                extra: Extra::new(std::mem::take(&mut self.pending_extra)),
+            }),
         };
         self.add_item(item);
         self.open = Some(wanted);
@@ -147,7 +171,7 @@ impl Answer {
                 self.push(&Event::ReasoningSummaryPartDone(SummaryPartEvent { place, part }));
                 return;
             }
-            Part::InputText { .. } | Part::InputImage { .. } | Part::InputFile { .. } => None,
+            Part::InputText { .. } | Part::InputImage { .. } | Part::InputFile { .. } | Part::Opaque(_) => None,
         };
         if let Some(done) = done {
             self.push(&done);
@@ -171,7 +195,12 @@ impl Answer {
         match self.response.output.last_mut()? {
             Item::Message(message) => Some(&mut message.content),
             Item::Reasoning(reasoning) => Some(if open == Some(Open::Summary) { &mut reasoning.summary } else { &mut reasoning.content }),
-            Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Compaction(_) => None,
+            Item::FunctionCall(_)
+            | Item::FunctionCallOutput(_)
+            | Item::CustomToolCall(_)
+            | Item::CustomToolCallOutput(_)
+            | Item::Compaction(_)
+            | Item::Opaque(_) => None,
         }
     }
 

@@ -1,13 +1,15 @@
 //! An answer taken up again from its log, where the turn that wrote it is gone. It can be ended; no words go in any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::event::{Entry, EventKind};
-use protocol::item::{Item, ItemStatus, Part};
+use protocol::item::{Item, Part};
 use protocol::snapshot;
 use serde::Deserialize;
+use serde_json::Map;
 
-use super::{Answer, Call, Open};
+use super::calls::Calls;
+use super::{Answer, Open};
 
 #[derive(Deserialize)]
 struct AtIndex {
@@ -20,16 +22,21 @@ impl Answer {
         let response = snapshot::response(entries)?;
         let position = entries.last()?.position + 1;
         let done = indices(entries, EventKind::OutputItemDone);
-        let is_open = |index: usize, item: &Item| !done.contains(&index) && !matches!(item, Item::FunctionCall(_));
+        let is_open = |index: usize, item: &Item| !done.contains(&index) && matches!(item, Item::Message(_) | Item::Reasoning(_));
         let open = response.output.iter().enumerate().rfind(|(index, item)| is_open(*index, item)).and_then(|(_, item)| kind_of(item));
-        let calls = response.output.iter().enumerate().filter_map(|(index, item)| {
-            let Item::FunctionCall(call) = item else { return None };
-            let is_running = call.status == ItemStatus::InProgress && !done.contains(&index);
-            let call =
-                Call { id: Some(call.call_id.clone()), name: Some(call.name.clone()), held_back: String::new(), output_index: Some(index) };
-            is_running.then_some((index as u64, call))
-        });
-        let calls = calls.collect();
+        let mut calls = Calls::default();
+        let mut opaque = BTreeMap::new();
+        for (index, item) in response.output.iter().enumerate().filter(|(index, _)| !done.contains(index)) {
+            match item {
+                Item::FunctionCall(_) | Item::CustomToolCall(_) => calls.resume(index),
+                Item::Opaque(_) => _ = opaque.insert(index as u64, index),
+                Item::Message(_)
+                | Item::Reasoning(_)
+                | Item::FunctionCallOutput(_)
+                | Item::CustomToolCallOutput(_)
+                | Item::Compaction(_) => {}
+            }
+        }
         let last_part = entries.iter().rev().find_map(|entry| part_change(entry.kind));
         // Thoughts and their summary are in one item: the last part says which of them grew.
         let open = match (open, last_part) {
@@ -37,7 +44,20 @@ impl Answer {
             (open, _) => open,
         };
         let is_part_open = open.is_some() && last_part.is_some_and(|(_, is_open)| is_open);
-        Some(Self { response, position, open, is_part_open, calls, finish: None, usage: None, entries: Vec::new() })
+        Some(Self {
+            response,
+            position,
+            open,
+            is_part_open,
+            was_summary: false,
+            calls,
+            opaque,
+            pending_extra: Map::new(),
+            finish: None,
+            usage: None,
+            is_usage_stale: false,
+            entries: Vec::new(),
+        })
     }
 }
 
@@ -63,12 +83,17 @@ fn kind_of(item: &Item) -> Option<Open> {
     let last = match item {
         Item::Message(message) => message.content.last()?,
         Item::Reasoning(_) => return Some(Open::Reasoning),
-        Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Compaction(_) => return None,
+        Item::FunctionCall(_)
+        | Item::FunctionCallOutput(_)
+        | Item::CustomToolCall(_)
+        | Item::CustomToolCallOutput(_)
+        | Item::Compaction(_)
+        | Item::Opaque(_) => return None,
     };
     match last {
         Part::OutputText { .. } => Some(Open::Text),
         Part::Refusal { .. } => Some(Open::Refusal),
         Part::ReasoningText { .. } => Some(Open::Reasoning),
-        Part::InputText { .. } | Part::InputImage { .. } | Part::InputFile { .. } | Part::SummaryText { .. } => None,
+        Part::InputText { .. } | Part::InputImage { .. } | Part::InputFile { .. } | Part::SummaryText { .. } | Part::Opaque(_) => None,
     }
 }

@@ -1,21 +1,23 @@
-//! Says a log in chat completion chunks, and a finished response as one chat completion.
+//! Renders a log as chat completion chunks.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::whole;
 use crate::dialect::Spoken;
 use crate::event::{Entry, EventKind};
-use crate::fault::{Fault, FaultKind};
-use crate::item::{Item, Part};
-use crate::response::{Response, ResponseStatus};
-use crate::usage::Usage;
+use crate::extra::Extra;
+use crate::item::Item;
+use crate::response::Response;
 
 /// What a caller may choose about the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChatOptions {
     /// Whether one more chunk with the usage comes before the end (`stream_options.include_usage`).
     pub include_usage: bool,
+    /// Whether the request offered `functions`: a call is then a `function_call`, as before there were tools.
+    pub has_functions: bool,
 }
 
 /// The state of the fold: what every chunk repeats, and which tool call stands where.
@@ -24,8 +26,20 @@ pub struct Fold {
     options: ChatOptions,
     /// The begin of every chunk, up to its `choices`: rendered once, as a chunk is what a token costs.
     head: String,
-    /// The `output_index` of each function call so far; its place here is the call's `index`.
-    calls: Vec<usize>,
+    /// The calls so far; a call's place here is its `index`.
+    calls: Vec<Call>,
+    /// How many images there were.
+    images: usize,
+    /// Whether it has ended without a finish reason.
+    has_failed: bool,
+}
+
+/// A tool call of which chunks were rendered.
+#[derive(Clone, Debug)]
+struct Call {
+    output_index: usize,
+    /// Its fields beyond the vocabulary, as far as they were rendered.
+    extra: Extra,
 }
 
 /// Texts are spliced as they stand in the log, escapes and all.
@@ -40,7 +54,12 @@ struct DeltaEvent<'a> {
 }
 
 #[derive(Deserialize)]
-struct AddedEvent {
+struct AnnotationEvent {
+    annotation: Value,
+}
+
+#[derive(Deserialize)]
+struct ItemEvent {
     output_index: usize,
     item: Item,
 }
@@ -59,11 +78,17 @@ struct SnapshotEvent {
 impl Fold {
     /// A fold at the start of a log.
     pub fn new(options: ChatOptions) -> Self {
-        Self { options, head: "{".into(), calls: Vec::new() }
+        Self { options, head: "{".into(), calls: Vec::new(), images: 0, has_failed: false }
+    }
+
+    /// Whether the response has ended, or is about to end, without a finish reason.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Takes in one entry and appends the chunks it makes.
     pub fn entry(&mut self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+        self.has_failed |= matches!(entry.kind, EventKind::Error | EventKind::Failed);
         match entry.kind {
             EventKind::Created => self.begin(entry),
             EventKind::InProgress => spoken.push(self.chunk(entry, r#"{"role":"assistant","content":""}"#, "null", "null")),
@@ -72,12 +97,14 @@ impl Fold {
             EventKind::ReasoningDelta | EventKind::ReasoningSummaryDelta => spoken.extend(self.text(entry, "reasoning_content")),
             EventKind::OutputItemAdded => spoken.extend(self.added(entry)),
             EventKind::FunctionCallArgumentsDelta => spoken.extend(self.arguments(entry)),
+            EventKind::CustomToolCallInputDelta => spoken.extend(self.custom_input(entry)),
+            EventKind::OutputTextAnnotationAdded => spoken.extend(self.annotation(entry)),
+            EventKind::OutputItemDone => spoken.extend(self.done(entry)),
             EventKind::Error => spoken.extend(error(entry)),
             EventKind::Completed | EventKind::Incomplete => self.end(entry, spoken),
             // Their content was said by the deltas, and the error before `response.failed` has said the rest.
             EventKind::Queued
             | EventKind::ContentPartAdded
-            | EventKind::OutputTextAnnotationAdded
             | EventKind::ReasoningSummaryPartAdded
             | EventKind::ReasoningSummaryDone
             | EventKind::ReasoningSummaryPartDone
@@ -85,15 +112,17 @@ impl Fold {
             | EventKind::RefusalDone
             | EventKind::ReasoningDone
             | EventKind::FunctionCallArgumentsDone
+            | EventKind::CustomToolCallInputDone
             | EventKind::ContentPartDone
-            | EventKind::OutputItemDone
             | EventKind::Failed => {}
+            // Chat completions have nothing to tell of tools that the upstream runs.
+            hosted => debug_assert!(hosted.is_hosted(), "every other event is listed"),
         }
     }
 
     fn begin(&mut self, entry: &Entry) {
         let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) else { return };
-        let head = Value::Object(head(&event.response, "chat.completion.chunk")).to_string();
+        let head = Value::Object(whole::head(&event.response, "chat.completion.chunk")).to_string();
         self.head = format!("{},", head.strip_suffix('}').unwrap_or(&head));
     }
 
@@ -108,32 +137,98 @@ impl Fold {
     }
 
     fn added(&mut self, entry: &Entry) -> Option<Spoken> {
-        let AddedEvent { output_index, item: Item::FunctionCall(call) } = serde_json::from_slice(&entry.data).ok()? else {
-            return None;
+        let ItemEvent { output_index, item } = serde_json::from_slice(&entry.data).ok()?;
+        let extra = item.extra()?.clone();
+        let call = match item {
+            Item::FunctionCall(call) if self.options.has_functions => {
+                self.calls.push(Call { output_index, extra });
+                let delta = json!({ "function_call": { "name": call.name, "arguments": "" } });
+                // There can be one such call only.
+                return (self.calls.len() == 1).then(|| self.chunk(entry, &delta.to_string(), "null", "null"));
+            }
+            Item::FunctionCall(call) => whole::function_call(&call.call_id, &call.name, "", &extra),
+            Item::CustomToolCall(call) => whole::custom_call(&call.call_id, &call.name, "", &extra),
+            _ => return None,
         };
         let index = self.calls.len();
-        self.calls.push(output_index);
-        let function = json!({ "name": call.name, "arguments": "" });
-        let delta = json!({ "tool_calls": [{ "index": index, "id": call.call_id, "type": "function", "function": function }] });
-        Some(self.chunk(entry, &delta.to_string(), "null", "null"))
+        self.calls.push(Call { output_index, extra });
+        Some(self.call_chunk(entry, index, call))
     }
 
     fn arguments(&self, entry: &Entry) -> Option<Spoken> {
         let event: DeltaEvent<'_> = serde_json::from_slice(&entry.data).ok()?;
-        let index = self.calls.iter().position(|output_index| *output_index == event.output_index)?;
-        let delta = format!("{{\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":{}}}}}]}}", event.delta.get());
+        let index = self.index(event.output_index)?;
+        let arguments = event.delta.get();
+        let delta = if self.options.has_functions {
+            (index == 0).then(|| format!("{{\"function_call\":{{\"arguments\":{arguments}}}}}"))?
+        } else {
+            format!("{{\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":{arguments}}}}}]}}")
+        };
         Some(self.chunk(entry, &delta, "null", "null"))
     }
 
-    fn end(&self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+    fn custom_input(&self, entry: &Entry) -> Option<Spoken> {
+        let event: DeltaEvent<'_> = serde_json::from_slice(&entry.data).ok()?;
+        let index = self.index(event.output_index)?;
+        let delta = format!("{{\"tool_calls\":[{{\"index\":{index},\"custom\":{{\"input\":{}}}}}]}}", event.delta.get());
+        Some(self.chunk(entry, &delta, "null", "null"))
+    }
+
+    /// The index of the call at this place of the output.
+    fn index(&self, output_index: usize) -> Option<usize> {
+        self.calls.iter().position(|call| call.output_index == output_index)
+    }
+
+    fn call_chunk(&self, entry: &Entry, index: usize, mut call: Map<String, Value>) -> Spoken {
+        call.shift_insert(0, "index".into(), index.into());
+        self.chunk(entry, &json!({ "tool_calls": [call] }).to_string(), "null", "null")
+    }
+
+    fn annotation(&self, entry: &Entry) -> Option<Spoken> {
+        let event: AnnotationEvent = serde_json::from_slice(&entry.data).ok()?;
+        let delta = json!({ "annotations": [whole::annotation(&event.annotation)] });
+        Some(self.chunk(entry, &delta.to_string(), "null", "null"))
+    }
+
+    /// What of an item is known at its end only: fields beyond the vocabulary, and images.
+    fn done(&mut self, entry: &Entry) -> Option<Spoken> {
+        let ItemEvent { output_index, item } = serde_json::from_slice(&entry.data).ok()?;
+        let delta = match &item {
+            Item::FunctionCall(_) | Item::CustomToolCall(_) => {
+                let index = self.index(output_index)?;
+                let extra = item.extra()?;
+                if *extra == self.calls[index].extra || self.options.has_functions {
+                    return None;
+                }
+                return Some(self.call_chunk(entry, index, extra.to_map()));
+            }
+            Item::Message(_) | Item::Reasoning(_) => item.extra()?.to_map(),
+            Item::Opaque(item) => {
+                let image = whole::image(item, self.images)?;
+                self.images += 1;
+                Map::from_iter([("images".to_owned(), vec![image].into())])
+            }
+            Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_) | Item::Compaction(_) => return None,
+        };
+        (!delta.is_empty()).then(|| self.chunk(entry, &Value::Object(delta).to_string(), "null", "null"))
+    }
+
+    fn end(&mut self, entry: &Entry, spoken: &mut Vec<Spoken>) {
         let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) else { return };
-        spoken.push(match finish_reason(&event.response) {
-            Ok(reason) => self.chunk(entry, "{}", "null", &format!("\"{reason}\"")),
-            Err(fault) => say(entry, json!({ "error": fault.payload() }).to_string()),
-        });
+        let reason = whole::finish_reason(&event.response, self.options);
+        if let Ok(reason) = &reason {
+            let native = whole::native_finish_reason(&event.response);
+            let native = native.map_or_else(String::new, |native| format!(",\"native_finish_reason\":{native}"));
+            spoken.push(self.chunk(entry, "{}", "null", &format!("\"{reason}\"{native}")));
+        }
         if self.options.include_usage {
-            let usage = event.response.usage.map_or(Value::Null, usage);
+            let usage = event.response.usage.map_or(Value::Null, whole::usage);
             spoken.push(say(entry, format!("{}\"choices\":[],\"usage\":{usage}}}", self.head)));
+        }
+        // The last chunk, as clients stop reading at it.
+        if let Err(fault) = reason {
+            self.has_failed = true;
+            spoken.push(say(entry, json!({ "error": fault.payload() }).to_string()));
         }
     }
 
@@ -149,114 +244,6 @@ impl Fold {
 fn error(entry: &Entry) -> Option<Spoken> {
     let event: ErrorEvent<'_> = serde_json::from_slice(&entry.data).ok()?;
     Some(say(entry, format!("{{\"error\":{}}}", event.error.get())))
-}
-
-/// A finished response as one `chat.completion`.
-///
-/// # Errors
-/// Where it did not end as a completion can: stopped by a caller, failed.
-pub fn completion(response: &Response) -> Result<Value, Fault> {
-    let reason = finish_reason(response)?;
-    let mut message = json!({ "role": "assistant", "content": null, "refusal": null });
-    let parts = || {
-        response.output.iter().flat_map(|item| match item {
-            Item::Message(message) => message.content.as_slice(),
-            Item::FunctionCall(_) | Item::FunctionCallOutput(_) | Item::Reasoning(_) | Item::Compaction(_) => &[],
-        })
-    };
-    let mut logprobs = Vec::new();
-    for part in parts() {
-        match part {
-            Part::OutputText { text, logprobs: more, .. } => {
-                append(&mut message, "content", text);
-                logprobs.extend(more.iter().cloned());
-            }
-            Part::Refusal { refusal } => append(&mut message, "refusal", refusal),
-            Part::InputText { .. }
-            | Part::InputImage { .. }
-            | Part::InputFile { .. }
-            | Part::ReasoningText { .. }
-            | Part::SummaryText { .. } => {}
-        }
-    }
-    let mut calls = Vec::new();
-    for item in &response.output {
-        match item {
-            Item::FunctionCall(call) => calls.push(json!({
-                "id": call.call_id, "type": "function", "function": { "name": call.name, "arguments": call.arguments },
-            })),
-            Item::Reasoning(reasoning) => {
-                let texts = reasoning.summary.iter().chain(&reasoning.content).filter_map(Part::text);
-                texts.for_each(|text| append(&mut message, "reasoning_content", text));
-            }
-            Item::Message(_) | Item::FunctionCallOutput(_) | Item::Compaction(_) => {}
-        }
-    }
-    if !calls.is_empty() {
-        message["tool_calls"] = calls.into();
-    }
-    let logprobs = if logprobs.is_empty() { Value::Null } else { json!({ "content": logprobs }) };
-    let mut completion = head(response, "chat.completion");
-    completion.insert("choices".into(), json!([{ "index": 0, "message": message, "logprobs": logprobs, "finish_reason": reason }]));
-    completion.insert("usage".into(), response.usage.map_or(Value::Null, usage));
-    Ok(completion.into())
-}
-
-/// What every chunk repeats.
-fn head(response: &Response, object: &str) -> Map<String, Value> {
-    let id = response.id.as_str();
-    let mut head = Map::new();
-    head.insert("id".into(), format!("chatcmpl-{}", id.strip_prefix("resp_").unwrap_or(id)).into());
-    head.insert("object".into(), object.into());
-    head.insert("created".into(), response.created_at.into());
-    head.insert("model".into(), response.model.clone().into());
-    head.insert("system_fingerprint".into(), Value::Null);
-    head.insert("service_tier".into(), response.service_tier.clone().into());
-    head
-}
-
-/// The `finish_reason` of a response that ended well, or early for a reason this dialect knows; otherwise an error, so
-/// that nobody takes a part for the whole.
-fn finish_reason(response: &Response) -> Result<&'static str, Fault> {
-    let reason = response.incomplete_details.as_ref().map_or("", |details| details.reason.as_str());
-    match (response.status, reason) {
-        (ResponseStatus::Completed, _) => {
-            let calls = response.output.iter().any(|item| matches!(item, Item::FunctionCall(_)));
-            Ok(if calls { "tool_calls" } else { "stop" })
-        }
-        (ResponseStatus::Incomplete, "max_output_tokens") => Ok("length"),
-        (ResponseStatus::Incomplete, "content_filter") => Ok("content_filter"),
-        (ResponseStatus::Failed, _) => Err(match &response.error {
-            Some(error) => Fault::new(FaultKind::Server, error.code.clone(), error.message.clone()),
-            None => Fault::new(FaultKind::Server, "server_error", "the answer failed"),
-        }),
-        (ResponseStatus::Cancelled, _) => {
-            Err(Fault::new(FaultKind::Conflict, "response_cancelled", "the answer was stopped before its end"))
-        }
-        (ResponseStatus::Queued | ResponseStatus::InProgress | ResponseStatus::Incomplete, reason) => {
-            let code = if reason.is_empty() { "incomplete" } else { reason };
-            Err(Fault::new(FaultKind::Server, code, "the answer ended before it was whole"))
-        }
-    }
-}
-
-fn usage(usage: Usage) -> Value {
-    json!({
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.input_tokens_details.cached_tokens,
-            "cache_write_tokens": usage.input_tokens_details.cache_write_tokens,
-        },
-        "completion_tokens_details": { "reasoning_tokens": usage.output_tokens_details.reasoning_tokens },
-        "source": usage.source,
-    })
-}
-
-fn append(message: &mut Value, field: &str, text: &str) {
-    let joined = message.get(field).and_then(Value::as_str).unwrap_or_default().to_owned() + text;
-    message[field] = joined.into();
 }
 
 fn say(entry: &Entry, chunk: String) -> Spoken {

@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use super::ChatOptions;
-use crate::dialect::responses::{
-    read_allowed, read_effort, read_format, read_function, read_metadata, read_named, read_on_leave, read_tool_mode, text_part,
-};
+use super::messages::read_messages;
+use super::tools::{read_functions, read_tool_choice, read_tools};
+use crate::dialect::responses::{read_effort, read_format, read_metadata, read_on_leave};
+use crate::extra::Extra;
 use crate::fault::Fault;
-use crate::item::{FunctionOutput, Part, Role};
 use crate::read::{Node, Object};
-use crate::request::{Create, FunctionTool, InputItem, ReasoningConfig, TextConfig, TextFormat, ToolChoice, ToolMode};
+use crate::request::{Create, ReasoningConfig, TextConfig};
 
 /// The fields that have a word in the vocabulary; anything else is `extra`.
 const KNOWN: &[&str] = &[
@@ -38,6 +38,10 @@ const KNOWN: &[&str] = &[
     "stream",
     "stream_options",
     "n",
+    "modalities",
+    // What `tools` and `tool_choice` were called before.
+    "functions",
+    "function_call",
     // Weir's own.
     "on_leave",
 ];
@@ -62,13 +66,16 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
     {
         return Err(Fault::invalid("unsupported_value", "n", "Weir gives one answer per request: 'n' must be 1."));
     }
-    let messages = root.require("messages")?;
-    let input = messages.array()?.iter().map(read_message).collect::<Result<Vec<_>, _>>()?.concat();
+    read_modalities(&root)?;
+    let input = read_messages(&root.require("messages")?)?;
     if input.is_empty() {
         return Err(Fault::invalid("empty_input", "messages", "'messages' is empty: there is nothing to answer."));
     }
-    let tools = root.read("tools", |node| node.array()?.iter().map(read_tool).collect::<Result<Vec<_>, _>>())?.unwrap_or_default();
-    let tool_choice = root.read("tool_choice", |node| read_tool_choice(node, &tools))?.unwrap_or(ToolChoice::Mode(ToolMode::Auto));
+    let mut tools = root.read("tools", read_tools)?.unwrap_or_default();
+    let functions = root.read("functions", read_functions)?;
+    let has_functions = functions.is_some() && tools.is_empty();
+    tools.extend(functions.unwrap_or_default());
+    let tool_choice = read_tool_choice(&root, &tools)?;
     let stream = root.boolean("stream")?.unwrap_or(false);
     let max_output_tokens = match root.read("max_completion_tokens", |node| node.integer(1..=u64::MAX))? {
         Some(limit) => Some(limit),
@@ -83,10 +90,13 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
         tool_choice,
         parallel_tool_calls: root.boolean("parallel_tool_calls")?,
         text: TextConfig {
-            format: root.read("response_format", |node| read_format(&node.object()?, Some("json_schema")))?.unwrap_or(TextFormat::Text),
+            format: root.read("response_format", |node| read_format(&node.object()?, Some("json_schema")))?.unwrap_or_default(),
             verbosity: root.read("verbosity", |node| node.word(&["low", "medium", "high"]))?,
+            extra: Extra::default(),
         },
-        reasoning: root.read("reasoning_effort", read_effort)?.map(|effort| ReasoningConfig { effort: Some(effort), summary: None }),
+        reasoning: root
+            .read("reasoning_effort", read_effort)?
+            .map(|effort| ReasoningConfig { effort: Some(effort), ..ReasoningConfig::default() }),
         temperature: root.read("temperature", |node| node.number(0.0..=2.0))?,
         top_p: root.read("top_p", |node| node.number(0.0..=1.0))?,
         presence_penalty: root.read("presence_penalty", |node| node.number(-2.0..=2.0))?,
@@ -108,8 +118,21 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
         stream,
         on_leave: root.read("on_leave", read_on_leave)?,
         extra: root.others(KNOWN),
+        ignored: Vec::new(),
     };
-    Ok(ChatCreate { options: read_stream_options(&root, stream)?, create })
+    let options = ChatOptions { has_functions, ..read_stream_options(&root, stream)? };
+    Ok(ChatCreate { options, create })
+}
+
+/// What the answer may consist of: text.
+fn read_modalities(root: &Object<'_>) -> Result<(), Fault> {
+    let Some(node) = root.get("modalities") else { return Ok(()) };
+    for modality in node.array()? {
+        if modality.string()? != "text" {
+            return Err(Fault::invalid("unsupported_value", modality.path(), "Weir passes on text only: 'modalities' must be [\"text\"]."));
+        }
+    }
+    Ok(())
 }
 
 fn read_stream_options(root: &Object<'_>, stream: bool) -> Result<ChatOptions, Fault> {
@@ -117,125 +140,5 @@ fn read_stream_options(root: &Object<'_>, stream: bool) -> Result<ChatOptions, F
     if !stream {
         return Err(Fault::invalid("invalid_value", "stream_options", "'stream_options' is only allowed with 'stream': true."));
     }
-    Ok(ChatOptions { include_usage: node.object()?.boolean("include_usage")?.unwrap_or(false) })
-}
-
-/// One message; an assistant's with tool calls becomes several items.
-fn read_message(node: &Node<'_>) -> Result<Vec<InputItem>, Fault> {
-    let object = node.object()?;
-    let role = match object.require("role")?.word(&["system", "developer", "user", "assistant", "tool"])?.as_str() {
-        "system" => Role::System,
-        "developer" => Role::Developer,
-        "assistant" => return read_assistant(&object),
-        "tool" => {
-            let content = object.require("content")?;
-            return Ok(vec![InputItem::FunctionCallOutput {
-                id: None,
-                call_id: object.require("tool_call_id")?.short_string(64)?,
-                output: match content.value() {
-                    Value::String(text) => FunctionOutput::Text(text.clone()),
-                    _ => FunctionOutput::Parts(read_content(&content, Role::User)?),
-                },
-            }]);
-        }
-        _ => Role::User,
-    };
-    Ok(vec![InputItem::Message { id: None, role, content: read_content(&object.require("content")?, role)? }])
-}
-
-fn read_assistant(object: &Object<'_>) -> Result<Vec<InputItem>, Fault> {
-    let mut items = Vec::new();
-    let reasoning = match object.string("reasoning_content")? {
-        Some(text) => Some(text),
-        None => object.string("reasoning")?,
-    };
-    if let Some(text) = reasoning.filter(|text| !text.is_empty()) {
-        items.push(InputItem::Reasoning {
-            id: None,
-            summary: Vec::new(),
-            content: vec![Part::ReasoningText { text }],
-            encrypted_content: None,
-        });
-    }
-    let mut content = object.read("content", |node| read_content(node, Role::Assistant))?.unwrap_or_default();
-    if let Some(refusal) = object.string("refusal")? {
-        content.push(Part::Refusal { refusal });
-    }
-    let calls = object.read("tool_calls", |node| node.array()?.iter().map(read_call).collect::<Result<Vec<_>, _>>())?.unwrap_or_default();
-    if content.is_empty() && calls.is_empty() && items.is_empty() {
-        object.require("content")?;
-    }
-    if !content.is_empty() {
-        items.push(InputItem::Message { id: None, role: Role::Assistant, content });
-    }
-    items.extend(calls);
-    Ok(items)
-}
-
-fn read_call(node: &Node<'_>) -> Result<InputItem, Fault> {
-    let object = node.object()?;
-    let function = object.require("function")?.object()?;
-    Ok(InputItem::FunctionCall {
-        id: None,
-        call_id: object.require("id")?.short_string(64)?,
-        name: function.require("name")?.name()?,
-        arguments: function.require("arguments")?.string()?,
-    })
-}
-
-fn read_content(node: &Node<'_>, role: Role) -> Result<Vec<Part>, Fault> {
-    match node.value() {
-        Value::String(text) => Ok(vec![text_part(role, text.clone())]),
-        Value::Array(_) => node.array()?.iter().map(|part| read_part(part, role)).collect(),
-        _ => Err(node.wrong_type("a string or an array of content parts")),
-    }
-}
-
-fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
-    let object = node.object()?;
-    let kind = object.require("type")?;
-    match kind.word(&["text", "image_url", "file", "refusal", "input_audio"])?.as_str() {
-        "text" => Ok(text_part(role, object.require("text")?.string()?)),
-        "refusal" => Ok(Part::Refusal { refusal: object.require("refusal")?.string()? }),
-        "image_url" => {
-            let image = object.require("image_url")?.object()?;
-            let detail = image.read("detail", |node| node.word(&["low", "high", "auto"]))?;
-            Ok(Part::InputImage { image_url: Some(image.require("url")?.string()?), detail: detail.unwrap_or_else(|| "auto".into()) })
-        }
-        "file" => {
-            let file = object.require("file")?.object()?;
-            Ok(Part::InputFile { filename: file.string("filename")?, file_data: file.string("file_data")?, file_url: None })
-        }
-        _ => Err(Fault::invalid("unsupported_value", kind.path(), "Weir does not pass on audio.")),
-    }
-}
-
-fn read_tool(node: &Node<'_>) -> Result<FunctionTool, Fault> {
-    let object = node.object()?;
-    let kind = object.require("type")?;
-    if kind.string()? != "function" {
-        return Err(Fault::invalid("unsupported_tool", kind.path(), "Only tools of type 'function' can be called through Weir."));
-    }
-    read_function(&object.require("function")?.object()?)
-}
-
-fn read_tool_choice(node: &Node<'_>, tools: &[FunctionTool]) -> Result<ToolChoice, Fault> {
-    if node.value().is_string() {
-        return read_tool_mode(node, tools).map(ToolChoice::Mode);
-    }
-    if !node.value().is_object() {
-        return Err(node.wrong_type("a string or an object"));
-    }
-    let object = node.object()?;
-    if object.require("type")?.word(&["function", "allowed_tools"])? == "function" {
-        return read_named(&object.require("function")?.object()?, tools).map(ToolChoice::Function);
-    }
-    let allowed = object.require("allowed_tools")?.object()?;
-    let named = allowed
-        .require("tools")?
-        .array()?
-        .iter()
-        .map(|tool| read_named(&tool.object()?.require("function")?.object()?, tools))
-        .collect::<Result<Vec<_>, _>>()?;
-    read_allowed(&allowed, named, tools)
+    Ok(ChatOptions { include_usage: node.object()?.boolean("include_usage")?.unwrap_or(false), ..ChatOptions::default() })
 }

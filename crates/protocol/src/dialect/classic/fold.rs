@@ -92,8 +92,12 @@ impl Fold {
             | EventKind::ReasoningSummaryPartDone
             | EventKind::FunctionCallArgumentsDelta
             | EventKind::FunctionCallArgumentsDone
+            | EventKind::CustomToolCallInputDelta
+            | EventKind::CustomToolCallInputDone
             | EventKind::ContentPartDone
             | EventKind::OutputItemDone => {}
+            // The classic API has nothing to tell of tools that the upstream runs.
+            hosted => debug_assert!(hosted.is_hosted(), "every other event is listed"),
         }
     }
 

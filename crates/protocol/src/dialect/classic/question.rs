@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::fault::Fault;
-use crate::item::{Part, Role};
+use crate::item::{Item, Message, Part, Role};
 use crate::request::{Create, InputItem};
 
 /// The question in `{"msg":"…"}`. Fields that nobody knows are left alone, as the demo did.
@@ -25,8 +25,8 @@ pub fn read_question(body: &Value) -> Result<String, Fault> {
 /// A question to `model`. It says nothing of limits and temperatures: what is best is the upstream's to know, and a fixed
 /// `max_tokens` would be refused when the context has grown.
 pub fn create(model: &str, question: String) -> Create {
-    let content = vec![Part::InputText { text: question }];
-    Create { input: vec![InputItem::Message { id: None, role: Role::User, content }], stream: true, ..Create::new(model) }
+    let message = Message::new(Role::User, vec![Part::input_text(question)]);
+    Create { input: vec![InputItem::Item(Item::Message(message))], stream: true, ..Create::new(model) }
 }
 
 #[cfg(test)]

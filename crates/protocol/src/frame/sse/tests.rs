@@ -136,6 +136,37 @@ fn comments_do_not_fill_an_event() {
     assert_eq!(found.last(), Some(&data("a")));
 }
 
+/// openai-go before 3.43 reads like this: each blank line dispatches what has come, though it be nothing.
+fn dispatched_without_data(body: &[u8]) -> bool {
+    let mut has_data = false;
+    body.split(|byte| *byte == b'\n').any(|line| match line {
+        b"" => !std::mem::take(&mut has_data),
+        line => {
+            has_data |= line.starts_with(b"data:");
+            false
+        }
+    })
+}
+
+#[test]
+fn a_heartbeat_is_no_event_wherever_it_stands_between_events() {
+    assert!(dispatched_without_data(b": ping\n\n"), "the form that breaks it");
+    for beats in [1, 3] {
+        let mut body = BytesMut::new();
+        for word in ["one", "two"] {
+            (0..beats).for_each(|_| body.extend_from_slice(HEARTBEAT));
+            encode(&mut body, Some("said"), None, word.as_bytes());
+        }
+        (0..beats).for_each(|_| body.extend_from_slice(HEARTBEAT));
+        let body = std::str::from_utf8(&body).unwrap();
+        let comments = vec![Ok(Decoded::Comment); beats];
+        let words = ["one", "two"].map(|word| vec![event(Some("said"), word, None)]);
+        let [one, two] = words;
+        check(body, &[comments.clone(), one, comments.clone(), two, comments].concat());
+        assert!(!dispatched_without_data(body.trim_end_matches('\n').as_bytes()), "{body}");
+    }
+}
+
 #[test]
 fn a_long_line_in_small_pieces_is_searched_once() {
     // 4 MiB in pieces of 16 bytes: rescanning each time would look at half a tebibyte and not end.
@@ -190,4 +221,43 @@ proptest! {
         }
         prop_assert_eq!(decode(&[&out], usize::MAX), expected);
     }
+}
+
+#[test]
+fn documents_without_blank_lines_between_them_are_events_of_their_own() {
+    let events = |body: &str| {
+        let mut decoder = Decoder::new(1 << 20).splitting_documents();
+        let mut events = Vec::new();
+        let mut take = |decoder: &mut Decoder| {
+            while let Some(Ok(decoded)) = decoder.next_event() {
+                if let Decoded::Event(event) = decoded {
+                    events.push(String::from_utf8(event.data.to_vec()).unwrap());
+                }
+            }
+        };
+        for byte in body.as_bytes().chunks(1) {
+            decoder.push(byte);
+            take(&mut decoder);
+        }
+        events.extend(decoder.finish().map(|event| String::from_utf8(event.data.to_vec()).unwrap()));
+        events
+    };
+    assert_eq!(
+        events("data: {\"a\":1}\ndata: {\"a\":2}\ndata: {\"a\":3}\ndata: [DONE]\n\n"),
+        ["{\"a\":1}", "{\"a\":2}", "{\"a\":3}", "[DONE]"]
+    );
+    assert_eq!(events("data: {\"a\":\ndata: 1}\n\ndata: {\"a\":2}\n\n"), ["{\"a\":\n1}", "{\"a\":2}"]);
+    assert_eq!(events("event: x\ndata: {\"a\":1}\nevent: y\ndata: {\"a\":2}\n\n"), ["{\"a\":1}", "{\"a\":2}"]);
+}
+
+#[test]
+fn once_blank_lines_are_known_to_be_missing_no_event_waits_for_the_next() {
+    let mut decoder = Decoder::new(1 << 20).splitting_documents();
+    let mut count = |bytes: &[u8]| {
+        decoder.push(bytes);
+        std::iter::from_fn(|| decoder.next_event()).count()
+    };
+    assert_eq!(count(b"data: {\"a\":1}\n"), 0);
+    assert_eq!(count(b"data: {\"a\":2}\n"), 2);
+    assert_eq!(count(b"data: {\"a\":3}\n"), 1);
 }

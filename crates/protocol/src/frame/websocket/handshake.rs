@@ -1,4 +1,4 @@
-//! The two values that the opening handshake derives (RFC 6455, section 4).
+//! The values that the opening handshake derives (RFC 6455, section 4), and the subprotocol it chooses.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -28,6 +28,35 @@ pub fn accept_key(key: &str) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
+/// What precedes a key among the subprotocols: OpenAI's way for browsers, which can set no other header of a handshake.
+const KEY_PREFIX: &str = "openai-insecure-api-key.";
+
+/// The key among the subprotocols that a client offers, if it sends one that way. `offers` is the value of the header.
+pub fn offered_key(offers: &str) -> Option<&str> {
+    subprotocols(offers).find_map(|name| name.strip_prefix(KEY_PREFIX)).filter(|key| !key.is_empty())
+}
+
+/// The subprotocol that answers an offer: the first that cannot be a secret. A browser fails a connection whose offer is not answered,
+/// and what is chosen is sent back, past every proxy and its log.
+pub fn choose_subprotocol(offers: &str) -> Option<&str> {
+    subprotocols(offers).find(|name| !may_be_secret(name))
+}
+
+/// The names of an offer (RFC 6455, section 4.1); what is not a token of HTTP is none.
+fn subprotocols(offers: &str) -> impl Iterator<Item = &str> {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    offers.split(',').map(str::trim).filter(move |name| !name.is_empty() && name.bytes().all(is_letter))
+}
+
+/// Names of protocols are short and say what is spoken; credentials are long, or say what they are.
+fn may_be_secret(name: &str) -> bool {
+    const LONGEST: usize = 40;
+    const WORDS: [&str; 7] = ["key", "token", "bearer", "auth", "secret", "jwt", "ticket"];
+    const PREFIXES: [&str; 6] = ["sk-", "wk_", "tk_", "ek_", "openai-organization.", "openai-project."];
+    let lower = name.to_ascii_lowercase();
+    name.len() > LONGEST || WORDS.iter().any(|word| lower.contains(word)) || PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +65,24 @@ mod tests {
     fn the_key_of_the_standard_is_accepted_as_it_says() {
         assert_eq!(key(*b"the sample nonce"), "dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn the_first_subprotocol_that_is_no_secret_is_chosen() {
+        for (offers, chosen, key) in [
+            ("", None, None),
+            ("realtime", Some("realtime"), None),
+            ("realtime, openai-insecure-api-key.wk_alice, openai-beta.realtime-v1", Some("realtime"), Some("wk_alice")),
+            ("openai-insecure-api-key.wk_alice,chat", Some("chat"), Some("wk_alice")),
+            ("openai-insecure-api-key.wk_alice", None, Some("wk_alice")),
+            ("openai-insecure-api-key.", None, None),
+            ("wk_alice, graphql-transport-ws", Some("graphql-transport-ws"), None),
+            ("sk-proj-abc, base64url.bearer.authorization.k8s.io.YWJj", None, None),
+            ("0123456789abcdef0123456789abcdef0123456789abcdef, v1", Some("v1"), None),
+            ("two words, a/b, ok", Some("ok"), None),
+        ] {
+            assert_eq!((choose_subprotocol(offers), offered_key(offers)), (chosen, key), "{offers}");
+        }
     }
 
     #[test]

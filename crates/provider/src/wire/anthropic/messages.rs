@@ -1,11 +1,15 @@
 //! Turns a conversation into Anthropic's system prompt and its turns of user and assistant.
 
+use protocol::extra::Extra;
 use protocol::fault::Fault;
-use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, Message, Part, Reasoning, Role};
+use protocol::item::{FunctionOutput, Item, Message, Part, Reasoning, Role};
 use serde_json::{Map, Value, json};
 
+use super::super::carry::{self, Place};
 use super::super::shared::{self, DataUrl, is_web_address, put};
+use super::request::field;
 use super::{REDACTED, SIGNATURE};
+use crate::tools::{Call, Offer, Output, Turn as Step, turns};
 
 /// What was read of a conversation so far.
 #[derive(Debug, Default)]
@@ -45,15 +49,15 @@ impl Conversation {
     ///
     /// # Errors
     /// A part that Anthropic has no word for.
-    pub(super) fn read(&mut self, context: &[Item]) -> Result<(), Fault> {
-        for (index, item) in context.iter().enumerate() {
-            match item {
-                Item::Message(message) => self.message(message, index)?,
-                Item::FunctionCall(call) if shared::is_abandoned(call, context) => {}
-                Item::FunctionCall(call) => self.call(call),
-                Item::FunctionCallOutput(output) => self.output(output, index)?,
-                Item::Reasoning(reasoning) => self.reasoning(reasoning),
-                Item::Compaction(compaction) => self.instructions(&compaction.told()),
+    pub(super) fn read(&mut self, context: &[Item], offer: &Offer<'_>) -> Result<(), Fault> {
+        for (index, step) in turns(context, offer) {
+            match step {
+                Step::Message(message) => self.message(message, index)?,
+                Step::Call(call) => self.call(&call),
+                Step::Output(output) => self.output(&output, index)?,
+                Step::Reasoning(reasoning) => self.reasoning(reasoning),
+                Step::Compaction(compaction) => self.instructions(&compaction.told()),
+                Step::Opaque(_) => {}
             }
         }
         Ok(())
@@ -94,6 +98,10 @@ impl Conversation {
             let block = content_block(part, &format!("input[{index}].content[{number}]"))?;
             self.turn(speaker).blocks.extend(block);
         }
+        // A mark on a message is one on its last block.
+        if let Some(last) = self.turn(speaker).blocks.last_mut() {
+            add_fields(last, &message.extra, Place::Message);
+        }
         Ok(())
     }
 
@@ -103,18 +111,27 @@ impl Conversation {
                 let what = "Anthropic takes images and files from the user only.";
                 return Err(Fault::invalid("unsupported_value", format!("input[{index}].content[{number}]"), what));
             };
-            self.instructions(text);
+            let block = text_block(text).map(|mut block| {
+                part.extra().into_iter().for_each(|extra| add_fields(&mut block, extra, Place::Part));
+                block
+            });
+            self.system.extend(block);
+        }
+        if let Some(last) = self.system.last_mut() {
+            add_fields(last, &message.extra, Place::Message);
         }
         Ok(())
     }
 
-    fn call(&mut self, call: &FunctionCall) {
-        let block = json!({ "type": "tool_use", "id": fit_id(&call.call_id), "name": call.name, "input": shared::arguments(call) });
+    fn call(&mut self, call: &Call<'_>) {
+        let input = shared::arguments(&call.arguments);
+        let mut block = json!({ "type": "tool_use", "id": fit_id(call.id), "name": call.name, "input": input });
+        call.extra.into_iter().for_each(|extra| add_fields(&mut block, extra, Place::Call));
         self.turn(Speaker::Assistant).blocks.push(block);
     }
 
-    fn output(&mut self, output: &FunctionCallOutput, index: usize) -> Result<(), Fault> {
-        let content: Value = match &output.output {
+    fn output(&mut self, output: &Output<'_>, index: usize) -> Result<(), Fault> {
+        let content: Value = match &*output.content {
             FunctionOutput::Text(text) => text.as_str().into(),
             FunctionOutput::Parts(parts) => {
                 let mut blocks = Vec::new();
@@ -124,7 +141,8 @@ impl Conversation {
                 blocks.into()
             }
         };
-        let result = json!({ "type": "tool_result", "tool_use_id": fit_id(&output.call_id), "content": content });
+        let mut result = json!({ "type": "tool_result", "tool_use_id": fit_id(output.call_id), "content": content });
+        output.extra.into_iter().for_each(|extra| add_fields(&mut result, extra, Place::Output));
         self.turn(Speaker::User).results.push(result);
         Ok(())
     }
@@ -134,8 +152,7 @@ impl Conversation {
     fn reasoning(&mut self, reasoning: &Reasoning) {
         let encrypted = reasoning.encrypted_content.as_deref().unwrap_or_default();
         let block = if let Some(signature) = encrypted.strip_prefix(SIGNATURE) {
-            let thinking: String = reasoning.content.iter().filter_map(Part::text).collect();
-            json!({ "type": "thinking", "thinking": thinking, "signature": signature })
+            json!({ "type": "thinking", "thinking": reasoning.text(), "signature": signature })
         } else if let Some(data) = encrypted.strip_prefix(REDACTED) {
             json!({ "type": "redacted_thinking", "data": data })
         } else {
@@ -180,17 +197,32 @@ fn text_block(text: &str) -> Option<Value> {
     (!text.trim().is_empty()).then(|| json!({ "type": "text", "text": text }))
 }
 
-fn content_block(part: &Part, path: &str) -> Result<Option<Value>, Fault> {
-    match part {
-        Part::InputText { text } | Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
-            Ok(text_block(text))
-        }
-        Part::Refusal { refusal } => Ok(text_block(refusal)),
-        Part::InputImage { image_url, .. } => image(image_url.as_deref().unwrap_or_default(), path).map(Some),
-        Part::InputFile { filename, file_data, file_url } => {
-            file(filename.as_deref(), file_data.as_deref(), file_url.as_deref(), path).map(Some)
-        }
+/// Adds the fields beyond the vocabulary that Anthropic takes there.
+fn add_fields(block: &mut Value, extra: &Extra, place: Place) {
+    for (name, value) in carry::carried(extra, place, field) {
+        block[name] = value.clone();
     }
+}
+
+fn content_block(part: &Part, path: &str) -> Result<Option<Value>, Fault> {
+    let block = match part {
+        Part::InputText { text, .. } | Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
+            text_block(text)
+        }
+        Part::Refusal { refusal } => text_block(refusal),
+        Part::InputImage { image_url, .. } => Some(image(image_url.as_deref().unwrap_or_default(), path)?),
+        Part::InputFile { filename, file_data, file_url, .. } => {
+            Some(file(filename.as_deref(), file_data.as_deref(), file_url.as_deref(), path)?)
+        }
+        Part::Opaque(fields) => {
+            let what = format!("Anthropic, which serves this model, does not support '{}'.", fields.text("type").unwrap_or_default());
+            return Err(Fault::invalid("unsupported_value", format!("{path}.type"), what));
+        }
+    };
+    Ok(block.map(|mut block| {
+        part.extra().into_iter().for_each(|extra| add_fields(&mut block, extra, Place::Part));
+        block
+    }))
 }
 
 fn image(url: &str, path: &str) -> Result<Value, Fault> {

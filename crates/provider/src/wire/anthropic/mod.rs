@@ -19,6 +19,8 @@ use super::body::Reading;
 use super::fault::Callee;
 use super::passthrough::{Passage, Unserved};
 use super::{Outgoing, Reader, Refused, Wire, shared};
+use crate::config::{HostedTools, UpstreamConfig};
+use crate::tools::Lifter;
 
 /// What the `encrypted_content` of a thought begins with; behind it is the signature of the thoughts in the item.
 const SIGNATURE: &str = "anthropic.signature.";
@@ -30,15 +32,24 @@ const API: &str = "Anthropic's Messages API";
 
 /// The wire of `POST /messages`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Anthropic;
+pub(crate) struct Anthropic {
+    hosted_tools: HostedTools,
+}
+
+impl Anthropic {
+    /// The wire as the upstream of `config` speaks it.
+    pub(crate) fn new(config: &UpstreamConfig) -> Self {
+        Self { hosted_tools: config.compat.hosted_tools }
+    }
+}
 
 impl Wire for Anthropic {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
-        Ok(Outgoing { fields: version(), ..Outgoing::new(&["messages"], request::body(request)?) })
+        Ok(Outgoing { fields: version(), ..Outgoing::new(&["messages"], request::body(request, self.hosted_tools)?) })
     }
 
-    fn reader(&self, callee: Callee) -> Box<dyn Reader> {
-        Box::new(Reading::new(Events::default(), callee))
+    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader> {
+        Box::new(Reading::new(Events::default(), callee, lifter))
     }
 
     fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
@@ -59,12 +70,8 @@ impl Wire for Anthropic {
         list::read(body, name)
     }
 
-    fn knows(&self, parameter: &str) -> bool {
-        request::knows(parameter)
-    }
-
-    fn check(&self, create: &Create) -> Result<(), Fault> {
-        request::check(create)
+    fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
+        request::check(create, self.hosted_tools)
     }
 
     fn serves(&self, _request: &Passthrough) -> Result<(), Unserved> {
@@ -85,16 +92,21 @@ fn version() -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Preset;
     use crate::sample;
+
+    fn anthropic() -> Anthropic {
+        Anthropic::new(&UpstreamConfig::new("north", Preset::Anthropic, "https://north.example/v1"))
+    }
 
     #[test]
     fn requests_say_the_version() {
-        let outgoing = Anthropic.ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
+        let outgoing = anthropic().ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
         assert_eq!((outgoing.path, outgoing.accept), (vec!["messages".to_owned()], "text/event-stream"));
         assert_eq!(outgoing.fields["anthropic-version"], "2023-06-01");
-        let list = Anthropic.list();
+        let list = anthropic().list();
         assert_eq!((list.path, list.query), (vec!["models".to_owned()], vec![("limit", "1000".to_owned())]));
         assert_eq!(list.fields["anthropic-version"], "2023-06-01");
-        assert_eq!(Anthropic.key_field(), (HeaderName::from_static("x-api-key"), ""));
+        assert_eq!(anthropic().key_field(), (HeaderName::from_static("x-api-key"), ""));
     }
 }

@@ -4,7 +4,7 @@ use engine::provider::{Blame, Failure};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use super::super::fault::{Callee, Reported};
+use super::super::fault::{Callee, Reported, is_truthy};
 use super::super::{Refused, retry_after};
 
 /// An answer with an error status. Its `request_id` stays out: it is the operator's, not the caller's.
@@ -16,15 +16,19 @@ pub(super) fn by_status(callee: &Callee, refused: &Refused<'_>) -> Failure {
     }
 }
 
-/// An `error` event, where the HTTP status said 200.
-pub(super) fn in_band(callee: &Callee, error: &Value) -> Failure {
+/// An `error` event, where the HTTP status said 200. Relays have statuses of their own in it.
+pub(super) fn in_band(callee: &Callee, event: &Value) -> Failure {
+    let error = event.get("error").filter(|error| is_truthy(error)).unwrap_or(event);
     let kind = error.get("type").and_then(Value::as_str).unwrap_or_default();
-    failure(callee, status_of(kind), error, None, &HeaderMap::new())
+    match status_of(kind).or(Reported::from_error(event).status) {
+        Some(status) => failure(callee, status, error, None, &HeaderMap::new()),
+        None => callee.in_band_or(Reported::from_error(event), "reported an error and did not say which"),
+    }
 }
 
 /// The status that belongs to a type of error.
-fn status_of(kind: &str) -> u16 {
-    match kind {
+fn status_of(kind: &str) -> Option<u16> {
+    Some(match kind {
         "invalid_request_error" => 400,
         "authentication_error" => 401,
         "billing_error" => 402,
@@ -35,8 +39,9 @@ fn status_of(kind: &str) -> u16 {
         "rate_limit_error" => 429,
         "timeout_error" => 504,
         "overloaded_error" => 529,
-        _ => 500,
-    }
+        "api_error" => 500,
+        _ => return None,
+    })
 }
 
 fn failure(callee: &Callee, status: u16, error: &Value, wait: Option<u64>, headers: &HeaderMap) -> Failure {

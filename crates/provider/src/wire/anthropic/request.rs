@@ -2,12 +2,15 @@
 
 use engine::provider::ModelRequest;
 use protocol::fault::Fault;
-use protocol::request::{Create, FunctionTool, TextFormat, ToolChoice, ToolMode};
+use protocol::request::{Create, TextFormat, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
+use super::super::carry::{self, Carrier, Place};
 use super::super::shared::{self, no_value, no_word, put};
 use super::messages::Conversation;
 use super::model::Generation;
+use crate::config::HostedTools;
+use crate::tools::{Offer, Offered};
 
 const VENDOR: &str = "Anthropic";
 
@@ -17,17 +20,33 @@ const OWN: &[&str] = &["thinking", "cache_control"];
 /// The smallest budget that Anthropic takes.
 const LEAST_BUDGET: u64 = 1_024;
 
+/// The highest temperature.
+const MAX_TEMPERATURE: f64 = 1.0;
+
+/// Which fields beyond the vocabulary it takes, and where.
+pub(super) fn field(place: Place, name: &str) -> bool {
+    match place {
+        Place::Message | Place::Call | Place::Output => name == "cache_control",
+        Place::Part => ["cache_control", "citations", "context"].contains(&name),
+        Place::Tool => ["cache_control", "eager_input_streaming", "defer_loading", "input_examples", "allowed_callers"].contains(&name),
+        Place::Reasoning => false,
+    }
+}
+
 /// Whether this wire has a word for a parameter that the vocabulary has none for.
-pub(super) fn knows(parameter: &str) -> bool {
+fn knows(parameter: &str) -> bool {
     ["stop", "top_k"].contains(&parameter) || OWN.contains(&parameter)
 }
 
-/// Says what in a request Anthropic has no word for, whatever the model.
+/// Checks that Anthropic can carry the request, whatever the model. Gives what is left out.
 ///
 /// # Errors
-/// The first such field.
-pub(super) fn check(create: &Create) -> Result<(), Fault> {
-    shared::check(create, VENDOR, knows)?;
+/// The first field that it cannot carry.
+pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
+    let mut ignored = Vec::new();
+    shared::check(create, VENDOR, knows, &mut ignored)?;
+    let carrier = Carrier { vendor: VENDOR, field, part: |_| false, item: |_| false, hosted: Some(hosted_tools) };
+    carry::check(create, &carrier, &mut ignored)?;
     let is_set = |penalty: Option<f64>| penalty.is_some_and(|penalty| penalty != 0.0);
     if is_set(create.presence_penalty) {
         return Err(no_word(VENDOR, "presence_penalty"));
@@ -38,27 +57,30 @@ pub(super) fn check(create: &Create) -> Result<(), Fault> {
     if shared::wants_logprobs(create) {
         return Err(no_word(VENDOR, "top_logprobs"));
     }
-    if let Some(temperature) = create.temperature.filter(|temperature| *temperature > 1.0) {
-        return Err(no_value(VENDOR, "temperature", &temperature.to_string()));
+    // Its scale ends at 1: above, nothing is more random.
+    if create.temperature.is_some_and(|temperature| temperature > MAX_TEMPERATURE) {
+        ignored.push("temperature".to_owned());
     }
-    if create.text.format == TextFormat::JsonObject {
+    if matches!(create.text.format, TextFormat::JsonObject { .. }) && create.text.format.schema().is_none() {
         let message = "Anthropic, which serves this model, needs the schema of the JSON: use the format json_schema.";
         return Err(Fault::invalid("unsupported_value", "text.format", message));
     }
-    service_tier(create).map(|_| ())
+    service_tier(create)?;
+    Ok(ignored)
 }
 
 /// The body of the request.
 ///
 /// # Errors
 /// An input that this wire has no word for.
-pub(super) fn body(request: &ModelRequest) -> Result<Value, Fault> {
+pub(super) fn body(request: &ModelRequest, hosted_tools: HostedTools) -> Result<Value, Fault> {
     let create = &*request.create;
+    let offer = Offer::of(request);
     let generation = Generation::of(request.model());
     let max_tokens = create.max_output_tokens.unwrap_or_else(|| generation.default_max_tokens());
     let mut conversation = Conversation::default();
     conversation.instructions(create.instructions.as_deref().unwrap_or_default());
-    conversation.read(&request.context)?;
+    conversation.read(&request.context, &offer)?;
     let (system, messages) = conversation.finish();
     let mut body = Map::new();
     body.insert("model".into(), request.model().into());
@@ -66,7 +88,7 @@ pub(super) fn body(request: &ModelRequest) -> Result<Value, Fault> {
     put(&mut body, "system", (!system.is_empty()).then_some(system));
     body.insert("messages".into(), messages.into());
     body.insert("stream".into(), true.into());
-    tools(create, &mut body);
+    tools(&offer, create, hosted_tools, &mut body);
     output(create, generation, max_tokens, &mut body)?;
     sampling(create, &mut body)?;
     put(&mut body, "service_tier", service_tier(create)?);
@@ -77,16 +99,19 @@ pub(super) fn body(request: &ModelRequest) -> Result<Value, Fault> {
     Ok(body.into())
 }
 
-fn tools(create: &Create, body: &mut Map<String, Value>) {
-    let tools: Vec<Value> = shared::allowed_tools(create).map(tool).collect();
+fn tools(offer: &Offer<'_>, create: &Create, hosted_tools: HostedTools, body: &mut Map<String, Value>) {
+    let mut tools: Vec<Value> = offer.tools.iter().map(tool).collect();
+    if hosted_tools == HostedTools::Pass {
+        tools.extend(offer.hosted.iter().map(|fields| Value::Object(fields.to_map())));
+    }
     if tools.is_empty() {
         return;
     }
-    let mut choice = match (&create.tool_choice, create.tool_choice.mode()) {
-        (ToolChoice::Function(function), _) => json!({ "type": "tool", "name": function.name }),
-        (ToolChoice::Mode(_) | ToolChoice::Allowed(_), ToolMode::Required) => json!({ "type": "any" }),
-        (ToolChoice::Mode(_) | ToolChoice::Allowed(_), ToolMode::Auto) => json!({ "type": "auto" }),
-        (ToolChoice::Mode(_) | ToolChoice::Allowed(_), ToolMode::None) => json!({ "type": "none" }),
+    let mut choice = match (offer.choice(), offer.choice().mode()) {
+        (ToolChoice::Tool(named), _) => json!({ "type": "tool", "name": offer.wire_name(&named.name) }),
+        (_, ToolMode::Required) => json!({ "type": "any" }),
+        (_, ToolMode::Auto) => json!({ "type": "auto" }),
+        (_, ToolMode::None) => json!({ "type": "none" }),
     };
     if create.parallel_tool_calls == Some(false) && create.tool_choice.mode() != ToolMode::None {
         choice["disable_parallel_tool_use"] = true.into();
@@ -95,19 +120,25 @@ fn tools(create: &Create, body: &mut Map<String, Value>) {
     body.insert("tool_choice".into(), choice);
 }
 
-fn tool(tool: &FunctionTool) -> Value {
-    let mut schema = match &tool.parameters {
+fn tool(tool: &Offered<'_>) -> Value {
+    let mut schema = match tool.parameters.as_deref() {
         Some(Value::Object(schema)) => schema.clone(),
         Some(_) | None => Map::new(),
     };
     // Anthropic demands it, and OpenAI means it.
     schema.entry("type").or_insert_with(|| "object".into());
     let mut sent = Map::new();
-    sent.insert("name".into(), tool.name.as_str().into());
+    sent.insert("name".into(), tool.name.as_ref().into());
     put(&mut sent, "description", tool.description.as_deref());
     sent.insert("input_schema".into(), schema.into());
     // Older models refuse the word, whatever its value.
     put(&mut sent, "strict", tool.strict.filter(|strict| *strict));
+    if let Some(extra) = tool.extra {
+        // Chat completions have a tool's fields below `function`.
+        let inner = extra.get("function").and_then(Value::as_object).into_iter().flatten();
+        let fields = extra.iter().chain(inner).filter(|(name, _)| field(Place::Tool, name));
+        sent.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
+    }
     sent.into()
 }
 
@@ -119,7 +150,7 @@ fn output(create: &Create, generation: Generation, max_tokens: u64, body: &mut M
     } else {
         budgeted_thinking(create, max_tokens, body)?;
     }
-    if let TextFormat::JsonSchema { schema, .. } = &create.text.format {
+    if let Some(schema) = create.text.format.schema() {
         config.insert("format".into(), json!({ "type": "json_schema", "schema": schema }));
     }
     put(body, "output_config", (!config.is_empty()).then_some(config));
@@ -173,7 +204,7 @@ fn budgeted_thinking(create: &Create, max_tokens: u64, body: &mut Map<String, Va
 }
 
 fn sampling(create: &Create, body: &mut Map<String, Value>) -> Result<(), Fault> {
-    put(body, "temperature", create.temperature);
+    put(body, "temperature", create.temperature.map(|temperature| temperature.min(MAX_TEMPERATURE)));
     put(body, "top_p", create.top_p);
     put(body, "top_k", shared::whole_number(create, "top_k")?);
     put(body, "stop_sequences", shared::stop_sequences(create)?);

@@ -5,13 +5,16 @@ mod event;
 
 use std::mem;
 
-use engine::provider::{Finish, Word};
+use engine::provider::{Finish, ToolCallDelta, Word};
 use serde_json::Value;
 
 use self::citation::Citations;
 use self::event::{Block, Delta, Event, Kind, Message, Tokens};
-use super::super::body::{Grammar, Said};
+use super::super::body::Grammar;
 use super::super::fault::is_truthy;
+use super::super::finish::{self, Verdict};
+use super::super::json::{self, Broken};
+use super::super::said::Said;
 use super::{REDACTED, SIGNATURE, refusal};
 
 /// What was read of one answer so far.
@@ -21,6 +24,10 @@ pub(super) struct Events {
     calls: u64,
     tokens: Tokens,
     citations: Citations,
+    /// Whether any block came.
+    has_blocks: bool,
+    /// The message at the start of the stream, where a relay has put all of it there.
+    whole: Option<Message>,
     is_finish_said: bool,
 }
 
@@ -43,16 +50,11 @@ enum Open {
 
 impl Grammar for Events {
     fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said) {
-        let data = data.trim_ascii();
         let before = said.len();
-        match data {
-            // Relays of other APIs send them: an end that proves nothing, and keep-alives (Vertex: `data: : keepalive`).
-            _ if data.starts_with(b"[DONE]") => said.over(),
-            [] | [b':', ..] => {}
-            _ => match Event::read(name, data) {
-                Some(event) => self.read(event, said),
-                None => said.invalid_data("sent something that is no event of a message"),
-            },
+        match json::read_all(data, |value| self.value(name, value, said)) {
+            Ok(_) => {}
+            Err(Broken::Cut) => said.invalid_data("sent an event that ends in the middle of its JSON"),
+            Err(Broken::Invalid) => said.invalid_data("sent something that is no event of a message"),
         }
         if said.len() == before && !said.is_over() {
             said.word(Word::KeepAlive);
@@ -60,61 +62,83 @@ impl Grammar for Events {
     }
 
     fn document(&mut self, document: &[u8], said: &mut Said) {
-        match serde_json::from_slice::<Value>(document) {
-            Ok(value) => match value.get("error").filter(|error| is_truthy(error)) {
-                Some(error) => said.fail(refusal::in_band(&said.callee, error)),
-                None => match serde_json::from_value::<Message>(value) {
-                    Ok(message) => self.message(message, said),
-                    Err(_) => said.invalid_data("sent something that is no message"),
-                },
-            },
-            Err(error) if error.is_eof() => said.fail(said.callee.cut()),
-            Err(_) => said.invalid_data("sent something that is no message"),
+        let mut is_message = false;
+        let read = json::read_all(document, |value: Value| {
+            is_message |= value.get("content").is_some();
+            self.value(Some("message"), value, said);
+        });
+        match read {
+            Err(Broken::Cut) => said.fail(said.callee.cut()),
+            Ok(_) if is_message || said.is_over() => {}
+            Ok(_) | Err(Broken::Invalid) => said.invalid_data("sent something that is no message"),
         }
     }
 }
 
 impl Events {
+    fn value(&mut self, name: Option<&str>, value: Value, said: &mut Said) {
+        // An error is one whatever the event is called, and however it looks: relays have shapes of their own.
+        if name != Some("error") && value.get("error").is_some_and(is_truthy) {
+            return said.fail(refusal::in_band(&said.callee, &value));
+        }
+        match Kind::of_event(name, &value) {
+            Kind::Error => return said.fail(refusal::in_band(&said.callee, &value)),
+            Kind::Message | Kind::Other if value.get("content").is_none() && said.fail_if_error(&value) => return,
+            _ => {}
+        }
+        self.read(Event::read(name, value), said);
+    }
+
     fn read(&mut self, event: Event, said: &mut Said) {
         let index = event.index.unwrap_or(0);
-        if let Some(error) = event.error.filter(is_truthy) {
-            return said.fail(refusal::in_band(&said.callee, &error));
-        }
         match event.kind {
             Kind::MessageStart => {
                 let message = event.message.unwrap_or_default();
-                // Not said yet: its output is a placeholder until the end, and would be the whole of it if the answer is cut.
-                self.tokens.read(message.usage.as_ref());
+                // Not said yet: its output is a placeholder until the end, and would be the whole of it if the response is cut.
+                self.tokens.read(&message.usage);
+                self.whole = Some(message).filter(|message| message.content.as_ref().is_some_and(|content| !content.is_empty()));
             }
             Kind::ContentBlockStart => self.start(index, event.content_block.unwrap_or_default(), said),
             Kind::ContentBlockDelta => self.delta(index, event.delta.unwrap_or_default(), said),
             Kind::ContentBlockStop => self.stop(index, said),
             Kind::MessageDelta => {
-                self.usage(event.usage.as_ref(), said);
+                self.whole_message(said);
+                self.usage(&event.usage, said);
                 let delta = event.delta.unwrap_or_default();
-                self.stop_reason(delta.stop_reason.as_deref(), delta.stop_details.as_ref(), said);
+                self.stop_reason(delta.stop_reason.as_deref(), &delta.stop_details, said);
             }
-            Kind::MessageStop => said.over(),
-            Kind::Error => said.fail(refusal::in_band(&said.callee, &Value::Null)),
+            Kind::MessageStop => {
+                self.whole_message(said);
+                said.over();
+            }
+            Kind::Message => {
+                self.whole = event.message;
+                self.whole_message(said);
+            }
             // `ping`, and whatever may come to be: Anthropic says that there will be more.
-            Kind::Other => {}
+            Kind::Error | Kind::Other => {}
         }
     }
 
-    /// A whole message, from a relay that ignores `stream`.
-    fn message(&mut self, message: Message, said: &mut Said) {
-        for (block, index) in message.content.into_iter().zip(0..) {
-            self.start(index, block, said);
-            self.stop(index, said);
+    /// Says a whole message, unless it has come in pieces.
+    fn whole_message(&mut self, said: &mut Said) {
+        let Some(message) = self.whole.take() else { return };
+        if !self.has_blocks {
+            for (block, index) in message.content.into_iter().flatten().zip(0..) {
+                self.start(index, block, said);
+                self.stop(index, said);
+            }
         }
-        self.usage(message.usage.as_ref(), said);
-        self.stop_reason(message.stop_reason.as_deref(), message.stop_details.as_ref(), said);
+        self.usage(&message.usage, said);
+        self.stop_reason(message.stop_reason.as_deref(), &message.stop_details, said);
     }
 
     fn start(&mut self, index: u64, block: Block, said: &mut Said) {
-        let open = match block.kind.as_str() {
+        self.has_blocks = true;
+        let open = match block.kind.as_deref().unwrap_or_default() {
             "text" => {
-                self.citations.begin(block.citations.unwrap_or_default());
+                let citations = if let Value::Array(citations) = block.citations { citations } else { Vec::new() };
+                self.citations.begin(citations);
                 self.text(block.text.unwrap_or_default(), said);
                 Open::Text
             }
@@ -132,9 +156,13 @@ impl Events {
                 self.citations.part();
                 let number = self.calls;
                 self.calls += 1;
-                said.word(Word::ToolCall { index: number, id: block.id, name: block.name, arguments: String::new() });
-                let input = block.input.filter(Value::is_object).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-                Open::Call { number, input: input.to_string(), is_written: false }
+                said.word(Word::ToolCall(ToolCallDelta { index: number, id: block.id, name: block.name, ..ToolCallDelta::default() }));
+                let input = match block.input {
+                    Value::Object(fields) if !fields.is_empty() => Value::Object(fields).to_string(),
+                    Value::String(text) => text,
+                    _ => String::new(),
+                };
+                Open::Call { number, input, is_written: false }
             }
             _ => Open::Other,
         };
@@ -143,8 +171,14 @@ impl Events {
     }
 
     fn delta(&mut self, index: u64, delta: Delta, said: &mut Said) {
-        let open = self.open.iter_mut().find(|(number, _)| *number == index).map(|(_, open)| open);
-        match (delta.kind.as_str(), open) {
+        self.has_blocks = true;
+        let kind = delta.kind.as_deref().unwrap_or_default();
+        let is_call = |open: &Open| matches!(open, Open::Call { .. });
+        // Arguments belong to a call, whatever number a relay gives them.
+        let position = self.open.iter().position(|(number, open)| *number == index && (kind != "input_json_delta" || is_call(open)));
+        let position = position.or_else(|| self.open.iter().rposition(|(_, open)| kind == "input_json_delta" && is_call(open)));
+        let open = position.map(|position| &mut self.open[position].1);
+        match (kind, open) {
             ("text_delta", _) => self.text(delta.text.unwrap_or_default(), said),
             ("thinking_delta", _) => thoughts(delta.thinking.unwrap_or_default(), said),
             ("signature_delta", Some(Open::Thoughts { signature })) => signature.push_str(&delta.signature.unwrap_or_default()),
@@ -152,10 +186,10 @@ impl Events {
                 let arguments = delta.partial_json.unwrap_or_default();
                 if !arguments.is_empty() {
                     *is_written = true;
-                    said.word(Word::ToolCall { index: *number, id: None, name: None, arguments });
+                    said.word(Word::ToolCall(ToolCallDelta { index: *number, arguments, ..ToolCallDelta::default() }));
                 }
             }
-            ("citations_delta", _) => self.citations.add(delta.citation),
+            ("citations_delta", _) => self.citations.add(Some(delta.citation).filter(Value::is_object)),
             _ => {}
         }
     }
@@ -167,7 +201,7 @@ impl Events {
             Open::Thoughts { signature } if signature.is_empty() => said.word(Word::ReasoningBreak),
             Open::Thoughts { signature } => said.word(Word::ReasoningEnd { encrypted: format!("{SIGNATURE}{signature}") }),
             Open::Call { number, input, is_written: false } => {
-                said.word(Word::ToolCall { index: number, id: None, name: None, arguments: input });
+                said.word(Word::ToolCall(ToolCallDelta { index: number, arguments: input, ..ToolCallDelta::default() }));
             }
             Open::Call { is_written: true, .. } | Open::Other => {}
         }
@@ -180,27 +214,27 @@ impl Events {
         }
     }
 
-    fn usage(&mut self, usage: Option<&Value>, said: &mut Said) {
+    fn usage(&mut self, usage: &Value, said: &mut Said) {
         if self.tokens.read(usage) {
             said.word(Word::Usage(self.tokens.usage()));
         }
     }
 
-    fn stop_reason(&mut self, reason: Option<&str>, details: Option<&Value>, said: &mut Said) {
-        let finish = match reason {
-            None => return,
-            Some("end_turn" | "stop_sequence" | "tool_use") => Finish::Stop,
-            Some("max_tokens" | "model_context_window_exceeded") => Finish::Length,
-            Some("refusal") => {
-                let explanation = details.and_then(|details| details.get("explanation")?.as_str()).unwrap_or_default();
-                if !explanation.is_empty() && !self.is_finish_said {
-                    said.word(Word::Refusal(explanation.to_owned()));
-                }
-                Finish::ContentFilter
+    fn stop_reason(&mut self, reason: Option<&str>, details: &Value, said: &mut Said) {
+        let reason = reason.unwrap_or_default();
+        let finish = match finish::read(reason) {
+            Verdict::Absent => return,
+            Verdict::Failed => {
+                let what = format!("stopped in the middle of the response (stop_reason '{reason}')");
+                return said.fail(said.callee.plain("upstream_error", &what));
             }
-            // `pause_turn` too: it comes with tools that Anthropic calls itself, which Weir does not ask for.
-            Some(other) => Finish::Other(other.to_owned()),
+            // `pause_turn` is none that is known: it comes with tools that Anthropic calls itself, which Weir does not ask for.
+            Verdict::Finish(finish) => finish,
         };
+        let explanation = details.get("explanation").and_then(Value::as_str).unwrap_or_default();
+        if finish == Finish::ContentFilter && !explanation.is_empty() && !self.is_finish_said {
+            said.word(Word::Refusal(explanation.to_owned()));
+        }
         if !mem::replace(&mut self.is_finish_said, true) {
             said.word(Word::Finish(finish));
         }

@@ -1,47 +1,65 @@
 //! The JSON of a chat completion, streamed or whole, as loosely as the compatible servers write it.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
 
-/// A `chat.completion.chunk` or a `chat.completion`. Any field may be missing or null; unknown ones are ignored.
+use super::super::lenient::{self, read_count};
+
+/// A `chat.completion.chunk` or a `chat.completion`. Any field may be missing or of another type; unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Chunk {
+    #[serde(deserialize_with = "lenient::list")]
     pub(super) choices: Option<Vec<Choice>>,
-    usage: Option<Value>,
-    pub(super) error: Option<Value>,
+    usage: Value,
+    pub(super) error: Value,
+    /// What the answer rests on (Perplexity). Every chunk repeats it.
+    pub(super) citations: Value,
+    pub(super) search_results: Value,
 }
 
 impl Chunk {
     /// The usage, which some servers put into the choice (Moonshot).
     pub(super) fn usage(&self) -> Option<Usage> {
-        let choices = || self.choices.iter().flatten().find_map(|choice| choice.usage.as_ref());
-        self.usage.as_ref().filter(|usage| usage.is_object()).or_else(choices).and_then(read_usage)
+        let choices = || self.choices.iter().flatten().map(|choice| &choice.usage).find(|usage| usage.is_object());
+        Some(&self.usage).filter(|usage| usage.is_object()).or_else(choices).and_then(read_usage)
     }
 }
 
 /// One alternative answer. Weir asks for one only.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Choice {
+    #[serde(deserialize_with = "lenient::index")]
     pub(super) index: Option<u64>,
+    #[serde(deserialize_with = "lenient::object")]
     pub(super) delta: Option<Delta>,
     /// In a whole `chat.completion`: the same fields as in a delta.
+    #[serde(deserialize_with = "lenient::object")]
     pub(super) message: Option<Delta>,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) finish_reason: Option<String>,
-    logprobs: Option<Value>,
-    usage: Option<Value>,
+    logprobs: Value,
+    usage: Value,
 }
 
 impl Choice {
     /// The log probabilities of the content.
     pub(super) fn take_logprobs(&mut self) -> Vec<Value> {
-        let content = self.logprobs.as_mut().and_then(|logprobs| logprobs.get_mut("content")).map(Value::take);
-        if let Some(Value::Array(logprobs)) = content { logprobs } else { Vec::new() }
+        match self.logprobs.get_mut("content").map(Value::take) {
+            Some(Value::Array(logprobs)) => logprobs,
+            Some(_) | None => Vec::new(),
+        }
     }
 }
 
-/// What came with one chunk.
-#[derive(Debug, Default, Deserialize)]
+/// What came with one chunk, or a whole message.
+#[derive(Debug, Default)]
 pub(super) struct Delta {
     pub(super) content: Option<Content>,
     /// vLLM, Ollama, OpenRouter.
@@ -49,9 +67,17 @@ pub(super) struct Delta {
     /// DeepSeek, Qwen, older vLLM.
     reasoning_content: Option<Content>,
     pub(super) refusal: Option<String>,
-    pub(super) tool_calls: Option<Vec<CallPiece>>,
+    pub(super) tool_calls: Vec<CallPiece>,
     /// The call of before there were several, without index and id.
     pub(super) function_call: Option<FunctionPiece>,
+    /// Images that the model made (OpenRouter).
+    pub(super) images: Vec<Value>,
+    /// What the text rests on.
+    pub(super) annotations: Vec<Value>,
+    /// The thoughts as OpenRouter wants them back.
+    pub(super) reasoning_details: Vec<Value>,
+    /// All other fields.
+    pub(super) extra: Map<String, Value>,
 }
 
 impl Delta {
@@ -62,23 +88,103 @@ impl Delta {
     }
 }
 
+/// Reads an object field by field: a key that comes twice counts as it came last, and none is lost.
+macro_rules! read_fields {
+    ($map:ident, $extra:expr, { $($name:literal => $value:ident => $read:expr,)+ }) => {
+        while let Some(key) = $map.next_key::<Cow<'_, str>>()? {
+            match &*key {
+                $($name => {
+                    let $value: Value = $map.next_value()?;
+                    $read
+                })+
+                _ => {
+                    let value: Value = $map.next_value()?;
+                    if says_something(&value) {
+                        $extra.insert(key.into_owned(), value);
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// Whether a field says something: most servers send the fields they know with every chunk.
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    if let Value::String(text) = value { Some(text) } else { None }
+}
+
+fn list(value: Value) -> Vec<Value> {
+    if let Value::Array(list) = value { list } else { Vec::new() }
+}
+
+struct DeltaVisitor;
+
+impl<'de> Visitor<'de> for DeltaVisitor {
+    type Value = Delta;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Delta, A::Error> {
+        let mut delta = Delta::default();
+        read_fields!(map, delta.extra, {
+            "role" => _role => {},
+            "content" => value => delta.content = Content::of(value),
+            "reasoning" => value => delta.reasoning = Content::of(value),
+            "reasoning_content" => value => delta.reasoning_content = Content::of(value),
+            "refusal" => value => delta.refusal = text(value).filter(|refusal| !refusal.is_empty()),
+            "tool_calls" => value => delta.tool_calls = list(value).into_iter().filter_map(CallPiece::of).collect(),
+            "function_call" => value => delta.function_call = FunctionPiece::of(value),
+            "images" => value => delta.images = list(value),
+            "annotations" => value => delta.annotations = list(value),
+            "reasoning_details" => value => delta.reasoning_details = list(value),
+        });
+        Ok(delta)
+    }
+}
+
+impl<'de> Deserialize<'de> for Delta {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DeltaVisitor)
+    }
+}
+
 /// Text, or parts of it (Mistral).
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub(super) enum Content {
     Text(String),
     Parts(Vec<Value>),
-    /// Something else that no answer consists of.
-    Other(serde::de::IgnoredAny),
 }
 
 impl Content {
-    /// What is said, and what is thought beside it.
-    pub(super) fn split(self) -> (String, String) {
+    /// Nothing else is content.
+    fn of(value: Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Some(Self::Text(text)),
+            Value::Array(parts) => Some(Self::Parts(parts)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// What is said, what is thought beside it, and the parts that are neither.
+    pub(super) fn split(self) -> (String, String, Vec<Value>) {
         match self {
-            Self::Text(text) => (text, String::new()),
-            Self::Parts(parts) => (joined(&parts, "text"), joined(&parts, "thinking")),
-            Self::Other(_) => Default::default(),
+            Self::Text(text) => (text, String::new(), Vec::new()),
+            Self::Parts(parts) => {
+                let (spoken, thought) = (joined(&parts, "text"), joined(&parts, "thinking"));
+                (spoken, thought, parts.into_iter().filter(|part| part.get("image_url").is_some()).collect())
+            }
         }
     }
 
@@ -87,7 +193,6 @@ impl Content {
         match self {
             Self::Text(text) => text,
             Self::Parts(parts) => joined(&parts, "text"),
-            Self::Other(_) => String::new(),
         }
     }
 }
@@ -105,36 +210,69 @@ fn deep_text(value: &Value) -> String {
 }
 
 /// A piece of a tool call.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default)]
 pub(super) struct CallPiece {
     pub(super) index: Option<u64>,
     pub(super) id: Option<String>,
-    pub(super) function: Option<FunctionPiece>,
+    pub(super) name: Option<String>,
+    /// The next piece of the arguments.
+    pub(super) arguments: String,
+    /// Whether it is of a custom tool, whose arguments are free text.
+    pub(super) is_custom: bool,
+    /// All other fields, those of the inner object below its name.
+    pub(super) extra: Map<String, Value>,
+}
+
+impl CallPiece {
+    /// `None` where it is none.
+    fn of(value: Value) -> Option<Self> {
+        let Value::Object(mut fields) = value else { return None };
+        let mut take = |name: &str| fields.shift_remove(name).unwrap_or_default();
+        let (index, id, function, custom) = (read_count(&take("index")), text(take("id")), take("function"), take("custom"));
+        take("type");
+        let is_custom = custom.is_object();
+        let (inner, kind) = if is_custom { (custom, "custom") } else { (function, "function") };
+        let inner = FunctionPiece::of(inner).unwrap_or_default();
+        fields.retain(|_, value| says_something(value));
+        if !inner.extra.is_empty() {
+            fields.insert(kind.to_owned(), inner.extra.into());
+        }
+        let present = |text: Option<String>| text.filter(|text| !text.is_empty());
+        Some(Self { index, id: present(id), name: present(inner.name), arguments: inner.arguments, is_custom, extra: fields })
+    }
 }
 
 /// A piece of a function's name and arguments.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default)]
 pub(super) struct FunctionPiece {
     pub(super) name: Option<String>,
-    /// A text to be concatenated; some relays send the object itself.
-    arguments: Option<Value>,
+    pub(super) arguments: String,
+    extra: Map<String, Value>,
 }
 
 impl FunctionPiece {
-    /// The next piece of the arguments.
-    pub(super) fn arguments(&mut self) -> String {
-        match self.arguments.take() {
+    /// `None` where it is none.
+    fn of(value: Value) -> Option<Self> {
+        let Value::Object(mut fields) = value else { return None };
+        let mut take = |name: &str| fields.shift_remove(name);
+        let name = take("name").and_then(text).filter(|name| !name.is_empty());
+        let arguments = match take("arguments").or_else(|| take("input")) {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text,
+            // Some relays send the object itself.
             Some(other) => other.to_string(),
-        }
+        };
+        fields.retain(|_, value| says_something(value));
+        Some(Self { name, arguments, extra: fields })
     }
 }
 
 /// Reads OpenAI's counts, and DeepSeek's name for the cached ones. Without any count there is no usage.
 fn read_usage(usage: &Value) -> Option<Usage> {
     let count = |pointer: &str| usage.pointer(pointer).and_then(read_count);
-    let (input, output) = (count("/prompt_tokens"), count("/completion_tokens"));
+    // Some relays give Anthropic's names.
+    let input = count("/prompt_tokens").or_else(|| count("/input_tokens"));
+    let output = count("/completion_tokens").or_else(|| count("/output_tokens"));
     if input.is_none() && output.is_none() {
         return None;
     }
@@ -145,13 +283,7 @@ fn read_usage(usage: &Value) -> Option<Usage> {
     Some(Usage {
         input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens },
         output_tokens_details: OutputTokensDetails { reasoning_tokens },
-        total_tokens: count("/total_tokens").unwrap_or(counted.total_tokens),
+        total_tokens: count("/total_tokens").filter(|total| *total >= counted.total_tokens).unwrap_or(counted.total_tokens),
         ..counted
     })
-}
-
-/// A count, also when written as `12.0`.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates, and a count is no exact science")]
-fn read_count(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_f64().filter(|number| *number >= 0.0).map(|number| number as u64))
 }

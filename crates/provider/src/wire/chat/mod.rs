@@ -1,5 +1,6 @@
 //! OpenAI's chat completions, and what others have made of them.
 
+mod calls;
 mod chunk;
 mod request;
 mod stream;
@@ -11,71 +12,46 @@ use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
-use self::request::Thoughts;
+use self::request::Style;
 use self::stream::Chunks;
 use super::body::Reading;
 use super::family::Family;
 use super::fault::{Callee, unknown_parameter};
 use super::passthrough::openai::Dialect;
 use super::passthrough::{Passage, Unserved};
-use super::{Outgoing, Reader, Wire, list, shared};
+use super::{Outgoing, Reader, Wire, list};
 use crate::config::{Preset, UpstreamConfig};
+use crate::tools::Lifter;
 
 /// What this API is called in errors.
 const API: &str = "The chat completions API";
 
 /// The wire of `POST /chat/completions`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Chat {
-    family: Family,
-    preset: Preset,
+    style: Style,
     dialect: Dialect,
 }
 
 impl Chat {
     /// The wire as the upstream of `config` speaks it.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
-        Self { family: Family::of(config), preset: config.preset, dialect: Dialect::of(config) }
-    }
-}
-
-/// What would ask other models than the settings allow, or buy more than the caller was given.
-const OPENROUTERS_OWN: &[&str] = &["models", "route", "provider", "plugins"];
-
-impl Chat {
-    fn is_operators(self, parameter: &str) -> bool {
-        self.preset == Preset::OpenRouter && OPENROUTERS_OWN.contains(&parameter)
-    }
-
-    fn thoughts(self) -> Thoughts {
-        match self.preset {
-            Preset::DeepSeek | Preset::Moonshot => Thoughts::WithCalls,
-            Preset::Compatible
-            | Preset::OpenAi
-            | Preset::Azure
-            | Preset::Anthropic
-            | Preset::Gemini
-            | Preset::Ollama
-            | Preset::Qwen
-            | Preset::OpenRouter
-            | Preset::Vllm
-            | Preset::LlamaCpp
-            | Preset::LmStudio => Thoughts::Never,
-        }
+        let style = Style::new(Family::of(config), config.preset, &config.base_url, &config.compat);
+        Self { style, dialect: Dialect::of(config) }
     }
 }
 
 impl Wire for Chat {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
-        Ok(Outgoing::new(&["chat", "completions"], request::body(request, self.family, self.thoughts())?))
+        Ok(Outgoing::new(&["chat", "completions"], request::body(request, &self.style)?))
     }
 
-    fn reader(&self, callee: Callee) -> Box<dyn Reader> {
-        Box::new(Reading::new(Chunks::default(), callee))
+    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader> {
+        Box::new(Reading::new(Chunks::default(), callee, lifter))
     }
 
     fn key_field(&self) -> (HeaderName, &'static str) {
-        match self.preset {
+        match self.style.preset {
             Preset::Azure => (HeaderName::from_static("api-key"), ""),
             _ => (AUTHORIZATION, "Bearer "),
         }
@@ -89,23 +65,52 @@ impl Wire for Chat {
         list::read(body, name)
     }
 
-    /// Servers differ in what they know and say it themselves; what Weir could not give back is known by none.
-    fn knows(&self, parameter: &str) -> bool {
-        !self.is_operators(parameter)
-            && !["n", "functions", "function_call", "audio", "modalities", "messages", "stream_options"].contains(&parameter)
-    }
-
-    fn check(&self, create: &Create) -> Result<(), Fault> {
-        shared::unlimited(create, API)?;
-        shared::whole(create, API)
+    fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
+        request::check(create, &self.style)
     }
 
     fn serves(&self, request: &Passthrough) -> Result<(), Unserved> {
-        let operators = request.body.names().find(|name| self.is_operators(name));
+        let operators = request.body.names().find(|name| request::is_operators(name, &self.style));
         operators.map_or(Ok(()), |name| Err(unknown_parameter(&request.model, name).into()))
     }
 
     fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault> {
         Ok(self.dialect.pass(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::provider::Blame;
+    use reqwest::header::HeaderMap;
+
+    use super::super::Refused;
+    use super::*;
+
+    fn check(status: u16, body: &str, expected: (u16, &str, Blame)) {
+        let wire = Chat::new(&UpstreamConfig::new("north", Preset::Compatible, "https://north.example/v1"));
+        let refused = Refused { status, headers: &HeaderMap::new(), body: body.as_bytes() };
+        let failure = wire.refusal(&Callee { name: "north".into(), key: None }, &refused);
+        assert_eq!((failure.fault.status, failure.blame), (expected.0, expected.2), "{body}");
+        assert!(failure.fault.message.contains(expected.1) && failure.fault.message.contains("'north'"), "{}", failure.fault.message);
+    }
+
+    #[test]
+    fn refusals_in_every_shape_have_their_sentence() {
+        let raw = r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"supports at most 1 image per prompt\"}}","provider_name":"North"}}}"#;
+        check(400, raw, (400, "supports at most 1 image per prompt", Blame::Request));
+        for body in [
+            r#"{"errors":[{"message":"no such luck"}]}"#,
+            r#"{"code":400,"msg":"no such luck"}"#,
+            r#"{"error":{"error":{"message":"no such luck"}}}"#,
+            r#"{"message":{"detail":[{"loc":["body"],"msg":"no such luck"}]}}"#,
+            r#"{"object":"error","message":"no such luck","type":"BadRequestError","param":null,"code":400}"#,
+            "no such luck\n",
+        ] {
+            check(400, body, (400, "no such luck", Blame::Request));
+            check(502, body, (502, "no such luck", Blame::Upstream(None)));
+        }
+        let too_long = r#"{"object":"error","message":"prompt has 5000 tokens, the model takes 4096","code":400}"#;
+        check(400, too_long, (400, "5000 tokens", Blame::Match));
     }
 }

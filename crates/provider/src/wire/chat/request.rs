@@ -1,46 +1,140 @@
 //! Turns a request into the body of `POST /chat/completions`; no I/O.
 
-use std::mem;
+mod messages;
 
 use engine::provider::ModelRequest;
+use protocol::extra::Extra;
 use protocol::fault::Fault;
-use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, Message, Part, Reasoning, Role};
-use protocol::request::{Create, FunctionTool, TextFormat, ToolChoice, ToolMode};
+use protocol::request::{Create, NamedKind, TextFormat, Tool, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
+use self::messages::Messages;
+use super::super::carry::{self, Carrier, Place};
 use super::super::family::Family;
-use super::super::shared::{is_abandoned, put};
+use super::super::shared::{parameters, put};
+use super::API;
+use crate::config::{Compat, Preset, ReasoningHistory, SystemMessages};
+use crate::tools::{HostedTools, Offer, Offered};
 
 /// What Weir itself decides; `extra` cannot change it.
 const OURS: &[&str] = &["model", "messages", "stream", "stream_options", "n"];
 
-/// Whether earlier thoughts go back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Thoughts {
-    /// Most servers refuse or ignore them.
-    Never,
-    /// With the calls they led to: without them, thinking models refuse to go on behind their tools (DeepSeek, Moonshot).
-    WithCalls,
+/// What would change the meaning of the request, and is a word of another API.
+const NEVER: &[&str] = &[
+    "n",
+    "audio",
+    "messages",
+    "stream_options",
+    "functions",
+    "function_call",
+    "conversation",
+    "prompt",
+    "context_management",
+    "background",
+    "input",
+];
+
+/// What an upstream of this wire takes.
+#[derive(Clone, Debug)]
+pub(super) struct Style {
+    pub(super) family: Family,
+    pub(super) preset: Preset,
+    pub(super) stream_options: bool,
+    pub(super) system_messages: SystemMessages,
+    pub(super) reasoning: ReasoningHistory,
+    pub(super) hosted_tools: HostedTools,
+}
+
+impl Style {
+    /// What the settings say, and what is usual where they say nothing.
+    pub(super) fn new(family: Family, preset: Preset, base_url: &str, compat: &Compat) -> Self {
+        // These two refuse fields that they do not know, and thoughts are among those.
+        let is_strict = ["api.mistral.ai", "api.groq.com"].iter().any(|host| base_url.contains(host));
+        let (system_messages, reasoning) = match family {
+            Family::OpenAi | Family::Azure => (SystemMessages::InPlace, ReasoningHistory::Never),
+            Family::Compatible if is_strict => (SystemMessages::First, ReasoningHistory::Never),
+            Family::Compatible => (SystemMessages::First, ReasoningHistory::WithCalls),
+        };
+        Self {
+            family,
+            preset,
+            stream_options: compat.stream_options,
+            system_messages: compat.system_messages.unwrap_or(system_messages),
+            reasoning: compat.reasoning_history.unwrap_or(reasoning),
+            hosted_tools: compat.hosted_tools,
+        }
+    }
+
+    /// Which fields beyond the vocabulary go through. Servers of the compatible kind say themselves what they do not know; OpenAI
+    /// is not sent what is known to be another vendor's.
+    pub(super) fn field(&self) -> fn(Place, &str) -> bool {
+        match self.family {
+            Family::OpenAi | Family::Azure => |_, name| !carry::is_hint(name) || name == "name",
+            Family::Compatible => |place, name| !is_own(place, name),
+        }
+    }
+
+    fn carrier(&self) -> Carrier<'static> {
+        Carrier {
+            vendor: API,
+            field: self.field(),
+            part: |_| true,
+            item: |kind| kind == "image_generation_call",
+            hosted: Some(self.hosted_tools),
+        }
+    }
+}
+
+/// Fields that Weir itself, or the Responses API, puts on items: chat completions have other places for them.
+fn is_own(place: Place, name: &str) -> bool {
+    let is_everywhere = matches!(name, "status" | "upstream_id");
+    is_everywhere || (name == "namespace" && place == Place::Call) || (name == "id" && place == Place::Message)
+}
+
+/// Whether it has a word for a parameter beyond the vocabulary. Servers differ in what they know and say it themselves; what Weir
+/// could not give back is known by none.
+pub(super) fn knows(parameter: &str, style: &Style) -> bool {
+    !is_operators(parameter, style) && !NEVER.contains(&parameter)
+}
+
+/// Whether a field would ask other models than the settings allow, or buy more than the caller was given.
+pub(super) fn is_operators(parameter: &str, style: &Style) -> bool {
+    style.preset == Preset::OpenRouter && ["models", "route", "provider", "plugins"].contains(&parameter)
+}
+
+/// Checks that this API can carry the request. Gives what is left out.
+///
+/// # Errors
+/// The first field that it cannot carry, by its path.
+pub(super) fn check(create: &Create, style: &Style) -> Result<Vec<String>, Fault> {
+    let mut ignored = Vec::new();
+    parameters(create, &|name| knows(name, style), &mut ignored)?;
+    // A tool that came in this API's own form goes on to whoever may know it.
+    carry::check(create, &style.carrier(), &mut ignored)?;
+    ignored.extend(create.text.extra.iter().map(|(name, _)| format!("text.{name}")));
+    ignored.extend(create.reasoning.iter().flat_map(|reasoning| reasoning.extra.iter()).map(|(name, _)| format!("reasoning.{name}")));
+    Ok(ignored)
 }
 
 /// The body of the request.
 ///
 /// # Errors
 /// An input that this wire has no word for.
-pub(super) fn body(request: &ModelRequest, family: Family, thoughts: Thoughts) -> Result<Value, Fault> {
+pub(super) fn body(request: &ModelRequest, style: &Style) -> Result<Value, Fault> {
     let create = &*request.create;
+    let offer = Offer::of(request);
     let mut body = Map::new();
     body.insert("model".into(), request.model().into());
-    body.insert("messages".into(), messages(request, family, thoughts)?.into());
+    body.insert("messages".into(), Messages::new(style).of(request, &offer)?.into());
     body.insert("stream".into(), true.into());
-    body.insert("stream_options".into(), stream_options(family));
-    tools(create, &mut body);
+    put(&mut body, "stream_options", style.stream_options.then(|| stream_options(style.family)));
+    tools(&offer, style, create, &mut body);
     text(create, &mut body);
-    sampling(create, family, &mut body);
-    if family != Family::Compatible {
+    sampling(create, style.family, &mut body);
+    if style.family != Family::Compatible {
         account(create, &mut body);
     }
-    for (name, value) in &create.extra {
+    for (name, value) in create.extra.iter().filter(|(name, _)| knows(name, style)) {
         if !OURS.contains(&name.as_str()) {
             body.insert(name.clone(), value.clone());
         }
@@ -56,157 +150,22 @@ fn stream_options(family: Family) -> Value {
     }
 }
 
-fn messages(request: &ModelRequest, family: Family, thoughts: Thoughts) -> Result<Vec<Value>, Fault> {
-    let mut messages = Messages { list: Vec::new(), family, thoughts: String::new() };
-    if let Some(instructions) = request.create.instructions.as_ref().filter(|text| !text.is_empty()) {
-        messages.list.push(json!({ "role": "system", "content": instructions }));
+fn tools(offer: &Offer<'_>, style: &Style, create: &Create, body: &mut Map<String, Value>) {
+    let mut tools: Vec<Value> = offer.tools.iter().map(|offered| tool(offered, create, style)).collect();
+    if style.hosted_tools == HostedTools::Pass {
+        tools.extend(offer.hosted.iter().map(|fields| Value::Object(fields.to_map())));
     }
-    for (index, item) in request.context.iter().enumerate() {
-        match item {
-            Item::Message(message) => messages.message(message, index)?,
-            Item::FunctionCall(call) if is_abandoned(call, &request.context) => {}
-            Item::FunctionCall(call) => messages.call(call),
-            Item::FunctionCallOutput(output) => messages.output(output, index)?,
-            Item::Reasoning(reasoning) if thoughts == Thoughts::WithCalls => messages.think(reasoning),
-            Item::Reasoning(_) => {}
-            Item::Compaction(compaction) => messages.list.push(json!({ "role": "system", "content": compaction.told() })),
-        }
-    }
-    Ok(messages.list)
-}
-
-/// The messages so far. One assistant message takes all calls of a turn, and what was said beside them.
-struct Messages {
-    list: Vec<Value>,
-    family: Family,
-    /// What was thought before a call that has not come yet.
-    thoughts: String,
-}
-
-impl Messages {
-    fn message(&mut self, message: &Message, index: usize) -> Result<(), Fault> {
-        let content = content(&message.content, message.role, self.family, index)?;
-        if message.role == Role::Assistant
-            && let Some(last) = self.assistant_with_calls()
-        {
-            last["content"] = merge(&last["content"], &content);
-            return Ok(());
-        }
-        if message.role != Role::Assistant {
-            self.thoughts.clear();
-        }
-        let role = match (message.role, self.family) {
-            // `developer` is OpenAI's own word; templates of open models know `system` only.
-            (Role::Developer, Family::Compatible) => "system",
-            (role, _) => role.as_str(),
-        };
-        self.list.push(json!({ "role": role, "content": content }));
-        Ok(())
-    }
-
-    fn call(&mut self, call: &FunctionCall) {
-        // A model that needs no arguments may have written none; servers parse them, and an empty text is no JSON.
-        let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
-        let call = json!({ "id": call.call_id, "type": "function", "function": { "name": call.name, "arguments": arguments } });
-        if self.list.last().is_none_or(|last| last["role"] != "assistant") {
-            self.list.push(json!({ "role": "assistant", "content": null }));
-        }
-        if let Some(Value::Object(last)) = self.list.last_mut() {
-            let calls = last.entry("tool_calls").or_insert_with(|| Vec::<Value>::new().into());
-            if let Some(calls) = calls.as_array_mut() {
-                calls.push(call);
-            }
-            if !self.thoughts.is_empty() {
-                last.insert("reasoning_content".to_owned(), mem::take(&mut self.thoughts).into());
-            }
-        }
-    }
-
-    fn think(&mut self, reasoning: &Reasoning) {
-        self.thoughts.extend(reasoning.content.iter().filter_map(Part::text));
-    }
-
-    fn output(&mut self, output: &FunctionCallOutput, index: usize) -> Result<(), Fault> {
-        let content = match &output.output {
-            FunctionOutput::Text(text) => text.as_str().into(),
-            FunctionOutput::Parts(parts) if parts.iter().all(|part| part.text().is_some()) => output.output.text().into(),
-            // Few servers take pictures here; those that do not will say so.
-            FunctionOutput::Parts(parts) => content(parts, Role::User, self.family, index)?,
-        };
-        self.list.push(json!({ "role": "tool", "tool_call_id": output.call_id, "content": content }));
-        Ok(())
-    }
-
-    /// The last message, if it calls: its outputs have to follow at once, so no second one may come between.
-    fn assistant_with_calls(&mut self) -> Option<&mut Value> {
-        self.list.last_mut().filter(|last| last["role"] == "assistant" && last.get("tool_calls").is_some())
-    }
-}
-
-fn merge(before: &Value, after: &Value) -> Value {
-    match (before.as_str(), after.as_str()) {
-        (Some(before), Some(after)) => format!("{before}\n\n{after}").into(),
-        _ if before.is_null() => after.clone(),
-        _ => [into_parts(before), into_parts(after)].concat().into(),
-    }
-}
-
-fn into_parts(content: &Value) -> Vec<Value> {
-    match content.as_str() {
-        Some(text) => vec![json!({ "type": "text", "text": text })],
-        None => content.as_array().cloned().unwrap_or_default(),
-    }
-}
-
-/// The content: a text where one part is all there is, a list otherwise.
-fn content(parts: &[Part], role: Role, family: Family, index: usize) -> Result<Value, Fault> {
-    let is_all_text =
-        parts.iter().all(|part| part.text().is_some() && !(matches!(part, Part::Refusal { .. }) && family != Family::Compatible));
-    // Several compatible servers take nothing but a text from the assistant.
-    if is_all_text && (parts.len() <= 1 || role == Role::Assistant) {
-        return Ok(parts.iter().filter_map(Part::text).collect::<String>().into());
-    }
-    let parts = parts.iter().enumerate();
-    parts.map(|(number, part)| content_part(part, family, &format!("input[{index}].content[{number}]"))).collect()
-}
-
-fn content_part(part: &Part, family: Family, path: &str) -> Result<Value, Fault> {
-    let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what));
-    match part {
-        Part::InputText { text } | Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
-            Ok(json!({ "type": "text", "text": text }))
-        }
-        Part::Refusal { refusal } => match family {
-            Family::OpenAi | Family::Azure => Ok(json!({ "type": "refusal", "refusal": refusal })),
-            Family::Compatible => Ok(json!({ "type": "text", "text": refusal })),
-        },
-        Part::InputImage { image_url: Some(url), detail } => {
-            Ok(json!({ "type": "image_url", "image_url": { "url": url, "detail": detail } }))
-        }
-        Part::InputImage { image_url: None, .. } => cannot("image_url", "This model's upstream needs the image as a URL or a data URL."),
-        Part::InputFile { filename, file_data: Some(data), .. } => {
-            let mut file = Map::new();
-            put(&mut file, "filename", filename.clone());
-            put(&mut file, "file_data", Some(data.as_str()));
-            Ok(json!({ "type": "file", "file": file }))
-        }
-        Part::InputFile { file_data: None, .. } => cannot("file_data", "This model's upstream needs the file itself, as a data URL."),
-    }
-}
-
-fn tools(create: &Create, body: &mut Map<String, Value>) {
-    // Only OpenAI's newest models know `allowed_tools`: sending just the allowed ones means the same everywhere.
-    let is_sent = |tool: &&FunctionTool| match &create.tool_choice {
-        ToolChoice::Allowed(allowed) => allowed.tools.iter().any(|named| named.name == tool.name),
-        ToolChoice::Mode(_) | ToolChoice::Function(_) => true,
-    };
-    let tools: Vec<Value> = create.tools.iter().filter(is_sent).map(tool).collect();
     if tools.is_empty() {
         return;
     }
-    let choice = match &create.tool_choice {
-        ToolChoice::Function(function) => json!({ "type": "function", "function": { "name": function.name } }),
-        ToolChoice::Mode(_) | ToolChoice::Allowed(_) => match create.tool_choice.mode() {
+    // Only OpenAI's newest models know `allowed_tools`: sending just the allowed ones means the same everywhere.
+    let choice = match offer.choice() {
+        ToolChoice::Tool(named) if is_native(style, create, &named.name) && named.kind == NamedKind::Custom => {
+            json!({ "type": "custom", "custom": { "name": named.name } })
+        }
+        ToolChoice::Tool(named) => json!({ "type": "function", "function": { "name": offer.wire_name(&named.name) } }),
+        ToolChoice::Opaque(choice) if style.hosted_tools == HostedTools::Pass => choice.to_map().into(),
+        choice @ (ToolChoice::Mode(_) | ToolChoice::Allowed(_) | ToolChoice::Opaque(_)) => match choice.mode() {
             ToolMode::None => "none".into(),
             ToolMode::Auto => "auto".into(),
             ToolMode::Required => "required".into(),
@@ -217,25 +176,72 @@ fn tools(create: &Create, body: &mut Map<String, Value>) {
     put(body, "parallel_tool_calls", create.parallel_tool_calls);
 }
 
-fn tool(tool: &FunctionTool) -> Value {
+/// Whether a tool goes to OpenAI as the custom tool that it is.
+fn is_native(style: &Style, create: &Create, name: &str) -> bool {
+    style.family != Family::Compatible && create.tools.iter().any(|tool| matches!(tool, Tool::Custom(custom) if custom.name == name))
+}
+
+fn tool(offered: &Offered<'_>, create: &Create, style: &Style) -> Value {
+    let custom = create.tools.iter().find_map(|tool| match tool {
+        Tool::Custom(custom) if custom.name == offered.name => Some(custom),
+        _ => None,
+    });
+    if let (Some(custom), false) = (custom, style.family == Family::Compatible) {
+        let mut inner = Map::new();
+        inner.insert("name".into(), custom.name.as_str().into());
+        put(&mut inner, "description", custom.description.as_deref());
+        put(&mut inner, "format", custom.format.as_ref().map(nested_format));
+        return outer("custom", inner, &custom.extra, style);
+    }
     let mut function = Map::new();
-    function.insert("name".into(), tool.name.as_str().into());
-    put(&mut function, "description", tool.description.as_deref());
-    put(&mut function, "parameters", tool.parameters.clone());
-    put(&mut function, "strict", tool.strict);
-    json!({ "type": "function", "function": function })
+    function.insert("name".into(), offered.name.as_ref().into());
+    put(&mut function, "description", offered.description.as_deref());
+    put(&mut function, "parameters", offered.parameters.as_deref().cloned());
+    put(&mut function, "strict", offered.strict);
+    outer("function", function, offered.extra.unwrap_or(&Extra::default()), style)
+}
+
+/// A tool, with its fields beyond the vocabulary: those of the inner object are kept below its name.
+fn outer(kind: &str, mut inner: Map<String, Value>, extra: &Extra, style: &Style) -> Value {
+    let mut tool = Map::new();
+    tool.insert("type".into(), kind.into());
+    for (name, value) in carry::carried(extra, Place::Tool, style.field()) {
+        match (name == kind, value) {
+            (true, Value::Object(fields)) => inner.extend(fields.clone()),
+            _ => _ = tool.insert(name.clone(), value.clone()),
+        }
+    }
+    tool.insert(kind.into(), inner.into());
+    tool.into()
+}
+
+/// The format of a custom tool: chat completions nest a grammar's fields.
+fn nested_format(format: &Value) -> Value {
+    match (format.get("type").and_then(Value::as_str), format.get("grammar")) {
+        (Some("grammar"), None) => {
+            let inner: Map<String, Value> =
+                ["syntax", "definition"].iter().filter_map(|name| Some(((*name).to_owned(), format.get(*name)?.clone()))).collect();
+            json!({ "type": "grammar", "grammar": inner })
+        }
+        _ => format.clone(),
+    }
 }
 
 fn text(create: &Create, body: &mut Map<String, Value>) {
     let format = match &create.text.format {
         TextFormat::Text => None,
-        TextFormat::JsonObject => Some(json!({ "type": "json_object" })),
-        TextFormat::JsonSchema { name, description, schema, strict } => {
+        TextFormat::JsonObject { extra } => {
+            let mut format = Map::from_iter([("type".to_owned(), Value::from("json_object"))]);
+            format.extend(extra.to_map());
+            Some(Value::Object(format))
+        }
+        TextFormat::JsonSchema { name, description, schema, strict, extra } => {
             let mut form = Map::new();
             form.insert("name".into(), name.as_str().into());
             put(&mut form, "description", description.as_deref());
             form.insert("schema".into(), schema.clone());
             form.insert("strict".into(), (*strict).into());
+            form.extend(extra.to_map());
             Some(json!({ "type": "json_schema", "json_schema": form }))
         }
     };

@@ -1,176 +1,200 @@
-//! Reads the answer's chunks into words; no I/O.
+//! Reads the chunks of a response into words; no I/O.
 
 use std::mem;
 
-use engine::provider::{Finish, Word};
-use serde_json::Value;
+use engine::provider::{OpaqueStep, ToolCallDelta, Word};
+use serde_json::{Map, Value};
 
-use super::super::body::{Grammar, Said};
+use super::super::body::Grammar;
 use super::super::fault::{Reported, is_truthy};
+use super::super::finish::{self, Verdict};
+use super::super::json::{self, Broken, Tail};
+use super::super::repeat::SoFar;
+use super::super::said::Said;
+use super::super::shared::{flat_annotation, image_call};
+use super::calls::Calls;
 use super::chunk::{CallPiece, Chunk, Content, Delta};
 
-/// What was read of one answer so far.
+/// What was read of one response so far.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     calls: Calls,
+    text: SoFar,
+    reasoning: SoFar,
+    has_refusal: bool,
+    images: u64,
+    /// The index of the one choice: servers need not begin with 0.
+    choice: Option<u64>,
+    /// What every chunk repeats beside the choices and belongs to the message.
+    beside: Map<String, Value>,
     is_finish_said: bool,
+}
+
+/// Where fields of a message come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// A piece of the message.
+    Delta,
+    /// The last piece, which may repeat all of it.
+    LastDelta,
+    /// The whole message: what of it came in pieces is not said again.
+    Message,
 }
 
 impl Grammar for Chunks {
     fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said) {
-        let data = data.trim_ascii();
-        if data.starts_with(b"[DONE]") {
-            said.over();
-        } else if data.is_empty() || data.starts_with(b":") {
-            // Vertex sends `data: : keepalive`, others `data:` alone.
-            said.word(Word::KeepAlive);
-        } else if name == Some("error") {
-            error_event(data, said);
-        } else {
-            match serde_json::from_slice(data) {
-                Ok(chunk) => self.chunk(chunk, said),
-                Err(_) => said.invalid_data("sent something that is no chat completion"),
-            }
+        if name == Some("error") {
+            return error_event(data, said);
+        }
+        match self.read(data, said) {
+            Ok(_) => {}
+            Err(Broken::Cut) => said.invalid_data("sent an event that ends in the middle of its JSON"),
+            Err(Broken::Invalid) => said.invalid_data("sent something that is no chat completion"),
         }
     }
 
     fn document(&mut self, document: &[u8], said: &mut Said) {
-        if document.starts_with(b"[") {
-            // Gemini's compatible mode puts an error into a list.
-            return error_event(document, said);
-        }
-        for chunk in serde_json::Deserializer::from_slice(document).into_iter::<Chunk>() {
-            match chunk {
-                Ok(chunk) => self.chunk(chunk, said),
-                Err(error) if error.is_eof() => return said.fail(said.callee.cut()),
-                Err(_) => return said.invalid_data("sent something that is no chat completion"),
-            }
+        match self.read(document, said) {
+            Err(Broken::Cut) => said.fail(said.callee.cut()),
+            Ok(true) => {}
+            Ok(false) if said.is_over() => {}
+            Ok(false) | Err(Broken::Invalid) => said.invalid_data("sent something that is no chat completion"),
         }
     }
 }
 
 /// `event: error`, whose data may be the error itself.
 fn error_event(data: &[u8], said: &mut Said) {
-    let mut reported = Reported::from_body(data);
-    if reported == Reported::default() {
-        reported = Reported::from_error(&Value::String(String::from_utf8_lossy(data).into_owned()));
-    }
-    said.fail(said.callee.in_band(reported));
+    said.fail(said.callee.in_band_or(Reported::from_body(data), "reported an error and did not say which"));
 }
 
 impl Chunks {
+    /// Reads every chunk in `data`. Says whether there was any.
+    fn read(&mut self, data: &[u8], said: &mut Said) -> Result<bool, Broken> {
+        let mut is_chunk = false;
+        let tail = json::read_all(data, |chunk: Chunk| {
+            is_chunk |= chunk.choices.is_some();
+            self.chunk(chunk, said);
+        })?;
+        if !is_chunk {
+            // It may be an error that is no `error`.
+            _ = json::read_all(data, |value: Value| _ = said.fail_if_error(&value));
+        }
+        if tail == Tail::Done {
+            said.over();
+        }
+        Ok(is_chunk)
+    }
+
     fn chunk(&mut self, mut chunk: Chunk, said: &mut Said) {
         let before = said.len();
         let usage = chunk.usage();
-        // Weir asks for one choice; what others may come are not part of the answer.
-        let choice = chunk.choices.take().unwrap_or_default().into_iter().find(|choice| choice.index.unwrap_or(0) == 0);
-        if let Some(mut choice) = choice {
+        for (name, value) in [("citations", chunk.citations), ("search_results", chunk.search_results)] {
+            if is_truthy(&value) {
+                self.beside.insert(name.to_owned(), value);
+            }
+        }
+        let error = Some(chunk.error).filter(is_truthy);
+        // Weir asks for one choice; what others may come are not part of the response.
+        let mut choices = chunk.choices.take().unwrap_or_default().into_iter();
+        let wanted = self.choice;
+        if let Some(mut choice) = choices.find(|choice| wanted.is_none_or(|wanted| choice.index.unwrap_or(0) == wanted)) {
+            self.choice = Some(choice.index.unwrap_or(0));
             let logprobs = choice.take_logprobs();
-            if let Some(delta) = choice.delta.or(choice.message) {
-                self.delta(delta, logprobs, said);
+            let reason = choice.finish_reason.unwrap_or_default();
+            if let Some(delta) = choice.delta {
+                let source = if reason.is_empty() { Source::Delta } else { Source::LastDelta };
+                self.delta(delta, logprobs, source, said);
+                // What came in pieces is not said again.
+                choice.message.into_iter().for_each(|message| self.delta(message, Vec::new(), Source::Message, said));
+            } else if let Some(message) = choice.message {
+                self.delta(message, logprobs, Source::Message, said);
             }
             said.words(usage.map(Word::Usage));
-            if let Some(reason) = choice.finish_reason {
-                self.finish_reason(&reason, chunk.error.as_ref(), said);
-            }
+            self.finish_reason(&reason, error.is_some(), said);
         } else {
             said.words(usage.map(Word::Usage));
         }
-        if let Some(error) = chunk.error.filter(is_truthy) {
-            said.fail(said.callee.in_band(Reported::from_error(&error)));
+        if let Some(error) = error {
+            said.fail(said.callee.in_band_or(Reported::from_error(&error), "reported an error and did not say which"));
         }
         if said.len() == before && !said.is_over() {
             said.word(Word::KeepAlive);
         }
     }
 
-    fn delta(&mut self, mut delta: Delta, logprobs: Vec<Value>, said: &mut Said) {
-        let (spoken, thought) = delta.content.take().map(Content::split).unwrap_or_default();
+    fn delta(&mut self, mut delta: Delta, logprobs: Vec<Value>, source: Source, said: &mut Said) {
+        let (spoken, thought, images) = delta.content.take().map(Content::split).unwrap_or_default();
         let thought = delta.reasoning().unwrap_or(thought);
-        if !thought.is_empty() {
+        let is_new = |so_far: &SoFar, text: &str| match source {
+            Source::Delta => !text.is_empty(),
+            Source::LastDelta => !text.is_empty() && !so_far.is_summary(text),
+            Source::Message => !text.is_empty() && so_far.is_empty(),
+        };
+        let is_thought_new = is_new(&self.reasoning, &thought);
+        if is_thought_new {
+            self.reasoning.add(&thought);
             said.word(Word::Reasoning(thought));
         }
-        if !spoken.is_empty() {
+        if !delta.reasoning_details.is_empty() && (source != Source::Message || is_thought_new || self.reasoning.is_empty()) {
+            said.word(Word::ReasoningExtra(Map::from_iter([("reasoning_details".to_owned(), delta.reasoning_details.into())])));
+        }
+        let is_text_new = is_new(&self.text, &spoken);
+        if is_text_new {
+            self.text.add(&spoken);
             said.word(Word::Text { text: spoken, logprobs });
         }
-        if let Some(refusal) = delta.refusal.filter(|refusal| !refusal.is_empty()) {
+        if let Some(refusal) = delta.refusal.filter(|_| source != Source::Message || !self.has_refusal) {
+            self.has_refusal = true;
             said.word(Word::Refusal(refusal));
         }
-        let legacy = delta.function_call.map(|function| CallPiece { function: Some(function), ..CallPiece::default() });
-        for piece in delta.tool_calls.unwrap_or_default().into_iter().chain(legacy) {
-            said.words(self.calls.read(piece));
+        if source != Source::Message || is_text_new {
+            said.words(delta.annotations.into_iter().map(|annotation| Word::Annotation(flat_annotation(annotation))));
         }
+        if source != Source::Message || self.images == 0 {
+            delta.images.into_iter().chain(images).for_each(|image| self.image(&image, said));
+        }
+        let legacy = delta.function_call.map(|call| CallPiece { name: call.name, arguments: call.arguments, ..CallPiece::default() });
+        if source != Source::Message || self.calls.is_empty() {
+            for piece in delta.tool_calls.into_iter().chain(legacy) {
+                let deltas = self.calls.read(piece, said.lifter());
+                said.words(deltas.into_iter().map(Word::ToolCall));
+            }
+        }
+        if !delta.extra.is_empty() {
+            said.word(Word::Extra(delta.extra));
+        }
+    }
+
+    fn image(&mut self, image: &Value, said: &mut Said) {
+        let Some(url) = image.pointer("/image_url/url").or_else(|| image.get("image_url")).and_then(Value::as_str) else { return };
+        // Keys of calls are their indices; those of images come after all of them.
+        let key = u64::MAX - self.images;
+        self.images += 1;
+        said.word(Word::Item(OpaqueStep::Done { key, item: image_call(url) }));
     }
 
     /// Some servers repeat the reason with the usage, and some send `""` until there is one.
-    fn finish_reason(&mut self, reason: &str, error: Option<&Value>, said: &mut Said) {
-        let finish = match reason {
-            "" | "null" => return,
-            "stop" | "tool_calls" | "function_call" => Finish::Stop,
-            "length" => Finish::Length,
-            "content_filter" => Finish::ContentFilter,
-            "error" | "insufficient_system_resource" => {
-                // The error itself says more, if there is one.
-                if !error.is_some_and(is_truthy) {
-                    let what = format!("stopped in the middle of the answer (finish_reason '{reason}')");
-                    said.fail(said.callee.plain("upstream_error", &what));
-                }
-                return;
+    fn finish_reason(&mut self, reason: &str, has_error: bool, said: &mut Said) {
+        match finish::read(reason) {
+            Verdict::Absent => {}
+            // The error itself says more, if there is one.
+            Verdict::Failed if has_error => {}
+            Verdict::Failed => {
+                let what = format!("stopped in the middle of the response (finish_reason '{reason}')");
+                said.fail(said.callee.plain("upstream_error", &what));
             }
-            other => Finish::Other(other.to_owned()),
-        };
-        if !mem::replace(&mut self.is_finish_said, true) {
-            said.word(Word::Finish(finish));
+            Verdict::Finish(finish) => {
+                if mem::replace(&mut self.is_finish_said, true) {
+                    return;
+                }
+                let names: Vec<ToolCallDelta> = self.calls.names();
+                said.words(names.into_iter().map(Word::ToolCall));
+                let beside = mem::take(&mut self.beside);
+                said.words((!beside.is_empty()).then_some(Word::Extra(beside)));
+                said.word(Word::Finish(finish));
+            }
         }
-    }
-}
-
-/// The tool calls of one answer: which piece belongs to which, and what was already said of it.
-#[derive(Debug, Default)]
-struct Calls(Vec<Call>);
-
-#[derive(Debug, Default)]
-struct Call {
-    /// The index the upstream gave; not always, and not always its own.
-    wire_index: Option<u64>,
-    id: Option<String>,
-    is_named: bool,
-}
-
-impl Calls {
-    /// The word for a piece; `None` where it says nothing new.
-    fn read(&mut self, piece: CallPiece) -> Option<Word> {
-        let mut function = piece.function.unwrap_or_default();
-        let id = piece.id.filter(|id| !id.is_empty());
-        let name = function.name.take().filter(|name| !name.is_empty());
-        let index = self.find(piece.index, id.as_deref(), name.is_some()).unwrap_or_else(|| {
-            self.0.push(Call { wire_index: piece.index, ..Call::default() });
-            self.0.len() - 1
-        });
-        let call = &mut self.0[index];
-        let arguments = function.arguments();
-        // Some servers repeat id and name with every piece; a word says them once.
-        let id = if call.id.is_none() { id } else { None };
-        let name = if call.is_named { None } else { name };
-        call.id = call.id.take().or_else(|| id.clone());
-        call.is_named |= name.is_some();
-        if id.is_none() && name.is_none() && arguments.is_empty() {
-            return None;
-        }
-        Some(Word::ToolCall { index: index as u64, id, name, arguments })
-    }
-
-    /// The call a piece belongs to; `None` for a new one. By index; where there is none, by id; where there is neither,
-    /// the last one, unless the piece begins a call by naming it. Some servers give every call the index 0 (Gemini's
-    /// compatible mode): another id with a name is another call.
-    fn find(&self, wire_index: Option<u64>, id: Option<&str>, has_name: bool) -> Option<usize> {
-        let is_other = |call: &Call| has_name && id.is_some() && call.id.is_some() && call.id.as_deref() != id;
-        let position = match (wire_index, id) {
-            (Some(_), _) => self.0.iter().rposition(|call| call.wire_index == wire_index)?,
-            (None, Some(_)) => return self.0.iter().rposition(|call| call.id.as_deref() == id),
-            (None, None) => self.0.len().checked_sub(1).filter(|last| !(has_name && self.0[*last].is_named))?,
-        };
-        (!is_other(&self.0[position])).then_some(position)
     }
 }
 

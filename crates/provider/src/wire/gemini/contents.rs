@@ -1,12 +1,14 @@
 //! Turns a conversation into Gemini's system instruction and its contents of user and model.
 
+use protocol::extra::Extra;
 use protocol::fault::Fault;
-use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, Message, Part, Reasoning, Role};
+use protocol::item::{FunctionOutput, Item, Message, Part, Reasoning, Role};
 use serde_json::{Map, Value, json};
 
 use super::super::shared::{self, DataUrl, is_web_address, put};
 use super::SIGNATURE;
 use super::model::Thinking;
+use crate::tools::{Call, Offer, Output, Turn, turns};
 
 /// What Google's documentation names for calls that another model made: models since Gemini 3 refuse a conversation in which
 /// the first call of a step lacks its signature.
@@ -52,15 +54,30 @@ impl Contents {
     ///
     /// # Errors
     /// A part that Gemini has no word for.
-    pub(super) fn read(&mut self, context: &[Item]) -> Result<(), Fault> {
-        for (index, item) in context.iter().enumerate() {
-            match item {
-                Item::Message(message) => self.message(message, index)?,
-                Item::FunctionCall(call) if shared::is_abandoned(call, context) => self.signature = None,
-                Item::FunctionCall(call) => self.call(call),
-                Item::FunctionCallOutput(output) => self.output(output, context, index)?,
-                Item::Reasoning(reasoning) => self.reasoning(reasoning),
-                Item::Compaction(compaction) => self.instructions(&compaction.told()),
+    pub(super) fn read(&mut self, context: &[Item], offer: &Offer<'_>) -> Result<(), Fault> {
+        let steps = turns(context, offer);
+        // The functions that were called, by the ids of their calls.
+        let calls: Vec<(&str, String)> = steps.iter().filter_map(|(_, step)| called(step)).collect();
+        let mut last = None;
+        for (index, step) in &steps {
+            // Items that are left out take the signature that came before them along.
+            if last.is_some_and(|last| index - last > 1) {
+                self.signature = None;
+            }
+            last = Some(*index);
+            match step {
+                Turn::Message(message) => self.message(message, *index)?,
+                Turn::Call(call) => self.call(call),
+                Turn::Output(output) => self.output(output, &calls, *index)?,
+                Turn::Reasoning(reasoning) => self.reasoning(reasoning),
+                Turn::Compaction(compaction) => self.instructions(&compaction.told()),
+                Turn::Opaque(item) => {
+                    if let Some(url) = shared::image_url(item)
+                        && let Some(part) = media_part(DataUrl::read(&url), &url)
+                    {
+                        self.push(Kind::Model, part);
+                    }
+                }
             }
         }
         Ok(())
@@ -104,29 +121,26 @@ impl Contents {
         Ok(())
     }
 
-    fn call(&mut self, call: &FunctionCall) {
+    fn call(&mut self, call: &Call<'_>) {
         let is_first = self.list.last().is_none_or(|last| last.kind != Kind::Model || !last.parts.iter().any(is_call));
         if self.thinking == Thinking::Level && is_first && self.signature.is_none() {
             self.signature = Some(NO_SIGNATURE.to_owned());
         }
-        let call = json!({ "id": call.call_id, "name": call.name, "args": shared::arguments(call) });
+        let call = json!({ "id": call.id, "name": call.name, "args": shared::arguments(&call.arguments) });
         self.push(Kind::Model, json!({ "functionCall": call }));
     }
 
-    fn output(&mut self, output: &FunctionCallOutput, context: &[Item], index: usize) -> Result<(), Fault> {
-        let called = context.iter().find_map(|item| match item {
-            Item::FunctionCall(call) if call.call_id == output.call_id => Some(call.name.as_str()),
-            _ => None,
-        });
-        let Some(name) = called else {
+    fn output(&mut self, output: &Output<'_>, calls: &[(&str, String)], index: usize) -> Result<(), Fault> {
+        let called = calls.iter().find(|(call_id, _)| *call_id == output.call_id);
+        let Some((_, name)) = called else {
             let what = "Gemini pairs calls and outputs by the function's name, and there is no call with this call_id.";
             return Err(Fault::invalid("invalid_value", format!("input[{index}].call_id"), what));
         };
         let mut response = Map::new();
-        response.insert("id".into(), output.call_id.as_str().into());
-        response.insert("name".into(), name.into());
-        response.insert("response".into(), result(&output.output));
-        let media = media(&output.output, index)?;
+        response.insert("id".into(), output.call_id.into());
+        response.insert("name".into(), name.as_str().into());
+        response.insert("response".into(), result(&output.content));
+        let media = media(&output.content, index)?;
         put(&mut response, "parts", (!media.is_empty()).then_some(media));
         self.push(Kind::Functions, json!({ "functionResponse": response }));
         Ok(())
@@ -166,6 +180,12 @@ impl Contents {
     }
 }
 
+/// The id and the function of a call.
+fn called<'a>(step: &Turn<'a>) -> Option<(&'a str, String)> {
+    let Turn::Call(call) = step else { return None };
+    Some((call.id, call.name.to_string()))
+}
+
 fn is_call(part: &Value) -> bool {
     part.get("functionCall").is_some()
 }
@@ -192,7 +212,7 @@ fn text_part(text: &str) -> Option<Value> {
 
 fn content_part(part: &Part, path: &str) -> Result<Option<Value>, Fault> {
     let (data, url, field) = match part {
-        Part::InputText { text } | Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
+        Part::InputText { text, .. } | Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
             return Ok(text_part(text));
         }
         Part::Refusal { refusal } => return Ok(text_part(refusal)),
@@ -203,18 +223,44 @@ fn content_part(part: &Part, path: &str) -> Result<Option<Value>, Fault> {
         Part::InputFile { file_data, file_url, .. } => {
             (file_data.as_deref().and_then(DataUrl::of_file), file_url.as_deref().unwrap_or_default(), "file_data")
         }
+        Part::Opaque(fields) => {
+            let Some(part) = audio_part(fields) else {
+                let what = format!("Gemini, which serves this model, does not support '{}'.", fields.text("type").unwrap_or_default());
+                return Err(Fault::invalid("unsupported_value", format!("{path}.type"), what));
+            };
+            return Ok(Some(part));
+        }
     };
-    if let Some(DataUrl { media_type, data }) = data {
-        return Ok(Some(json!({ "inlineData": { "mimeType": media_type, "data": data } })));
-    }
-    if !is_web_address(url) {
+    let Some(part) = media_part(data, url) else {
         let what = "Gemini takes an image or a file as a URL, or as a data URL in base64.";
         return Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what));
+    };
+    Ok(Some(part))
+}
+
+/// Bytes, or where they are. `None` where neither is known.
+fn media_part(data: Option<DataUrl<'_>>, url: &str) -> Option<Value> {
+    if let Some(DataUrl { media_type, data }) = data {
+        return Some(json!({ "inlineData": { "mimeType": media_type, "data": data } }));
+    }
+    if !is_web_address(url) {
+        return None;
     }
     let mut file = Map::new();
     file.insert("fileUri".into(), url.into());
     put(&mut file, "mimeType", media_type_of(url));
-    Ok(Some(json!({ "fileData": file })))
+    Some(json!({ "fileData": file }))
+}
+
+/// Audio in OpenAI's form (`input_audio`).
+fn audio_part(fields: &Extra) -> Option<Value> {
+    let audio = fields.get("input_audio").filter(|_| fields.text("type") == Some("input_audio"))?;
+    let text = |name: &str| audio.get(name).and_then(Value::as_str);
+    let media_type = match text("format")? {
+        "mp3" => "audio/mpeg".to_owned(),
+        format => format!("audio/{format}"),
+    };
+    Some(json!({ "inlineData": { "mimeType": media_type, "data": text("data")? } }))
 }
 
 /// The media type that the end of a URL speaks of; without one, Gemini finds it out itself or says that it cannot.

@@ -22,6 +22,8 @@ use super::body::Reading;
 use super::fault::Callee;
 use super::passthrough::{Passage, Unserved};
 use super::{Outgoing, Reader, Refused, Wire, shared};
+use crate::config::{HostedTools, UpstreamConfig};
+use crate::tools::Lifter;
 
 /// What the `encrypted_content` of a thought begins with; behind it is the signature of the part that follows it.
 const SIGNATURE: &str = "gemini.signature.";
@@ -31,19 +33,28 @@ const API: &str = "Gemini's API";
 
 /// The wire of `POST /models/{model}:streamGenerateContent`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Gemini;
+pub(crate) struct Gemini {
+    hosted_tools: HostedTools,
+}
+
+impl Gemini {
+    /// The wire as the upstream of `config` speaks it.
+    pub(crate) fn new(config: &UpstreamConfig) -> Self {
+        Self { hosted_tools: config.compat.hosted_tools }
+    }
+}
 
 impl Wire for Gemini {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
         // The list names models as `models/…`, and tuned ones lie elsewhere.
         let (collection, model) = request.model().split_once('/').unwrap_or(("models", request.model()));
         let method = format!("{model}:streamGenerateContent");
-        let outgoing = Outgoing::new(&[collection, &method], request::body(request)?);
+        let outgoing = Outgoing::new(&[collection, &method], request::body(request, self.hosted_tools)?);
         Ok(Outgoing { query: vec![("alt", "sse".to_owned())], ..outgoing })
     }
 
-    fn reader(&self, callee: Callee) -> Box<dyn Reader> {
-        Box::new(LooseLines::new(Reading::new(Chunks::default(), callee)))
+    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader> {
+        Box::new(LooseLines::new(Reading::new(Chunks::default(), callee, lifter)))
     }
 
     fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
@@ -63,12 +74,8 @@ impl Wire for Gemini {
         list::read(body, name)
     }
 
-    fn knows(&self, parameter: &str) -> bool {
-        request::knows(parameter)
-    }
-
-    fn check(&self, create: &Create) -> Result<(), Fault> {
-        request::check(create)
+    fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
+        request::check(create, self.hosted_tools)
     }
 
     fn serves(&self, request: &Passthrough) -> Result<(), Unserved> {
@@ -89,13 +96,18 @@ impl Wire for Gemini {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Preset;
     use crate::sample;
+
+    fn gemini() -> Gemini {
+        Gemini::new(&UpstreamConfig::new("north", Preset::Gemini, "https://north.example/v1beta"))
+    }
 
     #[test]
     fn the_model_is_in_the_path() {
         let path = |model: &str| {
             let create = Create { model: model.into(), ..sample::create() };
-            Gemini.ask(&sample::request(create, vec![sample::user("Hi")])).unwrap().path
+            gemini().ask(&sample::request(create, vec![sample::user("Hi")])).unwrap().path
         };
         assert_eq!(path("gemini-2.5-pro"), ["models", "gemini-2.5-pro:streamGenerateContent"]);
         assert_eq!(path("models/gemini-2.5-pro"), ["models", "gemini-2.5-pro:streamGenerateContent"]);
@@ -104,10 +116,10 @@ mod tests {
 
     #[test]
     fn it_asks_for_events() {
-        let outgoing = Gemini.ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
+        let outgoing = gemini().ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
         assert_eq!((outgoing.query, outgoing.accept), (vec![("alt", "sse".to_owned())], "text/event-stream"));
-        let list = Gemini.list();
+        let list = gemini().list();
         assert_eq!((list.path, list.query), (vec!["models".to_owned()], vec![("pageSize", "1000".to_owned())]));
-        assert_eq!(Gemini.key_field(), (HeaderName::from_static("x-goog-api-key"), ""));
+        assert_eq!(gemini().key_field(), (HeaderName::from_static("x-goog-api-key"), ""));
     }
 }

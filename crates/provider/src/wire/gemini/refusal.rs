@@ -5,6 +5,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use super::super::fault::{Callee, Reported};
+use super::super::json;
 use super::super::{Refused, retry_after};
 
 /// Nobody waits longer.
@@ -22,8 +23,19 @@ pub(super) fn by_status(callee: &Callee, refused: &Refused<'_>) -> Failure {
 
 /// An error where the HTTP status said 200.
 pub(super) fn in_band(callee: &Callee, error: &Value) -> Failure {
-    let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
-    failure(callee, status, error, None, &HeaderMap::new())
+    let reported = Reported::from_error(error);
+    match reported.status {
+        Some(status) if error.is_object() => failure(callee, status, error, None, &HeaderMap::new()),
+        Some(_) | None => callee.in_band_or(reported, "reported an error and did not say which"),
+    }
+}
+
+/// The same of the data of an `error` event.
+pub(super) fn in_band_of(callee: &Callee, data: &[u8]) -> Failure {
+    match json::value(data) {
+        Ok(value) => in_band(callee, error_in(&value).unwrap_or(&value)),
+        Err(_) => callee.in_band_or(Reported::from_body(data), "reported an error and did not say which"),
+    }
 }
 
 /// The error in a body, which may be a list with nothing else in it.

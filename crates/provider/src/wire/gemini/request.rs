@@ -2,12 +2,15 @@
 
 use engine::provider::ModelRequest;
 use protocol::fault::Fault;
-use protocol::request::{Create, FunctionTool, TextFormat, ToolChoice, ToolMode};
+use protocol::request::{Create, TextFormat, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
+use super::super::carry::{self, Carrier};
 use super::super::shared::{self, no_value, put};
 use super::contents::Contents;
 use super::model::Thinking;
+use crate::config::HostedTools;
+use crate::tools::{Offer, Offered};
 
 const VENDOR: &str = "Gemini";
 
@@ -15,38 +18,49 @@ const VENDOR: &str = "Gemini";
 const OWN: &[&str] = &["safetySettings", "cachedContent"];
 
 /// Whether this wire has a word for a parameter that the vocabulary has none for.
-pub(super) fn knows(parameter: &str) -> bool {
+fn knows(parameter: &str) -> bool {
     ["stop", "top_k", "seed"].contains(&parameter) || OWN.contains(&parameter)
 }
 
-/// Says what in a request Gemini has no word for, whatever the model.
+/// Checks that Gemini can carry the request, whatever the model. Gives what is left out.
 ///
 /// # Errors
-/// The first such field.
-pub(super) fn check(create: &Create) -> Result<(), Fault> {
-    shared::check(create, VENDOR, knows)?;
+/// The first field that it cannot carry.
+pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
+    let mut ignored = Vec::new();
+    shared::check(create, VENDOR, knows, &mut ignored)?;
+    let carrier = Carrier {
+        vendor: VENDOR,
+        field: |_, _| false,
+        part: |kind| kind == "input_audio",
+        item: |kind| kind == "image_generation_call",
+        hosted: Some(hosted_tools),
+    };
+    carry::check(create, &carrier, &mut ignored)?;
     shared::whole_number(create, "seed")?;
     if create.parallel_tool_calls == Some(false) && !create.tools.is_empty() {
-        return Err(no_value(VENDOR, "parallel_tool_calls", "false"));
+        ignored.push("parallel_tool_calls".to_owned());
     }
-    service_tier(create).map(|_| ())
+    service_tier(create)?;
+    Ok(ignored)
 }
 
 /// The body of the request.
 ///
 /// # Errors
 /// An input that this wire has no word for.
-pub(super) fn body(request: &ModelRequest) -> Result<Value, Fault> {
+pub(super) fn body(request: &ModelRequest, hosted_tools: HostedTools) -> Result<Value, Fault> {
     let create = &*request.create;
     let thinking = Thinking::of(request.model());
+    let offer = Offer::of(request);
     let mut contents = Contents::new(thinking);
     contents.instructions(create.instructions.as_deref().unwrap_or_default());
-    contents.read(&request.context)?;
+    contents.read(&request.context, &offer)?;
     let (system, contents) = contents.finish();
     let mut body = Map::new();
     put(&mut body, "systemInstruction", (!system.is_empty()).then(|| json!({ "parts": system })));
     body.insert("contents".into(), contents.into());
-    tools(create, &mut body);
+    tools(&offer, hosted_tools, &mut body);
     let config = generation_config(create, thinking)?;
     put(&mut body, "generationConfig", (!config.is_empty()).then_some(config));
     put(&mut body, "serviceTier", service_tier(create)?);
@@ -56,27 +70,34 @@ pub(super) fn body(request: &ModelRequest) -> Result<Value, Fault> {
     Ok(body.into())
 }
 
-fn tools(create: &Create, body: &mut Map<String, Value>) {
-    let tools: Vec<Value> = shared::allowed_tools(create).map(tool).collect();
-    if tools.is_empty() {
+fn tools(offer: &Offer<'_>, hosted_tools: HostedTools, body: &mut Map<String, Value>) {
+    let functions: Vec<Value> = offer.tools.iter().map(tool).collect();
+    let mut tools = Vec::new();
+    if !functions.is_empty() {
+        tools.push(json!({ "functionDeclarations": functions }));
+    }
+    if hosted_tools == HostedTools::Pass {
+        tools.extend(offer.hosted.iter().map(|fields| Value::Object(fields.to_map())));
+    }
+    put(body, "tools", (!tools.is_empty()).then_some(tools));
+    if functions.is_empty() {
         return;
     }
-    let choice = match (&create.tool_choice, create.tool_choice.mode()) {
-        (ToolChoice::Function(function), _) => json!({ "mode": "ANY", "allowedFunctionNames": [function.name] }),
-        (ToolChoice::Mode(_) | ToolChoice::Allowed(_), ToolMode::Required) => json!({ "mode": "ANY" }),
-        (ToolChoice::Mode(_) | ToolChoice::Allowed(_), ToolMode::Auto) => json!({ "mode": "AUTO" }),
-        (ToolChoice::Mode(_) | ToolChoice::Allowed(_), ToolMode::None) => json!({ "mode": "NONE" }),
+    let choice = match (offer.choice(), offer.choice().mode()) {
+        (ToolChoice::Tool(named), _) => json!({ "mode": "ANY", "allowedFunctionNames": [offer.wire_name(&named.name)] }),
+        (_, ToolMode::Required) => json!({ "mode": "ANY" }),
+        (_, ToolMode::Auto) => json!({ "mode": "AUTO" }),
+        (_, ToolMode::None) => json!({ "mode": "NONE" }),
     };
-    body.insert("tools".into(), json!([{ "functionDeclarations": tools }]));
     body.insert("toolConfig".into(), json!({ "functionCallingConfig": choice }));
 }
 
-fn tool(tool: &FunctionTool) -> Value {
+fn tool(tool: &Offered<'_>) -> Value {
     let mut sent = Map::new();
-    sent.insert("name".into(), tool.name.as_str().into());
+    sent.insert("name".into(), tool.name.as_ref().into());
     put(&mut sent, "description", tool.description.as_deref());
     // `parameters` would be a dialect of its own (OpenAPI 3.0), which refuses much of JSON Schema.
-    put(&mut sent, "parametersJsonSchema", tool.parameters.clone());
+    put(&mut sent, "parametersJsonSchema", tool.parameters.as_deref().cloned());
     sent.into()
 }
 
@@ -96,10 +117,9 @@ fn generation_config(create: &Create, thinking: Thinking) -> Result<Map<String, 
     }
     match &create.text.format {
         TextFormat::Text => {}
-        TextFormat::JsonObject => put(&mut config, "responseMimeType", Some("application/json")),
-        TextFormat::JsonSchema { schema, .. } => {
+        format @ (TextFormat::JsonObject { .. } | TextFormat::JsonSchema { .. }) => {
             put(&mut config, "responseMimeType", Some("application/json"));
-            put(&mut config, "responseJsonSchema", Some(schema.clone()));
+            put(&mut config, "responseJsonSchema", format.schema().cloned());
         }
     }
     put(&mut config, "thinkingConfig", thinking_config(create, thinking)?);

@@ -4,70 +4,74 @@ mod chunk;
 
 use std::mem;
 
-use engine::provider::{Blame, Failure, Finish, Word};
+use engine::provider::{Blame, Failure, Finish, OpaqueStep, ToolCallDelta, Word};
 use serde_json::Value;
 
-use self::chunk::{Candidate, Chunk, FunctionCall, Part};
-use super::super::body::{Grammar, Said};
-use super::super::fault::Reported;
+use self::chunk::{Blob, Candidate, Chunk, FunctionCall, Part};
+use super::super::body::Grammar;
+use super::super::fault::{Reported, is_truthy};
+use super::super::finish::{self, Verdict};
+use super::super::json::{self, Broken};
+use super::super::repeat::SoFar;
+use super::super::said::Said;
+use super::super::shared::image_call;
 use super::{SIGNATURE, refusal};
 
 /// What was read of one answer so far.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     calls: u64,
+    images: u64,
+    text: SoFar,
+    thoughts: SoFar,
     is_finish_said: bool,
 }
 
 impl Grammar for Chunks {
-    fn event(&mut self, _name: Option<&str>, data: &[u8], said: &mut Said) {
-        let data = data.trim_ascii();
+    fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said) {
         let before = said.len();
-        match data {
-            // Relays of other APIs send them: an end that proves nothing, and keep-alives (Vertex: `data: : keepalive`).
-            _ if data.starts_with(b"[DONE]") => said.over(),
-            [] | [b':', ..] => {}
-            _ => self.read(data, said),
+        if name == Some("error") {
+            return said.fail(refusal::in_band_of(&said.callee, data));
+        }
+        match self.read(data, said) {
+            Ok(_) => {}
+            Err(Broken::Cut) => said.invalid_data("sent an event that ends in the middle of its JSON"),
+            Err(Broken::Invalid) => said.invalid_data("sent something that is no response of Gemini"),
         }
         if said.len() == before && !said.is_over() {
             said.word(Word::KeepAlive);
         }
     }
 
-    /// Without `alt=sse` the answer is a list of chunks; an error may be in a list too.
+    /// Without `alt=sse` the response is a list of chunks; an error may be in a list too.
     fn document(&mut self, document: &[u8], said: &mut Said) {
-        match serde_json::from_slice::<Value>(document) {
-            Ok(value) => self.value(value, said),
-            Err(error) if error.is_eof() => said.fail(said.callee.cut()),
-            Err(_) => said.invalid_data("sent something that is no answer of Gemini"),
+        match self.read(document, said) {
+            Err(Broken::Cut) => said.fail(said.callee.cut()),
+            Ok(true) => {}
+            Ok(false) if said.is_over() => {}
+            Ok(false) | Err(Broken::Invalid) => said.invalid_data("sent something that is no response of Gemini"),
         }
     }
 }
 
 impl Chunks {
-    fn read(&mut self, data: &[u8], said: &mut Said) {
-        match serde_json::from_slice::<Chunk>(data) {
-            Ok(chunk) => self.chunk(chunk, said),
-            Err(_) => match serde_json::from_slice::<Value>(data) {
-                Ok(value) if value.is_array() => self.value(value, said),
-                Ok(_) | Err(_) => said.invalid_data("sent something that is no answer of Gemini"),
-            },
+    /// Reads every chunk in `data`. Says whether there was any.
+    fn read(&mut self, data: &[u8], said: &mut Said) -> Result<bool, Broken> {
+        let mut is_chunk = false;
+        json::read_all(data, |chunk: Chunk| {
+            is_chunk |= chunk.candidates.is_some() || chunk.prompt_feedback.is_some();
+            self.chunk(chunk, said);
+        })?;
+        if !is_chunk {
+            // It may be an error that is no `error`.
+            _ = json::read_all(data, |value: Value| _ = said.fail_if_error(&value));
         }
-    }
-
-    fn value(&mut self, value: Value, said: &mut Said) {
-        let chunks = if let Value::Array(chunks) = value { chunks } else { vec![value] };
-        for chunk in chunks {
-            match serde_json::from_value(chunk) {
-                Ok(chunk) => self.chunk(chunk, said),
-                Err(_) => said.invalid_data("sent something that is no answer of Gemini"),
-            }
-        }
+        Ok(is_chunk)
     }
 
     fn chunk(&mut self, chunk: Chunk, said: &mut Said) {
-        if let Some(error) = chunk.error.as_ref().filter(|error| error.is_object()) {
-            return said.fail(refusal::in_band(&said.callee, error));
+        if is_truthy(&chunk.error) {
+            return said.fail(refusal::in_band(&said.callee, &chunk.error));
         }
         let usage = chunk.usage();
         // Weir asks for one candidate.
@@ -92,9 +96,15 @@ impl Chunks {
 
     fn parts(&mut self, candidate: &mut Candidate, said: &mut Said) {
         let mut logprobs = candidate.logprobs();
+        // Some relays repeat all of it with the last chunk.
+        let is_last = candidate.finish_reason.as_deref().is_some_and(|reason| finish::read(reason) != Verdict::Absent);
         for part in candidate.content.take().unwrap_or_default().parts.unwrap_or_default() {
-            let Part { text, thought, thought_signature, function_call } = part;
-            let text = text.filter(|text| !text.is_empty());
+            let Part { text, thought, thought_signature, function_call, inline_data } = part;
+            let so_far = if thought == Some(true) { &mut self.thoughts } else { &mut self.text };
+            let text = text.filter(|text| !(text.is_empty() || is_last && so_far.is_summary(text)));
+            if let Some(text) = &text {
+                so_far.add(text);
+            }
             if let (Some(true), Some(text)) = (thought, &text) {
                 said.word(Word::Reasoning(text.clone()));
             }
@@ -108,37 +118,50 @@ impl Chunks {
             if let Some(call) = function_call {
                 self.call(call, said);
             }
+            if let Some(blob) = inline_data {
+                self.image(&blob, said);
+            }
         }
     }
 
     /// Calls come whole.
     fn call(&mut self, call: FunctionCall, said: &mut Said) {
-        let arguments = call.args.filter(Value::is_object).map_or_else(|| "{}".to_owned(), |arguments| arguments.to_string());
+        let arguments = match call.args {
+            Value::Object(arguments) if !arguments.is_empty() => Value::Object(arguments).to_string(),
+            Value::String(text) => text,
+            _ => String::new(),
+        };
         let id = call.id.filter(|id| !id.is_empty());
-        said.word(Word::ToolCall { index: self.calls, id, name: call.name, arguments });
+        let delta = ToolCallDelta { index: self.calls, id, name: call.name, arguments, ..ToolCallDelta::default() };
+        said.word(Word::ToolCall(delta));
         self.calls += 1;
     }
 
+    fn image(&mut self, blob: &Blob, said: &mut Said) {
+        let (Some(mime_type), Some(data)) = (&blob.mime_type, &blob.data) else { return };
+        // Keys of calls are their indices; those of images come after all of them.
+        let key = u64::MAX - self.images;
+        self.images += 1;
+        said.word(Word::Item(OpaqueStep::Done { key, item: image_call(&format!("data:{mime_type};base64,{data}")) }));
+    }
+
     fn finish_reason(&mut self, reason: &str, message: Option<&str>, said: &mut Said) {
-        let finish = match reason {
-            "" => return,
-            "STOP" => Finish::Stop,
-            "MAX_TOKENS" | "CONTINUATION" => Finish::Length,
-            "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "ESCALATION" | "MODEL_ARMOR" => Finish::ContentFilter,
-            reason if reason.starts_with("IMAGE_") => Finish::ContentFilter,
-            "MALFORMED_FUNCTION_CALL" => return fail("wrote a function call that nobody can read", reason, message, said),
-            "UNEXPECTED_TOOL_CALL" => return fail("called a function that there is none of", reason, message, said),
-            "TOO_MANY_TOOL_CALLS" => return fail("called too many functions in one answer", reason, message, said),
-            "MALFORMED_RESPONSE" => return fail("wrote an answer that nobody can read", reason, message, said),
-            "MISSING_THOUGHT_SIGNATURE" => {
+        let finish = match (reason, finish::read(reason)) {
+            (_, Verdict::Absent) => return,
+            ("MALFORMED_FUNCTION_CALL", _) => return fail("wrote a function call that nobody can read", reason, message, said),
+            ("UNEXPECTED_TOOL_CALL", _) => return fail("called a function that there is none of", reason, message, said),
+            ("TOO_MANY_TOOL_CALLS", _) => return fail("called too many functions in one response", reason, message, said),
+            ("MALFORMED_RESPONSE", _) => return fail("wrote a response that nobody can read", reason, message, said),
+            ("MISSING_THOUGHT_SIGNATURE", _) => {
                 return fail("lacks the signature of an earlier thought in this conversation", reason, message, said);
             }
-            "PUP_LIMITED_DISABLED" => {
+            ("PUP_LIMITED_DISABLED", _) => {
                 let fault =
                     said.callee.told("upstream_account_limited", "has limited or closed this server's account", &reported(reason, message));
                 return said.fail(Failure::new(fault, Blame::Key));
             }
-            other => Finish::Other(other.to_owned()),
+            (_, Verdict::Failed) => return fail("stopped in the middle of the response", reason, message, said),
+            (_, Verdict::Finish(finish)) => finish,
         };
         // Why the filter held back the rest, where Google says it: in its words, as with a question that was blocked.
         if let (Finish::ContentFilter, Some(message), false) = (&finish, message.filter(|message| !message.is_empty()), self.is_finish_said)

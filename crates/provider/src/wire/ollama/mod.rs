@@ -17,21 +17,37 @@ use super::body::Reading;
 use super::fault::{Callee, Reported};
 use super::passthrough::{Passage, Unserved};
 use super::{Outgoing, Reader, Refused, Wire, retry_after, shared};
+use crate::config::{HostedTools, SystemMessages, UpstreamConfig};
+use crate::tools::Lifter;
 
 /// What this API is called in errors.
 const API: &str = "Ollama's API";
 
 /// The wire of `POST /api/chat`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ollama;
+pub(crate) struct Ollama {
+    hosted_tools: HostedTools,
+    system_messages: SystemMessages,
+}
+
+impl Ollama {
+    /// The wire as the upstream of `config` speaks it.
+    pub(crate) fn new(config: &UpstreamConfig) -> Self {
+        let system_messages = config.compat.system_messages.unwrap_or(SystemMessages::First);
+        Self { hosted_tools: config.compat.hosted_tools, system_messages }
+    }
+}
 
 impl Wire for Ollama {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
-        Ok(Outgoing { accept: "application/x-ndjson", ..Outgoing::new(&["api", "chat"], request::body(request)?) })
+        Ok(Outgoing {
+            accept: "application/x-ndjson",
+            ..Outgoing::new(&["api", "chat"], request::body(request, self.system_messages, self.hosted_tools)?)
+        })
     }
 
-    fn reader(&self, callee: Callee) -> Box<dyn Reader> {
-        Box::new(Reading::new(Lines::default(), callee))
+    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader> {
+        Box::new(Reading::new(Lines::default(), callee, lifter))
     }
 
     fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
@@ -52,12 +68,8 @@ impl Wire for Ollama {
         list::read(body, name)
     }
 
-    fn knows(&self, parameter: &str) -> bool {
-        request::knows(parameter)
-    }
-
-    fn check(&self, create: &Create) -> Result<(), Fault> {
-        request::check(create)
+    fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
+        request::check(create, self.hosted_tools)
     }
 
     fn serves(&self, request: &Passthrough) -> Result<(), Unserved> {
@@ -93,10 +105,15 @@ mod tests {
     use reqwest::header::HeaderMap;
 
     use super::*;
+    use crate::config::Preset;
+
+    fn ollama() -> Ollama {
+        Ollama::new(&UpstreamConfig::new("north", Preset::Ollama, "http://127.0.0.1:11434"))
+    }
 
     fn refusal(status: u16, body: &[u8]) -> Failure {
         let callee = Callee { name: "north".into(), key: None };
-        Ollama.refusal(&callee, &Refused { status, headers: &HeaderMap::new(), body })
+        ollama().refusal(&callee, &Refused { status, headers: &HeaderMap::new(), body })
     }
 
     #[test]
@@ -106,11 +123,11 @@ mod tests {
             (failure.blame, failure.fault.kind, failure.fault.code.as_str()),
             (Blame::Match, FaultKind::NotFound, "model_not_found")
         );
-        assert_eq!(failure.fault.message, "model 'qwen3' not found (on its machine, `ollama pull qwen3` fetches it)");
         assert_eq!(
-            refusal(404, b"404 page not found").fault.message,
-            "The upstream 'north' knows no such model, or nothing at this address (404)."
+            failure.fault.message,
+            "model 'qwen3' not found (on its machine, `ollama pull qwen3` fetches it) (upstream 'north', status 404)"
         );
+        assert_eq!(refusal(404, b"404 page not found").fault.message, "404 page not found (upstream 'north', status 404)");
     }
 
     #[test]
@@ -119,8 +136,8 @@ mod tests {
             let failure = refusal(status, br#"{"error":"\"gemma3\" does not support tools"}"#);
             assert_eq!((failure.blame, failure.fault.status, failure.fault.message.as_str()), expected);
         };
-        check(400, (Blame::Request, 400, "\"gemma3\" does not support tools"));
-        check(429, (Blame::Rate(None), 429, "\"gemma3\" does not support tools"));
+        check(400, (Blame::Request, 400, "\"gemma3\" does not support tools (upstream 'north', status 400)"));
+        check(429, (Blame::Rate(None), 429, "\"gemma3\" does not support tools (upstream 'north', status 429)"));
         check(401, (Blame::Key, 502, "The upstream 'north' wants a key, and this server has none for it (401)."));
         check(502, (Blame::Upstream(None), 502, "The upstream 'north' failed (502): \"gemma3\" does not support tools"));
     }
@@ -128,8 +145,8 @@ mod tests {
     #[test]
     fn it_asks_for_lines_below_its_own_address() {
         let request = crate::sample::request(crate::sample::create(), vec![crate::sample::user("Hi")]);
-        let outgoing = Ollama.ask(&request).unwrap();
+        let outgoing = ollama().ask(&request).unwrap();
         assert_eq!((outgoing.path.join("/").as_str(), outgoing.accept), ("api/chat", "application/x-ndjson"));
-        assert_eq!(Ollama.list().path, ["api", "tags"]);
+        assert_eq!(ollama().list().path, ["api", "tags"]);
     }
 }

@@ -4,11 +4,16 @@ use std::mem;
 
 use engine::provider::ModelRequest;
 use protocol::fault::Fault;
-use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, Message, Part, Reasoning, Role};
-use protocol::request::{Create, FunctionTool, TextFormat, ToolMode};
+use protocol::item::{FunctionOutput, Message, Part, Reasoning, Role};
+use protocol::request::{Create, TextFormat, ToolMode};
 use serde_json::{Map, Value, json};
 
-use super::super::shared::{is_abandoned, unlimited};
+use super::super::carry::{self, Carrier};
+use super::super::shared::{image_url, parameters};
+use crate::config::{HostedTools, SystemMessages};
+use crate::tools::{Call, Offer, Offered, Output, Turn, turns};
+
+const VENDOR: &str = "Ollama";
 
 /// What it knows beside the vocabulary: the `Modelfile` parameters. Those of the runner (`num_ctx`, `num_gpu` and so on) are not a
 /// caller's: they make the machine load the model anew, or take its memory.
@@ -33,46 +38,57 @@ const OPTIONS: &[&str] = &[
 const FIELDS: &[&str] = &["format", "think", "truncate", "shift"];
 
 /// Whether it has a word for a parameter beyond the vocabulary.
-pub(super) fn knows(parameter: &str) -> bool {
+fn knows(parameter: &str) -> bool {
     OPTIONS.contains(&parameter) || FIELDS.contains(&parameter)
 }
 
-/// Says what it has no word for.
+fn carrier(hosted_tools: HostedTools) -> Carrier<'static> {
+    // `images` and `tool_name` have words of their own; beyond those, its messages have nothing.
+    Carrier { vendor: VENDOR, field: |_, _| false, part: |_| false, item: |_| false, hosted: Some(hosted_tools) }
+}
+
+/// Checks that it can carry the request. Gives what is left out.
 ///
 /// # Errors
-/// The first such field.
-pub(super) fn check(create: &Create) -> Result<(), Fault> {
+/// The first field that it cannot carry.
+pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
     let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_parameter", field, what));
-    unlimited(create, "Ollama")?;
+    let mut ignored = Vec::new();
+    parameters(create, &knows, &mut ignored)?;
+    carry::check(create, &carrier(hosted_tools), &mut ignored)?;
     if create.tool_choice.mode() == ToolMode::Required {
         return cannot("tool_choice", "Ollama cannot make a model call a tool: 'tool_choice' must be 'auto' or 'none'.");
     }
     if create.parallel_tool_calls == Some(false) && !create.tools.is_empty() {
-        return cannot("parallel_tool_calls", "Ollama cannot hold a model to one tool call at a time.");
+        ignored.push("parallel_tool_calls".to_owned());
     }
     if create.text.verbosity.as_deref().is_some_and(|verbosity| verbosity != "medium") {
-        return cannot("text.verbosity", "Ollama has no word for how verbose a text is.");
+        ignored.push("text.verbosity".to_owned());
     }
-    Ok(())
+    Ok(ignored)
 }
 
 /// The body of the request.
 ///
 /// # Errors
 /// An input that this wire has no word for.
-pub(super) fn body(request: &ModelRequest) -> Result<Value, Fault> {
+pub(super) fn body(request: &ModelRequest, system_messages: SystemMessages, hosted_tools: HostedTools) -> Result<Value, Fault> {
     let create = &*request.create;
+    let offer = Offer::of(request);
     let mut body = Map::new();
     body.insert("model".into(), request.model().into());
-    body.insert("messages".into(), messages(request)?.into_iter().map(Value::Object).collect());
+    body.insert("messages".into(), messages(request, &offer, system_messages)?.into_iter().map(Value::Object).collect());
     body.insert("stream".into(), true.into());
     // The only way to forbid a tool is not to offer it. Nor can its arguments be held to the letter of their schema (`strict`).
-    let tools: Vec<Value> = create.tools.iter().filter(|offered| create.tool_choice.allows(&offered.name)).map(tool).collect();
+    let is_allowed = create.tool_choice.mode() != ToolMode::None;
+    let hosted = offer.hosted.iter().filter(|_| hosted_tools == HostedTools::Pass).map(|fields| Value::Object(fields.to_map()));
+    let tools: Vec<Value> = offer.tools.iter().map(tool).chain(hosted).filter(|_| is_allowed).collect();
     put(&mut body, "tools", (!tools.is_empty()).then_some(tools));
     let format = match &create.text.format {
         TextFormat::Text => None,
-        TextFormat::JsonObject => Some("json".into()),
-        TextFormat::JsonSchema { schema, .. } => Some(schema.clone()),
+        format @ (TextFormat::JsonObject { .. } | TextFormat::JsonSchema { .. }) => {
+            Some(format.schema().cloned().unwrap_or_else(|| "json".into()))
+        }
     };
     put(&mut body, "format", format);
     put(&mut body, "think", create.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref()).map(think));
@@ -100,7 +116,7 @@ fn think(effort: &str) -> Value {
     match effort {
         "none" => false.into(),
         "minimal" => "low".into(),
-        "xhigh" => "high".into(),
+        "xhigh" | "max" => "high".into(),
         level => level.into(),
     }
 }
@@ -125,56 +141,77 @@ fn options(create: &Create) -> Map<String, Value> {
     options
 }
 
-fn tool(tool: &FunctionTool) -> Value {
+fn tool(tool: &Offered<'_>) -> Value {
     let mut function = Map::new();
-    function.insert("name".into(), tool.name.as_str().into());
+    function.insert("name".into(), tool.name.as_ref().into());
     put(&mut function, "description", tool.description.as_deref());
     // Templates read the properties without asking whether there are any.
-    function.insert("parameters".into(), tool.parameters.clone().unwrap_or_else(|| json!({ "type": "object", "properties": {} })));
+    let parameters = tool.parameters.as_deref().cloned();
+    function.insert("parameters".into(), parameters.unwrap_or_else(|| json!({ "type": "object", "properties": {} })));
     json!({ "type": "function", "function": function })
 }
 
-fn messages(request: &ModelRequest) -> Result<Vec<Map<String, Value>>, Fault> {
-    let mut messages = Messages::default();
+fn messages(request: &ModelRequest, offer: &Offer<'_>, system_messages: SystemMessages) -> Result<Vec<Map<String, Value>>, Fault> {
+    let mut messages = Messages::new(system_messages == SystemMessages::First);
     if let Some(instructions) = request.create.instructions.as_ref().filter(|text| !text.is_empty()) {
-        messages.heard(text_message("system", instructions));
+        messages.system(instructions);
     }
-    for (index, item) in request.context.iter().enumerate() {
-        match item {
-            Item::Message(message) => messages.message(message, index)?,
-            Item::FunctionCall(call) if is_abandoned(call, &request.context) => {}
-            Item::FunctionCall(call) => messages.call(call),
-            Item::FunctionCallOutput(output) => messages.output(output, name_of(&output.call_id, &request.context), index)?,
-            Item::Reasoning(reasoning) => messages.think(reasoning),
-            Item::Compaction(compaction) => messages.heard(text_message("system", &compaction.told())),
+    // The functions that were called, by the ids of their calls: what one gave is found by its name.
+    let mut called: Vec<(&str, String)> = Vec::new();
+    for (index, turn) in turns(&request.context, offer) {
+        match turn {
+            Turn::Message(message) => messages.message(message, index)?,
+            Turn::Call(call) => {
+                messages.call(&call);
+                called.push((call.id, call.name.into_owned()));
+            }
+            Turn::Output(output) => {
+                let name = called.iter().rev().find(|(call_id, _)| *call_id == output.call_id).map(|(_, name)| name.as_str());
+                messages.output(&output, name, index)?;
+            }
+            Turn::Reasoning(reasoning) => messages.think(reasoning),
+            Turn::Compaction(compaction) => messages.system(&compaction.told()),
+            // Its models make no images, and take none from the assistant: what they look like is lost, that there was one is not.
+            Turn::Opaque(item) if image_url(item).is_some() => append(messages.said(), "content", "[image]"),
+            Turn::Opaque(_) => {}
         }
     }
-    Ok(messages.list)
-}
-
-/// The function that was called; what it gave is found by its name.
-fn name_of<'a>(call_id: &str, context: &'a [Item]) -> Option<&'a str> {
-    context.iter().rev().find_map(|item| match item {
-        Item::FunctionCall(call) if call.call_id == call_id => Some(call.name.as_str()),
-        Item::FunctionCall(_) | Item::Message(_) | Item::FunctionCallOutput(_) | Item::Reasoning(_) | Item::Compaction(_) => None,
-    })
+    let system = (!messages.system.is_empty()).then(|| text_message("system", &messages.system));
+    Ok(system.into_iter().chain(messages.list).collect())
 }
 
 /// The messages so far. One assistant message takes all that was thought, said and called for in a turn, as its own answers
 /// have it.
-#[derive(Default)]
 struct Messages {
     list: Vec<Map<String, Value>>,
+    /// Whether all that the operator and the developer say goes into one message at the start.
+    is_system_first: bool,
+    /// What they say, if so.
+    system: String,
     /// Thoughts that wait for what the model made of them. Its documentation gives them back with the message; which of them
     /// the model is shown again, its template decides.
     thoughts: String,
 }
 
 impl Messages {
+    fn new(is_system_first: bool) -> Self {
+        Self { list: Vec::new(), is_system_first, system: String::new(), thoughts: String::new() }
+    }
+
     fn think(&mut self, reasoning: &Reasoning) {
-        // Summaries are for people; only the thoughts themselves are.
-        for text in reasoning.content.iter().filter_map(Part::text) {
+        // Where a caller asked for a summary, the thoughts were told as one.
+        let parts = if reasoning.content.is_empty() { &reasoning.summary } else { &reasoning.content };
+        for text in parts.iter().filter_map(Part::text) {
             join(&mut self.thoughts, text);
+        }
+    }
+
+    /// Takes what the operator or the developer says.
+    fn system(&mut self, text: &str) {
+        if self.is_system_first {
+            join(&mut self.system, text);
+        } else {
+            self.heard(text_message("system", text));
         }
     }
 
@@ -197,7 +234,7 @@ impl Messages {
     }
 
     fn message(&mut self, message: &Message, index: usize) -> Result<(), Fault> {
-        let role = match message.role {
+        match message.role {
             Role::Assistant => {
                 let (text, images) = content(&message.content, "", &format!("input[{index}].content"))?;
                 if !images.is_empty() {
@@ -207,10 +244,17 @@ impl Messages {
                 append(self.said(), "content", &text);
                 return Ok(());
             }
-            Role::User => "user",
             // Its templates know no developer.
-            Role::System | Role::Developer => "system",
-        };
+            Role::System | Role::Developer => {
+                let (text, images) = content(&message.content, "\n", &format!("input[{index}].content"))?;
+                if images.is_empty() {
+                    self.system(&text);
+                    return Ok(());
+                }
+            }
+            Role::User => {}
+        }
+        let role = if message.role == Role::User { "user" } else { "system" };
         let (text, images) = content(&message.content, "\n", &format!("input[{index}].content"))?;
         let mut message = text_message(role, &text);
         put(&mut message, "images", (!images.is_empty()).then_some(images));
@@ -218,23 +262,24 @@ impl Messages {
         Ok(())
     }
 
-    fn call(&mut self, call: &FunctionCall) {
-        let call = json!({ "id": call.call_id, "type": "function", "function": { "name": call.name, "arguments": arguments(call) } });
+    fn call(&mut self, call: &Call<'_>) {
+        let function = json!({ "name": call.name, "arguments": arguments(&call.arguments) });
+        let call = json!({ "id": call.id, "type": "function", "function": function });
         let calls = self.said().entry("tool_calls").or_insert_with(|| Vec::<Value>::new().into());
         if let Some(calls) = calls.as_array_mut() {
             calls.push(call);
         }
     }
 
-    fn output(&mut self, output: &FunctionCallOutput, name: Option<&str>, index: usize) -> Result<(), Fault> {
-        let (text, images) = match &output.output {
+    fn output(&mut self, output: &Output<'_>, name: Option<&str>, index: usize) -> Result<(), Fault> {
+        let (text, images) = match &*output.content {
             FunctionOutput::Text(text) => (text.clone(), Vec::new()),
             FunctionOutput::Parts(parts) => content(parts, "\n", &format!("input[{index}].output"))?,
         };
         let mut message = text_message("tool", &text);
         put(&mut message, "images", (!images.is_empty()).then_some(images));
         put(&mut message, "tool_name", name);
-        message.insert("tool_call_id".into(), output.call_id.as_str().into());
+        message.insert("tool_call_id".into(), output.call_id.into());
         self.heard(message);
         Ok(())
     }
@@ -263,11 +308,10 @@ fn join(whole: &mut String, text: &str) {
 
 /// The arguments as an object, which is all that its server takes. What a model wrote that is none goes back as it was, in a
 /// field: the conversation has to go on.
-fn arguments(call: &FunctionCall) -> Value {
-    match serde_json::from_str(&call.arguments) {
+fn arguments(arguments: &str) -> Value {
+    match serde_json::from_str(arguments) {
         Ok(Value::Object(arguments)) => arguments.into(),
-        _ if call.arguments.trim().is_empty() => Map::new().into(),
-        Ok(_) | Err(_) => json!({ "arguments": call.arguments }),
+        Ok(_) | Err(_) => json!({ "arguments": arguments }),
     }
 }
 
@@ -276,7 +320,7 @@ fn content(parts: &[Part], between: &str, path: &str) -> Result<(String, Vec<Val
     let (mut texts, mut images) = (Vec::new(), Vec::new());
     for (number, part) in parts.iter().enumerate() {
         match part {
-            Part::InputText { text }
+            Part::InputText { text, .. }
             | Part::OutputText { text, .. }
             | Part::ReasoningText { text }
             | Part::SummaryText { text }
@@ -288,7 +332,7 @@ fn content(parts: &[Part], between: &str, path: &str) -> Result<(String, Vec<Val
                 };
                 images.push(base64.into());
             }
-            Part::InputFile { .. } => {
+            Part::InputFile { .. } | Part::Opaque(_) => {
                 return Err(Fault::invalid(
                     "unsupported_value",
                     format!("{path}[{number}]"),

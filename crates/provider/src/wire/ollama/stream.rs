@@ -1,31 +1,45 @@
 //! Reads the answer's lines into words; no I/O.
 
-use engine::provider::{Blame, Failure, Finish, Word};
+use engine::provider::{Blame, Failure, Finish, OpaqueStep, ToolCallDelta, Word};
 use protocol::usage::{InputTokensDetails, Usage, UsageSource};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::super::body::{Grammar, Said};
+use super::super::body::Grammar;
 use super::super::fault::{Reported, is_truthy};
+use super::super::finish::{self, Verdict};
+use super::super::repeat::SoFar;
+use super::super::said::Said;
+use super::super::shared::image_call;
+use super::super::{json, lenient};
 
-/// What was read of one answer so far.
+/// What was read of one response so far.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     calls: u64,
+    images: u64,
     has_said: bool,
+    text: SoFar,
+    thoughts: SoFar,
 }
 
-/// A line of an answer, or the whole of one. Any field may be missing; unknown ones are ignored.
+/// A line of a response, or the whole of one. Any field may be missing or of another type; unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Line {
+    #[serde(deserialize_with = "lenient::object")]
     message: Option<Message>,
-    logprobs: Option<Vec<Value>>,
+    logprobs: Value,
+    #[serde(deserialize_with = "lenient::flag")]
     done: Option<bool>,
+    #[serde(deserialize_with = "lenient::text")]
     done_reason: Option<String>,
     /// Also the cached tokens are in it.
+    #[serde(deserialize_with = "lenient::index")]
     prompt_eval_count: Option<u64>,
+    #[serde(deserialize_with = "lenient::index")]
     prompt_eval_cached_count: Option<u64>,
+    #[serde(deserialize_with = "lenient::index")]
     eval_count: Option<u64>,
     error: Value,
     /// Beside an error of a model in Ollama's cloud.
@@ -35,22 +49,30 @@ struct Line {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Message {
+    #[serde(deserialize_with = "lenient::text")]
     content: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     thinking: Option<String>,
+    #[serde(deserialize_with = "lenient::list")]
     tool_calls: Option<Vec<ToolCall>>,
+    /// Images that the model made, in base64.
+    images: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ToolCall {
     /// Newer servers give one.
+    #[serde(deserialize_with = "lenient::text")]
     id: Option<String>,
-    function: Function,
+    #[serde(deserialize_with = "lenient::object")]
+    function: Option<Function>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Function {
+    #[serde(deserialize_with = "lenient::text")]
     name: Option<String>,
     arguments: Value,
 }
@@ -59,15 +81,25 @@ impl Grammar for Lines {
     const HAS_LINES: bool = true;
 
     fn event(&mut self, _name: Option<&str>, data: &[u8], said: &mut Said) {
-        match serde_json::from_slice(data) {
-            Ok(line) => self.line(line, said),
-            Err(_) => said.invalid_data("sent something that is no line of a chat"),
+        let read = json::read_all(data, |value: Value| {
+            // An error of something in between speaks another language.
+            let is_message = |message: &Value| ["role", "content", "thinking", "tool_calls"].iter().any(|name| message.get(name).is_some());
+            let is_line = value.get("message").is_some_and(is_message) || value.get("error").is_some_and(is_truthy);
+            if is_line || !said.fail_if_error(&value) {
+                self.line(serde_json::from_value(value).unwrap_or_default(), said);
+            }
+        });
+        if read.is_err() {
+            said.invalid_data("sent something that is no line of a chat");
         }
     }
 
-    fn document(&mut self, _document: &[u8], said: &mut Said) {
-        // Everything it says begins with a brace, and so is lines.
-        said.invalid_data("sent something that is no chat");
+    fn document(&mut self, document: &[u8], said: &mut Said) {
+        // Everything that it says begins with a brace, and so is lines; an error of something in between may be a list.
+        self.event(None, document, said);
+        if said.len() == 0 && !said.is_over() {
+            said.invalid_data("sent something that is no line of a chat");
+        }
     }
 }
 
@@ -75,16 +107,18 @@ impl Lines {
     fn line(&mut self, line: Line, said: &mut Said) {
         let before = said.len();
         if is_truthy(&line.error) {
-            let status = line.status.as_u64().and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status));
             let reported = Reported::from_error(&line.error);
-            return said.fail(said.callee.in_band(Reported { status: reported.status.or(status), ..reported }));
+            let status = reported.status.or_else(|| read_status(&line.status));
+            return said.fail(said.callee.in_band(Reported { status, ..reported }));
         }
         let usage = usage(&line);
+        let is_last = line.done == Some(true);
         if let Some(message) = line.message {
-            self.message(message, line.logprobs.unwrap_or_default(), said);
+            let logprobs = if let Value::Array(logprobs) = line.logprobs { logprobs } else { Vec::new() };
+            self.message(message, logprobs, is_last, said);
         }
         self.has_said |= said.len() > before;
-        if line.done == Some(true) {
+        if is_last {
             if let Some(usage) = usage {
                 said.word(Word::Usage(usage));
             }
@@ -94,40 +128,59 @@ impl Lines {
         }
     }
 
-    fn message(&mut self, message: Message, logprobs: Vec<Value>, said: &mut Said) {
-        if let Some(thought) = message.thinking.filter(|text| !text.is_empty()) {
+    fn message(&mut self, message: Message, logprobs: Vec<Value>, is_last: bool, said: &mut Said) {
+        // Some relays repeat all of it with the last line.
+        let is_new = |so_far: &SoFar, text: &String| !(text.is_empty() || is_last && so_far.is_summary(text));
+        if let Some(thought) = message.thinking.filter(|text| is_new(&self.thoughts, text)) {
+            self.thoughts.add(&thought);
             said.word(Word::Reasoning(thought));
         }
-        if let Some(text) = message.content.filter(|text| !text.is_empty()) {
+        if let Some(text) = message.content.filter(|text| is_new(&self.text, text)) {
+            self.text.add(&text);
             said.word(Word::Text { text, logprobs });
         }
+        for image in message.images.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            // Keys of calls are their indices; those of images come after all of them.
+            let (key, item) = (u64::MAX - self.images, image_call(&format!("data:image/png;base64,{image}")));
+            self.images += 1;
+            said.word(Word::Item(OpaqueStep::Done { key, item }));
+        }
         for call in message.tool_calls.unwrap_or_default() {
-            let arguments = match call.function.arguments {
+            let function = call.function.unwrap_or_default();
+            let arguments = match function.arguments {
                 Value::String(text) => text,
-                Value::Null => Value::Object(Map::new()).to_string(),
+                Value::Null => String::new(),
                 whole => whole.to_string(),
             };
             let present = |text: Option<String>| text.filter(|text| !text.is_empty());
-            said.word(Word::ToolCall { index: self.calls, id: present(call.id), name: present(call.function.name), arguments });
+            let (index, id, name) = (self.calls, present(call.id), present(function.name));
+            said.word(Word::ToolCall(ToolCallDelta { index, id, name, arguments, ..ToolCallDelta::default() }));
             self.calls += 1;
         }
     }
 
     /// The last line. Older servers give no reason.
     fn end(&self, reason: &str, said: &mut Said) {
-        match reason {
+        match (reason, finish::read(reason)) {
             // It was asked for nothing, so it has but loaded (or dropped) its model. That is no answer.
-            "load" | "unload" if !self.has_said => {
+            ("load" | "unload", _) if !self.has_said => {
                 let what = "answered nothing: to Ollama, a conversation without a message of the user only asks it to load the model";
                 let fault = said.callee.plain("upstream_no_answer", what).fault;
                 said.fail(Failure::new(fault, Blame::Match));
             }
-            "" | "stop" | "load" | "unload" => said.word(Word::Finish(Finish::Stop)),
-            "length" => said.word(Word::Finish(Finish::Length)),
-            other => said.word(Word::Finish(Finish::Other(other.to_owned()))),
+            ("" | "load" | "unload", _) | (_, Verdict::Absent) => said.word(Word::Finish(Finish::Stop)),
+            (_, Verdict::Finish(finish)) => said.word(Word::Finish(finish)),
+            (_, Verdict::Failed) => {
+                let what = format!("stopped in the middle of the response (done_reason '{reason}')");
+                said.fail(said.callee.plain("upstream_error", &what));
+            }
         }
         said.over();
     }
+}
+
+fn read_status(status: &Value) -> Option<u16> {
+    lenient::read_count(status).and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status))
 }
 
 /// The counts of the last line. Where a server leaves the prompt out because it was cached, half of the usage would be worse than

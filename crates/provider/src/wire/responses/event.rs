@@ -9,23 +9,28 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::fault::{Callee, Reported, is_truthy};
-use super::super::retry_after;
+use super::super::{json, lenient, retry_after};
 
 /// An event of any type. Any field may be missing; unknown ones are ignored. `sequence_number` is one of them: servers number
 /// as they like, and the order is that of the bytes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Event {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "lenient::text")]
     pub(super) kind: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) item_id: Option<String>,
+    #[serde(deserialize_with = "lenient::index")]
     pub(super) output_index: Option<u64>,
+    #[serde(deserialize_with = "lenient::index")]
     pub(super) content_index: Option<u64>,
+    #[serde(deserialize_with = "lenient::index")]
     pub(super) summary_index: Option<u64>,
     pub(super) delta: Value,
     pub(super) text: Value,
     pub(super) refusal: Value,
     pub(super) arguments: Value,
+    pub(super) input: Value,
     pub(super) logprobs: Value,
     pub(super) annotation: Value,
     pub(super) part: Value,
@@ -52,7 +57,7 @@ pub(super) fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
 /// The counts of a response. Without any there is no usage.
 pub(super) fn usage(response: &Value) -> Option<Usage> {
     let usage = response.get("usage")?;
-    let count = |pointer: &str| usage.pointer(pointer).and_then(Value::as_u64);
+    let count = |pointer: &str| usage.pointer(pointer).and_then(lenient::read_count);
     let (input, output) = (count("/input_tokens"), count("/output_tokens"));
     if input.is_none() && output.is_none() {
         return None;
@@ -72,7 +77,7 @@ pub(super) fn usage(response: &Value) -> Option<Usage> {
 /// The failure in an `error` event, in all its forms: flat (OpenAI), nested (Open Responses, and OpenAI's WebSocket), with the
 /// status and the fields that a head would have had, or no JSON at all.
 pub(super) fn failure_of_event(data: &[u8], callee: &Callee) -> Failure {
-    let value = serde_json::from_slice(data).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
+    let value = json::value(data).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
     let root = value.get(0).unwrap_or(&value);
     let error = root.get("error").filter(|error| is_truthy(error)).unwrap_or(root);
     let mut reported = reported(error);

@@ -21,12 +21,15 @@ use super::fault::Callee;
 use super::passthrough::openai::Dialect;
 use super::passthrough::{Passage, Unserved};
 use super::{Outgoing, Reader, Wire, list};
-use crate::config::UpstreamConfig;
+use crate::config::{HostedTools, SystemMessages, UpstreamConfig};
+use crate::tools::{Lifter, Offer, UnknownTools};
 
 /// The wire of `POST /responses`.
 #[derive(Clone, Debug)]
 pub(crate) struct Responses {
     family: Family,
+    system_messages: SystemMessages,
+    hosted_tools: HostedTools,
     /// Of the upstream: what it has encrypted only it can read.
     name: Arc<str>,
     dialect: Dialect,
@@ -35,17 +38,34 @@ pub(crate) struct Responses {
 impl Responses {
     /// The wire as the upstream of `config` speaks it.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
-        Self { family: Family::of(config), name: config.name.as_str().into(), dialect: Dialect::of(config) }
+        let family = Family::of(config);
+        let system_messages = match family {
+            Family::OpenAi | Family::Azure => SystemMessages::InPlace,
+            Family::Compatible => SystemMessages::First,
+        };
+        let system_messages = config.compat.system_messages.unwrap_or(system_messages);
+        Self {
+            family,
+            system_messages,
+            hosted_tools: config.compat.hosted_tools,
+            name: config.name.as_str().into(),
+            dialect: Dialect::of(config),
+        }
     }
 }
 
 impl Wire for Responses {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
-        Ok(Outgoing::new(&["responses"], request::body(request, self.family, &self.name)?))
+        Ok(Outgoing::new(&["responses"], request::body(request, self.family, self.system_messages, &self.name)?))
     }
 
-    fn reader(&self, callee: Callee) -> Box<dyn Reader> {
-        Box::new(Reading::new(Events::new(Arc::clone(&self.name)), callee))
+    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader> {
+        Box::new(Reading::new(Events::new(Arc::clone(&self.name)), callee, lifter))
+    }
+
+    /// It knows all kinds of tools. A custom tool may still be called like a function, by a server that knows functions only.
+    fn lifter(&self, request: &ModelRequest, unknown: UnknownTools) -> Lifter {
+        Lifter::new(&Offer::declared(request), unknown)
     }
 
     fn key_field(&self) -> (HeaderName, &'static str) {
@@ -63,12 +83,8 @@ impl Wire for Responses {
         list::read(body, name)
     }
 
-    fn knows(&self, parameter: &str) -> bool {
-        request::knows(parameter, self.family)
-    }
-
-    fn check(&self, create: &Create) -> Result<(), Fault> {
-        request::check(create, self.family)
+    fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
+        request::check(create, self.family, self.hosted_tools)
     }
 
     fn serves(&self, _request: &Passthrough) -> Result<(), Unserved> {

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use engine::provider::{Finish, Word};
-use serde_json::Value;
+use engine::provider::{Finish, OpaqueStep, ToolCallDelta, Word};
+use protocol::event::EventKind;
+use serde_json::{Map, Value};
 
-use super::super::body::{Grammar, Said};
+use super::super::body::Grammar;
 use super::super::fault::is_truthy;
+use super::super::finish::{self, Verdict};
+use super::super::json::{self, Broken};
+use super::super::said::Said;
 use super::event::{self, Event};
 use super::sealed;
 
@@ -21,7 +25,7 @@ pub(super) struct Events {
     last_thought: Option<(usize, Piece, u64)>,
 }
 
-/// One item of the answer. What Weir has no word for (a search, a picture) is none.
+/// One item of the response.
 #[derive(Debug)]
 struct Output {
     kind: Kind,
@@ -33,6 +37,8 @@ struct Output {
     /// The parts whose annotations have come.
     annotated: Vec<u64>,
     call: Call,
+    /// The names of the fields beyond the vocabulary that were said.
+    extra: Vec<String>,
     is_done: bool,
 }
 
@@ -41,6 +47,22 @@ enum Kind {
     Message,
     Reasoning,
     FunctionCall,
+    CustomToolCall,
+    /// One that is passed on as it is.
+    Opaque,
+}
+
+impl Kind {
+    /// The fields of such an item that the vocabulary has words for.
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Message => &["type", "id", "status", "role", "content"],
+            Self::Reasoning => &["type", "id", "status", "summary", "content", "encrypted_content"],
+            Self::FunctionCall => &["type", "id", "status", "call_id", "name", "arguments"],
+            Self::CustomToolCall => &["type", "id", "status", "call_id", "name", "input"],
+            Self::Opaque => &[],
+        }
+    }
 }
 
 /// What of a call was said.
@@ -59,6 +81,7 @@ enum Piece {
     Thought,
     Summary,
     Arguments,
+    Input,
 }
 
 impl Piece {
@@ -67,6 +90,7 @@ impl Piece {
             Self::Text | Self::Refusal => Kind::Message,
             Self::Thought | Self::Summary => Kind::Reasoning,
             Self::Arguments => Kind::FunctionCall,
+            Self::Input => Kind::CustomToolCall,
         }
     }
 }
@@ -92,38 +116,35 @@ fn piece_of(kind: &str) -> Option<(Piece, Extent)> {
         "response.reasoning_summary_text.done" | "response.reasoning_summary.done" => (Piece::Summary, Extent::Whole),
         "response.function_call_arguments.delta" => (Piece::Arguments, Extent::More),
         "response.function_call_arguments.done" => (Piece::Arguments, Extent::Whole),
+        "response.custom_tool_call_input.delta" => (Piece::Input, Extent::More),
+        "response.custom_tool_call_input.done" => (Piece::Input, Extent::Whole),
         _ => return None,
     })
 }
 
 impl Grammar for Events {
     fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said) {
-        let data = data.trim_ascii();
-        if data.starts_with(b"[DONE]") {
-            said.over();
-        } else if data.is_empty() || data.starts_with(b":") {
-            said.word(Word::KeepAlive);
-        } else if name == Some("error") {
-            said.fail(event::failure_of_event(data, &said.callee));
-        } else {
-            match serde_json::from_slice(data) {
-                Ok(event) => self.read(name, event, data, said),
-                Err(_) => said.invalid_data("sent something that is no event of a response"),
-            }
+        if name == Some("error") {
+            return said.fail(event::failure_of_event(data, &said.callee));
+        }
+        match json::read_all(data, |event| self.read(name, event, data, said)) {
+            Ok(_) => {}
+            Err(Broken::Cut) => said.invalid_data("sent an event that ends in the middle of its JSON"),
+            Err(Broken::Invalid) => said.invalid_data("sent something that is no event of a response"),
         }
     }
 
     fn document(&mut self, document: &[u8], said: &mut Said) {
-        let response: Value = match serde_json::from_slice(document) {
+        let response = match json::value(document) {
             Ok(response) => response,
-            Err(error) if error.is_eof() => return said.fail(said.callee.cut()),
-            Err(_) => return said.invalid_data("sent something that is no response"),
+            Err(Broken::Cut) => return said.fail(said.callee.cut()),
+            Err(Broken::Invalid) => return said.invalid_data("sent something that is no response"),
         };
-        if response.get("output").is_some() || response.get("status").is_some_and(Value::is_string) {
+        if response.get("output").is_some() || response.get("object").is_some_and(|object| object == "response") {
             self.end("", response, said);
         } else if response.is_array() || response.get("error").is_some_and(is_truthy) {
             said.fail(event::failure_of_event(document, &said.callee));
-        } else {
+        } else if !said.fail_if_error(&response) {
             said.invalid_data("sent something that is no response");
         }
     }
@@ -152,13 +173,24 @@ impl Events {
                 "error" => said.fail(event::failure_of_event(data, &said.callee)),
                 _ if is_truthy(&event.error) => said.fail(event::failure_of_event(data, &said.callee)),
                 _ if event.choices.is_array() => said.invalid_data("speaks chat completions at this address, not the Responses API"),
-                // Tools that run upstream, and what is yet to be invented.
-                _ => {}
+                // What is no event of this API may be an error of whoever is in between.
+                kind if !kind.starts_with("response.") => _ = json::read_all(data, |value: Value| _ = said.fail_if_error(&value)),
+                _ => self.hosted(&kind, &event, data, said),
             }
         }
         if said.len() == before && !said.is_over() {
             said.word(Word::KeepAlive);
         }
+    }
+
+    /// A step of a tool that runs upstream goes on as it came. What is yet to be invented is left out: clients refuse events that
+    /// they do not know.
+    fn hosted(&self, kind: &str, event: &Event, data: &[u8], said: &mut Said) {
+        let Some(kind) = EventKind::parse(kind.as_bytes()).filter(|kind| kind.is_hosted()) else { return };
+        let Some(position) = self.find(Kind::Opaque, event.item_id.as_deref(), event.output_index) else { return };
+        let Ok(Value::Object(mut fields)) = json::value(data) else { return };
+        fields.retain(|name, _| !["type", "sequence_number", "item_id", "output_index"].contains(&name.as_str()));
+        said.word(Word::Item(OpaqueStep::Event { key: position as u64, kind, fields }));
     }
 
     fn piece(&mut self, piece: Piece, extent: Extent, event: Event, said: &mut Said) {
@@ -168,6 +200,7 @@ impl Events {
             Piece::Summary => (event.summary_index, event.text),
             Piece::Refusal => (event.content_index, event.refusal),
             Piece::Arguments => (None, event.arguments),
+            Piece::Input => (None, event.input),
         };
         let number = number.unwrap_or(0);
         match extent {
@@ -178,7 +211,15 @@ impl Events {
 
     /// Where the item stands that an event is about, which may be a new one.
     fn place(&mut self, kind: Kind, id: Option<&str>, index: Option<u64>) -> usize {
-        self.find(kind, id, index).unwrap_or_else(|| self.push(kind, id, index))
+        if let Some(position) = self.find(kind, id, index) {
+            return position;
+        }
+        // The pieces before may have said nothing of their item.
+        let is_unnamed = |item: &Output| item.kind == kind && item.id.is_none() && item.index.is_none() && !item.is_done;
+        let Some(position) = self.items.iter().rposition(is_unnamed) else { return self.push(kind, id, index) };
+        let item = &mut self.items[position];
+        (item.id, item.index) = (id.map(str::to_owned), index);
+        position
     }
 
     /// By its id; some servers give another id with every event, so else by its place in the output; where there is neither, it
@@ -193,9 +234,10 @@ impl Events {
 
     fn push(&mut self, kind: Kind, id: Option<&str>, index: Option<u64>) -> usize {
         let call = Call { index: self.calls, ..Call::default() };
-        self.calls += u64::from(kind == Kind::FunctionCall);
+        self.calls += u64::from(matches!(kind, Kind::FunctionCall | Kind::CustomToolCall));
         let id = id.map(str::to_owned);
-        self.items.push(Output { kind, id, index, parts: Vec::new(), annotated: Vec::new(), call, is_done: false });
+        let (parts, annotated, extra) = (Vec::new(), Vec::new(), Vec::new());
+        self.items.push(Output { kind, id, index, parts, annotated, call, extra, is_done: false });
         self.items.len() - 1
     }
 
@@ -229,9 +271,9 @@ impl Events {
                 self.last_thought = Some(place);
                 said.word(if piece == Piece::Summary { Word::ReasoningSummary(text) } else { Word::Reasoning(text) });
             }
-            Piece::Arguments => {
-                let index = self.items[position].call.index;
-                said.word(Word::ToolCall { index, id: None, name: None, arguments: text });
+            Piece::Arguments | Piece::Input => {
+                let (index, is_custom) = (self.items[position].call.index, piece == Piece::Input);
+                said.word(Word::ToolCall(ToolCallDelta { index, is_custom, arguments: text, ..ToolCallDelta::default() }));
             }
         }
     }
@@ -245,27 +287,52 @@ impl Events {
 
     fn item_added(&mut self, index: Option<u64>, item: &Value, said: &mut Said) {
         let Some(kind) = kind_of(item) else { return };
+        let is_known = self.find(kind, event::text(item, "id"), None).is_some_and(|position| !self.items[position].is_done);
         let id = event::text(item, "id");
         let has_id = |known: &Output| known.kind == kind && id.is_some() && known.id.as_deref() == id;
         let position = self.items.iter().rposition(has_id).unwrap_or_else(|| self.push(kind, id, index));
         match kind {
             // What text it may hold already comes again.
-            Kind::Message | Kind::Reasoning => {}
-            Kind::FunctionCall => self.name_call(position, item, said),
+            Kind::Message => said.words(self.new_fields(position, item).map(Word::Extra)),
+            Kind::Reasoning => {}
+            Kind::FunctionCall | Kind::CustomToolCall => self.name_call(position, item, said),
+            Kind::Opaque => {
+                if let (false, Value::Object(item)) = (is_known && event::text(item, "id").is_some(), item) {
+                    said.word(Word::Item(OpaqueStep::Added { key: position as u64, item: item.clone() }));
+                }
+            }
         }
+    }
+
+    /// The fields beyond the vocabulary that were not said yet.
+    fn new_fields(&mut self, position: usize, item: &Value) -> Option<Map<String, Value>> {
+        let output = &mut self.items[position];
+        let is_new = |name: &String, value: &Value| {
+            !output.kind.fields().contains(&name.as_str()) && !output.extra.contains(name) && !value.is_null()
+        };
+        let fields: Map<String, Value> = item
+            .as_object()?
+            .iter()
+            .filter(|(name, value)| is_new(name, value))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        output.extra.extend(fields.keys().cloned());
+        (!fields.is_empty()).then_some(fields)
     }
 
     /// Says a call's id and name, as far as they were not said.
     fn name_call(&mut self, position: usize, item: &Value, said: &mut Said) {
+        let extra = self.new_fields(position, item).unwrap_or_default();
+        let is_custom = self.items[position].kind == Kind::CustomToolCall;
         let call = &mut self.items[position].call;
         let id = event::text(item, "call_id").filter(|_| !call.has_id).map(str::to_owned);
         let name = event::text(item, "name").filter(|_| !call.has_name).map(str::to_owned);
         call.has_id |= id.is_some();
         call.has_name |= name.is_some();
-        if id.is_some() || name.is_some() {
+        if id.is_some() || name.is_some() || !extra.is_empty() {
             let index = call.index;
             self.last_thought = None;
-            said.word(Word::ToolCall { index, id, name, arguments: String::new() });
+            said.word(Word::ToolCall(ToolCallDelta { index, id, name, is_custom, arguments: String::new(), extra }));
         }
     }
 
@@ -276,6 +343,13 @@ impl Events {
         if self.items[position].is_done {
             return;
         }
+        if kind == Kind::Opaque {
+            self.items[position].is_done = true;
+            if let Value::Object(item) = item {
+                said.word(Word::Item(OpaqueStep::Done { key: position as u64, item }));
+            }
+            return;
+        }
         for (number, part) in (0..).zip(event::take_list(&mut item, "summary")) {
             self.part(position, number, part, said);
         }
@@ -283,13 +357,18 @@ impl Events {
             self.part(position, number, part, said);
         }
         match kind {
-            Kind::Message => {}
-            Kind::Reasoning => self.seal(&item, said),
-            Kind::FunctionCall => {
-                self.name_call(position, &item, said);
-                let arguments = item.get_mut("arguments").map(Value::take).unwrap_or_default();
-                self.say_whole(position, Piece::Arguments, 0, arguments, Value::Null, said);
+            Kind::Message => said.words(self.new_fields(position, &item).map(Word::Extra)),
+            Kind::Reasoning => {
+                said.words(self.new_fields(position, &item).map(Word::ReasoningExtra));
+                self.seal(&item, said);
             }
+            Kind::FunctionCall | Kind::CustomToolCall => {
+                self.name_call(position, &item, said);
+                let (piece, field) = if kind == Kind::FunctionCall { (Piece::Arguments, "arguments") } else { (Piece::Input, "input") };
+                let text = item.get_mut(field).map(Value::take).unwrap_or_default();
+                self.say_whole(position, piece, 0, text, Value::Null, said);
+            }
+            Kind::Opaque => {}
         }
         self.items[position].is_done = true;
     }
@@ -350,9 +429,10 @@ impl Events {
 
     /// The terminal event `kind`, or a whole document, with its response.
     fn end(&mut self, kind: &str, mut response: Value, said: &mut Said) {
-        // The last event repeats the whole answer; it is needed only where nothing else has brought it.
-        if self.items.is_empty() {
-            for (index, item) in (0..).zip(event::take_list(&mut response, "output")) {
+        // The last event repeats the whole response; what is needed of it are items of a kind of which none has come.
+        let known: Vec<Kind> = self.items.iter().map(|item| item.kind).collect();
+        for (index, item) in (0..).zip(event::take_list(&mut response, "output")) {
+            if kind_of(&item).is_some_and(|kind| !known.contains(&kind)) {
                 self.item_done(Some(index), item, said);
             }
         }
@@ -371,7 +451,13 @@ impl Events {
         match status {
             _ if response.get("error").is_some_and(is_truthy) => said.fail(event::failure_of_response(&response, &said.callee)),
             "completed" => said.word(Word::Finish(Finish::Stop)),
-            "incomplete" => said.word(Word::Finish(incomplete(&response))),
+            "incomplete" => match incomplete(&response) {
+                Ok(finish) => said.word(Word::Finish(finish)),
+                Err(reason) => {
+                    let what = format!("stopped in the middle of the response (reason '{reason}')");
+                    said.fail(said.callee.plain("upstream_error", &what));
+                }
+            },
             "failed" => said.fail(event::failure_of_response(&response, &said.callee)),
             "cancelled" => said.fail(said.callee.plain("upstream_error", "cancelled the answer")),
             // It runs on without us, or is no evidence of anything.
@@ -386,17 +472,23 @@ fn kind_of(item: &Value) -> Option<Kind> {
         "message" => Some(Kind::Message),
         "reasoning" => Some(Kind::Reasoning),
         "function_call" => Some(Kind::FunctionCall),
-        _ => None,
+        "custom_tool_call" => Some(Kind::CustomToolCall),
+        "" => None,
+        _ => Some(Kind::Opaque),
     }
 }
 
 /// Why a response is incomplete.
-fn incomplete(response: &Value) -> Finish {
-    match response.pointer("/incomplete_details/reason").and_then(Value::as_str) {
-        Some("max_output_tokens" | "max_tokens") => Finish::Length,
-        Some("content_filter") => Finish::ContentFilter,
-        Some(other) => Finish::Other(other.to_owned()),
-        None => Finish::Other("incomplete".to_owned()),
+///
+/// # Errors
+/// It has failed, for this reason.
+fn incomplete(response: &Value) -> Result<Finish, String> {
+    let reason = response.pointer("/incomplete_details/reason").and_then(Value::as_str).unwrap_or("incomplete");
+    match finish::read(reason) {
+        // An incomplete response is not complete, whatever its reason is called.
+        Verdict::Finish(Finish::Stop) | Verdict::Absent => Ok(Finish::Unknown(reason.to_owned())),
+        Verdict::Finish(finish) => Ok(finish),
+        Verdict::Failed => Err(reason.to_owned()),
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) async fn ask_by_query(
 ) -> Result<Response, Refused> {
     let query = uri.query().unwrap_or_default();
     if method == Method::HEAD {
-        return Ok(error::no_such_method(method, uri).await);
+        return Ok(error::not_possible("HEAD is not possible on /chat: GET asks a question.".into()));
     }
     // A browser that comes back wants the rest of an answer, and there is none: anything but this would ask once more.
     if headers.contains_key("last-event-id") || asking::has(query, "lastEventId") {

@@ -60,6 +60,7 @@ fn accept<Session: Future<Output = ()> + Send + 'static>(
     let exchange = request.extensions().get::<Exchange>().cloned();
     let gauge = request.extensions().get::<Arc<Gauge>>().cloned();
     let agreement = if app.config.websocket_deflate { agreement(request.headers()) } else { None };
+    let offers = lines(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL);
     app.tasks.spawn("socket", async move {
         let _busy = (busy, exchange);
         match upgrade.await {
@@ -71,7 +72,7 @@ fn accept<Session: Future<Output = ()> + Send + 'static>(
             gauge.gave();
         }
     });
-    Ok(accepted(key, agreement))
+    Ok(accepted(key, agreement, handshake::choose_subprotocol(&offers)))
 }
 
 fn check_http1(path: &str, headers: &HeaderMap) -> Result<String, Fault> {
@@ -113,13 +114,16 @@ fn upgrade_required(message: &str) -> Fault {
     Fault::new(FaultKind::InvalidRequest, "upgrade_required", message).with_status(426).with_param("Upgrade")
 }
 
-/// The offers may come in many fields, which mean the same as one (RFC 6455, section 9.1).
-fn agreement(headers: &HeaderMap) -> Option<Agreement> {
-    let offers: Vec<&str> = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|value| value.to_str().ok()).collect();
-    Agreement::choose(&offers.join(","))
+/// The offers may come in many fields, which mean the same as one (RFC 6455, sections 9.1 and 11.3.4).
+pub(crate) fn lines(headers: &HeaderMap, name: &HeaderName) -> String {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
 }
 
-fn accepted(key: Option<String>, agreement: Option<Agreement>) -> Response {
+fn agreement(headers: &HeaderMap) -> Option<Agreement> {
+    Agreement::choose(&lines(headers, &header::SEC_WEBSOCKET_EXTENSIONS))
+}
+
+fn accepted(key: Option<String>, agreement: Option<Agreement>, subprotocol: Option<&str>) -> Response {
     let status = if key.is_some() { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::OK };
     let mut response = status.into_response();
     let headers = response.headers_mut();
@@ -127,6 +131,9 @@ fn accepted(key: Option<String>, agreement: Option<Agreement>) -> Response {
         && let Ok(agreed) = HeaderValue::from_str(&agreement.header())
     {
         headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, agreed);
+    }
+    if let Some(subprotocol) = subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
     let Some(key) = key else { return response };
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use protocol::extra::Extra;
 use protocol::item::{Item, Part, Role};
 use rusqlite::Connection;
 
@@ -64,13 +65,21 @@ fn write(out: &mut impl Write, item: &Item) -> std::io::Result<()> {
     match item {
         Item::Message(message) => writeln!(out, "\n### {}\n\n{}", speaker(message.role), text(&message.content)),
         Item::FunctionCall(call) => writeln!(out, "\n### Call of `{}`\n\n{}", call.name, fenced(&call.arguments)),
+        Item::CustomToolCall(call) => writeln!(out, "\n### Call of `{}`\n\n{}", call.name, fenced(&call.input)),
         Item::FunctionCallOutput(output) => writeln!(out, "\n### Result\n\n{}", fenced(&output.output.text())),
+        Item::CustomToolCallOutput(output) => writeln!(out, "\n### Result\n\n{}", fenced(&output.output.text())),
+        Item::Opaque(item) => writeln!(out, "\n### `{}`\n\n{}", item.kind, fenced(&json(&item.fields))),
         Item::Reasoning(reasoning) => {
             let thoughts = if reasoning.content.is_empty() { &reasoning.summary } else { &reasoning.content };
             writeln!(out, "\n### Reasoning\n\n{}", text(thoughts))
         }
         Item::Compaction(compaction) => writeln!(out, "\n### Summary of what was said before\n\n{}", compaction.summary),
     }
+}
+
+/// An item that Weir does not interpret, as it came.
+fn json(fields: &Extra) -> String {
+    serde_json::to_string_pretty(fields).unwrap_or_default()
 }
 
 fn speaker(role: Role) -> &'static str {
@@ -86,6 +95,7 @@ fn text(parts: &[Part]) -> String {
     let part = |part: &Part| match part {
         Part::InputImage { .. } => "*(an image)*".to_owned(),
         Part::InputFile { filename, .. } => format!("*(a file: {})*", filename.as_deref().unwrap_or("without a name")),
+        Part::Opaque(fields) => format!("*({})*", fields.text("type").unwrap_or("something else")),
         part => part.text().unwrap_or_default().to_owned(),
     };
     parts.iter().map(part).collect::<Vec<_>>().join("\n\n")

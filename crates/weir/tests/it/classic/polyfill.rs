@@ -131,7 +131,7 @@ async fn a_visitor_sees_an_error_as_the_answer() {
     let house = House::open().await;
     house.upstream.script(Script::error(429, &serde_json::json!({ "error": { "message": "slow down" } })));
     let page = visit(&house, "hello").await;
-    assert_eq!(page.shown.as_deref(), Some("slow down<br/><br/>tokens：0"));
+    assert_eq!(page.shown.as_deref(), Some("slow down (upstream 'lab-scripted', status 429)<br/><br/>tokens：0"));
     assert_eq!((page.alerts, page.opened, page.wrongs.len()), (0, 1, 0), "an event's name must not fire a handler: {page:?}");
     house.close().await;
 }

@@ -176,11 +176,13 @@ async fn questions_that_cannot_be_taken_name_what_is_wrong() {
 async fn c8_b13_an_open_stream_shows_that_it_lives_and_is_not_to_be_held_up() {
     let house = House::open_with(Plan::server(|server| server.heartbeat = Duration::from_millis(20))).await;
     let mut stream = open(&house, UID).await;
-    for (name, value) in [("content-type", "text/event-stream"), ("cache-control", "no-store, no-transform"), ("x-accel-buffering", "no")] {
+    for (name, value) in
+        [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-store, no-transform"), ("x-accel-buffering", "no")]
+    {
         assert_eq!(stream.headers.get(name), Some(value));
     }
     for _ in 0..3 {
-        assert_eq!(lab::soon(stream.chunk()).await.unwrap().unwrap().as_deref(), Some(b": ping\n\n".as_slice()));
+        assert_eq!(lab::soon(stream.chunk()).await.unwrap().unwrap().as_deref(), Some(b": ping\n".as_slice()));
     }
     drop(stream);
     house.close().await;

@@ -15,7 +15,7 @@ use crate::scenarios::{chat, check_refusal, data, responses};
 
 /// How one asks and hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Responses(Frame),
     /// The dialect `responses` on a WebSocket.
     Socket,
@@ -23,7 +23,7 @@ pub(super) enum Way {
 }
 
 /// Every way there is: chat completions have no WebSocket.
-pub(super) const WAYS: [Way; 7] = [
+pub(crate) const WAYS: [Way; 7] = [
     Way::Responses(Frame::Json),
     Way::Responses(Frame::Ndjson),
     Way::Responses(Frame::Sse),
@@ -42,7 +42,7 @@ impl Way {
     }
 
     /// What is asked of `model`, with `more` fields.
-    pub(super) fn question(self, model: &str, more: &Value) -> Value {
+    pub(crate) fn question(self, model: &str, more: &Value) -> Value {
         let mut body = match self {
             Self::Responses(_) | Self::Socket => json!({ "model": model, "input": "How is the weather?" }),
             Self::Chat(_) => json!({ "model": model, "messages": [{ "role": "user", "content": "How is the weather?" }] }),
@@ -63,7 +63,7 @@ impl Way {
     }
 
     /// The request with this body.
-    pub(super) fn request(self, body: &Value) -> Request {
+    pub(crate) fn request(self, body: &Value) -> Request {
         let request = Request::post(self.path(), body);
         match self {
             Self::Responses(frame) | Self::Chat(frame) => accept(request, frame),
@@ -97,23 +97,28 @@ pub(super) async fn check(house: &House, vendor: Vendor, case: &Case, way: Way) 
             assert_eq!(status, 200, "{completion}");
             check_completion(case, &chat::read_completion(&case.scenario.name, &completion));
         }
-        (Way::Responses(frame), _) => check_events(case, &stream(house, case, &way.request(&body), frame, true).await),
+        (Way::Responses(frame), _) => {
+            let (data, end) = stream(house, case, &way.request(&body), frame, true).await;
+            assert_eq!(end, BodyEnd::Clean);
+            check_events(case, &data);
+        }
         (Way::Chat(frame), _) => {
-            let data = stream(house, case, &way.request(&body), frame, false).await;
+            let (data, end) = stream(house, case, &way.request(&body), frame, false).await;
+            assert_eq!(end, chat::body_end(&case.scenario));
             check_completion(case, &chat::read_stream(&case.scenario, &data, true));
         }
     }
 }
 
 /// The data of a whole stream.
-async fn stream(house: &House, case: &Case, request: &Request, frame: Frame, is_named: bool) -> Vec<String> {
+async fn stream(house: &House, case: &Case, request: &Request, frame: Frame, is_named: bool) -> (Vec<String>, BodyEnd) {
     let (events, end) = soon(house.stream(request).await.collect()).await.unwrap().unwrap();
-    assert_eq!(end, BodyEnd::Clean);
-    data(&case.scenario.name, frame, &events, |event| event["type"].as_str().filter(|_| is_named))
+    let data = data(&case.scenario.name, (frame, end), &events, |event| event["type"].as_str().filter(|_| is_named));
+    (data, end)
 }
 
 /// One turn on a socket: the data of its events up to the terminal one, behind which nothing comes.
-pub(super) async fn turn(socket: &mut websocket::Socket, message: &Value) -> Vec<String> {
+pub(crate) async fn turn(socket: &mut websocket::Socket, message: &Value) -> Vec<String> {
     socket.send_text(&message.to_string()).await.unwrap();
     let mut data = Vec::new();
     loop {

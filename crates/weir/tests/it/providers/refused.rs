@@ -21,30 +21,73 @@ type Lack = (Vendor, Value, &'static str, &'static [Way]);
 fn lacks() -> Vec<Lack> {
     let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
     let tools = json!([tool]);
-    vec![
-        (OpenAi, json!({ "functions": [] }), "functions", &EVERY),
+    let mut lacks: Vec<Lack> = vec![
+        (OpenAi, json!({ "functions": [] }), "functions", &ONLY_RESPONSES),
         (Responses, json!({ "presence_penalty": 0.5 }), "presence_penalty", &EVERY),
         (Responses, json!({ "frequency_penalty": 0.5 }), "frequency_penalty", &EVERY),
         (Responses, json!({ "stop": ["END"] }), "stop", &EVERY),
-        (Responses, json!({ "seed": 7 }), "seed", &EVERY),
         (Anthropic, json!({ "presence_penalty": 0.5 }), "presence_penalty", &EVERY),
         (Anthropic, json!({ "frequency_penalty": -0.5 }), "frequency_penalty", &EVERY),
-        (Anthropic, json!({ "temperature": 1.5 }), "temperature", &EVERY),
-        (Anthropic, json!({ "seed": 7 }), "seed", &EVERY),
         (Anthropic, json!({ "logit_bias": { "1": 1 } }), "logit_bias", &EVERY),
         (Anthropic, json!({ "service_tier": "flex" }), "service_tier", &EVERY),
         (Anthropic, json!({ "text": { "format": { "type": "json_object" } } }), "text.format", &ONLY_RESPONSES),
         (Anthropic, json!({ "top_logprobs": 2 }), "top_logprobs", &ONLY_RESPONSES),
-        (Anthropic, json!({ "text": { "verbosity": "low" } }), "text.verbosity", &ONLY_RESPONSES),
         (Gemini, json!({ "logit_bias": { "1": 1 } }), "logit_bias", &EVERY),
-        (Gemini, json!({ "parallel_tool_calls": false, "tools": tools }), "parallel_tool_calls", &ONLY_RESPONSES),
         (Gemini, json!({ "seed": "seven" }), "seed", &EVERY),
         (Gemini, json!({ "service_tier": "scale" }), "service_tier", &EVERY),
         (Ollama, json!({ "logit_bias": { "1": 1 } }), "logit_bias", &EVERY),
         (Ollama, json!({ "tool_choice": "required", "tools": tools }), "tool_choice", &ONLY_RESPONSES),
-        (Ollama, json!({ "parallel_tool_calls": false, "tools": tools }), "parallel_tool_calls", &ONLY_RESPONSES),
-        (Ollama, json!({ "verbosity": "low" }), "text.verbosity", &ONLY_CHAT),
+    ];
+    lacks.extend(other_apis());
+    lacks
+}
+
+/// What changes the meaning of a request, and is a word of another API than the caller speaks.
+fn other_apis() -> Vec<Lack> {
+    let words = [
+        (json!({ "conversation": "conv_1" }), "conversation"),
+        (json!({ "prompt": { "id": "pmpt_1" } }), "prompt"),
+        (json!({ "context_management": [{ "type": "compaction" }] }), "context_management"),
+    ];
+    let on_each = |(more, param): (Value, &'static str)| Vendor::ALL.map(|vendor| (vendor, more.clone(), param, ONLY_CHAT.as_slice()));
+    words.into_iter().flat_map(on_each).filter(|(vendor, _, param, _)| *vendor != Responses || *param != "prompt").collect()
+}
+
+/// A vendor, a wish that it has no word for, and the field that would be it there.
+fn wishes() -> Vec<(Vendor, Value, &'static str)> {
+    let verbosity = json!({ "text": { "verbosity": "low" } });
+    let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
+    let one_at_a_time = json!({ "parallel_tool_calls": false, "tools": [tool] });
+    let template = json!({ "chat_template_kwargs": { "enable_thinking": false } });
+    vec![
+        (Responses, json!({ "seed": 7 }), "seed"),
+        (Responses, template.clone(), "chat_template_kwargs"),
+        (Anthropic, json!({ "seed": 7 }), "seed"),
+        (Anthropic, verbosity.clone(), "verbosity"),
+        (Anthropic, template.clone(), "chat_template_kwargs"),
+        (Gemini, one_at_a_time.clone(), "parallel_tool_calls"),
+        (Gemini, verbosity.clone(), "verbosity"),
+        (Gemini, template.clone(), "chat_template_kwargs"),
+        (Ollama, one_at_a_time, "parallel_tool_calls"),
+        (Ollama, verbosity, "verbosity"),
+        (Ollama, template, "chat_template_kwargs"),
     ]
+}
+
+#[tokio::test]
+async fn a_wish_that_cannot_matter_is_left_out() {
+    let vendors = Vendors::open().await;
+    for (vendor, more, field) in wishes() {
+        let way = Way::Responses(Frame::Json);
+        let (status, body) = vendors.house.json(&way.request(&way.question(&model(vendor, "text"), &more))).await;
+        assert_eq!((status, &body["status"]), (200, &json!("completed")), "{vendor:?}, {more}: {body}");
+        assert!(!vendors.last(vendor).body.to_string().contains(field), "{vendor:?}: {}", vendors.last(vendor).body);
+    }
+    // The highest that Anthropic has stands for all that is higher.
+    let way = Way::Chat(Frame::Json);
+    let (status, _) = vendors.house.json(&way.request(&way.question(&model(Anthropic, "text"), &json!({ "temperature": 1.5 })))).await;
+    assert_eq!((status, &vendors.last(Anthropic).body["temperature"]), (200, &json!(1.0)));
+    vendors.close().await;
 }
 
 #[tokio::test]

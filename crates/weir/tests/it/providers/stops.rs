@@ -37,8 +37,7 @@ impl Phase {
         let kind = match (self, vendor) {
             // A head says nothing to a client: that the vendor gives an answer is all that can be known.
             (Self::BeforeHead | Self::BeforeFirstToken, _) => return soon(vendors.fake(vendor).wait_streams(1)).await.unwrap(),
-            (Self::InReasoning, Vendor::Responses) => "response.reasoning_summary_text.delta",
-            (Self::InReasoning, _) => "response.reasoning.delta",
+            (Self::InReasoning, _) => "response.reasoning_text.delta",
             (Self::InText, _) => "response.output_text.delta",
         };
         read_until(stream, kind).await;

@@ -34,15 +34,14 @@ async fn a_full_response_request_goes_upstream_whole() {
     let expected = json!({
         "model": MODEL,
         "messages": [
-            { "role": "system", "content": "Be brief." },
-            { "role": "system", "content": "Use metric units." },
+            { "role": "system", "content": "Be brief.\n\nUse metric units." },
             { "role": "user", "content": [
                 { "type": "text", "text": "What is this?" },
                 { "type": "image_url", "image_url": { "url": "data:image/png;base64,AAAA", "detail": "low" } },
             ] },
             { "role": "assistant", "content": null, "tool_calls": [
                 { "id": "call_1", "type": "function", "function": { "name": "look", "arguments": "{}" } },
-            ] },
+            ], "reasoning_content": "hm" },
             { "role": "tool", "tool_call_id": "call_1", "content": "a cat" },
         ],
         "stream": true,

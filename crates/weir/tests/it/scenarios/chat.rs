@@ -1,5 +1,6 @@
 //! The dialect `chat_completions`: the shape of its chunks and of a completion, and what they say.
 
+use lab::client::BodyEnd;
 use serde_json::{Value, json};
 
 use super::Said;
@@ -13,6 +14,14 @@ pub(crate) struct Ended {
     /// `None` where it was not asked for.
     pub(crate) usage: Option<Value>,
     pub(crate) error: Option<Value>,
+}
+
+/// How the body of a stream ends: only a whole completion has a clean end.
+pub(crate) fn body_end(scenario: &Scenario) -> BodyEnd {
+    match scenario.outcome {
+        Outcome::Completed(_) | Outcome::Incomplete(..) => BodyEnd::Clean,
+        Outcome::Fails { .. } => BodyEnd::Truncated,
+    }
 }
 
 /// Checks what a completion says, and how it ended.
@@ -64,7 +73,9 @@ pub(crate) fn read_stream(scenario: &Scenario, data: &[String], include_usage: b
     let mut chunks: Vec<Value> = data.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
     let mut ended = Ended { said: Said::default(), finish_reason: None, usage: None, error: None };
     if matches!(scenario.outcome, Outcome::Fails { .. }) {
-        ended.error = chunks.pop().map(|chunk| chunk["error"].clone());
+        let last = chunks.pop().unwrap();
+        assert!(last.get("choices").is_none(), "{name}: clients take a chunk with choices for no error: {last}");
+        ended.error = Some(last["error"].clone());
     } else if include_usage {
         let last = chunks.pop().unwrap();
         check_head(name, &last, "chat.completion.chunk");

@@ -60,6 +60,8 @@ const FUNCTION_CALL: &[(&str, &[&str])] = &[
 
 const REASONING: &[(&str, &[&str])] = &[("type", &["string"]), ("id", &["string"]), ("summary", &["array"])];
 
+const IMAGE: &[(&str, &[&str])] = &[("type", &["string"]), ("id", &["string"]), ("status", &["string"]), ("result", &["string", "null"])];
+
 const TOOL: &[(&str, &[&str])] = &[
     ("type", &["string"]),
     ("name", &["string"]),
@@ -106,6 +108,7 @@ pub(crate) fn check_item(place: &str, item: &Value) {
         "message" => check_keys(place, item, MESSAGE),
         "function_call" => check_keys(place, item, FUNCTION_CALL),
         "reasoning" => check_keys(place, item, REASONING),
+        "image_generation_call" => check_keys(place, item, IMAGE),
         other => assert!(other.is_empty(), "{place}: an item of type {other}"),
     }
     for part in item["content"].as_array().into_iter().flatten() {

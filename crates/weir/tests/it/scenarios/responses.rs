@@ -126,7 +126,7 @@ fn begun(name: &str, item: &Value) -> Item {
 /// Takes in an event between an item's `added` and its `done`.
 fn advance(name: &str, item: &mut Item, kind: &str, event: &Value) {
     let expected_kind = match kind {
-        "response.reasoning.delta" | "response.reasoning.done" => "reasoning",
+        "response.reasoning_text.delta" | "response.reasoning_text.done" => "reasoning",
         _ if kind.starts_with("response.reasoning_summary_") => "reasoning",
         "response.function_call_arguments.delta" | "response.function_call_arguments.done" => "function_call",
         "response.content_part.added" | "response.content_part.done" => item.kind.as_str(),
@@ -150,11 +150,14 @@ fn advance(name: &str, item: &mut Item, kind: &str, event: &Value) {
     let part = &mut parts[index];
     assert!(!part.is_done, "{name}: {kind} after the part was done");
     match kind {
-        "response.output_text.delta" | "response.refusal.delta" | "response.reasoning.delta" | "response.reasoning_summary_text.delta" => {
+        "response.output_text.delta"
+        | "response.refusal.delta"
+        | "response.reasoning_text.delta"
+        | "response.reasoning_summary_text.delta" => {
             assert!(kind != "response.output_text.delta" || event["logprobs"].is_array(), "{name}");
             part.text.push_str(event["delta"].as_str().unwrap());
         }
-        "response.output_text.done" | "response.reasoning.done" | "response.reasoning_summary_text.done" => {
+        "response.output_text.done" | "response.reasoning_text.done" | "response.reasoning_summary_text.done" => {
             assert!(event["text"] == part.text.as_str(), "{name}: {kind}");
         }
         "response.refusal.done" => assert!(event["refusal"] == part.text.as_str(), "{name}: {kind}"),

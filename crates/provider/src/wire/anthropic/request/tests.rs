@@ -1,15 +1,18 @@
 //! The golden bodies.
 
+mod odd;
+
 use protocol::compaction::Compaction;
+use protocol::extra::Extra;
 use protocol::id::ItemId;
-use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Part, Reasoning, Role};
-use protocol::request::{AllowedTools, AllowedToolsWord, FunctionWord, NamedFunction, ReasoningConfig, TextConfig};
+use protocol::item::{Item, Part, Reasoning, Role};
+use protocol::request::{FunctionTool, ReasoningConfig, TextConfig, Tool};
 
 use super::*;
 use crate::sample;
 
 fn body_of(create: Create, context: Vec<Item>) -> Result<Value, Fault> {
-    body(&sample::request(create, context))
+    body(&sample::request(create, context), HostedTools::Omit)
 }
 
 fn model(model: &str) -> Create {
@@ -31,13 +34,14 @@ fn check_messages(context: Vec<Item>, expected: &Value) {
 }
 
 fn check_fault(create: &Create, code: &str, param: &str) {
-    let fault = check(create).unwrap_err();
+    let fault = check(create, HostedTools::Omit).unwrap_err();
     assert_eq!((fault.status, fault.code.as_str(), fault.param.as_deref()), (400, code, Some(param)));
 }
 
 fn thoughts(text: &str, encrypted: Option<&str>) -> Item {
     let content = if text.is_empty() { Vec::new() } else { vec![Part::ReasoningText { text: text.into() }] };
-    Item::Reasoning(Reasoning { id: ItemId::new("rs_1"), summary: Vec::new(), content, encrypted_content: encrypted.map(str::to_owned) })
+    let (id, encrypted_content) = (ItemId::new("rs_1"), encrypted.map(str::to_owned));
+    Item::Reasoning(Reasoning { id, summary: Vec::new(), content, encrypted_content, extra: Extra::default() })
 }
 
 fn user_blocks(blocks: &Value) -> Value {
@@ -50,11 +54,11 @@ fn said(text: &str) -> Value {
 
 #[expect(clippy::unnecessary_wraps, reason = "as its field wants it")]
 fn effort(effort: &str, summary: Option<&str>) -> Option<ReasoningConfig> {
-    Some(ReasoningConfig { effort: Some(effort.into()), summary: summary.map(str::to_owned) })
+    Some(ReasoningConfig { effort: Some(effort.into()), summary: summary.map(str::to_owned), extra: Extra::default() })
 }
 
 fn format(format: TextFormat) -> TextConfig {
-    TextConfig { format, verbosity: None }
+    TextConfig { format, ..TextConfig::default() }
 }
 
 #[test]
@@ -74,7 +78,7 @@ fn the_least_body_is_plain() {
 fn the_upstreams_own_name_decides() {
     let mut request = sample::request(model("fast"), vec![sample::user("Hi")]);
     request.model = Some("claude-3-5-haiku-latest".into());
-    let body = body(&request).unwrap();
+    let body = body(&request, HostedTools::Omit).unwrap();
     assert_eq!((&body["model"], &body["max_tokens"]), (&json!("claude-3-5-haiku-latest"), &json!(8_192)));
 }
 
@@ -138,22 +142,16 @@ fn results_come_first_in_their_message() {
 
 #[test]
 fn a_call_that_was_cut_is_left_out() {
-    let Item::FunctionCall(call) = sample::call("a", "f", "{\"ci") else { panic!("no call") };
-    let cut = Item::FunctionCall(FunctionCall { status: ItemStatus::Incomplete, ..call });
     let expected = json!([user_blocks(&json!([said("Hi"), said("Go on")]))]);
-    check_messages(vec![sample::user("Hi"), cut, sample::user("Go on")], &expected);
+    check_messages(vec![sample::user("Hi"), sample::cut_call(), sample::user("Go on")], &expected);
 }
 
 #[test]
 fn images_and_files() {
-    let image = |url: &str| Part::InputImage { image_url: Some(url.into()), detail: "auto".into() };
-    let file = |name: Option<&str>, data: Option<&str>, url: Option<&str>| Part::InputFile {
-        filename: name.map(str::to_owned),
-        file_data: data.map(str::to_owned),
-        file_url: url.map(str::to_owned),
-    };
+    let image = |url: &str| sample::image(url, "auto");
+    let file = sample::file;
     let parts = vec![
-        Part::InputText { text: "See:".into() },
+        Part::input_text("See:"),
         image("data:image/png;base64,AA=="),
         image("https://x/y.png"),
         file(Some("a.pdf"), Some("data:application/pdf;base64,JVBERg=="), None),
@@ -177,7 +175,7 @@ fn images_and_files() {
         assert_eq!((fault.code.as_str(), fault.param.as_deref()), ("unsupported_value", Some(param)));
     };
     check(image("ftp://x/y.png"), "input[1].content[0].image_url");
-    check(Part::InputImage { image_url: None, detail: "auto".into() }, "input[1].content[0].image_url");
+    check(Part::InputImage { image_url: None, detail: "auto".into(), extra: Extra::default() }, "input[1].content[0].image_url");
     check(file(None, Some("data:application/zip;base64,AA=="), Some("https://x/a.zip")), "input[1].content[0].file_data");
     check(file(None, None, None), "input[1].content[0].file_data");
     let system = vec![sample::message(Role::System, vec![image("https://x/y.png")])];
@@ -186,12 +184,7 @@ fn images_and_files() {
 
 #[test]
 fn a_result_may_hold_images() {
-    let parts = vec![
-        Part::InputText { text: "Here:".into() },
-        Part::InputImage { image_url: Some("data:image/png;base64,AA==".into()), detail: "auto".into() },
-    ];
-    let Item::FunctionCallOutput(output) = sample::output("a", "") else { panic!("no output") };
-    let output = Item::FunctionCallOutput(FunctionCallOutput { output: FunctionOutput::Parts(parts), ..output });
+    let output = sample::output_parts("a", vec![Part::input_text("Here:"), sample::image("data:image/png;base64,AA==", "auto")]);
     let messages = body_of(sample::create(), vec![sample::user("Hi"), sample::call("a", "f", ""), output]).unwrap();
     let expected = json!([said("Here:"), { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AA==" } }]);
     assert_eq!(messages["messages"][2]["content"][0]["content"], expected);
@@ -227,9 +220,9 @@ fn thoughts_go_back_to_whose_they_are() {
 fn the_system_speaks_at_the_top() {
     let context = vec![
         Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() }),
-        sample::message(Role::Developer, vec![Part::InputText { text: "Be kind.".into() }]),
+        sample::message(Role::Developer, vec![Part::input_text("Be kind.")]),
         sample::user("Why?"),
-        sample::message(Role::System, vec![Part::InputText { text: " ".into() }]),
+        sample::message(Role::System, vec![Part::input_text(" ")]),
     ];
     let body = body_of(Create { instructions: Some("Be brief.".into()), ..sample::create() }, context).unwrap();
     let expected = json!([said("Be brief."), said("Summary of the conversation so far:\n\nAda asked."), said("Be kind.")]);
@@ -245,12 +238,9 @@ fn what_the_assistant_began_does_not_end_with_white_space() {
 
 #[test]
 fn tools_and_choices() {
-    let tool = |name: &str, parameters: Option<Value>, strict| FunctionTool {
-        kind: "function".into(),
-        name: name.into(),
-        description: parameters.as_ref().map(|_| "does it".into()),
-        parameters,
-        strict,
+    let tool = |name: &str, parameters: Option<Value>, strict| {
+        let description = parameters.as_ref().map(|_| "does it".into());
+        Tool::Function(FunctionTool { description, parameters, strict, ..sample::tool(name) })
     };
     let create = |tool_choice, parallel_tool_calls| Create {
         tools: vec![tool("a", Some(json!({ "properties": {} })), Some(true)), tool("b", None, Some(false))],
@@ -260,15 +250,13 @@ fn tools_and_choices() {
     };
     let a = json!({ "name": "a", "description": "does it", "input_schema": { "type": "object", "properties": {} }, "strict": true });
     let b = json!({ "name": "b", "input_schema": { "type": "object" } });
-    let named = |name: &str| NamedFunction { kind: FunctionWord::Function, name: name.into() };
     let both = |choice: &Value| json!({ "tools": [a, b], "tool_choice": choice });
     check_create(create(ToolChoice::Mode(ToolMode::Auto), Some(true)), &both(&json!({ "type": "auto" })));
     let one_by_one = both(&json!({ "type": "any", "disable_parallel_tool_use": true }));
     check_create(create(ToolChoice::Mode(ToolMode::Required), Some(false)), &one_by_one);
     check_create(create(ToolChoice::Mode(ToolMode::None), Some(false)), &both(&json!({ "type": "none" })));
-    check_create(create(ToolChoice::Function(named("b")), None), &both(&json!({ "type": "tool", "name": "b" })));
-    let allowed = AllowedTools { kind: AllowedToolsWord::AllowedTools, tools: vec![named("b")], mode: ToolMode::Auto };
-    check_create(create(ToolChoice::Allowed(allowed), None), &json!({ "tools": [b], "tool_choice": { "type": "auto" } }));
+    check_create(create(ToolChoice::Tool(sample::named("b")), None), &both(&json!({ "type": "tool", "name": "b" })));
+    check_create(create(sample::allowed("b", ToolMode::Auto), None), &json!({ "tools": [b], "tool_choice": { "type": "auto" } }));
     check_create(Create { parallel_tool_calls: Some(false), ..sample::create() }, &json!({}));
 }
 
@@ -281,7 +269,7 @@ fn efforts_of_models_that_decide_themselves() {
     check_create(create(effort("none", None)), &json!({ "thinking": { "type": "disabled" } }));
     let shown = json!({ "type": "adaptive", "display": "summarized" });
     check_create(create(effort("high", Some("auto"))), &json!({ "thinking": shown, "output_config": { "effort": "high" } }));
-    let summary = Some(ReasoningConfig { effort: None, summary: Some("auto".into()) });
+    let summary = Some(ReasoningConfig { summary: Some("auto".into()), ..ReasoningConfig::default() });
     check_create(create(summary), &json!({ "thinking": shown }));
 }
 
@@ -301,8 +289,11 @@ fn efforts_of_models_with_budgets() {
 #[test]
 fn structured_output() {
     let schema = json!({ "type": "object", "properties": { "x": { "type": "integer" } }, "additionalProperties": false });
-    let text = format(TextFormat::JsonSchema { name: "n".into(), description: None, schema: schema.clone(), strict: true });
+    let extra = Extra::default();
+    let text = format(TextFormat::JsonSchema { name: "n".into(), description: None, schema: schema.clone(), strict: true, extra });
     let expected = json!({ "output_config": { "format": { "type": "json_schema", "schema": schema } } });
+    check_create(Create { text, ..sample::create() }, &expected);
+    let text = format(TextFormat::JsonObject { extra: Extra::from_iter([("schema".to_owned(), schema)]) });
     check_create(Create { text, ..sample::create() }, &expected);
 }
 
@@ -342,17 +333,27 @@ fn what_has_no_word_is_a_named_error() {
     check_fault(&Create { top_logprobs: Some(2), ..create() }, "unsupported_parameter", "top_logprobs");
     let include = vec!["message.output_text.logprobs".to_owned()];
     check_fault(&Create { include, ..create() }, "unsupported_parameter", "top_logprobs");
-    check_fault(&Create { temperature: Some(1.5), ..create() }, "unsupported_value", "temperature");
-    check_fault(&Create { text: format(TextFormat::JsonObject), ..create() }, "unsupported_value", "text.format");
-    let text = TextConfig { format: TextFormat::Text, verbosity: Some("low".into()) };
-    check_fault(&Create { text, ..create() }, "unsupported_parameter", "text.verbosity");
+    let text = format(TextFormat::JsonObject { extra: Extra::default() });
+    check_fault(&Create { text, ..create() }, "unsupported_value", "text.format");
     check_fault(&Create { service_tier: Some("flex".into()), ..create() }, "unsupported_value", "service_tier");
     check_fault(&Create { reasoning: effort("huge", None), ..create() }, "unsupported_value", "reasoning.effort");
-    for name in ["seed", "n", "logit_bias"] {
-        check_fault(&extra(name, json!(1)), "unsupported_parameter", name);
+    for name in ["n", "logit_bias", "conversation", "prompt", "context_management"] {
+        check_fault(&extra(name, json!(1)), "unknown_parameter", name);
     }
     check_fault(&extra("stop", json!(7)), "invalid_value", "stop");
     check_fault(&extra("top_k", json!("many")), "invalid_value", "top_k");
     let harmless = Create { presence_penalty: Some(0.0), top_logprobs: Some(0), temperature: Some(1.0), ..extra("stop", Value::Null) };
-    assert_eq!(check(&harmless), Ok(()));
+    assert_eq!(check(&harmless, HostedTools::Omit), Ok(vec![]));
+}
+
+#[test]
+fn what_cannot_matter_is_left_out_and_told() {
+    let ignored = |create: Create, expected: &[&str]| assert_eq!(check(&create, HostedTools::Omit).unwrap(), expected);
+    ignored(Create { extra: Map::from_iter([("seed".to_owned(), json!(7))]), ..sample::create() }, &["seed"]);
+    let text = TextConfig { verbosity: Some("low".into()), ..TextConfig::default() };
+    ignored(Create { text, ..sample::create() }, &["text.verbosity"]);
+    ignored(Create { truncation: Some("auto".into()), max_tool_calls: Some(3), ..sample::create() }, &[]);
+    let hot = || Create { temperature: Some(1.5), ..sample::create() };
+    ignored(hot(), &["temperature"]);
+    check_create(hot(), &json!({ "temperature": 1.0 }));
 }

@@ -3,7 +3,7 @@
 use engine::provider::Word;
 use serde_json::{Value, json};
 
-use super::super::super::body::Said;
+use super::super::super::said::Said;
 use super::super::super::shared::is_web_address;
 
 /// Citations of the block of text that is being written. Anthropic gives every cited passage a block of its own.

@@ -4,6 +4,8 @@ use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSourc
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::super::super::lenient::{self, read_count};
+
 /// What an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -13,12 +15,23 @@ pub(super) enum Kind {
     ContentBlockStop,
     MessageDelta,
     MessageStop,
+    /// A whole message, in place of a stream or at the end of one.
+    Message,
     Error,
     /// One that says nothing of the answer, or none that is known.
     Other,
 }
 
 impl Kind {
+    /// Name and data both say what an event is; some relays leave one of them out.
+    pub(super) fn of_event(name: Option<&str>, value: &Value) -> Self {
+        let of_data = || value.get("type").and_then(Value::as_str).map_or(Self::Other, Self::of);
+        match name.map_or(Self::Other, Self::of) {
+            Self::Other => of_data(),
+            known => known,
+        }
+    }
+
     fn of(word: &str) -> Self {
         match word {
             "message_start" => Self::MessageStart,
@@ -27,6 +40,7 @@ impl Kind {
             "content_block_stop" => Self::ContentBlockStop,
             "message_delta" => Self::MessageDelta,
             "message_stop" => Self::MessageStop,
+            "message" => Self::Message,
             "error" => Self::Error,
             _ => Self::Other,
         }
@@ -41,94 +55,92 @@ pub(super) struct Event {
     pub(super) message: Option<Message>,
     pub(super) content_block: Option<Block>,
     pub(super) delta: Option<Delta>,
-    pub(super) usage: Option<Value>,
-    pub(super) error: Option<Value>,
-}
-
-/// What decides how the rest is read.
-#[derive(Debug, Deserialize)]
-struct Head {
-    #[serde(rename = "type")]
-    kind: Option<String>,
+    pub(super) usage: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Rest {
+    #[serde(deserialize_with = "lenient::index")]
     index: Option<u64>,
+    #[serde(deserialize_with = "lenient::object")]
     message: Option<Message>,
+    #[serde(deserialize_with = "lenient::object")]
     content_block: Option<Block>,
+    #[serde(deserialize_with = "lenient::object")]
     delta: Option<Delta>,
-    usage: Option<Value>,
-    error: Option<Value>,
+    usage: Value,
 }
 
 impl Event {
-    /// Reads an event. Name and data both say what it is; some relays leave one of them out. `None` where it is none.
-    pub(super) fn read(name: Option<&str>, data: &[u8]) -> Option<Self> {
-        let kind = match name.map_or(Kind::Other, Kind::of) {
-            Kind::Other => {
-                let head: Head = serde_json::from_slice(data).ok()?;
-                Kind::of(head.kind.as_deref().unwrap_or_default())
-            }
-            known => known,
-        };
+    /// Reads an event.
+    pub(super) fn read(name: Option<&str>, value: Value) -> Self {
+        let kind = Kind::of_event(name, &value);
         let rest = match kind {
+            // The message is the event itself.
+            Kind::Message => Rest { message: serde_json::from_value(value).ok(), ..Rest::default() },
             // An unknown event may use the same names for something else.
-            Kind::Other => {
-                let error = serde_json::from_slice::<Value>(data).ok()?.get_mut("error").map(Value::take);
-                Rest { error, ..Rest::default() }
-            }
-            _ => serde_json::from_slice(data).ok()?,
+            Kind::Other => Rest::default(),
+            _ => serde_json::from_value(value).unwrap_or_default(),
         };
-        let Rest { index, message, content_block, delta, usage, error } = rest;
-        Some(Self { kind, index, message, content_block, delta, usage, error })
+        let Rest { index, message, content_block, delta, usage } = rest;
+        Self { kind, index, message, content_block, delta, usage }
     }
 }
 
-/// A message: empty at the begin of a stream, or a whole answer.
+/// A message: empty at the start of a stream, or a whole response.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Message {
-    #[serde(default)]
-    pub(super) content: Vec<Block>,
+    #[serde(deserialize_with = "lenient::list")]
+    pub(super) content: Option<Vec<Block>>,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) stop_reason: Option<String>,
-    pub(super) stop_details: Option<Value>,
-    pub(super) usage: Option<Value>,
+    pub(super) stop_details: Value,
+    pub(super) usage: Value,
 }
 
-/// A block at its begin; in a whole message, all of it.
+/// A block at its start; in a whole message, all of it.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Block {
-    #[serde(rename = "type", default)]
-    pub(super) kind: String,
+    #[serde(rename = "type", deserialize_with = "lenient::text")]
+    pub(super) kind: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) text: Option<String>,
-    pub(super) citations: Option<Vec<Value>>,
+    pub(super) citations: Value,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) thinking: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) signature: Option<String>,
     /// Of `redacted_thinking`; others put all kinds of things there.
-    #[serde(default, deserialize_with = "text_or_none")]
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) data: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) id: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) name: Option<String>,
-    pub(super) input: Option<Value>,
+    pub(super) input: Value,
 }
 
 /// More of a block, or of the message.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Delta {
-    #[serde(rename = "type", default)]
-    pub(super) kind: String,
+    #[serde(rename = "type", deserialize_with = "lenient::text")]
+    pub(super) kind: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) text: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) thinking: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) signature: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) partial_json: Option<String>,
-    pub(super) citation: Option<Value>,
+    pub(super) citation: Value,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) stop_reason: Option<String>,
-    pub(super) stop_details: Option<Value>,
-}
-
-fn text_or_none<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let value = Option::<Value>::deserialize(deserializer)?;
-    Ok(value.and_then(|value| value.as_str().map(str::to_owned)))
+    pub(super) stop_details: Value,
 }
 
 /// The counts so far. They are cumulative; what a later event leaves out stays as it was.
@@ -143,11 +155,10 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Reads counts; whether there are any.
-    pub(super) fn read(&mut self, usage: Option<&Value>) -> bool {
-        let Some(usage) = usage else { return false };
+    pub(super) fn read(&mut self, usage: &Value) -> bool {
         let mut is_any = false;
         let mut count = |pointer: &str, place: &mut u64| {
-            if let Some(count) = usage.pointer(pointer).and_then(Value::as_u64) {
+            if let Some(count) = usage.pointer(pointer).and_then(read_count) {
                 // Some relays know the input only at the begin, and send 0 at the end.
                 *place = count.max(*place);
                 is_any = true;
@@ -158,7 +169,7 @@ impl Tokens {
         count("/cache_creation_input_tokens", &mut self.cache_written);
         count("/output_tokens_details/thinking_tokens", &mut self.thoughts);
         // What stands at the begin is a placeholder: where a filter let nothing be said, the end is less than it.
-        if let Some(output) = usage.get("output_tokens").and_then(Value::as_u64) {
+        if let Some(output) = usage.get("output_tokens").and_then(read_count) {
             (self.output, is_any) = (output, true);
         }
         is_any

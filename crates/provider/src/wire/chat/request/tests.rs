@@ -1,25 +1,27 @@
 //! The golden bodies.
 
+mod odd;
+
 use protocol::compaction::Compaction;
 use protocol::id::ItemId;
-use protocol::item::ItemStatus;
-use protocol::request::{AllowedTools, AllowedToolsWord, FunctionWord, NamedFunction, ReasoningConfig, TextConfig};
+use protocol::item::{Item, Part, Role};
+use protocol::request::{ReasoningConfig, TextConfig};
 
 use super::*;
 use crate::sample;
 
-fn tool_named(name: &str) -> FunctionTool {
-    let parameters = Some(json!({ "type": "object" }));
-    FunctionTool { kind: "function".into(), name: name.into(), description: Some("does it".into()), parameters, strict: Some(true) }
-}
-
-fn named(name: &str) -> NamedFunction {
-    NamedFunction { kind: FunctionWord::Function, name: name.into() }
+fn style(family: Family) -> Style {
+    let preset = match family {
+        Family::OpenAi => Preset::OpenAi,
+        Family::Azure => Preset::Azure,
+        Family::Compatible => Preset::Compatible,
+    };
+    Style::new(family, preset, "https://north.example/v1", &Compat::default())
 }
 
 fn check_create(family: Family, create: Create, expected: &Value) {
     let request = sample::request(create, vec![sample::user("Hi")]);
-    let mut body = body(&request, family, Thoughts::Never).unwrap();
+    let mut body = body(&request, &style(family)).unwrap();
     let common = body.as_object_mut().unwrap();
     assert_eq!(common.remove("messages"), Some(json!([{ "role": "user", "content": "Hi" }])));
     assert_eq!(common.remove("model"), Some(json!("any")));
@@ -30,7 +32,7 @@ fn check_create(family: Family, create: Create, expected: &Value) {
 
 fn messages_of(family: Family, context: Vec<Item>) -> Result<Value, Fault> {
     let request = sample::request(sample::create(), context);
-    body(&request, family, Thoughts::Never).map(|mut body| body["messages"].take())
+    body(&request, &style(family)).map(|mut body| body["messages"].take())
 }
 
 fn check_messages(family: Family, context: Vec<Item>, expected: &Value) {
@@ -47,7 +49,7 @@ fn the_least_body_is_plain() {
         "stream": true,
         "stream_options": { "include_usage": true },
     });
-    assert_eq!(body(&request, Family::Compatible, Thoughts::Never).unwrap().to_string(), expected.to_string());
+    assert_eq!(body(&request, &style(Family::Compatible)).unwrap().to_string(), expected.to_string());
 }
 
 #[test]
@@ -68,7 +70,7 @@ fn calls_and_words_of_one_turn_are_one_message() {
     ];
     let expected = json!([
         { "role": "user", "content": "Go" },
-        { "role": "assistant", "content": "I call.\n\nBoth.", "tool_calls": [call("a"), call("b")] },
+        { "role": "assistant", "content": "I call.\n\nBoth.", "tool_calls": [call("a"), call("b")], "reasoning_content": "hm" },
         { "role": "tool", "tool_call_id": "a", "content": "1" },
         { "role": "tool", "tool_call_id": "b", "content": "2" },
         { "role": "assistant", "content": null, "tool_calls": [call("c")] },
@@ -81,17 +83,14 @@ fn calls_and_words_of_one_turn_are_one_message() {
 /// openai-python#3561: a call that was cut and never answered broke the next turn.
 #[test]
 fn an_abandoned_call_is_left_out() {
-    let Item::FunctionCall(call) = sample::call("a", "f", "{\"ci") else { panic!() };
-    let cut = Item::FunctionCall(FunctionCall { status: ItemStatus::Incomplete, ..call });
-    check_messages(Family::OpenAi, vec![cut, sample::user("Go on")], &json!([{ "role": "user", "content": "Go on" }]));
+    check_messages(Family::OpenAi, vec![sample::cut_call(), sample::user("Go on")], &json!([{ "role": "user", "content": "Go on" }]));
 }
 
 #[test]
 fn parts_become_parts() {
-    let image = Part::InputImage { image_url: Some("https://x/y.png".into()), detail: "low".into() };
-    let file =
-        Part::InputFile { filename: Some("a.pdf".into()), file_data: Some("data:application/pdf;base64,AA==".into()), file_url: None };
-    let text = Part::InputText { text: "See:".into() };
+    let image = sample::image("https://x/y.png", "low");
+    let file = sample::file(Some("a.pdf"), Some("data:application/pdf;base64,AA=="), None);
+    let text = Part::input_text("See:");
     let expected = json!([{ "role": "user", "content": [
         { "type": "text", "text": "See:" },
         { "type": "image_url", "image_url": { "url": "https://x/y.png", "detail": "low" } },
@@ -105,14 +104,14 @@ fn parts_become_parts() {
 
 #[test]
 fn what_has_no_word_is_a_named_error() {
-    let file = Part::InputFile { filename: None, file_data: None, file_url: Some("https://x/a.pdf".into()) };
+    let file = sample::file(None, None, Some("https://x/a.pdf"));
     let fault = messages_of(Family::OpenAi, vec![sample::user("Hi"), sample::message(Role::User, vec![file])]).unwrap_err();
     assert_eq!((fault.status, fault.param.as_deref()), (400, Some("input[1].content[0].file_data")));
 }
 
 #[test]
 fn only_openai_knows_the_developer() {
-    let context = || vec![sample::message(Role::Developer, vec![Part::InputText { text: "Be kind.".into() }])];
+    let context = || vec![sample::message(Role::Developer, vec![Part::input_text("Be kind.")])];
     check_messages(Family::OpenAi, context(), &json!([{ "role": "developer", "content": "Be kind." }]));
     check_messages(Family::Compatible, context(), &json!([{ "role": "system", "content": "Be kind." }]));
 }
@@ -123,7 +122,8 @@ fn tools_and_choices() {
         let function = json!({ "name": name, "description": "does it", "parameters": { "type": "object" }, "strict": true });
         json!({ "type": "function", "function": function })
     };
-    let create = |tool_choice| Create { tools: vec![tool_named("a"), tool_named("b")], tool_choice, ..sample::create() };
+    let create =
+        |tool_choice| Create { tools: ["a", "b"].map(|name| Tool::Function(sample::tool(name))).to_vec(), tool_choice, ..sample::create() };
     check_create(
         Family::Compatible,
         Create { parallel_tool_calls: Some(false), ..create(ToolChoice::Mode(ToolMode::Auto)) },
@@ -131,11 +131,11 @@ fn tools_and_choices() {
     );
     check_create(
         Family::Compatible,
-        create(ToolChoice::Function(named("b"))),
+        create(ToolChoice::Tool(sample::named("b"))),
         &json!({ "tools": [sent("a"), sent("b")], "tool_choice": { "type": "function", "function": { "name": "b" } } }),
     );
-    let allowed = AllowedTools { kind: AllowedToolsWord::AllowedTools, tools: vec![named("b")], mode: ToolMode::Required };
-    check_create(Family::Compatible, create(ToolChoice::Allowed(allowed)), &json!({ "tools": [sent("b")], "tool_choice": "required" }));
+    let allowed = sample::allowed("b", ToolMode::Required);
+    check_create(Family::Compatible, create(allowed), &json!({ "tools": [sent("b")], "tool_choice": "required" }));
     check_create(Family::Compatible, Create { parallel_tool_calls: Some(true), ..sample::create() }, &json!({}));
 }
 
@@ -144,10 +144,17 @@ fn every_parameter_has_its_name_in_each_family() {
     let schema = json!({ "type": "object" });
     let create = || Create {
         text: TextConfig {
-            format: TextFormat::JsonSchema { name: "n".into(), description: None, schema: schema.clone(), strict: true },
+            format: TextFormat::JsonSchema {
+                name: "n".into(),
+                description: None,
+                schema: schema.clone(),
+                strict: true,
+                extra: Extra::default(),
+            },
             verbosity: Some("low".into()),
+            ..TextConfig::default()
         },
-        reasoning: Some(ReasoningConfig { effort: Some("high".into()), summary: None }),
+        reasoning: Some(ReasoningConfig { effort: Some("high".into()), ..ReasoningConfig::default() }),
         temperature: Some(0.5),
         top_p: Some(0.25),
         presence_penalty: Some(1.0),
@@ -187,13 +194,10 @@ fn every_parameter_has_its_name_in_each_family() {
 #[test]
 fn a_compaction_is_told_by_the_system() {
     let compaction = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
-    let expected = json!([
-        { "role": "user", "content": "Why?" },
-        { "role": "system", "content": "Summary of the conversation so far:\n\nAda asked." },
-    ]);
-    for family in [Family::OpenAi, Family::Compatible] {
-        check_messages(family, vec![sample::user("Why?"), compaction.clone()], &expected);
-    }
+    let asked = json!({ "role": "user", "content": "Why?" });
+    let told = json!({ "role": "system", "content": "Summary of the conversation so far:\n\nAda asked." });
+    check_messages(Family::OpenAi, vec![sample::user("Why?"), compaction.clone()], &json!([asked, told]));
+    check_messages(Family::Compatible, vec![sample::user("Why?"), compaction], &json!([told, asked]));
 }
 
 #[test]
@@ -207,9 +211,14 @@ fn thoughts_go_back_with_the_calls_they_led_to_where_that_is_wanted() {
         sample::call("call_1", "find", "{}"),
         sample::output("call_1", "found"),
     ];
-    let of = |thoughts| body(&sample::request(sample::create(), context.clone()), Family::Compatible, thoughts).unwrap()["messages"].take();
-    let messages = of(Thoughts::WithCalls);
+    let of = |preset, reasoning| {
+        let style = Style { preset, reasoning, ..style(Family::Compatible) };
+        body(&sample::request(sample::create(), context.clone()), &style).unwrap()["messages"].take()
+    };
+    let messages = of(Preset::Compatible, ReasoningHistory::WithCalls);
     assert_eq!(messages[3]["reasoning_content"], "I need a tool.");
-    assert!(messages[1].get("reasoning_content").is_none(), "{messages}");
-    assert!(of(Thoughts::Never)[3].get("reasoning_content").is_none());
+    assert!(messages[3].get("reasoning").is_none() && messages[1].get("reasoning_content").is_none(), "{messages}");
+    assert!(of(Preset::Compatible, ReasoningHistory::Never)[3].get("reasoning_content").is_none());
+    let messages = of(Preset::Vllm, ReasoningHistory::Always);
+    assert_eq!((&messages[1]["reasoning_content"], &messages[3]["reasoning"]), (&json!("Old."), &json!("I need a tool.")));
 }

@@ -1,9 +1,12 @@
 //! The golden bodies.
 
+mod odd;
+
 use protocol::compaction::Compaction;
+use protocol::extra::Extra;
 use protocol::id::ItemId;
-use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Part, Reasoning, Role};
-use protocol::request::{AllowedTools, AllowedToolsWord, FunctionWord, NamedFunction, ReasoningConfig, TextConfig};
+use protocol::item::{Item, Part, Reasoning, Role};
+use protocol::request::{FunctionTool, ReasoningConfig, TextConfig, Tool};
 
 use super::*;
 use crate::sample;
@@ -17,7 +20,7 @@ fn newer() -> Create {
 }
 
 fn body_of(create: Create, context: Vec<Item>) -> Result<Value, Fault> {
-    body(&sample::request(create, context))
+    body(&sample::request(create, context), HostedTools::Omit)
 }
 
 /// Checks what stands beside the contents for `Hi`.
@@ -32,13 +35,14 @@ fn check_contents(create: Create, context: Vec<Item>, expected: &Value) {
 }
 
 fn check_fault(create: &Create, code: &str, param: &str) {
-    let fault = check(create).unwrap_err();
+    let fault = check(create, HostedTools::Omit).unwrap_err();
     assert_eq!((fault.status, fault.code.as_str(), fault.param.as_deref()), (400, code, Some(param)));
 }
 
 fn signed(encrypted: &str) -> Item {
     let content = vec![Part::ReasoningText { text: "Hm.".into() }];
-    Item::Reasoning(Reasoning { id: ItemId::new("rs_1"), summary: Vec::new(), content, encrypted_content: Some(encrypted.into()) })
+    let (id, encrypted_content) = (ItemId::new("rs_1"), Some(encrypted.into()));
+    Item::Reasoning(Reasoning { id, summary: Vec::new(), content, encrypted_content, extra: Extra::default() })
 }
 
 fn user(parts: &Value) -> Value {
@@ -59,7 +63,7 @@ fn response(id: &str, name: &str, response: &Value) -> Value {
 
 #[expect(clippy::unnecessary_wraps, reason = "as its field wants it")]
 fn effort(effort: &str) -> Option<ReasoningConfig> {
-    Some(ReasoningConfig { effort: Some(effort.into()), summary: None })
+    Some(ReasoningConfig { effort: Some(effort.into()), ..ReasoningConfig::default() })
 }
 
 #[test]
@@ -146,9 +150,7 @@ fn calls_of_other_models_are_marked_where_signatures_are_demanded() {
 
 #[test]
 fn a_call_that_was_cut_is_left_out() {
-    let Item::FunctionCall(call) = sample::call("a", "f", "{\"ci") else { panic!("no call") };
-    let cut = Item::FunctionCall(FunctionCall { status: ItemStatus::Incomplete, ..call });
-    let context = vec![sample::user("Hi"), signed("gemini.signature.AAAA"), cut, sample::user("Go on")];
+    let context = vec![sample::user("Hi"), signed("gemini.signature.AAAA"), sample::cut_call(), sample::user("Go on")];
     check_contents(create(), context, &json!([user(&json!([said("Hi"), said("Go on")]))]));
 }
 
@@ -160,14 +162,10 @@ fn an_output_needs_its_call() {
 
 #[test]
 fn images_and_files() {
-    let image = |url: &str| Part::InputImage { image_url: Some(url.into()), detail: "auto".into() };
-    let file = |data: Option<&str>, url: Option<&str>| Part::InputFile {
-        filename: Some("a".into()),
-        file_data: data.map(str::to_owned),
-        file_url: url.map(str::to_owned),
-    };
+    let image = |url: &str| sample::image(url, "auto");
+    let file = |data: Option<&str>, url: Option<&str>| sample::file(Some("a"), data, url);
     let parts = vec![
-        Part::InputText { text: "See:".into() },
+        Part::input_text("See:"),
         image("data:image/png;base64,AA=="),
         image("https://x/y.JPG?size=1"),
         file(Some("data:text/csv;base64,AA=="), None),
@@ -196,12 +194,7 @@ fn images_and_files() {
 
 #[test]
 fn a_result_may_hold_images() {
-    let parts = vec![
-        Part::InputText { text: "Here:".into() },
-        Part::InputImage { image_url: Some("data:image/png;base64,AA==".into()), detail: "auto".into() },
-    ];
-    let Item::FunctionCallOutput(output) = sample::output("a", "") else { panic!("no output") };
-    let output = Item::FunctionCallOutput(FunctionCallOutput { output: FunctionOutput::Parts(parts), ..output });
+    let output = sample::output_parts("a", vec![Part::input_text("Here:"), sample::image("data:image/png;base64,AA==", "auto")]);
     let body = body_of(create(), vec![sample::user("Hi"), sample::call("a", "f", ""), output]).unwrap();
     let image = json!({ "inlineData": { "mimeType": "image/png", "data": "AA==" } });
     let expected = json!({ "id": "a", "name": "f", "response": { "output": "Here:" }, "parts": [image] });
@@ -212,7 +205,7 @@ fn a_result_may_hold_images() {
 fn the_system_speaks_at_the_top() {
     let context = vec![
         Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() }),
-        sample::message(Role::Developer, vec![Part::InputText { text: "Be kind.".into() }]),
+        sample::message(Role::Developer, vec![Part::input_text("Be kind.")]),
         sample::user("Why?"),
     ];
     let body = body_of(Create { instructions: Some("Be brief.".into()), ..create() }, context).unwrap();
@@ -223,27 +216,22 @@ fn the_system_speaks_at_the_top() {
 
 #[test]
 fn tools_and_choices() {
-    let tool = |name: &str, parameters: Option<Value>| FunctionTool {
-        kind: "function".into(),
-        name: name.into(),
-        description: parameters.as_ref().map(|_| "does it".into()),
-        parameters,
-        strict: Some(true),
+    let tool = |name: &str, parameters: Option<Value>| {
+        let description = parameters.as_ref().map(|_| "does it".into());
+        Tool::Function(FunctionTool { description, parameters, ..sample::tool(name) })
     };
     let tools = || vec![tool("a", Some(json!({ "type": "object" }))), tool("b", None)];
     let with = |tool_choice| Create { tools: tools(), tool_choice, ..create() };
     let a = json!({ "name": "a", "description": "does it", "parametersJsonSchema": { "type": "object" } });
     let b = json!({ "name": "b" });
-    let named = |name: &str| NamedFunction { kind: FunctionWord::Function, name: name.into() };
     let sent = |tools: &Value, choice: &Value| json!({ "tools": [{ "functionDeclarations": tools }], "toolConfig": { "functionCallingConfig": choice } });
     let both = json!([a, b]);
     check_create(with(ToolChoice::Mode(ToolMode::Auto)), &sent(&both, &json!({ "mode": "AUTO" })));
     check_create(with(ToolChoice::Mode(ToolMode::Required)), &sent(&both, &json!({ "mode": "ANY" })));
     check_create(with(ToolChoice::Mode(ToolMode::None)), &sent(&both, &json!({ "mode": "NONE" })));
     let one = sent(&both, &json!({ "mode": "ANY", "allowedFunctionNames": ["b"] }));
-    check_create(with(ToolChoice::Function(named("b"))), &one);
-    let allowed = AllowedTools { kind: AllowedToolsWord::AllowedTools, tools: vec![named("b")], mode: ToolMode::Required };
-    check_create(with(ToolChoice::Allowed(allowed)), &sent(&json!([b]), &json!({ "mode": "ANY" })));
+    check_create(with(ToolChoice::Tool(sample::named("b"))), &one);
+    check_create(with(sample::allowed("b", ToolMode::Required)), &sent(&json!([b]), &json!({ "mode": "ANY" })));
 }
 
 #[test]
@@ -256,7 +244,7 @@ fn efforts_are_budgets_or_levels() {
     check(create(), "xhigh", &json!({ "thinkingBudget": 24_576, "includeThoughts": true }));
     check(newer(), "minimal", &json!({ "thinkingLevel": "minimal", "includeThoughts": true }));
     check(newer(), "max", &json!({ "thinkingLevel": "high", "includeThoughts": true }));
-    let summary = Some(ReasoningConfig { effort: None, summary: Some("auto".into()) });
+    let summary = Some(ReasoningConfig { summary: Some("auto".into()), ..ReasoningConfig::default() });
     let expected = json!({ "generationConfig": { "thinkingConfig": { "includeThoughts": true } } });
     check_create(Create { reasoning: summary, ..newer() }, &expected);
     let fault = body_of(Create { reasoning: effort("none"), ..newer() }, vec![sample::user("Hi")]).unwrap_err();
@@ -266,12 +254,13 @@ fn efforts_are_budgets_or_levels() {
 #[test]
 fn structured_output() {
     let schema = json!({ "type": "object", "properties": { "x": { "type": "integer" } } });
-    let format = TextFormat::JsonSchema { name: "n".into(), description: None, schema: schema.clone(), strict: true };
-    let text = |format| TextConfig { format, verbosity: None };
+    let extra = Extra::default();
+    let format = TextFormat::JsonSchema { name: "n".into(), description: None, schema: schema.clone(), strict: true, extra };
+    let text = |format| TextConfig { format, ..TextConfig::default() };
     let expected = json!({ "generationConfig": { "responseMimeType": "application/json", "responseJsonSchema": schema } });
     check_create(Create { text: text(format), ..create() }, &expected);
     let expected = json!({ "generationConfig": { "responseMimeType": "application/json" } });
-    check_create(Create { text: text(TextFormat::JsonObject), ..create() }, &expected);
+    check_create(Create { text: text(TextFormat::JsonObject { extra: Extra::default() }), ..create() }, &expected);
 }
 
 #[test]
@@ -304,17 +293,24 @@ fn every_parameter_has_its_name() {
 #[test]
 fn what_has_no_word_is_a_named_error() {
     let extra = |name: &str, value: Value| Create { extra: Map::from_iter([(name.to_owned(), value)]), ..create() };
-    let text = TextConfig { format: TextFormat::Text, verbosity: Some("high".into()) };
-    check_fault(&Create { text, ..create() }, "unsupported_parameter", "text.verbosity");
     check_fault(&Create { service_tier: Some("scale".into()), ..create() }, "unsupported_value", "service_tier");
     check_fault(&Create { reasoning: effort("huge"), ..create() }, "unsupported_value", "reasoning.effort");
-    let tool = FunctionTool { kind: "function".into(), name: "f".into(), description: None, parameters: None, strict: None };
-    let one_by_one = Create { tools: vec![tool], parallel_tool_calls: Some(false), ..create() };
-    check_fault(&one_by_one, "unsupported_value", "parallel_tool_calls");
-    for name in ["n", "logit_bias"] {
-        check_fault(&extra(name, json!(1)), "unsupported_parameter", name);
+    for name in ["n", "logit_bias", "conversation", "prompt", "context_management"] {
+        check_fault(&extra(name, json!(1)), "unknown_parameter", name);
     }
     check_fault(&extra("stop", json!([7])), "invalid_value", "stop");
     check_fault(&extra("seed", json!("lucky")), "invalid_value", "seed");
-    assert_eq!(check(&Create { parallel_tool_calls: Some(false), ..extra("seed", json!(1)) }), Ok(()));
+    let known = Create { parallel_tool_calls: Some(false), ..extra("seed", json!(1)) };
+    assert_eq!(check(&known, HostedTools::Omit), Ok(vec![]));
+}
+
+#[test]
+fn what_cannot_matter_is_left_out_and_told() {
+    let ignored = |create: Create, expected: &[&str]| assert_eq!(check(&create, HostedTools::Omit).unwrap(), expected);
+    let text = TextConfig { verbosity: Some("high".into()), ..TextConfig::default() };
+    ignored(Create { text, ..create() }, &["text.verbosity"]);
+    let tools = vec![Tool::Function(sample::tool("f"))];
+    ignored(Create { tools, parallel_tool_calls: Some(false), ..create() }, &["parallel_tool_calls"]);
+    ignored(Create { truncation: Some("auto".into()), max_tool_calls: Some(3), ..create() }, &[]);
+    ignored(Create { extra: Map::from_iter([("user".to_owned(), json!("ada"))]), ..create() }, &["user"]);
 }

@@ -4,86 +4,121 @@ use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSourc
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A chunk of an answer. Any field may be missing; unknown ones are ignored.
+use super::super::super::lenient::{self, read_count};
+
+/// A chunk of a response. Any field may be missing or of another type; unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct Chunk {
+    #[serde(deserialize_with = "lenient::list")]
     pub(super) candidates: Option<Vec<Candidate>>,
+    #[serde(deserialize_with = "lenient::object", alias = "prompt_feedback")]
     pub(super) prompt_feedback: Option<PromptFeedback>,
-    usage_metadata: Option<Value>,
-    pub(super) error: Option<Value>,
+    #[serde(alias = "usage_metadata")]
+    usage_metadata: Value,
+    pub(super) error: Value,
 }
 
 /// Why there is no answer at all.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct PromptFeedback {
+    #[serde(deserialize_with = "lenient::text", alias = "block_reason")]
     pub(super) block_reason: Option<String>,
     /// Vertex only.
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) block_reason_message: Option<String>,
 }
 
 /// One alternative answer.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct Candidate {
+    #[serde(deserialize_with = "lenient::index")]
     pub(super) index: Option<u64>,
+    #[serde(deserialize_with = "lenient::object")]
     pub(super) content: Option<Content>,
+    #[serde(deserialize_with = "lenient::text", alias = "finish_reason")]
     pub(super) finish_reason: Option<String>,
+    #[serde(deserialize_with = "lenient::text", alias = "finish_message")]
     pub(super) finish_message: Option<String>,
+    #[serde(deserialize_with = "lenient::object")]
     logprobs_result: Option<LogprobsResult>,
 }
 
 /// More of the answer.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Content {
+    #[serde(deserialize_with = "lenient::list")]
     pub(super) parts: Option<Vec<Part>>,
 }
 
-/// A part: text, a thought, or a call. What else there is (code that Gemini runs itself, pictures), Weir does not ask for.
+/// A part: text, a thought, a call, or an image. What else there is (code that Gemini runs itself), Weir does not ask for.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct Part {
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) text: Option<String>,
+    #[serde(deserialize_with = "lenient::flag")]
     pub(super) thought: Option<bool>,
+    #[serde(deserialize_with = "lenient::text", alias = "thought_signature")]
     pub(super) thought_signature: Option<String>,
+    #[serde(deserialize_with = "lenient::object", alias = "function_call")]
     pub(super) function_call: Option<FunctionCall>,
+    #[serde(deserialize_with = "lenient::object", alias = "inline_data")]
+    pub(super) inline_data: Option<Blob>,
+}
+
+/// Bytes in base64.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Blob {
+    #[serde(deserialize_with = "lenient::text", alias = "mime_type")]
+    pub(super) mime_type: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    pub(super) data: Option<String>,
 }
 
 /// A whole call.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct FunctionCall {
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) id: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
     pub(super) name: Option<String>,
-    pub(super) args: Option<Value>,
+    pub(super) args: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 struct LogprobsResult {
-    #[serde(default)]
-    top_candidates: Vec<TopCandidates>,
-    #[serde(default)]
-    chosen_candidates: Vec<Logprob>,
+    #[serde(deserialize_with = "lenient::list")]
+    top_candidates: Option<Vec<TopCandidates>>,
+    #[serde(deserialize_with = "lenient::list")]
+    chosen_candidates: Option<Vec<Logprob>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct TopCandidates {
-    #[serde(default)]
-    candidates: Vec<Logprob>,
+    #[serde(deserialize_with = "lenient::list")]
+    candidates: Option<Vec<Logprob>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 struct Logprob {
-    #[serde(default)]
-    token: String,
-    log_probability: Option<f64>,
+    #[serde(deserialize_with = "lenient::text")]
+    token: Option<String>,
+    log_probability: Value,
 }
 
 impl Logprob {
     fn value(&self) -> Value {
-        json!({ "token": self.token, "logprob": self.log_probability, "bytes": self.token.as_bytes() })
+        let token = self.token.as_deref().unwrap_or_default();
+        json!({ "token": token, "logprob": self.log_probability.as_f64(), "bytes": token.as_bytes() })
     }
 }
 
@@ -91,22 +126,21 @@ impl Candidate {
     /// The log probabilities in OpenAI's form.
     pub(super) fn logprobs(&mut self) -> Vec<Value> {
         let LogprobsResult { top_candidates, chosen_candidates } = self.logprobs_result.take().unwrap_or_default();
-        let mut top = top_candidates.into_iter();
+        let mut top = top_candidates.unwrap_or_default().into_iter();
         let value = |chosen: Logprob| {
             let mut value = chosen.value();
-            let alternatives = top.next().unwrap_or_default().candidates;
+            let alternatives = top.next().unwrap_or_default().candidates.unwrap_or_default();
             value["top_logprobs"] = alternatives.iter().map(Logprob::value).collect();
             value
         };
-        chosen_candidates.into_iter().map(value).collect()
+        chosen_candidates.unwrap_or_default().into_iter().map(value).collect()
     }
 }
 
 impl Chunk {
     /// The counts so far. Thoughts are beside what was said, and what tools of Gemini's own gave is read like a question.
     pub(super) fn usage(&self) -> Option<Usage> {
-        let usage = self.usage_metadata.as_ref()?;
-        let count = |name: &str| usage.get(name).and_then(Value::as_u64);
+        let count = |name: &str| self.usage_metadata.get(name).and_then(read_count);
         let (prompt, candidates) = (count("promptTokenCount"), count("candidatesTokenCount"));
         let thoughts = count("thoughtsTokenCount");
         prompt.or(candidates).or(thoughts)?;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "words as the reader gives them")]
 
+mod odd;
+
 use proptest::prelude::*;
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::json;
@@ -10,6 +12,7 @@ use super::super::super::body::Reading;
 use super::super::super::sample::{self, Read, STOP, call, split, spoken, text, thought};
 use super::super::lines::LooseLines;
 use super::*;
+use crate::tools::Lifter;
 
 /// A body of `fixtures/gemini`.
 macro_rules! fixture {
@@ -33,7 +36,7 @@ const STREAMS: &[&str] = &[
 ];
 
 fn read(pieces: &[&[u8]]) -> Read {
-    sample::read(LooseLines::new(Reading::new(Chunks::default(), sample::north())), pieces)
+    sample::read(LooseLines::new(Reading::new(Chunks::default(), sample::north(), Lifter::default())), pieces)
 }
 
 /// The words of a body, without keep-alives.
@@ -92,7 +95,7 @@ fn calls_are_whole_and_their_signature_comes_before_them() {
         usage(60, 0, 12),
         signature("CiQB0e2Kb5"),
         call(0, None, Some("get_weather"), "{\"city\":\"Paris\"}"),
-        call(1, Some("fc-7"), Some("get_time"), "{}"),
+        call(1, Some("fc-7"), Some("get_time"), ""),
         usage(60, 20, 12),
         STOP,
     ];
@@ -114,11 +117,13 @@ fn filters_end_an_answer_or_come_before_it() {
 fn every_reason_to_finish() {
     assert_eq!(said(fixture!("max_tokens.sse")), [text("And then"), usage(5, 3, 0), finish(Finish::Length)]);
     assert_eq!(said(fixture!("every_chunk_stops.sse")), [text("Hel"), STOP, text("lo"), usage(1, 2, 0)]);
-    for reason in ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_OTHER", "ESCALATION"] {
+    for reason in
+        ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_OTHER", "ESCALATION", "LANGUAGE"]
+    {
         assert_eq!(said(&finished(reason)), [finish(Finish::ContentFilter)], "{reason}");
     }
-    for reason in ["LANGUAGE", "OTHER", "NO_IMAGE", "FINISH_REASON_UNSPECIFIED"] {
-        assert_eq!(said(&finished(reason)), [finish(Finish::Other(reason.into()))], "{reason}");
+    for reason in ["OTHER", "FINISH_REASON_UNSPECIFIED"] {
+        assert_eq!(said(&finished(reason)), [finish(Finish::Unknown(reason.into()))], "{reason}");
     }
     assert_eq!(said(&finished("CONTINUATION")), [finish(Finish::Length)]);
 }
@@ -128,7 +133,7 @@ fn an_answer_that_went_astray_is_a_failure() {
     let message = check_failure(fixture!("malformed.sse"), &[text("a"), usage(5, 0, 0)], (502, "upstream_error", Blame::Upstream(None)));
     let expected = "The upstream 'north' wrote a function call that nobody can read: Malformed function call: f( [MALFORMED_FUNCTION_CALL]";
     assert_eq!(message, expected);
-    for reason in ["UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE"] {
+    for reason in ["UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "NO_IMAGE", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE"] {
         check_failure(&finished(reason), &[], (502, "upstream_error", Blame::Upstream(None)));
     }
     check_failure(&finished("PUP_LIMITED_DISABLED"), &[], (502, "upstream_account_limited", Blame::Key));
@@ -159,7 +164,7 @@ fn errors_in_band_come_as_an_event_or_between_events() {
     check_failure(fixture!("error.sse"), &before, (503, "upstream_overloaded", Blame::Upstream(None)));
     let rate = Blame::Rate(Some(std::time::Duration::from_secs(17)));
     let message = check_failure(fixture!("error_between.sse"), &before, (429, "rate_limit_exceeded", rate));
-    assert_eq!(message, "Slow {down}");
+    assert_eq!(message, "Slow {down} (upstream 'north', status 429)");
     check_failure(fixture!("error_in_list.json"), &[], (429, "rate_limit_exceeded", Blame::Rate(None)));
     let listed = fixture!("text.sse").to_owned() + "[{\n\"error\": {\"code\": 500}\n}]\n";
     assert_eq!(said(&listed).pop().unwrap().unwrap_err().fault.code, "upstream_error");
@@ -176,7 +181,7 @@ fn a_cut_answer_has_no_finish() {
 #[test]
 fn what_is_unknown_is_tolerated_and_keeps_alive() {
     let kept_alive = || Ok(Word::KeepAlive);
-    let expected = [kept_alive(), kept_alive(), text("Hi"), kept_alive(), kept_alive(), finish(Finish::Other("NEW_REASON".into()))];
+    let expected = [kept_alive(), kept_alive(), text("Hi"), kept_alive(), kept_alive(), finish(Finish::Unknown("NEW_REASON".into()))];
     assert_eq!(read(&[fixture!("unknown.sse").as_bytes()]), expected);
 }
 

@@ -1,24 +1,26 @@
 //! The golden bodies.
 
+mod odd;
+
 use protocol::compaction::Compaction;
+use protocol::extra::Extra;
 use protocol::id::ItemId;
-use protocol::item::ItemStatus;
-use protocol::request::{AllowedTools, AllowedToolsWord, FunctionWord, NamedFunction, ReasoningConfig, TextConfig, ToolChoice};
+use protocol::item::Item;
+use protocol::request::{FunctionTool, ReasoningConfig, TextConfig, Tool, ToolChoice};
 
 use super::*;
 use crate::sample;
 
-fn tool_named(name: &str) -> FunctionTool {
-    let parameters = Some(json!({ "type": "object" }));
-    FunctionTool { kind: "function".into(), name: name.into(), description: Some("does it".into()), parameters, strict: Some(true) }
+fn tools(names: &[&str]) -> Vec<Tool> {
+    names.iter().map(|name| Tool::Function(sample::tool(name))).collect()
 }
 
-fn function(name: &str) -> NamedFunction {
-    NamedFunction { kind: FunctionWord::Function, name: name.into() }
+fn body_of(request: &ModelRequest) -> Result<Value, Fault> {
+    body(request, SystemMessages::First, HostedTools::Omit)
 }
 
 fn messages_of(context: Vec<Item>) -> Result<Value, Fault> {
-    body(&sample::request(sample::create(), context)).map(|mut body| body["messages"].take())
+    body_of(&sample::request(sample::create(), context)).map(|mut body| body["messages"].take())
 }
 
 fn check_messages(context: Vec<Item>, expected: &Value) {
@@ -27,7 +29,7 @@ fn check_messages(context: Vec<Item>, expected: &Value) {
 
 /// Checks what a request adds to the simplest one.
 fn check_create(create: Create, expected: &Value) {
-    let body = body(&sample::request(create, vec![sample::user("Hi")])).unwrap();
+    let body = body_of(&sample::request(create, vec![sample::user("Hi")])).unwrap();
     let mut rest = body.as_object().unwrap().clone();
     rest.retain(|name, _| !["model", "messages", "stream"].contains(&name.as_str()));
     assert_eq!(Value::Object(rest), *expected);
@@ -43,7 +45,7 @@ fn a_simple_chat_to_the_byte() {
         "messages": [{ "role": "system", "content": "Be brief." }, { "role": "user", "content": "Hi" }],
         "stream": true,
     });
-    assert_eq!(body(&request).unwrap().to_string(), expected.to_string());
+    assert_eq!(body_of(&request).unwrap().to_string(), expected.to_string());
 }
 
 #[test]
@@ -85,13 +87,14 @@ fn a_whole_round_of_tools() {
 /// openai-python#3561: a call that was cut and never answered broke the next turn.
 #[test]
 fn an_abandoned_call_is_left_out() {
-    let Item::FunctionCall(call) = sample::call("a", "f", "{\"ci") else { panic!() };
-    let cut = Item::FunctionCall(FunctionCall { status: ItemStatus::Incomplete, ..call });
-    check_messages(vec![sample::reasoning("hm"), cut, sample::user("Go on")], &json!([{ "role": "user", "content": "Go on" }]));
+    check_messages(
+        vec![sample::reasoning("hm"), sample::cut_call(), sample::user("Go on")],
+        &json!([{ "role": "user", "content": "Go on" }]),
+    );
 }
 
 #[test]
-fn thoughts_go_back_and_their_summaries_do_not() {
+fn thoughts_go_back_or_their_summary_where_that_is_all_there_is() {
     let summary = vec![Part::SummaryText { text: "Counting".into() }];
     let content = vec![Part::ReasoningText { text: "One,".into() }, Part::ReasoningText { text: "two.".into() }];
     let thoughts = |summary: &[Part], content: &[Part]| {
@@ -100,22 +103,18 @@ fn thoughts_go_back_and_their_summaries_do_not() {
             summary: summary.to_vec(),
             content: content.to_vec(),
             encrypted_content: None,
+            extra: Extra::default(),
         })
     };
     let context = vec![thoughts(&summary, &content), sample::assistant("Two."), thoughts(&summary, &[]), sample::assistant("Yes.")];
-    check_messages(context, &json!([{ "role": "assistant", "content": "Two.\n\nYes.", "thinking": "One,\n\ntwo." }]));
+    check_messages(context, &json!([{ "role": "assistant", "content": "Two.\n\nYes.", "thinking": "One,\n\ntwo.\n\nCounting" }]));
 }
 
 #[test]
 fn images_are_base64() {
-    let image = || Part::InputImage { image_url: Some("data:image/png;base64,iVBORw0=".into()), detail: "auto".into() };
-    let text = |text: &str| Part::InputText { text: text.into() };
-    let output = Item::FunctionCallOutput(FunctionCallOutput {
-        id: ItemId::new("fco_1"),
-        call_id: "a".into(),
-        output: FunctionOutput::Parts(vec![text("See:"), image()]),
-        status: ItemStatus::Completed,
-    });
+    let image = || sample::image("data:image/png;base64,iVBORw0=", "auto");
+    let text = |text: &str| Part::input_text(text);
+    let output = sample::output_parts("a", vec![text("See:"), image()]);
     let expected = json!([
         { "role": "user", "content": "What is it?\nLook:", "images": ["iVBORw0=", "iVBORw0="] },
         { "role": "tool", "content": "See:", "images": ["iVBORw0="], "tool_call_id": "a" },
@@ -126,11 +125,10 @@ fn images_are_base64() {
 #[test]
 fn the_system_says_what_a_developer_or_a_compaction_says() {
     let compaction = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
-    let developer = sample::message(Role::Developer, vec![Part::InputText { text: "Be kind.".into() }]);
+    let developer = sample::message(Role::Developer, vec![Part::input_text("Be kind.")]);
     let refusal = sample::message(Role::Assistant, vec![Part::Refusal { refusal: "No.".into() }]);
     let expected = json!([
-        { "role": "system", "content": "Summary of the conversation so far:\n\nAda asked." },
-        { "role": "system", "content": "Be kind." },
+        { "role": "system", "content": "Summary of the conversation so far:\n\nAda asked.\n\nBe kind." },
         { "role": "assistant", "content": "No." },
     ]);
     check_messages(vec![compaction, developer, refusal], &expected);
@@ -140,12 +138,11 @@ fn the_system_says_what_a_developer_or_a_compaction_says() {
 fn tools_are_offered_as_far_as_they_are_allowed() {
     let parameters = json!({ "type": "object" });
     let sent = |name: &str| json!({ "type": "function", "function": { "name": name, "description": "does it", "parameters": parameters } });
-    let create = |tool_choice| Create { tools: vec![tool_named("a"), tool_named("b")], tool_choice, ..sample::create() };
+    let create = |tool_choice| Create { tools: tools(&["a", "b"]), tool_choice, ..sample::create() };
     check_create(create(ToolChoice::Mode(ToolMode::Auto)), &json!({ "tools": [sent("a"), sent("b")] }));
     check_create(create(ToolChoice::Mode(ToolMode::None)), &json!({}));
-    let allowed = AllowedTools { kind: AllowedToolsWord::AllowedTools, tools: vec![function("b")], mode: ToolMode::Auto };
-    check_create(create(ToolChoice::Allowed(allowed)), &json!({ "tools": [sent("b")] }));
-    let bare = FunctionTool { description: None, parameters: None, strict: None, ..tool_named("c") };
+    check_create(create(sample::allowed("b", ToolMode::Auto)), &json!({ "tools": [sent("b")] }));
+    let bare = Tool::Function(FunctionTool { description: None, parameters: None, strict: None, ..sample::tool("c") });
     let parameters = json!({ "type": "object", "properties": {} });
     let expected = json!({ "tools": [{ "type": "function", "function": { "name": "c", "parameters": parameters } }] });
     check_create(Create { tools: vec![bare], parallel_tool_calls: Some(true), ..sample::create() }, &expected);
@@ -154,16 +151,22 @@ fn tools_are_offered_as_far_as_they_are_allowed() {
 #[test]
 fn structured_output_is_its_schema() {
     let schema = json!({ "type": "object", "properties": { "age": { "type": "integer" } } });
-    let format = TextFormat::JsonSchema { name: "pet".into(), description: None, schema: schema.clone(), strict: true };
-    check_create(Create { text: TextConfig { format, verbosity: None }, ..sample::create() }, &json!({ "format": schema }));
-    let text = TextConfig { format: TextFormat::JsonObject, verbosity: Some("medium".into()) };
-    check_create(Create { text, ..sample::create() }, &json!({ "format": "json" }));
+    let with = |format| Create { text: TextConfig { format, ..TextConfig::default() }, ..sample::create() };
+    let (name, extra) = ("pet".to_owned(), Extra::default());
+    check_create(
+        with(TextFormat::JsonSchema { name, description: None, schema: schema.clone(), strict: true, extra }),
+        &json!({ "format": schema }),
+    );
+    check_create(with(TextFormat::JsonObject { extra: Extra::default() }), &json!({ "format": "json" }));
+    // Several servers take a schema here, and clients send it.
+    let extra = Extra::from_iter([("schema".to_owned(), schema.clone())]);
+    check_create(with(TextFormat::JsonObject { extra }), &json!({ "format": schema }));
 }
 
 #[test]
 fn how_much_it_thinks() {
     let check = |effort: Option<&str>, expected: Value| {
-        let reasoning = Some(ReasoningConfig { effort: effort.map(str::to_owned), summary: Some("auto".into()) });
+        let reasoning = Some(ReasoningConfig { effort: effort.map(str::to_owned), summary: Some("auto".into()), extra: Extra::default() });
         check_create(Create { reasoning, ..sample::create() }, &expected);
     };
     check(None, json!({}));
@@ -171,7 +174,7 @@ fn how_much_it_thinks() {
     check(Some("minimal"), json!({ "think": "low" }));
     check(Some("medium"), json!({ "think": "medium" }));
     check(Some("xhigh"), json!({ "think": "high" }));
-    check(Some("max"), json!({ "think": "max" }));
+    check(Some("max"), json!({ "think": "high" }));
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn every_parameter_has_its_place() {
         top_logprobs: Some(2),
         max_output_tokens: Some(9),
         truncation: Some("disabled".into()),
-        reasoning: Some(ReasoningConfig { effort: Some("low".into()), summary: None }),
+        reasoning: Some(ReasoningConfig { effort: Some("low".into()), ..ReasoningConfig::default() }),
         extra: extra.as_object().cloned().unwrap(),
         ..sample::create()
     };
@@ -207,32 +210,42 @@ fn every_parameter_has_its_place() {
 #[test]
 fn what_has_no_word_is_a_named_error() {
     let refused = |create: Create, param: &str| {
-        let fault = check(&create).unwrap_err();
+        let fault = check(&create, HostedTools::Omit).unwrap_err();
         assert_eq!((fault.status, fault.code.as_str(), fault.param.as_deref()), (400, "unsupported_parameter", Some(param)));
     };
-    let tools = || vec![tool_named("a")];
+    let tools = || tools(&["a"]);
     refused(Create { tools: tools(), tool_choice: ToolChoice::Mode(ToolMode::Required), ..sample::create() }, "tool_choice");
-    refused(Create { tools: tools(), tool_choice: ToolChoice::Function(function("a")), ..sample::create() }, "tool_choice");
-    refused(Create { tools: tools(), parallel_tool_calls: Some(false), ..sample::create() }, "parallel_tool_calls");
-    let text = TextConfig { format: TextFormat::Text, verbosity: Some("low".into()) };
-    refused(Create { text, ..sample::create() }, "text.verbosity");
-    assert_eq!(check(&Create { parallel_tool_calls: Some(false), ..sample::create() }), Ok(()));
-
-    for parameter in ["n", "logit_bias", "user", "messages", "stream"] {
-        assert!(!knows(parameter), "{parameter}");
+    refused(Create { tools: tools(), tool_choice: ToolChoice::Tool(sample::named("a")), ..sample::create() }, "tool_choice");
+    for parameter in ["n", "logit_bias", "messages", "stream", "conversation", "prompt", "num_ctx", "keep_alive"] {
+        let create = Create { extra: Map::from_iter([(parameter.to_owned(), json!(1))]), ..sample::create() };
+        let fault = check(&create, HostedTools::Omit).unwrap_err();
+        assert_eq!((fault.code.as_str(), fault.param.as_deref()), ("unknown_parameter", Some(parameter)));
     }
-    assert!(knows("stop") && knows("seed") && !knows("num_ctx") && !knows("keep_alive"));
+    assert!(knows("stop") && knows("seed"));
 
     let param = |part: Part, role| {
         let fault = messages_of(vec![sample::user("Hi"), sample::message(role, vec![part])]).unwrap_err();
         assert_eq!((fault.status, fault.code.as_str()), (400, "unsupported_value"));
         fault.param.unwrap()
     };
-    let image = |url: Option<&str>| Part::InputImage { image_url: url.map(str::to_owned), detail: "auto".into() };
-    assert_eq!(param(image(Some("https://x/y.png")), Role::User), "input[1].content[0].image_url");
-    assert_eq!(param(image(Some("data:image/svg+xml,%3Csvg/%3E")), Role::User), "input[1].content[0].image_url");
-    assert_eq!(param(image(None), Role::User), "input[1].content[0].image_url");
-    assert_eq!(param(image(Some("data:image/png;base64,AA==")), Role::Assistant), "input[1].content");
-    let file = Part::InputFile { filename: None, file_data: Some("data:text/plain;base64,AA==".into()), file_url: None };
+    let image = |url: &str| sample::image(url, "auto");
+    assert_eq!(param(image("https://x/y.png"), Role::User), "input[1].content[0].image_url");
+    assert_eq!(param(image("data:image/svg+xml,%3Csvg/%3E"), Role::User), "input[1].content[0].image_url");
+    let nowhere = Part::InputImage { image_url: None, detail: "auto".into(), extra: Extra::default() };
+    assert_eq!(param(nowhere, Role::User), "input[1].content[0].image_url");
+    assert_eq!(param(image("data:image/png;base64,AA=="), Role::Assistant), "input[1].content");
+    let file = sample::file(None, Some("data:text/plain;base64,AA=="), None);
     assert_eq!(param(file, Role::User), "input[1].content[0]");
+}
+
+#[test]
+fn what_cannot_matter_is_left_out_and_told() {
+    let ignored = |create: Create, expected: &[&str]| assert_eq!(check(&create, HostedTools::Omit).unwrap(), expected);
+    ignored(Create { tools: tools(&["a"]), parallel_tool_calls: Some(false), ..sample::create() }, &["parallel_tool_calls"]);
+    ignored(Create { parallel_tool_calls: Some(false), ..sample::create() }, &[]);
+    let verbosity = |word: &str| TextConfig { verbosity: Some(word.into()), ..TextConfig::default() };
+    ignored(Create { text: verbosity("low"), ..sample::create() }, &["text.verbosity"]);
+    ignored(Create { text: verbosity("medium"), ..sample::create() }, &[]);
+    ignored(Create { extra: Map::from_iter([("user".to_owned(), json!("ada"))]), ..sample::create() }, &["user"]);
+    ignored(Create { truncation: Some("auto".into()), max_tool_calls: Some(3), ..sample::create() }, &[]);
 }

@@ -1,20 +1,20 @@
 //! The golden bodies.
 
+mod odd;
+
 use protocol::compaction::Compaction;
+use protocol::extra::Extra;
 use protocol::id::ItemId;
-use protocol::item::ItemStatus;
-use protocol::request::{AllowedTools, AllowedToolsWord, FunctionWord, ReasoningConfig, TextConfig};
+use protocol::item::{Item, Part, Reasoning, Role};
+use protocol::request::{ReasoningConfig, TextConfig};
 
 use super::*;
 use crate::sample;
 
-fn tool_named(name: &str) -> FunctionTool {
-    let parameters = Some(json!({ "type": "object" }));
-    FunctionTool { kind: "function".into(), name: name.into(), description: Some("does it".into()), parameters, strict: Some(true) }
-}
-
-fn function(name: &str) -> NamedFunction {
-    NamedFunction { kind: FunctionWord::Function, name: name.into() }
+/// The body as the upstream `north` gets it.
+fn body_of(request: &ModelRequest, family: Family) -> Result<Value, Fault> {
+    let system_messages = if family == Family::Compatible { SystemMessages::First } else { SystemMessages::InPlace };
+    body(request, family, system_messages, "north")
 }
 
 fn said_to(role: &str, text: &str) -> Value {
@@ -26,7 +26,7 @@ fn answered(text: &str) -> Value {
 }
 
 fn input_of(family: Family, context: Vec<Item>) -> Result<Value, Fault> {
-    body(&sample::request(sample::create(), context), family, "north").map(|mut body| body["input"].take())
+    body_of(&sample::request(sample::create(), context), family).map(|mut body| body["input"].take())
 }
 
 fn check_input(context: Vec<Item>, expected: &Value) {
@@ -35,7 +35,7 @@ fn check_input(context: Vec<Item>, expected: &Value) {
 
 /// Checks what a request adds to the simplest one.
 fn check_create(family: Family, create: Create, expected: &Value) {
-    let body = body(&sample::request(create, vec![sample::user("Hi")]), family, "north").unwrap();
+    let body = body_of(&sample::request(create, vec![sample::user("Hi")]), family).unwrap();
     let mut rest = body.as_object().unwrap().clone();
     let usual = ["model", "input", "stream", "store", "include", "stream_options"];
     rest.retain(|name, _| !usual.contains(&name.as_str()));
@@ -55,19 +55,19 @@ fn a_simple_chat_to_the_byte() {
         "include": ["reasoning.encrypted_content"],
         "stream_options": { "include_obfuscation": false },
     });
-    assert_eq!(body(&request, Family::OpenAi, "north").unwrap().to_string(), expected.to_string());
+    assert_eq!(body_of(&request, Family::OpenAi).unwrap().to_string(), expected.to_string());
     let mut expected = expected;
     expected.as_object_mut().unwrap().shift_remove("stream_options");
-    assert_eq!(body(&request, Family::Compatible, "north").unwrap().to_string(), expected.to_string());
+    assert_eq!(body_of(&request, Family::Compatible).unwrap().to_string(), expected.to_string());
     // A deployment's name does not say whether the model thinks.
     expected.as_object_mut().unwrap().shift_remove("include");
-    assert_eq!(body(&request, Family::Azure, "north").unwrap().to_string(), expected.to_string());
+    assert_eq!(body_of(&request, Family::Azure).unwrap().to_string(), expected.to_string());
 }
 
 #[test]
 fn the_upstreams_name_for_the_model_is_said() {
     let request = ModelRequest { model: Some("gpt-4o".into()), ..sample::request(sample::create(), vec![sample::user("Hi")]) };
-    let body = body(&request, Family::OpenAi, "north").unwrap();
+    let body = body_of(&request, Family::OpenAi).unwrap();
     assert_eq!(body["model"], "gpt-4o");
     assert_eq!(body.get("include"), None, "a model without thoughts has none to encrypt");
 }
@@ -76,12 +76,12 @@ fn the_upstreams_name_for_the_model_is_said() {
 fn what_is_wanted_beside_the_answer() {
     let include = |family, model: &str, create: Create| {
         let request = sample::request(Create { model: model.into(), ..create }, vec![]);
-        body(&request, family, "north").unwrap().get("include").cloned().unwrap_or_default()
+        body_of(&request, family).unwrap().get("include").cloned().unwrap_or_default()
     };
     let asking = || Create { include: vec![LOGPROBS.into(), "file_search_call.results".into()], ..sample::create() };
     let thoughtful = || Create { include: vec![ENCRYPTED_CONTENT.into()], ..sample::create() };
-    assert_eq!(include(Family::OpenAi, "gpt-5.2", asking()), json!([ENCRYPTED_CONTENT, LOGPROBS]));
-    assert_eq!(include(Family::OpenAi, "ft:gpt-4.1-mini:north", asking()), json!([LOGPROBS]));
+    assert_eq!(include(Family::OpenAi, "gpt-5.2", asking()), json!([ENCRYPTED_CONTENT, LOGPROBS, "file_search_call.results"]));
+    assert_eq!(include(Family::OpenAi, "ft:gpt-4.1-mini:north", asking()), json!([LOGPROBS, "file_search_call.results"]));
     assert_eq!(include(Family::OpenAi, "gpt-5-chat-latest", sample::create()), Value::Null);
     assert_eq!(include(Family::OpenAi, "gpt-4o", thoughtful()), json!([ENCRYPTED_CONTENT]));
     assert_eq!(include(Family::Compatible, "gpt-4o", sample::create()), json!([ENCRYPTED_CONTENT]));
@@ -114,9 +114,7 @@ fn a_whole_round_of_tools() {
 /// openai-python#3561: a call that was cut and never answered broke the next turn.
 #[test]
 fn an_abandoned_call_is_left_out() {
-    let Item::FunctionCall(call) = sample::call("a", "f", "{\"ci") else { panic!() };
-    let cut = Item::FunctionCall(FunctionCall { status: ItemStatus::Incomplete, ..call });
-    check_input(vec![cut, sample::user("Go on")], &json!([said_to("user", "Go on")]));
+    check_input(vec![sample::cut_call(), sample::user("Go on")], &json!([said_to("user", "Go on")]));
 }
 
 fn sealed_thoughts(id: &str, upstream: &str) -> Item {
@@ -124,7 +122,8 @@ fn sealed_thoughts(id: &str, upstream: &str) -> Item {
         id: ItemId::new("rs_weir"),
         summary: vec![Part::SummaryText { text: "Counting".into() }, Part::SummaryText { text: "Checking".into() }],
         content: vec![Part::ReasoningText { text: "hm".into() }],
-        encrypted_content: Some(sealed::seal(upstream, id, "gAAA")),
+        encrypted_content: Some(super::super::sealed::seal(upstream, id, "gAAA")),
+        extra: Extra::default(),
     })
 }
 
@@ -168,17 +167,11 @@ fn thoughts_that_would_be_refused_stay_here() {
 
 #[test]
 fn images_files_and_refusals() {
-    let image = || Part::InputImage { image_url: Some("data:image/png;base64,AA==".into()), detail: "low".into() };
-    let data =
-        Part::InputFile { filename: Some("a.pdf".into()), file_data: Some("data:application/pdf;base64,AA==".into()), file_url: None };
-    let linked = Part::InputFile { filename: None, file_data: None, file_url: Some("https://x/b.pdf".into()) };
-    let text = || Part::InputText { text: "See:".into() };
-    let output = Item::FunctionCallOutput(FunctionCallOutput {
-        id: ItemId::new("fco_1"),
-        call_id: "a".into(),
-        output: FunctionOutput::Parts(vec![text(), image()]),
-        status: ItemStatus::Completed,
-    });
+    let image = || sample::image("data:image/png;base64,AA==", "low");
+    let data = sample::file(Some("a.pdf"), Some("data:application/pdf;base64,AA=="), None);
+    let linked = sample::file(None, None, Some("https://x/b.pdf"));
+    let text = || Part::input_text("See:");
+    let output = sample::output_parts("a", vec![text(), image()]);
     let refusal = Part::Refusal { refusal: "No.".into() };
     let context = vec![
         sample::message(Role::User, vec![text(), image(), data, linked]),
@@ -215,19 +208,20 @@ fn a_compaction_is_told_by_the_system() {
 fn tools_and_choices() {
     let parameters = json!({ "type": "object" });
     let sent = |name: &str| json!({ "type": "function", "name": name, "description": "does it", "parameters": parameters, "strict": true });
-    let create = |tool_choice| Create { tools: vec![tool_named("a"), tool_named("b")], tool_choice, ..sample::create() };
+    let create =
+        |tool_choice| Create { tools: ["a", "b"].map(|name| Tool::Function(sample::tool(name))).to_vec(), tool_choice, ..sample::create() };
     let check = |tool_choice: ToolChoice, expected: Value| {
         check_create(Family::OpenAi, create(tool_choice), &json!({ "tools": [sent("a"), sent("b")], "tool_choice": expected }));
     };
     check(ToolChoice::Mode(ToolMode::Auto), json!("auto"));
     check(ToolChoice::Mode(ToolMode::None), json!("none"));
     check(ToolChoice::Mode(ToolMode::Required), json!("required"));
-    check(ToolChoice::Function(function("b")), json!({ "type": "function", "name": "b" }));
-    let allowed = |mode| ToolChoice::Allowed(AllowedTools { kind: AllowedToolsWord::AllowedTools, tools: vec![function("b")], mode });
+    check(ToolChoice::Tool(sample::named("b")), json!({ "type": "function", "name": "b" }));
+    let allowed = |mode| sample::allowed("b", mode);
     let one = json!([{ "type": "function", "name": "b" }]);
     check(allowed(ToolMode::Required), json!({ "type": "allowed_tools", "mode": "required", "tools": one }));
     check(allowed(ToolMode::None), json!("none"));
-    let bare = FunctionTool { description: None, parameters: None, strict: None, ..tool_named("c") };
+    let bare = Tool::Function(FunctionTool { description: None, parameters: None, strict: None, ..sample::tool("c") });
     check_create(
         Family::Compatible,
         Create { tools: vec![bare], parallel_tool_calls: Some(false), max_tool_calls: Some(3), ..sample::create() },
@@ -242,19 +236,20 @@ fn tools_and_choices() {
 #[test]
 fn structured_output() {
     let schema = json!({ "type": "object", "properties": { "age": { "type": "integer" } } });
-    let format = TextFormat::JsonSchema { name: "pet".into(), description: Some("one".into()), schema: schema.clone(), strict: true };
-    let text = TextConfig { format, verbosity: Some("low".into()) };
+    let (description, extra) = (Some("one".to_owned()), Extra::default());
+    let format = TextFormat::JsonSchema { name: "pet".into(), description, schema: schema.clone(), strict: true, extra };
+    let text = TextConfig { format, verbosity: Some("low".into()), ..TextConfig::default() };
     let sent = json!({ "type": "json_schema", "name": "pet", "description": "one", "schema": schema, "strict": true });
     let expected = json!({ "text": { "format": sent, "verbosity": "low" } });
     check_create(Family::OpenAi, Create { text, ..sample::create() }, &expected);
-    let text = TextConfig { format: TextFormat::JsonObject, verbosity: None };
+    let text = TextConfig { format: TextFormat::JsonObject { extra: Extra::default() }, ..TextConfig::default() };
     check_create(Family::OpenAi, Create { text, ..sample::create() }, &json!({ "text": { "format": { "type": "json_object" } } }));
 }
 
 #[test]
 fn every_parameter_has_its_name() {
     let create = || Create {
-        reasoning: Some(ReasoningConfig { effort: Some("high".into()), summary: Some("auto".into()) }),
+        reasoning: Some(ReasoningConfig { effort: Some("high".into()), summary: Some("auto".into()), extra: Extra::default() }),
         temperature: Some(0.5),
         top_p: Some(0.25),
         presence_penalty: Some(0.0),
@@ -285,13 +280,14 @@ fn every_parameter_has_its_name() {
 
 #[test]
 fn what_has_no_word_is_a_named_error() {
+    let check = |create: &Create, family| check(create, family, HostedTools::Omit);
     let refused = |create: Create| check(&create, Family::OpenAi).unwrap_err();
     let fault = refused(Create { presence_penalty: Some(0.5), ..sample::create() });
     assert_eq!((fault.status, fault.code.as_str(), fault.param.as_deref()), (400, "unsupported_parameter", Some("presence_penalty")));
     let fault = refused(Create { frequency_penalty: Some(-0.5), ..sample::create() });
     assert_eq!(fault.param.as_deref(), Some("frequency_penalty"));
-    assert_eq!(check(&Create { presence_penalty: Some(0.0), ..sample::create() }, Family::Azure), Ok(()));
-    assert_eq!(check(&Create { presence_penalty: Some(0.5), ..sample::create() }, Family::Compatible), Ok(()));
+    assert_eq!(check(&Create { presence_penalty: Some(0.0), ..sample::create() }, Family::Azure), Ok(vec![]));
+    assert_eq!(check(&Create { presence_penalty: Some(0.5), ..sample::create() }, Family::Compatible), Ok(vec![]));
 
     for parameter in ["stop", "seed", "logit_bias", "n", "background", "store", "include", "conversation"] {
         assert!(!knows(parameter, Family::OpenAi) && !knows(parameter, Family::Compatible), "{parameter}");
@@ -304,9 +300,9 @@ fn what_has_no_word_is_a_named_error() {
         assert_eq!((fault.status, fault.code.as_str()), (400, "unsupported_value"));
         fault.param.unwrap()
     };
-    let image = || Part::InputImage { image_url: None, detail: "auto".into() };
-    let file = Part::InputFile { filename: None, file_data: None, file_url: None };
+    let image = || Part::InputImage { image_url: None, detail: "auto".into(), extra: Extra::default() };
+    let file = sample::file(None, None, None);
     assert_eq!(param(vec![image()], Role::User), "input[1].content[0].image_url");
-    assert_eq!(param(vec![Part::InputText { text: "a".into() }, file], Role::User), "input[1].content[1].file_data");
+    assert_eq!(param(vec![Part::input_text("a"), file], Role::User), "input[1].content[1].file_data");
     assert_eq!(param(vec![image()], Role::Assistant), "input[1].content[0]");
 }

@@ -32,14 +32,13 @@ fn begun() -> Script {
 /// An error instead of a stream, with the status and in the form of the vendor.
 fn refusals(vendor: Vendor) -> Vec<Case> {
     let refused = |name: &str, trouble, status, code| before(name, Script::refused_as(trouble), status, code);
-    let too_long = match vendor {
-        Vendor::OpenAi | Vendor::Responses => "context_length_exceeded",
-        Anthropic | Gemini | Ollama => "upstream_invalid_request",
-    };
     let wait = Duration::from_secs(7);
     vec![
         refused("400", Trouble::Invalid, 400, "upstream_invalid_request"),
-        refused("400, too long", Trouble::ContextLength, 400, too_long),
+        refused("400, too long", Trouble::ContextLength, 400, "context_length_exceeded"),
+        refused("413", Trouble::TooLarge, 413, "upstream_invalid_request"),
+        before("422, too long", Script::refused(422, Trouble::ContextLength), 422, "context_length_exceeded"),
+        before("413, too long", Script::refused(413, Trouble::ContextLength), 413, "context_length_exceeded"),
         refused("401", Trouble::Key, 502, "upstream_authentication_failed"),
         refused("402", Trouble::Money, 502, "upstream_quota_exhausted"),
         refused("403", Trouble::Permission, 502, "upstream_authentication_failed"),

@@ -1,0 +1,245 @@
+//! Reads the messages of a chat into items.
+
+use serde_json::Value;
+
+use crate::dialect::responses::text_part;
+use crate::extra::Extra;
+use crate::fault::Fault;
+use crate::id::ItemId;
+use crate::item::{
+    CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, Part, Reasoning,
+    Role,
+};
+use crate::read::{Node, Object};
+use crate::request::InputItem;
+
+/// The fields of an assistant's message that become items or parts of their own.
+const ASSISTANT: &[&str] = &["role", "content", "refusal", "tool_calls", "function_call", "reasoning_content", "reasoning"];
+
+/// Reads `messages`. An assistant's message with tool calls becomes several items.
+pub(super) fn read_messages(node: &Node<'_>) -> Result<Vec<InputItem>, Fault> {
+    let mut reader = Reader::default();
+    for (index, message) in node.array()?.iter().enumerate() {
+        reader.message(message, index)?;
+    }
+    Ok(reader.items.into_iter().map(InputItem::Item).collect())
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Reader {
+    items: Vec<Item>,
+}
+
+impl Reader {
+    fn message(&mut self, node: &Node<'_>, index: usize) -> Result<(), Fault> {
+        let object = node.object()?;
+        let role = object.require("role")?.word(&["system", "developer", "user", "assistant", "tool", "function"])?;
+        let role = match role.as_str() {
+            "system" => Role::System,
+            "developer" => Role::Developer,
+            "user" => Role::User,
+            "assistant" => return self.assistant(&object, index),
+            "function" => return self.function_result(node, &object),
+            _ => return self.tool_result(&object),
+        };
+        let content = read_content(&object.require("content")?, role)?;
+        self.push_message(role, content, object.extra(&["role", "content"]));
+        Ok(())
+    }
+
+    fn push_message(&mut self, role: Role, content: Vec<Part>, extra: Extra) {
+        self.items.push(Item::Message(Message { extra, ..Message::new(role, content) }));
+    }
+
+    fn assistant(&mut self, object: &Object<'_>, index: usize) -> Result<(), Fault> {
+        let before = self.items.len();
+        let reasoning = match object.string("reasoning_content")? {
+            Some(text) => Some(text),
+            // OpenRouter has an object of this name in requests, but in messages it is a text.
+            None => object.string("reasoning")?,
+        };
+        if let Some(text) = reasoning.filter(|text| !text.is_empty()) {
+            let content = vec![Part::ReasoningText { text }];
+            self.items.push(Item::Reasoning(Reasoning {
+                id: ItemId::new(""),
+                summary: Vec::new(),
+                content,
+                encrypted_content: None,
+                extra: Extra::default(),
+            }));
+        }
+        let mut content = object.read("content", |node| read_content(node, Role::Assistant))?.unwrap_or_default();
+        if let Some(refusal) = object.string("refusal")? {
+            content.push(Part::Refusal { refusal });
+        }
+        let mut calls = object.read("tool_calls", |node| node.array()?.iter().map(read_call).collect::<Result<Vec<_>, _>>())?;
+        if let Some(call) = object.get("function_call") {
+            calls.get_or_insert_default().push(read_function_call(&call, index)?);
+        }
+        let calls = calls.unwrap_or_default();
+        // Fields of the message itself need one, though it says nothing.
+        let extra = object.extra(ASSISTANT);
+        if content.is_empty() && calls.is_empty() && extra.is_empty() && self.items.len() == before {
+            object.require("content")?;
+        }
+        if !content.is_empty() || !extra.is_empty() {
+            self.push_message(Role::Assistant, content, extra);
+        }
+        self.items.extend(calls);
+        Ok(())
+    }
+
+    /// A message with the role `tool`: the output of a call, named by its id.
+    fn tool_result(&mut self, object: &Object<'_>) -> Result<(), Fault> {
+        let call_id = object.require("tool_call_id")?.some_string()?;
+        let output = read_output(&object.require("content")?)?;
+        let (id, status, extra) = (ItemId::new(""), ItemStatus::Completed, object.extra(&["role", "content", "tool_call_id"]));
+        let is_custom = self.items.iter().any(|item| matches!(item, Item::CustomToolCall(call) if call.call_id == call_id));
+        self.items.push(if is_custom {
+            Item::CustomToolCallOutput(CustomToolCallOutput { id, call_id, output, status, extra })
+        } else {
+            Item::FunctionCallOutput(FunctionCallOutput { id, call_id, output, status, extra })
+        });
+        Ok(())
+    }
+
+    /// A message with the role `function`: the output of a `function_call`, named by the function alone.
+    fn function_result(&mut self, node: &Node<'_>, object: &Object<'_>) -> Result<(), Fault> {
+        let name = object.require("name")?.some_string()?;
+        let is_answered =
+            |call_id: &str| self.items.iter().any(|item| matches!(item, Item::FunctionCallOutput(output) if output.call_id == call_id));
+        let call_id = self.items.iter().rev().find_map(|item| match item {
+            Item::FunctionCall(call) if call.name == name && !is_answered(&call.call_id) => Some(call.call_id.clone()),
+            _ => None,
+        });
+        let Some(call_id) = call_id else {
+            let what = format!("a function that an assistant's message before it calls, but nothing calls '{name}'");
+            return Err(object.require("name").map_or_else(|fault| fault, |_| node_of_name(node, &what)));
+        };
+        let output = match object.get("content") {
+            Some(content) => read_output(&content)?,
+            None => FunctionOutput::Text(String::new()),
+        };
+        let extra = object.extra(&["role", "content", "name"]);
+        self.items.push(Item::FunctionCallOutput(FunctionCallOutput {
+            id: ItemId::new(""),
+            call_id,
+            output,
+            status: ItemStatus::Completed,
+            extra,
+        }));
+        Ok(())
+    }
+}
+
+fn node_of_name(node: &Node<'_>, expected: &str) -> Fault {
+    let path = format!("{}.name", node.path());
+    Fault::invalid("invalid_value", &path, format!("Invalid value for '{path}': expected {expected}."))
+}
+
+fn read_call(node: &Node<'_>) -> Result<Item, Fault> {
+    let object = node.object()?;
+    let (id, status) = (ItemId::new(""), ItemStatus::Completed);
+    let call_id = object.require("id")?.some_string()?;
+    if object.string("type")?.as_deref() == Some("custom") {
+        let custom = object.require("custom")?.object()?;
+        return Ok(Item::CustomToolCall(CustomToolCall {
+            id,
+            call_id,
+            name: custom.require("name")?.some_string()?,
+            input: custom.require("input")?.string()?,
+            status,
+            extra: with_inner(object.extra(&["id", "type", "index", "custom"]), "custom", custom.extra(&["name", "input"])),
+        }));
+    }
+    let function = object.require("function")?.object()?;
+    let extra = with_inner(object.extra(&["id", "type", "index", "function"]), "function", function.extra(&["name", "arguments"]));
+    Ok(Item::FunctionCall(FunctionCall {
+        id,
+        call_id,
+        name: function.require("name")?.some_string()?,
+        // A call whose arguments never came has none.
+        arguments: function.read("arguments", read_arguments)?.unwrap_or_else(|| "{}".to_owned()),
+        status,
+        extra,
+    }))
+}
+
+/// `function_call`, from before calls had ids: its output names the function alone.
+fn read_function_call(node: &Node<'_>, index: usize) -> Result<Item, Fault> {
+    let object = node.object()?;
+    Ok(Item::FunctionCall(FunctionCall {
+        id: ItemId::new(""),
+        call_id: format!("call_message_{index}"),
+        name: object.require("name")?.some_string()?,
+        arguments: object.read("arguments", read_arguments)?.unwrap_or_else(|| "{}".to_owned()),
+        status: ItemStatus::Completed,
+        extra: object.extra(&["name", "arguments"]),
+    }))
+}
+
+/// Arguments are JSON in a string; some clients send the JSON itself.
+fn read_arguments(node: &Node<'_>) -> Result<String, Fault> {
+    match node.value() {
+        Value::Object(object) => Ok(Value::Object(object.clone()).to_string()),
+        _ => node.string(),
+    }
+}
+
+fn read_output(node: &Node<'_>) -> Result<FunctionOutput, Fault> {
+    match node.value() {
+        Value::String(text) => Ok(FunctionOutput::Text(text.clone())),
+        _ => Ok(FunctionOutput::Parts(read_content(node, Role::User)?)),
+    }
+}
+
+fn read_content(node: &Node<'_>, role: Role) -> Result<Vec<Part>, Fault> {
+    match node.value() {
+        Value::String(text) => Ok(vec![text_part(role, text.clone())]),
+        Value::Array(_) => node.array()?.iter().map(|part| read_part(part, role)).collect(),
+        _ => Err(node.wrong_type("a string or an array of content parts")),
+    }
+}
+
+fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
+    let object = node.object()?;
+    let kind = object.require("type")?;
+    Ok(match kind.some_string()?.as_str() {
+        "text" => {
+            let extra = object.extra(&["type", "text"]);
+            match text_part(role, object.require("text")?.string()?) {
+                Part::OutputText { text, annotations, logprobs, .. } => Part::OutputText { text, annotations, logprobs, extra },
+                Part::InputText { text, .. } => Part::InputText { text, extra },
+                part => part,
+            }
+        }
+        "refusal" => Part::Refusal { refusal: object.require("refusal")?.string()? },
+        "image_url" => {
+            let image = object.require("image_url")?.object()?;
+            Part::InputImage {
+                image_url: Some(image.require("url")?.string()?),
+                detail: image.string("detail")?.unwrap_or_else(|| "auto".into()),
+                extra: with_inner(object.extra(&["type", "image_url"]), "image_url", image.extra(&["url", "detail"])),
+            }
+        }
+        "file" => {
+            let file = object.require("file")?.object()?;
+            Part::InputFile {
+                filename: file.string("filename")?,
+                file_data: file.string("file_data")?,
+                file_url: None,
+                extra: with_inner(object.extra(&["type", "file"]), "file", file.extra(&["filename", "file_data"])),
+            }
+        }
+        _ => Part::Opaque(object.extra(&[])),
+    })
+}
+
+/// Fields of the object `name`, kept below its name beside those of the object that it is in.
+fn with_inner(mut extra: Extra, name: &str, inner: Extra) -> Extra {
+    if !inner.is_empty() {
+        extra.insert(name, inner.to_map().into());
+    }
+    extra
+}

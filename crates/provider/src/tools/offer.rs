@@ -1,0 +1,293 @@
+//! The tools of a request as functions.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use engine::provider::ModelRequest;
+use protocol::extra::Extra;
+use protocol::item::Item;
+use protocol::request::{Create, CustomTool, FunctionTool, Tool, ToolChoice};
+use serde_json::{Value, json};
+
+use super::TOOL_SEARCH;
+
+/// The longest name of a function that every vendor takes.
+const LONGEST_NAME: usize = 64;
+
+/// The namespace whose tools are called by their names alone.
+const DEFAULT_NAMESPACE: &str = "functions";
+
+/// What a function was declared as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Function,
+    Custom,
+    ToolSearch,
+}
+
+/// A tool as a function.
+#[derive(Clone, Debug)]
+pub(crate) struct Offered<'a> {
+    /// Its name at the upstream.
+    pub(crate) name: Cow<'a, str>,
+    /// The caller's name for it.
+    pub(super) declared: &'a str,
+    /// The namespace in which the caller declared it.
+    pub(super) namespace: Option<&'a str>,
+    pub(super) origin: Origin,
+    pub(crate) description: Option<Cow<'a, str>>,
+    /// The JSON schema of its arguments.
+    pub(crate) parameters: Option<Cow<'a, Value>>,
+    pub(crate) strict: Option<bool>,
+    /// Fields beyond the vocabulary, as they came.
+    pub(crate) extra: Option<&'a Extra>,
+}
+
+impl Offered<'_> {
+    /// Whether a call of it is one of a tool that takes free text.
+    pub(crate) fn is_custom(&self) -> bool {
+        self.origin == Origin::Custom
+    }
+
+    /// Whether a client searches among its own tools with it.
+    pub(crate) fn is_tool_search(&self) -> bool {
+        self.origin == Origin::ToolSearch
+    }
+
+    /// The caller's name for it, and the namespace in which that stands.
+    pub(crate) fn declared(&self) -> (&str, Option<&str>) {
+        (self.declared, self.namespace)
+    }
+}
+
+/// All tools of the caller's that the model may see, and the tools in them that are no functions at all.
+#[derive(Debug)]
+pub(crate) struct Offer<'a> {
+    pub(crate) tools: Vec<Offered<'a>>,
+    /// Tools that Weir does not interpret.
+    pub(crate) hosted: Vec<&'a Extra>,
+    choice: &'a ToolChoice,
+}
+
+impl<'a> Offer<'a> {
+    /// The tools of a request, with those that its conversation adds: a client may declare tools in an item of its input.
+    pub(crate) fn of(request: &'a ModelRequest) -> Self {
+        Self::new(&request.create, &request.context)
+    }
+
+    /// The tools of a request of which the conversation is not known yet.
+    pub(crate) fn new(create: &'a Create, context: &'a [Item]) -> Self {
+        let mut offer = Self { tools: Vec::new(), hosted: Vec::new(), choice: &create.tool_choice };
+        create.tools.iter().for_each(|tool| offer.add(tool, None));
+        for item in context {
+            offer.add_item(item);
+        }
+        if let ToolChoice::Allowed(allowed) = &create.tool_choice {
+            offer.tools.retain(|tool| allowed.has_name(tool.declared));
+        }
+        offer
+    }
+
+    /// The tools of a request for an upstream that knows all kinds of them: each has the name that the caller gave it.
+    pub(crate) fn declared(request: &'a ModelRequest) -> Self {
+        let mut offer = Self::of(request);
+        offer.tools.iter_mut().for_each(|tool| tool.name = Cow::Borrowed(tool.declared));
+        // Of several tools of one name, only the upstream can say which is meant.
+        let names: Vec<&str> = offer.tools.iter().map(|tool| tool.declared).collect();
+        offer.tools.retain(|tool| names.iter().filter(|name| **name == tool.declared).count() == 1);
+        offer
+    }
+
+    /// The name at the upstream of the tool that the caller declared under `name`.
+    pub(crate) fn wire_name(&self, name: &'a str) -> &str {
+        self.tools.iter().find(|tool| tool.declared == name).map_or(name, |tool| &tool.name)
+    }
+
+    /// Which tools the model may or must call.
+    pub(crate) fn choice(&self) -> &'a ToolChoice {
+        self.choice
+    }
+
+    fn add(&mut self, tool: &'a Tool, namespace: Option<&'a str>) {
+        match tool {
+            Tool::Function(tool) => self.push(function(tool), namespace),
+            Tool::Custom(tool) => self.push(custom(tool), namespace),
+            Tool::Namespace(inner) => inner.tools.iter().for_each(|tool| self.add(tool, Some(&inner.name))),
+            Tool::Hosted(fields) => match tool_search(fields) {
+                Some(offered) => self.push(offered, None),
+                None => self.hosted.push(fields),
+            },
+        }
+    }
+
+    fn push(&mut self, mut offered: Offered<'a>, namespace: Option<&'a str>) {
+        // A tool that is declared again (a later search found it once more) is the same tool.
+        if self.tools.iter().any(|known| known.declared == offered.declared && known.namespace == namespace) {
+            return;
+        }
+        offered.namespace = namespace;
+        offered.name = self.unique_name(offered.declared, namespace);
+        self.tools.push(offered);
+    }
+
+    /// A name that every vendor takes and that no other tool has.
+    fn unique_name(&self, declared: &'a str, namespace: Option<&str>) -> Cow<'a, str> {
+        let is_taken = |name: &str| self.tools.iter().any(|tool| tool.name == name);
+        let Some(namespace) = namespace else { return Cow::Borrowed(declared) };
+        if namespace == DEFAULT_NAMESPACE && !is_taken(declared) {
+            return Cow::Borrowed(declared);
+        }
+        let fit = |character: char| if character.is_ascii_alphanumeric() || "_-".contains(character) { character } else { '_' };
+        let mut name: String = format!("{namespace}__{declared}").chars().map(fit).collect();
+        if name.len() > LONGEST_NAME || is_taken(&name) {
+            let digest = digest(&name);
+            name.truncate(LONGEST_NAME - digest.len() - 1);
+            _ = write!(name, "_{digest}");
+        }
+        Cow::Owned(name)
+    }
+
+    /// Items that declare tools: those that a client adds by itself, and the finds of its tool search.
+    fn add_item(&mut self, item: &'a Item) {
+        let Item::Opaque(item) = item else { return };
+        if !matches!(item.kind.as_str(), "additional_tools" | "tool_search_output") {
+            return;
+        }
+        let tools = item.fields.get("tools").and_then(Value::as_array).into_iter().flatten();
+        for tool in tools {
+            self.add_value(tool, None);
+        }
+    }
+
+    /// Adds a tool that was declared in an item. What is no tool is left out: the item is the client's.
+    fn add_value(&mut self, tool: &'a Value, namespace: Option<&'a str>) {
+        let text = |name: &str| tool.get(name).and_then(Value::as_str);
+        let description = text("description").map(Cow::Borrowed);
+        match (text("type"), text("name")) {
+            (Some("namespace"), Some(name)) => {
+                let tools = tool.get("tools").and_then(Value::as_array).into_iter().flatten();
+                tools.for_each(|tool| self.add_value(tool, Some(name)));
+            }
+            (Some("function"), Some(declared)) => {
+                let parameters = tool.get("parameters").filter(|parameters| parameters.is_object()).map(Cow::Borrowed);
+                let strict = tool.get("strict").and_then(Value::as_bool);
+                self.push(Offered { parameters, strict, ..offered(declared, Origin::Function, description) }, namespace);
+            }
+            (Some("custom"), Some(declared)) => {
+                self.push(lowered(declared, description, tool.get("format")), namespace);
+            }
+            (Some(TOOL_SEARCH), _) => {
+                let parameters = tool.get("parameters").filter(|parameters| parameters.is_object()).map(Cow::Borrowed);
+                self.push(Offered { parameters, ..offered(TOOL_SEARCH, Origin::ToolSearch, description) }, None);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn offered<'a>(declared: &'a str, origin: Origin, description: Option<Cow<'a, str>>) -> Offered<'a> {
+    Offered { name: Cow::Borrowed(declared), declared, namespace: None, origin, description, parameters: None, strict: None, extra: None }
+}
+
+fn function(tool: &FunctionTool) -> Offered<'_> {
+    Offered {
+        parameters: tool.parameters.as_ref().map(Cow::Borrowed),
+        strict: tool.strict,
+        extra: Some(&tool.extra),
+        ..offered(&tool.name, Origin::Function, tool.description.as_deref().map(Cow::Borrowed))
+    }
+}
+
+fn custom(tool: &CustomTool) -> Offered<'_> {
+    lowered(&tool.name, tool.description.as_deref().map(Cow::Borrowed), tool.format.as_ref())
+}
+
+/// A custom tool as a function with one text. The model cannot be held to a grammar then, but it can be shown it.
+fn lowered<'a>(declared: &'a str, description: Option<Cow<'a, str>>, format: Option<&Value>) -> Offered<'a> {
+    let text = |name: &str| format.and_then(|format| format.get(name)).and_then(Value::as_str);
+    let description = match (description, text("definition")) {
+        (description, None) => description,
+        (description, Some(definition)) => {
+            let syntax = text("syntax").unwrap_or("formal");
+            Some(Cow::Owned(format!("{}\n\nThe input must follow this {syntax} grammar:\n{definition}", description.unwrap_or_default())))
+        }
+    };
+    let parameters = json!({
+        "type": "object",
+        "properties": { "input": { "type": "string", "description": "The whole input of the tool, as plain text." } },
+        "required": ["input"],
+        "additionalProperties": false,
+    });
+    Offered { parameters: Some(Cow::Owned(parameters)), ..offered(declared, Origin::Custom, description) }
+}
+
+/// The search among a client's own tools. One that the upstream runs is none of those.
+fn tool_search(fields: &Extra) -> Option<Offered<'_>> {
+    if fields.text("type") != Some(TOOL_SEARCH) || fields.text("execution") != Some("client") {
+        return None;
+    }
+    let parameters = fields.get("parameters").filter(|parameters| parameters.is_object()).map(Cow::Borrowed);
+    Some(Offered { parameters, ..offered(TOOL_SEARCH, Origin::ToolSearch, fields.text("description").map(Cow::Borrowed)) })
+}
+
+/// A short digest of a name that is too long (FNV-1a): it only has to tell a caller's own tools apart.
+fn digest(name: &str) -> String {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("{hash:016x}")[..8].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    fn tools(tools: Value) -> Vec<Tool> {
+        serde_json::from_value(tools).unwrap()
+    }
+
+    fn names(tools: Vec<Tool>) -> Vec<String> {
+        let create = Create { tools, ..sample::create() };
+        Offer::new(&create, &[]).tools.iter().map(|tool| tool.name.to_string()).collect()
+    }
+
+    #[test]
+    fn tools_of_a_namespace_have_names_of_their_own() {
+        let long = "x".repeat(70);
+        let offered = names(tools(json!([
+            { "type": "function", "name": "add" },
+            { "type": "namespace", "name": "mcp__calc", "tools": [{ "type": "function", "name": "add" }, { "type": "custom", "name": "exec" }] },
+            { "type": "namespace", "name": "functions", "tools": [{ "type": "function", "name": "wait" }, { "type": "function", "name": "add" }] },
+            { "type": "namespace", "name": "a.b", "tools": [{ "type": "function", "name": long }] },
+            { "type": "web_search" },
+        ])));
+        assert_eq!(offered[..5], ["add", "mcp__calc__add", "mcp__calc__exec", "wait", "functions__add"]);
+        assert!(offered[5].starts_with("a_b__xxx") && offered[5].len() == LONGEST_NAME, "{}", offered[5]);
+    }
+
+    #[test]
+    fn a_custom_tool_is_a_function_with_one_text() {
+        let create = Create {
+            tools: tools(json!([{ "type": "custom", "name": "patch", "description": "Edits.",
+                "format": { "type": "grammar", "syntax": "lark", "definition": "start: x" } }])),
+            ..sample::create()
+        };
+        let offer = Offer::new(&create, &[]);
+        assert_eq!(offer.tools[0].description.as_deref(), Some("Edits.\n\nThe input must follow this lark grammar:\nstart: x"));
+        assert_eq!(offer.tools[0].parameters.as_deref().unwrap()["required"], json!(["input"]));
+    }
+
+    #[test]
+    fn tools_that_an_item_declares_are_offered() {
+        let item: Item = serde_json::from_value(json!({ "type": "additional_tools", "id": "at_1", "tools": [
+            { "type": "namespace", "name": "clock", "tools": [{ "type": "function", "name": "sleep", "parameters": { "type": "object" } }] },
+            { "type": "tool_search", "execution": "client" },
+            7,
+        ] }))
+        .unwrap();
+        let create = sample::create();
+        let context = [item];
+        let offer = Offer::new(&create, &context);
+        let names: Vec<&str> = offer.tools.iter().map(|tool| &*tool.name).collect();
+        assert_eq!(names, ["clock__sleep", "tool_search"]);
+    }
+}

@@ -1,0 +1,49 @@
+//! What clients send beside the book of this API: it is carried, told to be left out, or refused.
+
+use super::*;
+
+#[test]
+fn marks_for_a_cache_stay_where_they_are() {
+    let mark = json!({ "type": "ephemeral" });
+    let part = json!({ "type": "text", "text": "S", "cache_control": mark });
+    let tool = json!({ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } }, "cache_control": mark });
+    let call = json!({ "id": "a", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let said = json!([
+        { "role": "system", "content": [part] },
+        { "role": "user", "content": [part, { "type": "text", "text": "T" }] },
+        { "role": "assistant", "content": "Hm.", "tool_calls": [call] },
+        { "role": "tool", "tool_call_id": "a", "content": "1", "cache_control": mark },
+    ]);
+    let request = sample::asked(&said, &json!({ "tools": [tool] }));
+    assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec![]));
+    let body = body(&request, HostedTools::Omit).unwrap();
+    assert_eq!(body["system"], json!([part]));
+    assert_eq!(body["messages"][0]["content"], json!([part, said_block("T")]));
+    assert_eq!(body["messages"][2]["content"][0]["cache_control"], mark);
+    assert_eq!(body["tools"][0]["cache_control"], mark);
+}
+
+fn said_block(text: &str) -> Value {
+    json!({ "type": "text", "text": text })
+}
+
+#[test]
+fn content_that_it_has_no_word_for_is_refused_by_its_path() {
+    let audio = json!({ "type": "input_audio", "input_audio": { "data": "AA==", "format": "wav" } });
+    let request = sample::asked(&json!([{ "role": "user", "content": [audio] }]), &json!({}));
+    check_fault(&request.create, "unsupported_value", "input[0].content[0].type");
+    let prefix = json!([{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": "I", "prefix": true }]);
+    check_fault(&sample::asked(&prefix, &json!({})).create, "unsupported_parameter", "input[1].prefix");
+}
+
+#[test]
+fn tools_that_nobody_here_runs_are_left_out_refused_or_passed_on() {
+    let create = Create { tools: serde_json::from_value(json!([{ "type": "web_search" }])).unwrap(), ..sample::create() };
+    let with = |hosted_tools| {
+        let tools = body(&sample::request(create.clone(), vec![]), hosted_tools).unwrap().get("tools").cloned();
+        (check(&create, hosted_tools).map_err(|fault| fault.param.unwrap_or_default()), tools)
+    };
+    assert_eq!(with(HostedTools::Omit), (Ok(vec!["tools[0]".into()]), None));
+    assert_eq!(with(HostedTools::Refuse).0, Err("tools[0].type".into()));
+    assert_eq!(with(HostedTools::Pass), (Ok(vec![]), Some(json!([{ "type": "web_search" }]))));
+}

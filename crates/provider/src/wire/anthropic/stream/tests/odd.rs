@@ -1,0 +1,212 @@
+//! What servers of this API were seen to send beside its book, and what others send in its place.
+
+use super::*;
+
+/// The events of these documents.
+fn stream(events: &[String]) -> String {
+    events.iter().fold(String::new(), |body, event| body + "data: " + event + "\n\n")
+}
+
+#[track_caller]
+fn check(events: &[String], expected: &[Result<Word, Failure>]) {
+    sample::check_words(read, stream(events), expected);
+}
+
+#[track_caller]
+fn fails(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, &str)) {
+    sample::check_fails(read, body, before, expected);
+}
+
+/// The begin of a block.
+fn begin(index: u64, block: &str) -> String {
+    format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#)
+}
+
+/// More of a block.
+fn more(index: u64, delta: &str) -> String {
+    format!(r#"{{"type":"content_block_delta","index":{index},"delta":{delta}}}"#)
+}
+
+/// The end of a block.
+fn end(index: u64) -> String {
+    format!(r#"{{"type":"content_block_stop","index":{index}}}"#)
+}
+
+fn said_more(text: &str) -> String {
+    more(0, &format!(r#"{{"type":"text_delta","text":"{text}"}}"#))
+}
+
+fn stop(reason: &str) -> String {
+    format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}"}}}}"#)
+}
+
+fn tool_use(id: &str, name: &str, input: &str) -> String {
+    format!(r#"{{"type":"tool_use","id":"{id}","name":"{name}","input":{input}}}"#)
+}
+
+fn input(index: u64, json: &str) -> String {
+    more(index, &format!(r#"{{"type":"input_json_delta","partial_json":"{json}"}}"#))
+}
+
+#[test]
+fn arguments_belong_to_their_call_whatever_their_index() {
+    let (a, b) = ("{\"city\":\"A\"}", "{\"city\":\"B\"}");
+    // Every block has the number 0.
+    let events = [
+        begin(0, &tool_use("t1", "f", "{}")),
+        input(0, r#"{\"city\":\"A\"}"#),
+        end(0),
+        begin(0, &tool_use("t2", "f", "{}")),
+        input(0, r#"{\"city\":\"B\"}"#),
+        end(0),
+        stop("tool_use"),
+    ];
+    let expected =
+        [call(0, Some("t1"), Some("f"), ""), call(0, None, None, a), call(1, Some("t2"), Some("f"), ""), call(1, None, None, b), STOP];
+    check(&events, &expected);
+    // The pieces have another number than their block.
+    let events = [begin(1, &tool_use("t1", "f", "{}")), input(0, r#"{\"city\":"#), input(7, r#"\"A\"}"#), end(1), stop("tool_use")];
+    let expected = [call(0, Some("t1"), Some("f"), ""), call(0, None, None, "{\"city\":"), call(0, None, None, "\"A\"}"), STOP];
+    check(&events, &expected);
+    // All of them at the begin, as an object and as a text.
+    for whole in [r#"{"city":"A"}"#, r#""{\"city\":\"A\"}""#] {
+        let events = [begin(0, &tool_use("t1", "f", whole)), end(0), stop("tool_use")];
+        check(&events, &[call(0, Some("t1"), Some("f"), ""), call(0, None, None, a), STOP]);
+    }
+}
+
+#[test]
+fn reasons_to_stop_in_the_words_of_other_vendors() {
+    for reason in ["end_turn", "stop", "tool_calls", "eos_token", "COMPLETE"] {
+        check(&[said_more("half"), stop(reason)], &[text("half"), STOP]);
+    }
+    for reason in ["max_tokens", "MAX_TOKENS", "length", "model_context_window_exceeded"] {
+        check(&[said_more("half"), stop(reason)], &[text("half"), finish(Finish::Length)]);
+    }
+    for reason in ["refusal", "sensitive", "SAFETY", "guardrail_intervened"] {
+        check(&[said_more("half"), stop(reason)], &[text("half"), finish(Finish::ContentFilter)]);
+    }
+    for reason in ["pause_turn", "OTHER"] {
+        check(&[said_more("half"), stop(reason)], &[text("half"), finish(Finish::Unknown(reason.into()))]);
+    }
+    for reason in ["abort", "network_error"] {
+        fails(&stream(&[said_more("half"), stop(reason)]), &[text("half")], (502, "upstream_error", reason));
+    }
+}
+
+#[test]
+fn errors_in_other_shapes_have_their_sentence() {
+    let before = stream(&[said_more("a")]);
+    for (error, status, code) in [
+        (
+            r#"{"object":"error","message":"no such luck","type":"BadRequestError","param":null,"code":400}"#,
+            400,
+            "upstream_invalid_request",
+        ),
+        (r#"{"code":50505,"message":"no such luck","data":null}"#, 502, "upstream_error"),
+        (r#"{"errors":[{"message":"no such luck"}]}"#, 502, "upstream_error"),
+        (r#"{"code":400,"msg":"no such luck"}"#, 400, "upstream_invalid_request"),
+        (r#"{"error":{"error":{"message":"no such luck"}}}"#, 502, "upstream_error"),
+        (r#"{"error":"no such luck"}"#, 502, "upstream_error"),
+        (r#"{"message":{"detail":[{"loc":["body"],"msg":"no such luck"}]}}"#, 502, "upstream_error"),
+        (r#"{"type":"error","message":"no such luck"}"#, 502, "upstream_error"),
+    ] {
+        fails(error, &[], (status, code, "no such luck"));
+        fails(&format!("{before}data: {error}\n\n"), &[text("a")], (status, code, "no such luck"));
+        fails(&format!("{before}event: error\ndata: {error}\n\n"), &[text("a")], (status, code, "no such luck"));
+    }
+    fails("event: error\ndata: no such luck\n\n", &[], (502, "upstream_error", "no such luck"));
+    fails("upstream connect error or disconnect/reset before headers", &[], (502, "upstream_error", "upstream connect error"));
+}
+
+#[test]
+fn a_message_that_came_in_pieces_is_not_said_again() {
+    let message = r#"{"type":"message","role":"assistant","content":[{"type":"text","text":"Hello"}],"stop_reason":"end_turn"}"#.to_owned();
+    check(&[said_more("Hel"), said_more("lo"), message.clone()], &[text("Hel"), text("lo"), STOP]);
+    check(&[said_more("Hel"), said_more("lo"), stop("end_turn"), message.clone()], &[text("Hel"), text("lo"), STOP]);
+    check(std::slice::from_ref(&message), &[text("Hello"), STOP]);
+    // All of it at the start of a stream, with pieces and without.
+    let start = format!(r#"{{"type":"message_start","message":{message}}}"#);
+    let over = r#"{"type":"message_stop"}"#.to_owned();
+    check(&[start.clone(), said_more("Hel"), said_more("lo"), stop("end_turn"), over.clone()], &[text("Hel"), text("lo"), STOP]);
+    check(&[start, over], &[text("Hello"), STOP]);
+}
+
+#[test]
+fn a_character_in_halves_is_put_together() {
+    check(&[said_more(r"a \ud83d"), said_more(r"\ude00 b"), stop("end_turn")], &[text("a "), text("😀 b"), STOP]);
+    check(&[said_more(r"a\ud83d"), stop("end_turn")], &[text("a"), text("\u{fffd}"), STOP]);
+    let thinks = |text: &str| more(0, &format!(r#"{{"type":"thinking_delta","thinking":"{text}"}}"#));
+    check(&[thinks(r"\ud83d"), thinks(r"\ude00"), stop("end_turn")], &[thought("😀"), STOP]);
+    let events = [begin(0, &tool_use("t1", "f", "{}")), input(0, r#"{\"a\":\"\ud83d"#), input(0, r#"\ude00\"}"#), end(0), stop("tool_use")];
+    let expected = [call(0, Some("t1"), Some("f"), ""), call(0, None, None, "{\"a\":\""), call(0, None, None, "😀\"}"), STOP];
+    check(&events, &expected);
+}
+
+#[test]
+fn odd_fields_and_keep_alives_cost_nothing() {
+    for odd in [
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"b","text":"a"}}"#,
+        r#"{"type":"content_block_delta","index":"0","delta":{"type":"text_delta","text":"a"},"usage":[],"score":NaN}"#,
+        r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":"a","citation":7},"error":[]}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"},"error":{"message":null}}"#,
+    ] {
+        let empty = r#"{"type":"content_block_delta","index":0,"delta":[]}"#.to_owned();
+        check(&["null".to_owned(), empty, odd.to_owned(), stop("end_turn")], &[text("a"), STOP]);
+    }
+    let (a, stop) = (said_more("a"), stop("end_turn"));
+    for alive in ["event: ping\ndata: 2026-11-29 10:11:12", "event: heartbeat\ndata: beat", "data: pong", ": still here"] {
+        sample::check_words(read, format!("data: {a}\n\n{alive}\n\ndata: {stop}\n\n{alive}\n\n"), &[text("a"), STOP]);
+        sample::check_words(read, format!("data: {a}\n\n{alive}\n\n"), &[text("a")]);
+    }
+    sample::check_words(read, format!("data: {a}\ndata: {a}\ndata: {stop}\n"), &[text("a"), text("a"), STOP]);
+    let (start, rest) = a.split_at(a.find("\"delta\"").unwrap());
+    sample::check_words(read, format!("data: {start}\ndata: {rest}\n\ndata: {stop}\n\n"), &[text("a"), STOP]);
+    fails(&format!("data: {a}\n\ndata: {start}\n\n"), &[text("a")], (502, "upstream_invalid_data", "in the middle"));
+}
+
+#[test]
+fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
+    let read = |pieces: &[&[u8]]| sample::read(Reading::new(Events::default(), sample::north(), sample::lifter(&["f"])), pieces);
+    for (name, expected) in [("f", "f"), ("functions.f", "f"), ("g", "g")] {
+        let events = [said_more("Let me see. "), begin(1, &tool_use("t1", name, r#"{"a":1}"#)), end(1), stop("tool_use")];
+        let words = [text("Let me see. "), call(0, Some("t1"), Some(expected), ""), call(0, None, None, "{\"a\":1}"), STOP];
+        sample::check_words(read, stream(&events), &words);
+    }
+}
+
+const ODD: &[&str] = &[
+    "data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"a \\ud83d\"}}\n\
+     data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"\\ude00 b\"}}\n\n",
+    "event: content_block_delta\n\
+     data: {\"delta\":{\"type\":\"text_delta\",\"text\":\"a\",\"text\":\"b\"},\"x\":NaN}\n\n\
+     event: ping\n\
+     data: 17\n\n\
+     data: {\"code\":500,\"message\":\"no such luck\"}\n\n",
+    "data: {\"type\":\"content_block_delta\",\n\
+     data: \"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n\
+     event: error\n\
+     data: no such luck\n\n",
+];
+
+proptest! {
+    #[test]
+    fn odd_streams_may_be_split_anywhere(
+        whole in prop::sample::select(ODD),
+        sizes in prop::collection::vec(1_usize..60, 1..20),
+        ending in prop_oneof![Just("\n"), Just("\r"), Just("\r\n")],
+    ) {
+        let body = whole.replace('\n', ending);
+        prop_assert_eq!(read(&split(&body, &sizes)), read(&[whole.as_bytes()]));
+    }
+
+    #[test]
+    fn a_field_that_nobody_knows_changes_nothing(
+        body in prop::sample::select(STREAMS),
+        place in 0_usize..100,
+        value in sample::any_value(),
+    ) {
+        let changed = sample::with_unknown_field(body, place, &value);
+        prop_assert_eq!(sample::essential(read(&[changed.as_bytes()])), sample::essential(read(&[body.as_bytes()])));
+    }
+}

@@ -1,0 +1,294 @@
+//! One rule for what the vocabulary has no place for: it is carried to the upstream that understands it, or refused by its name.
+//! Only what cannot matter there is left out, and the caller is told so.
+
+use protocol::extra::Extra;
+use protocol::fault::Fault;
+use protocol::item::{FunctionOutput, Item, Part};
+use protocol::request::{Create, InputItem, Tool, ToolChoice};
+use serde_json::Value;
+
+use crate::tools::HostedTools;
+
+/// Where a field stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Message,
+    Part,
+    Call,
+    Output,
+    Reasoning,
+    Tool,
+}
+
+/// What an upstream's API can carry beyond the vocabulary.
+pub(super) struct Carrier<'a> {
+    /// Whose API it is, for people.
+    pub(super) vendor: &'a str,
+    /// Whether it takes a field.
+    pub(super) field: fn(Place, &str) -> bool,
+    /// Whether it takes content parts of a type.
+    pub(super) part: fn(&str) -> bool,
+    /// Whether it takes items of a type.
+    pub(super) item: fn(&str) -> bool,
+    /// What becomes of tools that the upstream would have to run; `None` where it runs them.
+    pub(super) hosted: Option<HostedTools>,
+}
+
+/// Fields that are hints, marks of a client's own, or another vendor's state: without them, the answer is the same.
+const HINTS: [&str; 26] = [
+    "cache_control",
+    "prompt_cache_breakpoint",
+    "name",
+    "phase",
+    "namespace",
+    "status",
+    "id",
+    "index",
+    "created_at",
+    "timestamp",
+    "metadata",
+    "extra_content",
+    "provider_specific_fields",
+    "reasoning_details",
+    "thinking_blocks",
+    "upstream_id",
+    "annotations",
+    "citations",
+    "search_results",
+    "logprobs",
+    "parsed",
+    "parsed_arguments",
+    "caller",
+    "encrypted",
+    "strict",
+    "eager_input_streaming",
+];
+
+/// Items of tools that an upstream ran. Without them, what the model made of their results still stands in the conversation.
+const HOSTED_ITEMS: [&str; 14] = [
+    "web_search_call",
+    "file_search_call",
+    "code_interpreter_call",
+    "image_generation_call",
+    "computer_call",
+    "computer_call_output",
+    "local_shell_call",
+    "local_shell_call_output",
+    "mcp_call",
+    "mcp_list_tools",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "tool_search_call",
+    "tool_search_output",
+];
+
+/// Checks everything in a request that is beyond the vocabulary. Notes what is left out.
+///
+/// # Errors
+/// The first that this upstream cannot carry and that matters, by its path.
+pub(super) fn check(create: &Create, carrier: &Carrier<'_>, ignored: &mut Vec<String>) -> Result<(), Fault> {
+    let mut check = Check { carrier, ignored };
+    for (index, input) in create.input.iter().enumerate() {
+        if let InputItem::Item(item) = input {
+            check.item(item, &format!("input[{index}]"))?;
+        }
+    }
+    for (index, tool) in create.tools.iter().enumerate() {
+        check.tool(tool, &format!("tools[{index}]"))?;
+    }
+    if let (ToolChoice::Opaque(_), Some(hosted)) = (&create.tool_choice, carrier.hosted) {
+        check.hosted(hosted, "tool_choice", "this choice")?;
+    }
+    Ok(())
+}
+
+struct Check<'a> {
+    carrier: &'a Carrier<'a>,
+    ignored: &'a mut Vec<String>,
+}
+
+impl Check<'_> {
+    fn item(&mut self, item: &Item, path: &str) -> Result<(), Fault> {
+        match item {
+            Item::Message(message) => {
+                self.fields(&message.extra, Place::Message, path)?;
+                self.parts(&message.content, &format!("{path}.content"))
+            }
+            Item::FunctionCall(call) => self.fields(&call.extra, Place::Call, path),
+            Item::CustomToolCall(call) => self.fields(&call.extra, Place::Call, path),
+            Item::FunctionCallOutput(output) => self.output(&output.output, &output.extra, path),
+            Item::CustomToolCallOutput(output) => self.output(&output.output, &output.extra, path),
+            Item::Reasoning(reasoning) => self.fields(&reasoning.extra, Place::Reasoning, path),
+            Item::Compaction(_) => Ok(()),
+            Item::Opaque(item) if (self.carrier.item)(&item.kind) => Ok(()),
+            Item::Opaque(item) if HOSTED_ITEMS.contains(&item.kind.as_str()) && self.carrier.hosted != Some(HostedTools::Refuse) => {
+                self.ignored.push(path.to_owned());
+                Ok(())
+            }
+            Item::Opaque(item) => {
+                let message = format!("{}, which serves this model, does not support items of type '{}'.", self.carrier.vendor, item.kind);
+                Err(Fault::invalid("unsupported_value", format!("{path}.type"), message))
+            }
+        }
+    }
+
+    fn output(&mut self, output: &FunctionOutput, extra: &Extra, path: &str) -> Result<(), Fault> {
+        self.fields(extra, Place::Output, path)?;
+        match output {
+            FunctionOutput::Text(_) => Ok(()),
+            FunctionOutput::Parts(parts) => self.parts(parts, &format!("{path}.output")),
+        }
+    }
+
+    fn parts(&mut self, parts: &[Part], path: &str) -> Result<(), Fault> {
+        for (index, part) in parts.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            match part {
+                Part::Opaque(fields) => {
+                    let kind = fields.text("type").unwrap_or_default();
+                    if !(self.carrier.part)(kind) {
+                        let message =
+                            format!("{}, which serves this model, does not support content of type '{kind}'.", self.carrier.vendor);
+                        return Err(Fault::invalid("unsupported_value", format!("{path}.type"), message));
+                    }
+                }
+                part => {
+                    if let Some(extra) = part.extra() {
+                        self.fields(extra, Place::Part, &path)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tool(&mut self, tool: &Tool, path: &str) -> Result<(), Fault> {
+        match tool {
+            Tool::Function(tool) => self.fields(&tool.extra, Place::Tool, path),
+            Tool::Custom(tool) => self.fields(&tool.extra, Place::Tool, path),
+            Tool::Namespace(namespace) => {
+                self.fields(&namespace.extra, Place::Tool, path)?;
+                let inner = namespace.tools.iter().enumerate();
+                inner.into_iter().try_for_each(|(index, tool)| self.tool(tool, &format!("{path}.tools[{index}]")))
+            }
+            // A client's own search among its tools is lowered like a function.
+            Tool::Hosted(fields) if fields.text("execution") == Some("client") => Ok(()),
+            Tool::Hosted(_) => match self.carrier.hosted {
+                Some(hosted) => self.hosted(hosted, path, &format!("tools of type '{}'", tool.kind())),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn hosted(&mut self, hosted: HostedTools, path: &str, what: &str) -> Result<(), Fault> {
+        match hosted {
+            HostedTools::Pass => Ok(()),
+            HostedTools::Omit => {
+                self.ignored.push(path.to_owned());
+                Ok(())
+            }
+            HostedTools::Refuse => {
+                let message = format!("{}, which serves this model, does not support {what}.", self.carrier.vendor);
+                let param = if path == "tool_choice" { path.to_owned() } else { format!("{path}.type") };
+                Err(Fault::invalid("unsupported_tool", param, message))
+            }
+        }
+    }
+
+    fn fields(&mut self, extra: &Extra, place: Place, path: &str) -> Result<(), Fault> {
+        for (name, value) in extra.iter().filter(|(_, value)| says_something(value)) {
+            if (self.carrier.field)(place, name) {
+                continue;
+            }
+            let path = format!("{path}.{name}");
+            // An object of this name holds fields of its own (`image_url`, `function`).
+            let is_hint = |name: &str| HINTS.contains(&name);
+            let is_inner = matches!(name.as_str(), "image_url" | "file" | "function" | "custom");
+            let are_hints = is_inner && value.as_object().is_some_and(|fields| fields.keys().all(|name| is_hint(name)));
+            if !is_hint(name) && !are_hints {
+                let message = format!("{}, which serves this model, does not support '{path}'.", self.carrier.vendor);
+                return Err(Fault::invalid("unsupported_parameter", path, message));
+            }
+            // Marks that every client of some kind sends are not worth a word.
+            if matches!(name.as_str(), "cache_control" | "name") {
+                self.ignored.push(path);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a field is there for a reason: some clients send every field they know.
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Bool(true) | Value::Number(_) => true,
+    }
+}
+
+/// The fields of `extra` that an upstream takes.
+pub(super) fn carried(extra: &Extra, place: Place, field: fn(Place, &str) -> bool) -> impl Iterator<Item = (&String, &Value)> {
+    extra.iter().filter(move |(name, _)| field(place, name))
+}
+
+/// Whether a field is a hint, a client's own mark, or another vendor's state.
+pub(super) fn is_hint(name: &str) -> bool {
+    HINTS.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const CARRIER: Carrier<'_> = Carrier {
+        vendor: "North",
+        field: |place, name| place == Place::Part && name == "known",
+        part: |kind| kind == "input_audio",
+        item: |kind| kind == "known_item",
+        hosted: Some(HostedTools::Omit),
+    };
+
+    fn check_with(carrier: &Carrier<'_>, body: Value) -> Result<Vec<String>, String> {
+        let mut body = body;
+        body["model"] = "any".into();
+        let create = protocol::dialect::responses::read_create(&body).unwrap();
+        let mut ignored = Vec::new();
+        check(&Create { store: false, ..create }, carrier, &mut ignored).map_err(|fault| fault.param.unwrap_or_default())?;
+        Ok(ignored)
+    }
+
+    fn part(part: &Value) -> Value {
+        json!({ "input": [{ "role": "user", "content": [part] }] })
+    }
+
+    #[test]
+    fn what_cannot_be_carried_is_refused_by_its_path_or_cannot_matter() {
+        let check = |body| check_with(&CARRIER, body);
+        assert_eq!(check(part(&json!({ "type": "input_text", "text": "x", "known": 1 }))), Ok(vec![]));
+        assert_eq!(
+            check(part(&json!({ "type": "input_text", "text": "x", "cache_control": { "type": "ephemeral" } }))),
+            Ok(vec!["input[0].content[0].cache_control".into()])
+        );
+        assert_eq!(check(part(&json!({ "type": "input_text", "text": "x", "other": 1 }))), Err("input[0].content[0].other".into()));
+        assert_eq!(check(part(&json!({ "type": "input_audio", "input_audio": {} }))), Ok(vec![]));
+        assert_eq!(check(part(&json!({ "type": "input_video", "url": "x" }))), Err("input[0].content[0].type".into()));
+        assert_eq!(check(json!({ "input": [{ "type": "known_item" }] })), Ok(vec![]));
+        assert_eq!(check(json!({ "input": [{ "type": "web_search_call", "id": "ws_1" }] })), Ok(vec!["input[0]".into()]));
+        assert_eq!(check(json!({ "input": [{ "type": "poem" }] })), Err("input[0].type".into()));
+        assert_eq!(check(json!({ "input": [{ "role": "assistant", "content": "x", "prefix": true }] })), Err("input[0].prefix".into()));
+        assert_eq!(check(json!({ "input": [{ "role": "user", "content": "x", "prefix": false, "tags": [] }] })), Ok(vec![]));
+    }
+
+    #[test]
+    fn hosted_tools_are_left_out_or_refused_as_the_settings_say() {
+        let body = || json!({ "input": "x", "tools": [{ "type": "web_search" }, { "type": "tool_search", "execution": "client" }] });
+        assert_eq!(check_with(&CARRIER, body()), Ok(vec!["tools[0]".into()]));
+        assert_eq!(check_with(&Carrier { hosted: Some(HostedTools::Refuse), ..CARRIER }, body()), Err("tools[0].type".into()));
+        assert_eq!(check_with(&Carrier { hosted: None, ..CARRIER }, body()), Ok(vec![]));
+    }
+}

@@ -1,0 +1,403 @@
+//! Which piece of a tool call belongs to which call.
+//!
+//! OpenAI numbers its calls. Others give every call the number 0, or every piece another number, another id, or none. So a piece
+//! is placed by what it is: its id, its name, and whether the arguments so far are complete JSON.
+
+use engine::provider::ToolCallDelta;
+use serde_json::Map;
+
+use super::super::repeat::SoFar;
+use super::chunk::CallPiece;
+use crate::tools::Lifter;
+
+/// The tool calls of one response.
+#[derive(Debug, Default)]
+pub(super) struct Calls(Vec<Call>);
+
+#[derive(Debug, Default)]
+struct Call {
+    /// The index the upstream gave; not always, and not always its own.
+    wire_index: Option<u64>,
+    id: Option<String>,
+    name: String,
+    /// Whether the name was said. One that may go on waits.
+    is_name_said: bool,
+    is_custom: bool,
+    arguments: Arguments,
+}
+
+/// The arguments so far.
+#[derive(Debug, Default)]
+struct Arguments {
+    so_far: SoFar,
+    scanner: Scanner,
+    /// Whether `{}` came in one piece. It may stand for arguments that are still to come, so it is not said; at the end, a call
+    /// without arguments has these anyway.
+    is_placeholder: bool,
+}
+
+/// How far arguments have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Nothing,
+    Incomplete,
+    Complete,
+}
+
+impl Arguments {
+    fn progress(&self) -> Progress {
+        match (self.is_placeholder, self.scanner) {
+            (true, _) | (_, Scanner::Complete) => Progress::Complete,
+            (false, Scanner::Before) => Progress::Nothing,
+            (false, Scanner::Inside { .. } | Scanner::Scalar) => Progress::Incomplete,
+        }
+    }
+
+    /// Takes a piece in. Gives what is to be said of it.
+    fn take(&mut self, piece: String) -> String {
+        if self.so_far.is_empty() && is_empty_object(&piece) {
+            self.is_placeholder = true;
+            return String::new();
+        }
+        if !piece.is_empty() {
+            self.is_placeholder = false;
+        }
+        self.so_far.add(&piece);
+        self.scanner.push(&piece);
+        piece
+    }
+}
+
+fn is_empty_object(text: &str) -> bool {
+    text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|inner| inner.trim().is_empty())
+}
+
+/// Finds the end of a JSON value as its text comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Scanner {
+    /// Nothing but white space.
+    #[default]
+    Before,
+    /// In an object or a list.
+    Inside {
+        depth: u32,
+        is_text: bool,
+        is_escaped: bool,
+    },
+    /// In something else, whose end cannot be told.
+    Scalar,
+    Complete,
+}
+
+impl Scanner {
+    fn push(&mut self, text: &str) {
+        for byte in text.bytes() {
+            *self = self.step(byte);
+        }
+    }
+
+    fn step(self, byte: u8) -> Self {
+        match self {
+            Self::Before => match byte {
+                b'{' | b'[' => Self::Inside { depth: 1, is_text: false, is_escaped: false },
+                byte if byte.is_ascii_whitespace() => Self::Before,
+                _ => Self::Scalar,
+            },
+            Self::Inside { depth, is_text: true, is_escaped } => {
+                Self::Inside { depth, is_text: byte != b'"' || is_escaped, is_escaped: byte == b'\\' && !is_escaped }
+            }
+            Self::Inside { depth, .. } => match byte {
+                b'"' => Self::Inside { depth, is_text: true, is_escaped: false },
+                b'{' | b'[' => Self::Inside { depth: depth.saturating_add(1), is_text: false, is_escaped: false },
+                b'}' | b']' if depth == 1 => Self::Complete,
+                b'}' | b']' => Self::Inside { depth: depth - 1, is_text: false, is_escaped: false },
+                _ => self,
+            },
+            Self::Scalar | Self::Complete => self,
+        }
+    }
+}
+
+/// Where a piece belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// To a call that is known.
+    Known(usize),
+    /// To a new call.
+    New,
+    /// To a new call of the same function as this one.
+    NewLike(usize),
+    /// It only repeats what this call has said.
+    Repeat(usize),
+}
+
+impl Calls {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads a piece. Gives what it says of which calls.
+    pub(super) fn read(&mut self, mut piece: CallPiece, lifter: &Lifter) -> Vec<ToolCallDelta> {
+        let mut said = Vec::new();
+        let position = match self.place(&piece, lifter) {
+            Place::Known(position) => position,
+            Place::Repeat(position) => {
+                piece.arguments.clear();
+                position
+            }
+            place @ (Place::New | Place::NewLike(_)) => {
+                // The name of a call is complete when another call starts.
+                said.extend(self.names());
+                let name = if let Place::NewLike(like) = place { self.0[like].name.clone() } else { String::new() };
+                self.0.push(Call { wire_index: piece.index, name, ..Call::default() });
+                self.0.len() - 1
+            }
+        };
+        let is_id_free = piece.id.is_some() && !self.0.iter().enumerate().any(|(other, call)| other != position && call.id == piece.id);
+        let call = &mut self.0[position];
+        // Some servers repeat id and name with every piece; a word says them once.
+        let id = if call.id.is_none() && is_id_free { piece.id } else { None };
+        call.id = call.id.take().or_else(|| id.clone());
+        call.is_custom |= piece.is_custom;
+        if let Some(name) = piece.name
+            && !call.is_name_said
+            && call.name != name
+        {
+            call.name.push_str(&name);
+        }
+        let arguments = call.arguments.take(piece.arguments);
+        let is_settled = !lifter.has_any() || (lifter.has(&call.name) && !lifter.may_go_on(&call.name)) || !arguments.is_empty();
+        let name = call.take_name(is_settled);
+        if id.is_some() || name.is_some() || !arguments.is_empty() || !piece.extra.is_empty() {
+            let (index, is_custom) = (position as u64, call.is_custom);
+            said.push(ToolCallDelta { index, id, name, is_custom, arguments, extra: piece.extra });
+        }
+        said
+    }
+
+    /// The names that waited for more, when no more comes.
+    pub(super) fn names(&mut self) -> Vec<ToolCallDelta> {
+        let name = |(index, call): (usize, &mut Call)| {
+            let name = call.take_name(true)?;
+            Some(ToolCallDelta {
+                index: index as u64,
+                name: Some(name),
+                is_custom: call.is_custom,
+                extra: Map::new(),
+                ..Default::default()
+            })
+        };
+        self.0.iter_mut().enumerate().filter_map(name).collect()
+    }
+
+    fn place(&self, piece: &CallPiece, lifter: &Lifter) -> Place {
+        let Some(position) = self.candidate(piece) else { return self.without_candidate(piece) };
+        match &piece.name {
+            None => self.nameless(position, piece),
+            Some(name) => self.named(position, name, piece, lifter),
+        }
+    }
+
+    /// The call that a piece would go on: the one of its id, else of its index, else the last.
+    fn candidate(&self, piece: &CallPiece) -> Option<usize> {
+        let last = |is_it: &dyn Fn(&Call) -> bool| self.0.iter().rposition(is_it);
+        let of_id = |call: &Call| piece.id.is_some() && call.id == piece.id;
+        let of_index = |call: &Call| piece.index.is_some() && call.wire_index == piece.index;
+        let newest = || if piece.index.is_none() && piece.id.is_none() { self.0.len().checked_sub(1) } else { None };
+        last(&|call| of_id(call) && of_index(call)).or_else(|| last(&of_id)).or_else(|| last(&of_index)).or_else(newest)
+    }
+
+    /// A new index, or a new id without an index. Some servers number pieces and not calls: what has no name goes on with
+    /// arguments that are not complete.
+    fn without_candidate(&self, piece: &CallPiece) -> Place {
+        let last = self.0.len().checked_sub(1);
+        match last {
+            Some(last) if piece.name.is_none() && self.0[last].arguments.progress() != Progress::Complete => Place::Known(last),
+            Some(_) | None => Place::New,
+        }
+    }
+
+    fn nameless(&self, position: usize, piece: &CallPiece) -> Place {
+        let call = &self.0[position];
+        if call.arguments.is_placeholder || call.arguments.progress() != Progress::Complete || piece.arguments.trim().is_empty() {
+            return if call.arguments.scanner == Scanner::Complete { Place::Repeat(position) } else { Place::Known(position) };
+        }
+        if call.arguments.so_far.is_all(&piece.arguments) {
+            Place::Repeat(position)
+        } else if piece.arguments.trim_start().starts_with('{') {
+            // Two objects are two calls.
+            Place::NewLike(position)
+        } else {
+            Place::Known(position)
+        }
+    }
+
+    fn named(&self, position: usize, name: &str, piece: &CallPiece, lifter: &Lifter) -> Place {
+        let call = &self.0[position];
+        let is_same_id = piece.id.is_some() && call.id == piece.id;
+        let is_other_id = piece.id.is_some() && call.id.is_some() && call.id != piece.id;
+        let is_same_name = call.name == name;
+        match call.arguments.progress() {
+            _ if call.name.is_empty() => Place::Known(position),
+            Progress::Complete if call.arguments.is_placeholder && is_same_id && is_same_name => Place::Known(position),
+            // All of the call once more, as a summary of it.
+            Progress::Complete if is_same_name && !is_other_id && call.arguments.so_far.is_all(&piece.arguments) && piece.id.is_some() => {
+                Place::Repeat(position)
+            }
+            Progress::Complete if is_same_name && !is_other_id && piece.arguments.is_empty() => Place::Repeat(position),
+            Progress::Complete => Place::New,
+            Progress::Nothing | Progress::Incomplete if is_same_name => Place::Known(position),
+            Progress::Incomplete if is_other_id || lifter.has(name) => Place::New,
+            Progress::Incomplete => Place::Known(position),
+            // No arguments yet: the name may come in pieces.
+            Progress::Nothing => {
+                let joined = format!("{}{name}", call.name);
+                let is_piece = lifter.has(&joined) || lifter.may_go_on(&joined);
+                let is_other = is_other_id || lifter.has(name) || call.is_name_said;
+                if is_other && !is_piece { Place::New } else { Place::Known(position) }
+            }
+        }
+    }
+}
+
+impl Call {
+    /// The name, if it is settled and was not said.
+    fn take_name(&mut self, is_settled: bool) -> Option<String> {
+        if self.is_name_said || self.name.is_empty() || !is_settled {
+            return None;
+        }
+        self.is_name_said = true;
+        Some(self.name.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use protocol::request::{Create, Tool};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::sample;
+    use crate::tools::{Offer, UnknownTools};
+
+    fn lifter(names: &[&str]) -> Lifter {
+        let tools: Vec<Tool> =
+            names.iter().map(|name| serde_json::from_value(json!({ "type": "function", "name": name })).unwrap()).collect();
+        let create = Create { tools, ..sample::create() };
+        Lifter::new(&Offer::new(&create, &[]), UnknownTools::Pass)
+    }
+
+    /// A piece from `[index, id, name, arguments]`.
+    fn piece(value: &Value) -> CallPiece {
+        let text = |at: usize| value[at].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        CallPiece { index: value[0].as_u64(), id: text(1), name: text(2), arguments: text(3).unwrap_or_default(), ..CallPiece::default() }
+    }
+
+    /// The calls that are read, as `id name arguments`.
+    fn calls(pieces: &[Value], names: &[&str]) -> Vec<String> {
+        let lifter = lifter(names);
+        let mut calls = Calls::default();
+        let mut read: Vec<(Option<String>, String, String)> = Vec::new();
+        let mut said: Vec<ToolCallDelta> = pieces.iter().flat_map(|value| calls.read(piece(value), &lifter)).collect();
+        said.extend(calls.names());
+        for delta in said {
+            let index = usize::try_from(delta.index).unwrap();
+            read.resize_with(read.len().max(index + 1), Default::default);
+            let (id, name, arguments) = &mut read[index];
+            assert!(id.is_none() || delta.id.is_none(), "an id is said once");
+            assert!(name.is_empty() || delta.name.is_none(), "a name is said once");
+            *id = id.take().or(delta.id);
+            name.push_str(delta.name.as_deref().unwrap_or_default());
+            arguments.push_str(&delta.arguments);
+        }
+        read.into_iter().map(|(id, name, arguments)| format!("{} {name} {arguments}", id.unwrap_or_default())).collect()
+    }
+
+    fn check(pieces: Value, expected: &[&str]) {
+        let Value::Array(pieces) = pieces else { panic!("no list") };
+        assert_eq!(calls(&pieces, &["f", "g", "get_weather"]), expected, "{pieces:?}");
+    }
+
+    #[test]
+    fn calls_by_the_book() {
+        check(
+            json!([[0, "c1", "f", ""], [0, "", "", "{\"a\""], [1, "c2", "g", ""], [0, "", "", ":1}"], [1, "", "", "{}"]]),
+            &["c1 f {\"a\":1}", "c2 g "],
+        );
+        check(json!([[0, "c1", "f", "{\"a\":1}"], [1, "c2", "f", "{\"a\":1}"]]), &["c1 f {\"a\":1}", "c2 f {\"a\":1}"]);
+    }
+
+    #[test]
+    fn whole_calls_with_one_index_and_no_id_are_calls_of_their_own() {
+        check(json!([[0, "", "f", "{\"city\":\"A\"}"], [0, "", "f", "{\"city\":\"B\"}"]]), &[" f {\"city\":\"A\"}", " f {\"city\":\"B\"}"]);
+        check(
+            json!([[0, "x", "f", "{\"city\":\"A\"}"], [0, "x", "f", "{\"city\":\"B\"}"]]),
+            &["x f {\"city\":\"A\"}", " f {\"city\":\"B\"}"],
+        );
+        check(json!([[0, "", "f", "{}"], [0, "", "g", "{}"]]), &[" f ", " g "]);
+        check(json!([[null, "", "f", "{\"a\":1}"], [null, "", "", "{\"a\":2}"]]), &[" f {\"a\":1}", " f {\"a\":2}"]);
+    }
+
+    #[test]
+    fn pieces_of_one_call_stay_together_whatever_their_index_and_id() {
+        check(json!([[0, "c1", "f", "{\"ci"], [0, "c2", "f", "ty\":"], [0, "c3", "f", "\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
+        check(json!([[0, "c1", "f", "{\"ci"], [1, "", "", "ty\":"], [2, "", "", "\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
+        check(json!([[null, "c1", "f", "{\"ci"], [null, "c1", "", "ty\":\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
+        check(json!([[null, "", "f", "{\"ci"], [null, "", "f", "ty\":\"A\"}"]]), &[" f {\"city\":\"A\"}"]);
+    }
+
+    #[test]
+    fn an_empty_object_may_stand_for_arguments_that_are_to_come() {
+        check(json!([[0, "c1", "f", "{}"], [0, "", "", "{\"city\":"], [0, "", "", "\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
+        check(json!([[0, "c1", "f", "{}"], [0, "c1", "f", "{\"city\":\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
+        check(json!([[0, "c1", "f", "{}"]]), &["c1 f "]);
+    }
+
+    #[test]
+    fn names_may_come_in_pieces_and_repeated_ones_are_no_pieces() {
+        check(json!([[0, "c1", "get_", ""], [0, "", "weather", ""], [0, "", "", "{\"a\":1}"]]), &["c1 get_weather {\"a\":1}"]);
+        check(
+            json!([[0, "c1", "get_weather", ""], [0, "c1", "get_weather", "{\"a\""], [0, "c1", "get_weather", ":1}"]]),
+            &["c1 get_weather {\"a\":1}"],
+        );
+        check(json!([[0, "c1", "un", ""], [0, "", "known", ""], [0, "", "", "{\"a\":1}"]]), &["c1 unknown {\"a\":1}"]);
+        check(json!([[0, "c1", "f", ""], [0, "c2", "g", ""]]), &["c1 f ", "c2 g "]);
+    }
+
+    #[test]
+    fn a_summary_of_a_call_is_not_another_call() {
+        check(json!([[0, "c1", "f", "{\"a\""], [0, "", "", ":1}"], [0, "c1", "f", "{\"a\":1}"]]), &["c1 f {\"a\":1}"]);
+        check(json!([[0, "c1", "f", "{\"a\":1}"], [0, "", "", "{\"a\":1}"], [0, "c1", "f", ""], [0, "", "", "\n"]]), &["c1 f {\"a\":1}"]);
+    }
+
+    proptest! {
+        /// Calls in any number and in any pieces, of which only the first has a name, are told apart by index, by id, or by neither
+        /// where each comes before the next.
+        #[test]
+        fn any_fragmentation_gives_the_same_calls(
+            values in proptest::collection::vec((0..2_usize, "[a-z\"\\\\{}]{0,6}"), 1..4),
+            cuts in proptest::collection::vec(0..40_usize, 0..6),
+            form in 0..3_usize,
+        ) {
+            let mut pieces = Vec::new();
+            let mut expected = Vec::new();
+            for (number, (name, text)) in values.iter().enumerate() {
+                let (name, arguments) = (["f", "g"][*name], json!({ "a": text }).to_string());
+                let id = format!("c{number}");
+                let index = if form == 0 { json!(number) } else if form == 1 { json!(0) } else { Value::Null };
+                let mut starts: Vec<usize> = cuts.iter().copied().filter(|cut| *cut < arguments.len()).chain([0]).collect();
+                starts.sort_unstable();
+                starts.dedup();
+                for (at, start) in starts.iter().enumerate() {
+                    let end = starts.get(at + 1).copied().unwrap_or(arguments.len());
+                    let (id, name) = if at == 0 { (id.as_str(), name) } else { ("", "") };
+                    pieces.push(json!([index, id, name, &arguments[*start..end]]));
+                }
+                expected.push(format!("{id} {name} {arguments}"));
+            }
+            prop_assert_eq!(calls(&pieces, &["f", "g"]), expected);
+        }
+    }
+}

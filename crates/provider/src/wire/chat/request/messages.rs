@@ -1,0 +1,304 @@
+//! Turns a conversation into messages.
+
+use std::mem;
+
+use engine::provider::ModelRequest;
+use protocol::extra::Extra;
+use protocol::fault::Fault;
+use protocol::item::{FunctionOutput, Message, Part, Reasoning, Role};
+use serde_json::{Map, Value, json};
+
+use super::super::super::carry::{self, Place};
+use super::super::super::family::Family;
+use super::super::super::shared::{image_url, put};
+use super::Style;
+use crate::config::{Preset, ReasoningHistory, SystemMessages};
+use crate::tools::{Call, Offer, Output, Turn, turns};
+
+/// OpenAI's limit on ids of calls; ids of other vendors may be longer.
+const LONGEST_CALL_ID: usize = 64;
+
+/// The messages so far. One assistant message takes all calls of a turn, and what was said beside them.
+pub(super) struct Messages<'a> {
+    style: &'a Style,
+    list: Vec<Map<String, Value>>,
+    /// What system and developer messages say, where all of it goes into one.
+    system: Map<String, Value>,
+    /// What was thought before a message or a call that has not come yet.
+    thoughts: String,
+    /// Fields beyond the vocabulary that came with these thoughts. Chat completions have them on the message.
+    thoughts_extra: Map<String, Value>,
+}
+
+impl<'a> Messages<'a> {
+    pub(super) fn new(style: &'a Style) -> Self {
+        Self { style, list: Vec::new(), system: Map::new(), thoughts: String::new(), thoughts_extra: Map::new() }
+    }
+
+    /// The messages of a request.
+    ///
+    /// # Errors
+    /// A part that this wire cannot carry.
+    pub(super) fn of(mut self, request: &ModelRequest, offer: &Offer<'_>) -> Result<Vec<Value>, Fault> {
+        if let Some(instructions) = request.create.instructions.as_ref().filter(|text| !text.is_empty()) {
+            self.system("system", instructions.as_str().into(), Map::new());
+        }
+        for (index, turn) in turns(&request.context, offer) {
+            match turn {
+                Turn::Message(message) => self.message(message, index)?,
+                Turn::Call(call) => self.call(&call),
+                Turn::Output(output) => self.output(&output, index)?,
+                Turn::Reasoning(reasoning) => self.think(reasoning),
+                Turn::Compaction(compaction) => self.system("system", compaction.told().into(), Map::new()),
+                Turn::Opaque(item) => {
+                    if let Some(url) = image_url(item) {
+                        self.image(&url);
+                    }
+                }
+            }
+        }
+        let system = (!self.system.is_empty()).then_some(self.system);
+        Ok(system.into_iter().chain(self.list).map(Value::Object).collect())
+    }
+
+    /// Takes in what the operator or the developer says.
+    fn system(&mut self, role: &str, content: Value, extra: Map<String, Value>) {
+        if self.style.system_messages == SystemMessages::First {
+            let before = self.system.get("content").cloned().unwrap_or_default();
+            self.system.insert("role".into(), "system".into());
+            self.system.insert("content".into(), merge(&before, &content));
+            return self.system.extend(extra);
+        }
+        self.heard(role, content, extra);
+    }
+
+    /// Takes in what the model is told.
+    fn heard(&mut self, role: &str, content: Value, extra: Map<String, Value>) {
+        self.thoughts.clear();
+        self.thoughts_extra.clear();
+        let mut message = Map::new();
+        message.insert("role".into(), role.into());
+        message.insert("content".into(), content);
+        message.extend(extra);
+        self.list.push(message);
+    }
+
+    fn message(&mut self, message: &Message, index: usize) -> Result<(), Fault> {
+        let content = content(&message.content, message.role, self.style, index)?;
+        let extra = self.extra(&message.extra, Place::Message);
+        match (message.role, self.style.family) {
+            (Role::Assistant, _) => self.assistant(&message.content, content, extra),
+            // `developer` is OpenAI's own word; templates of open models know `system` only.
+            (Role::Developer, Family::OpenAi | Family::Azure) => self.system("developer", content, extra),
+            (Role::Developer | Role::System, _) => self.system("system", content, extra),
+            (Role::User, _) => self.heard("user", content, extra),
+        }
+        Ok(())
+    }
+
+    fn assistant(&mut self, parts: &[Part], content: Value, extra: Map<String, Value>) {
+        // Calls that follow have their thoughts with them; a message alone has them where the settings say so.
+        let is_always = self.style.reasoning == ReasoningHistory::Always;
+        // A message may carry nothing but fields beyond the vocabulary.
+        let content = if parts.is_empty() { Value::Null } else { content };
+        let names = reasoning_names(self.style.preset);
+        let thoughts = if is_always { mem::take(&mut self.thoughts) } else { String::new() };
+        let beside = mem::take(&mut self.thoughts_extra);
+        let message = match self.assistant_with_calls() {
+            Some(last) => {
+                let before = last.get("content").cloned().unwrap_or_default();
+                if !content.is_null() {
+                    last.insert("content".into(), merge(&before, &content));
+                }
+                last
+            }
+            None => self.new_assistant(content),
+        };
+        message.extend(beside.into_iter().chain(extra));
+        if !thoughts.is_empty() {
+            message.extend(names.iter().map(|name| ((*name).to_owned(), thoughts.as_str().into())));
+        }
+    }
+
+    fn call(&mut self, call: &Call<'_>) {
+        let mut function = Map::new();
+        function.insert("name".into(), call.name.as_ref().into());
+        function.insert("arguments".into(), call.arguments.as_ref().into());
+        let mut sent = Map::new();
+        sent.insert("id".into(), self.call_id(call.id).into());
+        sent.insert("type".into(), "function".into());
+        for (name, value) in call.extra.into_iter().flat_map(|extra| carry::carried(extra, Place::Call, self.style.field())) {
+            match (name.as_str(), value) {
+                ("function", Value::Object(fields)) => function.extend(fields.clone()),
+                _ => _ = sent.insert(name.clone(), value.clone()),
+            }
+        }
+        sent.insert("function".into(), function.into());
+        let is_returned = self.style.reasoning != ReasoningHistory::Never;
+        let thoughts = if is_returned { mem::take(&mut self.thoughts) } else { String::new() };
+        let (names, beside) = (reasoning_names(self.style.preset), mem::take(&mut self.thoughts_extra));
+        let is_assistant = self.list.last().and_then(|last| last.get("role")).is_some_and(|role| role == "assistant");
+        let last = if is_assistant { self.list.len() - 1 } else { self.list.len() };
+        if !is_assistant {
+            self.new_assistant(Value::Null);
+        }
+        let message = &mut self.list[last];
+        message.extend(beside);
+        let calls = message.entry("tool_calls").or_insert_with(|| Vec::<Value>::new().into());
+        if let Some(calls) = calls.as_array_mut() {
+            calls.push(sent.into());
+        }
+        if !thoughts.is_empty() {
+            message.extend(names.iter().map(|name| ((*name).to_owned(), thoughts.as_str().into())));
+        }
+    }
+
+    /// An image that the model made goes back as it came, on the message.
+    fn image(&mut self, url: &str) {
+        let image = json!({ "type": "image_url", "image_url": { "url": url } });
+        let is_assistant = self.list.last().and_then(|last| last.get("role")).is_some_and(|role| role == "assistant");
+        let message = match self.list.last_mut().filter(|_| is_assistant) {
+            Some(last) => last,
+            None => self.new_assistant(Value::from("")),
+        };
+        let images = message.entry("images").or_insert_with(|| Vec::<Value>::new().into());
+        if let Some(images) = images.as_array_mut() {
+            images.push(image);
+        }
+    }
+
+    fn think(&mut self, reasoning: &Reasoning) {
+        self.thoughts.push_str(&reasoning.text());
+        let extra = self.extra(&reasoning.extra, Place::Reasoning);
+        self.thoughts_extra.extend(extra);
+    }
+
+    fn output(&mut self, output: &Output<'_>, index: usize) -> Result<(), Fault> {
+        let content = match &*output.content {
+            FunctionOutput::Text(text) => text.as_str().into(),
+            FunctionOutput::Parts(parts) if parts.iter().all(is_plain) => output.content.text().into(),
+            // Few servers take pictures here; those that do not will say so.
+            FunctionOutput::Parts(parts) => content(parts, Role::User, self.style, index)?,
+        };
+        let mut message = Map::new();
+        message.insert("role".into(), "tool".into());
+        message.insert("tool_call_id".into(), self.call_id(output.call_id).into());
+        message.insert("content".into(), content);
+        message.extend(output.extra.map(|extra| self.extra(extra, Place::Output)).unwrap_or_default());
+        self.list.push(message);
+        Ok(())
+    }
+
+    /// An id as its upstream gave it. OpenAI takes no longer ones than its own: those of other vendors are shortened.
+    fn call_id(&self, call_id: &str) -> String {
+        match self.style.family {
+            Family::OpenAi | Family::Azure if call_id.len() > LONGEST_CALL_ID => super::super::super::shared::short_id(call_id),
+            Family::OpenAi | Family::Azure | Family::Compatible => call_id.to_owned(),
+        }
+    }
+
+    fn extra(&self, extra: &Extra, place: Place) -> Map<String, Value> {
+        carry::carried(extra, place, self.style.field()).map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    fn new_assistant(&mut self, content: Value) -> &mut Map<String, Value> {
+        self.list.push(Map::from_iter([("role".to_owned(), "assistant".into()), ("content".to_owned(), content)]));
+        let last = self.list.len() - 1;
+        &mut self.list[last]
+    }
+
+    /// The last message, if it calls: its outputs have to follow at once, so no second one may come between.
+    fn assistant_with_calls(&mut self) -> Option<&mut Map<String, Value>> {
+        self.list.last_mut().filter(|last| last.get("role").is_some_and(|role| role == "assistant") && last.contains_key("tool_calls"))
+    }
+}
+
+/// Under which names a server reads thoughts. vLLM and OpenRouter have changed theirs; what they do not read, they ignore.
+fn reasoning_names(preset: Preset) -> &'static [&'static str] {
+    match preset {
+        Preset::Vllm | Preset::OpenRouter => &["reasoning_content", "reasoning"],
+        _ => &["reasoning_content"],
+    }
+}
+
+/// Joins two contents: as text where both are, as parts otherwise.
+fn merge(before: &Value, after: &Value) -> Value {
+    match (before.as_str(), after.as_str()) {
+        (Some(before), Some(after)) => format!("{before}\n\n{after}").into(),
+        _ if before.is_null() => after.clone(),
+        _ => [into_parts(before), into_parts(after)].concat().into(),
+    }
+}
+
+fn into_parts(content: &Value) -> Vec<Value> {
+    match content.as_str() {
+        Some(text) => vec![json!({ "type": "text", "text": text })],
+        None => content.as_array().cloned().unwrap_or_default(),
+    }
+}
+
+/// Whether a part is text and nothing else.
+fn is_plain(part: &Part) -> bool {
+    part.text().is_some() && part.extra().is_none_or(Extra::is_empty)
+}
+
+/// The content: a text where one part is all there is, a list otherwise.
+fn content(parts: &[Part], role: Role, style: &Style, index: usize) -> Result<Value, Fault> {
+    let is_refusal = |part: &Part| matches!(part, Part::Refusal { .. }) && style.family != Family::Compatible;
+    let is_all_text = parts.iter().all(|part| is_plain(part) && !is_refusal(part));
+    // Several compatible servers take nothing but a text from the assistant, and none but a text from the system.
+    if is_all_text && (parts.len() <= 1 || role != Role::User) {
+        let between = if role == Role::Assistant { "" } else { "\n\n" };
+        return Ok(parts.iter().filter_map(Part::text).collect::<Vec<_>>().join(between).into());
+    }
+    let parts = parts.iter().enumerate();
+    parts.map(|(number, part)| content_part(part, style, &format!("input[{index}].content[{number}]"))).collect()
+}
+
+fn content_part(part: &Part, style: &Style, path: &str) -> Result<Value, Fault> {
+    let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what));
+    let mut fields = Map::new();
+    let inner = match part {
+        Part::InputText { text, .. } | Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
+            fields.extend([("type".to_owned(), "text".into()), ("text".to_owned(), text.as_str().into())]);
+            None
+        }
+        Part::Refusal { refusal } => {
+            let kind = if style.family == Family::Compatible { ("text", "text") } else { ("refusal", "refusal") };
+            fields.extend([("type".to_owned(), kind.0.into()), (kind.1.to_owned(), refusal.as_str().into())]);
+            None
+        }
+        Part::InputImage { image_url: Some(url), detail, .. } => {
+            fields.insert("type".into(), "image_url".into());
+            Some(("image_url", Map::from_iter([("url".to_owned(), url.as_str().into()), ("detail".to_owned(), detail.as_str().into())])))
+        }
+        Part::InputImage { image_url: None, .. } => {
+            return cannot("image_url", "This model's upstream needs the image as a URL or a data URL.");
+        }
+        Part::InputFile { filename, file_data, extra, .. } if file_data.is_some() || has_file_id(extra) => {
+            let mut file = Map::new();
+            put(&mut file, "filename", filename.clone());
+            put(&mut file, "file_data", file_data.as_deref());
+            fields.insert("type".into(), "file".into());
+            Some(("file", file))
+        }
+        Part::InputFile { .. } => return cannot("file_data", "This model's upstream needs the file itself, as a data URL."),
+        Part::Opaque(part) => return Ok(part.to_map().into()),
+    };
+    let mut inner = inner;
+    for (name, value) in part.extra().into_iter().flat_map(|extra| carry::carried(extra, Place::Part, style.field())) {
+        match (&mut inner, value) {
+            (Some((kind, object)), Value::Object(more)) if kind == name => object.extend(more.clone()),
+            _ => _ = fields.insert(name.clone(), value.clone()),
+        }
+    }
+    if let Some((kind, object)) = inner {
+        fields.insert(kind.to_owned(), object.into());
+    }
+    Ok(fields.into())
+}
+
+/// Whether it is a file that the upstream holds.
+fn has_file_id(extra: &Extra) -> bool {
+    extra.get("file").and_then(|file| file.get("file_id")).is_some()
+}

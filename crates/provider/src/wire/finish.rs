@@ -1,0 +1,223 @@
+//! Why models stop, in the words of all upstreams: one table, from the vendors' own documents and from what is seen on the wire.
+//!
+//! A reason that means cut, filtered or failed never counts as complete, and neither does one that is not in the table (promise 4).
+
+use engine::provider::Finish;
+
+/// What a reason means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// The response is complete, or waits for its tools.
+    Stop,
+    /// A limit on tokens cut it.
+    Length,
+    /// A filter cut it, or held it back.
+    ContentFilter,
+    /// The upstream failed, or somebody there ended the response.
+    Failed,
+    /// There is no reason yet.
+    Absent,
+}
+
+/// Reasons without case and separators, so that `MAX_TOKENS`, `max-tokens` and `maxTokens` are one.
+const REASONS: &[(Meaning, &[&str])] = &[
+    (
+        Meaning::Stop,
+        &[
+            // OpenAI, and most others after it.
+            "stop",
+            "toolcalls",
+            "functioncall",
+            // Anthropic, Bedrock.
+            "endturn",
+            "stopsequence",
+            "tooluse",
+            // Cohere, watsonx, Together, TGI, LM Studio, llama.cpp, AI21, Aleph Alpha, Qianfan.
+            "complete",
+            "completed",
+            "eos",
+            "eostoken",
+            "eosfound",
+            "toolcall",
+            "functioncalls",
+            "stopsequences",
+            "stopsequencereached",
+            "stopstringfound",
+            "stoptoken",
+            "stopword",
+            "word",
+            "endoftext",
+            "endofturn",
+            "eot",
+            "end",
+            "done",
+            "finish",
+            "finished",
+            "normal",
+        ],
+    ),
+    (
+        Meaning::Length,
+        &[
+            "length",
+            "maxtokens",
+            "maxtoken",
+            "maxoutputtokens",
+            "maxcompletiontokens",
+            "maxnewtokens",
+            "maxoutput",
+            "maxlength",
+            "maximumtokens",
+            "tokenlimit",
+            "limit",
+            "truncated",
+            // Mistral, Anthropic, Zhipu, LM Studio.
+            "modellength",
+            "modelcontextwindowexceeded",
+            "contextwindowexceeded",
+            "contextlength",
+            "contextlengthexceeded",
+            "contextlengthreached",
+            "maxpredictedtokensreached",
+            // Gemini, Anthropic's own compaction.
+            "continuation",
+            "compaction",
+        ],
+    ),
+    (
+        Meaning::ContentFilter,
+        &[
+            "contentfilter",
+            "contentfiltered",
+            "contentpolicy",
+            "contentpolicyviolation",
+            "filtered",
+            "moderation",
+            "moderated",
+            // Anthropic, Bedrock, Cohere, Zhipu and Hunyuan, DashScope.
+            "refusal",
+            "guardrail",
+            "guardrails",
+            "guardrailintervened",
+            "errortoxic",
+            "sensitive",
+            "datainspectionfailed",
+            // Gemini and Vertex.
+            "safety",
+            "recitation",
+            "language",
+            "blocklist",
+            "blocked",
+            "prohibitedcontent",
+            "spii",
+            "escalation",
+            "modelarmor",
+            "imagesafety",
+            "imageprohibitedcontent",
+            "imagerecitation",
+            "imageother",
+        ],
+    ),
+    (
+        Meaning::Failed,
+        &[
+            "error",
+            "failed",
+            "failure",
+            "internalerror",
+            "servererror",
+            "timeout",
+            "timelimit",
+            // vLLM, SGLang, watsonx, LM Studio.
+            "abort",
+            "aborted",
+            "cancel",
+            "cancelled",
+            "canceled",
+            "userstopped",
+            "modelunloaded",
+            "preempted",
+            // DeepSeek, Zhipu.
+            "insufficientsystemresource",
+            "networkerror",
+            // Gemini, Bedrock.
+            "malformedfunctioncall",
+            "malformedresponse",
+            "malformedmodeloutput",
+            "malformedtooluse",
+            "unexpectedtoolcall",
+            "toomanytoolcalls",
+            "missingthoughtsignature",
+            "noimage",
+        ],
+    ),
+    // watsonx says `not_finished` with every chunk but the last.
+    (Meaning::Absent, &["", "null", "none", "notfinished"]),
+];
+
+/// What a finish reason says of a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is over, and this is why.
+    Finish(Finish),
+    /// It has failed.
+    Failed,
+    /// Nothing.
+    Absent,
+}
+
+/// Reads a finish reason, in whichever upstream's word.
+pub(super) fn read(reason: &str) -> Verdict {
+    let word: String = reason.chars().filter(char::is_ascii_alphanumeric).map(|character| character.to_ascii_lowercase()).collect();
+    let is_word = word.is_empty() == reason.trim().is_empty();
+    let found = REASONS.iter().find(|(_, words)| is_word && words.contains(&word.as_str()));
+    match found.map(|(meaning, _)| *meaning) {
+        Some(Meaning::Stop) => Verdict::Finish(Finish::Stop),
+        Some(Meaning::Length) => Verdict::Finish(Finish::Length),
+        Some(Meaning::ContentFilter) => Verdict::Finish(Finish::ContentFilter),
+        Some(Meaning::Failed) => Verdict::Failed,
+        Some(Meaning::Absent) => Verdict::Absent,
+        None => Verdict::Finish(Finish::Unknown(reason.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table as vendors document it: each reason in its own spelling.
+    #[test]
+    fn every_documented_reason_has_its_meaning() {
+        let check = |reasons: &[&str], expected: &Verdict| {
+            for reason in reasons {
+                assert_eq!(read(reason), *expected, "{reason}");
+            }
+        };
+        let stop = ["stop", "STOP", "tool_calls", "function_call", "end_turn", "stop_sequence", "tool_use", "COMPLETE", "eos", "eos_token"];
+        check(&stop, &Verdict::Finish(Finish::Stop));
+        check(&["TOOL_CALL", "STOP_SEQUENCE", "eosFound", "endoftext", "normal"], &Verdict::Finish(Finish::Stop));
+        let length = ["length", "max_tokens", "MAX_TOKENS", "model_context_window_exceeded", "model_length", "token_limit"];
+        check(&length, &Verdict::Finish(Finish::Length));
+        check(&["maxPredictedTokensReached", "max-output-tokens"], &Verdict::Finish(Finish::Length));
+        let filtered = ["content_filter", "sensitive", "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "SPII", "IMAGE_SAFETY", "refusal"];
+        check(&filtered, &Verdict::Finish(Finish::ContentFilter));
+        check(&["guardrail_intervened", "content_filtered", "ERROR_TOXIC"], &Verdict::Finish(Finish::ContentFilter));
+        let failed = ["error", "abort", "insufficient_system_resource", "network_error", "cancelled", "TIMEOUT", "MALFORMED_FUNCTION_CALL"];
+        check(&failed, &Verdict::Failed);
+        check(&["", "null", "not_finished"], &Verdict::Absent);
+    }
+
+    #[test]
+    fn a_reason_that_nobody_knows_is_no_evidence() {
+        for reason in ["OTHER", "FINISH_REASON_UNSPECIFIED", "pause_turn", "vibes", "已停止", "!"] {
+            assert_eq!(read(reason), Verdict::Finish(Finish::Unknown(reason.to_owned())));
+        }
+    }
+
+    #[test]
+    fn no_word_has_two_meanings() {
+        let words: Vec<&str> = REASONS.iter().flat_map(|(_, words)| *words).copied().collect();
+        let unique: std::collections::HashSet<_> = words.iter().collect();
+        assert_eq!(unique.len(), words.len());
+    }
+}

@@ -1,0 +1,44 @@
+//! What clients send beside the book of this API: it is carried, told to be left out, or refused.
+
+use super::*;
+
+#[test]
+fn audio_is_data_and_other_content_is_refused_by_its_path() {
+    let audio = json!({ "type": "input_audio", "input_audio": { "data": "AA==", "format": "wav" } });
+    let request = sample::asked(&json!([{ "role": "user", "content": [audio] }]), &json!({}));
+    assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec![]));
+    let sent = json!([{ "inlineData": { "mimeType": "audio/wav", "data": "AA==" } }]);
+    assert_eq!(body(&request, HostedTools::Omit).unwrap()["contents"][0]["parts"], sent);
+    let video = json!({ "type": "video_url", "video_url": { "url": "https://x/y.mp4" } });
+    let request = sample::asked(&json!([{ "role": "user", "content": [video] }]), &json!({}));
+    check_fault(&request.create, "unsupported_value", "input[0].content[0].type");
+}
+
+#[test]
+fn marks_for_a_cache_are_left_out_and_told() {
+    let part = json!({ "type": "text", "text": "S", "cache_control": { "type": "ephemeral" } });
+    let request = sample::asked(&json!([{ "role": "user", "content": [part] }]), &json!({}));
+    assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec!["input[0].content[0].cache_control".into()]));
+}
+
+#[test]
+fn an_image_that_the_model_made_goes_back_to_it() {
+    let item: Item = serde_json::from_value(json!({
+        "type": "image_generation_call", "id": "item_1", "status": "completed", "output_format": "png", "result": "AA==",
+    }))
+    .unwrap();
+    let image = json!({ "inlineData": { "mimeType": "image/png", "data": "AA==" } });
+    check_contents(create(), vec![sample::user("Draw"), item], &json!([user(&json!([said("Draw")])), model(&json!([image]))]));
+}
+
+#[test]
+fn tools_that_nobody_here_runs_are_left_out_refused_or_passed_on() {
+    let create = Create { tools: serde_json::from_value(json!([{ "type": "web_search" }])).unwrap(), ..create() };
+    let with = |hosted_tools| {
+        let tools = body(&sample::request(create.clone(), vec![]), hosted_tools).unwrap().get("tools").cloned();
+        (check(&create, hosted_tools).map_err(|fault| fault.param.unwrap_or_default()), tools)
+    };
+    assert_eq!(with(HostedTools::Omit), (Ok(vec!["tools[0]".into()]), None));
+    assert_eq!(with(HostedTools::Refuse).0, Err("tools[0].type".into()));
+    assert_eq!(with(HostedTools::Pass), (Ok(vec![]), Some(json!([{ "type": "web_search" }]))));
+}

@@ -1,0 +1,270 @@
+//! Turns a conversation into input items.
+
+use engine::provider::ModelRequest;
+use protocol::extra::Extra;
+use protocol::fault::Fault;
+use protocol::item::{FunctionOutput, Item, ItemStatus, Message, OpaqueItem, Part, Reasoning, Role};
+use serde_json::{Map, Value, json};
+
+use super::super::super::carry::{self, Place};
+use super::super::super::family::Family;
+use super::super::super::shared::{put, short_id};
+use super::super::sealed;
+use super::field;
+use crate::config::SystemMessages;
+
+/// OpenAI's limit on ids of calls; ids of other vendors may be longer.
+const LONGEST_CALL_ID: usize = 64;
+
+/// The conversation so far.
+pub(super) struct Input {
+    pub(super) instructions: String,
+    pub(super) items: Vec<Value>,
+    family: Family,
+    /// Thoughts that wait for what the model made of them. OpenAI refuses thoughts that nothing follows, as an answer that was
+    /// stopped while the model still thought has left them.
+    thoughts: Vec<Value>,
+}
+
+/// Reads the conversation of a request.
+///
+/// # Errors
+/// A part that this API cannot carry.
+pub(super) fn read(request: &ModelRequest, family: Family, system_messages: SystemMessages, upstream: &str) -> Result<Input, Fault> {
+    let instructions = request.create.instructions.clone().unwrap_or_default();
+    let mut input = Input { instructions, items: Vec::new(), family, thoughts: Vec::new() };
+    for (index, item) in request.context.iter().enumerate() {
+        match item {
+            Item::Message(message) if system_messages == SystemMessages::First && is_system(message) => {
+                let texts: Vec<&str> = message.content.iter().filter_map(Part::text).collect();
+                input.instruct(&texts.join("\n\n"));
+            }
+            Item::Message(message) => input.message(message, index)?,
+            Item::FunctionCall(call) if is_abandoned(&call.call_id, call.status, &request.context) => {}
+            Item::FunctionCall(call) => {
+                // A model that needs no arguments may have written none; servers parse them, and an empty text is no JSON.
+                let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
+                let item = json!({
+                    "type": "function_call", "call_id": input.call_id(&call.call_id), "name": call.name, "arguments": arguments,
+                });
+                input.said(item, &call.extra, Place::Call);
+            }
+            Item::CustomToolCall(call) if is_abandoned(&call.call_id, call.status, &request.context) => {}
+            Item::CustomToolCall(call) => {
+                let call_id = input.call_id(&call.call_id);
+                let item = json!({ "type": "custom_tool_call", "call_id": call_id, "name": call.name, "input": call.input });
+                input.said(item, &call.extra, Place::Call);
+            }
+            Item::FunctionCallOutput(output) => {
+                let content = input.output(&output.output, index)?;
+                let item = json!({ "type": "function_call_output", "call_id": input.call_id(&output.call_id), "output": content });
+                input.heard(item, &output.extra, Place::Output);
+            }
+            Item::CustomToolCallOutput(output) => {
+                let content = input.output(&output.output, index)?;
+                let item = json!({ "type": "custom_tool_call_output", "call_id": input.call_id(&output.call_id), "output": content });
+                input.heard(item, &output.extra, Place::Output);
+            }
+            Item::Reasoning(item) => {
+                let thoughts = input.reasoning(item, upstream);
+                input.thoughts.extend(thoughts);
+            }
+            Item::Compaction(compaction) => match system_messages {
+                SystemMessages::First => input.instruct(&compaction.told()),
+                SystemMessages::InPlace => {
+                    input.heard(
+                        message(Role::System, &[json!({ "type": "input_text", "text": compaction.told() })]),
+                        &Extra::default(),
+                        Place::Message,
+                    );
+                }
+            },
+            Item::Opaque(item) => input.said(opaque(item), &Extra::default(), Place::Message),
+        }
+    }
+    Ok(input)
+}
+
+/// Whether a message is the operator's or the developer's, and text alone.
+fn is_system(message: &Message) -> bool {
+    matches!(message.role, Role::System | Role::Developer) && message.content.iter().all(|part| part.text().is_some())
+}
+
+fn is_abandoned(call_id: &str, status: ItemStatus, context: &[Item]) -> bool {
+    let is_output = |item: &Item| match item {
+        Item::FunctionCallOutput(output) => output.call_id == call_id,
+        Item::CustomToolCallOutput(output) => output.call_id == call_id,
+        _ => false,
+    };
+    status != ItemStatus::Completed && !context.iter().any(is_output)
+}
+
+/// An item that Weir does not interpret goes back as it came, under its upstream's id.
+fn opaque(item: &OpaqueItem) -> Value {
+    let mut sent = Map::new();
+    sent.insert("type".into(), item.kind.as_str().into());
+    for (name, value) in item.fields.iter() {
+        let name = if name == OpaqueItem::UPSTREAM_ID { "id" } else { name };
+        sent.insert(name.to_owned(), value.clone());
+    }
+    sent.into()
+}
+
+impl Input {
+    /// Adds to the instructions.
+    fn instruct(&mut self, text: &str) {
+        if !self.instructions.is_empty() && !text.is_empty() {
+            self.instructions.push_str("\n\n");
+        }
+        self.instructions.push_str(text);
+    }
+
+    /// Takes what the model said or called for.
+    fn said(&mut self, item: Value, extra: &Extra, place: Place) {
+        self.items.append(&mut self.thoughts);
+        self.push(item, extra, place);
+    }
+
+    /// Takes what the model was told.
+    fn heard(&mut self, item: Value, extra: &Extra, place: Place) {
+        self.thoughts.clear();
+        self.push(item, extra, place);
+    }
+
+    fn push(&mut self, mut item: Value, extra: &Extra, place: Place) {
+        self.add_fields(&mut item, extra, place);
+        self.items.push(item);
+    }
+
+    /// Adds fields beyond the vocabulary. Chat completions keep those of inner objects below their names, which this API lacks.
+    fn add_fields(&self, item: &mut Value, extra: &Extra, place: Place) {
+        let inner = ["function", "custom", "image_url", "file"];
+        for (name, value) in carry::carried(extra, place, field(self.family)).filter(|(name, _)| !inner.contains(&name.as_str())) {
+            item[name] = value.clone();
+        }
+    }
+
+    fn message(&mut self, item: &Message, index: usize) -> Result<(), Fault> {
+        let path = |number| format!("input[{index}].content[{number}]");
+        let parts = |read: fn(&Self, &Part, &str) -> Result<Value, Fault>, input: &Self| {
+            let parts = item.content.iter().enumerate();
+            parts.map(|(number, part)| read(input, part, &path(number))).collect::<Result<Vec<_>, _>>()
+        };
+        match item.role {
+            // An answer that was stopped before its first word says nothing.
+            Role::Assistant if item.content.is_empty() => {}
+            Role::Assistant => {
+                let parts = parts(Self::said_part, self)?;
+                self.said(message(Role::Assistant, &parts), &item.extra, Place::Message);
+            }
+            role @ (Role::User | Role::System | Role::Developer) => {
+                let parts = parts(Self::heard_part, self)?;
+                self.heard(message(role, &parts), &item.extra, Place::Message);
+            }
+        }
+        Ok(())
+    }
+
+    /// A part of what the model said.
+    fn said_part(&self, part: &Part, path: &str) -> Result<Value, Fault> {
+        match part {
+            Part::OutputText { text, annotations, .. } => {
+                let mut sent = json!({ "type": "output_text", "text": text });
+                if !annotations.is_empty() {
+                    sent["annotations"] = annotations.clone().into();
+                }
+                part.extra().into_iter().for_each(|extra| self.add_fields(&mut sent, extra, Place::Part));
+                Ok(sent)
+            }
+            Part::InputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
+                Ok(json!({ "type": "output_text", "text": text }))
+            }
+            Part::Refusal { refusal } => Ok(json!({ "type": "refusal", "refusal": refusal })),
+            Part::InputImage { .. } | Part::InputFile { .. } => {
+                Err(Fault::invalid("unsupported_value", path, "This model's upstream takes no images or files from the assistant."))
+            }
+            Part::Opaque(fields) => Ok(fields.to_map().into()),
+        }
+    }
+
+    /// A part of what the model was told.
+    fn heard_part(&self, part: &Part, path: &str) -> Result<Value, Fault> {
+        let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what));
+        let has_file_id = || part.extra().is_some_and(|extra| extra.get("file_id").is_some());
+        let mut sent = match part {
+            Part::InputText { text, .. } | Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
+                json!({ "type": "input_text", "text": text })
+            }
+            Part::Refusal { refusal } => json!({ "type": "input_text", "text": refusal }),
+            Part::InputImage { image_url: None, .. } if !has_file_id() => {
+                return cannot("image_url", "This model's upstream needs the image as a URL or a data URL.");
+            }
+            Part::InputImage { image_url, detail, .. } => {
+                let mut image = Map::new();
+                image.insert("type".into(), "input_image".into());
+                put(&mut image, "image_url", image_url.as_deref());
+                image.insert("detail".into(), detail.as_str().into());
+                image.into()
+            }
+            Part::InputFile { file_data: None, file_url: None, .. } if !has_file_id() => {
+                return cannot("file_data", "This model's upstream needs the file itself, as a data URL, or its URL.");
+            }
+            Part::InputFile { filename, file_data, file_url, .. } => {
+                let mut file = Map::new();
+                file.insert("type".into(), "input_file".into());
+                put(&mut file, "filename", filename.as_deref());
+                put(&mut file, "file_data", file_data.as_deref());
+                put(&mut file, "file_url", file_url.as_deref());
+                file.into()
+            }
+            Part::Opaque(fields) => return Ok(fields.to_map().into()),
+        };
+        part.extra().into_iter().for_each(|extra| self.add_fields(&mut sent, extra, Place::Part));
+        Ok(sent)
+    }
+
+    fn output(&self, output: &FunctionOutput, index: usize) -> Result<Value, Fault> {
+        match output {
+            FunctionOutput::Text(text) => Ok(text.as_str().into()),
+            FunctionOutput::Parts(parts) => {
+                let parts = parts.iter().enumerate();
+                parts.map(|(number, part)| self.heard_part(part, &format!("input[{index}].output[{number}]"))).collect()
+            }
+        }
+    }
+
+    /// An id as its upstream gave it. OpenAI takes no longer ones than its own: those of other vendors are shortened.
+    fn call_id(&self, call_id: &str) -> String {
+        match self.family {
+            Family::OpenAi | Family::Azure if call_id.len() > LONGEST_CALL_ID => short_id(call_id),
+            Family::OpenAi | Family::Azure | Family::Compatible => call_id.to_owned(),
+        }
+    }
+
+    /// Thoughts as the upstream gave them. It takes nothing back that another has sealed; servers of open models read thoughts that
+    /// nobody has sealed.
+    fn reasoning(&self, item: &Reasoning, upstream: &str) -> Option<Value> {
+        let mut sent = match item.encrypted_content.as_deref() {
+            Some(encrypted) => {
+                let (id, encrypted_content) = sealed::open(upstream, encrypted)?;
+                // Summaries were told as thoughts where the caller had not asked for a summary.
+                let parts = if item.summary.is_empty() { &item.content } else { &item.summary };
+                let summary: Vec<Value> =
+                    parts.iter().filter_map(Part::text).map(|text| json!({ "type": "summary_text", "text": text })).collect();
+                json!({ "type": "reasoning", "id": id, "summary": summary, "encrypted_content": encrypted_content })
+            }
+            None if self.family == Family::Compatible && !item.text().is_empty() => {
+                let content = [json!({ "type": "reasoning_text", "text": item.text() })];
+                json!({ "type": "reasoning", "id": item.id, "summary": [], "content": content })
+            }
+            None => return None,
+        };
+        self.add_fields(&mut sent, &item.extra, Place::Reasoning);
+        Some(sent)
+    }
+}
+
+/// A message without an id: Weir's ids mean nothing upstream, and where it is told its own it looks for the thoughts before it.
+fn message(role: Role, content: &[Value]) -> Value {
+    json!({ "type": "message", "role": role.as_str(), "content": content })
+}

@@ -1,0 +1,236 @@
+//! Finish reasons (K3), summaries that repeat what was streamed (K5), odd characters and fields (K6), fields beyond the vocabulary
+//! (K7) and usage that cannot be true (K10), over chat completions.
+
+use lab::upstream::Script;
+use serde_json::json;
+
+use super::case::{CALLS, Case, FILTERED, LENGTH, STOP, UNKNOWN, USAGE, c, call, called, chunks, f, failed, only_calls, whole};
+use super::run::run;
+use crate::scenarios::said::Said;
+use crate::scenarios::table::{Cost, Outcome};
+
+/// A piece of text in a chunk of its own.
+fn text(piece: &str) -> String {
+    c(&format!(r#"{{"content":"{piece}"}}"#))
+}
+
+#[tokio::test]
+async fn a_finish_reason_that_means_cut_filtered_or_failed_is_never_completed() {
+    let half = |reason: &str| chunks([text("half"), f(reason), USAGE.to_owned()]);
+    let ends = |outcome: Outcome| move |reason: &'static str| Case::new(reason, half(reason), Said::text("half"), outcome, Cost::Provider(9, 2, 0));
+    let stops = ["stop", "eos", "eos_token", "end_turn", "COMPLETE", "stop_sequence", "endoftext"];
+    let lengths = ["length", "max_tokens", "MAX_TOKENS", "model_context_window_exceeded", "model_length", "maxPredictedTokensReached"];
+    let filters = ["content_filter", "sensitive", "SAFETY", "LANGUAGE", "guardrail_intervened", "datainspection_failed"];
+    let unknown = |reason: &'static str| {
+        ends(UNKNOWN)(reason).beside("/metadata/upstream_finish_reason", "/native_finish_reason", json!(reason))
+    };
+    let fails = |reason: &'static str| failed(reason, half(reason), "half", (502, "upstream_error"), &[reason, "lab-openai"]);
+    let cases = stops.map(ends(STOP)).into_iter().chain(lengths.map(ends(LENGTH))).chain(filters.map(ends(FILTERED)));
+    let others = ["OTHER", "vibes", "已停止"].map(unknown);
+    let failures = ["abort", "error", "insufficient_system_resource", "network_error", "MALFORMED_FUNCTION_CALL"].map(fails);
+    run(cases.chain(others).chain(failures).collect()).await;
+}
+
+#[tokio::test]
+async fn what_was_streamed_is_not_said_again_by_a_summary() {
+    let usage = r#""usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}"#;
+    let summary = |message: &str, reason: &str| {
+        format!(r#"{{"object":"chat.completion","choices":[{{"index":0,"finish_reason":"{reason}","message":{message}}}],{usage}}}"#)
+    };
+    let thought = Said { reasoning: "hm".into(), ..Said::text("Hello") };
+    let piece = r#"{"index":0,"id":"call_a","type":"function","function":{"name":"f","arguments":"{\"city\":\"A\"}"}}"#;
+    let calls = only_calls(vec![called("call_a", "f", r#"{"city":"A"}"#)]);
+    let message_with_call = format!(r#"{{"role":"assistant","content":null,"tool_calls":[{piece}]}}"#);
+    run(vec![
+        whole(
+            "text behind the finish reason",
+            chunks([text("Hel"), text("lo"), f("stop"), summary(r#"{"role":"assistant","content":"Hello"}"#, "stop")]),
+            Said::text("Hello"),
+        ),
+        whole(
+            "text with the finish reason",
+            chunks([text("Hel"), text("lo"), summary(r#"{"role":"assistant","content":"Hello"}"#, "stop")]),
+            Said::text("Hello"),
+        ),
+        whole(
+            "text and reasoning",
+            chunks([
+                c(r#"{"reasoning_content":"h"}"#),
+                c(r#"{"reasoning_content":"m"}"#),
+                text("Hel"),
+                text("lo"),
+                f("stop"),
+                summary(r#"{"role":"assistant","content":"Hello","reasoning_content":"hm"}"#, "stop"),
+            ]),
+            thought.clone(),
+        ),
+        whole(
+            "a call",
+            chunks([call(piece), f("tool_calls"), summary(&message_with_call, "tool_calls")]),
+            calls,
+        ),
+        whole(
+            "the last delta holds all of it",
+            chunks([
+                text("Hel"),
+                text("lo"),
+                r#"{"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":"stop"}]}"#.to_owned(),
+                USAGE.to_owned(),
+            ]),
+            Said::text("Hello"),
+        ),
+        whole(
+            "a message where no delta came",
+            chunks([summary(r#"{"role":"assistant","content":"Hello","reasoning_content":"hm"}"#, "stop")]),
+            thought,
+        ),
+    ])
+    .await;
+}
+
+/// An odd chunk between two pieces of text, which the text survives.
+fn between(name: &str, odd: &str) -> Case {
+    let data = [text("a "), odd.to_owned(), text("b"), f("stop"), USAGE.to_owned()];
+    whole(name, chunks(data), Said::text("a b"))
+}
+
+#[tokio::test]
+async fn an_odd_field_costs_no_response() {
+    let choice = |fields: &str| format!(r#"{{"choices":[{{"index":0,{fields}}}]}}"#);
+    let twice = r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm","content":"","reasoning_content":"hm"}}]}"#;
+    let thought = Said { reasoning: "hm".into(), ..Said::text("a") };
+    run(vec![
+        whole("a key that comes twice", chunks([twice, &text("a"), &f("stop"), USAGE]), thought),
+        between("delta []", &choice(r#""delta":[]"#)),
+        between("choice index \"0\"", r#"{"choices":[{"index":"0","delta":{"content":""}}]}"#),
+        between("tool_calls {}", &choice(r#""delta":{"tool_calls":{}}"#)),
+        between("function_call \"\"", &choice(r#""delta":{"function_call":""}"#)),
+        between("finish_reason false", &choice(r#""delta":{},"finish_reason":false"#)),
+        between("refusal {}", &choice(r#""delta":{"refusal":{}}"#)),
+        between("error []", r#"{"error":[],"choices":[]}"#),
+        between("error with a message of null", r#"{"error":{"message":null},"choices":[]}"#),
+        between("null", "null"),
+        between("logprob NaN", &choice(r#""delta":{},"logprobs":{"content":[{"token":"a","logprob":NaN}]}"#)),
+        whole(
+            "logprob NaN beside text",
+            chunks([
+                choice(r#""delta":{"content":"a b"},"logprobs":{"content":[{"token":"a","logprob":NaN,"bytes":null,"top_logprobs":[]}]}"#),
+                f("stop"),
+                USAGE.to_owned(),
+            ]),
+            Said::text("a b"),
+        ),
+        whole(
+            "the index of the choice in a text",
+            chunks([r#"{"choices":[{"index":"0","delta":{"content":"a b"}}]}"#, &f("stop"), USAGE]),
+            Said::text("a b"),
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_character_that_is_split_over_chunks_is_whole() {
+    let split = |field: &str| {
+        let piece = |text: &str| c(&format!(r#"{{"{field}":"{text}"}}"#));
+        chunks([piece(r"a \ud83d"), piece(r"\ude00 b"), text("."), f("stop"), USAGE.to_owned()])
+    };
+    let emoji = r#"{"city":"😀"}"#;
+    run(vec![
+        whole("in the text", split("content"), Said::text("a 😀 b.")),
+        whole("in the reasoning", split("reasoning_content"), Said { reasoning: "a 😀 b".into(), ..Said::text(".") }),
+        whole(
+            "in the arguments",
+            chunks([
+                call(r#"{"index":0,"id":"call_a","type":"function","function":{"name":"f","arguments":"{\"city\":\"\ud83d"}}"#),
+                call(r#"{"index":0,"function":{"arguments":"\ude00\"}"}}"#),
+                f("tool_calls"),
+                USAGE.to_owned(),
+            ]),
+            only_calls(vec![called("call_a", "f", emoji)]),
+        ),
+        whole("a lone half", chunks([text(r"a \ud83d"), text(" b"), f("stop"), USAGE.to_owned()]), Said::text("a \u{fffd} b")),
+        whole("a lone half at the end", chunks([text(r"a \ud83d"), f("stop"), USAGE.to_owned()]), Said::text("a \u{fffd}")),
+        whole("the second half alone", chunks([text(r"a \ude00"), f("stop"), USAGE.to_owned()]), Said::text("a \u{fffd}")),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn lines_that_are_no_chunks_are_passed_over_and_cut_ones_are_not() {
+    let rest = || format!("data: {}\n\ndata: {}\n\ndata: {USAGE}\n\ndata: [DONE]\n\n", text("b"), f("stop"));
+    let first = || format!("data: {}\n\n", text("a "));
+    let alive = |name: &str, bytes: &str| whole(name, Script::new().raw(first()).raw(bytes.to_owned()).raw(rest()), Said::text("a b"));
+    let four = format!("data: {}\ndata: {}\ndata: {}\ndata: {USAGE}\ndata: [DONE]\n\n", text("a "), text("b"), f("stop"));
+    let spread = "data: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"a b\"}}]}\n\n";
+    let spread_rest = format!("data: {}\n\ndata: {USAGE}\n\ndata: [DONE]\n\n", f("stop"));
+    let cut = r#"{"choices":[{"index":0,"delta":{"content":"b"#;
+    run(vec![
+        alive("event: ping with a time", "event: ping\ndata: 2026-11-29T10:00:00Z\n\n"),
+        alive("event: heartbeat with a word", "event: heartbeat\ndata: alive\n\n"),
+        alive("a ping without a name", "data: ping\n\n"),
+        alive("a comment", ": OPENROUTER PROCESSING\n\n"),
+        alive("an event without data", "event: ping\n\n"),
+        whole("four chunks without a blank line", Script::new().raw(four), Said::text("a b")),
+        whole("a chunk in several data lines", Script::new().raw(spread).raw(spread_rest), Said::text("a b")),
+        failed("a chunk that is cut", chunks([text("a "), cut.to_owned(), f("stop")]), "a ", (502, "upstream_invalid_data"), &["lab-openai"]),
+        failed("the body ends in a chunk", Script::new().raw(first()).raw(format!("data: {cut}")), "a ", (502, "upstream_truncated"), &[]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn fields_beyond_the_vocabulary_reach_the_caller() {
+    let google = r#"{"google":{"thought_signature":"SIG=="}}"#;
+    let piece = format!(
+        r#"{{"index":0,"id":"call_a","type":"function","extra_content":{google},"function":{{"name":"f","arguments":"{{}}"}}}}"#
+    );
+    let image = "data:image/png;base64,iVBORw0KGgo=";
+    let images = format!(r#"{{"content":"","images":[{{"type":"image_url","image_url":{{"url":"{image}"}}}}]}}"#);
+    let details = r#"{"reasoning":"hm","reasoning_details":[{"type":"reasoning.text","text":"hm","signature":"SIG=="}]}"#;
+    let citations = format!(r#"{{"citations":["https://a.example"],"choices":[{{"index":0,"delta":{{"content":"a"}}}}]}}"#);
+    run(vec![
+        whole("a thought signature on a call", chunks([call(&piece), f("tool_calls"), USAGE.to_owned()]), only_calls(vec![called("call_a", "f", "{}")]))
+            .beside("/output/0/extra_content/google/thought_signature", "/tool_calls/0/extra_content/google/thought_signature", json!("SIG==")),
+        whole("an image", chunks([c(&images), f("stop"), USAGE.to_owned()]), Said::default())
+            .beside("/output/0/type", "/images/0/type", json!("image_generation_call"))
+            .with_message(json!("image_url")),
+        whole("the bytes of an image", chunks([c(&images), f("stop"), USAGE.to_owned()]), Said::default())
+            .beside("/output/0/result", "/images/0/image_url/url", json!("iVBORw0KGgo="))
+            .with_message(json!(image)),
+        whole("an image and text", chunks([text("Here: "), c(&images), f("stop"), USAGE.to_owned()]), Said::text("Here: "))
+            .beside("/output/1/output_format", "/images/0/image_url/url", json!("png"))
+            .with_message(json!(image)),
+        whole(
+            "the details of thoughts",
+            chunks([c(details), text("a"), f("stop"), USAGE.to_owned()]),
+            Said { reasoning: "hm".into(), ..Said::text("a") },
+        )
+        .beside("/output/0/reasoning_details/0/signature", "/reasoning_details/0/signature", json!("SIG==")),
+        whole("citations", chunks([citations, f("stop"), USAGE.to_owned()]), Said::text("a"))
+            .beside("/output/0/citations/0", "/citations/0", json!("https://a.example")),
+        whole("an unknown field of the message", chunks([c(r#"{"content":"a","mood":"good"}"#), f("stop"), USAGE.to_owned()]), Said::text("a"))
+            .beside("/output/0/mood", "/mood", json!("good")),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn usage_that_cannot_be_true_is_counted() {
+    let zeros = r#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#;
+    let half = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":0,"total_tokens":9}}"#;
+    let hello = || Said::text("Hello");
+    run(vec![
+        Case::new("zeros", chunks([&text("Hello"), &f("stop"), zeros]), hello(), STOP, Cost::Counted),
+        Case::new("no output", chunks([&text("Hello"), &f("stop"), half]), hello(), STOP, Cost::Counted),
+        Case::new("before the output", chunks([USAGE, &text("Hello"), &f("stop")]), hello(), STOP, Cost::Counted),
+        Case::new("zeros for nothing", chunks([&f("stop"), zeros]), Said::default(), STOP, Cost::Provider(0, 0, 0)),
+        Case::new("null", chunks([&text("Hello"), &f("stop"), r#"{"choices":[],"usage":null}"#]), hello(), STOP, Cost::Counted),
+    ])
+    .await;
+}
+
+#[test]
+fn the_table_knows_what_it_says() {
+    assert!(matches!(CALLS, Outcome::Completed("tool_calls")));
+}

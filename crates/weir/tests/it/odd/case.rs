@@ -1,0 +1,96 @@
+//! A case: the bytes that an upstream sends, and what every caller gets.
+
+use lab::upstream::{Script, Vendor};
+use serde_json::Value;
+
+use crate::scenarios::said::{Call, Said};
+use crate::scenarios::table::{Cost, Outcome, Scenario};
+
+/// What the upstream reports in most cases.
+pub(super) const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
+
+pub(super) const STOP: Outcome = Outcome::Completed("stop");
+pub(super) const CALLS: Outcome = Outcome::Completed("tool_calls");
+pub(super) const LENGTH: Outcome = Outcome::Incomplete("max_output_tokens", "length");
+pub(super) const FILTERED: Outcome = Outcome::Incomplete("content_filter", "content_filter");
+pub(super) const UNKNOWN: Outcome = Outcome::Incomplete("unknown_finish_reason", "length");
+
+/// What an upstream sends, and what every caller gets.
+pub(super) struct Case {
+    pub(super) scenario: Scenario,
+    /// Which API the upstream speaks.
+    pub(super) wire: Vendor,
+    /// What the message of the error holds.
+    pub(super) words: Vec<&'static str>,
+    /// What stands beside the usual: where in a response, where in a chat message, and what.
+    pub(super) beside: Vec<(&'static str, &'static str, Value)>,
+    /// How often the upstream is asked for one response.
+    pub(super) asked: usize,
+}
+
+impl Case {
+    pub(super) fn new(name: impl Into<String>, script: Script, said: Said, outcome: Outcome, cost: Cost) -> Self {
+        let scenario = Scenario { name: name.into(), script, said, outcome, cost };
+        Self { scenario, wire: Vendor::OpenAi, words: Vec::new(), beside: Vec::new(), asked: 1 }
+    }
+
+    /// A case of another API.
+    pub(super) fn on(self, wire: Vendor) -> Self {
+        Self { wire, ..self }
+    }
+
+    /// A case in which a response and a chat message hold `value` at these places.
+    pub(super) fn beside(mut self, response: &'static str, message: &'static str, value: Value) -> Self {
+        self.beside.push((response, message, value));
+        self
+    }
+}
+
+/// A response that ends as it should, with the usage of [`USAGE`].
+pub(super) fn whole(name: impl Into<String>, script: Script, said: Said) -> Case {
+    let outcome = if said.calls.is_empty() { STOP } else { CALLS };
+    Case::new(name, script, said, outcome, Cost::Provider(9, 2, 0))
+}
+
+/// A failure before anything was said.
+pub(super) fn refused(name: impl Into<String>, script: Script, status: u16, code: &'static str, words: &[&'static str]) -> Case {
+    let outcome = Outcome::Fails { status, code, after_output: false };
+    Case { words: words.to_vec(), ..Case::new(name, script, Said::default(), outcome, Cost::Unknown) }
+}
+
+/// A failure after this text.
+pub(super) fn failed(name: impl Into<String>, script: Script, text: &str, (status, code): (u16, &'static str), words: &[&'static str]) -> Case {
+    let outcome = Outcome::Fails { status, code, after_output: true };
+    Case { words: words.to_vec(), ..Case::new(name, script, Said::text(text), outcome, Cost::Counted) }
+}
+
+/// A chunk with one choice and this delta.
+pub(super) fn c(delta: &str) -> String {
+    format!(r#"{{"choices":[{{"index":0,"delta":{delta}}}]}}"#)
+}
+
+/// A chunk with this finish reason.
+pub(super) fn f(reason: &str) -> String {
+    format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"{reason}"}}]}}"#)
+}
+
+/// A chunk with one piece of a tool call.
+pub(super) fn call(piece: &str) -> String {
+    c(&format!(r#"{{"tool_calls":[{piece}]}}"#))
+}
+
+/// A stream of chat completions: each chunk behind `data: ` and followed by a blank line, `[DONE]` at the end.
+pub(super) fn chunks<T: AsRef<str>>(chunks: impl IntoIterator<Item = T>) -> Script {
+    let data = chunks.into_iter().fold(Script::new(), |script, chunk| script.raw(format!("data: {}\n\n", chunk.as_ref())));
+    data.raw("data: [DONE]\n\n")
+}
+
+/// A call as a caller gets it; without an id where the upstream gave none.
+pub(super) fn called(id: &str, name: &str, arguments: &str) -> Call {
+    Call { id: id.into(), name: name.into(), arguments: arguments.into() }
+}
+
+/// Calls and nothing else.
+pub(super) fn only_calls(calls: Vec<Call>) -> Said {
+    Said { calls, ..Said::default() }
+}

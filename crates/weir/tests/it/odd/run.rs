@@ -1,0 +1,223 @@
+//! Plays cases over every dialect and frame, and over the WebSocket.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use engine::provider::{Retries, Timeouts};
+use futures_util::stream::{StreamExt, iter};
+use lab::client::{BodyEnd, websocket};
+use lab::soon;
+use lab::upstream::{Upstream, Vendor};
+use protocol::frame::Frame;
+use provider::config::{Preset, UpstreamConfig, WireKind};
+use serde_json::{Map, Value, json};
+
+use super::case::Case;
+use crate::house::{House, Plan, upstream_of};
+use crate::providers::cells::{WAYS, Way, turn};
+use crate::scenarios::table::Outcome;
+use crate::scenarios::{chat, check_refusal, data, responses};
+
+/// How many responses run at once.
+const AT_ONCE: usize = 32;
+
+/// An upstream that speaks the API of a vendor and is nobody's own.
+pub(super) fn speaks(vendor: Vendor) -> (Preset, WireKind) {
+    match vendor {
+        Vendor::OpenAi => (Preset::Compatible, WireKind::Chat),
+        Vendor::Responses => (Preset::Compatible, WireKind::Responses),
+        Vendor::Anthropic => (Preset::Anthropic, WireKind::Anthropic),
+        Vendor::Gemini => (Preset::Gemini, WireKind::Gemini),
+        Vendor::Ollama => (Preset::Ollama, WireKind::Ollama),
+    }
+}
+
+/// Plays all cases in all ways.
+pub(super) async fn run(cases: Vec<Case>) {
+    run_with(cases, |_| {}).await;
+}
+
+/// Plays all cases in all ways, with upstreams `change`d from the usual.
+pub(super) async fn run_with(cases: Vec<Case>, change: impl Fn(&mut UpstreamConfig)) {
+    let fake = Upstream::start().await.unwrap();
+    let mut plan = Plan { retries: Retries { count: 1, ..Retries::default() }, ..Plan::default() };
+    let model = |number: usize| format!("odd-{number}");
+    for vendor in Vendor::ALL {
+        let models: Vec<String> = (0..cases.len()).filter(|number| cases[*number].wire == vendor).map(model).collect();
+        if models.is_empty() {
+            continue;
+        }
+        let (preset, wire) = speaks(vendor);
+        let usual = upstream_of(vendor.word(), fake.base_url_of(vendor), Timeouts::default());
+        let mut upstream = UpstreamConfig { models, preset, wire, ..usual };
+        change(&mut upstream);
+        plan.more_upstreams.push(upstream);
+    }
+    for (number, case) in cases.iter().enumerate() {
+        fake.default_script_for_model(&model(number), case.scenario.script.clone());
+    }
+    let (house, cases) = (Arc::new(House::open_with(plan).await), Arc::new(cases));
+    let cells = (0..cases.len()).flat_map(|number| WAYS.map(|way| (number, way)));
+    let failed: Vec<String> = iter(cells)
+        .map(|(number, way)| {
+            let (house, cases) = (Arc::clone(&house), Arc::clone(&cases));
+            async move {
+                let name = format!("{}, {way:?}", cases[number].scenario.name);
+                // A cell that fails takes none of the others with it.
+                let cell = tokio::spawn(async move { check(&house, &cases[number], &model(number), way).await });
+                cell.await.err().map(|_| name)
+            }
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |failed| failed)
+        .collect()
+        .await;
+    assert_eq!(failed, Vec::<String>::new());
+    let requests = fake.requests();
+    for (number, case) in cases.iter().enumerate() {
+        let asked = requests.iter().filter(|request| request.model.as_deref() == Some(&model(number))).count();
+        assert_eq!(asked, case.asked * WAYS.len(), "{}", case.scenario.name);
+    }
+    house.quiet().await;
+    Arc::into_inner(house).unwrap().close().await;
+}
+
+/// Asks once, and checks everything that comes.
+async fn check(house: &House, case: &Case, model: &str, way: Way) {
+    let (scenario, name) = (&case.scenario, &case.scenario.name);
+    let body = way.question(model, &tools(way));
+    match (way, scenario.outcome) {
+        (Way::Socket, _) => {
+            let mut socket = websocket::connect(house.address, "/v1/responses", &[]).await.unwrap().socket;
+            check_response(case, &responses::check_stream(scenario, &turn(&mut socket, &body).await));
+        }
+        (Way::Responses(Frame::Json) | Way::Chat(Frame::Json), Outcome::Fails { status, code, .. })
+        | (Way::Chat(_), Outcome::Fails { status, code, after_output: false }) => {
+            let (found, body) = soon(house.json(&way.request(&body))).await.unwrap();
+            check_refusal(name, found, &body, (status, code));
+            check_error(case, &body["error"]);
+        }
+        (Way::Responses(Frame::Json), _) => {
+            let (status, response) = soon(house.json(&way.request(&body))).await.unwrap();
+            assert_eq!(status, 200, "{name}: {response}");
+            responses::check_end(scenario, &response);
+            check_response(case, &response);
+        }
+        (Way::Chat(Frame::Json), _) => {
+            let (status, completion) = soon(house.json(&way.request(&body))).await.unwrap();
+            assert_eq!(status, 200, "{name}: {completion}");
+            chat::check_end(scenario, &chat::read_completion(name, &completion));
+            let choice = &completion["choices"][0];
+            let mut message = choice["message"].clone();
+            message["native_finish_reason"] = choice["native_finish_reason"].clone();
+            check_message(case, &message);
+        }
+        (Way::Responses(frame), _) => {
+            check_response(case, &responses::check_stream(scenario, &stream(house, case, way, frame, &body).await));
+        }
+        (Way::Chat(frame), _) => {
+            let data = stream(house, case, way, frame, &body).await;
+            let ended = chat::read_stream(scenario, &data, true);
+            chat::check_end(scenario, &ended);
+            match &ended.error {
+                Some(error) => check_error(case, error),
+                None => check_message(case, &message(&data)),
+            }
+        }
+    }
+}
+
+/// The tools of every request: `f` and `weather`.
+fn tools(way: Way) -> Value {
+    let function = |name: &str| json!({ "name": name, "parameters": { "type": "object", "properties": {} } });
+    let tool = |name: &str| match way {
+        Way::Responses(_) | Way::Socket => {
+            let mut tool = function(name);
+            tool["type"] = "function".into();
+            tool
+        }
+        Way::Chat(_) => json!({ "type": "function", "function": function(name) }),
+    };
+    json!({ "tools": [tool("f"), tool("weather")] })
+}
+
+/// The data of a whole stream.
+async fn stream(house: &House, case: &Case, way: Way, frame: Frame, body: &Value) -> Vec<String> {
+    let (events, end) = soon(house.stream(&way.request(body)).await.collect()).await.unwrap().unwrap();
+    assert_eq!(end, BodyEnd::Clean, "{}", case.scenario.name);
+    let is_named = matches!(way, Way::Responses(_));
+    data(&case.scenario.name, frame, &events, |event| event["type"].as_str().filter(|_| is_named))
+}
+
+fn check_error(case: &Case, error: &Value) {
+    let message = error["message"].as_str().unwrap();
+    for word in &case.words {
+        assert!(message.contains(word), "{}: no '{word}' in '{message}'", case.scenario.name);
+    }
+    assert!(!message.contains("sk-"), "{}: {message}", case.scenario.name);
+}
+
+fn check_response(case: &Case, response: &Value) {
+    if !response["error"].is_null() {
+        check_error(case, &response["error"]);
+    }
+    let calls = response["output"].as_array().unwrap().iter().filter_map(|item| item["call_id"].as_str());
+    check_ids(case, calls);
+    for (place, _, value) in &case.beside {
+        assert_eq!(response.pointer(place), Some(value), "{}, {place}: {response}", case.scenario.name);
+    }
+}
+
+fn check_message(case: &Case, message: &Value) {
+    check_ids(case, message["tool_calls"].as_array().into_iter().flatten().filter_map(|call| call["id"].as_str()));
+    for (_, place, value) in &case.beside {
+        assert_eq!(message.pointer(place), Some(value), "{}, {place}: {message}", case.scenario.name);
+    }
+}
+
+/// Each call has an id of its own.
+fn check_ids<'a>(case: &Case, ids: impl Iterator<Item = &'a str>) {
+    let ids: Vec<&str> = ids.collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{}: {ids:?}", case.scenario.name);
+}
+
+/// The message that the chunks of a stream make, as a client puts it together.
+pub(super) fn message(data: &[String]) -> Value {
+    let mut message = Map::new();
+    for data in data {
+        let chunk: Value = serde_json::from_str(data).unwrap();
+        let choice = &chunk["choices"][0];
+        for (name, value) in choice["delta"].as_object().into_iter().flatten() {
+            match name.as_str() {
+                "tool_calls" => merge_calls(&mut message, value),
+                _ => merge(&mut message, name, value),
+            }
+        }
+        if !choice["native_finish_reason"].is_null() {
+            message.insert("native_finish_reason".into(), choice["native_finish_reason"].clone());
+        }
+    }
+    message.into()
+}
+
+fn merge_calls(message: &mut Map<String, Value>, pieces: &Value) {
+    let calls = message.entry("tool_calls").or_insert_with(|| json!([])).as_array_mut().unwrap();
+    for piece in pieces.as_array().unwrap() {
+        let index = usize::try_from(piece["index"].as_u64().unwrap()).unwrap();
+        if index == calls.len() {
+            calls.push(json!({}));
+        }
+        let call = calls[index].as_object_mut().unwrap();
+        piece.as_object().unwrap().iter().filter(|(name, _)| *name != "index").for_each(|(name, value)| merge(call, name, value));
+    }
+}
+
+/// Adds a piece of a field: texts and lists go on, objects field by field.
+fn merge(fields: &mut Map<String, Value>, name: &str, value: &Value) {
+    match (fields.get_mut(name), value) {
+        (Some(Value::String(text)), Value::String(more)) if !["id", "type", "role"].contains(&name) => text.push_str(more),
+        (Some(Value::Array(list)), Value::Array(more)) => list.extend(more.clone()),
+        (Some(Value::Object(inner)), Value::Object(more)) => more.iter().for_each(|(name, value)| merge(inner, name, value)),
+        _ => _ = fields.insert(name.to_owned(), value.clone()),
+    }
+}
