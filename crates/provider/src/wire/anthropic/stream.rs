@@ -11,6 +11,7 @@ use serde_json::Value;
 use self::citation::Citations;
 use self::event::{Block, Delta, Event, Kind, Message, Tokens};
 use super::super::body::Grammar;
+use super::super::chat::is_empty_object;
 use super::super::fault::is_truthy;
 use super::super::finish::{self, Verdict};
 use super::super::json::{self, Broken};
@@ -184,7 +185,8 @@ impl Events {
             ("signature_delta", Some(Open::Thoughts { signature })) => signature.push_str(&delta.signature.unwrap_or_default()),
             ("input_json_delta", Some(Open::Call { number, is_written, .. })) => {
                 let arguments = delta.partial_json.unwrap_or_default();
-                if !arguments.is_empty() {
+                // Before all others, `{}` stands for arguments that are still to come, or for none.
+                if !arguments.is_empty() && (*is_written || !is_empty_object(&arguments)) {
                     *is_written = true;
                     said.word(Word::ToolCall(ToolCallDelta { index: *number, arguments, ..ToolCallDelta::default() }));
                 }

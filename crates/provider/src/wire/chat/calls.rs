@@ -68,7 +68,8 @@ impl Arguments {
     }
 }
 
-fn is_empty_object(text: &str) -> bool {
+/// Whether this is `{}`.
+pub(in crate::wire) fn is_empty_object(text: &str) -> bool {
     text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|inner| inner.trim().is_empty())
 }
 

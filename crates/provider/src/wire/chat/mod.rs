@@ -12,6 +12,7 @@ use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
+pub(super) use self::calls::is_empty_object;
 use self::request::Style;
 use self::stream::Chunks;
 use super::body::Reading;

@@ -210,3 +210,13 @@ proptest! {
         prop_assert_eq!(sample::essential(read(&[changed.as_bytes()])), sample::essential(read(&[body.as_bytes()])));
     }
 }
+
+#[test]
+fn an_empty_object_may_stand_for_arguments_that_are_to_come() {
+    let begun = begin(0, &tool_use("t1", "f", "{}"));
+    let events = [begun.clone(), input(0, "{}"), input(0, r#"{\"city\":"#), input(0, r#"\"A\"}"#), end(0), stop("tool_use")];
+    let expected = [call(0, Some("t1"), Some("f"), ""), call(0, None, None, "{\"city\":"), call(0, None, None, "\"A\"}"), STOP];
+    check(&events, &expected);
+    // Nothing more came, and no arguments are an empty object.
+    check(&[begun, input(0, "{}"), end(0), stop("tool_use")], &[call(0, Some("t1"), Some("f"), ""), call(0, None, None, ""), STOP]);
+}
