@@ -169,7 +169,15 @@ fn error(entry: &Entry) -> Option<Spoken> {
 /// # Errors
 /// Where it did not end as a completion can: stopped by a caller, failed.
 pub fn completion(response: &Response) -> Result<Value, Fault> {
-    let reason = finish_reason(response)?;
+    finish_reason(response).map(|reason| document(response, Some(reason)))
+}
+
+/// What there is of a response that did not end as a completion can, as one without a finish reason.
+pub fn partial_completion(response: &Response) -> Value {
+    document(response, None)
+}
+
+fn document(response: &Response, reason: Option<&str>) -> Value {
     let mut message = json!({ "role": "assistant", "content": null, "refusal": null });
     let parts = || {
         response.output.iter().flat_map(|item| match item {
@@ -212,7 +220,7 @@ pub fn completion(response: &Response) -> Result<Value, Fault> {
     let mut completion = head(response, "chat.completion");
     completion.insert("choices".into(), json!([{ "index": 0, "message": message, "logprobs": logprobs, "finish_reason": reason }]));
     completion.insert("usage".into(), response.usage.map_or(Value::Null, usage));
-    Ok(completion.into())
+    completion.into()
 }
 
 /// What every chunk repeats.

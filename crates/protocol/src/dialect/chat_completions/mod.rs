@@ -3,5 +3,5 @@
 mod fold;
 mod request;
 
-pub use fold::{ChatOptions, Fold, completion};
+pub use fold::{ChatOptions, Fold, completion, partial_completion};
 pub use request::{ChatCreate, read_create};
