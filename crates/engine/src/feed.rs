@@ -93,6 +93,11 @@ impl Feed {
         self.next < progress.committed || progress.state != LogState::Open
     }
 
+    /// How many entries of the answer readers may have.
+    pub fn committed(&self) -> u64 {
+        self.progress.borrow().committed
+    }
+
     /// The position the next entry will have.
     pub fn position(&self) -> u64 {
         self.next

@@ -37,8 +37,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long a reader may take nothing before it is cut; it can resume.
     pub write_timeout: Duration,
-    /// How long chat completions hold their head for a true status.
-    pub chat_hold: Duration,
+    /// How long a stream holds its head for a true status.
+    pub hold: Duration,
     /// How long a socket may begin new turns (Open Responses: 60 minutes).
     pub socket_age: Duration,
     /// Whether a WebSocket is compressed where its client offers it (permessage-deflate).
@@ -131,7 +131,7 @@ impl Default for Config {
             // WHATWG advises about 15 s, which is below every proxy's idle limit met so far.
             heartbeat: Duration::from_secs(15),
             write_timeout: Duration::from_secs(30),
-            chat_hold: Duration::from_secs(5),
+            hold: Duration::from_secs(5),
             socket_age: Duration::from_secs(3600),
             // It costs more time than it saves on a fast network, and each message alone shrinks by half at best.
             websocket_deflate: false,

@@ -1,13 +1,14 @@
 //! The one place that turns errors into answers.
 
+use axum::Extension;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use hyper::ext::ReasonPhrase;
 use protocol::fault::{Fault, FaultKind};
 
 use crate::api::coding;
 use crate::forwarded::Forwarded;
+use crate::transport::Failed;
 use crate::{auth, paths};
 
 /// A fault on its way out as an HTTP answer.
@@ -23,29 +24,56 @@ impl From<Fault> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let Self(fault) = self;
-        let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(fault.body())).into_response();
-        if fault.status == CLIENT_CLOSED_REQUEST {
-            response.extensions_mut().insert(ReasonPhrase::from_static(b"Client Closed Request"));
-        }
-        let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = fault.retry_after {
-            headers.insert(header::RETRY_AFTER, seconds.into());
-        }
-        if fault.kind == FaultKind::Authentication {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if fault.code == coding::UNSUPPORTED {
-            // RFC 9110 §15.5.16.
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
-        }
-        // SDKs repeat a 409 by themselves; what two requests disagree on, a repetition does not settle.
-        if fault.kind == FaultKind::Conflict {
-            headers.insert("x-should-retry", HeaderValue::from_static("false"));
-        }
-        response
+        respond(&fault, fault.body().to_string())
     }
+}
+
+/// The answer to a request whose response failed after it had started. `part`: what there is of it, in the words of the caller, as the
+/// name and the JSON of a field beside `error`.
+///
+/// SDKs repeat a request after most statuses. After output of the model that would be paid for twice, and is for the caller to decide.
+pub(crate) fn failed(failed: &Failed, part: Option<(&str, &str)>) -> Response {
+    let fault = failed.fault();
+    let mut body = fault.body().to_string();
+    if let Some((name, part)) = part
+        && body.pop() == Some('}')
+    {
+        body = format!("{body},\"{name}\":{part}}}");
+    }
+    let mut response = respond(fault, body);
+    if failed.has_output() {
+        response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    response
+}
+
+/// What OpenAI's SDKs obey rather than the status.
+const SHOULD_RETRY: &str = "x-should-retry";
+
+fn respond(fault: &Fault, body: String) -> Response {
+    let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, body).into_response();
+    if fault.status == CLIENT_CLOSED_REQUEST {
+        response.extensions_mut().insert(ReasonPhrase::from_static(b"Client Closed Request"));
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = fault.retry_after {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if fault.kind == FaultKind::Authentication {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if fault.code == coding::UNSUPPORTED {
+        // RFC 9110 §15.5.16.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
+    }
+    // SDKs repeat a 409 by themselves; what two requests disagree on, a repetition does not settle.
+    if fault.kind == FaultKind::Conflict {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    response
 }
 
 /// nginx's status for a client that has left; no standard gives it a reason phrase.

@@ -276,7 +276,9 @@ impl Talk {
         if is_stream {
             body["stream"] = true.into();
         }
-        Request::post(path, &body).header("accept", accept)
+        let request = Request::post(path, &body).header("accept", accept);
+        // What is measured is the transport: its head is not to wait for the model.
+        if is_stream { request.header("prefer", "wait=0") } else { request }
     }
 }
 

@@ -1,31 +1,27 @@
 //! `POST /v1/chat/completions`: the same answers in OpenAI's older words.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use engine::answers::{Terms, log_fault};
+use engine::answers::Terms;
 use engine::feed::Feed;
 use http::{HeaderMap, HeaderValue, header};
 use protocol::dialect::Dialect;
-use protocol::dialect::chat_completions::{ChatOptions, Fold, completion, read_create};
-use protocol::event::EventKind;
+use protocol::dialect::chat_completions::{ChatOptions, Fold, completion, partial_completion, read_create};
+use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::frame::Frame;
 use protocol::snapshot;
 use serde_json::value::RawValue;
 
+use super::hold::{Held, hold, patience};
 use super::responses::{idempotency, named, warned};
 use super::{From, body};
-use crate::error::{Refused, left};
+use crate::error::{self, Refused, left};
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::router::App;
-use crate::transport::{Delivery, Ending, respond, response_in, stream_frame, tell_lens, wait_for_end};
-
-/// Where the entries that the model made begin: behind `response.created` and `response.in_progress`.
-const FIRST_OUTPUT: u64 = 2;
+use crate::transport::{Delivery, Ending, Failed, respond, response_in, stream_frame, tell_lens, wait_for_end};
 
 /// `POST /v1/chat/completions`
 pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
@@ -49,7 +45,7 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
 async fn streamed(app: &App, from: From, mut feed: Feed, options: ChatOptions, headers: &HeaderMap) -> Result<Response, Fault> {
     let frame = stream_frame(headers);
     let counted = app.metrics.stream(frame.frame(), Words::ChatCompletions);
-    match hold(&mut feed, from.connection.as_ref(), app.config.chat_hold).await? {
+    match hold(&mut feed, from.connection.as_ref(), patience(&app.config, headers)).await? {
         Held::Failed => {
             drop(counted);
             ended(feed, app, &from, options).await
@@ -67,46 +63,33 @@ async fn streamed(app: &App, from: From, mut feed: Feed, options: ChatOptions, h
     }
 }
 
-/// Whether the head of a stream may say 200.
-enum Held {
-    Go,
-    /// The answer has failed before the model made anything: its status can still be true.
-    Failed,
-}
-
-/// Holds the head until upstream has answered, or `patience` is over, or the client half-closes: it then wants a sign.
-async fn hold(feed: &mut Feed, connection: Option<&Connection>, patience: Duration) -> Result<Held, Fault> {
-    let signal = async {
-        match connection {
-            Some(connection) => connection.signal().await,
-            None => std::future::pending().await,
-        }
-    };
-    let first = tokio::select! {
-        biased;
-        first = feed.peek(FIRST_OUTPUT) => first,
-        _ = signal => return Ok(Held::Go),
-        () = tokio::time::sleep(patience) => return Ok(Held::Go),
-    };
-    match first.map_err(log_fault)? {
-        Some(entry) if entry.kind == EventKind::Error => Ok(Held::Failed),
-        Some(_) | None => Ok(Held::Go),
-    }
-}
-
 /// Waits for the end and says it as one completion.
 async fn ended(feed: Feed, app: &App, from: &From, options: ChatOptions) -> Result<Response, Fault> {
     let _counted = app.metrics.stream(Frame::Json, Words::ChatCompletions);
-    match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
-        Ending::Answer(terminal) => {
-            let unreadable = || Fault::new(FaultKind::Server, "server_error", "the log's last entry is not readable");
-            let response = snapshot::response(std::slice::from_ref(&terminal)).ok_or_else(unreadable)?;
-            let body = completion(&response, options)?.to_string();
-            let told = response_in(&terminal).map_or("", RawValue::get);
-            tell_lens(from.connection.as_ref(), told.as_bytes(), body.as_bytes());
-            Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
-        }
-        Ending::Failed(fault) => Err(fault),
+    let connection = from.connection.as_ref();
+    match wait_for_end(feed, connection, app.config.fin_leaves_json).await {
+        Ending::Answer(terminal) => Ok(whole(&terminal, connection, options)),
+        Ending::Failed(failed) => Ok(part(&failed, options)),
         Ending::Left => Err(left()),
     }
+}
+
+/// A response as a completion, or as an error where it did not end as a completion can: with a finish reason.
+fn whole(terminal: &Entry, connection: Option<&Connection>, options: ChatOptions) -> Response {
+    let unreadable = || Fault::new(FaultKind::Server, "server_error", "the log's last entry is not readable");
+    let response = snapshot::response(std::slice::from_ref(terminal)).ok_or_else(unreadable);
+    let body = match response.and_then(|response| completion(&response, options)) {
+        Ok(completion) => completion.to_string(),
+        Err(fault) => return part(&Failed::at(fault, terminal.clone()), options),
+    };
+    let told = response_in(terminal).map_or("", RawValue::get);
+    tell_lens(connection, told.as_bytes(), body.as_bytes());
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
+
+/// The error of a response that failed, beside what there is of it: a completion without a finish reason.
+fn part(failed: &Failed, options: ChatOptions) -> Response {
+    let response = failed.terminal().and_then(|terminal| snapshot::response(std::slice::from_ref(terminal)));
+    let completion = response.filter(|_| failed.has_output()).map(|response| partial_completion(&response, options).to_string());
+    error::failed(failed, completion.as_deref().map(|completion| ("completion", completion)))
 }

@@ -14,6 +14,7 @@ pub(crate) mod tickets;
 pub(crate) mod upstreams;
 
 mod body;
+mod hold;
 mod query;
 
 pub(crate) use body::coding;

@@ -14,6 +14,7 @@ use protocol::fault::Fault;
 use protocol::frame::Frame;
 use protocol::passthrough::{Operation, Passthrough};
 
+use super::hold::patience;
 use super::{From, body};
 use crate::error::{Refused, left};
 use crate::listen::Connection;
@@ -64,7 +65,7 @@ async fn streamed(app: &App, from: From, call: PassthroughCall, headers: &Header
     let frame = stream_frame(headers);
     let counted = app.metrics.stream(frame.frame(), Words::Passthrough(Operation::Completions));
     let mut events = call.events();
-    let first = hold(&mut events, from.connection.as_ref(), app.config.chat_hold).await?;
+    let first = hold(&mut events, from.connection.as_ref(), patience(&app.config, headers)).await?;
     Ok(respond_events(EventDelivery {
         events,
         first,

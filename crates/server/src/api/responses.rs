@@ -1,6 +1,7 @@
 //! `/v1/responses`: create, retrieve and resume, cancel, delete, what went in, what it would cost, compact.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -19,13 +20,14 @@ use protocol::snapshot;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::hold::{Held, hold, patience};
 use super::query::{self, Query};
 use super::{From, Path, body};
-use crate::error::{Refused, left};
+use crate::error::{self, Refused, left};
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::router::App;
-use crate::transport::{Delivery, Ending, StreamFrame, respond, response_in, stream_frame, tell_lens, wait_for_end};
+use crate::transport::{Delivery, Ending, Failed, StreamFrame, respond, response_in, stream_frame, tell_lens, wait_for_end};
 
 /// `POST /v1/responses`
 pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
@@ -35,16 +37,19 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let idempotency = idempotency(&headers, "/v1/responses", &body.bytes)?;
     let terms = Terms { idempotency, trace: from.trace.clone(), ..Terms::default() };
     let started = app.engine.start(&from.owner, create, terms).await?;
-    let response = if stream {
-        respond(deliver(&app, from, started.feed, stream_frame(&headers)))
+    let mut feed = started.feed;
+    // What runs in the background is acknowledged at once.
+    let patience = if background { Duration::ZERO } else { patience(&app.config, &headers) };
+    let response = if stream && matches!(hold(&mut feed, from.connection.as_ref(), patience).await?, Held::Go) {
+        respond(deliver(&app, from, feed, stream_frame(&headers)))
     } else if background {
         // An acknowledgement: of the answer it has by chance as much as there is, so that nothing of it is told to the lens as text.
         Json(app.engine.response(&from.owner, &started.id).await?).into_response()
     } else {
         let _counted = app.metrics.stream(Frame::Json, Words::Responses);
-        match wait_for_end(started.feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
+        match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
             Ending::Answer(terminal) => whole(&terminal, from.connection.as_ref()),
-            Ending::Failed(fault) => Refused(fault).into_response(),
+            Ending::Failed(failed) => part(&failed),
             Ending::Left => Refused(left()).into_response(),
         }
     };
@@ -132,14 +137,14 @@ pub(crate) async fn compact(State(app): State<App>, from: From, headers: HeaderM
     let body = body::json(&app.config, &headers, body).await?;
     let Compacting { id, feed, kept } = app.engine.compact(&from.owner, responses::read_compact(&body.value)?, from.trace.clone()).await?;
     let _counted = app.metrics.stream(Frame::Json, Words::Responses);
-    let compacted = match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
-        Ending::Answer(terminal) => {
-            snapshot::response(&[terminal]).ok_or_else(unreadable).and_then(|response| kept.with_summary(&response))
-        }
-        Ending::Failed(fault) => Err(fault),
-        Ending::Left => Err(left()),
+    let response = match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
+        Ending::Answer(terminal) => snapshot::response(&[terminal])
+            .ok_or_else(unreadable)
+            .and_then(|response| kept.with_summary(&response))
+            .map_or_else(|fault| Refused(fault).into_response(), |compacted| Json(compacted).into_response()),
+        Ending::Failed(failed) => part(&failed),
+        Ending::Left => Refused(left()).into_response(),
     };
-    let response = compacted.map_or_else(|fault| Refused(fault).into_response(), |compacted| Json(compacted).into_response());
     Ok(named(response, &id))
 }
 
@@ -161,6 +166,12 @@ pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, frame: St
 fn whole(terminal: &Entry, connection: Option<&Connection>) -> Response {
     let Some(response) = response_in(terminal) else { return Refused(unreadable()).into_response() };
     document(Bytes::copy_from_slice(response.get().as_bytes()), connection)
+}
+
+/// The error of a response that failed, beside the response as it ended if the model had made anything.
+fn part(failed: &Failed) -> Response {
+    let response = failed.terminal().filter(|_| failed.has_output()).and_then(response_in);
+    error::failed(failed, response.map(|response| ("response", response.get())))
 }
 
 /// A response as it is now.

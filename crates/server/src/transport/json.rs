@@ -2,23 +2,64 @@
 
 use engine::answers::log_fault;
 use engine::feed::Feed;
+use engine::log::LogError;
 use lens::live::Said;
 use protocol::event::{Entry, EventKind};
 use protocol::fault::Fault;
+use protocol::snapshot;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::listen::{Connection, Signal};
 
+/// Where the entries that the model made start: after `response.created` and `response.in_progress`.
+pub(crate) const FIRST_OUTPUT: u64 = 2;
+
 /// How an answer ended, as a client that waited for it learns it.
 pub(crate) enum Ending {
     /// It ended as an answer: the terminal entry.
     Answer(Entry),
-    /// It failed; the fault has the status it would have had at once.
-    Failed(Fault),
+    /// It failed.
+    Failed(Failed),
     /// The client has left; nobody waits any more.
     Left,
+}
+
+/// A response that failed. The fault has the status it would have had at once.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    fault: Fault,
+    terminal: Option<Entry>,
+    has_output: bool,
+}
+
+impl Failed {
+    /// It ended with this entry.
+    pub(crate) fn at(fault: Fault, terminal: Entry) -> Self {
+        let response = snapshot::response(std::slice::from_ref(&terminal));
+        let has_output = response.is_some_and(|response| !response.output.is_empty());
+        Self { fault, terminal: Some(terminal), has_output }
+    }
+
+    /// Its log failed: how it ends, nobody knows yet.
+    fn unknown(error: LogError, has_output: bool) -> Self {
+        Self { fault: log_fault(error), terminal: None, has_output }
+    }
+
+    pub(crate) fn fault(&self) -> &Fault {
+        &self.fault
+    }
+
+    /// Its last entry, where its log could be read.
+    pub(crate) fn terminal(&self) -> Option<&Entry> {
+        self.terminal.as_ref()
+    }
+
+    /// Whether the model had made anything: to ask again is then to pay again.
+    pub(crate) fn has_output(&self) -> bool {
+        self.has_output
+    }
 }
 
 /// Waits for the end, as long as the client does. Dropping the feed on return is the client's leaving.
@@ -30,12 +71,14 @@ pub(crate) async fn wait_for_end(mut feed: Feed, connection: Option<&Connection>
     };
     let entries = match ending {
         Ok(entries) => entries,
-        Err(error) => return Ending::Failed(log_fault(error)),
+        Err(error) => return Ending::Failed(Failed::unknown(error, feed.committed() > FIRST_OUTPUT)),
     };
     match entries.as_slice() {
-        [.., error, terminal] if terminal.kind == EventKind::Failed && error.kind == EventKind::Error => Ending::Failed(fault(error)),
+        [.., error, terminal] if terminal.kind == EventKind::Failed && error.kind == EventKind::Error => {
+            Ending::Failed(Failed::at(fault(error), terminal.clone()))
+        }
         [.., terminal] => Ending::Answer(terminal.clone()),
-        [] => Ending::Failed(log_fault(engine::log::LogError::Unavailable)),
+        [] => Ending::Failed(Failed::unknown(LogError::Unavailable, feed.committed() > FIRST_OUTPUT)),
     }
 }
 

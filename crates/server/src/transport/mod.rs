@@ -11,7 +11,7 @@ pub(crate) mod websocket;
 
 pub(crate) use body::Watched;
 pub(crate) use classic::{Source, Telling, Turn, tell};
-pub(crate) use json::{Ending, client_left, response_in, tell_lens, wait_for_end};
+pub(crate) use json::{Ending, FIRST_OUTPUT, Failed, client_left, response_in, tell_lens, wait_for_end};
 pub(crate) use negotiate::stream_frame;
 pub(crate) use passthrough::{EventDelivery, respond_events};
 pub(crate) use stream::{Delivery, StreamFrame, respond};

@@ -73,7 +73,8 @@ pub(super) async fn ask(server: &Server, transport: Transport, body: &Value, ide
         request.header("content-type", "application/json").body(body.to_string())
     };
     match transport {
-        Transport::Sse | Transport::Ndjson => stream(server, framed(with("stream"), transport)).await,
+        // Its id is wanted at once, to stop it by: its head is not to wait for the model.
+        Transport::Sse | Transport::Ndjson => stream(server, framed(with("stream"), transport).header("prefer", "wait=0")).await,
         Transport::Json => {
             // An answer that runs by itself can be stopped and resumed; one that is waited for has no id until its end.
             let response = server.json(&with("background")).await?;

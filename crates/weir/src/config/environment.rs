@@ -34,13 +34,13 @@ pub(super) fn text<'a>(environment: &'a Environment, name: &str) -> Result<Optio
 pub(super) fn settings(environment: &Environment, problems: &mut Vec<Problem>) -> Vec<(&'static Definition, String, String)> {
     let mut found: Vec<(&Definition, String, String)> = Vec::new();
     for name in environment.keys().filter(|name| name.starts_with("WEIR_") && !NO_SETTINGS.contains(&name.as_str()) && !is_foreign(name)) {
-        let Some(definition) = SETTINGS.iter().find(|definition| definition.variables().contains(name)) else {
+        let Some(definition) = SETTINGS.iter().find(|definition| definition.all_variables().contains(name)) else {
             problems.push(unknown(name));
             continue;
         };
         match text(environment, name) {
             Ok(Some(_)) if found.iter().any(|(other, ..)| other.path == definition.path) => {
-                let what = format!("the same setting as {}; set one of them", definition.variables().join(" and "));
+                let what = format!("the same setting as {}; set one of them", definition.all_variables().join(" and "));
                 problems.push(Problem::new(Place::Variable(name.clone()), what));
             }
             Ok(Some(text)) => found.push((definition, name.clone(), text.to_owned())),

@@ -129,7 +129,10 @@ impl Parser<'_> {
 
     fn setting(&mut self, table: &str, (key, value): Entry<'_>) {
         let path = if table.is_empty() { key.get_ref().to_string() } else { format!("{table}.{}", key.get_ref()) };
-        if let Some(definition) = SETTINGS.iter().find(|definition| definition.path == path) {
+        if let Some(definition) = SETTINGS.iter().find(|definition| definition.is_at(&path)) {
+            if self.contents.settings.iter().any(|(other, _)| other.path == definition.path) {
+                return self.problem_at(key, &format!("{path}: the same setting under two names; its name is {}", definition.path));
+            }
             let field = self.field(value);
             return self.contents.settings.push((definition, field));
         }

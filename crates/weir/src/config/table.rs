@@ -65,8 +65,9 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("The pause after which a stream shows that it lives. Shorter than the idle limit of every proxy in between."),
     setting("server.write_timeout", "30s", Kind::Duration(MOMENT, |draft, value| draft.server.write_timeout = value))
         .help("How long a reader may take nothing before it is cut; it can resume."),
-    setting("server.chat_hold", "5s", Kind::Duration(Duration::ZERO, |draft, value| draft.server.chat_hold = value))
-        .help("How long a chat completion waits for its first word before it answers 200, so that a refusal keeps its true status."),
+    setting("server.hold", "5s", Kind::Duration(Duration::ZERO, |draft, value| draft.server.hold = value))
+        .formerly("server.chat_hold")
+        .help("How long a stream waits for the first result of its upstream before it answers 200, so that an early refusal keeps its\nstatus and SDKs try again. 0s: it answers at once. A request may ask for less: Prefer: wait=0. Its former name is chat_hold."),
     setting("server.socket_age", "1h", Kind::Duration(MOMENT, |draft, value| draft.server.socket_age = value))
         .help("How long a WebSocket may begin new turns; a turn that runs then still ends."),
     setting("server.websocket_deflate", "false", Kind::Boolean(|draft, value| draft.server.websocket_deflate = value))
@@ -314,6 +315,8 @@ pub(crate) struct Definition {
     /// What it is for.
     pub(crate) help: &'static str,
     variable: Variable,
+    /// Its path in earlier versions, which is still read.
+    former: Option<&'static str>,
 }
 
 /// How the environment names a setting.
@@ -328,7 +331,7 @@ enum Variable {
 }
 
 const fn setting(path: &'static str, default: &'static str, kind: Kind) -> Definition {
-    Definition { path, default, kind, flag: None, needs_restart: false, help: "", variable: Variable::Rule }
+    Definition { path, default, kind, flag: None, needs_restart: false, help: "", variable: Variable::Rule, former: None }
 }
 
 impl Definition {
@@ -347,6 +350,11 @@ impl Definition {
         self
     }
 
+    const fn formerly(mut self, path: &'static str) -> Self {
+        self.former = Some(path);
+        self
+    }
+
     const fn also(mut self, variable: &'static str) -> Self {
         self.variable = Variable::Also(variable);
         self
@@ -357,6 +365,16 @@ impl Definition {
         self
     }
 
+    /// Whether this is its place in the file, or was.
+    pub(crate) fn is_at(&self, path: &str) -> bool {
+        self.path == path || self.former == Some(path)
+    }
+
+    /// Its names in the environment, those of earlier versions included.
+    pub(crate) fn all_variables(&self) -> Vec<String> {
+        self.variables().into_iter().chain(self.former.map(rule)).collect()
+    }
+
     /// Its table in the file (empty: the top) and its key there.
     pub(crate) fn table_and_key(&self) -> (&'static str, &'static str) {
         self.path.split_once('.').unwrap_or(("", self.path))
@@ -364,11 +382,15 @@ impl Definition {
 
     /// Its names in the environment, the best first.
     pub(crate) fn variables(&self) -> Vec<String> {
-        let rule = || format!("WEIR_{}", self.path.replace('.', "_").to_uppercase());
         match self.variable {
-            Variable::Rule => vec![rule()],
-            Variable::Also(short) => vec![short.to_owned(), rule()],
+            Variable::Rule => vec![rule(self.path)],
+            Variable::Also(short) => vec![short.to_owned(), rule(self.path)],
             Variable::Instead(only) => vec![only.to_owned()],
         }
     }
+}
+
+/// The variable of a path, if nothing else is said.
+fn rule(path: &str) -> String {
+    format!("WEIR_{}", path.replace('.', "_").to_uppercase())
 }

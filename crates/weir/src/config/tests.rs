@@ -109,7 +109,7 @@ fn every_kind_of_value_can_stand_in_the_file() -> Outcome {
         body_bytes = 0x100_000
         head_bytes = "16KiB"
         fin_leaves_json = false
-        chat_hold = "0s"
+        hold = "0s"
         [engine]
         on_leave_stored = "cancel"
         on_leave_stateless = "finish"
@@ -122,7 +122,7 @@ fn every_kind_of_value_can_stand_in_the_file() -> Outcome {
     assert_eq!(settings.server.hosts, ["chat.example.org"]);
     assert_eq!(settings.server.origins, ["https://chat.example.org"]);
     assert_eq!((settings.server.body_bytes, settings.server.head_bytes), (1 << 20, 16 << 10));
-    assert!(!settings.server.fin_leaves_json && settings.server.chat_hold.is_zero());
+    assert!(!settings.server.fin_leaves_json && settings.server.hold.is_zero());
     assert_eq!((settings.engine.on_leave_stored, settings.engine.on_leave_stateless), (OnLeave::Cancel, OnLeave::Finish));
     assert_eq!(settings.engine.running, 1_000);
     assert!(!settings.provider.demo.enabled);
@@ -283,8 +283,18 @@ api_key_file = "missing"
 }
 
 #[test]
+fn a_setting_is_read_under_its_former_name_but_not_under_both() -> Outcome {
+    assert!(of_file("server.chat_hold = \"0s\"")?.server.hold.is_zero());
+    let former = environment(&[("WEIR_SERVER_CHAT_HOLD", "7s")]);
+    assert_eq!(settings(&[], &former, None)?.server.hold, Duration::from_secs(7));
+    let twice = complaints(of_file("[server]\nchat_hold = \"1s\"\nhold = \"2s\"\n"));
+    assert_eq!(twice, ["weir.toml:3:1: server.hold: the same setting under two names; its name is server.hold"]);
+    Ok(())
+}
+
+#[test]
 fn no_setting_has_two_definitions() {
-    let mut names: Vec<String> = SETTINGS.iter().flat_map(|one| one.variables().into_iter().chain([one.path.to_owned()])).collect();
+    let mut names: Vec<String> = SETTINGS.iter().flat_map(|one| one.all_variables().into_iter().chain([one.path.to_owned()])).collect();
     let all = names.len();
     names.sort();
     names.dedup();

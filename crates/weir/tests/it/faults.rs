@@ -194,8 +194,7 @@ async fn cell(house: &House, fault: &Fault, way: (Words, Frame)) -> String {
     let mut response = house.send(&question(way, fault.at.model(), &json!({}))).await;
     let is_status = match way {
         (_, Frame::Json) => true,
-        (Words::Chat, _) => fault.when == Before,
-        (Words::Responses, _) => false,
+        (_, Frame::Ndjson | Frame::Sse) => fault.when == Before,
     };
     if is_status {
         assert_eq!(response.status, fault.status, "{what}");

@@ -147,7 +147,8 @@ async fn a_cancel_closes_the_upstream_and_every_reader_learns_it() {
                 let what = format!("{phase:?}, {frame:?}, store {store}");
                 house.upstream.script(script(phase));
                 let before = house.engine.census().log_bytes;
-                let mut stream = house.stream(&question((Words::Responses, frame), MODEL, &json!({ "store": store }))).await;
+                let asked = question((Words::Responses, frame), MODEL, &json!({ "store": store })).header("prefer", "wait=0");
+                let mut stream = house.stream(&asked).await;
                 let id = id_of(&stream);
                 let accept = if frame == Frame::Ndjson { "application/x-ndjson" } else { "*/*" };
                 let again = Request::get(&format!("/v1/responses/{id}?stream=true")).header("accept", accept);
@@ -367,7 +368,7 @@ async fn what_leaving_means_is_a_setting() {
     plan.engine.on_leave_stateless = OnLeave::Finish;
     let house = House::open_with(plan).await;
     house.upstream.script(Script::no_head());
-    let stream = house.stream(&question((Words::Responses, Frame::Sse), MODEL, &json!({}))).await;
+    let stream = house.stream(&question((Words::Responses, Frame::Sse), MODEL, &json!({})).header("prefer", "wait=0")).await;
     let id = id_of(&stream);
     lab::soon(house.upstream.wait_requests(1)).await.unwrap();
     stream.abandon().reset().unwrap();
@@ -378,7 +379,7 @@ async fn what_leaving_means_is_a_setting() {
 
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().wait_for(&gate).content("whole").finish("stop").end());
-    let stream = house.stream(&stateless((Words::Responses, Frame::Sse), MODEL)).await;
+    let stream = house.stream(&stateless((Words::Responses, Frame::Sse), MODEL).header("prefer", "wait=0")).await;
     lab::soon(house.upstream.wait_requests(2)).await.unwrap();
     stream.abandon().reset().unwrap();
     house.wait_connections(0).await;

@@ -17,7 +17,7 @@ async fn house(log: Arc<dyn Log>) -> House {
     let mut plan = Plan { log: Some(log), ..Plan::default() };
     plan.server.heartbeat = Duration::from_millis(20);
     // Whether the head waits for the upstream is not what is asked here.
-    plan.server.chat_hold = Duration::ZERO;
+    plan.server.hold = Duration::ZERO;
     House::open_with(plan).await
 }
 

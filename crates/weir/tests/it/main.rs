@@ -8,6 +8,7 @@ mod program;
 mod base_urls;
 mod broken_off;
 mod credentials;
+mod failed_bodies;
 mod faults;
 mod heads;
 mod hostile;

@@ -76,7 +76,8 @@ async fn run<F: Future<Output = ()>>(check: impl Fn(std::rc::Rc<House>, Scenario
 
 /// A streamed response: the stream, the stored response, and the stream replayed in another frame say the same.
 async fn responses_streamed(house: std::rc::Rc<House>, scenario: Scenario, frame: Frame, other: Frame) {
-    let request = accept(Request::post("/v1/responses", &responses_request(true)), frame);
+    // In band, whatever happens: how an early failure is told by the status, others check.
+    let request = accept(Request::post("/v1/responses", &responses_request(true)), frame).header("prefer", "wait=0");
     let (events, end) = house.stream(&request).await.collect().await.unwrap();
     assert_eq!(end, BodyEnd::Clean, "{}", scenario.name);
     let data: Vec<String> = data(&scenario.name, (frame, end), &events, |event| event["type"].as_str());

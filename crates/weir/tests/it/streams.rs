@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lab::client::{BodyEnd, Connection, Request, Response, Stream};
-use lab::upstream::Script;
-use serde_json::{Value, json};
+use lab::upstream::{Script, Step};
+use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -70,7 +70,7 @@ async fn piece(response: &mut Response) -> Bytes {
 async fn a_silent_upstream_is_covered_by_heartbeats_from_the_start() {
     let mut plan = Plan::default();
     plan.server.heartbeat = Duration::from_millis(30);
-    plan.server.chat_hold = Duration::from_millis(60);
+    plan.server.hold = Duration::from_millis(60);
     let house = House::open_with(plan).await;
     house.upstream.default_script(Script::no_head());
     for way in streamed() {
@@ -99,40 +99,81 @@ async fn a_silent_upstream_is_covered_by_heartbeats_from_the_start() {
     house.close().await;
 }
 
-#[tokio::test]
-async fn chat_holds_its_head_for_a_true_status_but_not_for_ever() {
+/// A house that holds heads so long, and whose upstream answers 429 when the gate opens.
+async fn holding(hold: Duration, gate: &Arc<Notify>) -> House {
     let refused = json!({ "error": { "message": "slow down", "code": "rate_limit_exceeded" } });
-    for frame in [Frame::Ndjson, Frame::Sse] {
-        let mut plan = Plan::default();
-        plan.server.chat_hold = Duration::from_secs(60);
-        let house = House::open_with(plan).await;
+    let status = Step::Status(429, vec![("retry-after".into(), "7".into())], refused.to_string().into());
+    let house = House::open_with(Plan::server(|server| server.hold = hold)).await;
+    house.upstream.script(Script::new().wait_for(gate).step(status));
+    house
+}
+
+#[tokio::test]
+async fn a_stream_holds_its_head_for_a_true_status_but_not_for_ever() {
+    for way in streamed() {
         let gate = Arc::new(Notify::new());
-        house.upstream.script(Script::new().wait_for(&gate).step(lab::upstream::Step::Status(429, Vec::new(), refused.to_string().into())));
-        let request = question((Words::Chat, frame), MODEL, &json!({}));
+        let house = holding(Duration::from_secs(60), &gate).await;
+        let request = question(way, MODEL, &json!({}));
         let mut connection = Connection::open(house.address).await.unwrap();
         connection.write(&request).await.unwrap();
         lab::soon(house.upstream.wait_requests(1)).await.unwrap();
         gate.notify_one();
         let mut response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
-        assert_eq!(response.status, 429, "the head was held");
+        let headers = ["retry-after", "x-should-retry", "content-type"].map(|name| response.headers.get(name).map(str::to_owned));
+        assert_eq!(
+            (response.status, headers),
+            (429, [Some("7".into()), None, Some("application/json".into())]),
+            "{way:?}: the head was held"
+        );
+        assert!(response.headers.get("weir-response-id").is_some());
         response.end().await.unwrap();
         house.quiet().await;
         house.close().await;
 
-        let mut plan = Plan::default();
-        plan.server.chat_hold = Duration::from_millis(50);
-        let house = House::open_with(plan).await;
-        house.upstream.script(Script::new().wait_for(&gate).step(lab::upstream::Step::Status(429, Vec::new(), refused.to_string().into())));
+        let house = holding(Duration::from_millis(50), &gate).await;
         let asked = lab::now();
-        let mut stream = house.stream(&request).await;
+        let stream = house.stream(&request).await;
         assert!(asked.elapsed() >= Duration::from_millis(50));
-        gate.notify_one();
-        let (events, end) = stream.collect().await.unwrap();
-        let said: Vec<Value> = events.iter().filter_map(|event| event.json().ok()).collect();
-        assert_eq!((said.last().unwrap()["error"]["code"].as_str(), end), (Some("rate_limit_exceeded"), BodyEnd::Truncated));
+        refused_in_band(stream, way.0, &gate).await;
         house.quiet().await;
         house.close().await;
     }
+}
+
+/// The stream has begun, and ends with the refusal when the gate opens.
+async fn refused_in_band(mut stream: Stream, words: Words, gate: &Notify) {
+    gate.notify_one();
+    let (events, end) = stream.collect().await.unwrap();
+    let error = events.iter().filter_map(|event| event.json().ok()).find(|event| event["error"].is_object()).unwrap();
+    let expected = if words == Words::Chat { BodyEnd::Truncated } else { BodyEnd::Clean };
+    assert_eq!((&error["error"]["code"], end), (&json!("rate_limit_exceeded"), expected), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_may_ask_for_its_head_at_once() {
+    for way in streamed() {
+        let gate = Arc::new(Notify::new());
+        let house = holding(Duration::from_secs(60), &gate).await;
+        let request = question(way, MODEL, &json!({})).header("prefer", "wait=0");
+        let stream = lab::soon(house.stream(&request)).await.unwrap();
+        refused_in_band(stream, way.0, &gate).await;
+        house.quiet().await;
+        house.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_runs_in_the_background_or_is_read_again_is_not_held() {
+    let gate = Arc::new(Notify::new());
+    let house = holding(Duration::from_secs(60), &gate).await;
+    let request = question((Words::Responses, Frame::Sse), MODEL, &json!({ "background": true }));
+    let stream = lab::soon(house.stream(&request)).await.unwrap();
+    let id = stream.response().headers.get("weir-response-id").unwrap().to_owned();
+    let again = lab::soon(house.stream(&Request::get(&format!("/v1/responses/{id}?stream=true")))).await.unwrap();
+    refused_in_band(stream, Words::Responses, &gate).await;
+    refused_in_band(again, Words::Responses, &gate).await;
+    house.quiet().await;
+    house.close().await;
 }
 
 /// The text of the next delta; what is no delta is passed over.
@@ -324,7 +365,8 @@ async fn the_first_bytes_come_at_once_though_the_upstream_never_answers() {
     let house = House::open().await;
     house.upstream.default_script(Script::no_head());
     for frame in [Frame::Ndjson, Frame::Sse] {
-        let mut stream = house.stream(&question((Words::Responses, frame), MODEL, &json!({ "store": false }))).await;
+        let asked = question((Words::Responses, frame), MODEL, &json!({ "store": false })).header("prefer", "wait=0");
+        let mut stream = house.stream(&asked).await;
         for kind in ["response.created", "response.in_progress"] {
             let event = lab::soon(stream.next()).await.unwrap().unwrap().unwrap();
             assert_eq!(event.json().unwrap()["type"], kind);

@@ -98,7 +98,7 @@ async fn the_choice_of_tools_is_passed_on_and_enforced() {
     for (choice, told, tools, script, code) in cases {
         house.upstream.script(script);
         let request = with_tools("Weather?", &json!({ "tool_choice": choice, "stream": true }));
-        let data = rest(&mut house.stream(&Request::post("/v1/responses", &request)).await, Frame::Sse).await;
+        let data = rest(&mut house.stream(&Request::post("/v1/responses", &request).header("prefer", "wait=0")).await, Frame::Sse).await;
         let last: Value = serde_json::from_str(data.last().unwrap()).unwrap();
         assert_eq!(last["response"]["error"]["code"].as_str(), code, "{choice}: {last}");
         assert_eq!(last["response"]["tool_choice"], choice);

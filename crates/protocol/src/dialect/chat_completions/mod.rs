@@ -8,4 +8,4 @@ mod whole;
 
 pub use fold::{ChatOptions, Fold};
 pub use request::{ChatCreate, read_create};
-pub use whole::completion;
+pub use whole::{completion, partial_completion};

@@ -14,7 +14,15 @@ use crate::usage::Usage;
 /// # Errors
 /// Where it did not end as a completion can: stopped by a caller, failed.
 pub fn completion(response: &Response, options: ChatOptions) -> Result<Value, Fault> {
-    let reason = finish_reason(response, options)?;
+    finish_reason(response, options).map(|reason| document(response, Some(reason), options))
+}
+
+/// What there is of a response that did not end as a completion can, as one without a finish reason.
+pub fn partial_completion(response: &Response, options: ChatOptions) -> Value {
+    document(response, None, options)
+}
+
+fn document(response: &Response, reason: Option<&str>, options: ChatOptions) -> Value {
     let (message, logprobs) = message(response, options);
     let mut choice = json!({ "index": 0, "message": message, "logprobs": logprobs, "finish_reason": reason });
     if let Some(native) = native_finish_reason(response) {
@@ -23,7 +31,7 @@ pub fn completion(response: &Response, options: ChatOptions) -> Result<Value, Fa
     let mut completion = head(response, "chat.completion");
     completion.insert("choices".into(), json!([choice]));
     completion.insert("usage".into(), response.usage.map_or(Value::Null, usage));
-    Ok(completion.into())
+    completion.into()
 }
 
 /// The assistant's message, and the log probabilities of its text.

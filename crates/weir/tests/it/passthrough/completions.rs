@@ -140,7 +140,7 @@ async fn a_silent_stream_shows_that_it_lives() {
     let pair = Pair::start().await;
     let gate = Arc::new(Notify::new());
     let mut plan = pair.plan(|_| {});
-    plan.server.chat_hold = Duration::from_millis(20);
+    plan.server.hold = Duration::from_millis(20);
     plan.server.heartbeat = Duration::from_millis(20);
     let house = House::open_with(plan).await;
     pair.first.script(Script::new().wait_for(&gate).content("late").finish("stop").done().end());

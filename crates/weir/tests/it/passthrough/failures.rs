@@ -166,7 +166,7 @@ async fn after_output_a_failure_breaks_the_stream_off_and_nobody_else_is_asked()
 async fn behind_a_head_that_could_not_wait_a_failure_is_an_event() {
     let pair = Pair::start().await;
     let mut plan = pair.plan(|first| first.timeouts = Timeouts { headers: SHORT, ..Timeouts::default() });
-    plan.server.chat_hold = Duration::from_millis(10);
+    plan.server.hold = Duration::from_millis(10);
     let house = House::open_with(plan).await;
     pair.first.default_script(Script::no_head());
     let stream = request(COMPLETIONS, "both", &json!({ "stream": true }));

@@ -58,10 +58,11 @@ impl Reader {
     /// The server is gone before its answer has begun.
     pub(crate) async fn begin(address: SocketAddr, way: Way, question: &Value) -> Result<Self> {
         let streamed = with(question.clone(), &json!({ "stream": true }));
+        let at_once = || ask(&streamed).header("prefer", "wait=0");
         match way {
-            Way::Sse => Self::stream(address, way, &accept(ask(&streamed), Frame::Sse)).await,
-            Way::Ndjson => Self::stream(address, way, &accept(ask(&streamed), Frame::Ndjson)).await,
-            Way::Http10 => Self::stream(address, way, &ask(&streamed).http_1_0()).await,
+            Way::Sse => Self::stream(address, way, &accept(at_once(), Frame::Sse)).await,
+            Way::Ndjson => Self::stream(address, way, &accept(at_once(), Frame::Ndjson)).await,
+            Way::Http10 => Self::stream(address, way, &at_once().http_1_0()).await,
             Way::Socket => Self::socket(address, &with(question.clone(), &json!({ "type": "response.create" }))).await,
             Way::Browser | Way::LongPoll => {
                 let background = with(question.clone(), &json!({ "background": true }));

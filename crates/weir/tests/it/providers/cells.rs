@@ -86,7 +86,9 @@ pub(super) async fn check(house: &House, vendor: Vendor, case: &Case, way: Way) 
             check_events(case, &data);
         }
         (Way::Responses(Frame::Json) | Way::Chat(Frame::Json), Outcome::Fails { .. })
-        | (Way::Chat(_), Outcome::Fails { after_output: false, .. }) => check_status(house, case, &way.request(&body)).await,
+        | (Way::Responses(_) | Way::Chat(_), Outcome::Fails { after_output: false, .. }) => {
+            check_status(house, case, &way.request(&body)).await;
+        }
         (Way::Responses(Frame::Json), _) => {
             let (status, response) = house.json(&way.request(&body)).await;
             assert_eq!(status, 200, "{response}");

@@ -138,7 +138,7 @@ fn question(stream: bool) -> serde_json::Value {
 
 /// Asks, and stops the answer behind so many events; it may have ended before.
 async fn one(house: &House, events: usize, stop: Stop) {
-    let request = Request::post("/v1/responses", &question(true));
+    let request = Request::post("/v1/responses", &question(true)).header("prefer", "wait=0");
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write(&request).await.unwrap();
     if events == 0 {
@@ -174,7 +174,7 @@ async fn bystanders(house: &House, fake: &Upstream) -> Vec<(Arc<Notify>, Stream)
         let gate = Arc::new(Notify::new());
         fake.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").usage(9, 2, 0).done());
         let asked = fake.requests().len();
-        let stream = house.stream(&Request::post("/v1/responses", &question(true))).await;
+        let stream = house.stream(&Request::post("/v1/responses", &question(true)).header("prefer", "wait=0")).await;
         soon(fake.wait_requests(asked + 1)).await.unwrap();
         bystanders.push((gate, stream));
     }

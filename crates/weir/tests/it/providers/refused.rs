@@ -7,7 +7,7 @@ use lab::upstream::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
 use protocol::frame::Frame;
 use serde_json::{Value, json};
 
-use super::cells::{WAYS, Way};
+use super::cells::{WAYS, Way, turn};
 use super::vendors::{Vendors, model};
 use crate::house::House;
 
@@ -123,8 +123,7 @@ pub(super) async fn refusal(house: &House, way: Way, body: &Value) -> (u16, Valu
     (u16::try_from(event["status"].as_u64().unwrap_or_default()).unwrap(), event["error"].clone())
 }
 
-/// What only the conversation shows: it is said where the status is still open, and in band where it is not, and nobody is
-/// asked either.
+/// What only the conversation shows: it has its status over HTTP, and is said in band on a socket, and nobody is asked either.
 #[tokio::test]
 async fn a_part_that_a_provider_cannot_take_is_refused_by_its_place() {
     let vendors = Vendors::open().await;
@@ -133,18 +132,17 @@ async fn a_part_that_a_provider_cannot_take_is_refused_by_its_place() {
     let cases = [(Ollama, image, "input[0].content[0].image_url"), (OpenAi, file, "input[0].content[0].file_data")];
     for (vendor, part, param) in cases {
         let more = json!({ "input": [{ "role": "user", "content": [part] }] });
-        let way = Way::Responses(Frame::Json);
-        let (status, error) = refusal(&vendors.house, way, &way.question(&model(vendor, "text"), &more)).await;
-        assert_eq!((status, &error["param"]), (400, &json!(param)), "{vendor:?}: {error}");
-        for frame in [Frame::Ndjson, Frame::Sse] {
+        for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
             let way = Way::Responses(frame);
-            let mut stream = vendors.house.stream(&way.request(&way.question(&model(vendor, "text"), &more))).await;
-            let (events, _) = soon(stream.collect()).await.unwrap().unwrap();
-            let events: Vec<Value> = events.iter().filter_map(|event| event.json().ok()).collect();
-            let [.., error, terminal] = events.as_slice() else { panic!("{vendor:?}, {frame:?}: {events:?}") };
-            assert_eq!((error["type"].as_str(), error["error"]["param"].as_str()), (Some("error"), Some(param)), "{vendor:?}: {error}");
-            assert_eq!((error["error"]["status"].as_u64(), &terminal["type"]), (Some(400), &json!("response.failed")), "{vendor:?}");
+            let (status, error) = refusal(&vendors.house, way, &way.question(&model(vendor, "text"), &more)).await;
+            assert_eq!((status, &error["param"]), (400, &json!(param)), "{vendor:?}, {frame:?}: {error}");
         }
+        let mut socket = websocket::connect(vendors.house.address, "/v1/responses", &[]).await.unwrap().socket;
+        let data = turn(&mut socket, &Way::Socket.question(&model(vendor, "text"), &more)).await;
+        let events: Vec<Value> = data.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
+        let [.., error, terminal] = events.as_slice() else { panic!("{vendor:?}: {events:?}") };
+        assert_eq!((error["type"].as_str(), error["error"]["param"].as_str()), (Some("error"), Some(param)), "{vendor:?}: {error}");
+        assert_eq!((error["error"]["status"].as_u64(), &terminal["type"]), (Some(400), &json!("response.failed")), "{vendor:?}");
         assert!(vendors.fake(vendor).requests().is_empty(), "{vendor:?}");
     }
     vendors.close().await;

@@ -96,7 +96,7 @@ impl Settled {
 }
 
 fn question(vendor: Vendor) -> Request {
-    Request::post("/v1/responses", &json!({ "model": model(vendor, "text"), "input": "hi", "stream": true }))
+    Request::post("/v1/responses", &json!({ "model": model(vendor, "text"), "input": "hi", "stream": true })).header("prefer", "wait=0")
 }
 
 /// Reads to the end, which there is exactly one of; gives the response in it.

@@ -57,7 +57,7 @@ impl Reader {
         let mut message = question.clone();
         message["type"] = "response.create".into();
         message.as_object_mut().unwrap().remove("stream");
-        Self::open(doors, way, |frame| accept(Request::post("/v1/responses", question), frame), &message).await
+        Self::open(doors, way, |frame| accept(Request::post("/v1/responses", question), frame).header("prefer", "wait=0"), &message).await
     }
 
     /// Asks for what stands behind a position of an answer.

@@ -95,7 +95,7 @@ impl Ground<'_> {
     /// The request for its answer, as a stream or in one piece.
     fn ask(&self, question: &str, stream: bool) -> Request {
         let body = json!({ "model": self.plan.model, "input": question, "stream": stream });
-        Request::post("/v1/responses", &body).header("accept", "text/event-stream")
+        Request::post("/v1/responses", &body).header("accept", "text/event-stream").header("prefer", "wait=0")
     }
 
     /// What was caught of these ports; `None` where nothing is captured.

@@ -1,0 +1,81 @@
+//! Holds the head of a stream until the upstream's first result, so that an early refusal keeps its status and SDKs try again.
+
+use std::time::Duration;
+
+use engine::answers::log_fault;
+use engine::feed::Feed;
+use http::HeaderMap;
+use protocol::event::EventKind;
+use protocol::fault::Fault;
+
+use crate::config::Config;
+use crate::listen::Connection;
+use crate::transport::FIRST_OUTPUT;
+
+/// Whether the head of a stream may say 200.
+pub(super) enum Held {
+    Go,
+    /// The response has failed before the model made anything: its status can still be true.
+    Failed,
+}
+
+/// Holds the head until there is a first result, or `patience` is over, or the client half-closes: it then wants a sign.
+pub(super) async fn hold(feed: &mut Feed, connection: Option<&Connection>, patience: Duration) -> Result<Held, Fault> {
+    if patience.is_zero() {
+        return Ok(Held::Go);
+    }
+    let signal = async {
+        match connection {
+            Some(connection) => connection.signal().await,
+            None => std::future::pending().await,
+        }
+    };
+    let first = tokio::select! {
+        biased;
+        first = feed.peek(FIRST_OUTPUT) => first,
+        _ = signal => return Ok(Held::Go),
+        () = tokio::time::sleep(patience) => return Ok(Held::Go),
+    };
+    match first.map_err(log_fault)? {
+        Some(entry) if entry.kind == EventKind::Error => Ok(Held::Failed),
+        Some(_) | None => Ok(Held::Go),
+    }
+}
+
+/// How long the head of this stream may be held: `server.hold`, or less where the request prefers less (`Prefer: wait=0`, RFC 7240
+/// §4.3). A client that wants the response's id at once, to show or stop it, says so.
+pub(super) fn patience(config: &Config, headers: &HeaderMap) -> Duration {
+    let lines = headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
+    let wanted = lines.flat_map(|line| line.split(',')).find_map(|preference| {
+        let (name, seconds) = preference.split(';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| seconds.trim().trim_matches('"').parse().ok())?
+    });
+    wanted.map_or(config.hold, |seconds| config.hold.min(Duration::from_secs(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_request_may_prefer_a_shorter_hold() {
+        let config = Config { hold: Duration::from_secs(5), ..Config::default() };
+        for (lines, expected) in [
+            (&[][..], 5),
+            (&["wait=0"], 0),
+            (&["respond-async, Wait = 2; x=y"], 2),
+            (&["return=minimal", "wait=\"1\""], 1),
+            (&["wait=60"], 5),
+            (&["wait=soon"], 5),
+            (&["wait"], 5),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("prefer", HeaderValue::from_static(line));
+            }
+            assert_eq!(patience(&config, &headers), Duration::from_secs(expected), "{lines:?}");
+        }
+    }
+}
