@@ -1,5 +1,5 @@
 //! Requests of both dialects: what is taken, what is refused, and by which name.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use serde_json::{Value, json};
 use weir_protocol::dialect::{chat_completions, responses};

@@ -591,7 +591,7 @@ fn record(name: &str, input: &[Item]) -> Record {
 }
 
 fn message(name: &str, text: &str) -> Item {
-    let content = vec![Part::input_text(text.into())];
+    let content = vec![Part::input_text(text)];
     Item::Message(Message { id: ItemId::new(format!("msg_{name}")), ..Message::new(Role::User, content) })
 }
 

@@ -68,7 +68,7 @@ class Session:
         (self.root / "config.toml").write_text(config if is_known else config.replace("model_catalog_json", "# model_catalog_json"))
 
     def codex(self, *arguments, status=0):
-        """Runs `codex exec` and gives what it printed."""
+        """Runs `codex exec` and gives what it printed. It must succeed, or fail with another status."""
         command = [CODEX, "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", *arguments]
         environment = {**ENVIRONMENT, "HOME": str(self.root), "CODEX_HOME": str(self.root)}
         done = subprocess.run(
@@ -128,7 +128,8 @@ def namespaces(model):
 def script(name, sockets):
     """Newer models are sent their tools as an item of the input, and call them from JavaScript."""
     session = Session(name, sockets, is_known=False)
-    shown = session.codex("-m", "gpt-6.2-sol", '/tool exec await tools.exec_command({cmd: "echo Hello > hello.txt"}); text("done")')
+    text = '/tool exec await tools.exec_command({cmd: "echo Hello > hello.txt"}); text("done")'
+    shown = session.codex("-m", "gpt-6.2-sol", text)
     assert session.text() == "Hello\n", shown[-600:]
 
 

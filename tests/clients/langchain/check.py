@@ -75,7 +75,9 @@ over("responses")
 @check
 def embeddings():
     needs("embeddings")
-    vectors = OpenAIEmbeddings(base_url=BASE, api_key="unused", model="demo", max_retries=0).embed_documents(["one", "two"])
+    # Otherwise it counts tokens with a table that it loads from the network, and sends tokens in place of texts.
+    settings = {"base_url": BASE, "api_key": "unused", "max_retries": 0, "check_embedding_ctx_length": False}
+    vectors = OpenAIEmbeddings(model="demo", **settings).embed_documents(["one", "two"])
     assert len(vectors) == 2 and vectors[0]
 
 

@@ -176,6 +176,8 @@ def embeddings():
     for model in ("demo", "fake"):
         made = client.embeddings.create(model=model, input=["one", "two"])
         assert len(made.data) == 2 and made.data[0].embedding
+    # As LangChain sends them.
+    assert client.embeddings.create(model="demo", input=[[9906, 11], [1917]]).data[1].embedding
 
 
 @check

@@ -86,17 +86,17 @@ impl Decoder {
                 };
                 self.decode(bytes)
             }
-            Self::Gzip(decoder) => written(decoder.write_all(bytes).and_then(|()| decoder.flush()), decoder.get_mut()),
-            Self::Zlib(decoder) => written(decoder.write_all(bytes).and_then(|()| decoder.flush()), decoder.get_mut()),
-            Self::Deflate(decoder) => written(decoder.write_all(bytes).and_then(|()| decoder.flush()), decoder.get_mut()),
+            Self::Gzip(decoder) => written(decoder.write_all(bytes).and_then(|()| decoder.flush()).is_ok(), decoder.get_mut()),
+            Self::Zlib(decoder) => written(decoder.write_all(bytes).and_then(|()| decoder.flush()).is_ok(), decoder.get_mut()),
+            Self::Deflate(decoder) => written(decoder.write_all(bytes).and_then(|()| decoder.flush()).is_ok(), decoder.get_mut()),
         }
     }
 }
 
-fn written(result: std::io::Result<()>, out: &mut Vec<u8>) -> Result<Vec<u8>, EncodingError> {
+fn written(is_read: bool, out: &mut Vec<u8>) -> Result<Vec<u8>, EncodingError> {
     let out = std::mem::take(out);
     // What could be read before the corruption counts.
-    if result.is_err() && out.is_empty() { Err(EncodingError::Corrupt) } else { Ok(out) }
+    if is_read || !out.is_empty() { Ok(out) } else { Err(EncodingError::Corrupt) }
 }
 
 #[cfg(test)]

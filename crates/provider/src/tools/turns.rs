@@ -81,6 +81,15 @@ fn turn<'a>(item: &'a Item, context: &'a [Item], offer: &Offer<'a>) -> Option<Tu
     })
 }
 
+/// Whether an item of another type is one that [`turns`] and the offer have a meaning for, at every upstream.
+pub(crate) fn is_understood(item: &OpaqueItem) -> bool {
+    match item.kind.as_str() {
+        "additional_tools" => true,
+        "tool_search_call" | "tool_search_output" => item.fields.text("call_id").is_some(),
+        _ => false,
+    }
+}
+
 /// Items of a client's tool search are calls of a function; those that only declare tools are no part of the conversation.
 fn opaque<'a>(item: &'a OpaqueItem, offer: &Offer<'a>) -> Option<Turn<'a>> {
     Some(match (item.kind.as_str(), item.fields.text("call_id")) {

@@ -7,7 +7,7 @@ use protocol::item::{FunctionOutput, Item, Part};
 use protocol::request::{Create, InputItem, Tool, ToolChoice};
 use serde_json::Value;
 
-use crate::tools::HostedTools;
+use crate::tools::{HostedTools, is_understood};
 
 /// Where a field stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Check<'_> {
             Item::CustomToolCallOutput(output) => self.output(&output.output, &output.extra, path),
             Item::Reasoning(reasoning) => self.fields(&reasoning.extra, Place::Reasoning, path),
             Item::Compaction(_) => Ok(()),
-            Item::Opaque(item) if (self.carrier.item)(&item.kind) => Ok(()),
+            Item::Opaque(item) if is_understood(item) || (self.carrier.item)(&item.kind) => Ok(()),
             Item::Opaque(item) if HOSTED_ITEMS.contains(&item.kind.as_str()) && self.carrier.hosted != Some(HostedTools::Refuse) => {
                 self.ignored.push(path.to_owned());
                 Ok(())
@@ -279,6 +279,10 @@ mod tests {
         assert_eq!(check(part(&json!({ "type": "input_video", "url": "x" }))), Err("input[0].content[0].type".into()));
         assert_eq!(check(json!({ "input": [{ "type": "known_item" }] })), Ok(vec![]));
         assert_eq!(check(json!({ "input": [{ "type": "web_search_call", "id": "ws_1" }] })), Ok(vec!["input[0]".into()]));
+        assert_eq!(check(json!({ "input": [{ "type": "additional_tools", "role": "developer", "tools": [] }] })), Ok(vec![]));
+        let search = |call_id: Value| json!({ "input": [{ "type": "tool_search_call", "call_id": call_id, "arguments": {} }] });
+        assert_eq!(check(search("c1".into())), Ok(vec![]), "the client's");
+        assert_eq!(check(search(Value::Null)), Ok(vec!["input[0]".into()]), "the vendor's");
         assert_eq!(check(json!({ "input": [{ "type": "poem" }] })), Err("input[0].type".into()));
         assert_eq!(check(json!({ "input": [{ "role": "assistant", "content": "x", "prefix": true }] })), Err("input[0].prefix".into()));
         assert_eq!(check(json!({ "input": [{ "role": "user", "content": "x", "prefix": false, "tags": [] }] })), Ok(vec![]));

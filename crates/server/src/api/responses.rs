@@ -1,5 +1,7 @@
 //! `/v1/responses`: create, retrieve and resume, cancel, delete, what went in, what it would cost, compact.
 
+use std::fmt::Write;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Query as QueryOf, State};
@@ -196,7 +198,7 @@ pub(super) fn warned(mut response: Response, ignored: &[String]) -> Response {
     let mut warning = String::from("ignored: ");
     for (index, path) in ignored.iter().enumerate() {
         if warning.len() + path.len() > WARNING {
-            warning.push_str(&format!(" and {} more", ignored.len() - index));
+            _ = write!(warning, " and {} more", ignored.len() - index);
             break;
         }
         warning.push_str(if index == 0 { "" } else { ", " });

@@ -23,7 +23,7 @@ impl Answer {
             OpaqueStep::Done { key, item } => {
                 let output_index = match self.opaque.remove(&key) {
                     Some(output_index) => output_index,
-                    None => self.open_opaque(key, item.clone()),
+                    None => self.open_opaque(key, started(&item)),
                 };
                 self.opaque.remove(&key);
                 let Some(place) = self.response.output.get_mut(output_index) else { return };
@@ -82,6 +82,18 @@ impl Answer {
             self.open_item(Open::Text);
         }
     }
+}
+
+/// An item that came whole, as it was when it started. An image is not told twice.
+fn started(item: &Map<String, Value>) -> Map<String, Value> {
+    let mut started = item.clone();
+    if started.get("status").is_some_and(|status| status == "completed") {
+        started.insert("status".into(), "in_progress".into());
+    }
+    if started.get("type").is_some_and(|kind| kind == "image_generation_call") && started.contains_key("result") {
+        started.insert("result".into(), Value::Null);
+    }
+    started
 }
 
 /// An item under an id of Weir's; the one that it has at its upstream stands beside it.

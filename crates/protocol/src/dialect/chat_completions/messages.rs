@@ -150,11 +150,11 @@ fn read_call(node: &Node<'_>) -> Result<Item, Fault> {
             name: custom.require("name")?.some_string()?,
             input: custom.require("input")?.string()?,
             status,
-            extra: with_inner(object.extra(&["id", "type", "index", "custom"]), "custom", custom.extra(&["name", "input"])),
+            extra: with_inner(object.extra(&["id", "type", "index", "custom"]), "custom", &custom.extra(&["name", "input"])),
         }));
     }
     let function = object.require("function")?.object()?;
-    let extra = with_inner(object.extra(&["id", "type", "index", "function"]), "function", function.extra(&["name", "arguments"]));
+    let extra = with_inner(object.extra(&["id", "type", "index", "function"]), "function", &function.extra(&["name", "arguments"]));
     Ok(Item::FunctionCall(FunctionCall {
         id,
         call_id,
@@ -220,7 +220,7 @@ fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
             Part::InputImage {
                 image_url: Some(image.require("url")?.string()?),
                 detail: image.string("detail")?.unwrap_or_else(|| "auto".into()),
-                extra: with_inner(object.extra(&["type", "image_url"]), "image_url", image.extra(&["url", "detail"])),
+                extra: with_inner(object.extra(&["type", "image_url"]), "image_url", &image.extra(&["url", "detail"])),
             }
         }
         "file" => {
@@ -229,7 +229,7 @@ fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
                 filename: file.string("filename")?,
                 file_data: file.string("file_data")?,
                 file_url: None,
-                extra: with_inner(object.extra(&["type", "file"]), "file", file.extra(&["filename", "file_data"])),
+                extra: with_inner(object.extra(&["type", "file"]), "file", &file.extra(&["filename", "file_data"])),
             }
         }
         _ => Part::Opaque(object.extra(&[])),
@@ -237,7 +237,7 @@ fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
 }
 
 /// Fields of the object `name`, kept below its name beside those of the object that it is in.
-fn with_inner(mut extra: Extra, name: &str, inner: Extra) -> Extra {
+fn with_inner(mut extra: Extra, name: &str, inner: &Extra) -> Extra {
     if !inner.is_empty() {
         extra.insert(name, inner.to_map().into());
     }

@@ -121,7 +121,7 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
         ignored: Vec::new(),
     };
     let options = ChatOptions { has_functions, ..read_stream_options(&root, stream)? };
-    Ok(ChatCreate { options, create })
+    Ok(ChatCreate { create, options })
 }
 
 /// What the answer may consist of: text.
