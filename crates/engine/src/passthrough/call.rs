@@ -18,7 +18,7 @@ use crate::answers::Shared;
 use crate::metrics::{Ending, Held, Tokens};
 use crate::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
 use crate::provider::{Call, Failure, Leg, Route, Timeouts, UPSTREAM_CUT};
-use crate::turn::{Attempts, Next, Reason, silent, until};
+use crate::turn::{Attempts, Next, Reason, only_keep_alives, silent, until};
 
 /// How long the usage and the end of a stream may lag behind its last finish reason.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
@@ -71,32 +71,53 @@ struct Timers {
     total: Option<Instant>,
     /// When the next part must have come.
     deadline: Instant,
+    /// When something of the response came last.
+    last: Instant,
     /// Whether something of the response has come.
     is_begun: bool,
+    /// Whether keep-alives have come since.
+    has_keep_alives: bool,
 }
 
 impl Timers {
     fn of(leg: &Leg, total: Option<Instant>) -> Self {
-        let timers = Self { timeouts: leg.timeouts, total, deadline: Instant::now(), is_begun: false };
-        timers.next_within(leg.timeouts.first_token)
+        let now = Instant::now();
+        let timers = Self { timeouts: leg.timeouts, total, deadline: now, last: now, is_begun: false, has_keep_alives: false };
+        timers.until(now + leg.timeouts.first_token)
     }
 
-    fn next_within(self, patience: Duration) -> Self {
-        let deadline = Instant::now() + patience;
+    fn until(self, deadline: Instant) -> Self {
         Self { deadline: self.total.map_or(deadline, |total| total.min(deadline)), ..self }
     }
 
     /// Something of the response has come.
     fn heard(self) -> Self {
-        Self { is_begun: true, ..self.next_within(self.timeouts.idle) }
+        let now = Instant::now();
+        Self { last: now, is_begun: true, has_keep_alives: false, ..self.until(now + self.timeouts.idle) }
+    }
+
+    /// The last finish reason has come: only the usage and the end are missing.
+    fn finished(self) -> Self {
+        self.until(Instant::now() + FINISH_GRACE)
+    }
+
+    /// A sign of life has come. Before the response begins it changes nothing.
+    fn kept_alive(self) -> Self {
+        let timers = Self { has_keep_alives: true, ..self };
+        let longest = self.last + self.timeouts.keep_alive;
+        if self.is_begun { timers.until((Instant::now() + self.timeouts.idle).min(longest)) } else { timers }
     }
 
     /// Which of them has run out.
     fn silence(self) -> Fault {
+        let Timeouts { first_token, idle, keep_alive, total, .. } = self.timeouts;
+        let is_kept_alive = self.has_keep_alives && self.last + keep_alive <= Instant::now();
         match (self.is_total(), self.is_begun) {
-            (true, _) => silent("total", self.timeouts.total),
-            (false, true) => silent("idle", self.timeouts.idle),
-            (false, false) => silent("first_token", self.timeouts.first_token),
+            (true, _) => silent("total", total),
+            (false, false) if self.has_keep_alives => only_keep_alives("first_token", first_token),
+            (false, false) => silent("first_token", first_token),
+            (false, true) if is_kept_alive => only_keep_alives("keep_alive", keep_alive),
+            (false, true) => silent("idle", idle),
         }
     }
 
@@ -193,7 +214,7 @@ impl PassthroughCall {
                 () = sleep_until(timers.deadline) => return Err(self.silent(timers)),
             };
             match part {
-                Some(Ok(Part::KeepAlive)) => {}
+                Some(Ok(Part::KeepAlive)) => timers = timers.kept_alive(),
                 Some(Ok(Part::Progress)) => timers = timers.heard(),
                 Some(Ok(Part::Event(event))) => {
                     return Ok(Opened::Stream { first: Box::new(event), parts, timers: timers.heard() });
@@ -203,7 +224,7 @@ impl PassthroughCall {
                     return self.read(document).await.map(Opened::Document);
                 }
                 Some(Err(failure)) => return Err(failure.into()),
-                None => return Err(Failure::upstream(truncated()).into()),
+                None => return Err(Failure::upstream(truncated(&leg.upstream)).into()),
             }
         }
     }
@@ -332,8 +353,7 @@ impl Streaming {
 
     /// The next event as the upstream sent it.
     async fn event(&mut self) -> Option<Result<Fields, Fault>> {
-        // After the last finish reason only the usage and the end are missing.
-        self.timers = if self.evidence.is_whole() { self.timers.next_within(FINISH_GRACE) } else { self.timers.heard() };
+        self.timers = if self.evidence.is_whole() { self.timers.finished() } else { self.timers.heard() };
         loop {
             let part = tokio::select! {
                 biased;
@@ -342,13 +362,18 @@ impl Streaming {
                 () = sleep_until(self.timers.deadline) => return self.silent(),
             };
             return match part {
-                Some(Ok(Part::KeepAlive | Part::Progress)) => continue,
+                Some(Ok(Part::Progress)) => continue,
+                Some(Ok(Part::KeepAlive)) if self.evidence.is_whole() => continue,
+                Some(Ok(Part::KeepAlive)) => {
+                    self.timers = self.timers.kept_alive();
+                    continue;
+                }
                 Some(Ok(Part::Event(event))) => Some(Ok(event)),
                 // A connection that breaks after the last finish reason takes nothing with it.
                 Some(Err(failure)) if failure.fault.code == UPSTREAM_CUT && self.evidence.is_whole() => None,
                 Some(Err(failure)) => Some(Err(failure.fault)),
                 None if self.evidence.is_whole() => None,
-                Some(Ok(Part::Document(_))) | None => Some(Err(truncated())),
+                Some(Ok(Part::Document(_))) | None => Some(Err(truncated(self.call.record.upstream()))),
             };
         }
     }
@@ -371,8 +396,9 @@ fn rename(request: &Passthrough, fields: &mut Fields) {
     }
 }
 
-fn truncated() -> Fault {
-    Fault::new(FaultKind::Upstream, "upstream_truncated", "the upstream's response stopped before it was whole")
+fn truncated(upstream: &str) -> Fault {
+    let message = format!("The upstream '{upstream}' ended its response before it was whole: without a finish reason for each choice.");
+    Fault::new(FaultKind::Upstream, "upstream_truncated", message)
 }
 
 fn shut_down() -> Fault {

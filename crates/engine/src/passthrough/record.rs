@@ -53,6 +53,11 @@ impl Record {
         self.call.clone()
     }
 
+    /// Who was asked last.
+    pub(super) fn upstream(&self) -> &str {
+        &self.upstream
+    }
+
     /// Something of the response came.
     pub(super) fn heard(&mut self) {
         self.meter.heard(1, Instant::now());

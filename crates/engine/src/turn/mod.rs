@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use retry::{Attempts, Next, Reason};
-pub(crate) use run::{Turn, silent, until};
+pub(crate) use run::{Turn, only_keep_alives, silent, until};
 pub(crate) use spans::{Attributes, Trace, bounded};
 pub(crate) use state::{Answer, End};
 

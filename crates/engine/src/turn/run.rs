@@ -399,7 +399,7 @@ pub(crate) fn silent(what: &str, limit: Duration) -> Fault {
     Fault::new(FaultKind::Upstream, format!("upstream_{what}_timeout"), message).with_status(504)
 }
 
-fn only_keep_alives(what: &str, limit: Duration) -> Fault {
+pub(crate) fn only_keep_alives(what: &str, limit: Duration) -> Fault {
     let message = format!("the upstream sent nothing but keep-alives for longer than {what}_timeout allows ({limit:?})");
     Fault::new(FaultKind::Upstream, format!("upstream_{what}_timeout"), message).with_status(504)
 }

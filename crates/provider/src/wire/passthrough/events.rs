@@ -8,10 +8,12 @@ use engine::provider::passthrough::Part;
 use protocol::fields::Fields;
 use protocol::frame::sse;
 use protocol::passthrough::Operation;
+use serde_json::Value;
 
 use super::super::body::MAX_EVENT_BYTES;
-use super::super::fault::{Callee, Reported};
-use super::{document, error_in};
+use super::super::fault::Callee;
+use super::super::json;
+use super::{document, error_in, of_value};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -136,14 +138,9 @@ impl EventReader {
         let data = is_last.unwrap_or(data);
         // What is no object is a sign of life: a time stamp, a word.
         if data.trim_ascii_start().starts_with(b"{") {
-            for event in serde_json::Deserializer::from_slice(data).into_iter::<Fields>() {
-                match event {
-                    Ok(event) => self.take(event),
-                    Err(_) => return self.fail(self.callee.plain("upstream_invalid_data", "sent an event that is not JSON")),
-                }
-                if self.is_over {
-                    return;
-                }
+            self.objects(data);
+            if self.is_over {
+                return;
             }
         } else if is_last.is_none() {
             self.parts.push_back(Ok(Part::KeepAlive));
@@ -151,9 +148,33 @@ impl EventReader {
         self.is_over = is_last.is_some();
     }
 
+    /// Reads one object after the other. What the standard does not allow is repaired where nothing else can be read.
+    fn objects(&mut self, data: &[u8]) {
+        let mut objects = serde_json::Deserializer::from_slice(data).into_iter::<Fields>();
+        while !self.is_over {
+            let read = objects.byte_offset();
+            match objects.next() {
+                None => return,
+                Some(Ok(event)) => self.take(event),
+                Some(Err(_)) => {
+                    let mut events = Vec::new();
+                    let broken = json::read_all(&data[read..], |value: Value| events.extend(of_value(value))).is_err();
+                    events.into_iter().for_each(|event| self.take(event));
+                    if broken {
+                        self.fail(self.callee.plain("upstream_invalid_data", "sent an event that is not JSON"));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
     fn take(&mut self, event: Fields) {
-        match error_in(&event) {
-            Some(error) => self.fail(self.callee.in_band(Reported::from_error(&error))),
+        if self.is_over {
+            return;
+        }
+        match error_in(&event, self.operation) {
+            Some(reported) => self.fail(self.callee.in_band(reported)),
             None => self.parts.push_back(Ok(Part::Event(event))),
         }
     }
@@ -249,6 +270,29 @@ mod tests {
         check("<html>", &["upstream_invalid_data Upstream(None)"]);
         check("{}", &["upstream_invalid_data Upstream(None)"]);
         check(&format!("data: {}\n\n", r#"{"error":null,"choices":[]}"#), &[r#"{"error":null,"choices":[]}"#]);
+    }
+
+    #[test]
+    fn errors_have_many_shapes() {
+        let too_long = r#"{"object":"error","message":"prompt has 5000 tokens, the model takes 4096","type":"BadRequestError","param":null,"code":400}"#;
+        let busy = r#"{"code":50505,"message":"Model service overloaded","data":null}"#;
+        for error in [too_long, busy] {
+            let found = read(&[format!("data: {A}\n\ndata: {error}\n\n").as_bytes()]);
+            assert!(found.len() == 2 && found[0] == A && !found[1].starts_with('{'), "{found:?}");
+        }
+        // Fields beside choices are the upstream's own.
+        let odd = r#"{"code":0,"message":"ok","choices":[]}"#;
+        check(&format!("data: {odd}\n\n"), &[odd]);
+    }
+
+    #[test]
+    fn one_odd_character_does_not_cost_a_response() {
+        let halves = r#"{"choices":[{"text":"a \ud83d"}]}"#;
+        check(&format!("data: {halves}\n\n"), &[halves]);
+        check("data: {\"choices\":[{\"text\":\"a\tb\",\"logprobs\":NaN}]}\n\n", &[r#"{"choices":[{"text":"a\tb","logprobs":null}]}"#]);
+        check("data: {\"choices\":[{\"text\":\"a \\ud83d\",\"x\":NaN}]}\n\n", &["{\"choices\":[{\"text\":\"a \u{fffd}\",\"x\":null}]}"]);
+        let twice = r#"{"choices":[],"choices":[{"text":"a"}]}"#;
+        check(&format!("data: {twice}\n\n"), &[A]);
     }
 
     #[test]

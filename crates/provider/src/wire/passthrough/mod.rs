@@ -14,8 +14,9 @@ use protocol::passthrough::Operation;
 use serde_json::Value;
 
 pub(crate) use self::events::EventReader;
-use super::Outgoing;
+use super::body::MAX_EVENT_BYTES;
 use super::fault::{Callee, Reported, is_truthy};
+use super::{Outgoing, json, text};
 
 /// What is read of an error: more is no error message.
 const MAX_ERROR_BYTES: usize = 64 << 10;
@@ -100,18 +101,35 @@ impl Callee {
 /// # Errors
 /// What the upstream says instead, or that it is something else.
 pub(super) fn document(body: &[u8], field: &str, operation: Operation, callee: &Callee) -> Result<Fields, Failure> {
-    let fields = Fields::parse(body).ok();
-    let is_error = |fields: &Fields| error_in(fields).is_some();
+    let fields = Fields::parse(body).ok().or_else(|| repaired(body, operation));
     match fields {
-        Some(fields) if fields.get(field).is_some() && !is_error(&fields) => Ok(fields),
+        Some(fields) if fields.get(field).is_some() && error_in(&fields, operation).is_none() => Ok(fields),
         Some(_) | None => Err(failure(body, operation, callee)),
     }
 }
 
-/// The error in a document or an event. Some servers send one that says nothing with every event.
-fn error_in(fields: &Fields) -> Option<Value> {
-    let error = fields.get("error").filter(|error| error.get().len() <= MAX_ERROR_BYTES)?;
-    serde_json::from_str(error.get()).ok().filter(is_truthy)
+/// A document that is JSON but for an odd character. A vector in which a number is none stays unreadable.
+fn repaired(body: &[u8], operation: Operation) -> Option<Fields> {
+    let is_wanted = operation != Operation::Embeddings && body.len() <= MAX_EVENT_BYTES;
+    is_wanted.then(|| json::value(body).ok().and_then(of_value)).flatten()
+}
+
+/// The fields of a value that had to be repaired.
+fn of_value(mut value: Value) -> Option<Fields> {
+    text::remove_marks(&mut value);
+    Fields::parse(value.to_string().as_bytes()).ok()
+}
+
+/// The error in a document or an event. Some servers send an `error` that says nothing with every event.
+fn error_in(fields: &Fields, operation: Operation) -> Option<Reported> {
+    let error = fields.get("error").filter(|error| error.get().len() <= MAX_ERROR_BYTES);
+    let error: Option<Value> = error.and_then(|error| serde_json::from_str(error.get()).ok());
+    if let Some(error) = error.filter(is_truthy) {
+        return Some(Reported::from_error(&error));
+    }
+    // What is a part of a response may have any other field.
+    let bytes = fields.get(operation.result()).is_none().then(|| fields.to_bytes()).filter(|bytes| bytes.len() <= MAX_ERROR_BYTES)?;
+    Reported::in_document(&serde_json::from_slice(&bytes).ok()?)
 }
 
 /// What a document means that is not the response.

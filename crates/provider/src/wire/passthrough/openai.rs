@@ -8,6 +8,7 @@ use protocol::fields::Fields;
 use protocol::passthrough::Operation;
 use protocol::vector::VectorFormat;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::super::Outgoing;
 use super::super::family::Family;
@@ -16,10 +17,14 @@ use super::{Passage, document};
 use crate::config::{Preset, UpstreamConfig};
 
 /// What an upstream of OpenAI's form takes beyond its smallest part.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::wire) struct Dialect {
     /// Whether it gives vectors in base64. Others refuse the word, or ignore it.
     has_base64: bool,
+    /// Whether it takes `stream_options`. Where it does not, Weir counts.
+    has_stream_options: bool,
+    /// What the settings add to every body.
+    more: Map<String, Value>,
 }
 
 impl Dialect {
@@ -32,31 +37,42 @@ impl Dialect {
                 false
             }
         };
-        Self { has_base64 }
+        Self { has_base64, has_stream_options: config.compat.stream_options, more: config.compat.body.clone() }
     }
 
     /// The call, with the operation below the upstream's address.
-    pub(in crate::wire) fn pass(self, request: &PassthroughRequest) -> Passage {
+    pub(in crate::wire) fn pass(&self, request: &PassthroughRequest) -> Passage {
         let operation = request.request.operation;
         // Bodies are large: one that goes as it came is not copied.
         let mut body = Cow::Borrowed(&request.request.body);
         if let Some(model) = &request.model {
             body.to_mut().set("model", &**model);
         }
+        if !self.has_stream_options && body.get("stream_options").is_some() {
+            body.to_mut().remove("stream_options");
+        }
         if operation == Operation::Embeddings {
             return self.embeddings(body);
         }
+        self.add_more(&mut body);
         let outgoing = Outgoing::raw(&[operation.path()], body.to_bytes()).streamed_if(request.request.stream);
         Passage::one(outgoing, move |body, callee| document(body, operation.result(), operation, callee))
     }
 
-    fn embeddings(self, mut body: Cow<'_, Fields>) -> Passage {
+    fn add_more(&self, body: &mut Cow<'_, Fields>) {
+        for (name, value) in &self.more {
+            body.to_mut().set(name, value);
+        }
+    }
+
+    fn embeddings(&self, mut body: Cow<'_, Fields>) -> Passage {
         let word: Option<String> = body.read("encoding_format");
         // OpenAI's default. Another word is the upstream's own, and so is what comes of it.
         let format = word.as_deref().map_or(Some(VectorFormat::Float), VectorFormat::read);
         if format == Some(VectorFormat::Base64) && !self.has_base64 {
             body.to_mut().remove("encoding_format");
         }
+        self.add_more(&mut body);
         let outgoing = Outgoing::raw(&[Operation::Embeddings.path()], body.to_bytes());
         Passage::one(outgoing, move |body, callee| {
             let mut response = document(body, Operation::Embeddings.result(), Operation::Embeddings, callee)?;
@@ -92,7 +108,7 @@ mod tests {
 
     use engine::provider::{Blame, Call};
     use protocol::passthrough::Passthrough;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::super::super::sample;
     use super::*;
@@ -120,6 +136,23 @@ mod tests {
         assert_eq!(sent(&passage), ("completions".to_owned(), "text/event-stream", expected.to_owned()));
         let passage = dialect(Preset::Compatible).pass(&request(Operation::Moderations, &json!({ "input": "x" }), None));
         assert_eq!(sent(&passage), ("moderations".to_owned(), "application/json", r#"{"input":"x"}"#.to_owned()));
+    }
+
+    #[test]
+    fn the_settings_add_fields_and_leave_stream_options_out() {
+        let mut config = UpstreamConfig::new("north", Preset::Compatible, "https://north.example/v1");
+        config.compat.stream_options = false;
+        config.compat.body = json!({ "provider": { "data_collection": "deny" }, "user": "weir" }).as_object().unwrap().clone();
+        let of = |operation, body: Value| {
+            let sent = sent(&Dialect::of(&config).pass(&request(operation, &body, None))).2;
+            serde_json::from_str::<Value>(&sent).unwrap()
+        };
+        let more = json!({ "data_collection": "deny" });
+        let asked = json!({ "model": "m", "prompt": "x", "user": "u", "stream": true, "stream_options": { "include_usage": true } });
+        let expected = json!({ "model": "m", "prompt": "x", "user": "weir", "stream": true, "provider": more });
+        assert_eq!(of(Operation::Completions, asked), expected);
+        let expected = json!({ "model": "m", "input": "x", "provider": more, "user": "weir" });
+        assert_eq!(of(Operation::Embeddings, json!({ "model": "m", "input": "x", "encoding_format": "base64" })), expected);
     }
 
     #[test]
