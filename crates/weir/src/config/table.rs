@@ -96,7 +96,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
     setting("engine.running", "10000", Kind::Count(1, |draft, value| draft.engine.running = value))
         .help("How many answers may run at once."),
     setting("engine.on_leave_stored", "finish", Kind::OnLeave(|draft, value| draft.engine.on_leave_stored = value))
-        .help("What happens to a stored answer when its last reader leaves: cancel, finish, or finish_within with a time, a number of tokens,\nor both: \"finish_within 30s, 500 tokens\". A [[route]] and a request (on_leave) may say otherwise."),
+        .help("What happens to a stored answer when its last reader leaves: cancel, finish, or finish_within with a time, a number of tokens,\nor both: \"finish_within 30s, 500 tokens\". A [[route]] and a request (on_leave) may say otherwise.\ncancel: a POST /v1/responses ends with its connection, as OpenAI's does, and so does an aborted stream of an SDK; a background\nresponse runs on."),
     setting("engine.on_leave_stateless", "cancel", Kind::OnLeave(|draft, value| draft.engine.on_leave_stateless = value))
         .help("The same for an answer that is not stored (store: false)."),
     setting("demo.enabled", "true", Kind::Boolean(|draft, value| draft.demo.enabled = value))
