@@ -24,7 +24,7 @@ const LARGE: usize = 4 << 20;
 
 /// A long text whose upstream then breaks.
 fn large_and_cut() -> Script {
-    (0..LARGE >> 20).fold(Script::new().role(), |script, _| script.content(&"x".repeat(1 << 20))).fin()
+    (0..LARGE >> 20).fold(Script::new().role(), |script, _| script.content(&"words! ".repeat((1 << 20) / 7))).fin()
 }
 
 fn chat(frame: Frame) -> Request {

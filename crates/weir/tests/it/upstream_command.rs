@@ -148,6 +148,9 @@ async fn what_an_upstream_says_no_with_is_told_apart() {
     let moved = "HTTP/1.1 308 Permanent Redirect\r\nlocation: https://there.example/v1/models?key=marker\r\ncontent-length: 0\r\n\r\n";
     let moved = Talker::start(When::Asked, moved).await;
     let other = Talker::start(When::Asked, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+    // Servers that list their models in shapes of their own.
+    let bare = Talker::start(When::Asked, "HTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\n[{\"id\":\"a\"},{\"id\":\"b\"}]").await;
+    let named = Talker::start(When::Asked, "HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\n{\"models\":[{\"name\":\"a\"}]}").await;
     let url = |talker: &Talker| format!("http://{}/v1", talker.address);
     let settings = settings(&[
         ("wrong-key", lab.base_url(), KEY),
@@ -157,6 +160,8 @@ async fn what_an_upstream_says_no_with_is_told_apart() {
         ("page", url(&page), KEY),
         ("moved", url(&moved), KEY),
         ("other", url(&other), KEY),
+        ("bare", url(&bare), KEY),
+        ("named", url(&named), KEY),
         ("good", lab.base_url(), "api_key = [\"sk-good-marker\", \"sk-bad-marker\"]"),
     ]);
     fs::write(directory.path().join("weir.toml"), settings).unwrap();
@@ -174,6 +179,10 @@ async fn what_an_upstream_says_no_with_is_told_apart() {
             ("other", "not_understood", "no list of models", "model server"),
         ],
     );
+    for (name, models) in [("bare", 2), ("named", 1)] {
+        let said = said(&report, name);
+        assert_eq!((&said["ok"], &said["models"]), (&json!(true), &json!(models)), "{name}: {said:#}");
+    }
     let good = report["upstreams"].as_array().unwrap().last().unwrap();
     assert_eq!((&good["keys"][0]["ok"], &good["keys"][0]["models"]), (&json!(true), &json!(1)), "{good:#}");
     assert_eq!(good["keys"][1]["code"], "key_refused", "each key is tested: {good:#}");

@@ -429,10 +429,13 @@ impl Events {
 
     /// The terminal event `kind`, or a whole document, with its response.
     fn end(&mut self, kind: &str, mut response: Value, said: &mut Said) {
-        // The last event repeats the whole response; what is needed of it are items of a kind of which none has come.
+        // The last event repeats the whole response; what is needed of it are items of which nothing has come but that they
+        // start, and items of a kind of which none has come.
         let known: Vec<Kind> = self.items.iter().map(|item| item.kind).collect();
         for (index, item) in (0..).zip(event::take_list(&mut response, "output")) {
-            if kind_of(&item).is_some_and(|kind| !known.contains(&kind)) {
+            let Some(kind) = kind_of(&item) else { continue };
+            let found = self.find(kind, event::text(&item, "id"), Some(index)).map(|position| &self.items[position]);
+            if found.map_or(!known.contains(&kind), |found| !found.is_done && found.parts.is_empty()) {
                 self.item_done(Some(index), item, said);
             }
         }

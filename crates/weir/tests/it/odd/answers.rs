@@ -4,7 +4,7 @@
 use lab::upstream::Script;
 use serde_json::json;
 
-use super::case::{CALLS, Case, FILTERED, LENGTH, STOP, UNKNOWN, USAGE, c, call, called, chunks, f, failed, only_calls, whole};
+use super::case::{Case, FILTERED, LENGTH, STOP, UNKNOWN, USAGE, c, call, called, chunks, f, failed, only_calls, whole};
 use super::run::run;
 use crate::scenarios::said::Said;
 use crate::scenarios::table::{Cost, Outcome};
@@ -17,14 +17,15 @@ fn text(piece: &str) -> String {
 #[tokio::test]
 async fn a_finish_reason_that_means_cut_filtered_or_failed_is_never_completed() {
     let half = |reason: &str| chunks([text("half"), f(reason), USAGE.to_owned()]);
-    let ends = |outcome: Outcome| move |reason: &'static str| Case::new(reason, half(reason), Said::text("half"), outcome, Cost::Provider(9, 2, 0));
+    let ends = |outcome: Outcome| {
+        move |reason: &'static str| Case::new(reason, half(reason), Said::text("half"), outcome, Cost::Provider(9, 2, 0))
+    };
     let stops = ["stop", "eos", "eos_token", "end_turn", "COMPLETE", "stop_sequence", "endoftext"];
     let lengths = ["length", "max_tokens", "MAX_TOKENS", "model_context_window_exceeded", "model_length", "maxPredictedTokensReached"];
     let filters = ["content_filter", "sensitive", "SAFETY", "LANGUAGE", "guardrail_intervened", "datainspection_failed"];
-    let unknown = |reason: &'static str| {
-        ends(UNKNOWN)(reason).beside("/metadata/upstream_finish_reason", "/native_finish_reason", json!(reason))
-    };
-    let fails = |reason: &'static str| failed(reason, half(reason), "half", (502, "upstream_error"), &[reason, "lab-openai"]);
+    let unknown =
+        |reason: &'static str| ends(UNKNOWN)(reason).beside("/metadata/upstream_finish_reason", "/native_finish_reason", json!(reason));
+    let fails = |reason: &'static str| failed(reason, half(reason), "half", (502, "upstream_error"), &[reason, "lab-chat"]);
     let cases = stops.map(ends(STOP)).into_iter().chain(lengths.map(ends(LENGTH))).chain(filters.map(ends(FILTERED)));
     let others = ["OTHER", "vibes", "已停止"].map(unknown);
     let failures = ["abort", "error", "insufficient_system_resource", "network_error", "MALFORMED_FUNCTION_CALL"].map(fails);
@@ -64,11 +65,7 @@ async fn what_was_streamed_is_not_said_again_by_a_summary() {
             ]),
             thought.clone(),
         ),
-        whole(
-            "a call",
-            chunks([call(piece), f("tool_calls"), summary(&message_with_call, "tool_calls")]),
-            calls,
-        ),
+        whole("a call", chunks([call(piece), f("tool_calls"), summary(&message_with_call, "tool_calls")]), calls),
         whole(
             "the last delta holds all of it",
             chunks([
@@ -173,7 +170,7 @@ async fn lines_that_are_no_chunks_are_passed_over_and_cut_ones_are_not() {
         alive("an event without data", "event: ping\n\n"),
         whole("four chunks without a blank line", Script::new().raw(four), Said::text("a b")),
         whole("a chunk in several data lines", Script::new().raw(spread).raw(spread_rest), Said::text("a b")),
-        failed("a chunk that is cut", chunks([text("a "), cut.to_owned(), f("stop")]), "a ", (502, "upstream_invalid_data"), &["lab-openai"]),
+        failed("a chunk that is cut", chunks([text("a "), cut.to_owned(), f("stop")]), "a ", (502, "upstream_invalid_data"), &["lab-chat"]),
         failed("the body ends in a chunk", Script::new().raw(first()).raw(format!("data: {cut}")), "a ", (502, "upstream_truncated"), &[]),
     ])
     .await;
@@ -182,35 +179,45 @@ async fn lines_that_are_no_chunks_are_passed_over_and_cut_ones_are_not() {
 #[tokio::test]
 async fn fields_beyond_the_vocabulary_reach_the_caller() {
     let google = r#"{"google":{"thought_signature":"SIG=="}}"#;
-    let piece = format!(
-        r#"{{"index":0,"id":"call_a","type":"function","extra_content":{google},"function":{{"name":"f","arguments":"{{}}"}}}}"#
-    );
+    let piece =
+        format!(r#"{{"index":0,"id":"call_a","type":"function","extra_content":{google},"function":{{"name":"f","arguments":"{{}}"}}}}"#);
     let image = "data:image/png;base64,iVBORw0KGgo=";
     let images = format!(r#"{{"content":"","images":[{{"type":"image_url","image_url":{{"url":"{image}"}}}}]}}"#);
     let details = r#"{"reasoning":"hm","reasoning_details":[{"type":"reasoning.text","text":"hm","signature":"SIG=="}]}"#;
     let citations = format!(r#"{{"citations":["https://a.example"],"choices":[{{"index":0,"delta":{{"content":"a"}}}}]}}"#);
     run(vec![
-        whole("a thought signature on a call", chunks([call(&piece), f("tool_calls"), USAGE.to_owned()]), only_calls(vec![called("call_a", "f", "{}")]))
-            .beside("/output/0/extra_content/google/thought_signature", "/tool_calls/0/extra_content/google/thought_signature", json!("SIG==")),
+        whole(
+            "a thought signature on a call",
+            chunks([call(&piece), f("tool_calls"), USAGE.to_owned()]),
+            only_calls(vec![called("call_a", "f", "{}")]),
+        )
+        .beside(
+            "/output/0/extra_content/google/thought_signature",
+            "/tool_calls/0/extra_content/google/thought_signature",
+            json!("SIG=="),
+        ),
         whole("an image", chunks([c(&images), f("stop"), USAGE.to_owned()]), Said::default())
-            .beside("/output/0/type", "/images/0/type", json!("image_generation_call"))
-            .with_message(json!("image_url")),
-        whole("the bytes of an image", chunks([c(&images), f("stop"), USAGE.to_owned()]), Said::default())
-            .beside("/output/0/result", "/images/0/image_url/url", json!("iVBORw0KGgo="))
-            .with_message(json!(image)),
+            .beside_each(("/output/0/type", json!("image_generation_call")), ("/images/0/type", json!("image_url")))
+            .beside_each(("/output/0/result", json!("iVBORw0KGgo=")), ("/images/0/image_url/url", json!(image))),
         whole("an image and text", chunks([text("Here: "), c(&images), f("stop"), USAGE.to_owned()]), Said::text("Here: "))
-            .beside("/output/1/output_format", "/images/0/image_url/url", json!("png"))
-            .with_message(json!(image)),
+            .beside_each(("/output/1/output_format", json!("png")), ("/images/0/image_url/url", json!(image))),
         whole(
             "the details of thoughts",
             chunks([c(details), text("a"), f("stop"), USAGE.to_owned()]),
             Said { reasoning: "hm".into(), ..Said::text("a") },
         )
         .beside("/output/0/reasoning_details/0/signature", "/reasoning_details/0/signature", json!("SIG==")),
-        whole("citations", chunks([citations, f("stop"), USAGE.to_owned()]), Said::text("a"))
-            .beside("/output/0/citations/0", "/citations/0", json!("https://a.example")),
-        whole("an unknown field of the message", chunks([c(r#"{"content":"a","mood":"good"}"#), f("stop"), USAGE.to_owned()]), Said::text("a"))
-            .beside("/output/0/mood", "/mood", json!("good")),
+        whole("citations", chunks([citations, f("stop"), USAGE.to_owned()]), Said::text("a")).beside(
+            "/output/0/citations/0",
+            "/citations/0",
+            json!("https://a.example"),
+        ),
+        whole(
+            "an unknown field of the message",
+            chunks([c(r#"{"content":"a","mood":"good"}"#), f("stop"), USAGE.to_owned()]),
+            Said::text("a"),
+        )
+        .beside("/output/0/mood", "/mood", json!("good")),
     ])
     .await;
 }
@@ -228,9 +235,4 @@ async fn usage_that_cannot_be_true_is_counted() {
         Case::new("null", chunks([&text("Hello"), &f("stop"), r#"{"choices":[],"usage":null}"#]), hello(), STOP, Cost::Counted),
     ])
     .await;
-}
-
-#[test]
-fn the_table_knows_what_it_says() {
-    assert!(matches!(CALLS, Outcome::Completed("tool_calls")));
 }

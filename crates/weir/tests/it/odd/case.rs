@@ -22,8 +22,10 @@ pub(super) struct Case {
     pub(super) wire: Vendor,
     /// What the message of the error holds.
     pub(super) words: Vec<&'static str>,
-    /// What stands beside the usual: where in a response, where in a chat message, and what.
-    pub(super) beside: Vec<(&'static str, &'static str, Value)>,
+    /// What else stands in a response, and where.
+    pub(super) in_response: Vec<(&'static str, Value)>,
+    /// The same of a chat message.
+    pub(super) in_message: Vec<(&'static str, Value)>,
     /// How often the upstream is asked for one response.
     pub(super) asked: usize,
 }
@@ -31,7 +33,7 @@ pub(super) struct Case {
 impl Case {
     pub(super) fn new(name: impl Into<String>, script: Script, said: Said, outcome: Outcome, cost: Cost) -> Self {
         let scenario = Scenario { name: name.into(), script, said, outcome, cost };
-        Self { scenario, wire: Vendor::OpenAi, words: Vec::new(), beside: Vec::new(), asked: 1 }
+        Self { scenario, wire: Vendor::OpenAi, words: Vec::new(), in_response: Vec::new(), in_message: Vec::new(), asked: 1 }
     }
 
     /// A case of another API.
@@ -39,9 +41,21 @@ impl Case {
         Self { wire, ..self }
     }
 
-    /// A case in which a response and a chat message hold `value` at these places.
-    pub(super) fn beside(mut self, response: &'static str, message: &'static str, value: Value) -> Self {
-        self.beside.push((response, message, value));
+    /// A case with this usage.
+    pub(super) fn costs(mut self, cost: Cost) -> Self {
+        self.scenario.cost = cost;
+        self
+    }
+
+    /// A case in which a response and a chat message hold `value`, each at its place.
+    pub(super) fn beside(self, response: &'static str, message: &'static str, value: Value) -> Self {
+        self.beside_each((response, value.clone()), (message, value))
+    }
+
+    /// A case in which a response and a chat message hold each its own value.
+    pub(super) fn beside_each(mut self, response: (&'static str, Value), message: (&'static str, Value)) -> Self {
+        self.in_response.push(response);
+        self.in_message.push(message);
         self
     }
 }
@@ -59,7 +73,13 @@ pub(super) fn refused(name: impl Into<String>, script: Script, status: u16, code
 }
 
 /// A failure after this text.
-pub(super) fn failed(name: impl Into<String>, script: Script, text: &str, (status, code): (u16, &'static str), words: &[&'static str]) -> Case {
+pub(super) fn failed(
+    name: impl Into<String>,
+    script: Script,
+    text: &str,
+    (status, code): (u16, &'static str),
+    words: &[&'static str],
+) -> Case {
     let outcome = Outcome::Fails { status, code, after_output: true };
     Case { words: words.to_vec(), ..Case::new(name, script, Said::text(text), outcome, Cost::Counted) }
 }

@@ -1,8 +1,9 @@
 //! Which piece belongs to which tool call (K1), calls of tools that were not offered (K8), and calls without arguments (K12).
 
+use lab::upstream::Script;
 use lab::upstream::Vendor::Ollama;
 
-use super::case::{Case, USAGE, call, called, chunks, f, only_calls, whole};
+use super::case::{Case, USAGE, c, call, called, chunks, f, only_calls, whole};
 use super::run::run;
 use crate::scenarios::said::{Call, Said};
 
@@ -87,13 +88,11 @@ async fn pieces_of_calls_are_told_apart_by_what_they_are() {
         ),
         pieces(
             "two calls in one chunk, both with the index 0",
-            &[
-                r#"{"index":0,"id":"call_a","type":"function","function":{"name":"f","arguments":"{\"city\":\"A\"}"}},
-{"index":0,"id":"call_b","type":"function","function":{"name":"f","arguments":"{\"city\":\"B\"}"}}"#,
+            &[&[
+                r#"{"index":0,"id":"call_a","type":"function","function":{"name":"f","arguments":"{\"city\":\"A\"}"}}"#,
+                r#"{"index":0,"id":"call_b","type":"function","function":{"name":"f","arguments":"{\"city\":\"B\"}"}}"#,
             ]
-            .map(|piece| piece.replace('\n', ""))
-            .each_ref()
-            .map(String::as_str),
+            .join(",")],
             vec![called("call_a", "f", a), called("call_b", "f", b)],
         ),
     ])
@@ -104,7 +103,7 @@ async fn pieces_of_calls_are_told_apart_by_what_they_are() {
 async fn a_call_of_a_tool_that_was_not_offered_is_passed_on_as_it_came() {
     let see = |name: &str| {
         let data = [
-            super::case::c(r#"{"content":"Let me see. "}"#),
+            c(r#"{"content":"Let me see. "}"#),
             call(&format!(r#"{{"index":0,"id":"call_a","type":"function","function":{{"name":"{name}","arguments":"{{}}"}}}}"#)),
             f("tool_calls"),
             USAGE.to_owned(),
@@ -123,7 +122,7 @@ async fn a_call_of_a_tool_that_was_not_offered_is_passed_on_as_it_came() {
 async fn a_call_without_arguments_has_an_empty_object() {
     let line = r#"{"message":{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f"}}]},"done":false}"#;
     let last = r#"{"message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":9,"eval_count":2}"#;
-    let ollama = lab::upstream::Script::new().raw(format!("{line}\n{last}\n"));
+    let ollama = Script::new().raw(format!("{line}\n{last}\n"));
     run(vec![
         pieces(
             "no arguments",
@@ -148,9 +147,9 @@ async fn a_call_without_arguments_has_an_empty_object() {
 #[tokio::test]
 async fn a_function_call_of_before_there_were_tools_is_a_call() {
     let data = [
-        super::case::c(r#"{"role":"assistant","content":null,"function_call":{"name":"f","arguments":""}}"#),
-        super::case::c(r#"{"function_call":{"arguments":"{\"city\":"}}"#),
-        super::case::c(r#"{"function_call":{"arguments":"\"A\"}"}}"#),
+        c(r#"{"role":"assistant","content":null,"function_call":{"name":"f","arguments":""}}"#),
+        c(r#"{"function_call":{"arguments":"{\"city\":"}}"#),
+        c(r#"{"function_call":{"arguments":"\"A\"}"}}"#),
         f("function_call"),
         USAGE.to_owned(),
     ];

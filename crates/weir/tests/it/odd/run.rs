@@ -91,11 +91,12 @@ async fn check(house: &House, case: &Case, model: &str, way: Way) {
             let mut socket = websocket::connect(house.address, "/v1/responses", &[]).await.unwrap().socket;
             check_response(case, &responses::check_stream(scenario, &turn(&mut socket, &body).await));
         }
-        (Way::Responses(Frame::Json) | Way::Chat(Frame::Json), Outcome::Fails { status, code, .. })
-        | (Way::Chat(_), Outcome::Fails { status, code, after_output: false }) => {
+        (_, Outcome::Fails { status, code, after_output: false })
+        | (Way::Responses(Frame::Json) | Way::Chat(Frame::Json), Outcome::Fails { status, code, .. }) => {
             let (found, body) = soon(house.json(&way.request(&body))).await.unwrap();
             check_refusal(name, found, &body, (status, code));
             check_error(case, &body["error"]);
+            check_part(case, way, &body);
         }
         (Way::Responses(Frame::Json), _) => {
             let (status, response) = soon(house.json(&way.request(&body))).await.unwrap();
@@ -141,12 +142,24 @@ fn tools(way: Way) -> Value {
     json!({ "tools": [tool("f"), tool("weather")] })
 }
 
-/// The data of a whole stream.
+/// The data of a whole stream. That of a chat that fails is broken off.
 async fn stream(house: &House, case: &Case, way: Way, frame: Frame, body: &Value) -> Vec<String> {
     let (events, end) = soon(house.stream(&way.request(body)).await.collect()).await.unwrap().unwrap();
-    assert_eq!(end, BodyEnd::Clean, "{}", case.scenario.name);
     let is_named = matches!(way, Way::Responses(_));
-    data(&case.scenario.name, frame, &events, |event| event["type"].as_str().filter(|_| is_named))
+    let expected = if is_named { BodyEnd::Clean } else { chat::body_end(&case.scenario) };
+    assert_eq!(end, expected, "{}", case.scenario.name);
+    data(&case.scenario.name, (frame, end), &events, |event| event["type"].as_str().filter(|_| is_named))
+}
+
+/// What there was of a response before it failed stands beside the error.
+fn check_part(case: &Case, way: Way, body: &Value) {
+    let (scenario, name) = (&case.scenario, &case.scenario.name);
+    let parts = (body.get("response"), body.get("completion"));
+    match (way, scenario.outcome) {
+        (_, Outcome::Fails { after_output: false, .. }) => assert_eq!(parts, (None, None), "{name}"),
+        (Way::Chat(_), _) => chat::read_completion(name, parts.1.unwrap()).said.check(name, &scenario.said),
+        (Way::Responses(_) | Way::Socket, _) => responses::check_end(scenario, parts.0.unwrap()),
+    }
 }
 
 fn check_error(case: &Case, error: &Value) {
@@ -163,14 +176,14 @@ fn check_response(case: &Case, response: &Value) {
     }
     let calls = response["output"].as_array().unwrap().iter().filter_map(|item| item["call_id"].as_str());
     check_ids(case, calls);
-    for (place, _, value) in &case.beside {
+    for (place, value) in &case.in_response {
         assert_eq!(response.pointer(place), Some(value), "{}, {place}: {response}", case.scenario.name);
     }
 }
 
 fn check_message(case: &Case, message: &Value) {
     check_ids(case, message["tool_calls"].as_array().into_iter().flatten().filter_map(|call| call["id"].as_str()));
-    for (_, place, value) in &case.beside {
+    for (place, value) in &case.in_message {
         assert_eq!(message.pointer(place), Some(value), "{}, {place}: {message}", case.scenario.name);
     }
 }

@@ -85,7 +85,8 @@ async fn where_an_api_has_only_chat_it_is_refused_with_what_to_do() {
         .fake("openai")
         .script(Script::error(404, &json!({ "error": { "message": words, "type": "invalid_request_error", "code": null } })));
     let (status, body) = vendors.house.json(&request(PATH, "openai", &json!({}))).await;
-    assert_eq!((status, &body["error"]["message"]), (404, &json!(words)), "{body}");
+    let told = format!("{words} (upstream 'lab-openai', status 404)");
+    assert_eq!((status, &body["error"]["message"]), (404, &json!(told)), "{body}");
     vendors.close().await;
 }
 

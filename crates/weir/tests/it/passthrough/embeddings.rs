@@ -110,7 +110,8 @@ async fn ollama_cuts_nothing_unless_it_is_asked_to() {
     let vendors = Vendors::open().await;
     let long = "x".repeat(3000);
     let (status, body) = vendors.house.json(&request(PATH, "ollama", &json!({ "input": long }))).await;
-    let message = "the input length exceeds the context length (send \"truncate\": true to have the text cut)";
+    let message =
+        "the input length exceeds the context length (send \"truncate\": true to have the text cut) (upstream 'lab-ollama', status 400)";
     assert_eq!((status, &body["error"]["message"]), (400, &json!(message)), "{body}");
     let complaints = vendors.fake("ollama").complaints();
     let (status, _) = vendors.house.json(&request(PATH, "ollama", &json!({ "input": long, "truncate": true }))).await;
