@@ -159,7 +159,9 @@ impl EventReader {
                 Some(Err(_)) => {
                     let mut events = Vec::new();
                     let broken = json::read_all(&data[read..], |value: Value| events.extend(of_value(value))).is_err();
-                    events.into_iter().for_each(|event| self.take(event));
+                    for event in events {
+                        self.take(event);
+                    }
                     if broken {
                         self.fail(self.callee.plain("upstream_invalid_data", "sent an event that is not JSON"));
                     }

@@ -184,7 +184,7 @@ async fn fields_beyond_the_vocabulary_reach_the_caller() {
     let image = "data:image/png;base64,iVBORw0KGgo=";
     let images = format!(r#"{{"content":"","images":[{{"type":"image_url","image_url":{{"url":"{image}"}}}}]}}"#);
     let details = r#"{"reasoning":"hm","reasoning_details":[{"type":"reasoning.text","text":"hm","signature":"SIG=="}]}"#;
-    let citations = format!(r#"{{"citations":["https://a.example"],"choices":[{{"index":0,"delta":{{"content":"a"}}}}]}}"#);
+    let citations = r#"{"citations":["https://a.example"],"choices":[{"index":0,"delta":{"content":"a"}}]}"#.to_owned();
     run(vec![
         whole(
             "a thought signature on a call",

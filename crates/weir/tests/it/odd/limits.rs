@@ -70,7 +70,7 @@ async fn a_compressed_stream_is_read_although_nobody_asked_for_it() {
     run(vec![
         hello("gzip", sent(&[kind, encoding])),
         hello("gzip without a word", sent(&[kind])),
-        hello("gzip in pieces", COMPRESSED.chunks(7).fold(Script::new(), |script, piece| script.raw(piece))),
+        hello("gzip in pieces", COMPRESSED.chunks(7).fold(Script::new(), Script::raw)),
         twice(refused("an unknown encoding", brotli, 502, "upstream_invalid_data", &["'br'", "lab-chat"])),
         twice(refused("no gzip at all", plain, 502, "upstream_invalid_data", &["compressed", "lab-chat"])),
     ])

@@ -44,6 +44,7 @@ pub(crate) const WAYS: [Way; 14] = [
 ];
 
 /// A reader on its way.
+#[expect(clippy::large_enum_variant, reason = "there are a few at a time")]
 pub(crate) enum Reader {
     Stream(Frame, Box<Stream>),
     Multiplexed(Body),
