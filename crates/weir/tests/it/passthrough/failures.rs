@@ -140,13 +140,16 @@ async fn after_output_a_failure_breaks_the_stream_off_and_nobody_else_is_asked()
         (begun().done().end(), "upstream_truncated"),
         (begun().failure(Trouble::RateLimit).done().end(), "rate_limit_exceeded"),
         (begun().raw("data: {\"choices\":[{\"te\n\n").end(), "upstream_invalid_data"),
+        (begun().event(json!({ "object": "error", "message": "no", "code": 400 })).done().end(), "upstream_invalid_request"),
+        (begun().event(json!({ "code": 50505, "message": "Model service overloaded", "data": null })).end(), "upstream_error"),
         (begun().stall(), "upstream_idle_timeout"),
+        ((0..40).fold(begun(), |script, _| script.comment().sleep(SHORT / 4)).stall(), "upstream_keep_alive_timeout"),
     ];
     for (script, code) in cases {
         for accept in ["text/event-stream", "application/x-ndjson"] {
             let pair = Pair::start().await;
             let retries = Retries { count: 2, ..Retries::default() };
-            let plan = pair.plan(|first| first.timeouts = Timeouts { idle: SHORT, ..Timeouts::default() });
+            let plan = pair.plan(|first| first.timeouts = Timeouts { idle: SHORT, keep_alive: 3 * SHORT, ..Timeouts::default() });
             let house = House::open_with(Plan { retries, ..plan }).await;
             pair.first.script(script.clone());
             let request = request(COMPLETIONS, "both", &json!({ "stream": true })).header("accept", accept);
