@@ -211,7 +211,7 @@ describe('with a server', () => {
   test('over a socket, such a question is not sent twice', async () => {
     globalThis.wx = createWx();
     proxy = await startProxy(paced.url);
-    proxy.cutAfter(300); // behind the handshake, in the first event
+    proxy.cutAfter(600); // behind the handshake, in the first event
     const { events, error } = await ask(askOverSocket, { server: proxy.url, body: { model: 'demo', input: '/count 10' } });
     assert.deepEqual(events, []);
     assert.match(error.message, /perhaps not received/);

@@ -85,12 +85,16 @@ def weir(home, *, base_url, more="", **variables):
 
 
 def ask(server, model="text"):
-    """Asks for a stream, and gives the status and the text, or else the error's code and message."""
+    """Asks for a stream, and gives its text, or else the error: of the refusal, or of the stream."""
     host, port = server.url.split("://")[1].split(":")
     body = json.dumps({"model": model, "input": f"/echo {TEXT}", "stream": True})
     with closing(http.client.HTTPConnection(host, int(port), timeout=SECONDS)) as connection:
         connection.request("POST", "/v1/responses", body, {"Content-Type": "application/json"})
-        lines = connection.getresponse().read().decode().splitlines()
+        response = connection.getresponse()
+        text = response.read().decode()
+    if response.status != 200:
+        return json.loads(text)["error"]
+    lines = text.splitlines()
     events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
     if events[-1]["type"] == "response.completed":
         deltas = [event["delta"] for event in events if event["type"] == "response.output_text.delta"]
