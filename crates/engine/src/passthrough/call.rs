@@ -108,16 +108,16 @@ impl Timers {
         if self.is_begun { timers.until((Instant::now() + self.timeouts.idle).min(longest)) } else { timers }
     }
 
-    /// Which of them has run out.
-    fn silence(self) -> Fault {
+    /// Which of them has run out, waiting for `upstream`.
+    fn silence(self, upstream: &str) -> Fault {
         let Timeouts { first_token, idle, keep_alive, total, .. } = self.timeouts;
         let is_kept_alive = self.has_keep_alives && self.last + keep_alive <= Instant::now();
         match (self.is_total(), self.is_begun) {
-            (true, _) => silent("total", total),
-            (false, false) if self.has_keep_alives => only_keep_alives("first_token", first_token),
-            (false, false) => silent("first_token", first_token),
-            (false, true) if is_kept_alive => only_keep_alives("keep_alive", keep_alive),
-            (false, true) => silent("idle", idle),
+            (true, _) => silent(upstream, "total", total),
+            (false, false) if self.has_keep_alives => only_keep_alives(upstream, "first_token", first_token),
+            (false, false) => silent(upstream, "first_token", first_token),
+            (false, true) if is_kept_alive => only_keep_alives(upstream, "keep_alive", keep_alive),
+            (false, true) => silent(upstream, "idle", idle),
         }
     }
 
@@ -201,7 +201,7 @@ impl PassthroughCall {
         let mut parts = tokio::select! {
             biased;
             () = self.shared.shut_down.cancelled() => return Err(Unopened::Stopped(shut_down())),
-            () = until(total) => return Err(Unopened::Stopped(silent("total", leg.timeouts.total))),
+            () = until(total) => return Err(Unopened::Stopped(silent(&leg.upstream, "total", leg.timeouts.total))),
             () = until(whole.map(|timers| timers.deadline)) => return Err(self.silent(whole.unwrap_or_else(|| Timers::of(leg, total)))),
             parts = &mut passing => parts?,
         };
@@ -231,7 +231,7 @@ impl PassthroughCall {
 
     /// An upstream was silent for too long. Before anything of its response came, another may be asked.
     fn silent(&self, timers: Timers) -> Unopened {
-        let fault = timers.silence();
+        let fault = timers.silence(self.record.upstream());
         if timers.is_total() {
             return Unopened::Stopped(fault);
         }
@@ -385,7 +385,7 @@ impl Streaming {
         if !self.timers.is_total() {
             self.call.request.call.give_up();
         }
-        Some(Err(self.timers.silence()))
+        Some(Err(self.timers.silence(self.call.record.upstream())))
     }
 }
 

@@ -206,7 +206,7 @@ impl Turn {
         let mut words = tokio::select! {
             biased;
             cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
-            () = until(total) => return Outcome::Stop(End::Failed(silent("total", leg.timeouts.total)).into()),
+            () = until(total) => return Outcome::Stop(End::Failed(silent(&leg.upstream, "total", leg.timeouts.total)).into()),
             asked = leg.provider.ask(self.request.clone()) => match asked {
                 Ok(words) => words,
                 Err(failure) => return Outcome::Failed(failure),
@@ -297,16 +297,18 @@ impl Turn {
         }
         let now = Instant::now();
         if total.is_some_and(|total| total <= now) {
-            return Outcome::Stop(End::Failed(silent("total", timeouts.total)).into());
+            return Outcome::Stop(End::Failed(silent(self.upstream_name(), "total", timeouts.total)).into());
         }
         self.request.call.give_up();
+        let upstream = self.upstream_name();
         if !silence.spoken {
-            let limit = timeouts.first_token;
-            let fault = if silence.has_keep_alives { only_keep_alives("first_token", limit) } else { silent("first_token", limit) };
+            let tell = if silence.has_keep_alives { only_keep_alives } else { silent };
+            let fault = tell(upstream, "first_token", timeouts.first_token);
             return Outcome::Failed(Failure::upstream(fault));
         }
         let is_alive = silence.last_word + timeouts.keep_alive <= now && silence.has_keep_alives;
-        let fault = if is_alive { only_keep_alives("keep_alive", timeouts.keep_alive) } else { silent("idle", timeouts.idle) };
+        let fault =
+            if is_alive { only_keep_alives(upstream, "keep_alive", timeouts.keep_alive) } else { silent(upstream, "idle", timeouts.idle) };
         Outcome::Stop(End::Failed(fault).into())
     }
 
@@ -394,12 +396,14 @@ pub(crate) async fn until(time: Option<Instant>) {
     }
 }
 
-pub(crate) fn silent(what: &str, limit: Duration) -> Fault {
-    let message = format!("the upstream was silent for longer than {what}_timeout allows ({limit:?})");
+/// Nothing at all came from `upstream` within the timeout called `what`.
+pub(crate) fn silent(upstream: &str, what: &str, limit: Duration) -> Fault {
+    let message = format!("The upstream '{upstream}' was silent for longer than {what}_timeout allows ({limit:?}).");
     Fault::new(FaultKind::Upstream, format!("upstream_{what}_timeout"), message).with_status(504)
 }
 
-pub(crate) fn only_keep_alives(what: &str, limit: Duration) -> Fault {
-    let message = format!("the upstream sent nothing but keep-alives for longer than {what}_timeout allows ({limit:?})");
+/// Nothing but signs of life came from `upstream` within the timeout called `what`.
+pub(crate) fn only_keep_alives(upstream: &str, what: &str, limit: Duration) -> Fault {
+    let message = format!("The upstream '{upstream}' sent nothing but keep-alives for longer than {what}_timeout allows ({limit:?}).");
     Fault::new(FaultKind::Upstream, format!("upstream_{what}_timeout"), message).with_status(504)
 }

@@ -141,7 +141,7 @@ impl Unreached {
     pub(crate) fn failure(self, name: &str) -> Failure {
         Failure::upstream(match self {
             Self::Silent(limit) => {
-                let message = format!("the upstream was silent for longer than headers_timeout allows ({limit:?})");
+                let message = format!("The upstream '{name}' was silent for longer than headers_timeout allows ({limit:?}).");
                 Fault::new(FaultKind::Upstream, "upstream_headers_timeout", message).with_status(504)
             }
             Self::NotConnected => said(name, "upstream_connect_timeout", "did not take the connection in time").with_status(504),

@@ -257,12 +257,16 @@ fn is_success(value: &Value) -> bool {
     }
 }
 
-/// A status of HTTP, or a code that begins with one (`50505`).
+/// A status of HTTP, or a code that begins with one (`42901`). Of one that begins with no status in use (`50505`), only whose
+/// fault it was is taken.
 fn read_status(value: &Value) -> Option<u16> {
     let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())?;
     let status = match number {
         400..=599 => number,
-        40_000..=59_999 => number / 100,
+        40_000..=59_999 => match number / 100 {
+            status @ (400..=404 | 408 | 409 | 413 | 422 | 429 | 500 | 502..=504 | 529) => status,
+            status => status / 100 * 100,
+        },
         _ => return None,
     };
     u16::try_from(status).ok()
@@ -285,7 +289,10 @@ mod tests {
         check(&json!({ "error": "m" }), "m", None);
         check(&json!([{ "error": { "message": "m", "status": "UNAVAILABLE", "code": 503 } }]), "m", Some(503));
         check(&json!({ "object": "error", "message": "m", "type": "BadRequestError", "param": null, "code": 400 }), "m", Some(400));
-        check(&json!({ "code": 50505, "message": "m", "data": null }), "m", Some(505));
+        check(&json!({ "code": 50505, "message": "m", "data": null }), "m", Some(500));
+        check(&json!({ "code": 42901, "message": "m" }), "m", Some(429));
+        check(&json!({ "code": "40013", "message": "m" }), "m", Some(400));
+        check(&json!({ "code": 41234, "message": "m" }), "m", Some(400));
         check(&json!({ "errors": [{ "message": "m" }] }), "m", None);
         check(&json!({ "code": 400, "msg": "m" }), "m", Some(400));
         check(&json!({ "error": { "error": { "message": "m" } } }), "m", None);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::super::body::MAX_EVENT_BYTES;
 use super::super::fault::Callee;
 use super::super::json;
-use super::{document, error_in, of_value};
+use super::{completions, document, error_in, of_value};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -171,13 +171,16 @@ impl EventReader {
         }
     }
 
-    fn take(&mut self, event: Fields) {
+    fn take(&mut self, mut event: Fields) {
         if self.is_over {
             return;
         }
-        match error_in(&event, self.operation) {
-            Some(reported) => self.fail(self.callee.in_band(reported)),
-            None => self.parts.push_back(Ok(Part::Event(event))),
+        if let Some(reported) = error_in(&event, self.operation) {
+            return self.fail(self.callee.in_band(reported));
+        }
+        match completions::translate(&mut event, &self.callee) {
+            Ok(()) => self.parts.push_back(Ok(Part::Event(event))),
+            Err(failure) => self.fail(failure),
         }
     }
 
@@ -295,6 +298,13 @@ mod tests {
         check("data: {\"choices\":[{\"text\":\"a \\ud83d\",\"x\":NaN}]}\n\n", &["{\"choices\":[{\"text\":\"a \u{fffd}\",\"x\":null}]}"]);
         let twice = r#"{"choices":[],"choices":[{"text":"a"}]}"#;
         check(&format!("data: {twice}\n\n"), &[A]);
+    }
+
+    #[test]
+    fn a_finish_reason_that_says_failed_ends_the_stream_with_an_error() {
+        let aborted = r#"{"choices":[{"text":"b","finish_reason":"abort"}]}"#;
+        check(&format!("data: {A}\n\ndata: {aborted}\n\ndata: [DONE]\n\n"), &[A, "upstream_error Upstream(None)"]);
+        check(aborted, &["upstream_error Upstream(None)"]);
     }
 
     #[test]

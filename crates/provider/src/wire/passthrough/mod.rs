@@ -1,5 +1,6 @@
 //! Pass-through calls on the wires: which requests are sent, and how their responses become OpenAI's.
 
+mod completions;
 mod events;
 pub(super) mod openai;
 pub(super) mod vectors;
@@ -103,7 +104,12 @@ impl Callee {
 pub(super) fn document(body: &[u8], field: &str, operation: Operation, callee: &Callee) -> Result<Fields, Failure> {
     let fields = Fields::parse(body).ok().or_else(|| repaired(body, operation));
     match fields {
-        Some(fields) if fields.get(field).is_some() && error_in(&fields, operation).is_none() => Ok(fields),
+        Some(mut fields) if fields.get(field).is_some() && error_in(&fields, operation).is_none() => {
+            if operation == Operation::Completions {
+                completions::translate(&mut fields, callee)?;
+            }
+            Ok(fields)
+        }
         Some(_) | None => Err(failure(body, operation, callee)),
     }
 }
