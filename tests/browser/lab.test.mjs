@@ -396,9 +396,9 @@ describe('the lab', () => {
 
   test('is one step from the chat page, and back', async () => {
     const { page, close } = await openPage(browser, weir.url);
-    await page.locator('a[href="/lab"]').click();
+    await page.locator('a[href="lab"]').click();
     await page.locator('#lanes .lane').nth(4).waitFor();
-    await page.locator('a[href="/"]').click();
+    await page.locator('a[href="./"]').click();
     await page.locator('#question').waitFor();
     await close();
   });

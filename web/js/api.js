@@ -1,8 +1,9 @@
 // The server's API: models, and one answer read to its end over whatever transport, through cuts and reloads.
 
 import { apply, countRead, endHere, finish, isRunning, now } from './answer.js';
-import { messages, socketUrl, Wire } from './socket.js';
+import { messages, Wire } from './socket.js';
 import { decoderFor } from './stream.js';
+import { serverUrl, socketUrl } from './url.js';
 
 const KEY = 'weir.key';
 const TRIES = 6;
@@ -24,12 +25,12 @@ export class ApiError extends Error {
   }
 }
 
-/** Asks the API. Throws what it refuses. */
+/** Asks the API at a path relative to the chat page. Throws what it refuses. */
 export async function call(path, { accept = 'application/json', json, method = json ? 'POST' : 'GET', signal } = {}) {
   const headers = { accept };
   if (json) headers['content-type'] = 'application/json';
   if (apiKey.get()) headers.authorization = `Bearer ${apiKey.get()}`;
-  const reply = await fetch(path, { method, headers, signal, body: json && JSON.stringify(json), cache: 'no-store' });
+  const reply = await fetch(serverUrl(path), { method, headers, signal, body: json && JSON.stringify(json), cache: 'no-store' });
   if (reply.ok) return reply;
   let error = null;
   try {
@@ -39,17 +40,17 @@ export async function call(path, { accept = 'application/json', json, method = j
 }
 
 export async function models() {
-  return (await (await call('/v1/models')).json()).data.map((m) => m.id);
+  return (await (await call('v1/models')).json()).data.map((m) => m.id);
 }
 
 const ACCEPT = { sse: 'text/event-stream', ndjson: 'application/x-ndjson' };
-const path = (id) => `/v1/responses/${encodeURIComponent(id)}`;
+const path = (id) => `v1/responses/${encodeURIComponent(id)}`;
 
 /** A browser's WebSocket cannot send the key: a ticket, good for one connection, stands for it. */
 async function socketAddress(signal) {
-  if (!apiKey.get()) return socketUrl('/v1/responses');
-  const { ticket } = await (await call('/v1/tickets', { method: 'POST', signal })).json();
-  return socketUrl(`/v1/responses?ticket=${encodeURIComponent(ticket)}`);
+  if (!apiKey.get()) return socketUrl('v1/responses');
+  const { ticket } = await (await call('v1/tickets', { method: 'POST', signal })).json();
+  return socketUrl(`v1/responses?ticket=${encodeURIComponent(ticket)}`);
 }
 
 /** The page's WebSocket. */
@@ -130,7 +131,7 @@ export class Run {
 
   async #whole(body) {
     this.#abort = new AbortController();
-    const reply = await call('/v1/responses', { json: body, signal: this.#abort.signal });
+    const reply = await call('v1/responses', { json: body, signal: this.#abort.signal });
     const text = new TextDecoder();
     let whole = '';
     for await (const bytes of chunks(reply.body)) {
@@ -181,7 +182,7 @@ export class Run {
     const options = { accept: ACCEPT[this.transport()] ?? ACCEPT.sse, signal: this.#abort.signal };
     const from = this.answer.seq < 0 ? '' : `&starting_after=${this.answer.seq}`;
     const reply = await (body
-      ? call('/v1/responses', { ...options, json: { ...body, stream: true } })
+      ? call('v1/responses', { ...options, json: { ...body, stream: true } })
       : call(`${path(this.answer.id)}?stream=true${from}`, options));
     const type = reply.headers.get('content-type') ?? '';
     const decoder = decoderFor(type);

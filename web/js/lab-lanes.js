@@ -3,8 +3,8 @@
 import { apply, finish, isRunning, newAnswer, textOf } from './answer.js';
 import { apiKey, call, chunks, isRefusal } from './api.js';
 import { isText, TOGETHER_MS } from './lab-numbers.js';
-import { socketUrl } from './socket.js';
 import { decoderFor } from './stream.js';
+import { serverUrl, socketUrl } from './url.js';
 
 export const LANES = ['json', 'ndjson', 'sse', 'eventsource', 'websocket'];
 
@@ -78,7 +78,7 @@ export class Lane {
   async #fetch() {
     const { kind, model, prompt, signal } = this;
     const json = { model, input: prompt, store: false, stream: kind !== 'json' };
-    const reply = await call(this.address('/v1/responses'), { accept: ACCEPT[kind], json, signal });
+    const reply = await call(this.address('v1/responses'), { accept: ACCEPT[kind], json, signal });
     this.bytes = 0;
     const decoder = kind === 'json' ? null : decoderFor(reply.headers.get('content-type') ?? '');
     const text = new TextDecoder();
@@ -109,10 +109,10 @@ export class Lane {
   async #eventSource() {
     const { model, prompt, signal } = this;
     // Not to be stopped: an answer whose id is not known could not be deleted.
-    const begun = await call(this.address('/v1/responses'), { json: { model, input: prompt, background: true } });
+    const begun = await call(this.address('v1/responses'), { json: { model, input: prompt, background: true } });
     this.id = (await begun.json()).id;
     signal.throwIfAborted();
-    const source = new EventSource(this.address(`/v1/responses/${encodeURIComponent(this.id)}/events`, await this.#ticket()));
+    const source = new EventSource(serverUrl(this.address(`v1/responses/${encodeURIComponent(this.id)}/events`, await this.#ticket())));
     try {
       await this.#messages(source, (done, failed) => {
         source.onerror = () => source.readyState === EventSource.CLOSED && failed(new Error('the EventSource was refused'));
@@ -124,7 +124,7 @@ export class Lane {
 
   async #socket() {
     const { model, prompt } = this;
-    const socket = new WebSocket(socketUrl(this.address('/v1/responses', await this.#ticket())));
+    const socket = new WebSocket(socketUrl(this.address('v1/responses', await this.#ticket())));
     socket.onopen = () => socket.send(JSON.stringify({ type: 'response.create', model, input: prompt, store: false }));
     try {
       await this.#messages(socket, (done, failed) => {
@@ -138,7 +138,7 @@ export class Lane {
   /** A browser sends the key with neither: a ticket, good for one connection, stands for it. */
   async #ticket() {
     if (!apiKey.get()) return {};
-    return { ticket: (await (await call(this.address('/v1/tickets'), { method: 'POST', signal: this.signal })).json()).ticket };
+    return { ticket: (await (await call(this.address('v1/tickets'), { method: 'POST', signal: this.signal })).json()).ticket };
   }
 
   #messages(source, prepare) {
@@ -169,7 +169,7 @@ export class Lane {
   /** Leaves nothing behind: the answer that had to be stored is stopped, if it still runs, and deleted. */
   async forget() {
     if (!this.id) return;
-    const path = `/v1/responses/${encodeURIComponent(this.id)}`;
+    const path = `v1/responses/${encodeURIComponent(this.id)}`;
     const query = this.closes ? '?close=true' : '';
     try {
       if (isRunning(this.answer)) await call(`${path}/cancel${query}`, { method: 'POST' });

@@ -9,7 +9,7 @@ import { roundSpan } from './lab-numbers.js';
 import { LaneView } from './lab-view.js';
 import { EN, ZH } from './lab-words.js';
 
-const LENS = '/v1/lens/connections';
+const LENS = 'v1/lens/connections';
 const POOL = 6; // connections that a browser keeps to one server
 const LOOKS = 12;
 const PAUSE_MS = 150;

@@ -2,13 +2,6 @@
 
 const LINGER_MS = 20_000; // a connection silent for longer is not trusted once the page comes back
 
-/** An address on this server as ws: or wss:, as the page itself is http: or https:. */
-export function socketUrl(path, page = location.href) {
-  const url = new URL(path, page);
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  return url.href;
-}
-
 /** Settles when the connection is open, or failed: why, a browser does not say. */
 function opened(socket, signal) {
   return new Promise((done, failed) => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { messages, socketUrl, Wire } from '../js/socket.js';
+import { messages, Wire } from '../js/socket.js';
 
 /** A WebSocket that does what the test says. */
 class Fake {
@@ -38,11 +38,6 @@ function wireOf(made, Kind = Fake) {
 }
 
 const some = () => new AbortController().signal;
-
-test('the address follows that of the page', () => {
-  assert.equal(socketUrl('/v1/responses', 'http://127.0.0.1:8000/?a=b#c'), 'ws://127.0.0.1:8000/v1/responses');
-  assert.equal(socketUrl('/v1/responses?ticket=t', 'https://weir.example/'), 'wss://weir.example/v1/responses?ticket=t');
-});
 
 test('turns use one connection one after another', async () => {
   const made = [];

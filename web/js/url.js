@@ -1,0 +1,14 @@
+// Addresses on this server, whether it has a host of its own or is below a path that a reverse proxy strips.
+
+/** The address of the chat page: this module is at `assets/js/url.js` below it. */
+const BASE = new URL('../../', import.meta.url);
+
+/** An address on this server. `path` is relative to the chat page, such as `v1/models`. */
+export const serverUrl = (path, base = BASE) => new URL(path, base).href;
+
+/** The same for a WebSocket: ws: or wss:, as the page itself is http: or https:. */
+export function socketUrl(path, base = BASE) {
+  const url = new URL(path, base);
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  return url.href;
+}
