@@ -214,10 +214,10 @@ fn foreign(origin: &str) -> Fault {
     Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
 }
 
-/// The origin under which the client has reached this server, as far as it is known.
-pub(crate) fn own_origin(forwarded: Forwarded, uri: &Uri, headers: &HeaderMap) -> String {
+/// The URL at which the client has reached this server, as far as it is known, without a slash at its end.
+pub(crate) fn own_url(forwarded: Forwarded, uri: &Uri, headers: &HeaderMap) -> String {
     let scheme = if forwarded.is_encrypted { "https" } else { "http" };
-    format!("{scheme}://{}", authority(uri, headers).unwrap_or_else(|| "HOST".into()))
+    format!("{scheme}://{}{}", authority(uri, headers).unwrap_or_else(|| "HOST".into()), forwarded.prefix(headers))
 }
 
 fn authority(uri: &Uri, headers: &HeaderMap) -> Option<String> {
@@ -275,13 +275,13 @@ mod tests {
 
     fn check_page(pairs: &[(&str, &str)], expected: bool) {
         let config = Config { origins: vec!["https://app.example".into()], ..Config::default() };
-        let forwarded = Forwarded { client: None, is_encrypted: false };
+        let forwarded = Forwarded { client: None, is_encrypted: false, is_from_proxy: false };
         assert_eq!(check_origin(&config, forwarded, &Uri::from_static("/"), &headers(pairs)).is_ok(), expected, "{pairs:?}");
     }
 
     #[test]
     fn what_came_encrypted_was_sent_by_an_encrypted_page() {
-        let forwarded = Forwarded { client: None, is_encrypted: true };
+        let forwarded = Forwarded { client: None, is_encrypted: true, is_from_proxy: false };
         for (authority, origin, expected) in [
             ("chat.example", "https://chat.example", true),
             ("chat.example:443", "https://chat.example", true),
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_many_names_for_itself_but_one_port() {
-        let forwarded = Forwarded { client: None, is_encrypted: false };
+        let forwarded = Forwarded { client: None, is_encrypted: false, is_from_proxy: false };
         for (host, origin, expected) in [
             ("localhost:8000", "http://localhost:8000", Kin::Same),
             ("localhost:8000", "http://127.0.0.1:8000", Kin::Alias),

@@ -87,19 +87,19 @@ pub(crate) fn left() -> Fault {
 }
 
 /// There is nothing at this path. `*` is no path: who asks for its options wants to know whether we live (RFC 9110 §9.3.7).
-/// `origin` is where the request was sent.
-pub(crate) fn no_such_path(method: &Method, uri: &Uri, origin: &str) -> Response {
+/// `own_url` is this server's, as the client knows it.
+pub(crate) fn no_such_path(method: &Method, uri: &Uri, own_url: &str) -> Response {
     if method == Method::OPTIONS && uri.path() == "*" {
         return StatusCode::NO_CONTENT.into_response();
     }
     let what = format!("There is nothing at {}", uri.path());
-    let message = mended(&what, uri, origin).unwrap_or_else(|| format!("{what}. GET /openapi.json lists what there is."));
+    let message = mended(&what, uri, own_url).unwrap_or_else(|| format!("{what}. GET /openapi.json lists what there is."));
     Refused(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
 }
 
 /// The words for a path that a client has made of a wrong base URL.
-fn mended(what: &str, uri: &Uri, origin: &str) -> Option<String> {
-    let base_url = paths::base_url_for(uri.path(), origin)?;
+fn mended(what: &str, uri: &Uri, own_url: &str) -> Option<String> {
+    let base_url = paths::base_url_for(uri.path(), own_url)?;
     Some(format!("{what}. It looks as if the client's base URL were wrong: set it to {base_url}."))
 }
 
@@ -109,7 +109,7 @@ pub(crate) async fn no_such_method(Extension(forwarded): Extension<Forwarded>, m
         return StatusCode::NO_CONTENT.into_response();
     }
     let what = format!("{method} is not possible on {}", uri.path());
-    match mended(&what, &uri, &auth::own_origin(forwarded, &uri, &headers)) {
+    match mended(&what, &uri, &auth::own_url(forwarded, &uri, &headers)) {
         Some(message) => not_possible(message),
         None => not_possible(format!("{what}; the Allow header says what is.")),
     }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::request::Parts;
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Uri, header};
 
 use crate::Connection;
@@ -20,6 +20,17 @@ pub(crate) struct Forwarded {
     pub(crate) client: Option<IpAddr>,
     /// Whether its client speaks HTTPS, with us or with a proxy.
     pub(crate) is_encrypted: bool,
+    /// Whether a trusted proxy sent it.
+    pub(crate) is_from_proxy: bool,
+}
+
+impl Forwarded {
+    /// The path that the proxy strips (`X-Forwarded-Prefix`), without a slash at its end. Empty where there is none.
+    pub(crate) fn prefix(self, headers: &HeaderMap) -> &str {
+        let named = if self.is_from_proxy { last(headers, "x-forwarded-prefix") } else { None };
+        let is_path = |text: &&str| text.starts_with('/') && text.parse::<PathAndQuery>().is_ok_and(|path| path.query().is_none());
+        named.filter(is_path).unwrap_or_default().trim_end_matches('/')
+    }
 }
 
 /// Reads what is to be believed of a request, and puts it where the request's own words are: its `Host` becomes the one
@@ -27,7 +38,7 @@ pub(crate) struct Forwarded {
 pub(crate) fn read(parts: &mut Parts, config: &Config, is_encrypted: bool) -> Forwarded {
     let sender = parts.extensions.get::<Connection>().map(|connection| connection.client().ip().to_canonical());
     let Some(sender) = sender.filter(|sender| is_trusted(&config.trusted_proxies, *sender)) else {
-        return Forwarded { client: sender, is_encrypted };
+        return Forwarded { client: sender, is_encrypted, is_from_proxy: false };
     };
     if let Some(host) = last(&parts.headers, "x-forwarded-host").and_then(|text| text.parse::<Authority>().ok()) {
         readdress(parts, &host);
@@ -36,7 +47,7 @@ pub(crate) fn read(parts: &mut Parts, config: &Config, is_encrypted: bool) -> Fo
         Some(scheme) => scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss"),
         None => is_encrypted,
     };
-    Forwarded { client: Some(client(&parts.headers, config, sender)), is_encrypted }
+    Forwarded { client: Some(client(&parts.headers, config, sender)), is_encrypted, is_from_proxy: true }
 }
 
 /// Each hop is believed as long as the one that names it is: the first from the right that is not ours is the client.

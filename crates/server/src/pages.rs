@@ -34,7 +34,7 @@ pub(crate) async fn serve(
     {
         return file;
     }
-    error::no_such_path(&method, &uri, &auth::own_origin(forwarded, &uri, &headers))
+    error::no_such_path(&method, &uri, &auth::own_url(forwarded, &uri, &headers))
 }
 
 /// The file of the classic pages at this path, if there is a copy and it has one.

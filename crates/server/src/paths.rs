@@ -56,12 +56,12 @@ fn begins_endpoint(segments: &[&str]) -> bool {
     ENDPOINTS.iter().any(|endpoint| endpoint.split('/').enumerate().all(|(index, name)| segments.get(index) == Some(&name)))
 }
 
-/// The base URL that a client should have been given, where a path that leads nowhere ends in an endpoint. `origin` is where the request
-/// was sent.
-pub(crate) fn base_url_for(path: &str, origin: &str) -> Option<String> {
+/// The base URL that a client should have been given, where a path that leads nowhere ends in an endpoint. `own_url` is this server's,
+/// as the client knows it.
+pub(crate) fn base_url_for(path: &str, own_url: &str) -> Option<String> {
     let lower = path.to_ascii_lowercase();
     let segments: Vec<&str> = lower.split('/').filter(|segment| !segment.is_empty()).collect();
-    (1..segments.len()).any(|index| begins_endpoint(&segments[index..])).then(|| format!("{origin}/{ROOT}"))
+    (1..segments.len()).any(|index| begins_endpoint(&segments[index..])).then(|| format!("{own_url}/{ROOT}"))
 }
 
 #[cfg(test)]
@@ -123,6 +123,6 @@ mod tests {
         for path in ["/v1/nothing", "/chat/completion", "/", "/favicon.ico", "/models"] {
             assert!(!mended(path), "{path}");
         }
-        assert_eq!(base_url_for("/openai/v1/responses/resp_1", "https://h").as_deref(), Some("https://h/v1"));
+        assert_eq!(base_url_for("/openai/v1/responses/resp_1", "https://h/weir").as_deref(), Some("https://h/weir/v1"));
     }
 }

@@ -74,6 +74,7 @@ pub fn router(app: App) -> Router {
         // The pages.
         .route("/", get(web::page))
         .route("/lab", get(web::lab))
+        .route("/lab/", get(web::lab_without_slash))
         .route("/assets/{*path}", get(web::asset))
         // What happens below.
         .route("/v1/lens/connections", get(lens::connections))

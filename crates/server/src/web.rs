@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -38,17 +38,26 @@ pub(crate) async fn lab(headers: HeaderMap) -> Response {
     file("lab.html", &headers)
 }
 
-/// `GET /assets/…`
+/// `GET /lab/`: what the page refers to is relative to `/lab`. So is the redirect: a proxy may have stripped a prefix.
+pub(crate) async fn lab_without_slash() -> Redirect {
+    Redirect::permanent("../lab")
+}
+
+/// `GET /assets/…`. The pages have paths of their own, to which their references are relative.
 pub(crate) async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
-    file(&path, &headers)
+    if path.ends_with(".html") { no_such_asset() } else { file(&path, &headers) }
 }
 
 fn file(path: &str, headers: &HeaderMap) -> Response {
     let kind = content_type(path);
     match (Assets::get(path), kind) {
         (Some(file), Some(kind)) => answer(&file, kind, headers),
-        _ => Refused(Fault::new(FaultKind::NotFound, "unknown_path", "There is no such asset.")).into_response(),
+        _ => no_such_asset(),
     }
+}
+
+fn no_such_asset() -> Response {
+    Refused(Fault::new(FaultKind::NotFound, "unknown_path", "There is no such asset.")).into_response()
 }
 
 fn answer(file: &EmbeddedFile, kind: &'static str, headers: &HeaderMap) -> Response {

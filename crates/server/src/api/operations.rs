@@ -27,12 +27,13 @@ pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Value>) 
 
 /// `GET /v1`: what a base URL is for.
 pub(crate) async fn api(Extension(forwarded): Extension<Forwarded>, uri: Uri, headers: HeaderMap) -> Json<Value> {
+    let own_url = auth::own_url(forwarded, &uri, &headers);
     Json(json!({
         "object": "api",
         "name": "Weir",
-        "base_url": format!("{}/v1", auth::own_origin(forwarded, &uri, &headers)),
+        "base_url": format!("{own_url}/v1"),
         "endpoints": ["POST /v1/responses", "POST /v1/chat/completions", "GET /v1/models"],
-        "description": "/openapi.json",
+        "description": format!("{own_url}/openapi.json"),
     }))
 }
 

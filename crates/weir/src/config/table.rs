@@ -44,7 +44,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
     setting("server.origins", "", Kind::List(value::origin, |draft, value| draft.server.origins = value))
         .help("Web origins whose pages may use the API, such as https://chat.example.org."),
     setting("server.trusted_proxies", "", Kind::Networks(|draft, value| draft.server.trusted_proxies = value))
-        .help("Addresses or networks (10.0.0.0/8) of reverse proxies whose X-Forwarded-For, -Proto and -Host are believed."),
+        .help("Addresses or networks (10.0.0.0/8) of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Prefix are believed."),
     setting("server.proxy_protocol", "off", Kind::ProxyProtocol(|draft, value| draft.server.proxy_protocol = value))
         .help("Whether these proxies must begin every connection with a PROXY protocol header, version 1 or 2: off or on."),
     setting("server.body_bytes", "32MiB", Kind::Bytes(1, |draft, value| draft.server.body_bytes = size(value)))

@@ -93,6 +93,7 @@ async fn the_base_url_itself_says_what_it_is_for() {
     for path in ["/v1", "/v1/", "//v1//"] {
         let (status, body) = house.get(path).await;
         assert_eq!((status, &body["base_url"]), (200, &json!(format!("http://{}/v1", house.address))), "{path}: {body}");
+        assert_eq!(body["description"], json!(format!("http://{}/openapi.json", house.address)), "{path}");
     }
     house.close().await;
 }

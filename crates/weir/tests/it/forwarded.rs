@@ -224,6 +224,32 @@ async fn what_is_forwarded_is_believed_of_trusted_proxies_only() {
 }
 
 #[tokio::test]
+async fn a_path_that_the_proxy_strips_is_in_the_urls_that_clients_are_given() {
+    for (proxy, is_trusted) in [("127.0.0.1", true), (NOBODY, false)] {
+        let house = house(proxy, ProxyProtocol::Off, 0).await;
+        for (prefix, expected) in [
+            ("/weir", "/weir"),
+            ("/a/weir/", "/a/weir"),
+            ("/theirs, /ours", "/ours"),
+            ("/", ""),
+            ("weir", ""),
+            ("https://evil.example/", ""),
+            ("/weir?x=", ""),
+            ("/we ir", ""),
+        ] {
+            let expected = format!("http://{}{}", house.address, if is_trusted { expected } else { "" });
+            let (status, body) = house.json(&Request::get("/v1").header("x-forwarded-prefix", prefix)).await;
+            assert_eq!((status, &body["base_url"]), (200, &json!(format!("{expected}/v1"))), "{proxy}: {prefix}");
+            assert_eq!(body["description"], json!(format!("{expected}/openapi.json")), "{proxy}: {prefix}");
+            let (status, body) = house.json(&Request::get("/api/v1/models").header("x-forwarded-prefix", prefix)).await;
+            let message = body["error"]["message"].as_str().unwrap();
+            assert!(status == 404 && message.ends_with(&format!(" {expected}/v1.")), "{proxy}: {prefix}: {message}");
+        }
+        house.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_behind_the_proxy_protocol_cannot_speak_for_a_proxy() {
     let house = house("127.0.0.1", ProxyProtocol::On, 0).await;
     for (header, is_secure) in [(v4(), false), (binary(0x20, 0, b""), true)] {

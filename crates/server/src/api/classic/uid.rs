@@ -35,8 +35,9 @@ pub(super) fn of_query(headers: &HeaderMap, query: &str) -> Result<(String, Opti
         return Ok((uid, None));
     }
     let uid = new().ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "no uid could be made"))?;
-    // A session's cookie: it goes with the browser's window. Scripts and other sites have no use for it.
-    let cookie = format!("uid={uid}; Path=/chat; HttpOnly; SameSite=Lax");
+    // A session's cookie: it goes with the browser's window. Scripts and other sites have no use for it. Without a path it is for
+    // those beside /chat, wherever a proxy has put that (RFC 6265 §5.1.4).
+    let cookie = format!("uid={uid}; HttpOnly; SameSite=Lax");
     Ok((uid, Some(cookie)))
 }
 
@@ -92,7 +93,7 @@ mod tests {
         let (first, cookie) = of_query(&headers(&[]), "message=a")?;
         let (second, _) = of_query(&headers(&[]), "message=a")?;
         assert_ne!(first, second);
-        assert_eq!(cookie, Some(format!("uid={first}; Path=/chat; HttpOnly; SameSite=Lax")));
+        assert_eq!(cookie, Some(format!("uid={first}; HttpOnly; SameSite=Lax")));
         Ok(())
     }
 }
