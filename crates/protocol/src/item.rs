@@ -1,7 +1,7 @@
 //! Items and their content parts, as Open Responses defines them (`ItemField`, `ItemParam`).
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::compaction::Compaction;
 use crate::extra::Extra;
@@ -78,6 +78,15 @@ impl Message {
 impl OpaqueItem {
     /// The field that keeps the id which the item had at its upstream. It goes back under that id.
     pub const UPSTREAM_ID: &str = "upstream_id";
+
+    /// The item as its upstream gave it, under the id that it had there.
+    pub fn upstream_form(&self) -> Map<String, Value> {
+        let field = |(name, value): (&String, &Value)| {
+            let name = if name == Self::UPSTREAM_ID { "id" } else { name };
+            (name.to_owned(), value.clone())
+        };
+        [("type".to_owned(), self.kind.as_str().into())].into_iter().chain(self.fields.iter().map(field)).collect()
+    }
 }
 
 impl FunctionCall {

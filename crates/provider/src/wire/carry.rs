@@ -35,7 +35,7 @@ pub(super) struct Carrier<'a> {
 }
 
 /// Fields that are hints, marks of a client's own, or another vendor's state: without them, the answer is the same.
-const HINTS: [&str; 26] = [
+const HINTS: [&str; 29] = [
     "cache_control",
     "prompt_cache_breakpoint",
     "name",
@@ -55,6 +55,9 @@ const HINTS: [&str; 26] = [
     "annotations",
     "citations",
     "search_results",
+    "groundingMetadata",
+    "citationMetadata",
+    "urlContextMetadata",
     "logprobs",
     "parsed",
     "parsed_arguments",
@@ -65,7 +68,7 @@ const HINTS: [&str; 26] = [
 ];
 
 /// Items of tools that an upstream ran. Without them, what the model made of their results still stands in the conversation.
-const HOSTED_ITEMS: [&str; 14] = [
+const HOSTED_ITEMS: [&str; 22] = [
     "web_search_call",
     "file_search_call",
     "code_interpreter_call",
@@ -80,7 +83,22 @@ const HOSTED_ITEMS: [&str; 14] = [
     "mcp_approval_response",
     "tool_search_call",
     "tool_search_output",
+    // Anthropic, whose results are told by the end of their names.
+    "server_tool_use",
+    "mcp_tool_use",
+    "container_upload",
+    // Gemini.
+    "executable_code",
+    "code_execution_result",
+    "tool_call",
+    "tool_response",
+    "file_data",
 ];
+
+/// Whether an item is of a tool that an upstream ran.
+fn is_hosted(kind: &str) -> bool {
+    HOSTED_ITEMS.contains(&kind) || kind.ends_with("_tool_result")
+}
 
 /// Checks everything in a request that is beyond the vocabulary. Notes what is left out.
 ///
@@ -121,7 +139,7 @@ impl Check<'_> {
             Item::Reasoning(reasoning) => self.fields(&reasoning.extra, Place::Reasoning, path),
             Item::Compaction(_) => Ok(()),
             Item::Opaque(item) if is_understood(item) || (self.carrier.item)(&item.kind) => Ok(()),
-            Item::Opaque(item) if HOSTED_ITEMS.contains(&item.kind.as_str()) && self.carrier.hosted != Some(HostedTools::Refuse) => {
+            Item::Opaque(item) if is_hosted(&item.kind) && self.carrier.hosted != Some(HostedTools::Refuse) => {
                 self.ignored.push(path.to_owned());
                 Ok(())
             }

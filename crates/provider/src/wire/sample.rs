@@ -198,6 +198,23 @@ fn insert(value: &mut Value, left: &mut usize, unknown: &Value) {
     }
 }
 
+/// An object without the unknown field, however deep.
+fn known(mut fields: Map<String, Value>) -> Map<String, Value> {
+    fn clean(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                fields.shift_remove("x_unknown");
+                fields.values_mut().for_each(clean);
+            }
+            Value::Array(list) => list.iter_mut().for_each(clean),
+            _ => {}
+        }
+    }
+    fields.shift_remove("x_unknown");
+    fields.values_mut().for_each(clean);
+    fields
+}
+
 /// The words without keep-alives and without the fields beyond the vocabulary that are carried along.
 pub(crate) fn essential(words: Read) -> Read {
     let essential = |word| match word {
@@ -212,6 +229,7 @@ pub(crate) fn essential(words: Read) -> Read {
             fields.shift_remove("x_unknown");
             Some(Ok(Word::Item(OpaqueStep::Event { key, kind, fields })))
         }
+        Ok(Word::Item(OpaqueStep::Done { key, item })) => Some(Ok(Word::Item(OpaqueStep::Done { key, item: known(item) }))),
         other => Some(other),
     };
     words.into_iter().filter_map(essential).collect()

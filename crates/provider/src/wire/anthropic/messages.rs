@@ -57,6 +57,7 @@ impl Conversation {
                 Step::Output(output) => self.output(&output, index)?,
                 Step::Reasoning(reasoning) => self.reasoning(reasoning),
                 Step::Compaction(compaction) => self.instructions(&compaction.told()),
+                Step::Opaque(item) if is_block(&item.kind) => self.turn(Speaker::Assistant).blocks.push(item.upstream_form().into()),
                 Step::Opaque(_) => {}
             }
         }
@@ -179,6 +180,11 @@ fn message(turn: Turn) -> Value {
     };
     let content = [turn.results, turn.blocks].concat();
     json!({ "role": role, "content": content })
+}
+
+/// Whether an item is a block of Anthropic's own, which goes back where it stood: a call that Anthropic ran itself, or what it gave.
+pub(super) fn is_block(kind: &str) -> bool {
+    matches!(kind, "server_tool_use" | "mcp_tool_use" | "container_upload") || kind.ends_with("_tool_result")
 }
 
 fn is_thought(block: &Value) -> bool {

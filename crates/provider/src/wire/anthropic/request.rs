@@ -45,7 +45,7 @@ fn knows(parameter: &str) -> bool {
 pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
     let mut ignored = Vec::new();
     shared::check(create, VENDOR, knows, &mut ignored)?;
-    let carrier = Carrier { vendor: VENDOR, field, part: |_| false, item: |_| false, hosted: Some(hosted_tools) };
+    let carrier = Carrier { vendor: VENDOR, field, part: |_| false, item: super::messages::is_block, hosted: Some(hosted_tools) };
     carry::check(create, &carrier, &mut ignored)?;
     let is_set = |penalty: Option<f64>| penalty.is_some_and(|penalty| penalty != 0.0);
     if is_set(create.presence_penalty) {

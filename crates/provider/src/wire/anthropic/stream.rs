@@ -5,12 +5,12 @@ mod event;
 
 use std::mem;
 
-use engine::provider::{Finish, ToolCallDelta, Word};
-use serde_json::Value;
+use engine::provider::{Finish, OpaqueStep, ToolCallDelta, Word};
+use serde_json::{Map, Value};
 
 use self::citation::Citations;
 use self::event::{Block, Delta, Event, Kind, Message, Tokens};
-use super::super::body::Grammar;
+use super::super::body::{Grammar, MAX_EVENT_BYTES};
 use super::super::chat::is_empty_object;
 use super::super::fault::is_truthy;
 use super::super::finish::{self, Verdict};
@@ -23,6 +23,8 @@ use super::{REDACTED, SIGNATURE, refusal};
 pub(super) struct Events {
     open: Vec<(u64, Open)>,
     calls: u64,
+    /// How many blocks were passed on as they are.
+    opaque: u64,
     tokens: Tokens,
     citations: Citations,
     /// Whether any block came.
@@ -45,7 +47,13 @@ enum Open {
         input: String,
         is_written: bool,
     },
-    /// A tool that Anthropic calls itself, and what is still to be invented.
+    /// A call that Anthropic runs itself, its result, or what is still to be invented: passed on as it is, once it is whole.
+    Opaque {
+        item: Map<String, Value>,
+        /// The pieces of its `input`.
+        input: String,
+    },
+    /// All of it is said already.
     Other,
 }
 
@@ -165,7 +173,11 @@ impl Events {
                 };
                 Open::Call { number, input, is_written: false }
             }
-            _ => Open::Other,
+            "" => Open::Other,
+            _ => {
+                self.citations.part();
+                Open::Opaque { item: block.into_fields(), input: String::new() }
+            }
         };
         self.open.retain(|(number, _)| *number != index);
         self.open.push((index, open));
@@ -174,7 +186,7 @@ impl Events {
     fn delta(&mut self, index: u64, delta: Delta, said: &mut Said) {
         self.has_blocks = true;
         let kind = delta.kind.as_deref().unwrap_or_default();
-        let is_call = |open: &Open| matches!(open, Open::Call { .. });
+        let is_call = |open: &Open| matches!(open, Open::Call { .. } | Open::Opaque { .. });
         // Arguments belong to a call, whatever number a relay gives them.
         let position = self.open.iter().position(|(number, open)| *number == index && (kind != "input_json_delta" || is_call(open)));
         let position = position.or_else(|| self.open.iter().rposition(|(_, open)| kind == "input_json_delta" && is_call(open)));
@@ -191,6 +203,12 @@ impl Events {
                     said.word(Word::ToolCall(ToolCallDelta { index: *number, arguments, ..ToolCallDelta::default() }));
                 }
             }
+            ("input_json_delta", Some(Open::Opaque { input, .. })) => {
+                input.push_str(&delta.partial_json.unwrap_or_default());
+                if input.len() > MAX_EVENT_BYTES {
+                    said.invalid_data("sent a block of more than 8 MiB");
+                }
+            }
             ("citations_delta", _) => self.citations.add(Some(delta.citation).filter(Value::is_object)),
             _ => {}
         }
@@ -204,6 +222,14 @@ impl Events {
             Open::Thoughts { signature } => said.word(Word::ReasoningEnd { encrypted: format!("{SIGNATURE}{signature}") }),
             Open::Call { number, input, is_written: false } => {
                 said.word(Word::ToolCall(ToolCallDelta { index: number, arguments: input, ..ToolCallDelta::default() }));
+            }
+            Open::Opaque { mut item, input } => {
+                if !input.is_empty() {
+                    item.insert("input".into(), serde_json::from_str(&input).unwrap_or(Value::String(input)));
+                }
+                // Keys only tell the items of one response apart.
+                said.word(Word::Item(OpaqueStep::Done { key: self.opaque, item }));
+                self.opaque += 1;
             }
             Open::Call { is_written: true, .. } | Open::Other => {}
         }

@@ -6,8 +6,8 @@ use protocol::item::{FunctionOutput, Item, Message, Part, Reasoning, Role};
 use serde_json::{Map, Value, json};
 
 use super::super::shared::{self, DataUrl, is_web_address, put};
-use super::SIGNATURE;
 use super::model::Thinking;
+use super::{PARTS, SIGNATURE};
 use crate::tools::{Call, Offer, Output, Turn, turns};
 
 /// What Google's documentation names for calls that another model made: models since Gemini 3 refuse a conversation in which
@@ -76,6 +76,10 @@ impl Contents {
                         && let Some(part) = media_part(DataUrl::read(&url), &url)
                     {
                         self.push(Kind::Model, part);
+                    } else if let Some((_, field)) = PARTS.iter().find(|(kind, _)| *kind == item.kind) {
+                        let mut part = item.upstream_form();
+                        part.shift_remove("type");
+                        self.push(Kind::Model, json!({ *field: part }));
                     }
                 }
             }

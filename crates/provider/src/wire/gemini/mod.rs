@@ -31,6 +31,15 @@ const SIGNATURE: &str = "gemini.signature.";
 /// What this API is called in errors.
 const API: &str = "Gemini's API";
 
+/// The names of parts that Weir does not interpret, as the types of items and as Gemini's fields.
+const PARTS: [(&str, &str); 5] = [
+    ("executable_code", "executableCode"),
+    ("code_execution_result", "codeExecutionResult"),
+    ("tool_call", "toolCall"),
+    ("tool_response", "toolResponse"),
+    ("file_data", "fileData"),
+];
+
 /// The wire of `POST /models/{model}:streamGenerateContent`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gemini {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::carry::{self, Carrier};
 use super::super::shared::{self, no_value, put};
+use super::PARTS;
 use super::contents::Contents;
 use super::model::Thinking;
 use crate::config::HostedTools;
@@ -33,7 +34,7 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
         vendor: VENDOR,
         field: |_, _| false,
         part: |kind| kind == "input_audio",
-        item: |kind| kind == "image_generation_call",
+        item: |kind| kind == "image_generation_call" || PARTS.iter().any(|(known, _)| *known == kind),
         hosted: Some(hosted_tools),
     };
     carry::check(create, &carrier, &mut ignored)?;

@@ -5,7 +5,7 @@ mod chunk;
 use std::mem;
 
 use engine::provider::{Blame, Failure, Finish, OpaqueStep, ToolCallDelta, Word};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use self::chunk::{Blob, Candidate, Chunk, FunctionCall, Part};
 use super::super::body::Grammar;
@@ -21,9 +21,11 @@ use super::{SIGNATURE, refusal};
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     calls: u64,
-    images: u64,
+    items: u64,
     text: SoFar,
     thoughts: SoFar,
+    /// What the model says of its sources.
+    sources: Map<String, Value>,
     is_finish_said: bool,
 }
 
@@ -78,6 +80,7 @@ impl Chunks {
         let candidate = chunk.candidates.unwrap_or_default().into_iter().find(|candidate| candidate.index.unwrap_or(0) == 0);
         let mut candidate = candidate.unwrap_or_default();
         self.parts(&mut candidate, said);
+        self.sources.extend(candidate.sources());
         if let Some(usage) = usage {
             said.word(Word::Usage(usage));
         }
@@ -98,8 +101,9 @@ impl Chunks {
         let mut logprobs = candidate.logprobs();
         // Some relays repeat all of it with the last chunk.
         let is_last = candidate.finish_reason.as_deref().is_some_and(|reason| finish::read(reason) != Verdict::Absent);
-        for part in candidate.content.take().unwrap_or_default().parts.unwrap_or_default() {
-            let Part { text, thought, thought_signature, function_call, inline_data } = part;
+        for mut part in candidate.content.take().unwrap_or_default().parts.unwrap_or_default() {
+            let items = part.items();
+            let Part { text, thought, thought_signature, function_call, inline_data, .. } = part;
             let so_far = if thought == Some(true) { &mut self.thoughts } else { &mut self.text };
             let text = text.filter(|text| !(text.is_empty() || is_last && so_far.is_summary(text)));
             if let Some(text) = &text {
@@ -121,6 +125,7 @@ impl Chunks {
             if let Some(blob) = inline_data {
                 self.image(&blob, said);
             }
+            items.into_iter().for_each(|item| self.item(item, said));
         }
     }
 
@@ -139,10 +144,14 @@ impl Chunks {
 
     fn image(&mut self, blob: &Blob, said: &mut Said) {
         let (Some(mime_type), Some(data)) = (&blob.mime_type, &blob.data) else { return };
-        // Keys of calls are their indices; those of images come after all of them.
-        let key = u64::MAX - self.images;
-        self.images += 1;
-        said.word(Word::Item(OpaqueStep::Done { key, item: image_call(&format!("data:{mime_type};base64,{data}")) }));
+        self.item(image_call(&format!("data:{mime_type};base64,{data}")), said);
+    }
+
+    fn item(&mut self, item: Map<String, Value>, said: &mut Said) {
+        // Keys of calls are their indices; those of items come after all of them.
+        let key = u64::MAX - self.items;
+        self.items += 1;
+        said.word(Word::Item(OpaqueStep::Done { key, item }));
     }
 
     fn finish_reason(&mut self, reason: &str, message: Option<&str>, said: &mut Said) {
@@ -174,6 +183,8 @@ impl Chunks {
     /// Older models give a reason with every chunk.
     fn finish(&mut self, finish: Finish, said: &mut Said) {
         if !mem::replace(&mut self.is_finish_said, true) {
+            let sources = mem::take(&mut self.sources);
+            said.words((!sources.is_empty()).then_some(Word::Extra(sources)));
             said.word(Word::Finish(finish));
         }
     }

@@ -2,7 +2,7 @@
 
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::super::lenient::{self, read_count};
 
@@ -121,6 +121,21 @@ pub(super) struct Block {
     #[serde(deserialize_with = "lenient::text")]
     pub(super) name: Option<String>,
     pub(super) input: Value,
+    /// Fields that only blocks of other types have.
+    #[serde(flatten)]
+    pub(super) other: Map<String, Value>,
+}
+
+impl Block {
+    /// A block that Weir does not interpret, as it came.
+    pub(super) fn into_fields(self) -> Map<String, Value> {
+        let Self { kind, text, citations, thinking, signature, data, id, name, input, other } = self;
+        let texts =
+            [("type", kind), ("id", id), ("name", name), ("text", text), ("thinking", thinking), ("signature", signature), ("data", data)];
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, Value::String(text?))));
+        let values = [("citations", citations), ("input", input)].into_iter().filter(|(_, value)| !value.is_null());
+        texts.chain(values).map(|(name, value)| (name.to_owned(), value)).chain(other).collect()
+    }
 }
 
 /// More of a block, or of the message.

@@ -2,9 +2,10 @@
 
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::super::lenient::{self, read_count};
+use super::super::PARTS;
 
 /// A chunk of a response. Any field may be missing or of another type; unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]
@@ -44,6 +45,12 @@ pub(super) struct Candidate {
     pub(super) finish_message: Option<String>,
     #[serde(deserialize_with = "lenient::object")]
     logprobs_result: Option<LogprobsResult>,
+    #[serde(alias = "grounding_metadata")]
+    grounding_metadata: Value,
+    #[serde(alias = "citation_metadata")]
+    citation_metadata: Value,
+    #[serde(alias = "url_context_metadata")]
+    url_context_metadata: Value,
 }
 
 /// More of the answer.
@@ -54,7 +61,7 @@ pub(super) struct Content {
     pub(super) parts: Option<Vec<Part>>,
 }
 
-/// A part: text, a thought, a call, or an image. What else there is (code that Gemini runs itself), Weir does not ask for.
+/// A part: text, a thought, a call, an image, or something else.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Part {
@@ -68,6 +75,21 @@ pub(super) struct Part {
     pub(super) function_call: Option<FunctionCall>,
     #[serde(deserialize_with = "lenient::object", alias = "inline_data")]
     pub(super) inline_data: Option<Blob>,
+    /// What Weir does not interpret: code that Gemini runs itself, what it gave, files.
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+impl Part {
+    /// Its contents that Weir does not interpret, as items: named after their fields (`executableCode` is `executable_code`).
+    pub(super) fn items(&mut self) -> Vec<Map<String, Value>> {
+        let mut other = std::mem::take(&mut self.other);
+        let mut item = |(kind, field): &(&str, &str)| match other.remove(*field).or_else(|| other.remove(*kind)) {
+            Some(Value::Object(fields)) => Some([("type".to_owned(), (*kind).into())].into_iter().chain(fields).collect()),
+            _ => None,
+        };
+        PARTS.iter().filter_map(&mut item).collect()
+    }
 }
 
 /// Bytes in base64.
@@ -123,6 +145,17 @@ impl Logprob {
 }
 
 impl Candidate {
+    /// What it says of its sources, in fields of its own. Each chunk has all that is known so far.
+    pub(super) fn sources(&mut self) -> Map<String, Value> {
+        let fields = [
+            ("groundingMetadata", &mut self.grounding_metadata),
+            ("citationMetadata", &mut self.citation_metadata),
+            ("urlContextMetadata", &mut self.url_context_metadata),
+        ];
+        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value.take()));
+        fields.filter(|(_, value)| value.as_object().is_some_and(|fields| !fields.is_empty())).collect()
+    }
+
     /// The log probabilities in OpenAI's form.
     pub(super) fn logprobs(&mut self) -> Vec<Value> {
         let LogprobsResult { top_candidates, chosen_candidates } = self.logprobs_result.take().unwrap_or_default();

@@ -181,7 +181,8 @@ fn a_cut_answer_has_no_finish() {
 #[test]
 fn what_is_unknown_is_tolerated_and_keeps_alive() {
     let kept_alive = || Ok(Word::KeepAlive);
-    let expected = [kept_alive(), kept_alive(), text("Hi"), kept_alive(), kept_alive(), finish(Finish::Unknown("NEW_REASON".into()))];
+    let code = sample::item(u64::MAX, json!({ "type": "executable_code", "code": "1" }));
+    let expected = [kept_alive(), kept_alive(), code, text("Hi"), kept_alive(), kept_alive(), finish(Finish::Unknown("NEW_REASON".into()))];
     assert_eq!(read(&[fixture!("unknown.sse").as_bytes()]), expected);
 }
 

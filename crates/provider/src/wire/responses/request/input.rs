@@ -3,7 +3,7 @@
 use engine::provider::ModelRequest;
 use protocol::extra::Extra;
 use protocol::fault::Fault;
-use protocol::item::{FunctionOutput, Item, ItemStatus, Message, OpaqueItem, Part, Reasoning, Role};
+use protocol::item::{FunctionOutput, Item, ItemStatus, Message, Part, Reasoning, Role};
 use serde_json::{Map, Value, json};
 
 use super::super::super::carry::{self, Place};
@@ -79,7 +79,7 @@ pub(super) fn read(request: &ModelRequest, family: Family, system_messages: Syst
                     );
                 }
             },
-            Item::Opaque(item) => input.said(opaque(item), &Extra::default(), Place::Message),
+            Item::Opaque(item) => input.said(item.upstream_form().into(), &Extra::default(), Place::Message),
         }
     }
     Ok(input)
@@ -97,17 +97,6 @@ fn is_abandoned(call_id: &str, status: ItemStatus, context: &[Item]) -> bool {
         _ => false,
     };
     status != ItemStatus::Completed && !context.iter().any(is_output)
-}
-
-/// An item that Weir does not interpret goes back as it came, under its upstream's id.
-fn opaque(item: &OpaqueItem) -> Value {
-    let mut sent = Map::new();
-    sent.insert("type".into(), item.kind.as_str().into());
-    for (name, value) in item.fields.iter() {
-        let name = if name == OpaqueItem::UPSTREAM_ID { "id" } else { name };
-        sent.insert(name.to_owned(), value.clone());
-    }
-    sent.into()
 }
 
 impl Input {

@@ -1,5 +1,7 @@
 //! What clients send beside the book of this API: it is carried, told to be left out, or refused.
 
+use protocol::request::InputItem;
+
 use super::*;
 
 #[test]
@@ -46,4 +48,27 @@ fn tools_that_nobody_here_runs_are_left_out_refused_or_passed_on() {
     assert_eq!(with(HostedTools::Omit), (Ok(vec!["tools[0]".into()]), None));
     assert_eq!(with(HostedTools::Refuse).0, Err("tools[0].type".into()));
     assert_eq!(with(HostedTools::Pass), (Ok(vec![]), Some(json!([{ "type": "web_search" }]))));
+}
+
+#[test]
+fn blocks_of_tools_that_anthropic_ran_go_back_where_they_stood() {
+    let used =
+        json!({ "type": "server_tool_use", "id": "item_1", "upstream_id": "srvtoolu_1", "name": "web_search", "input": { "query": "x" } });
+    let found = json!({ "type": "web_search_tool_result", "id": "item_2", "tool_use_id": "srvtoolu_1", "content": [] });
+    let item = |item: Value| serde_json::from_value::<Item>(item).unwrap();
+    let context = vec![
+        sample::user("Hello"),
+        sample::assistant("Let me see."),
+        item(used),
+        item(found),
+        sample::assistant("It is y."),
+        sample::user("?"),
+    ];
+    let items = context.iter().cloned().map(InputItem::Item).collect();
+    let request = sample::request(Create { input: items, ..sample::create() }, context);
+    assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec![]));
+    let blocks = body(&request, HostedTools::Omit).unwrap()["messages"][1]["content"].clone();
+    let used = json!({ "type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": { "query": "x" } });
+    let found = json!({ "type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [] });
+    assert_eq!(blocks, json!([said_block("Let me see."), used, found, said_block("It is y.")]));
 }

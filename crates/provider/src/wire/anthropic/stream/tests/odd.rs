@@ -220,3 +220,29 @@ fn an_empty_object_may_stand_for_arguments_that_are_to_come() {
     // Nothing more came, and no arguments are an empty object.
     check(&[begun, input(0, "{}"), end(0), stop("tool_use")], &[call(0, Some("t1"), Some("f"), ""), call(0, None, None, ""), STOP]);
 }
+
+#[test]
+fn blocks_of_tools_that_anthropic_runs_are_items() {
+    let used = r#"{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{}}"#;
+    let found =
+        r#"{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[{"type":"web_search_result","url":"https://x/y"}]}"#;
+    let events = [
+        said_more("Let me see. "),
+        begin(1, used),
+        input(1, r#"{\"query\":"#),
+        input(1, r#"\"x\"}"#),
+        end(1),
+        begin(2, found),
+        end(2),
+        more(3, r#"{"type":"text_delta","text":"It is y."}"#),
+        stop("end_turn"),
+    ];
+    let words = [
+        text("Let me see. "),
+        sample::item(0, json!({ "type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": { "query": "x" } })),
+        sample::item(1, serde_json::from_str(found).unwrap()),
+        text("It is y."),
+        STOP,
+    ];
+    check(&events, &words);
+}

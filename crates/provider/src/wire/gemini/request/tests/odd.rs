@@ -32,6 +32,19 @@ fn an_image_that_the_model_made_goes_back_to_it() {
 }
 
 #[test]
+fn code_that_gemini_ran_goes_back_to_it() {
+    let item = |item: Value| serde_json::from_value::<Item>(item).unwrap();
+    let code = item(json!({ "type": "executable_code", "id": "item_1", "language": "PYTHON", "code": "print(1)" }));
+    let result =
+        item(json!({ "type": "code_execution_result", "id": "item_2", "upstream_id": "r1", "outcome": "OUTCOME_OK", "output": "1" }));
+    let parts = json!([
+        { "executableCode": { "language": "PYTHON", "code": "print(1)" } },
+        { "codeExecutionResult": { "id": "r1", "outcome": "OUTCOME_OK", "output": "1" } },
+    ]);
+    check_contents(create(), vec![sample::user("Run"), code, result], &json!([user(&json!([said("Run")])), model(&parts)]));
+}
+
+#[test]
 fn tools_that_nobody_here_runs_are_left_out_refused_or_passed_on() {
     let create = Create { tools: serde_json::from_value(json!([{ "type": "web_search" }])).unwrap(), ..create() };
     let with = |hosted_tools| {

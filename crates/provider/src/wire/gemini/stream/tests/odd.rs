@@ -145,3 +145,23 @@ proptest! {
         prop_assert_eq!(sample::essential(read(&[changed.as_bytes()])), sample::essential(read(&[body.as_bytes()])));
     }
 }
+
+#[test]
+fn code_that_gemini_runs_and_its_sources_are_passed_on() {
+    let ran =
+        c(r#"{"executableCode":{"language":"PYTHON","code":"print(1)"}},{"codeExecutionResult":{"outcome":"OUTCOME_OK","output":"1\n"}}"#);
+    let sources = |title: &str| {
+        let grounding = format!(r#"{{"groundingChunks":[{{"web":{{"uri":"https://x/y","title":"{title}"}}}}]}}"#);
+        format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"1"}}]}},"groundingMetadata":{grounding}}}]}}"#)
+    };
+    let grounding = json!({ "groundingChunks": [{ "web": { "uri": "https://x/y", "title": "b" } }] });
+    let words = [
+        sample::item(u64::MAX, json!({ "type": "executable_code", "language": "PYTHON", "code": "print(1)" })),
+        sample::item(u64::MAX - 1, json!({ "type": "code_execution_result", "outcome": "OUTCOME_OK", "output": "1\n" })),
+        text("1"),
+        text("1"),
+        Ok(Word::Extra(Map::from_iter([("groundingMetadata".to_owned(), grounding)]))),
+        STOP,
+    ];
+    check(&[ran, sources("a"), sources("b"), f("STOP")], &words);
+}
