@@ -253,7 +253,7 @@ impl Turn {
                     () = room => {}
                 }
             }
-            if written > self.limit {
+            if written + self.answer.extra_bytes() > self.limit {
                 let message = format!("the answer is longer than this server keeps ({} bytes of events)", self.limit);
                 return Outcome::Stop(End::Failed(Fault::new(FaultKind::Server, "answer_too_large", message)).into());
             }

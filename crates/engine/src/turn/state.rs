@@ -47,6 +47,8 @@ pub(crate) struct Answer {
     opaque: BTreeMap<u64, usize>,
     /// Fields beyond the vocabulary for the message that comes next.
     pending_extra: Map<String, Value>,
+    /// How many bytes of such fields came, all told: they grow with the stream and are in no entry before its end.
+    extra_bytes: u64,
     finish: Option<Finish>,
     usage: Option<Usage>,
     /// Whether output came after the usage, which then is not the usage of the output.
@@ -84,6 +86,7 @@ impl Answer {
             calls: Calls::default(),
             opaque: BTreeMap::new(),
             pending_extra: Map::new(),
+            extra_bytes: 0,
             finish: None,
             usage: None,
             is_usage_stale: false,
@@ -104,6 +107,11 @@ impl Answer {
     /// The entries made since the last call.
     pub(crate) fn take_entries(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.entries)
+    }
+
+    /// How many bytes of fields beyond the vocabulary the response holds, at most.
+    pub(crate) fn extra_bytes(&self) -> u64 {
+        self.extra_bytes
     }
 
     /// The response so far.

@@ -436,6 +436,15 @@ async fn an_answer_that_grows_too_large_is_ended() {
     let entries = read(&mut started.feed).await.unwrap();
     assert_eq!(last_response(&entries).error.unwrap().code, "answer_too_large");
     stage.closed().await;
+    // Fields beyond the vocabulary count as well, although they are in no entry before the end.
+    let script = stage.script();
+    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    script.send(text("a")).await.unwrap();
+    let beside = || Word::Extra(serde_json::from_str(r#"{"citations":["0123456789"]}"#).unwrap());
+    while script.send(Ok(beside())).await.is_ok() {}
+    let entries = read(&mut started.feed).await.unwrap();
+    assert_eq!(last_response(&entries).error.unwrap().code, "answer_too_large");
+    stage.closed().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,7 +33,12 @@ pub(super) fn remove_marks(value: &mut Value) {
     match value {
         Value::String(text) => *text = without_marks(std::mem::take(text)),
         Value::Array(list) => list.iter_mut().for_each(remove_marks),
-        Value::Object(fields) => fields.values_mut().for_each(remove_marks),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(remove_marks);
+            if fields.keys().any(|name| memchr::memchr(0xF4, name.as_bytes()).is_some()) {
+                *fields = std::mem::take(fields).into_iter().map(|(name, value)| (without_marks(name), value)).collect();
+            }
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -54,6 +54,7 @@ impl Answer {
 
     /// Adds fields to the thoughts that are being written, or to new ones.
     pub(super) fn reasoning_extra(&mut self, fields: Map<String, Value>) {
+        self.count(&fields);
         if !matches!(self.open, Some(Open::Reasoning | Open::Summary)) {
             self.open_item(Open::Reasoning);
         }
@@ -62,12 +63,17 @@ impl Answer {
 
     /// Adds fields to the message that is being written, or to the next one.
     pub(super) fn message_extra(&mut self, fields: Map<String, Value>) {
+        self.count(&fields);
         if matches!(self.open, Some(Open::Text | Open::Refusal)) {
             return self.merge(fields);
         }
         let mut pending = Extra::new(std::mem::take(&mut self.pending_extra));
         pending.merge(fields);
         self.pending_extra = pending.to_map();
+    }
+
+    fn count(&mut self, fields: &Map<String, Value>) {
+        self.extra_bytes += serde_json::to_vec(fields).map_or(0, |bytes| bytes.len() as u64);
     }
 
     fn merge(&mut self, fields: Map<String, Value>) {

@@ -53,6 +53,7 @@ impl Answer {
             calls,
             opaque,
             pending_extra: Map::new(),
+            extra_bytes: 0,
             finish: None,
             usage: None,
             is_usage_stale: false,

@@ -125,7 +125,9 @@ impl Chunks {
             if let Some(blob) = inline_data {
                 self.image(&blob, said);
             }
-            items.into_iter().for_each(|item| self.item(item, said));
+            for item in items {
+                self.item(item, said);
+            }
         }
     }
 
