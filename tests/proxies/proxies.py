@@ -36,23 +36,32 @@ def replaced(text, **words):
 def ours(name, port, weir):
     """Our configuration from docs/, with this test's addresses in it."""
     text = (DOCS / name).read_text()
+    base = name.replace("-subpath", "")
     place = {"nginx.conf": ("listen 80;", f"listen 127.0.0.1:{port};"), "haproxy.cfg": ("bind :80", f"bind 127.0.0.1:{port}"),
-             "Caddyfile": ("chat.example.org {", f"http://127.0.0.1:{port}, http://localhost:{port} {{")}[name]
+             "Caddyfile": ("chat.example.org {", f"http://127.0.0.1:{port}, http://localhost:{port} {{")}[base]
     return replaced(text, **{place[0]: place[1], "127.0.0.1:8000": weir})
 
 
+# Our configurations, for a host of Weir's own and below a path.
+OURS = {
+    "ours": {"nginx": "nginx.conf", "Caddy": "Caddyfile", "HAProxy": "haproxy.cfg"},
+    "subpath": {"nginx": "nginx-subpath.conf", "Caddy": "Caddyfile-subpath", "HAProxy": "haproxy-subpath.cfg"},
+}
+
+
 def configuration(proxy, variant, port, weir):
-    """A configuration's text: `variant` is ours, or a line to add to the proxy's defaults."""
+    """A configuration's text: `variant` is one of OURS, or a line to add to the proxy's defaults."""
+    own = ours(OURS[variant][proxy], port, weir) if variant in OURS else None
     if proxy == "nginx":
-        servers = ours("nginx.conf", port, weir) if variant == "ours" else replaced(NGINX, PORT=str(port), WEIR=weir, MORE=variant)
+        servers = own or replaced(NGINX, PORT=str(port), WEIR=weir, MORE=variant)
         # nginx -p makes these paths relative to the test's directory.
         paths = "".join(f"{name}_temp_path {name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         return f"daemon off; master_process off; pid nginx.pid; error_log stderr; events {{}} http {{ access_log off; {paths}\n{servers}\n}}"
     if proxy == "Caddy":
-        site = ours("Caddyfile", port, weir) if variant == "ours" else replaced(CADDY, PORT=str(port), WEIR=weir, MORE=variant)
+        site = own or replaced(CADDY, PORT=str(port), WEIR=weir, MORE=variant)
         return f"{{\n\tadmin off\n\tauto_https off\n}}\n{site}"
-    if variant == "ours":
-        return ours("haproxy.cfg", port, weir)
+    if own:
+        return own
     mode = "tcp" if "send-proxy" in variant else "http"
     return replaced(HAPROXY, PORT=str(port), WEIR=weir, MORE=variant, MODE=mode)
 

@@ -17,16 +17,18 @@ class Broken(Exception):
     """The proxy does not let this through; why, in a few words."""
 
 
-def read(address, frame, response_id):
-    """Reads an answer to its end. Gives [(sequence number, arrival)] the arrival of the head, and how it was compressed."""
-    return websocket(address, response_id) if frame == "WebSocket" else stream(address, frame, response_id)
+def read(address, frame, response_id, prefix=""):
+    """Reads an answer to its end. Gives [(sequence number, arrival)] the arrival of the head, and how it was compressed.
+    `prefix` is the path below which the proxy serves Weir."""
+    path = f"{prefix}/v1/responses"
+    return websocket(address, path, response_id) if frame == "WebSocket" else stream(address, frame, f"{path}/{response_id}?stream=true")
 
 
-def stream(address, frame, response_id):
+def stream(address, frame, path):
     accept = "application/x-ndjson" if frame == "NDJSON" else "text/event-stream"
     headers = {"Host": "localhost", "Accept": accept, "Accept-Encoding": "gzip"}
     with closing(http.client.HTTPConnection(*address, timeout=TIMEOUT)) as connection:
-        connection.request("GET", f"/v1/responses/{response_id}?stream=true", headers=headers)
+        connection.request("GET", path, headers=headers)
         with connection.getresponse() as response:
             return lines(response, frame, accept)
 
@@ -51,12 +53,12 @@ def lines(response, frame, accept):
     return events, head, encoding
 
 
-def websocket(address, response_id):
+def websocket(address, path, response_id):
     with socket.create_connection(address, timeout=TIMEOUT) as connection, connection.makefile("rb") as file:
         key = base64.b64encode(os.urandom(16)).decode()
         connection.sendall(
-            b"GET /v1/responses HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            + f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         status = int(file.readline().split()[1])
         while file.readline().strip():
