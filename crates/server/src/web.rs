@@ -45,7 +45,7 @@ pub(crate) async fn lab_without_slash() -> Redirect {
 
 /// `GET /assets/…`. The pages have paths of their own, to which their references are relative.
 pub(crate) async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
-    if path.ends_with(".html") { no_such_asset() } else { file(&path, &headers) }
+    if content_type(&path) == Some(HTML) { no_such_asset() } else { file(&path, &headers) }
 }
 
 fn file(path: &str, headers: &HeaderMap) -> Response {
@@ -124,10 +124,12 @@ fn pack(data: &[u8]) -> Option<Bytes> {
     encoder.finish().ok().map(Bytes::from)
 }
 
+const HTML: &str = "text/html; charset=utf-8";
+
 /// The kinds of files the pages are made of; nothing else is served, their tests for one.
 fn content_type(path: &str) -> Option<&'static str> {
     match path.rsplit_once('.')?.1 {
-        "html" => Some("text/html; charset=utf-8"),
+        "html" => Some(HTML),
         "css" => Some("text/css; charset=utf-8"),
         "js" => Some("text/javascript; charset=utf-8"),
         "svg" => Some("image/svg+xml"),

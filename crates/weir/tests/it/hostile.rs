@@ -186,6 +186,7 @@ async fn addresses_methods_and_types_that_are_wrong_are_named() {
         (Request::get("/v1/models/%FF"), expect(400, "invalid_path")),
         (Request::get("/assets/..%2f..%2fCargo.toml"), expect(404, "unknown_path")),
         (Request::get("/assets/../Cargo.toml"), expect(404, "unknown_path")),
+        (Request::get("/assets/lab.html"), expect(404, "unknown_path")),
         (Request::get("/assets/%FF"), expect(400, "invalid_path")),
         (Request::get(&format!("{missing}?stream=%FF")), wrong("invalid_value", "stream")),
         (Request::new("POST", RESPONSES).header("content-type", "text/plain").body("{}"), media()),
