@@ -1,5 +1,7 @@
 //! Turns what a caller sent into items, and into the conversation the model will see.
 
+use std::collections::HashSet;
+
 use protocol::fault::Fault;
 use protocol::id::Owner;
 use protocol::item::Item;
@@ -38,9 +40,11 @@ impl Conversation {
     pub(crate) async fn assemble(store: &dyn Store, owner: &Owner, before: Vec<Item>, create: &Create) -> Result<Self, ConversationError> {
         let mut context = before;
         let before = context.len();
+        let mut calls: HashSet<String> = context.iter().filter_map(called).map(str::to_owned).collect();
         for (index, input) in create.input.iter().enumerate() {
             let item = to_item(store, owner, index, input).await?;
-            check_call(&context, &item, index).map_err(ConversationError::Fault)?;
+            check_call(&calls, &item, index).map_err(ConversationError::Fault)?;
+            calls.extend(called(&item).map(str::to_owned));
             context.push(item);
         }
         let input = context.get(before..).unwrap_or_default().to_vec();
@@ -53,8 +57,16 @@ impl Conversation {
     }
 }
 
-/// An output must answer a call of its kind that stands before it.
-fn check_call(context: &[Item], item: &Item, index: usize) -> Result<(), Fault> {
+/// The id of a call. Calls of tools that Weir does not interpret (`local_shell_call`) may be answered like functions.
+fn called(item: &Item) -> Option<&str> {
+    match item {
+        Item::Opaque(item) => item.fields.text("call_id"),
+        item => item.call_id(),
+    }
+}
+
+/// An output must answer one of the calls that stand before it.
+fn check_call(calls: &HashSet<String>, item: &Item, index: usize) -> Result<(), Fault> {
     let (call_id, what) = match item {
         Item::FunctionCallOutput(output) => (&output.call_id, "function call output"),
         Item::CustomToolCallOutput(output) => (&output.call_id, "custom tool call output"),
@@ -62,12 +74,7 @@ fn check_call(context: &[Item], item: &Item, index: usize) -> Result<(), Fault> 
             return Ok(());
         }
     };
-    // Calls of tools that Weir does not interpret (`local_shell_call`) may be answered like functions.
-    let is_call = |item: &Item| match item {
-        Item::Opaque(item) => item.fields.text("call_id") == Some(call_id),
-        item => item.call_id() == Some(call_id),
-    };
-    if context.iter().any(is_call) {
+    if calls.contains(call_id) {
         return Ok(());
     }
     Err(Fault::invalid(

@@ -155,6 +155,37 @@ impl Item {
         }
     }
 
+    /// The `call_id` of the call that the item answers, where it is an output of a tool of the caller's.
+    pub fn answered_call_id(&self) -> Option<&str> {
+        match self {
+            Self::FunctionCallOutput(output) => Some(&output.call_id),
+            Self::CustomToolCallOutput(output) => Some(&output.call_id),
+            Self::Message(_)
+            | Self::FunctionCall(_)
+            | Self::CustomToolCall(_)
+            | Self::Reasoning(_)
+            | Self::Compaction(_)
+            | Self::Opaque(_) => None,
+        }
+    }
+
+    /// Its content parts.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        let (first, second): (&[Part], &[Part]) = match self {
+            Self::Message(message) => (&message.content, &[]),
+            Self::Reasoning(reasoning) => (&reasoning.summary, &reasoning.content),
+            Self::FunctionCallOutput(FunctionCallOutput { output: FunctionOutput::Parts(parts), .. })
+            | Self::CustomToolCallOutput(CustomToolCallOutput { output: FunctionOutput::Parts(parts), .. }) => (parts, &[]),
+            Self::FunctionCall(_)
+            | Self::CustomToolCall(_)
+            | Self::FunctionCallOutput(_)
+            | Self::CustomToolCallOutput(_)
+            | Self::Compaction(_)
+            | Self::Opaque(_) => (&[], &[]),
+        };
+        first.iter().chain(second)
+    }
+
     /// Fields beyond the vocabulary that came with the item.
     pub fn extra(&self) -> Option<&Extra> {
         match self {

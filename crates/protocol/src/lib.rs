@@ -28,6 +28,7 @@ pub mod usage;
 
 pub mod compaction;
 pub mod item;
+pub mod limits;
 pub mod on_leave;
 pub mod request;
 pub mod response;

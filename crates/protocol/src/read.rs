@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::extra::Extra;
 use crate::fault::Fault;
+use crate::limits;
 
 /// A value of a request and the path to it.
 pub(crate) struct Node<'a> {
@@ -65,13 +66,33 @@ impl<'a> Node<'a> {
         }
     }
 
-    pub(crate) fn array(&self) -> Result<Vec<Node<'a>>, Fault> {
+    /// The entries of an array, of which there may be so many.
+    pub(crate) fn array(&self, most: usize) -> Result<Vec<Node<'a>>, Fault> {
         match self.value {
+            Value::Array(values) if values.len() > most => Err(self.too_many(values.len(), most)),
             Value::Array(values) => {
                 Ok(values.iter().enumerate().map(|(index, value)| Node { value, path: format!("{}[{index}]", self.path) }).collect())
             }
             _ => Err(self.wrong_type("an array")),
         }
+    }
+
+    /// A refusal because there are more entries than one request may hold.
+    pub(crate) fn too_many(&self, count: usize, most: usize) -> Fault {
+        let message = format!("Invalid '{}': array too long. Expected at most {most} entries, but got {count}.", self.path);
+        Fault::invalid("array_above_max_length", &self.path, message)
+    }
+
+    /// A JSON schema, which is an object within the limits of one.
+    pub(crate) fn schema(&self) -> Result<Value, Fault> {
+        self.object()?;
+        let mut left = limits::SCHEMA_VALUES;
+        if !is_within(self.value, &mut left, limits::SCHEMA_DEPTH) {
+            let (values, depth) = (limits::SCHEMA_VALUES, limits::SCHEMA_DEPTH);
+            let message = format!("Invalid schema in '{}': expected at most {values} values, at most {depth} deep.", self.path);
+            return Err(Fault::invalid("schema_too_large", &self.path, message));
+        }
+        Ok(self.value.clone())
     }
 
     pub(crate) fn string(&self) -> Result<String, Fault> {
@@ -133,6 +154,17 @@ impl<'a> Node<'a> {
             Some(_) => Err(self.wrong_value(&format!("a number from {} to {}", range.start(), range.end()))),
             None => Err(self.wrong_type("a number")),
         }
+    }
+}
+
+/// Whether a value holds no more values than are `left`, and none of them lies deeper.
+fn is_within(value: &Value, left: &mut usize, depth: usize) -> bool {
+    let (Some(rest), Some(depth)) = (left.checked_sub(1), depth.checked_sub(1)) else { return false };
+    *left = rest;
+    match value {
+        Value::Array(list) => list.iter().all(|value| is_within(value, left, depth)),
+        Value::Object(fields) => fields.values().all(|value| is_within(value, left, depth)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
     }
 }
 

@@ -140,14 +140,18 @@ impl Tool {
         }
     }
 
-    /// Whether a call of `name` is a call of this tool, or of one of those in this namespace.
-    pub fn has_name(&self, name: &str) -> bool {
+    /// Its name, where it can be called by one.
+    pub fn name(&self) -> Option<&str> {
         match self {
-            Self::Function(tool) => tool.name == name,
-            Self::Custom(tool) => tool.name == name,
-            Self::Namespace(namespace) => namespace.tools.iter().any(|tool| tool.has_name(name)),
-            Self::Hosted(_) => false,
+            Self::Function(tool) => Some(&tool.name),
+            Self::Custom(tool) => Some(&tool.name),
+            Self::Namespace(_) | Self::Hosted(_) => None,
         }
+    }
+
+    /// The tools in it, where it is a namespace.
+    pub fn inner(&self) -> Option<&[Self]> {
+        if let Self::Namespace(namespace) = self { Some(&namespace.tools) } else { None }
     }
 }
 
@@ -265,9 +269,9 @@ pub enum AllowedToolsWord {
 }
 
 impl AllowedTools {
-    /// Whether a tool of this name is among them.
-    pub fn has_name(&self, name: &str) -> bool {
-        self.tools.iter().any(|tool| matches!(tool, AllowedTool::Named(tool) if tool.name == name))
+    /// The names of those that are the caller's.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tools.iter().filter_map(|tool| if let AllowedTool::Named(tool) = tool { Some(tool.name.as_str()) } else { None })
     }
 }
 
@@ -289,16 +293,6 @@ impl ToolChoice {
             Self::Tool(_) => ToolMode::Required,
             Self::Allowed(allowed) => allowed.mode,
             Self::Opaque(_) => ToolMode::Auto,
-        }
-    }
-
-    /// Whether the model may call `name`.
-    pub fn allows(&self, name: &str) -> bool {
-        match self {
-            Self::Mode(mode) => *mode != ToolMode::None,
-            Self::Tool(tool) => tool.name == name,
-            Self::Allowed(allowed) => allowed.mode != ToolMode::None && allowed.has_name(name),
-            Self::Opaque(_) => true,
         }
     }
 }

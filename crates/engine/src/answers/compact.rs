@@ -1,5 +1,7 @@
 //! How a conversation is compacted: the model sums it up in a turn that is not stored, and its words stand for the rest.
 
+use std::collections::HashSet;
+
 use protocol::compaction::{Compacted, Compaction};
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
@@ -54,8 +56,10 @@ impl Kept {
     /// Copies the message, and takes the calls away: no upstream would read a question behind a call without its output.
     fn take(context: &mut Vec<Item>) -> Self {
         let message = context.iter().rfind(|item| matches!(item, Item::Message(message) if message.role == Role::User)).cloned();
-        let open: Vec<Item> = context.iter().filter(|item| is_open_call(item, context)).cloned().collect();
-        context.retain(|item| !open.contains(item));
+        let answered: HashSet<String> = context.iter().filter_map(Item::answered_call_id).map(str::to_owned).collect();
+        let is_open = |item: &Item| item.call_id().is_some_and(|call_id| !answered.contains(call_id));
+        let (open, kept): (Vec<Item>, Vec<Item>) = std::mem::take(context).into_iter().partition(is_open);
+        *context = kept;
         // One that was cut while the model wrote it is never answered.
         let is_whole = |item: &Item| match item {
             Item::FunctionCall(call) => call.status == ItemStatus::Completed,
@@ -80,16 +84,6 @@ impl Kept {
             usage: response.usage,
         })
     }
-}
-
-fn is_open_call(item: &Item, context: &[Item]) -> bool {
-    let Some(call_id) = item.call_id() else { return false };
-    let is_output = |item: &Item| match item {
-        Item::FunctionCallOutput(output) => output.call_id == call_id,
-        Item::CustomToolCallOutput(output) => output.call_id == call_id,
-        _ => false,
-    };
-    !context.iter().any(is_output)
 }
 
 /// What the model wrote. A part of a summary is none: what it leaves out would be lost without a word.

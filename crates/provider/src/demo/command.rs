@@ -87,7 +87,7 @@ fn json(scene: &Scene, request: &ModelRequest) -> String {
 
 /// Some words, and then `step`; without one the stream is cut.
 fn trouble(rest: &str, step: Option<Step>) -> Script {
-    let length = rest.parse().unwrap_or(WORDS_BEFORE_TROUBLE);
+    let length = rest.parse().unwrap_or(WORDS_BEFORE_TROUBLE).min(usize::try_from(MAX_COUNT).unwrap_or(usize::MAX));
     let pieces = Pieces::new(TROUBLE).collect::<Vec<_>>().into_iter().cycle();
     Script::new(pieces.take(length).map(text).chain(step))
 }

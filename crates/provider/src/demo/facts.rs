@@ -1,5 +1,7 @@
 //! What users told about themselves in earlier messages, and questions about it.
 
+use std::collections::HashSet;
+
 /// A fact: of what, and what. A fact without a subject is a sentence to be remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fact {
@@ -25,12 +27,17 @@ const SENTENCE_ENDS: [char; 10] = ['.', '!', '?', '\n', ';', '\u{3002}', '\u{ff0
 
 /// The facts in these messages, oldest first; a later one about the same subject replaces the earlier.
 pub(super) fn facts<'a>(messages: impl Iterator<Item = &'a str>) -> Vec<Fact> {
+    let told: Vec<Fact> = messages.flat_map(|message| message.split(SENTENCE_ENDS)).filter_map(read_fact).collect();
+    // From the last to the first: the first that is seen of a subject is the one that counts.
+    let mut seen = HashSet::new();
     let mut facts: Vec<Fact> = Vec::new();
-    for fact in messages.flat_map(|message| message.split(SENTENCE_ENDS)).filter_map(read_fact) {
-        let is_replaced = |known: &Fact| if fact.subject.is_empty() { *known == fact } else { known.subject == fact.subject };
-        facts.retain(|known| !is_replaced(known));
-        facts.push(fact);
+    for fact in told.iter().rev() {
+        let value = Some(fact.value.as_str()).filter(|_| fact.subject.is_empty());
+        if seen.insert((fact.subject.as_str(), value)) {
+            facts.push(fact.clone());
+        }
     }
+    facts.reverse();
     facts
 }
 

@@ -13,10 +13,11 @@ mod talk;
 mod tool;
 
 use engine::provider::passthrough::{Parts, PassthroughRequest};
-use engine::provider::{Blame, Failure, ModelRequest, Peer, Provider, Words};
+use engine::provider::{Blame, CONTEXT_LENGTH, Failure, ModelRequest, Peer, Provider, Words};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use protocol::fault::Fault;
+use protocol::item::{CustomToolCallOutput, FunctionCallOutput, FunctionOutput, Item, Part};
 use protocol::passthrough::Passthrough;
 use protocol::request::{Create, Tool};
 
@@ -24,6 +25,13 @@ use crate::wire::fault::unknown_parameter;
 
 /// The name under which it is asked.
 pub const MODEL: &str = "demo";
+
+/// How much text it reads.
+const MAX_CONTEXT_BYTES: usize = 256 << 10;
+
+/// How many texts may end an answer, and how long each may be.
+const MAX_STOPS: usize = 16;
+const MAX_STOP_BYTES: usize = 256;
 
 /// Parameters that OpenAI and well-known servers take, and that cannot matter to answers that were written beforehand.
 const IGNORED: [&str; 18] = [
@@ -62,6 +70,9 @@ impl Demo {
 
 impl Provider for Demo {
     fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
+        if let Err(fault) = check_context(&request.context) {
+            return ready(Err(Failure::new(fault, Blame::Match))).boxed();
+        }
         let words = script::plan(&request).map(|script| play::words(script, &request.create, self.tokens_per_second));
         ready(words.map_err(told)).boxed()
     }
@@ -75,6 +86,11 @@ impl Provider for Demo {
                 known if IGNORED.contains(&known) => ignored.push(name.clone()),
                 _ => return Err(unknown_parameter(&create.model, name)),
             }
+        }
+        let stops = play::stop_texts(create.extra.get("stop"));
+        if stops.len() > MAX_STOPS || stops.iter().any(|stop| stop.len() > MAX_STOP_BYTES) {
+            let message = format!("The demo model takes at most {MAX_STOPS} texts of {MAX_STOP_BYTES} bytes in 'stop'.");
+            return Err(Fault::invalid("invalid_value", "stop", message));
         }
         let has_logprobs = create.top_logprobs.is_some() || create.include.iter().any(|word| word == "message.output_text.logprobs");
         if has_logprobs {
@@ -96,6 +112,26 @@ impl Provider for Demo {
     fn peer(&self) -> Option<Peer> {
         Some(Peer { system: "weir.demo".into(), address: None })
     }
+}
+
+/// The demo reads no more than a small model does. What it answers is made of what it reads, and so has a limit too.
+///
+/// # Errors
+/// The conversation is longer.
+fn check_context(context: &[Item]) -> Result<(), Fault> {
+    let in_parts = |item: &Item| item.parts().filter_map(Part::text).map(str::len).sum::<usize>();
+    let length = |item: &Item| match item {
+        Item::FunctionCallOutput(FunctionCallOutput { output: FunctionOutput::Text(text), .. })
+        | Item::CustomToolCallOutput(CustomToolCallOutput { output: FunctionOutput::Text(text), .. }) => text.len(),
+        Item::Compaction(compaction) => compaction.summary.len(),
+        item => in_parts(item),
+    };
+    let bytes: usize = context.iter().map(length).sum();
+    if bytes <= MAX_CONTEXT_BYTES {
+        return Ok(());
+    }
+    let message = format!("This model's maximum context length is {MAX_CONTEXT_BYTES} bytes of text, and the conversation has {bytes}.");
+    Err(Fault::invalid(CONTEXT_LENGTH, "input", message))
 }
 
 /// A failure of the demo: it was told to fail, and would again.

@@ -1,5 +1,7 @@
 //! What the demo sees of a conversation.
 
+use std::collections::HashMap;
+
 use engine::provider::ModelRequest;
 use protocol::item::{Item, Message, Role};
 
@@ -41,8 +43,9 @@ impl Scene {
         let before: Vec<String> = others.filter_map(|(_, item)| heard(item)).collect();
         let has_summary = request.context.iter().any(|item| matches!(item, Item::Compaction(_)));
         let is_output = |item: &&Item| matches!(item, Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_));
-        let mut outputs: Vec<_> = request.context.iter().rev().take_while(is_output).filter_map(|item| output(item, request)).collect();
-        outputs.reverse();
+        let first = request.context.iter().rposition(|item| !is_output(&item)).map_or(0, |last| last + 1);
+        let names = if first < request.context.len() { called(&request.context) } else { HashMap::new() };
+        let outputs = request.context[first..].iter().filter_map(|item| output(item, &names)).collect();
         Self { said, before, has_summary, messages: messages(&request.context).count(), items: request.context.len(), outputs }
     }
 
@@ -77,16 +80,26 @@ fn text(message: &Message) -> String {
     parts.join("\n").trim().to_owned()
 }
 
-fn output(item: &Item, request: &ModelRequest) -> Option<Output> {
+/// The names of the tools that were called, by the ids of their calls.
+fn called(context: &[Item]) -> HashMap<&str, &str> {
+    // The first with an id counts.
+    context.iter().rev().filter_map(call).collect()
+}
+
+fn call(item: &Item) -> Option<(&str, &str)> {
+    match item {
+        Item::FunctionCall(call) => Some((&call.call_id, &call.name)),
+        Item::CustomToolCall(call) => Some((&call.call_id, &call.name)),
+        _ => None,
+    }
+}
+
+fn output(item: &Item, names: &HashMap<&str, &str>) -> Option<Output> {
     let (call_id, output) = match item {
         Item::FunctionCallOutput(output) => (&output.call_id, &output.output),
         Item::CustomToolCallOutput(output) => (&output.call_id, &output.output),
         _ => return None,
     };
-    let name = request.context.iter().find_map(|item| match item {
-        Item::FunctionCall(call) if call.call_id == *call_id => Some(call.name.clone()),
-        Item::CustomToolCall(call) if call.call_id == *call_id => Some(call.name.clone()),
-        _ => None,
-    });
+    let name = names.get(call_id.as_str()).map(|name| (*name).to_owned());
     Some(Output { name, text: output.text() })
 }

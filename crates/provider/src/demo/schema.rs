@@ -1,9 +1,26 @@
 //! Makes a value that satisfies a JSON schema, with texts from what the user said where they fit.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value, json};
 
 /// Deeper, a schema that contains itself would never end.
 const MAX_DEPTH: usize = 16;
+
+/// How many values one document has at most.
+const MAX_VALUES: usize = 1_000;
+
+/// How many bytes of text and copied values one document has at most.
+const MAX_BYTES: usize = 64 << 10;
+
+/// How much of a schema is looked at for one document: names, alternatives, keywords.
+const MAX_STEPS: usize = 50_000;
+
+/// How many values of an `enum` or alternatives are looked at for one that fits.
+const MAX_ALTERNATIVES: usize = 64;
+
+/// More of what was said is not searched.
+const MAX_SAID: usize = 4 << 10;
 
 /// Keywords that say by example what the value may be, best first.
 const GIVEN: [&str; 2] = ["const", "default"];
@@ -11,43 +28,110 @@ const GIVEN: [&str; 2] = ["const", "default"];
 /// What may follow a word.
 const PUNCTUATION: [char; 4] = ['.', '?', '!', ','];
 
-/// A value for `schema`. What it cannot satisfy (a `pattern`, say) it ignores.
+/// A value for `schema`. What it cannot satisfy (a `pattern`, say) it ignores. Neither schema nor text can make it cost more than
+/// [`MAX_VALUES`], [`MAX_BYTES`] and [`MAX_STEPS`]: what is beyond them is `null`, empty, or left out.
 pub(super) fn generate(schema: &Value, said: &str) -> Value {
-    Generator { root: schema, said }.value(schema, "", 0)
+    let budget = Budget { values: Cell::new(MAX_VALUES), bytes: Cell::new(MAX_BYTES), steps: Cell::new(MAX_STEPS) };
+    Generator { root: schema, said: Said::of(said), budget }.value(schema, "", 0)
+}
+
+/// What may still be spent on a document. It is used up, not a depth: schemas multiply.
+struct Budget {
+    values: Cell<usize>,
+    bytes: Cell<usize>,
+    steps: Cell<usize>,
+}
+
+impl Budget {
+    /// Takes `cost` off; `false`, and nothing is taken, where there is less.
+    fn take(left: &Cell<usize>, cost: usize) -> bool {
+        let rest = left.get().checked_sub(cost);
+        rest.inspect(|rest| left.set(*rest)).is_some()
+    }
+
+    /// A copy of a value; `None` where it is too large.
+    fn copy(&self, value: &Value) -> Option<Value> {
+        self.pay(value).then(|| value.clone())
+    }
+
+    /// Pays for every value in `value`, and stops at the first that is too much.
+    fn pay(&self, value: &Value) -> bool {
+        Self::take(&self.steps, 1)
+            && match value {
+                Value::String(text) => Self::take(&self.bytes, text.len()),
+                Value::Array(list) => list.iter().all(|entry| self.pay(entry)),
+                Value::Object(fields) => fields.iter().all(|(name, value)| Self::take(&self.bytes, name.len()) && self.pay(value)),
+                Value::Null | Value::Bool(_) | Value::Number(_) => true,
+            }
+    }
+}
+
+/// What the user said, and what was found in it, once for all properties.
+struct Said<'a> {
+    whole: &'a str,
+    lower: String,
+    number: Option<f64>,
+    place: Option<String>,
+    url: Option<&'a str>,
+    expression: Option<String>,
+}
+
+impl<'a> Said<'a> {
+    fn of(said: &'a str) -> Self {
+        let part = beginning(said, MAX_SAID);
+        let whole = super::command::split(said).map_or(said, |(_, rest)| rest);
+        Self {
+            whole: beginning(whole, MAX_BYTES / 4),
+            lower: part.to_lowercase(),
+            number: first_number(part),
+            place: place(part),
+            url: part.split_whitespace().find(|word| word.starts_with("http")),
+            expression: expression(part),
+        }
+    }
+}
+
+/// The first `limit` bytes at most, up to a whole character.
+fn beginning(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
 }
 
 struct Generator<'a> {
     root: &'a Value,
-    said: &'a str,
+    said: Said<'a>,
+    budget: Budget,
 }
 
 impl Generator<'_> {
     /// A value for the property `name`.
     fn value(&self, schema: &Value, name: &str, depth: usize) -> Value {
-        if depth > MAX_DEPTH {
+        if !Budget::take(&self.budget.values, 1) || depth > MAX_DEPTH {
             return Value::Null;
         }
         if let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|reference| self.resolve(reference)) {
             return self.value(target, name, depth + 1);
         }
         if let Some(value) = GIVEN.iter().find_map(|keyword| schema.get(keyword)) {
-            return value.clone();
+            return self.budget.copy(value).unwrap_or_default();
         }
         if let Some(value) = self.choice(schema) {
             return value;
         }
         if let Some(schemas) = schema.get("allOf").and_then(Value::as_array) {
-            return self.value(&merged(schema, schemas), name, depth + 1);
+            let is_affordable = self.budget.pay(schema);
+            return if is_affordable { self.value(&merged(schema, schemas), name, depth + 1) } else { Value::Null };
         }
         let alternatives = ["anyOf", "oneOf"].iter().find_map(|keyword| schema.get(keyword)?.as_array());
-        if let Some(first) = alternatives.and_then(|schemas| schemas.iter().find(|schema| kind(schema) != "null").or(schemas.first())) {
+        let is_some = |schemas: &&[Value]| !schemas.is_empty();
+        if let Some(schemas) = alternatives.map(|schemas| &schemas[..schemas.len().min(MAX_ALTERNATIVES)]).filter(is_some) {
+            let first = schemas.iter().find(|schema| kind(schema) != "null").unwrap_or(&schemas[0]);
             return self.value(first, name, depth + 1);
         }
         match kind(schema) {
             "object" => self.object(schema, depth),
             "array" => self.array(schema, name, depth),
-            "integer" => number(schema, first_number(self.said), true),
-            "number" => number(schema, first_number(self.said), false),
+            "integer" => number(schema, self.said.number, true),
+            "number" => number(schema, self.said.number, false),
             "boolean" => true.into(),
             "null" => Value::Null,
             _ => self.text(schema, name).into(),
@@ -57,77 +141,93 @@ impl Generator<'_> {
     /// Of an `enum`, the first that the user mentions, or else the first.
     fn choice(&self, schema: &Value) -> Option<Value> {
         let values = schema.get("enum")?.as_array()?;
-        let said = self.said.to_lowercase();
-        let is_said = |value: &&Value| value.as_str().is_some_and(|text| !text.is_empty() && said.contains(&text.to_lowercase()));
-        values.iter().find(is_said).or_else(|| values.first()).cloned()
+        let said = &self.said.lower;
+        let is_said = |value: &&Value| {
+            let text = value.as_str().filter(|text| !text.is_empty() && text.len() <= said.len());
+            text.is_some_and(|text| Budget::take(&self.budget.steps, 1 + said.len() / 64) && said.contains(&text.to_lowercase()))
+        };
+        let chosen = values.iter().take(MAX_ALTERNATIVES).find(is_said).or_else(|| values.first())?;
+        Some(self.budget.copy(chosen).unwrap_or_default())
     }
 
     /// The required properties, in their order; where none is required, all of them.
     fn object(&self, schema: &Value, depth: usize) -> Value {
         let empty = Map::new();
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
-        let required: Vec<&str> =
-            schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-        let names = if required.is_empty() { properties.keys().map(String::as_str).collect() } else { required };
-        let unknown = json!({});
-        let property = |name: &str| {
-            let schema = properties.get(name).unwrap_or(&unknown);
-            (name.to_owned(), self.value(schema, name, depth + 1))
-        };
+        let required = schema.get("required").and_then(Value::as_array).filter(|required| !required.is_empty());
         // A schema that contains itself ends where it can.
-        let is_too_deep = depth > MAX_DEPTH / 2 && schema.get("required").is_none();
-        Value::Object(if is_too_deep { Map::new() } else { names.into_iter().map(property).collect() })
+        if depth > MAX_DEPTH / 2 && required.is_none() {
+            return Value::Object(empty);
+        }
+        let names: &mut dyn Iterator<Item = &str> = match required {
+            Some(required) => &mut required.iter().filter_map(Value::as_str),
+            None => &mut properties.keys().map(String::as_str),
+        };
+        let unknown = json!({});
+        let mut object = Map::new();
+        for name in names {
+            if self.budget.values.get() == 0 || !Budget::take(&self.budget.bytes, name.len()) {
+                break;
+            }
+            let value = self.value(properties.get(name).unwrap_or(&unknown), name, depth + 1);
+            object.insert(name.to_owned(), value);
+        }
+        Value::Object(object)
     }
 
     fn array(&self, schema: &Value, name: &str, depth: usize) -> Value {
         let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0);
+        let has_budget = || self.budget.values.get() > 0;
         if let Some(schemas) = schema.get("prefixItems").and_then(Value::as_array) {
-            return schemas.iter().map(|schema| self.value(schema, name, depth + 1)).collect();
+            return schemas.iter().take_while(|_| has_budget()).map(|schema| self.value(schema, name, depth + 1)).collect();
         }
         let most = schema.get("maxItems").and_then(Value::as_u64).unwrap_or(u64::MAX);
         // One shows what an entry looks like; deep down, none ends a schema that contains itself.
         let count = if depth > MAX_DEPTH / 2 { least } else { least.max(1) }.min(most).min(100);
         let unknown = json!({ "type": "string" });
         let item = schema.get("items").filter(|items| items.is_object()).unwrap_or(&unknown);
-        (0..count).map(|_| self.value(item, name, depth + 1)).collect()
+        (0..count).take_while(|_| has_budget()).map(|_| self.value(item, name, depth + 1)).collect()
     }
 
     fn text(&self, schema: &Value, name: &str) -> String {
         let word = |keyword: &str| schema.get(keyword).and_then(Value::as_u64).and_then(|length| usize::try_from(length).ok());
         let text = match schema.get("format").and_then(Value::as_str) {
-            Some("date") => "2026-01-31".to_owned(),
-            Some("time") => "12:00:00Z".to_owned(),
-            Some("date-time") => "2026-01-31T12:00:00Z".to_owned(),
-            Some("email") => "ada@example.com".to_owned(),
-            Some("uri" | "url") => "https://example.com/".to_owned(),
-            Some("uuid") => "00000000-0000-4000-8000-000000000000".to_owned(),
-            Some("ipv4") => "192.0.2.1".to_owned(),
+            Some("date") => "2026-01-31",
+            Some("time") => "12:00:00Z",
+            Some("date-time") => "2026-01-31T12:00:00Z",
+            Some("email") => "ada@example.com",
+            Some("uri" | "url") => "https://example.com/",
+            Some("uuid") => "00000000-0000-4000-8000-000000000000",
+            Some("ipv4") => "192.0.2.1",
             _ => self.words_for(name),
         };
-        let missing = word("minLength").unwrap_or(0).saturating_sub(text.chars().count());
-        text.chars().chain(std::iter::repeat_n('.', missing)).take(word("maxLength").unwrap_or(usize::MAX)).collect()
+        let affordable = self.budget.bytes.get();
+        let text = beginning(text, affordable);
+        let missing = word("minLength").unwrap_or(0).saturating_sub(text.chars().count()).min(affordable - text.len());
+        let text: String = text.chars().chain(std::iter::repeat_n('.', missing)).take(word("maxLength").unwrap_or(usize::MAX)).collect();
+        Budget::take(&self.budget.bytes, text.len());
+        text
     }
 
     /// What of the user's words fits a property of this name.
-    fn words_for(&self, name: &str) -> String {
-        let lower = name.to_lowercase();
+    fn words_for(&self, name: &str) -> &str {
+        let lower = beginning(name, 64).to_lowercase();
         let is_any = |words: &[&str]| words.iter().any(|word| lower.contains(word));
         let found = if is_any(&["city", "location", "place", "address", "country", "town"]) {
-            place(self.said)
+            self.said.place.as_deref()
         } else if is_any(&["url", "link"]) {
-            self.said.split_whitespace().find(|word| word.starts_with("http")).map(str::to_owned)
+            self.said.url
         } else if is_any(&["expression", "formula"]) {
-            expression(self.said)
+            self.said.expression.as_deref()
         } else {
             None
         };
-        let whole = || super::command::split(self.said).map_or(self.said, |(_, rest)| rest).to_owned();
-        found.or_else(|| Some(whole()).filter(|text| !text.is_empty())).unwrap_or_else(|| "demo".to_owned())
+        found.or_else(|| Some(self.said.whole).filter(|text| !text.is_empty())).unwrap_or("demo")
     }
 
     /// A reference within the schema: `#`, `#/$defs/node`.
     fn resolve(&self, reference: &str) -> Option<&Value> {
-        self.root.pointer(reference.strip_prefix('#')?)
+        self.root.pointer(beginning(reference, 1_000).strip_prefix('#')?)
     }
 }
 
@@ -136,7 +236,7 @@ fn kind(schema: &Value) -> &str {
     match schema.get("type") {
         Some(Value::String(name)) => name,
         Some(Value::Array(names)) => {
-            let mut names = names.iter().filter_map(Value::as_str);
+            let mut names = names.iter().take(MAX_ALTERNATIVES).filter_map(Value::as_str);
             names.find(|name| *name != "null").unwrap_or("null")
         }
         _ if schema.get("properties").is_some() => "object",
@@ -222,6 +322,10 @@ fn expression(said: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(schema: &Value, said: &str, expected: &Value) {
@@ -271,5 +375,69 @@ mod tests {
         assert!(generate(&node, "hi").is_object());
         let wide = json!({ "type": "object", "properties": { "a": { "$ref": "#" }, "b": { "$ref": "#" } } });
         assert!(generate(&wide, "hi").is_object());
+    }
+
+    /// What a document may cost: its text, and how long it takes even without optimisations.
+    fn check_cost(schema: &Value, said: &str) {
+        let begin = Instant::now();
+        let length = generate(schema, said).to_string().len();
+        let took = begin.elapsed();
+        assert!(length < 500_000 && took < Duration::from_millis(500), "{length} bytes in {took:?}: {:.200}", schema.to_string());
+    }
+
+    #[test]
+    fn no_schema_multiplies() {
+        let many: Map<String, Value> = (0..5_000).map(|number| (format!("p{number}"), json!({ "$ref": "#" }))).collect();
+        let names: Vec<String> = (0..5_000).map(|number| format!("p{number}")).collect();
+        let all: Vec<Value> = (0..500).map(|number| json!({ "properties": { (format!("p{number}")): { "$ref": "#" } } })).collect();
+        for schema in [
+            json!({ "type": "string", "minLength": 99_999_999_999_u64 }),
+            json!({ "type": "array", "minItems": 9, "items": { "$ref": "#" } }),
+            json!({ "type": "array", "minItems": 100, "items": { "type": "array", "minItems": 100, "items": { "type": "string", "minLength": 60_000 } } }),
+            json!({ "type": "array", "prefixItems": vec![json!({ "$ref": "#" }); 5_000] }),
+            json!({ "type": "object", "properties": many }),
+            json!({ "type": "object", "properties": many, "required": names }),
+            json!({ "type": "object", "allOf": all }),
+            json!({ "allOf": [{ "$ref": "#" }, { "allOf": all }] }),
+            json!({ "anyOf": vec![json!({ "type": vec!["null"; 1_000] }); 1_000] }),
+            json!({ "type": "array", "minItems": 100, "items": { "enum": names } }),
+            json!({ "type": "array", "minItems": 100, "items": { "const": "x".repeat(200_000) } }),
+            json!({ "type": "array", "minItems": 100, "items": { "default": vec![0; 100_000] } }),
+            json!({ "type": "array", "minItems": 100, "items": { "$ref": format!("#{}", "/items".repeat(100_000)) } }),
+            json!({ "type": "array", "minItems": 100, "items": { "type": "string", "format": "expression" } }),
+        ] {
+            check_cost(&schema, &"what is 1+2 in New York? ".repeat(4_000));
+        }
+    }
+
+    /// Any schema of these keywords, some of which multiply.
+    fn any_schema() -> impl Strategy<Value = Value> {
+        let number = || prop_oneof![0_u64..5, Just(100), Just(u64::MAX)];
+        let leaf = prop_oneof![
+            Just(json!({ "$ref": "#" })),
+            Just(json!({ "$ref": "#/items" })),
+            Just(json!({ "$ref": "#/properties/a" })),
+            Just(json!({})),
+            number().prop_map(|least| json!({ "type": "string", "minLength": least })),
+            number().prop_map(|least| json!({ "type": "integer", "minimum": least, "multipleOf": least })),
+            Just(json!({ "enum": ["one", 2, null, { "a": ["b"] }] })),
+        ];
+        leaf.prop_recursive(6, 64, 6, move |inner| {
+            let list = prop::collection::vec(inner.clone(), 0..6);
+            prop_oneof![
+                (number(), inner.clone()).prop_map(|(least, items)| json!({ "type": "array", "minItems": least, "items": items })),
+                list.clone().prop_map(|items| json!({ "prefixItems": items, "type": "array" })),
+                list.clone().prop_map(|all| json!({ "allOf": all })),
+                list.clone().prop_map(|any| json!({ "anyOf": any })),
+                prop::collection::hash_map("[a-c]", inner, 0..4).prop_map(|properties| json!({ "properties": properties })),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_schema_is_cheap(schema in any_schema(), said in "\\PC{0,40}") {
+            check_cost(&schema, &said);
+        }
     }
 }

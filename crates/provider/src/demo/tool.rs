@@ -1,7 +1,9 @@
 //! Which tool the demo calls, and with which arguments.
 
+use std::collections::HashSet;
+
 use engine::provider::{Finish, ModelRequest, ToolCallDelta, Word};
-use protocol::request::ToolMode;
+use protocol::request::{ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
 use super::pieces::Pieces;
@@ -9,6 +11,9 @@ use super::scene::Scene;
 use super::script::{Script, Step};
 use super::{command, schema};
 use crate::tools::{Offer, Offered};
+
+/// More of a description is not looked at.
+const MAX_DESCRIPTION: usize = 1_000;
 
 /// Shorter words stand in too many descriptions.
 const MIN_WORD_LENGTH: usize = 4;
@@ -36,7 +41,11 @@ pub(super) fn choose(request: &ModelRequest, scene: &Scene) -> Option<Script> {
         let named = named(&tools, rest).or_else(|| tools.first().map(|tool| (tool, "")));
         return named.map(|(tool, arguments)| call(tool, arguments, scene));
     }
-    let fitting = tools.iter().find(|tool| fits(tool, &scene.said.to_lowercase()));
+    let said = scene.said.to_lowercase();
+    let words: HashSet<&str> = said.split(|character: char| !(character.is_alphanumeric() || character == '_')).collect();
+    let chinese: HashSet<&str> = CHINESE.iter().filter(|(chinese, _)| said.contains(chinese)).map(|(_, english)| *english).collect();
+    let is_meant = |word: &str| words.contains(word) || chinese.contains(word);
+    let fitting = tools.iter().find(|tool| fits(tool, is_meant));
     let is_due = request.create.tool_choice.mode() == ToolMode::Required;
     let tool = fitting.or_else(|| tools.first().filter(|_| is_due))?;
     Some(call(tool, "", scene))
@@ -44,7 +53,11 @@ pub(super) fn choose(request: &ModelRequest, scene: &Scene) -> Option<Script> {
 
 fn allowed(request: &ModelRequest) -> Vec<Offered<'_>> {
     let choice = &request.create.tool_choice;
-    let is_allowed = |tool: &Offered<'_>| !tool.is_tool_search() && choice.allows(tool.declared().0);
+    if choice.mode() == ToolMode::None {
+        return Vec::new();
+    }
+    let is_chosen = |name: &str| !matches!(choice, ToolChoice::Tool(tool) if tool.name != name);
+    let is_allowed = |tool: &Offered<'_>| !tool.is_tool_search() && is_chosen(tool.declared().0);
     Offer::of(request).tools.into_iter().filter(is_allowed).collect()
 }
 
@@ -58,15 +71,14 @@ fn named<'a, 'b>(tools: &'a [Offered<'b>], rest: &'a str) -> Option<(&'a Offered
     Some((tools.iter().find(is_it)?, arguments))
 }
 
-fn fits(tool: &Offered<'_>, said: &str) -> bool {
+/// Whether a word of the tool's name or of the beginning of its description is meant.
+fn fits(tool: &Offered<'_>, is_meant: impl Fn(&str) -> bool) -> bool {
     let declared = tool.declared().0;
-    let name = declared.to_lowercase();
-    let said_words: Vec<&str> = said.split(|character: char| !(character.is_alphanumeric() || character == '_')).collect();
-    let chinese = CHINESE.iter().filter(|(chinese, _)| said.contains(chinese)).map(|(_, english)| *english);
-    let is_meant = |word: &str| said_words.contains(&word) || chinese.clone().any(|english| english == word);
-    let description = tool.description.as_deref().unwrap_or_default().to_lowercase();
+    let description = tool.description.as_deref().unwrap_or_default();
+    let description = description[..description.floor_char_boundary(MAX_DESCRIPTION)].to_lowercase();
     let words = words(declared).chain(description.split(|character: char| !character.is_alphanumeric()).map(str::to_owned));
-    is_meant(&name) || words.filter(|word| word.len() >= MIN_WORD_LENGTH && !COMMON.contains(&word.as_str())).any(|word| is_meant(&word))
+    let is_word = |word: &String| word.len() >= MIN_WORD_LENGTH && !COMMON.contains(&word.as_str());
+    is_meant(&declared.to_lowercase()) || words.filter(is_word).any(|word| is_meant(&word))
 }
 
 /// The words of a name in either style: `get_weather`, `getWeather`.

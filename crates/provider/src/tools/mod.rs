@@ -12,7 +12,7 @@ mod turns;
 pub(crate) use lift::Lifter;
 pub use lift::UnknownTools;
 pub(crate) use offer::{Offer, Offered};
-pub(crate) use turns::{Call, Output, Turn, is_understood, turns};
+pub(crate) use turns::{Call, Output, Turn, is_abandoned, is_understood, turns};
 
 /// What becomes of tools that Weir does not interpret, such as `web_search`, where the upstream does not run them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! The tools of a request as functions.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use engine::provider::ModelRequest;
 use protocol::extra::Extra;
 use protocol::item::Item;
+use protocol::limits;
 use protocol::request::{Create, CustomTool, FunctionTool, Tool, ToolChoice};
 use serde_json::{Value, json};
 
@@ -64,6 +66,10 @@ impl Offered<'_> {
 #[derive(Debug)]
 pub(crate) struct Offer<'a> {
     pub(crate) tools: Vec<Offered<'a>>,
+    /// Where in the list the tool of a name and a namespace is.
+    places: HashMap<(&'a str, Option<&'a str>), usize>,
+    /// The names at the upstream that are taken.
+    names: HashSet<Cow<'a, str>>,
     /// Tools that Weir does not interpret.
     pub(crate) hosted: Vec<&'a Extra>,
     choice: &'a ToolChoice,
@@ -77,13 +83,15 @@ impl<'a> Offer<'a> {
 
     /// The tools of a request of which the conversation is not known yet.
     pub(crate) fn new(create: &'a Create, context: &'a [Item]) -> Self {
-        let mut offer = Self { tools: Vec::new(), hosted: Vec::new(), choice: &create.tool_choice };
+        let (places, names) = (HashMap::new(), HashSet::new());
+        let mut offer = Self { tools: Vec::new(), places, names, hosted: Vec::new(), choice: &create.tool_choice };
         create.tools.iter().for_each(|tool| offer.add(tool, None));
         for item in context {
             offer.add_item(item);
         }
         if let ToolChoice::Allowed(allowed) = &create.tool_choice {
-            offer.tools.retain(|tool| allowed.has_name(tool.declared));
+            let allowed: HashSet<&str> = allowed.names().collect();
+            offer.keep(|tool| allowed.contains(tool.declared));
         }
         offer
     }
@@ -93,9 +101,20 @@ impl<'a> Offer<'a> {
         let mut offer = Self::of(request);
         offer.tools.iter_mut().for_each(|tool| tool.name = Cow::Borrowed(tool.declared));
         // Of several tools of one name, only the upstream can say which is meant.
-        let names: Vec<&str> = offer.tools.iter().map(|tool| tool.declared).collect();
-        offer.tools.retain(|tool| names.iter().filter(|name| **name == tool.declared).count() == 1);
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        offer.tools.iter().for_each(|tool| *counts.entry(tool.declared).or_default() += 1);
+        offer.keep(|tool| counts.get(tool.declared) == Some(&1));
         offer
+    }
+
+    /// The tool that the caller declared under this name in this namespace.
+    pub(super) fn get(&self, declared: &str, namespace: Option<&str>) -> Option<&Offered<'a>> {
+        self.tools.get(*self.places.get(&(declared, namespace))?)
+    }
+
+    fn keep(&mut self, is_kept: impl FnMut(&Offered<'a>) -> bool) {
+        self.tools.retain(is_kept);
+        self.places = self.tools.iter().enumerate().map(|(place, tool)| ((tool.declared, tool.namespace), place)).collect();
     }
 
     /// The name at the upstream of the tool that the caller declared under `name`.
@@ -122,17 +141,20 @@ impl<'a> Offer<'a> {
 
     fn push(&mut self, mut offered: Offered<'a>, namespace: Option<&'a str>) {
         // A tool that is declared again (a later search found it once more) is the same tool.
-        if self.tools.iter().any(|known| known.declared == offered.declared && known.namespace == namespace) {
+        // More are no more than what a client found, and what an item adds is the client's.
+        if self.tools.len() >= limits::TOOLS || self.places.contains_key(&(offered.declared, namespace)) {
             return;
         }
         offered.namespace = namespace;
         offered.name = self.unique_name(offered.declared, namespace);
+        self.names.insert(offered.name.clone());
+        self.places.insert((offered.declared, namespace), self.tools.len());
         self.tools.push(offered);
     }
 
     /// A name that every vendor takes and that no other tool has.
     fn unique_name(&self, declared: &'a str, namespace: Option<&str>) -> Cow<'a, str> {
-        let is_taken = |name: &str| self.tools.iter().any(|tool| tool.name == name);
+        let is_taken = |name: &str| self.names.contains(name);
         let Some(namespace) = namespace else { return Cow::Borrowed(declared) };
         if namespace == DEFAULT_NAMESPACE && !is_taken(declared) {
             return Cow::Borrowed(declared);

@@ -1,6 +1,7 @@
 //! A conversation as an upstream that has functions only sees it.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use protocol::compaction::Compaction;
 use protocol::extra::Extra;
@@ -45,16 +46,17 @@ pub(crate) struct Output<'a> {
 /// The steps of a conversation, each with the index of its item. A call that was cut while the model wrote it and that nobody
 /// answered is left out: with it, the next turn would be refused.
 pub(crate) fn turns<'a>(context: &'a [Item], offer: &Offer<'a>) -> Vec<(usize, Turn<'a>)> {
-    let turn = |(index, item): (usize, &'a Item)| Some((index, turn(item, context, offer)?));
+    let answered: HashSet<&str> = context.iter().filter_map(Item::answered_call_id).collect();
+    let turn = |(index, item): (usize, &'a Item)| Some((index, turn(item, &answered, offer)?));
     context.iter().enumerate().filter_map(turn).collect()
 }
 
-fn turn<'a>(item: &'a Item, context: &'a [Item], offer: &Offer<'a>) -> Option<Turn<'a>> {
+fn turn<'a>(item: &'a Item, answered: &HashSet<&str>, offer: &Offer<'a>) -> Option<Turn<'a>> {
     Some(match item {
         Item::Message(message) => Turn::Message(message),
         Item::Reasoning(reasoning) => Turn::Reasoning(reasoning),
         Item::Compaction(compaction) => Turn::Compaction(compaction),
-        Item::FunctionCall(call) if is_abandoned(&call.call_id, call.status, context) => return None,
+        Item::FunctionCall(call) if is_abandoned(&call.call_id, call.status, answered) => return None,
         Item::FunctionCall(call) => {
             let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
             Turn::Call(Call {
@@ -64,7 +66,7 @@ fn turn<'a>(item: &'a Item, context: &'a [Item], offer: &Offer<'a>) -> Option<Tu
                 extra: Some(&call.extra),
             })
         }
-        Item::CustomToolCall(call) if is_abandoned(&call.call_id, call.status, context) => return None,
+        Item::CustomToolCall(call) if is_abandoned(&call.call_id, call.status, answered) => return None,
         Item::CustomToolCall(call) => Turn::Call(Call {
             id: &call.call_id,
             name: name(&call.name, call.extra.text("namespace"), offer),
@@ -110,19 +112,14 @@ fn opaque<'a>(item: &'a OpaqueItem, offer: &Offer<'a>) -> Option<Turn<'a>> {
 
 /// The name at the upstream of a tool that was called before. It may not be offered any more.
 fn name<'a>(declared: &'a str, namespace: Option<&'a str>, offer: &Offer<'a>) -> Cow<'a, str> {
-    let is_it = |tool: &&super::Offered<'a>| tool.declared == declared && tool.namespace == namespace;
-    match (offer.tools.iter().find(is_it), namespace) {
+    match (offer.get(declared, namespace), namespace) {
         (Some(tool), _) => tool.name.clone(),
         (None, Some(namespace)) => Cow::Owned(format!("{namespace}__{declared}")),
         (None, None) => Cow::Borrowed(declared),
     }
 }
 
-fn is_abandoned(call_id: &str, status: ItemStatus, context: &[Item]) -> bool {
-    let is_output = |item: &Item| match item {
-        Item::FunctionCallOutput(output) => output.call_id == call_id,
-        Item::CustomToolCallOutput(output) => output.call_id == call_id,
-        _ => false,
-    };
-    status != ItemStatus::Completed && !context.iter().any(is_output)
+/// Whether a call was cut while the model wrote it, and nobody has answered it.
+pub(crate) fn is_abandoned(call_id: &str, status: ItemStatus, answered: &HashSet<&str>) -> bool {
+    status != ItemStatus::Completed && !answered.contains(call_id)
 }

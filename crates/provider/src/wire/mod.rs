@@ -4,6 +4,8 @@ mod anthropic;
 mod body;
 mod carry;
 pub(crate) mod chat;
+#[cfg(test)]
+mod cost;
 mod credentials;
 mod family;
 pub(crate) mod fault;

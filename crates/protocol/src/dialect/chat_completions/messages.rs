@@ -1,8 +1,10 @@
 //! Reads the messages of a chat into items.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
-use crate::dialect::responses::text_part;
+use crate::dialect::responses::{check_parts, text_part};
 use crate::extra::Extra;
 use crate::fault::Fault;
 use crate::id::ItemId;
@@ -10,6 +12,7 @@ use crate::item::{
     CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, Part, Reasoning,
     Role,
 };
+use crate::limits;
 use crate::read::{Node, Object};
 use crate::request::InputItem;
 
@@ -19,16 +22,27 @@ const ASSISTANT: &[&str] = &["role", "content", "refusal", "tool_calls", "functi
 /// Reads `messages`. An assistant's message with tool calls becomes several items.
 pub(super) fn read_messages(node: &Node<'_>) -> Result<Vec<InputItem>, Fault> {
     let mut reader = Reader::default();
-    for (index, message) in node.array()?.iter().enumerate() {
+    for (index, message) in node.array(limits::ITEMS)?.iter().enumerate() {
         reader.message(message, index)?;
     }
-    Ok(reader.items.into_iter().map(InputItem::Item).collect())
+    if reader.items.len() > limits::ITEMS {
+        return Err(node.too_many(reader.items.len(), limits::ITEMS));
+    }
+    let items: Vec<InputItem> = reader.items.into_iter().map(InputItem::Item).collect();
+    check_parts(node, &items)?;
+    Ok(items)
 }
 
 /// What was read so far.
 #[derive(Default)]
 struct Reader {
     items: Vec<Item>,
+    /// The ids of calls of tools that take free text.
+    custom_calls: HashSet<String>,
+    /// The calls of each function, by its name.
+    calls: HashMap<String, Vec<String>>,
+    /// The ids of calls that were answered.
+    answered: HashSet<String>,
 }
 
 impl Reader {
@@ -73,7 +87,8 @@ impl Reader {
         if let Some(refusal) = object.string("refusal")? {
             content.push(Part::Refusal { refusal });
         }
-        let mut calls = object.read("tool_calls", |node| node.array()?.iter().map(read_call).collect::<Result<Vec<_>, _>>())?;
+        let mut calls =
+            object.read("tool_calls", |node| node.array(limits::CALLS)?.iter().map(read_call).collect::<Result<Vec<_>, _>>())?;
         if let Some(call) = object.get("function_call") {
             calls.get_or_insert_default().push(read_function_call(&call, index)?);
         }
@@ -86,6 +101,13 @@ impl Reader {
         if !content.is_empty() || !extra.is_empty() {
             self.push_message(Role::Assistant, content, extra);
         }
+        for call in &calls {
+            match call {
+                Item::CustomToolCall(call) => _ = self.custom_calls.insert(call.call_id.clone()),
+                Item::FunctionCall(call) => self.calls.entry(call.name.clone()).or_default().push(call.call_id.clone()),
+                _ => {}
+            }
+        }
         self.items.extend(calls);
         Ok(())
     }
@@ -95,8 +117,8 @@ impl Reader {
         let call_id = object.require("tool_call_id")?.some_string()?;
         let output = read_output(&object.require("content")?)?;
         let (id, status, extra) = (ItemId::new(""), ItemStatus::Completed, object.extra(&["role", "content", "tool_call_id"]));
-        let is_custom = self.items.iter().any(|item| matches!(item, Item::CustomToolCall(call) if call.call_id == call_id));
-        self.items.push(if is_custom {
+        self.answered.insert(call_id.clone());
+        self.items.push(if self.custom_calls.contains(&call_id) {
             Item::CustomToolCallOutput(CustomToolCallOutput { id, call_id, output, status, extra })
         } else {
             Item::FunctionCallOutput(FunctionCallOutput { id, call_id, output, status, extra })
@@ -107,12 +129,9 @@ impl Reader {
     /// A message with the role `function`: the output of a `function_call`, named by the function alone.
     fn function_result(&mut self, node: &Node<'_>, object: &Object<'_>) -> Result<(), Fault> {
         let name = object.require("name")?.some_string()?;
-        let is_answered =
-            |call_id: &str| self.items.iter().any(|item| matches!(item, Item::FunctionCallOutput(output) if output.call_id == call_id));
-        let call_id = self.items.iter().rev().find_map(|item| match item {
-            Item::FunctionCall(call) if call.name == name && !is_answered(&call.call_id) => Some(call.call_id.clone()),
-            _ => None,
-        });
+        // The last call of it that nothing has answered.
+        let calls = self.calls.get_mut(&name);
+        let call_id = calls.and_then(|calls| std::iter::from_fn(|| calls.pop()).find(|call_id| !self.answered.contains(call_id)));
         let Some(call_id) = call_id else {
             let what = format!("a function that an assistant's message before it calls, but nothing calls '{name}'");
             return Err(object.require("name").map_or_else(|fault| fault, |_| node_of_name(node, &what)));
@@ -197,7 +216,7 @@ fn read_output(node: &Node<'_>) -> Result<FunctionOutput, Fault> {
 fn read_content(node: &Node<'_>, role: Role) -> Result<Vec<Part>, Fault> {
     match node.value() {
         Value::String(text) => Ok(vec![text_part(role, text.clone())]),
-        Value::Array(_) => node.array()?.iter().map(|part| read_part(part, role)).collect(),
+        Value::Array(_) => node.array(limits::PARTS)?.iter().map(|part| read_part(part, role)).collect(),
         _ => Err(node.wrong_type("a string or an array of content parts")),
     }
 }

@@ -5,9 +5,10 @@ use serde_json::Value;
 use super::ChatOptions;
 use super::messages::read_messages;
 use super::tools::{read_functions, read_tool_choice, read_tools};
-use crate::dialect::responses::{read_effort, read_format, read_metadata, read_on_leave};
+use crate::dialect::responses::{ToolNames, read_effort, read_format, read_metadata, read_on_leave};
 use crate::extra::Extra;
 use crate::fault::Fault;
+use crate::limits;
 use crate::read::{Node, Object};
 use crate::request::{Create, ReasoningConfig, TextConfig};
 
@@ -75,7 +76,10 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
     let functions = root.read("functions", read_functions)?;
     let has_functions = functions.is_some() && tools.is_empty();
     tools.extend(functions.unwrap_or_default());
-    let tool_choice = read_tool_choice(&root, &tools)?;
+    if tools.len() > limits::TOOLS {
+        return Err(root.require("functions")?.too_many(tools.len(), limits::TOOLS));
+    }
+    let tool_choice = read_tool_choice(&root, &ToolNames::of(&tools))?;
     let stream = root.boolean("stream")?.unwrap_or(false);
     let max_output_tokens = match root.read("max_completion_tokens", |node| node.integer(1..=u64::MAX))? {
         Some(limit) => Some(limit),
@@ -127,7 +131,7 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
 /// What the answer may consist of: text.
 fn read_modalities(root: &Object<'_>) -> Result<(), Fault> {
     let Some(node) = root.get("modalities") else { return Ok(()) };
-    for modality in node.array()? {
+    for modality in node.array(limits::WORDS)? {
         if modality.string()? != "text" {
             return Err(Fault::invalid("unsupported_value", modality.path(), "Weir passes on text only: 'modalities' must be [\"text\"]."));
         }

@@ -1,14 +1,15 @@
 //! Reads the tools of a chat, and which of them the model may or must call, in their present and in their former form.
 
-use crate::dialect::responses::{read_allowed, read_custom, read_function, read_named, read_tool_mode};
+use crate::dialect::responses::{ToolNames, read_allowed, read_custom, read_function, read_named, read_tool_mode};
 use crate::extra::Extra;
 use crate::fault::Fault;
+use crate::limits;
 use crate::read::{Node, Object};
 use crate::request::{AllowedTool, NamedKind, Tool, ToolChoice, ToolMode};
 
 /// Reads `tools`.
 pub(super) fn read_tools(node: &Node<'_>) -> Result<Vec<Tool>, Fault> {
-    node.array()?.iter().map(read_tool).collect()
+    node.array(limits::TOOLS)?.iter().map(read_tool).collect()
 }
 
 /// Reads `functions`, which were tools before there were tools of other types.
@@ -17,7 +18,7 @@ pub(super) fn read_functions(node: &Node<'_>) -> Result<Vec<Tool>, Fault> {
         let object = node.object()?;
         read_function(&object, object.extra(&["name", "description", "parameters", "strict"])).map(Tool::Function)
     };
-    node.array()?.iter().map(read).collect()
+    node.array(limits::TOOLS)?.iter().map(read).collect()
 }
 
 fn read_tool(node: &Node<'_>) -> Result<Tool, Fault> {
@@ -46,7 +47,7 @@ fn with_inner(object: &Object<'_>, name: &str, inner: &Extra) -> Extra {
 }
 
 /// Reads `tool_choice`, or `function_call`, which was its name before.
-pub(super) fn read_tool_choice(root: &Object<'_>, tools: &[Tool]) -> Result<ToolChoice, Fault> {
+pub(super) fn read_tool_choice(root: &Object<'_>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
     if let Some(choice) = root.get("tool_choice") {
         return read_choice(&choice, tools);
     }
@@ -60,7 +61,7 @@ pub(super) fn read_tool_choice(root: &Object<'_>, tools: &[Tool]) -> Result<Tool
     }
 }
 
-fn read_choice(node: &Node<'_>, tools: &[Tool]) -> Result<ToolChoice, Fault> {
+fn read_choice(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
     if node.value().is_string() {
         return read_tool_mode(node, tools).map(ToolChoice::Mode);
     }
@@ -73,17 +74,17 @@ fn read_choice(node: &Node<'_>, tools: &[Tool]) -> Result<ToolChoice, Fault> {
         "function" | "custom" => read_nested(&object, tools),
         "allowed_tools" => {
             let allowed = object.require("allowed_tools")?.object()?;
-            let named = allowed.require("tools")?.array()?;
+            let named = allowed.require("tools")?.array(limits::TOOLS)?;
             let named = named.iter().map(|tool| read_allowed_tool(tool, tools)).collect::<Result<Vec<_>, _>>()?;
             return read_allowed(&allowed, named, tools);
         }
-        hosted if tools.iter().any(|tool| tool.kind() == hosted) => return Ok(ToolChoice::Opaque(object.extra(&[]))),
+        hosted if tools.has_kind(hosted) => return Ok(ToolChoice::Opaque(object.extra(&[]))),
         _ => Err(kind.wrong_value("'function', 'custom', 'allowed_tools', or the type of one of the request's 'tools'")),
     }
     .map(ToolChoice::Tool)
 }
 
-fn read_allowed_tool(node: &Node<'_>, tools: &[Tool]) -> Result<AllowedTool, Fault> {
+fn read_allowed_tool(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<AllowedTool, Fault> {
     let object = node.object()?;
     match object.get("type").map(|kind| kind.string()).transpose()?.as_deref() {
         None | Some("function" | "custom") => read_nested(&object, tools).map(AllowedTool::Named),
@@ -92,7 +93,7 @@ fn read_allowed_tool(node: &Node<'_>, tools: &[Tool]) -> Result<AllowedTool, Fau
 }
 
 /// Reads `{"type":"function","function":{"name":…}}`, or the same with `custom`.
-fn read_nested(object: &Object<'_>, tools: &[Tool]) -> Result<crate::request::NamedTool, Fault> {
+fn read_nested(object: &Object<'_>, tools: &ToolNames<'_>) -> Result<crate::request::NamedTool, Fault> {
     match object.get("custom") {
         Some(custom) => read_named(&custom.object()?, NamedKind::Custom, tools),
         None => read_named(&object.require("function")?.object()?, NamedKind::Function, tools),

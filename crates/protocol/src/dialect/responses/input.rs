@@ -10,6 +10,7 @@ use crate::item::{
     CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, OpaqueItem, Part,
     Reasoning, Role,
 };
+use crate::limits;
 use crate::read::{Node, Object};
 use crate::request::InputItem;
 
@@ -28,7 +29,26 @@ pub(super) fn read_input(node: &Node<'_>) -> Result<Vec<InputItem>, Fault> {
     if !node.value().is_array() {
         return Err(node.wrong_type("a string or an array of items"));
     }
-    node.array()?.iter().map(read_item).collect()
+    let items: Vec<InputItem> = node.array(limits::ITEMS)?.iter().map(read_item).collect::<Result<_, _>>()?;
+    check_parts(node, &items)?;
+    Ok(items)
+}
+
+/// All items together may have so many parts. Used by both dialects.
+///
+/// # Errors
+/// There are more.
+pub(in crate::dialect) fn check_parts(node: &Node<'_>, items: &[InputItem]) -> Result<(), Fault> {
+    let count = |item: &InputItem| match item {
+        InputItem::Item(item) => item.parts().count(),
+        InputItem::Reference(_) => 0,
+    };
+    let parts = items.iter().map(count).sum::<usize>();
+    if parts <= limits::ALL_PARTS {
+        return Ok(());
+    }
+    let message = format!("Invalid '{}': expected at most {} content parts in all, but got {parts}.", node.path(), limits::ALL_PARTS);
+    Err(Fault::invalid("array_above_max_length", node.path(), message))
 }
 
 fn read_item(node: &Node<'_>) -> Result<InputItem, Fault> {
@@ -154,7 +174,7 @@ pub(in crate::dialect) fn text_part(role: Role, text: String) -> Part {
 }
 
 fn read_parts(node: &Node<'_>, role: Role) -> Result<Vec<Part>, Fault> {
-    node.array()?.iter().map(|part| read_part(part, role)).collect()
+    node.array(limits::PARTS)?.iter().map(|part| read_part(part, role)).collect()
 }
 
 fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
@@ -182,7 +202,7 @@ fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
         "output_text" => Part::OutputText {
             text: text()?,
             annotations: object
-                .read("annotations", |node| Ok(node.array()?.iter().map(|node| node.value().clone()).collect()))?
+                .read("annotations", |node| Ok(node.array(limits::ANNOTATIONS)?.iter().map(|node| node.value().clone()).collect()))?
                 .unwrap_or_default(),
             logprobs: Vec::new(),
             extra: object.extra(&["type", "text", "annotations", "logprobs"]),

@@ -7,8 +7,8 @@ mod tools;
 
 pub use client_event::{ClientEvent, Lane, read_client_event, refusal};
 pub use compact::read_compact;
-pub(super) use input::text_part;
-pub(super) use tools::{read_allowed, read_custom, read_function, read_named, read_tool_mode};
+pub(super) use input::{check_parts, text_part};
+pub(super) use tools::{ToolNames, read_allowed, read_custom, read_function, read_named, read_tool_mode};
 
 use serde_json::{Map, Value};
 
@@ -16,6 +16,7 @@ use self::input::read_input;
 use self::tools::{read_tool_choice, read_tools};
 use crate::fault::Fault;
 use crate::id::ResponseId;
+use crate::limits;
 use crate::on_leave::{self, OnLeave};
 use crate::read::{Node, Object};
 use crate::request::{Create, ReasoningConfig, TextConfig, TextFormat, ToolChoice, ToolMode};
@@ -103,7 +104,8 @@ fn read_common(root: &Object<'_>) -> Result<Create, Fault> {
         return Err(Fault::invalid("unsupported_parameter", conversation.path(), message));
     }
     let tools = root.read("tools", read_tools)?.unwrap_or_default();
-    let tool_choice = root.read("tool_choice", |node| read_tool_choice(node, &tools))?.unwrap_or(ToolChoice::Mode(ToolMode::Auto));
+    let tool_choice =
+        root.read("tool_choice", |node| read_tool_choice(node, &ToolNames::of(&tools)))?.unwrap_or(ToolChoice::Mode(ToolMode::Auto));
     Ok(Create {
         model: root.require("model")?.short_string(256)?,
         input: root.read("input", read_input)?.unwrap_or_default(),
@@ -123,7 +125,7 @@ fn read_common(root: &Object<'_>) -> Result<Create, Fault> {
         max_tool_calls: root.read("max_tool_calls", |node| node.integer(1..=u64::MAX))?,
         truncation: root.read("truncation", |node| node.word(&["auto", "disabled"]))?,
         service_tier: root.string("service_tier")?,
-        include: root.read("include", |node| node.array()?.iter().map(Node::string).collect())?.unwrap_or_default(),
+        include: root.read("include", |node| node.array(limits::WORDS)?.iter().map(Node::string).collect())?.unwrap_or_default(),
         metadata: root.read("metadata", read_metadata)?.unwrap_or_default(),
         safety_identifier: match root.string("safety_identifier")? {
             Some(identifier) => Some(identifier),
@@ -153,7 +155,10 @@ pub(super) fn read_format(object: &Object<'_>, nested: Option<&str>) -> Result<T
     match object.require("type")?.word(&["text", "json_object", "json_schema"])?.as_str() {
         "text" => Ok(TextFormat::Text),
         // Some servers take a schema here.
-        "json_object" => Ok(TextFormat::JsonObject { extra: object.extra(&["type"]) }),
+        "json_object" => {
+            object.read("schema", Node::schema)?;
+            Ok(TextFormat::JsonObject { extra: object.extra(&["type"]) })
+        }
         _ => match nested {
             Some(nested) => read_schema(&object.require(nested)?.object()?, &[]),
             None => read_schema(object, &["type"]),
@@ -163,11 +168,10 @@ pub(super) fn read_format(object: &Object<'_>, nested: Option<&str>) -> Result<T
 
 fn read_schema(object: &Object<'_>, beside: &[&str]) -> Result<TextFormat, Fault> {
     let schema = object.require("schema")?;
-    schema.object()?;
     Ok(TextFormat::JsonSchema {
         name: object.require("name")?.name()?,
         description: object.string("description")?,
-        schema: schema.value().clone(),
+        schema: schema.schema()?,
         strict: object.boolean("strict")?.unwrap_or(false),
         extra: object.extra(&[&["name", "description", "schema", "strict"], beside].concat()),
     })

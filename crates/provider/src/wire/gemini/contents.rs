@@ -1,5 +1,7 @@
 //! Turns a conversation into Gemini's system instruction and its contents of user and model.
 
+use std::collections::HashMap;
+
 use protocol::extra::Extra;
 use protocol::fault::Fault;
 use protocol::item::{FunctionOutput, Item, Message, Part, Reasoning, Role};
@@ -37,6 +39,8 @@ enum Kind {
 struct Content {
     kind: Kind,
     parts: Vec<Value>,
+    /// Whether a call is among the parts.
+    has_call: bool,
 }
 
 impl Contents {
@@ -57,7 +61,7 @@ impl Contents {
     pub(super) fn read(&mut self, context: &[Item], offer: &Offer<'_>) -> Result<(), Fault> {
         let steps = turns(context, offer);
         // The functions that were called, by the ids of their calls.
-        let calls: Vec<(&str, String)> = steps.iter().filter_map(|(_, step)| called(step)).collect();
+        let calls: HashMap<&str, String> = steps.iter().rev().filter_map(|(_, step)| called(step)).collect();
         let mut last = None;
         for (index, step) in &steps {
             // Items that are left out take the signature that came before them along.
@@ -90,7 +94,7 @@ impl Contents {
     /// The parts of the system instruction, and the contents.
     pub(super) fn finish(mut self) -> (Vec<Value>, Vec<Value>) {
         self.end_model_turn();
-        let content = |Content { kind, parts }| {
+        let content = |Content { kind, parts, .. }| {
             let role = match kind {
                 Kind::User | Kind::Functions => "user",
                 Kind::Model => "model",
@@ -126,7 +130,7 @@ impl Contents {
     }
 
     fn call(&mut self, call: &Call<'_>) {
-        let is_first = self.list.last().is_none_or(|last| last.kind != Kind::Model || !last.parts.iter().any(is_call));
+        let is_first = self.list.last().is_none_or(|last| last.kind != Kind::Model || !last.has_call);
         if self.thinking == Thinking::Level && is_first && self.signature.is_none() {
             self.signature = Some(NO_SIGNATURE.to_owned());
         }
@@ -134,9 +138,8 @@ impl Contents {
         self.push(Kind::Model, json!({ "functionCall": call }));
     }
 
-    fn output(&mut self, output: &Output<'_>, calls: &[(&str, String)], index: usize) -> Result<(), Fault> {
-        let called = calls.iter().find(|(call_id, _)| *call_id == output.call_id);
-        let Some((_, name)) = called else {
+    fn output(&mut self, output: &Output<'_>, calls: &HashMap<&str, String>, index: usize) -> Result<(), Fault> {
+        let Some(name) = calls.get(output.call_id) else {
             let what = "Gemini pairs calls and outputs by the function's name, and there is no call with this call_id.";
             return Err(Fault::invalid("invalid_value", format!("input[{index}].call_id"), what));
         };
@@ -170,15 +173,18 @@ impl Contents {
             Kind::User | Kind::Functions => self.end_model_turn(),
         }
         match self.list.last_mut() {
-            Some(last) if last.kind == kind => last.parts.push(part),
-            Some(_) | None => self.list.push(Content { kind, parts: vec![part] }),
+            Some(last) if last.kind == kind => {
+                last.has_call |= is_call(&part);
+                last.parts.push(part);
+            }
+            Some(_) | None => self.list.push(Content { kind, has_call: is_call(&part), parts: vec![part] }),
         }
     }
 
     /// A signature that came behind the last word came with an empty text, and goes back like that. Behind anything but the
     /// model's own words there is nothing it could sign.
     fn end_model_turn(&mut self) {
-        if let (Some(signature), Some(Content { kind: Kind::Model, parts })) = (self.signature.take(), self.list.last_mut()) {
+        if let (Some(signature), Some(Content { kind: Kind::Model, parts, .. })) = (self.signature.take(), self.list.last_mut()) {
             parts.push(json!({ "text": "", "thoughtSignature": signature }));
         }
     }

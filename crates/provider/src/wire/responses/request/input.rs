@@ -1,9 +1,11 @@
 //! Turns a conversation into input items.
 
+use std::collections::HashSet;
+
 use engine::provider::ModelRequest;
 use protocol::extra::Extra;
 use protocol::fault::Fault;
-use protocol::item::{FunctionOutput, Item, ItemStatus, Message, Part, Reasoning, Role};
+use protocol::item::{FunctionOutput, Item, Message, Part, Reasoning, Role};
 use serde_json::{Map, Value, json};
 
 use super::super::super::carry::{self, Place};
@@ -12,6 +14,7 @@ use super::super::super::shared::{put, short_id};
 use super::super::sealed;
 use super::field;
 use crate::config::SystemMessages;
+use crate::tools::is_abandoned;
 
 /// OpenAI's limit on ids of calls; ids of other vendors may be longer.
 const LONGEST_CALL_ID: usize = 64;
@@ -33,6 +36,7 @@ pub(super) struct Input {
 pub(super) fn read(request: &ModelRequest, family: Family, system_messages: SystemMessages, upstream: &str) -> Result<Input, Fault> {
     let instructions = request.create.instructions.clone().unwrap_or_default();
     let mut input = Input { instructions, items: Vec::new(), family, thoughts: Vec::new() };
+    let answered: HashSet<&str> = request.context.iter().filter_map(Item::answered_call_id).collect();
     for (index, item) in request.context.iter().enumerate() {
         match item {
             Item::Message(message) if system_messages == SystemMessages::First && is_system(message) => {
@@ -40,7 +44,7 @@ pub(super) fn read(request: &ModelRequest, family: Family, system_messages: Syst
                 input.instruct(&texts.join("\n\n"));
             }
             Item::Message(message) => input.message(message, index)?,
-            Item::FunctionCall(call) if is_abandoned(&call.call_id, call.status, &request.context) => {}
+            Item::FunctionCall(call) if is_abandoned(&call.call_id, call.status, &answered) => {}
             Item::FunctionCall(call) => {
                 // A model that needs no arguments may have written none; servers parse them, and an empty text is no JSON.
                 let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
@@ -49,7 +53,7 @@ pub(super) fn read(request: &ModelRequest, family: Family, system_messages: Syst
                 });
                 input.said(item, &call.extra, Place::Call);
             }
-            Item::CustomToolCall(call) if is_abandoned(&call.call_id, call.status, &request.context) => {}
+            Item::CustomToolCall(call) if is_abandoned(&call.call_id, call.status, &answered) => {}
             Item::CustomToolCall(call) => {
                 let call_id = input.call_id(&call.call_id);
                 let item = json!({ "type": "custom_tool_call", "call_id": call_id, "name": call.name, "input": call.input });
@@ -88,15 +92,6 @@ pub(super) fn read(request: &ModelRequest, family: Family, system_messages: Syst
 /// Whether a message is the operator's or the developer's, and text alone.
 fn is_system(message: &Message) -> bool {
     matches!(message.role, Role::System | Role::Developer) && message.content.iter().all(|part| part.text().is_some())
-}
-
-fn is_abandoned(call_id: &str, status: ItemStatus, context: &[Item]) -> bool {
-    let is_output = |item: &Item| match item {
-        Item::FunctionCallOutput(output) => output.call_id == call_id,
-        Item::CustomToolCallOutput(output) => output.call_id == call_id,
-        _ => false,
-    };
-    status != ItemStatus::Completed && !context.iter().any(is_output)
 }
 
 impl Input {

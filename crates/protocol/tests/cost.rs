@@ -1,0 +1,213 @@
+//! What reading a request costs grows with its size and no faster, whatever the request holds.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use weir_protocol::dialect::{chat_completions, classic, responses};
+
+/// How much longer four times as much may take. Twice that of linear work leaves room for caches and noise.
+const MOST: f64 = 6.0;
+
+/// How often it is tried: other work on the machine only makes it slower, never faster.
+const TRIES: usize = 3;
+
+fn fastest(work: &dyn Fn()) -> Duration {
+    let run = || {
+        let begin = Instant::now();
+        work();
+        begin.elapsed()
+    };
+    (0..TRIES).map(|_| run()).min().unwrap_or_default().max(Duration::from_micros(20))
+}
+
+/// Reads what `make` gives for `n` and for four times that.
+fn check<B, T>(what: &str, n: usize, make: impl Fn(usize) -> B, read: impl Fn(&B) -> T) {
+    let (small, large) = (make(n), make(4 * n));
+    let ratio = || fastest(&|| drop(read(&large))).as_secs_f64() / fastest(&|| drop(read(&small))).as_secs_f64();
+    // A noisy machine is given some more chances; what is quadratic fails all of them.
+    let ratio = (0..10).map(|_| ratio()).find(|ratio| *ratio < MOST).unwrap_or(MOST);
+    assert!(ratio < MOST, "{what}: 4 times as much takes {ratio:.1} times as long, or more");
+}
+
+fn repeat(n: usize, make: impl Fn(usize) -> Value) -> Value {
+    (0..n).map(make).collect()
+}
+
+fn call(index: usize) -> Value {
+    json!({ "type": "function_call", "call_id": format!("c{index}"), "name": format!("f{index}"), "arguments": "{}" })
+}
+
+/// Requests that are large in one way each.
+fn requests() -> Vec<(&'static str, usize, Box<dyn Fn(usize) -> Value>)> {
+    let with = |name: &'static str, make: fn(usize) -> Value| -> Box<dyn Fn(usize) -> Value> {
+        Box::new(move |n| {
+            let mut body = json!({ "model": "m", "input": "hi" });
+            body[name] = make(n);
+            body
+        })
+    };
+    let parts = |n| repeat(n, |_| json!({ "type": "input_text", "text": "a" }));
+    let tool = |index| json!({ "type": "function", "name": format!("f{index}"), "parameters": { "type": "object" } });
+    vec![
+        ("text", 100_000, with("input", |n| "a".repeat(n).into())),
+        ("messages", 2_000, with("input", |n| repeat(n, |_| json!({ "role": "user", "content": "hi" })))),
+        ("calls", 2_000, with("input", |n| repeat(n, call))),
+        (
+            "outputs of the last call",
+            1_200,
+            with("input", |n| {
+                let output = json!({ "type": "function_call_output", "call_id": format!("c{}", n - 1), "output": "x" });
+                repeat(2 * n, |index| if index < n { call(index) } else { output.clone() })
+            }),
+        ),
+        ("parts", 250, Box::new(move |n| json!({ "model": "m", "input": [{ "role": "user", "content": parts(n) }] }))),
+        ("references", 2_000, with("input", |n| repeat(n, |index| json!({ "type": "item_reference", "id": format!("i{index}") })))),
+        ("opaque items", 2_000, with("input", |n| repeat(n, |index| json!({ "type": "x", "a": index, "b": { "c": [index] } })))),
+        (
+            "tools and choices",
+            250,
+            Box::new(move |n| {
+                let names = repeat(n, |index| json!({ "type": "function", "name": format!("f{}", n - 1 - index) }));
+                let choice = json!({ "type": "allowed_tools", "mode": "auto", "tools": names });
+                json!({ "model": "m", "input": "hi", "tools": repeat(n, tool), "tool_choice": choice })
+            }),
+        ),
+        (
+            "tools in a namespace",
+            250,
+            Box::new(move |n| {
+                let namespace = json!({ "type": "namespace", "name": "n", "tools": repeat(n - 1, tool) });
+                json!({ "model": "m", "input": "hi", "tools": [namespace] })
+            }),
+        ),
+        (
+            "a schema",
+            2_000,
+            Box::new(|n| {
+                let schema = json!({ "type": "object", "properties": { "a": { "enum": repeat(n, |index| index.into()) } } });
+                json!({ "model": "m", "input": "hi", "text": { "format": { "type": "json_schema", "name": "s", "schema": schema } } })
+            }),
+        ),
+        (
+            "unknown fields",
+            5_000,
+            Box::new(|n| {
+                let mut body = json!({ "model": "m", "input": "hi" });
+                (0..n).for_each(|index| body[format!("x{index}")] = json!([index]));
+                body
+            }),
+        ),
+        (
+            "annotations",
+            2_000,
+            Box::new(|n| {
+                let part = json!({ "type": "output_text", "text": "a", "annotations": repeat(n, |index| json!({ "index": index })) });
+                json!({ "model": "m", "input": [{ "role": "assistant", "content": [part] }] })
+            }),
+        ),
+    ]
+}
+
+fn chats() -> Vec<(&'static str, usize, Box<dyn Fn(usize) -> Value>)> {
+    let chat =
+        |make: fn(usize) -> Value| -> Box<dyn Fn(usize) -> Value> { Box::new(move |n| json!({ "model": "m", "messages": make(n) })) };
+    vec![
+        ("messages", 2_000, chat(|n| repeat(n, |_| json!({ "role": "user", "content": "hi" })))),
+        (
+            "calls and outputs of the last one",
+            250,
+            chat(|n| {
+                let call = |index| json!({ "id": format!("c{index}"), "type": "custom", "custom": { "name": "f", "input": "" } });
+                let output = json!({ "role": "tool", "tool_call_id": format!("c{}", n - 1), "content": "x" });
+                let calls = json!({ "role": "assistant", "tool_calls": repeat(n, call) });
+                repeat(n, |index| if index == 0 { calls.clone() } else { output.clone() })
+            }),
+        ),
+        (
+            "functions and their results",
+            600,
+            chat(|n| {
+                let call = json!({ "role": "assistant", "content": "", "function_call": { "name": "f", "arguments": "{}" } });
+                let result = json!({ "role": "function", "name": "f", "content": "x" });
+                repeat(2 * n, |index| if index < n { call.clone() } else { result.clone() })
+            }),
+        ),
+        ("parts", 250, chat(|n| json!([{ "role": "user", "content": repeat(n, |_| json!({ "type": "text", "text": "a" })) }]))),
+        (
+            "tools and choices",
+            250,
+            Box::new(|n| {
+                let tool = |index| json!({ "type": "function", "function": { "name": format!("f{index}") } });
+                let allowed = json!({ "mode": "auto", "tools": repeat(n, |index| tool(n - 1 - index)) });
+                let choice = json!({ "type": "allowed_tools", "allowed_tools": allowed });
+                let message = json!([{ "role": "user", "content": "hi" }]);
+                json!({ "model": "m", "messages": message, "tools": repeat(n, tool), "tool_choice": choice })
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn reading_a_response_request_is_linear() {
+    for (what, n, make) in requests() {
+        assert!(responses::read_create(&make(4 * n)).is_ok(), "{what}: {:?}", responses::read_create(&make(4 * n)));
+        check(what, n, &make, responses::read_create);
+    }
+}
+
+#[test]
+fn reading_a_client_event_is_linear() {
+    for (what, n, make) in requests() {
+        let event = |n| {
+            let mut event = make(n);
+            event["type"] = "response.create".into();
+            event
+        };
+        assert!(responses::read_client_event(event(4 * n).to_string().as_bytes()).is_ok(), "{what}");
+        check(what, n, |n| event(n).to_string(), |event| responses::read_client_event(event.as_bytes()).map(drop));
+    }
+}
+
+#[test]
+fn reading_a_chat_is_linear() {
+    for (what, n, make) in chats() {
+        assert!(chat_completions::read_create(&make(4 * n)).is_ok(), "{what}: {:?}", chat_completions::read_create(&make(4 * n)));
+        check(what, n, &make, chat_completions::read_create);
+    }
+}
+
+/// More than a request may hold is refused by its path.
+#[test]
+fn what_is_too_much_is_refused_by_its_path() {
+    let path = |body: &Value| {
+        let fault = responses::read_create(body).unwrap_err();
+        (fault.code, fault.param.unwrap_or_default())
+    };
+    let of = |name: &str, value: Value| {
+        let mut body = json!({ "model": "m", "input": "hi" });
+        body[name] = value;
+        path(&body)
+    };
+    let many = |n, value: &Value| repeat(n, |_| value.clone());
+    let long = |path: &str| ("array_above_max_length".to_owned(), path.to_owned());
+    let said = |parts| json!({ "role": "user", "content": many(parts, &json!({ "type": "input_text", "text": "" })) });
+    assert_eq!(of("input", many(10_001, &json!({ "role": "user", "content": "" }))), long("input"));
+    assert_eq!(of("input", json!([said(1_001)])), long("input[0].content"));
+    assert_eq!(of("input", many(21, &said(1_000))), long("input"));
+    assert_eq!(of("tools", many(1_025, &json!({ "type": "x" }))), long("tools"));
+    let namespace = json!({ "type": "namespace", "name": "n", "tools": many(600, &json!({ "type": "function", "name": "f" })) });
+    assert_eq!(of("tools", many(2, &namespace)), long("tools"));
+    assert_eq!(of("include", many(65, &json!("x"))), long("include"));
+    let large = ("schema_too_large".to_owned(), "tools[0].parameters".to_owned());
+    let tool = |parameters: Value| json!([{ "type": "function", "name": "f", "parameters": parameters }]);
+    assert_eq!(of("tools", tool(json!({ "enum": vec![0; 20_000] }))), large);
+    let deep = (0..70).fold(json!({}), |inner, _| json!({ "items": inner }));
+    assert_eq!(of("tools", tool(deep)), large);
+    let chat = chat_completions::read_create(&json!({ "model": "m", "messages": many(10_001, &json!({ "role": "user", "content": "" })) }));
+    assert_eq!(chat.unwrap_err().param.as_deref(), Some("messages"));
+}
+
+#[test]
+fn a_classic_question_is_linear() {
+    check("a question", 100_000, |n| json!({ "msg": "a".repeat(n) }), classic::read_question);
+}

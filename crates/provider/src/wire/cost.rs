@@ -1,0 +1,110 @@
+//! What a request costs on its way to an upstream grows with its size and no faster.
+
+use std::time::{Duration, Instant};
+
+use engine::provider::{ModelRequest, Provider};
+use protocol::dialect::responses;
+use protocol::item::{Item, ItemStatus};
+use protocol::request::InputItem;
+use serde_json::{Value, json};
+
+use super::of;
+use crate::config::{Preset, UpstreamConfig};
+use crate::demo::Demo;
+use crate::sample;
+
+/// How much longer four times as much may take.
+const MOST: f64 = 6.0;
+
+fn fastest(work: &dyn Fn()) -> Duration {
+    let run = || {
+        let begin = Instant::now();
+        work();
+        begin.elapsed()
+    };
+    (0..3).map(|_| run()).min().unwrap_or_default().max(Duration::from_micros(20))
+}
+
+fn request(model: &str, body: &Value) -> ModelRequest {
+    let mut body = body.clone();
+    body["model"] = model.into();
+    let mut create = responses::read_create(&body).unwrap();
+    // A call that was cut, which callers cannot send but a conversation may hold.
+    let cut = |item: &mut InputItem| {
+        if let InputItem::Item(Item::FunctionCall(call)) = item {
+            call.status = ItemStatus::Incomplete;
+        }
+    };
+    create.input.iter_mut().for_each(cut);
+    let item = |item: &InputItem| if let InputItem::Item(item) = item { Some(item.clone()) } else { None };
+    let context = create.input.iter().filter_map(item).collect();
+    sample::request(create, context)
+}
+
+fn repeat(n: usize, make: impl Fn(usize) -> Value) -> Vec<Value> {
+    (0..n).map(make).collect()
+}
+
+fn bodies() -> Vec<(&'static str, usize, fn(usize) -> Value)> {
+    vec![
+        ("messages", 500, |n| json!({ "input": repeat(n, |_| json!({ "role": "user", "content": "my name is Ada. my cat is Tom." })) })),
+        ("facts", 500, |n| json!({ "input": (0..n).fold(String::new(), |text, index| format!("{text}my k{index} is v. ")) })),
+        ("calls and outputs", 300, |n| {
+            let call =
+                |index| json!({ "type": "function_call", "call_id": format!("c{index}"), "name": format!("f{index}"), "arguments": "{}" });
+            let output = |index| json!({ "type": "function_call_output", "call_id": format!("c{}", n - 1 - index), "output": "x" });
+            let items = [repeat(n, call), repeat(n, output)].concat();
+            json!({ "input": items })
+        }),
+        ("tools", 200, |n| {
+            let tool = |index| json!({ "type": "custom", "name": format!("f{index}"), "description": "a tool" });
+            let names = repeat(n, |index| json!({ "type": "custom", "name": format!("f{}", n - 1 - index) }));
+            let choice = json!({ "type": "allowed_tools", "mode": "auto", "tools": names });
+            json!({ "input": "hi", "tools": repeat(n, tool), "tool_choice": choice })
+        }),
+        (
+            "system messages",
+            500,
+            |n| json!({ "input": repeat(n, |index| json!({ "role": if index % 2 == 0 { "system" } else { "user" }, "content": "hi" })) }),
+        ),
+    ]
+}
+
+fn check(what: &str, n: usize, make: impl Fn(usize) -> ModelRequest, work: impl Fn(&ModelRequest)) {
+    let (small, large) = (make(n), make(4 * n));
+    let ratio = || fastest(&|| work(&large)).as_secs_f64() / fastest(&|| work(&small)).as_secs_f64();
+    // A noisy machine is given some more chances; what is quadratic fails all of them.
+    let ratio = (0..10).map(|_| ratio()).find(|ratio| *ratio < MOST).unwrap_or(MOST);
+    assert!(ratio < MOST, "{what}: 4 times as much takes {ratio:.1} times as long, or more");
+}
+
+fn check_wire(preset: Preset, model: &str) {
+    let wire = of(&UpstreamConfig::new("north", preset, "http://127.0.0.1:9/v1"));
+    for (what, n, make) in bodies() {
+        let ask = |request: &ModelRequest| {
+            assert!(wire.check(&request.create).is_ok());
+            assert!(wire.ask(request).is_ok(), "{preset:?} {what}");
+        };
+        check(&format!("{preset:?}: {what}"), n, |n| request(model, &make(n)), ask);
+    }
+}
+
+#[test]
+fn asking_an_upstream_is_linear() {
+    check_wire(Preset::OpenAi, "gpt-5.1");
+    check_wire(Preset::Compatible, "m");
+    check_wire(Preset::Anthropic, "claude-sonnet-4-5");
+    check_wire(Preset::Gemini, "gemini-3-pro-preview");
+    check_wire(Preset::Ollama, "m");
+}
+
+#[tokio::test]
+async fn asking_the_demo_is_linear() {
+    for (what, n, make) in bodies() {
+        let ask = |request: &ModelRequest| {
+            let words = futures_util::FutureExt::now_or_never(Demo::new(0.0).ask(request.clone()));
+            assert!(words.is_some_and(|words| words.is_ok()), "{what}");
+        };
+        check(&format!("demo: {what}"), n, |n| request("demo", &make(n)), ask);
+    }
+}
