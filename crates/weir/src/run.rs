@@ -102,6 +102,7 @@ fn serve(mut settings: Settings, flags: Flags, sources: Vec<Version>) -> anyhow:
         let tls = certificate::tls(&settings.tls, &settings.data, &settings.server)?.map(Arc::new);
         let (is_encrypted, is_ours) = (tls.is_some(), settings.tls == config::Tls::SelfSigned);
         let fingerprint = tls.as_ref().filter(|_| is_ours).map(|tls| tls.fingerprint());
+        let model = first_model(&settings.provider);
         let mut blueprint = Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys);
         blueprint.tls = tls;
         blueprint.traces = settings.traces;
@@ -123,7 +124,7 @@ fn serve(mut settings: Settings, flags: Flags, sources: Vec<Version>) -> anyhow:
         if let Some(pulse) = notifier.pulse() {
             tasks.spawn("pulse", beat(Arc::clone(&notifier), pulse, tasks.clone()));
         }
-        output::print(&Printed { out: greeting(weir.address(), fingerprint.as_deref(), is_encrypted), hints: String::new() })?;
+        output::print(&Printed { out: greeting(weir.address(), &model, fingerprint.as_deref(), is_encrypted), hints: String::new() })?;
         notifier.ready();
 
         let controls = weir.controls();
@@ -155,12 +156,20 @@ async fn beat(notifier: Arc<Notifier>, pulse: Duration, tasks: Tasks) {
     }
 }
 
+/// A model to try: the demo, or the first that is named, or a word for one.
+fn first_model(provider: &provider::Config) -> String {
+    let is_demo = provider.demo.enabled.then(|| provider::demo::MODEL.to_owned());
+    let named =
+        || provider.routes.iter().map(|route| &route.model).chain(provider.upstreams.iter().flat_map(|upstream| &upstream.models)).next();
+    is_demo.or_else(|| named().cloned()).unwrap_or_else(|| "MODEL".to_owned())
+}
+
 /// One line: where it is, and what to try next. Another, where only a fingerprint tells who it is.
-fn greeting(address: SocketAddr, fingerprint: Option<&str>, is_encrypted: bool) -> String {
+fn greeting(address: SocketAddr, model: &str, fingerprint: Option<&str>, is_encrypted: bool) -> String {
     let scheme = if is_encrypted { "https" } else { "http" };
     let flags = if fingerprint.is_some() { "-kN" } else { "-N" };
     let certificate = fingerprint.map(|text| format!("its certificate is self-signed; SHA-256 {text}\n")).unwrap_or_default();
     format!(
-        "weir listens on {scheme}://{address} - open it in a browser, or: curl {flags} --json '{{\"model\":\"demo\",\"input\":\"hi\",\"stream\":true}}' {scheme}://{address}/v1/responses\n{certificate}"
+        "weir listens on {scheme}://{address} - open it in a browser, or: curl {flags} --json '{{\"model\":\"{model}\",\"input\":\"hi\",\"stream\":true}}' {scheme}://{address}/v1/responses\n{certificate}"
     )
 }

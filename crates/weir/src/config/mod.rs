@@ -239,7 +239,8 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
         routes.add(table);
     }
     let routes = routes.configs;
-    let provider = provider::Config { demo: draft.demo, upstreams, routes, retries: draft.retries };
+    let demo = provider::config::DemoConfig { enabled: draft.demo_enabled.unwrap_or(upstreams.is_empty()), ..draft.demo };
+    let provider = provider::Config { demo, upstreams, routes, retries: draft.retries };
     if !provider.demo.enabled && provider.upstreams.is_empty() {
         notes.push("there is no model: demo.enabled is false and there is no upstream".to_owned());
     }

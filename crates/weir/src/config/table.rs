@@ -99,8 +99,8 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("What happens to a stored answer when its last reader leaves: cancel, finish, or finish_within with a time, a number of tokens,\nor both: \"finish_within 30s, 500 tokens\". A [[route]] and a request (on_leave) may say otherwise.\ncancel: a POST /v1/responses ends with its connection, as OpenAI's does, and so does an aborted stream of an SDK; a background\nresponse runs on."),
     setting("engine.on_leave_stateless", "cancel", Kind::OnLeave(|draft, value| draft.engine.on_leave_stateless = value))
         .help("The same for an answer that is not stored (store: false)."),
-    setting("demo.enabled", "true", Kind::Boolean(|draft, value| draft.demo.enabled = value))
-        .help("Whether there is the built-in demo model, which needs no key."),
+    setting("demo.enabled", "auto", Kind::Switch(|draft, value| draft.demo_enabled = value))
+        .help("Whether there is the built-in demo model, which needs no key: true, false, or auto (as long as there is no upstream)."),
     setting("demo.tokens_per_second", "60", Kind::Rate(|draft, value| draft.demo.tokens_per_second = value))
         .help("Its pace; 0 is as fast as it can."),
     setting("timeouts.connect", "10s", Kind::Duration(MOMENT, |draft, value| draft.timeouts.connect = value))
@@ -163,6 +163,8 @@ pub(crate) struct Draft {
     pub(crate) server: server::Config,
     pub(crate) engine: engine::Config,
     pub(crate) demo: DemoConfig,
+    /// Whether the demo model is there; `None`: where there is no upstream.
+    pub(crate) demo_enabled: Option<bool>,
     pub(crate) timeouts: Timeouts,
     /// How calls that failed are made again.
     pub(crate) retries: Retries,
@@ -196,6 +198,8 @@ pub(crate) enum Kind {
     Share(Set<f64>),
     /// True or false.
     Boolean(Set<bool>),
+    /// True, false, or what fits the other settings.
+    Switch(Set<Option<bool>>),
     /// Texts, each of which the first accepts.
     List(fn(&str) -> Result<String, String>, Set<Vec<String>>),
     /// Addresses and networks.
@@ -237,6 +241,7 @@ impl Kind {
             Self::Rate(set) => set(draft, value::rate(raw)?),
             Self::Share(set) => set(draft, value::share(raw)?),
             Self::Boolean(set) => set(draft, value::boolean(raw)?),
+            Self::Switch(set) => set(draft, value::switch(raw)?),
             Self::List(check, set) => set(draft, value::list(raw)?.into_iter().map(check).collect::<Result<_, _>>()?),
             Self::Networks(set) => set(draft, value::list(raw)?.into_iter().map(network).collect::<Result<_, _>>()?),
             Self::ProxyProtocol(set) => set(draft, value::word(raw, &[("off", ProxyProtocol::Off), ("on", ProxyProtocol::On)])?),
@@ -265,6 +270,7 @@ impl Kind {
             | Self::Bytes(..)
             | Self::ProxyProtocol(_)
             | Self::Durability(_)
+            | Self::Switch(_)
             | Self::MetricsAccess(_)
             | Self::CaptureMode(_)
             | Self::OnLeave(_)

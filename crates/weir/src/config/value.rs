@@ -160,6 +160,14 @@ pub(crate) fn share(raw: &Raw) -> Result<f64, String> {
     raw.number().and_then(parse).ok_or_else(|| raw.instead_of("a number from 0.0 to 1.0"))
 }
 
+/// True or false, or `auto` for what fits the other settings.
+pub(crate) fn switch(raw: &Raw) -> Result<Option<bool>, String> {
+    if raw.text().is_some_and(|text| text.eq_ignore_ascii_case("auto")) {
+        return Ok(None);
+    }
+    boolean(raw).map(Some).map_err(|_| raw.instead_of("true, false or \"auto\""))
+}
+
 /// True or false.
 pub(crate) fn boolean(raw: &Raw) -> Result<bool, String> {
     match raw {
