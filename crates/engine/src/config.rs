@@ -4,6 +4,8 @@ use std::time::Duration;
 
 pub use protocol::on_leave::OnLeave;
 
+use crate::shares::Shares;
+
 /// The engine's settings; the defaults fit one small machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -15,6 +17,14 @@ pub struct Config {
     pub retention: Duration,
     /// How many answers may run at once.
     pub running: usize,
+    /// Bytes of requests, conversations and responses that may be in memory at once.
+    pub memory_bytes: u64,
+    /// Bytes of one conversation that the model is shown.
+    pub context_bytes: u64,
+    /// Items of one.
+    pub context_items: usize,
+    /// What one caller may have of all this.
+    pub shares: Shares,
     /// Stored answers when their last reader leaves.
     pub on_leave_stored: OnLeave,
     /// Stateless answers (`store: false`) when their last reader leaves.
@@ -28,6 +38,10 @@ impl Default for Config {
             answer_bytes: 16 << 20,
             retention: Duration::from_secs(30 * 24 * 3600),
             running: 10_000,
+            memory_bytes: 512 << 20,
+            context_bytes: 64 << 20,
+            context_items: 20_000,
+            shares: Shares::default(),
             on_leave_stored: OnLeave::Finish,
             on_leave_stateless: OnLeave::Cancel,
         }

@@ -8,7 +8,7 @@ use protocol::item::Item;
 use protocol::request::{Create, InputItem};
 
 use crate::id;
-use crate::store::{Store, StoreError};
+use crate::store::{Most, Store, StoreError};
 
 /// The conversation of one turn.
 pub(crate) struct Conversation {
@@ -36,14 +36,21 @@ impl Conversation {
     /// Continues what was said `before` with the request's input.
     ///
     /// # Errors
-    /// A reference to an item the caller does not have; an output for a call that nobody made.
-    pub(crate) async fn assemble(store: &dyn Store, owner: &Owner, before: Vec<Item>, create: &Create) -> Result<Self, ConversationError> {
+    /// A reference to an item the caller does not have; an output for a call that nobody made; more than `most`.
+    pub(crate) async fn assemble(
+        store: &dyn Store,
+        owner: &Owner,
+        before: Vec<Item>,
+        create: &Create,
+        mut most: Most,
+    ) -> Result<Self, ConversationError> {
         let mut context = before;
         let before = context.len();
         let mut calls: HashSet<String> = context.iter().filter_map(called).map(str::to_owned).collect();
         for (index, input) in create.input.iter().enumerate() {
             let item = to_item(store, owner, index, input).await?;
             check_call(&calls, &item, index).map_err(ConversationError::Fault)?;
+            most = most.without(item.weight())?;
             calls.extend(called(&item).map(str::to_owned));
             context.push(item);
         }

@@ -10,6 +10,7 @@ pub mod local;
 pub mod thread;
 
 mod retention;
+pub mod shares;
 pub mod turn;
 
 pub mod passthrough;
@@ -33,6 +34,7 @@ mod count;
 mod id;
 pub mod secret;
 pub mod tasks;
+mod workers;
 
 pub use answers::{Engine, Started};
 pub use config::Config;

@@ -8,6 +8,8 @@ use protocol::dialect::responses::Lane;
 use protocol::id::ResponseId;
 use protocol::item::Item;
 
+use crate::shares::Reservation;
+
 /// The heads of one socket: one turn a lane, so as many as it has lanes.
 #[derive(Debug, Default)]
 pub struct Local {
@@ -18,6 +20,8 @@ pub struct Local {
 struct Head {
     id: ResponseId,
     context: Arc<[Item]>,
+    /// The memory that it takes of its caller's.
+    _bytes: Reservation,
 }
 
 impl Local {
@@ -32,8 +36,8 @@ impl Local {
     }
 
     /// The turn `id` of `lane` has ended well.
-    pub(crate) fn put(&self, lane: Lane, id: ResponseId, context: Arc<[Item]>) {
-        self.heads().insert(lane, Head { id, context });
+    pub(crate) fn put(&self, lane: Lane, id: ResponseId, context: Arc<[Item]>, bytes: Reservation) {
+        self.heads().insert(lane, Head { id, context, _bytes: bytes });
     }
 
     /// A turn that continued `parent` has failed on `lane`: what it built on is no longer trusted there. A failed fork

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::id::Owner;
 use tokio::time::{Instant, sleep};
 
 use crate::answers::Shared;
@@ -16,8 +17,11 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// shorter time of its own after which it begins anew.
 const HEADS: Duration = Duration::from_secs(3600);
 
-/// How many answers go in one step, so that nobody waits long behind it.
+/// How many answers go in one step for their age, so that nobody waits long behind it.
 const STEP: usize = 32;
+
+/// How many go for their size before it is looked again whose turn it is.
+const SIZE_STEP: usize = 4;
 
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut heads_at = Instant::now();
@@ -32,7 +36,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             let _forgotten = shared.store.forget_heads(clock::unix_seconds().saturating_sub(HEADS.as_secs())).await;
             heads_at = Instant::now() + HEADS;
         }
-        // An answer that ends makes nothing older: then only the size is worth a question to the store.
+        // An answer that ends makes nothing older: then only the size of all is worth a question to the store.
         while (is_time || is_too_large(&shared)) && step(&shared).await {
             tokio::task::yield_now().await;
         }
@@ -43,22 +47,71 @@ fn is_too_large(shared: &Shared) -> bool {
     shared.log.bytes() + shared.store.bytes() > shared.config().kept_bytes
 }
 
-/// Expires up to [`STEP`] answers; says whether there may be more.
+/// Expires up to [`STEP`] answers; says whether there may be more. Who has more than its share gives first, and where all of
+/// it is too much, whoever has most.
 async fn step(shared: &Shared) -> bool {
-    let Ok(oldest) = shared.store.oldest_ended(STEP).await else { return false };
     let now = clock::unix_seconds();
-    let mut expired = 0;
-    for record in &oldest {
-        if !is_too_large(shared) && !is_too_old(record, now, shared.config().retention) {
-            return false;
+    let Ok(oldest) = shared.store.oldest_ended(None, STEP).await else { return false };
+    let retention = shared.config().retention;
+    let old: Vec<&Record> = oldest.iter().take_while(|record| is_too_old(record, now, retention)).collect();
+    if !old.is_empty() {
+        for record in &old {
+            if !expire(shared, record).await {
+                return false;
+            }
         }
-        let removal = if record.readable { Removal::Expired } else { Removal::Forgotten };
-        if shared.store.remove(&record.id, removal).await.is_err() || shared.log.remove(&record.id).await.is_err() {
-            return false;
-        }
-        expired += 1;
+        return old.len() == STEP;
     }
-    expired == STEP
+    let Some(giver) = giver(shared).await else { return false };
+    let oldest = match &giver {
+        Giver::Somebody(owner) => shared.store.oldest_ended(Some(owner), STEP).await.unwrap_or_default(),
+        Giver::Anybody => oldest,
+    };
+    for record in oldest.iter().take(SIZE_STEP) {
+        if !expire(shared, record).await {
+            return false;
+        }
+    }
+    !oldest.is_empty()
+}
+
+/// Whose oldest answers make room.
+enum Giver {
+    Somebody(Owner),
+    /// There is one caller, or nobody has anything that could go but whoever it is.
+    Anybody,
+}
+
+async fn giver(shared: &Shared) -> Option<Giver> {
+    let is_too_large = is_too_large(shared);
+    let shares = shared.config().shares;
+    let Ok(stored) = shared.store.stored_by_caller().await else { return None };
+    let is_over = |(owner, bytes): &&(Owner, u64)| shares.of(owner).is_some_and(|share| *bytes > share.stored_bytes);
+    if let Some((owner, _)) = stored.iter().find(is_over)
+        && has_ended(shared, owner).await
+    {
+        return Some(Giver::Somebody(owner.clone()));
+    }
+    if !is_too_large {
+        return None;
+    }
+    // Whoever has most may have nothing that has ended.
+    for (owner, _) in stored.iter().take(SIZE_STEP) {
+        if stored.len() > 1 && has_ended(shared, owner).await {
+            return Some(Giver::Somebody(owner.clone()));
+        }
+    }
+    Some(Giver::Anybody)
+}
+
+async fn has_ended(shared: &Shared, owner: &Owner) -> bool {
+    shared.store.oldest_ended(Some(owner), 1).await.is_ok_and(|ended| !ended.is_empty())
+}
+
+/// Takes an answer away. Says whether that could be done.
+async fn expire(shared: &Shared, record: &Record) -> bool {
+    let removal = if record.readable { Removal::Expired } else { Removal::Forgotten };
+    shared.store.remove(&record.id, removal).await.is_ok() && shared.log.remove(&record.id).await.is_ok()
 }
 
 fn is_too_old(record: &Record, now: u64, retention: Duration) -> bool {

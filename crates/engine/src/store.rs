@@ -89,6 +89,30 @@ pub enum Removal {
     Forgotten,
 }
 
+/// How much of a conversation is loaded at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// Items.
+    pub items: usize,
+    /// Bytes, roughly.
+    pub bytes: u64,
+}
+
+impl Most {
+    /// All there is.
+    pub const ALL: Self = Self { items: usize::MAX, bytes: u64::MAX };
+
+    /// What is left when another item of so many bytes is loaded.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`]: there is no room for it.
+    pub fn without(self, bytes: usize) -> Result<Self, StoreError> {
+        let items = self.items.checked_sub(1);
+        let bytes = self.bytes.checked_sub(bytes as u64);
+        items.zip(bytes).map(|(items, bytes)| Self { items, bytes }).ok_or(StoreError::TooLarge)
+    }
+}
+
 /// Why a store does not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -98,6 +122,9 @@ pub enum StoreError {
     /// There is no such record.
     #[error("no such record")]
     Missing,
+    /// The conversation is larger than the caller wants to load.
+    #[error("the conversation is too large")]
+    TooLarge,
     /// It cannot be read or written now.
     #[error("the store is not available")]
     Unavailable,
@@ -130,11 +157,11 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     fn remove(&self, id: &ResponseId, removal: Removal) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// The conversation up to and with `head`, oldest first.
+    /// The conversation up to and with `head`, oldest first. No more than `most` is loaded.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
-    fn path(&self, head: &ItemId) -> BoxFuture<'_, Result<Vec<Item>, StoreError>>;
+    /// [`StoreError::TooLarge`], [`StoreError::Unavailable`].
+    fn path(&self, head: &ItemId, most: Most) -> BoxFuture<'_, Result<Vec<Item>, StoreError>>;
 
     /// One item of `owner`, if it has one under this id.
     ///
@@ -184,11 +211,17 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
 
-    /// Ended records, oldest end first, at most `limit`.
+    /// What each caller has stored, in bytes, roughly; most first.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn oldest_ended(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
+    fn stored_by_caller(&self) -> BoxFuture<'_, Result<Vec<(Owner, u64)>, StoreError>>;
+
+    /// Ended records, oldest end first, at most `limit`: of one caller, or of all.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn oldest_ended(&self, owner: Option<&Owner>, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
 
     /// Bytes of all items, roughly.
     fn bytes(&self) -> u64;

@@ -55,7 +55,7 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
 }
 
 /// How long that is.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// What must happen within some time.
 pub(crate) async fn within<T>(patience: Duration, future: impl Future<Output = T>) -> anyhow::Result<T> {

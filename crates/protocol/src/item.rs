@@ -169,6 +169,29 @@ impl Item {
         }
     }
 
+    /// How many bytes it takes in memory, roughly: its texts, and something for whatever has none.
+    pub fn weight(&self) -> usize {
+        let fields = |extra: &Extra| extra.iter().map(|(name, value)| name.len() + weight(value)).sum::<usize>();
+        let own = match self {
+            Self::FunctionCall(call) => call.arguments.len() + call.name.len() + call.call_id.len(),
+            Self::CustomToolCall(call) => call.input.len() + call.name.len() + call.call_id.len(),
+            Self::FunctionCallOutput(FunctionCallOutput { output: FunctionOutput::Text(text), .. })
+            | Self::CustomToolCallOutput(CustomToolCallOutput { output: FunctionOutput::Text(text), .. }) => text.len(),
+            Self::Reasoning(reasoning) => reasoning.encrypted_content.as_ref().map_or(0, String::len),
+            Self::Compaction(compaction) => compaction.summary.len(),
+            Self::Opaque(item) => fields(&item.fields),
+            Self::Message(_) | Self::FunctionCallOutput(_) | Self::CustomToolCallOutput(_) => 0,
+        };
+        let parts = self.parts().map(|part| match part {
+            Part::InputImage { image_url, .. } => image_url.as_ref().map_or(0, String::len),
+            Part::InputFile { file_data, .. } => file_data.as_ref().map_or(0, String::len),
+            Part::Opaque(extra) => fields(extra),
+            part => part.text().map_or(0, str::len),
+        });
+        // What the structures themselves take.
+        own + self.extra().map_or(0, fields) + parts.map(|bytes| bytes + 200).sum::<usize>() + 300
+    }
+
     /// Its content parts.
     pub fn parts(&self) -> impl Iterator<Item = &Part> {
         let (first, second): (&[Part], &[Part]) = match self {
@@ -210,6 +233,16 @@ impl Item {
             Self::Reasoning(item) => Some(&mut item.extra),
             Self::Compaction(_) | Self::Opaque(_) => None,
         }
+    }
+}
+
+/// How many bytes a value takes in memory, roughly.
+fn weight(value: &Value) -> usize {
+    72 + match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(weight).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + 40 + weight(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 

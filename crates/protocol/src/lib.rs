@@ -42,5 +42,6 @@ pub mod frame;
 pub mod fields;
 pub mod passthrough;
 pub mod vector;
+pub mod weight;
 
 mod read;

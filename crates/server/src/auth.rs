@@ -12,6 +12,7 @@ use protocol::frame::websocket::handshake::offered_key;
 use crate::config::Config;
 use crate::forwarded::Forwarded;
 use crate::listen::Exchange;
+use crate::middleware::Asker;
 use crate::router::App;
 use crate::tickets::Shown;
 use crate::transport::websocket;
@@ -33,6 +34,9 @@ pub(crate) fn caller(app: &App, parts: &Parts) -> Result<Caller, Fault> {
 fn claim(parts: &Parts, caller: &Caller) {
     if let Some(exchange) = parts.extensions.get::<Exchange>() {
         exchange.owned(caller.owner.as_str());
+    }
+    if let Some(asker) = parts.extensions.get::<Asker>() {
+        asker.is(&caller.owner);
     }
 }
 

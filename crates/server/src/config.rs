@@ -21,6 +21,8 @@ pub struct Config {
     pub proxy_protocol: ProxyProtocol,
     /// The largest request body, in bytes, once it is decoded.
     pub body_bytes: usize,
+    /// Bytes of a body beside binary data in it.
+    pub text_bytes: usize,
     /// The largest request head, in bytes; hyper wants 8 KiB or more.
     pub head_bytes: usize,
     /// How long a request head may take, from its first byte or from the connection's begin.
@@ -121,6 +123,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             proxy_protocol: ProxyProtocol::Off,
             body_bytes: 32 << 20,
+            text_bytes: 8 << 20,
             head_bytes: 64 << 10,
             head_timeout: Duration::from_secs(10),
             // Longer than the minute after which most proxies and clients let go of a connection, so that it is they who do.

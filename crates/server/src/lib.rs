@@ -15,6 +15,7 @@ mod forwarded;
 mod metrics;
 mod middleware;
 mod paths;
+mod rates;
 mod tickets;
 mod trace;
 mod unread;

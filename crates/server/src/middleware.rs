@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use protocol::id::Owner;
 use tokio::time::Instant;
 
 use crate::error::{Refused, panicked};
@@ -25,6 +27,17 @@ const OPENAI_VERSION: &str = "2020-10-01";
 /// What pages of other origins may read of an answer's head, beside what the Fetch standard lets them.
 const EXPOSED: &str = "retry-after, x-request-id, x-should-retry, weir-response-id, weir-warning, openai-processing-ms, openai-version, \
                        x-ratelimit-limit-requests, x-ratelimit-remaining-requests";
+
+/// Whose a request is, once that is known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asker(Arc<OnceLock<Owner>>);
+
+impl Asker {
+    /// It is this caller's.
+    pub(crate) fn is(&self, owner: &Owner) {
+        self.0.get_or_init(|| owner.clone());
+    }
+}
 
 /// Puts the layers around the routes.
 pub(crate) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
@@ -47,6 +60,8 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
     let (mut parts, body) = request.into_parts();
     let forwarded = forwarded::read(&mut parts, &app.config, app.is_encrypted);
     parts.extensions.insert(forwarded);
+    let asker = Asker::default();
+    parts.extensions.insert(asker.clone());
     let request = Request::from_parts(parts, body);
     let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
     let name = format!("req_{:x}_{number:x}", std::process::id());
@@ -66,7 +81,7 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
         headers.insert("openai-version", HeaderValue::from_static(OPENAI_VERSION));
         headers.insert("openai-processing-ms", u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).into());
         if method == Method::POST && (headers.contains_key("weir-response-id") || status == StatusCode::TOO_MANY_REQUESTS) {
-            say_capacity(&app, headers);
+            say_capacity(&app, &asker, headers);
         }
     }
     // While the server goes, the client's next request goes where somebody stays.
@@ -82,10 +97,11 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
     response
 }
 
-/// How many responses may run at once, and how many more may start: the one limit on requests that there is. Nothing is said of a reset,
+/// How many responses this caller may run at once, and how many more may start. Nothing is said of a reset,
 /// since a place is free as soon as a response has ended.
-fn say_capacity(app: &App, headers: &mut HeaderMap) {
-    let (limit, free) = app.engine.capacity();
+fn say_capacity(app: &App, asker: &Asker, headers: &mut HeaderMap) {
+    let Some(owner) = asker.0.get() else { return };
+    let (limit, free) = app.engine.capacity(owner);
     headers.insert("x-ratelimit-limit-requests", limit.into());
     headers.insert("x-ratelimit-remaining-requests", free.into());
 }

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::drain::Drain;
 use crate::listen::Connections;
 use crate::metrics::Metrics;
+use crate::rates::Rates;
 use crate::tickets::Tickets;
 use crate::{error, middleware, pages, web};
 
@@ -45,6 +46,8 @@ pub struct App {
     pub tasks: Tasks,
     /// How far the server is on its way out.
     pub drain: Drain,
+    /// How many requests each caller makes.
+    pub rates: Arc<Rates>,
 }
 
 /// The whole face.

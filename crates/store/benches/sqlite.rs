@@ -107,7 +107,7 @@ async fn measure(path: &Path, durability: Durability, count: u64) -> Outcome {
     }
     println!("  {:<24} {}", "resume to first bytes", spread(&mut resumes));
     let oldest = Instant::now();
-    database.oldest_ended(32).await?;
+    database.oldest_ended(None, 32).await?;
     println!("  32 oldest                {:>10.2} ms", ms(oldest.elapsed()));
 
     let mut removals = Vec::new();

@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use engine::log::LogError;
 use engine::memory::MemoryStore;
-use engine::store::{Claim, Claimed, Found, Head, Record, Removal, Store, StoreError};
+use engine::store::{Claim, Claimed, Found, Head, Most, Record, Removal, Store, StoreError};
 use engine::tasks::Tasks;
 use protocol::event::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
@@ -90,9 +90,9 @@ async fn it_does_what_the_store_in_memory_does() -> Outcome {
         }
         for id in &items {
             assert_eq!(database.item(&alice(), id).await, reference.item(&alice(), id).await, "{what}");
-            assert_eq!(database.path(id).await, reference.path(id).await, "{what}");
+            assert_eq!(database.path(id, Most::ALL).await, reference.path(id, Most::ALL).await, "{what}");
         }
-        assert_eq!(database.oldest_ended(1_000).await, reference.oldest_ended(1_000).await, "{what}");
+        assert_eq!(database.oldest_ended(None, 1_000).await, reference.oldest_ended(None, 1_000).await, "{what}");
         let sorted = |mut records: Vec<Record>| {
             records.sort_by(|one, other| one.id.cmp(&other.id));
             records
@@ -102,7 +102,7 @@ async fn it_does_what_the_store_in_memory_does() -> Outcome {
         for id in &ids {
             Store::remove(&database, id, Removal::Deleted).await?;
         }
-        let left = database.oldest_ended(1_000).await?;
+        let left = database.oldest_ended(None, 1_000).await?;
         assert_eq!((left, Store::bytes(&database)), (Vec::new(), 0), "{what}");
     }
     Ok(())
@@ -164,7 +164,7 @@ async fn everything_is_there_after_a_start() -> Outcome {
     database.insert(record("running", &[]), Vec::new()).await?;
     let fleeting = Record { store: false, readable: false, ..record("fleeting", &[]) };
     database.insert(fleeting, Vec::new()).await?;
-    let before = (database.figures().item_bytes, database.figures().log_bytes, database.oldest_ended(9).await?);
+    let before = (database.figures().item_bytes, database.figures().log_bytes, database.oldest_ended(None, 9).await?);
 
     // What a process leaves that is killed: nothing was closed.
     let other = tempfile::tempdir()?;
@@ -178,7 +178,7 @@ async fn everything_is_there_after_a_start() -> Outcome {
 
     for directory in [directory.path(), other.path()] {
         let database = open(directory)?;
-        let after = (database.figures().item_bytes, database.figures().log_bytes, database.oldest_ended(9).await?);
+        let after = (database.figures().item_bytes, database.figures().log_bytes, database.oldest_ended(None, 9).await?);
         assert_eq!(after, before);
         let unfinished = database.unfinished().await?;
         assert_eq!(unfinished.iter().map(|record| record.id.as_str()).collect::<Vec<_>>(), ["resp_running"]);
@@ -261,7 +261,7 @@ async fn what_cannot_be_opened_is_told() -> Outcome {
     database.close().await;
     rusqlite::Connection::open(at("weir.db"))?.pragma_update(None, "user_version", 7)?;
     let error = refused(&at("weir.db"));
-    assert!(error.to_string().contains("newer Weir (schema 7, this one knows 1)"), "{error}");
+    assert!(error.to_string().contains("newer Weir (schema 7, this one knows 2)"), "{error}");
 
     // The schema's page is overwritten.
     let mut bytes = fs::read(at("weir.db"))?;
@@ -296,7 +296,7 @@ async fn a_damaged_log_is_refused_and_found() -> Outcome {
     assert!(!database.figures().reads, "it is known that something cannot be read");
     assert_eq!(Archive::read(&database, &id("0"), 0, usize::MAX).await, Ok(log(40)), "the others are read as before");
     assert!(database.figures().reads);
-    assert_eq!(database.path(&ItemId::new("msg_a0")).await, Err(StoreError::Unavailable), "no conversation with a hole in it");
+    assert_eq!(database.path(&ItemId::new("msg_a0"), Most::ALL).await, Err(StoreError::Unavailable), "no conversation with a hole in it");
     let problems = tools::check(&path, |_| {})?.problems;
     for wrong in ["log resp_1", "log resp_2", "item msg_q0", "totals"] {
         assert!(problems.iter().any(|problem| problem.contains(wrong)), "{wrong}: {problems:?}");
@@ -334,7 +334,7 @@ async fn many_at_once_share_commits() -> Outcome {
             let found = Store::find(&database, &id(&name)).await?;
             assert!(matches!(found, Found::Record(record) if record.ended_at.is_none()), "what is inserted is found");
             database.finish(&id(&name), vec![message(&format!("a{name}"), "answer")], 7).await?;
-            assert_eq!(database.path(&ItemId::new(format!("msg_a{name}"))).await?.len(), 2);
+            assert_eq!(database.path(&ItemId::new(format!("msg_a{name}")), Most::ALL).await?.len(), 2);
             Ok::<(), StoreError>(())
         }
     });
@@ -398,8 +398,8 @@ async fn what_is_exported_can_be_imported() -> Outcome {
         assert_eq!(Archive::read(&imported, &id, 0, usize::MAX).await, Archive::read(&database, &id, 0, usize::MAX).await);
     }
     let last = ItemId::new("msg_a147");
-    assert_eq!(imported.path(&last).await, database.path(&last).await);
-    assert_eq!(imported.oldest_ended(500).await, database.oldest_ended(500).await);
+    assert_eq!(imported.path(&last, Most::ALL).await, database.path(&last, Most::ALL).await);
+    assert_eq!(imported.oldest_ended(None, 500).await, database.oldest_ended(None, 500).await);
     assert_eq!(Store::bytes(&imported), Store::bytes(&database));
     Ok(())
 }

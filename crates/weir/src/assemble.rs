@@ -119,6 +119,7 @@ impl Weir {
             metrics: Arc::default(),
             tasks,
             drain: Drain::default(),
+            rates: Arc::default(),
         };
         let (engine, live, tasks) = (app.engine.clone(), Live::new(app.clone()), app.tasks.clone());
         let controls = Controls { engine, routes, live, tasks, shutdown: Arc::new(RwLock::new(shutdown)) };

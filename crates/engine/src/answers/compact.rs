@@ -15,6 +15,7 @@ use super::{Engine, Started};
 use crate::feed::Feed;
 use crate::id;
 use crate::provider::SUMMARISE;
+use crate::shares::Reservation;
 
 /// A compaction that runs.
 pub struct Compacting {
@@ -39,14 +40,20 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::start`].
-    pub async fn compact(&self, owner: &Owner, create: Create, trace: Option<TraceContext>) -> Result<Compacting, Fault> {
+    pub async fn compact(
+        &self,
+        owner: &Owner,
+        create: Create,
+        trace: Option<TraceContext>,
+        mut bytes: Reservation,
+    ) -> Result<Compacting, Fault> {
         let (route, _) = self.route(&create)?;
-        let Setting { mut context, .. } = self.conversation(owner, &create, None).await?;
+        let Setting { mut context, .. } = self.conversation(owner, &create, None, &mut bytes).await?;
         let kept = Kept::take(&mut context);
         context.push(Item::Message(Message { id: id::item("msg"), ..Message::new(Role::User, vec![Part::input_text(SUMMARISE)]) }));
         let setting = Setting { context, input: Vec::new(), head: None };
         let create = Create { store: false, ..create };
-        let ties = Ties { claim: None, socket: None, thread: None, on_leave: self.on_leave(&route, &create, false), trace };
+        let ties = Ties { claim: None, socket: None, thread: None, on_leave: self.on_leave(&route, &create, false), trace, bytes };
         let Started { id, feed, .. } = self.run(owner, create, route, setting, ties).await?;
         Ok(Compacting { id, feed, kept })
     }

@@ -16,6 +16,7 @@ use super::recover::take_over;
 use super::{Shared, Socket};
 use crate::clock;
 use crate::log::{LogError, LogState};
+use crate::shares::Reservation;
 use crate::store::{Found, Removal, StoreError};
 use crate::turn::{End, Live, Turn};
 
@@ -26,19 +27,23 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(super) struct Remembering {
     pub(super) socket: Socket,
     pub(super) before: Arc<[Item]>,
+    /// The memory that it will take.
+    pub(super) bytes: Reservation,
 }
 
 impl Remembering {
     fn remember(self, response: &Response) {
-        let Socket { local, lane } = self.socket;
+        let Self { socket: Socket { local, lane }, before, mut bytes } = self;
         if response.status == ResponseStatus::Failed {
             if let Some(parent) = &response.previous_response_id {
                 local.evict(&lane, parent);
             }
             return;
         }
-        let context = self.before.iter().chain(&response.output).cloned().collect();
-        local.put(lane, response.id.clone(), context);
+        let context: Arc<[Item]> = before.iter().chain(&response.output).cloned().collect();
+        // It is part of a conversation already: to refuse it now would be to forget it.
+        bytes.add(context.iter().map(|item| item.weight() as u64).sum());
+        local.put(lane, response.id.clone(), context, bytes);
     }
 }
 
@@ -108,7 +113,7 @@ async fn record(shared: &Shared, live: &Live, output: Vec<Item>) -> bool {
             Ok(is_kept) => return is_kept,
             Err(StoreError::Unavailable) => StoreError::Unavailable,
             // Deleted meanwhile, or never there.
-            Err(StoreError::Missing | StoreError::Taken) => return false,
+            Err(StoreError::Missing | StoreError::Taken | StoreError::TooLarge) => return false,
         };
         if is_first {
             tracing::error!(response = %live.id, %error, "the end of an answer cannot be stored; it is tried until it can");

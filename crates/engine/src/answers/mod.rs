@@ -30,12 +30,14 @@ use crate::log::{Log, LogError, LogReader, LogState};
 use crate::metrics::{Exposition, Metrics};
 use crate::provider::{ModelListing, Models};
 use crate::retention;
-use crate::store::{Expired, Found, Record, Removal, Store, StoreError};
+use crate::shares::{self, Connected, Ledger, Reservation, Share};
+use crate::store::{Expired, Found, Most, Record, Removal, Store, StoreError};
 use crate::tasks::Tasks;
 use crate::thread::Thread;
 use crate::trace::Sink;
 use crate::turn::{Cause, Live, Seat};
 use crate::upstreams::State;
+use crate::workers::Workers;
 
 /// Runs answers and feeds their readers. Cheap to clone.
 #[derive(Clone)]
@@ -55,6 +57,10 @@ pub(crate) struct Shared {
     /// Ends the pass-through calls that still run when the server shuts down.
     pub(crate) shut_down: CancellationToken,
     live: Mutex<HashMap<ResponseId, Arc<Live>>>,
+    /// What each caller has in hand.
+    pub(crate) ledger: Arc<Ledger>,
+    /// Work on requests that takes long.
+    pub(crate) workers: Workers,
     /// Set once nothing new may begin: after how many seconds to ask again.
     draining: OnceLock<u64>,
     /// Rung when an answer has ended, so that retention looks at once.
@@ -95,6 +101,8 @@ pub struct Terms {
     pub on_leave: Option<OnLeave>,
     /// Where in a trace the client stands.
     pub trace: Option<TraceContext>,
+    /// The bytes that were taken for the request; they are given back with the response.
+    pub bytes: Option<Reservation>,
 }
 
 /// A place on a socket.
@@ -122,10 +130,14 @@ pub struct Census {
 impl Engine {
     /// An engine over a log, a store and models. Starts its retention.
     pub fn new(config: Config, log: Arc<dyn Log>, store: Arc<dyn Store>, models: Arc<dyn Models>, tasks: Tasks) -> Self {
+        let ledger = Arc::new(Ledger::default());
+        ledger.configure(config.memory_bytes, config.shares.clone());
+        let workers = Workers::new(tasks.clone());
         let (config, metrics, traces) = (RwLock::new(config), Arc::default(), OnceLock::new());
         let (live, draining, shut_down) = (Mutex::default(), OnceLock::new(), CancellationToken::new());
         let ended = Notify::new();
-        let shared = Arc::new(Shared { config, log, store, models, metrics, traces, tasks, shut_down, live, draining, ended });
+        let shared =
+            Arc::new(Shared { config, log, store, models, metrics, traces, tasks, shut_down, live, ledger, workers, draining, ended });
         shared.tasks.spawn("retention", retention::run(Arc::clone(&shared)));
         Self { shared }
     }
@@ -226,7 +238,7 @@ impl Engine {
     pub async fn input_items(&self, owner: &Owner, id: &ResponseId) -> Result<Vec<Item>, Fault> {
         let record = self.record(owner, id).await?;
         let Some(last) = record.input.last().or(record.head.as_ref()) else { return Ok(Vec::new()) };
-        self.shared.store.path(last).await.map_err(store_fault)
+        self.shared.store.path(last, self.most()).await.map_err(store_fault)
     }
 
     /// Counts what the model would read, without asking it.
@@ -235,8 +247,9 @@ impl Engine {
     /// As [`Engine::start`].
     pub async fn count_input(&self, owner: &Owner, create: Create) -> Result<u64, Fault> {
         self.route(&create)?;
-        let context = self.conversation(owner, &create, None).await?.context;
-        let counted = self.shared.tasks.blocking(move || count::input(&Prompt::from(&create), &context));
+        let mut bytes = self.take_bytes(owner, 0)?;
+        let context = self.conversation(owner, &create, None, &mut bytes).await?.context;
+        let counted = self.work(owner, move || count::input(&Prompt::from(&create), &context));
         counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the input could not be counted"))
     }
 
@@ -244,8 +257,8 @@ impl Engine {
     ///
     /// # Errors
     /// The counting failed.
-    pub async fn count_question(&self, model: String, text: String) -> Result<u64, Fault> {
-        let counted = self.shared.tasks.blocking(move || count::question(&model, &text));
+    pub async fn count_question(&self, owner: &Owner, model: String, text: String) -> Result<u64, Fault> {
+        let counted = self.work(owner, move || count::question(&model, &text));
         counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the question could not be counted"))
     }
 
@@ -261,6 +274,7 @@ impl Engine {
 
     /// Obeys other settings from now on. Answers that run keep those they began under.
     pub fn configure(&self, config: Config) {
+        self.shared.ledger.configure(config.memory_bytes, config.shares.clone());
         *self.shared.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
@@ -288,6 +302,37 @@ impl Engine {
         live.len() + self.shared.passing()
     }
 
+    /// Takes bytes for something that `owner` sends, before it is read.
+    ///
+    /// # Errors
+    /// 503 where all callers together have too much in hand, 429 where this one has.
+    pub fn take_bytes(&self, owner: &Owner, bytes: u64) -> Result<Reservation, Fault> {
+        self.shared.ledger.take(owner, bytes)
+    }
+
+    /// Counts a connection on which `owner` calls.
+    ///
+    /// # Errors
+    /// 429 where this caller has as many open as may.
+    pub fn connect(&self, owner: &Owner) -> Result<Connected, Fault> {
+        self.shared.ledger.connect(owner)
+    }
+
+    /// What each caller has in hand, of those who have anything.
+    pub fn usage_by_caller(&self) -> Vec<shares::Usage> {
+        self.shared.ledger.usage()
+    }
+
+    /// Runs work on a request that takes long, off the runtime's threads and in its caller's turn. `None` if it panicked.
+    pub async fn work<T: Send + 'static>(&self, owner: &Owner, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        self.shared.workers.run(owner, work).await
+    }
+
+    /// What `owner` may have of the server; `None` where nobody else could have it.
+    pub fn share(&self, owner: &Owner) -> Option<Share> {
+        self.shared.ledger.share(owner)
+    }
+
     /// What is there now.
     pub fn census(&self) -> Census {
         Census {
@@ -298,10 +343,14 @@ impl Engine {
         }
     }
 
-    /// How many responses may run at once (`engine.running`), and how many more may start now.
-    pub fn capacity(&self) -> (usize, usize) {
+    /// How many responses this caller may run at once, and how many more may start now.
+    pub fn capacity(&self, owner: &Owner) -> (usize, usize) {
         let limit = self.shared.config().running;
-        (limit, limit.saturating_sub(self.shared.live().len()))
+        let free = limit.saturating_sub(self.shared.live().len());
+        match self.shared.ledger.running(owner) {
+            Some((own, running)) => (limit.min(own), free.min(own.saturating_sub(running))),
+            None => (limit, free),
+        }
     }
 
     /// The log of an answer whose record was just there.
@@ -347,6 +396,12 @@ impl Engine {
             }
             Found::Record(_) | Found::Expired(_) | Found::Missing => Err(not_found(id)),
         }
+    }
+
+    /// How much of a conversation is loaded.
+    fn most(&self) -> Most {
+        let config = self.shared.config();
+        Most { items: config.context_items, bytes: config.context_bytes }
     }
 
     fn cursor(&self, reader: Box<dyn LogReader>, position: u64, seat: Option<Seat>) -> Feed {
@@ -416,6 +471,10 @@ fn not_found(id: &ResponseId) -> Fault {
 }
 
 pub(crate) fn store_fault(error: StoreError) -> Fault {
+    if error == StoreError::TooLarge {
+        let message = "The conversation is larger than this server loads (engine.context_bytes, engine.context_items): start a new one, or compact it.";
+        return Fault::invalid("conversation_too_large", "previous_response_id", message);
+    }
     Fault::new(FaultKind::Server, "store_unavailable", error.to_string()).with_status(503)
 }
 

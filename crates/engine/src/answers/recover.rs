@@ -11,7 +11,7 @@ use crate::clock;
 use crate::count::{self, Prompt};
 use crate::log::{Life, LogError, LogState};
 use crate::metrics::kinds;
-use crate::store::{Found, Record, Removal, StoreError};
+use crate::store::{Found, Most, Record, Removal, StoreError};
 use crate::turn::{Answer, Cause, End};
 
 /// How many answers are ended at once. They share the log's writes and the store's transactions.
@@ -153,8 +153,9 @@ async fn read_ended(shared: &Shared, id: &ResponseId) -> Option<Response> {
 
 /// What the model had read, as far as the store knows it. A stateless answer's input is nowhere.
 async fn context(shared: &Shared, record: &Record) -> Result<Vec<Item>, StoreError> {
+    let config = shared.config();
     match record.input.last().or(record.head.as_ref()) {
-        Some(last) => shared.store.path(last).await,
+        Some(last) => shared.store.path(last, Most { items: config.context_items, bytes: config.context_bytes }).await,
         None => Ok(Vec::new()),
     }
 }

@@ -8,7 +8,7 @@ use futures_util::stream::{StreamExt, once};
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
-use protocol::request::Create;
+use protocol::request::{Create, InputItem};
 use protocol::response::Response;
 use protocol::trace::TraceContext;
 
@@ -20,7 +20,8 @@ use crate::count::Prompt;
 use crate::log::{Life, LogError, LogReader, LogState};
 use crate::metrics::{Held, Meter};
 use crate::provider::{Call, Failure, Finish, Leg, ModelRequest, Provider, Route, Word, Words};
-use crate::store::{Claim, Claimed, Found, Record, Removal};
+use crate::shares::{Reservation, Running};
+use crate::store::{Claim, Claimed, Found, Most, Record, Removal};
 use crate::thread::{Thread, Window};
 use crate::turn::{Answer, Live, Trace, Turn};
 use crate::{clock, id};
@@ -47,6 +48,8 @@ pub(super) struct Ties {
     pub(super) on_leave: OnLeave,
     /// Where in a trace they stand.
     pub(super) trace: Option<TraceContext>,
+    /// The bytes that were taken for it.
+    pub(super) bytes: Reservation,
 }
 
 impl Engine {
@@ -56,7 +59,8 @@ impl Engine {
     /// # Errors
     /// What is wrong with the request, by its field; too many answers; a log or store that cannot write.
     pub async fn start(&self, owner: &Owner, create: Create, terms: Terms) -> Result<Started, Fault> {
-        let Terms { idempotency, socket, warm_up, thread, on_leave, trace } = terms;
+        let Terms { idempotency, socket, warm_up, thread, on_leave, trace, bytes } = terms;
+        let mut bytes = bytes.map_or_else(|| self.take_bytes(owner, 0), Ok)?;
         let claim = idempotency.map(|asked| Claim { owner: owner.clone(), key: asked.key, request: asked.request });
         if let Some(claim) = &claim
             && let Some(first) = self.claimed(claim).await?
@@ -70,23 +74,23 @@ impl Engine {
             Some(thread) => Create { previous_response_id: self.last_of(owner, thread).await?, ..create },
             None => create,
         };
-        let mut setting = self.conversation(owner, &create, socket.as_ref()).await?;
+        let mut setting = self.conversation(owner, &create, socket.as_ref(), &mut bytes).await?;
         if let Some(thread) = &thread {
-            setting.context = self.seen(thread.window, &create, setting.context).await?;
+            setting.context = self.seen(owner, thread.window, &create, setting.context).await?;
         }
         let on_leave = on_leave.or(create.on_leave).unwrap_or_else(|| self.on_leave(&route, &create, claim.is_some()));
-        let started = self.run(owner, create, route, setting, Ties { claim, socket, thread, on_leave, trace }).await?;
+        let started = self.run(owner, create, route, setting, Ties { claim, socket, thread, on_leave, trace, bytes }).await?;
         Ok(Started { ignored, ..started })
     }
 
     /// Starts an answer of which everything is known.
     pub(super) async fn run(&self, owner: &Owner, create: Create, route: Route, setting: Setting, ties: Ties) -> Result<Started, Fault> {
-        let Ties { claim, socket, thread, on_leave, trace } = ties;
+        let Ties { claim, socket, thread, on_leave, trace, bytes } = ties;
         let meter = Meter::new(Arc::clone(&self.shared.metrics), &route, &create.model);
         let trace = Trace::begin(self.shared.traces.get().cloned(), trace);
         let id = id::response();
         let live = Live::new(id.clone(), owner.clone(), on_leave, thread.map(|thread| thread.name));
-        self.admit(&live)?;
+        let place = self.admit(&live)?;
         let admitted = Admission { shared: &self.shared, id: Some(&id) };
         let life = if create.store || claim.is_some() { Life::Kept } else { Life::Fleeting };
         let mut writer = self.shared.log.take(&id, life).map_err(log_fault)?;
@@ -108,10 +112,14 @@ impl Engine {
 
         let feed = self.cursor(reader, 0, Some(live.sit()));
         let request = ModelRequest { create: Arc::new(create), model: None, context: setting.context.into(), call: Call::default() };
-        let remembering = socket.map(|socket| Remembering { socket, before: Arc::clone(&request.context) });
+        let remembering = match socket {
+            Some(socket) => Some(Remembering { socket, before: Arc::clone(&request.context), bytes: self.take_bytes(owner, 0)? }),
+            None => None,
+        };
         let limit = self.shared.config().answer_bytes;
         let tasks = self.shared.tasks.clone();
-        let turn = Turn { live: Arc::clone(&live), answer, writer, route, leg: None, request, limit, meter, trace, tasks };
+        let turn =
+            Turn { live: Arc::clone(&live), answer, writer, route, leg: None, request, limit, meter, trace, tasks, bytes, _place: place };
         self.shared.tasks.spawn("turn", run_to_end(Arc::clone(&self.shared), live, turn, remembering));
         Ok(Started { id, feed, ignored: Vec::new() })
     }
@@ -163,7 +171,13 @@ impl Engine {
     }
 
     /// The conversation that the new turn stands in.
-    pub(super) async fn conversation(&self, owner: &Owner, create: &Create, socket: Option<&Socket>) -> Result<Setting, Fault> {
+    pub(super) async fn conversation(
+        &self,
+        owner: &Owner,
+        create: &Create,
+        socket: Option<&Socket>,
+        bytes: &mut Reservation,
+    ) -> Result<Setting, Fault> {
         let previous = create.previous_response_id.as_ref();
         if let Some(previous) = previous {
             self.settled(self.running(previous)).await?;
@@ -177,28 +191,33 @@ impl Engine {
             Some(context) => (context.to_vec(), None),
             None => self.before(owner, previous).await?,
         };
-        let conversation = self.assemble(owner, before, create).await?;
+        let most = self.most();
+        let most = before.iter().try_fold(most, |most, item| most.without(item.weight())).map_err(store_fault)?;
+        let conversation = self.assemble(owner, before, create, most).await?;
+        bytes.grow(conversation.context.iter().map(|item| item.weight() as u64).sum())?;
         // What only a socket remembers is in no tree: a stored turn that continues it takes all of it along.
         let input = if is_remembered { conversation.copy() } else { conversation.input };
         Ok(Setting { context: conversation.context, input, head })
     }
 
-    async fn assemble(&self, owner: &Owner, before: Vec<Item>, create: &Create) -> Result<Conversation, Fault> {
-        match Conversation::assemble(&*self.shared.store, owner, before.clone(), create).await {
+    async fn assemble(&self, owner: &Owner, before: Vec<Item>, create: &Create, most: Most) -> Result<Conversation, Fault> {
+        // Items that only their references name are looked for, and perhaps once more.
+        let has_references = create.input.iter().any(|item| matches!(item, InputItem::Reference(_)));
+        if !has_references {
+            return Conversation::assemble(&*self.shared.store, owner, before, create, most).await.map_err(told);
+        }
+        match Conversation::assemble(&*self.shared.store, owner, before.clone(), create, most).await {
             Err(ConversationError::NoSuchItem(_)) => {
                 // An answer of this caller that has just ended may be about to put the item into the store.
                 let running: Vec<Arc<Live>> = self.shared.live().values().filter(|live| live.owner == *owner).cloned().collect();
                 for live in running {
                     self.settled(Some(live)).await?;
                 }
-                Conversation::assemble(&*self.shared.store, owner, before, create).await
+                Conversation::assemble(&*self.shared.store, owner, before, create, most).await
             }
             assembled => assembled,
         }
-        .map_err(|error| match error {
-            ConversationError::NoSuchItem(fault) | ConversationError::Fault(fault) => fault,
-            ConversationError::Store(error) => store_fault(error),
-        })
+        .map_err(told)
     }
 
     async fn is_stored(&self, id: &ResponseId) -> Result<bool, Fault> {
@@ -222,15 +241,15 @@ impl Engine {
             }
         };
         match head {
-            Some(head) => Ok((self.shared.store.path(&head).await.map_err(store_fault)?, Some(head))),
+            Some(head) => Ok((self.shared.store.path(&head, self.most()).await.map_err(store_fault)?, Some(head))),
             None => Ok((Vec::new(), None)),
         }
     }
 
     /// What of a conversation the model is shown.
-    async fn seen(&self, window: Window, create: &Create, context: Vec<Item>) -> Result<Vec<Item>, Fault> {
+    async fn seen(&self, owner: &Owner, window: Window, create: &Create, context: Vec<Item>) -> Result<Vec<Item>, Fault> {
         let create = create.clone();
-        let cut = self.shared.tasks.blocking(move || window.cut(&Prompt::from(&create), context));
+        let cut = self.work(owner, move || window.cut(&Prompt::from(&create), context));
         cut.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the conversation could not be counted"))
     }
 
@@ -257,21 +276,23 @@ impl Engine {
         Ok(())
     }
 
-    fn admit(&self, live: &Arc<Live>) -> Result<(), Fault> {
+    fn admit(&self, live: &Arc<Live>) -> Result<Running, Fault> {
         let mut running = self.shared.live();
         self.room(running.len())?;
+        let place = self.shared.ledger.run(&live.owner)?;
         running.insert(live.id.clone(), Arc::clone(live));
-        Ok(())
+        Ok(place)
     }
 
     /// Admits a pass-through call, which counts as one of those that run for as long as what this gives lives.
     ///
     /// # Errors
     /// As many run as may, or the server drains.
-    pub(crate) fn admit_passthrough(&self) -> Result<Held, Fault> {
+    pub(crate) fn admit_passthrough(&self, owner: &Owner) -> Result<(Held, Running), Fault> {
         let running = self.shared.live();
         self.room(running.len())?;
-        Ok(self.shared.metrics.passing.hold())
+        let place = self.shared.ledger.run(owner)?;
+        Ok((self.shared.metrics.passing.hold(), place))
     }
 
     /// Whether another may run beside so many answers. To be called under their lock: what is admitted before a drain is seen
@@ -285,6 +306,13 @@ impl Engine {
             return Err(Fault { retry_after: Some(1), ..fault });
         }
         Ok(())
+    }
+}
+
+fn told(error: ConversationError) -> Fault {
+    match error {
+        ConversationError::NoSuchItem(fault) | ConversationError::Fault(fault) => fault,
+        ConversationError::Store(error) => store_fault(error),
     }
 }
 

@@ -4,7 +4,7 @@
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::{Item, Message, Part, Role};
 
-use crate::store::{Claim, Claimed, Expired, Found, Head, Record, Removal, Store, StoreError};
+use crate::store::{Claim, Claimed, Expired, Found, Head, Most, Record, Removal, Store, StoreError};
 
 /// Runs every law on stores that `fresh` makes.
 pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
@@ -21,6 +21,8 @@ pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
     a_released_key_is_new_again(&fresh().await).await;
     everything_removed_weighs_nothing(&fresh().await).await;
     the_oldest_end_comes_first(&fresh().await).await;
+    what_is_stored_is_known_by_whose_it_is(&fresh().await).await;
+    a_conversation_is_loaded_up_to_a_limit(&fresh().await).await;
     what_has_not_ended_is_unfinished(&fresh().await).await;
     a_head_stands_where_it_was_put(&fresh().await).await;
     what_is_not_kept_is_a_record_too(&fresh().await).await;
@@ -143,9 +145,36 @@ async fn the_oldest_end_comes_first(store: &dyn Store) {
         require(store.finish(&id(name), Vec::new(), ended_at).await == Ok(()), "a record ends");
     }
     insert(store, "running", None, &["y"]).await;
-    let oldest = store.oldest_ended(2).await.unwrap_or_default();
+    let oldest = store.oldest_ended(None, 2).await.unwrap_or_default();
     let names: Vec<_> = oldest.iter().map(|record| record.id.clone()).collect();
     require(names == [id("early"), id("middle")], "the oldest end comes first, and what runs not at all");
+}
+
+async fn what_is_stored_is_known_by_whose_it_is(store: &dyn Store) {
+    let bob = Owner::new("bob");
+    turn(store, "one", None, &["a"], &["b"]).await;
+    let item = message("a longer text of somebody else");
+    let record = Record { owner: bob.clone(), ..record("two", std::slice::from_ref(&item)) };
+    require(store.insert(record, vec![item]).await == Ok(()), "a record of another caller is taken");
+    require(store.finish(&id("two"), vec![message("and its answer, which is long as well")], 2).await == Ok(()), "it ends");
+    let stored = store.stored_by_caller().await.unwrap_or_default();
+    let owners: Vec<_> = stored.iter().map(|(owner, _)| owner.clone()).collect();
+    require(owners == [bob.clone(), alice()], "who has most comes first");
+    require(stored.iter().map(|(_, bytes)| bytes).sum::<u64>() == store.bytes(), "and all of it is counted");
+    let oldest = store.oldest_ended(Some(&bob), 9).await.unwrap_or_default();
+    require(oldest.len() == 1 && oldest[0].id == id("two"), "the oldest of one caller are that caller's");
+    remove(store, "two", Removal::Expired).await;
+    let stored = store.stored_by_caller().await.unwrap_or_default();
+    require(stored.len() == 1 && stored[0].0 == alice(), "who has nothing is not counted");
+    remove(store, "one", Removal::Deleted).await;
+    require(store.stored_by_caller().await == Ok(Vec::new()), "and nobody has anything when nothing is left");
+}
+
+async fn a_conversation_is_loaded_up_to_a_limit(store: &dyn Store) {
+    let head = turn(store, "one", None, &["a", "b"], &["c"]).await;
+    require(store.path(&head, Most { items: 3, ..Most::ALL }).await.is_ok_and(|path| path.len() == 3), "as much as may be is loaded");
+    require(store.path(&head, Most { items: 2, ..Most::ALL }).await == Err(StoreError::TooLarge), "more items are not");
+    require(store.path(&head, Most { bytes: 10, ..Most::ALL }).await == Err(StoreError::TooLarge), "nor are more bytes");
 }
 
 async fn what_has_not_ended_is_unfinished(store: &dyn Store) {
@@ -177,7 +206,7 @@ async fn what_is_not_kept_is_a_record_too(store: &dyn Store) {
     require(store.insert(record("one", &[]), Vec::new()).await == Err(StoreError::Taken), "its id is taken");
     require(store.finish(&id("one"), Vec::new(), 5).await == Ok(()), "it ends");
     require(matches!(find(store, "one").await, Found::Record(record) if record.ended_at == Some(5)), "and is known to have ended");
-    let oldest = store.oldest_ended(9).await.unwrap_or_default();
+    let oldest = store.oldest_ended(None, 9).await.unwrap_or_default();
     require(oldest.len() == 1, "retention finds it, should nobody else");
     remove(store, "one", Removal::Forgotten).await;
     require(find(store, "one").await == Found::Missing, "then it is gone");
@@ -208,7 +237,7 @@ async fn remove(store: &dyn Store, name: &str, removal: Removal) {
 }
 
 async fn path(store: &dyn Store, head: &ItemId) -> Vec<String> {
-    let items = store.path(head).await.unwrap_or_default();
+    let items = store.path(head, Most::ALL).await.unwrap_or_default();
     items.iter().map(|item| item.id().as_str().trim_start_matches("msg_").to_owned()).collect()
 }
 

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 
-use crate::store::{Claim, Claimed, Expired, Found, Head, Record, Removal, Store, StoreError};
+use crate::store::{Claim, Claimed, Expired, Found, Head, Most, Record, Removal, Store, StoreError};
 
 /// How many expired ids are remembered, so that their owners get a 410 and not a 404.
 const TOMBSTONES: usize = 100_000;
@@ -35,6 +35,8 @@ struct Held {
     claimed: HashMap<ResponseId, (Owner, String)>,
     heads: HashMap<(Owner, String), Head>,
     bytes: u64,
+    /// The same by whose they are.
+    stored: HashMap<Owner, u64>,
 }
 
 /// A place in the tree. A deleted item leaves its place, so that what hangs below keeps its roots.
@@ -86,16 +88,20 @@ impl Store for MemoryStore {
         ready(Ok(())).boxed()
     }
 
-    fn path(&self, head: &ItemId) -> BoxFuture<'_, Result<Vec<Item>, StoreError>> {
+    fn path(&self, head: &ItemId, most: Most) -> BoxFuture<'_, Result<Vec<Item>, StoreError>> {
         let held = self.held();
-        let mut path = Vec::new();
+        let (mut path, mut most) = (Vec::new(), Ok(most));
         let mut next = Some(head);
         while let Some(node) = next.and_then(|id| held.nodes.get(id)) {
+            most = most.and_then(|most| most.without(node.item.as_ref().map_or(0, Item::weight)));
+            if most.is_err() {
+                break;
+            }
             path.extend(node.item.clone());
             next = node.parent.as_ref();
         }
         path.reverse();
-        ready(Ok(path)).boxed()
+        ready(most.map(|_| path)).boxed()
     }
 
     fn item(&self, owner: &Owner, id: &ItemId) -> BoxFuture<'_, Result<Option<Item>, StoreError>> {
@@ -151,9 +157,17 @@ impl Store for MemoryStore {
         ready(Ok(unfinished)).boxed()
     }
 
-    fn oldest_ended(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+    fn stored_by_caller(&self) -> BoxFuture<'_, Result<Vec<(Owner, u64)>, StoreError>> {
+        let mut stored: Vec<(Owner, u64)> = self.held().stored.iter().map(|(owner, bytes)| (owner.clone(), *bytes)).collect();
+        stored.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        ready(Ok(stored)).boxed()
+    }
+
+    fn oldest_ended(&self, owner: Option<&Owner>, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
         let held = self.held();
-        let oldest = held.ended.values().filter_map(|id| held.records.get(id).cloned()).take(limit).collect();
+        let is_wanted = |record: &&Record| owner.is_none_or(|owner| record.owner == *owner);
+        let ended = held.ended.values().filter_map(|id| held.records.get(id));
+        let oldest = ended.filter(is_wanted).take(limit).cloned().collect();
         ready(Ok(oldest)).boxed()
     }
 
@@ -197,7 +211,9 @@ impl Held {
             if let Some(above) = parent.as_ref().and_then(|id| self.nodes.get_mut(id)) {
                 above.children += 1;
             }
-            self.bytes += size(&item);
+            let bytes = size(&item);
+            self.bytes += bytes;
+            *self.stored.entry(owner.clone()).or_default() += bytes;
             self.nodes.insert(id.clone(), Node { owner: owner.clone(), parent, item: Some(item), children: 0, holds: 1 });
             parent = Some(id);
         }
@@ -217,7 +233,8 @@ impl Held {
             let Some(node) = self.nodes.get_mut(item_id) else { continue };
             node.holds -= 1;
             if removal == Removal::Deleted {
-                self.bytes -= node.item.take().as_ref().map_or(0, size);
+                let (owner, bytes) = (node.owner.clone(), node.item.take().as_ref().map_or(0, size));
+                self.give_back(&owner, bytes);
             }
         }
         self.prune(record.head);
@@ -225,6 +242,16 @@ impl Held {
             parent.holds -= 1;
         }
         self.prune(record.parent);
+    }
+
+    fn give_back(&mut self, owner: &Owner, bytes: u64) {
+        self.bytes -= bytes;
+        if let Some(stored) = self.stored.get_mut(owner) {
+            *stored -= bytes;
+            if *stored == 0 {
+                self.stored.remove(owner);
+            }
+        }
     }
 
     fn claimed(&self, claim: &Claim) -> Claimed {
@@ -249,7 +276,7 @@ impl Held {
                 return;
             }
             if let Some(node) = self.nodes.remove(&id) {
-                self.bytes -= node.item.as_ref().map_or(0, size);
+                self.give_back(&node.owner, node.item.as_ref().map_or(0, size));
                 if let Some(above) = node.parent.as_ref().and_then(|id| self.nodes.get_mut(id)) {
                     above.children -= 1;
                 }

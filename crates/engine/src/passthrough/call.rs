@@ -18,6 +18,7 @@ use crate::answers::Shared;
 use crate::metrics::{Ending, Held, Tokens};
 use crate::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
 use crate::provider::{Call, Failure, Leg, Route, Timeouts, UPSTREAM_CUT};
+use crate::shares::{Reservation, Running};
 use crate::turn::{Attempts, Next, Reason, only_keep_alives, silent, until};
 
 /// How long the usage and the end of a stream may lag behind its last finish reason.
@@ -32,7 +33,7 @@ pub struct PassthroughCall {
     /// When the first upstream was asked.
     began: Instant,
     /// It counts as running for as long.
-    _running: Held,
+    _running: (Held, Running, Reservation),
 }
 
 /// The events of a stream: the data of each, as JSON. Without a failure its end is that of a whole response.
@@ -127,7 +128,13 @@ impl Timers {
 }
 
 impl PassthroughCall {
-    pub(super) fn new(shared: Arc<Shared>, route: Route, request: Passthrough, record: Record, running: Held) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        route: Route,
+        request: Passthrough,
+        record: Record,
+        running: (Held, Running, Reservation),
+    ) -> Self {
         let request = PassthroughRequest { request: Arc::new(request), model: None, call: Call::default() };
         Self { shared, route, request, record, began: Instant::now(), _running: running }
     }

@@ -9,6 +9,7 @@ mod usage;
 use std::sync::Arc;
 
 use protocol::fault::Fault;
+use protocol::id::Owner;
 use protocol::passthrough::{Operation, Passthrough};
 use protocol::trace::TraceContext;
 
@@ -17,18 +18,25 @@ pub use call::{Events, PassthroughCall};
 use self::record::Record;
 use crate::answers::Engine;
 use crate::provider::Route;
+use crate::shares::Reservation;
 
 impl Engine {
     /// Prepares a pass-through call: nothing is asked before the call is polled, and dropping it cancels it upstream.
     ///
     /// # Errors
     /// Nobody serves the model or the operation; as much runs as may.
-    pub fn passthrough(&self, request: Passthrough, trace: Option<TraceContext>) -> Result<PassthroughCall, Fault> {
+    pub fn passthrough(
+        &self,
+        owner: &Owner,
+        request: Passthrough,
+        trace: Option<TraceContext>,
+        bytes: Reservation,
+    ) -> Result<PassthroughCall, Fault> {
         let route = self.shared.models.route(&request.model).ok_or_else(|| no_such_model(&request))?;
         let route = able(route, &request)?;
-        let running = self.admit_passthrough()?;
+        let (running, place) = self.admit_passthrough(owner)?;
         let record = Record::new(&self.shared, &route, &request, trace);
-        Ok(PassthroughCall::new(Arc::clone(&self.shared), route, request, record, running))
+        Ok(PassthroughCall::new(Arc::clone(&self.shared), route, request, record, (running, place, bytes)))
     }
 }
 

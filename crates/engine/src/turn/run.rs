@@ -21,6 +21,7 @@ use crate::count::{self, Prompt};
 use crate::log::{LogError, LogWriter};
 use crate::metrics::Meter;
 use crate::provider::{Blame, CONTEXT_LENGTH, Call, Failure, Finish, Leg, ModelRequest, Route, Timeouts, UPSTREAM_CUT, Word, Words};
+use crate::shares::{Reservation, Running};
 use crate::tasks::Tasks;
 
 /// How many words that are ready at once go into one append. More would only delay the first.
@@ -52,6 +53,10 @@ pub(crate) struct Turn {
     pub(crate) meter: Meter,
     pub(crate) trace: Trace,
     pub(crate) tasks: Tasks,
+    /// The bytes that are in hand for it.
+    pub(crate) bytes: Reservation,
+    /// Its place among those that its caller may run.
+    pub(crate) _place: Running,
 }
 
 /// What was heard of an upstream since its last word.
@@ -228,7 +233,9 @@ impl Turn {
             let now = Instant::now();
             self.meter.heard(heard, now);
             let entries = self.answer.take_entries();
-            written += entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
+            let more = entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
+            written += more;
+            self.bytes.add(more);
             match self.append(&entries) {
                 Ok(()) => {}
                 Err(LogError::Unavailable) => return Outcome::Stop(Stop::Log(entries)),

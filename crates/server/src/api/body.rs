@@ -7,44 +7,100 @@ mod zstd;
 
 use axum::body::Body;
 use bytes::Bytes;
+use engine::shares::Reservation;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use protocol::fault::{Fault, FaultKind};
+use protocol::id::Owner;
+use protocol::weight::Weight;
 use serde_json::Value;
 
 use self::coding::{DecodeError, Decoder};
 use crate::config::Config;
+use crate::router::App;
 
 /// Windows editors put it before JSON, though it must not stand there; a reader may ignore it (RFC 8259 §8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// A JSON body and the bytes it was.
-pub(crate) struct JsonBody {
-    pub(crate) value: Value,
-    pub(crate) bytes: Bytes,
+/// A body above this is read off the runtime's threads: everybody else's events wait meanwhile.
+const QUICK: usize = 64 << 10;
+
+/// What may be in a body that says next to nothing.
+const SMALL: usize = 64 << 10;
+
+/// A body that was read, and the memory that was taken for it.
+pub(crate) struct Read<T> {
+    pub(crate) request: T,
+    /// To be kept for as long as the request is in hand.
+    pub(crate) bytes: Reservation,
 }
 
-/// Reads a JSON body.
+/// Reads a JSON body into what it means. Memory is taken before a byte is read; what takes long runs in its caller's turn.
 ///
 /// # Errors
-/// 415, 413, 408 or 400, with words for what to change.
-pub(crate) async fn json(config: &Config, headers: &HeaderMap, body: Body) -> Result<JsonBody, Fault> {
+/// 415, 413, 408, 429, 503 or 400, with words for what to change.
+pub(crate) async fn json<T: Send + 'static>(
+    app: &App,
+    owner: &Owner,
+    headers: &HeaderMap,
+    body: Body,
+    read: impl FnOnce(&Value, &[u8]) -> Result<T, Fault> + Send + 'static,
+) -> Result<Read<T>, Fault> {
     check_type(headers)?;
-    let bytes = read(config, headers, body).await?;
-    if bytes.is_empty() {
+    let mut bytes = app.engine.take_bytes(owner, 0)?;
+    let text = take_in(&app.config, headers, body, app.config.body_bytes, Some(&mut bytes)).await?;
+    if text.is_empty() {
         return Err(empty());
     }
-    Ok(JsonBody { value: parse(&bytes)?, bytes })
+    let text_bytes = app.config.text_bytes;
+    let work = move || {
+        let weight = Weight::of(&text);
+        weight.check(text_bytes)?;
+        bytes.grow(weight.in_memory())?;
+        let request = read(&parse(&text)?, &text)?;
+        Ok(Read { request, bytes })
+    };
+    work_on(app, owner, text_length(headers), work).await
 }
 
-/// Reads a JSON body that is passed on as it came, and does not look into it.
+/// Reads a JSON body that is passed on as it came, and does not look into it: `read` takes what it needs.
 ///
 /// # Errors
-/// 415, 413, 408, or 400 where there is none.
-pub(crate) async fn passed_on(config: &Config, headers: &HeaderMap, body: Body) -> Result<Bytes, Fault> {
+/// 415, 413, 408, 429, 503, or 400 where there is none.
+pub(crate) async fn passed_on<T: Send + 'static>(
+    app: &App,
+    owner: &Owner,
+    headers: &HeaderMap,
+    body: Body,
+    read: impl FnOnce(&[u8]) -> Result<T, Fault> + Send + 'static,
+) -> Result<Read<T>, Fault> {
     check_type(headers)?;
-    let bytes = read(config, headers, body).await?;
-    if bytes.is_empty() { Err(empty()) } else { Ok(bytes) }
+    let mut bytes = app.engine.take_bytes(owner, 0)?;
+    let text = take_in(&app.config, headers, body, app.config.body_bytes, Some(&mut bytes)).await?;
+    if text.is_empty() {
+        return Err(empty());
+    }
+    let length = text.len();
+    work_on(app, owner, Some(length), move || Ok(Read { request: read(&text)?, bytes })).await
+}
+
+/// How long a body says that it is. One that does not say it may be long.
+fn text_length(headers: &HeaderMap) -> Option<usize> {
+    let is_coded = headers.contains_key(header::CONTENT_ENCODING);
+    headers.get(header::CONTENT_LENGTH).filter(|_| !is_coded)?.to_str().ok()?.parse().ok()
+}
+
+async fn work_on<T: Send + 'static>(
+    app: &App,
+    owner: &Owner,
+    length: Option<usize>,
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    if length.is_some_and(|length| length <= QUICK) {
+        return work();
+    }
+    let failed = || Fault::new(FaultKind::Server, "server_error", "the body could not be read");
+    app.engine.work(owner, work).await.unwrap_or_else(|| Err(failed()))
 }
 
 /// Reads a JSON body that may be left out.
@@ -52,7 +108,7 @@ pub(crate) async fn passed_on(config: &Config, headers: &HeaderMap, body: Body) 
 /// # Errors
 /// As [`json`].
 pub(crate) async fn json_or_nothing(config: &Config, headers: &HeaderMap, body: Body) -> Result<Value, Fault> {
-    let bytes = read(config, headers, body).await?;
+    let bytes = take_in(config, headers, body, SMALL, None).await?;
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
@@ -65,7 +121,7 @@ pub(crate) async fn json_or_nothing(config: &Config, headers: &HeaderMap, body: 
 /// # Errors
 /// 413 or 408.
 pub(crate) async fn ignore(config: &Config, headers: &HeaderMap, body: Body) -> Result<(), Fault> {
-    read(config, headers, body).await.map(drop)
+    take_in(config, headers, body, SMALL, None).await.map(drop)
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Fault> {
@@ -87,37 +143,69 @@ fn parse(bytes: &[u8]) -> Result<Value, Fault> {
     })
 }
 
-async fn read(config: &Config, headers: &HeaderMap, body: Body) -> Result<Bytes, Fault> {
+/// Reads the bytes of a body, at most `most` once they are decoded. Where memory is to be taken for them, it is before they come.
+async fn take_in(config: &Config, headers: &HeaderMap, body: Body, most: usize, taken: Option<&mut Reservation>) -> Result<Bytes, Fault> {
+    let most = most.min(config.body_bytes);
     let codings = coding::of(headers)?;
-    let limit = if codings.is_empty() { config.body_bytes } else { coded(config.body_bytes) };
+    let limit = if codings.is_empty() { most } else { coded(most) };
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
-        return Err(too_large(config));
+        return Err(too_large(most));
     }
+    let mut taking = Taking { taken, ahead: 0 };
+    taking.announced(announced.unwrap_or(0))?;
     let body = Limited::new(body, limit);
     let read = async {
-        match Decoder::new(&codings, config.body_bytes) {
-            None => whole(config, body).await,
-            Some(decoder) => decoded(config, body, decoder).await,
+        match Decoder::new(&codings, most) {
+            None => whole(most, body, &mut taking).await,
+            Some(decoder) => decoded(most, body, decoder, &mut taking).await,
         }
     };
     let timeout = || Fault::new(FaultKind::InvalidRequest, "body_timeout", "The body took too long.").with_status(408);
     tokio::time::timeout(config.body_timeout, read).await.map_err(|_elapsed| timeout())?
 }
 
+/// Memory that is taken for a body as it grows.
+struct Taking<'a> {
+    taken: Option<&'a mut Reservation>,
+    /// How much of what was taken has not come yet.
+    ahead: u64,
+}
+
+impl Taking<'_> {
+    fn announced(&mut self, bytes: u64) -> Result<(), Fault> {
+        self.ahead = bytes;
+        self.taken.as_mut().map_or(Ok(()), |taken| taken.grow(bytes))
+    }
+
+    fn came(&mut self, bytes: usize) -> Result<(), Fault> {
+        let more = (bytes as u64).saturating_sub(self.ahead);
+        self.ahead = self.ahead.saturating_sub(bytes as u64);
+        self.taken.as_mut().map_or(Ok(()), |taken| taken.grow(more))
+    }
+}
+
 /// A body as it came.
-async fn whole(config: &Config, body: Limited<Body>) -> Result<Bytes, Fault> {
-    Ok(body.collect().await.map_err(|error| broken(config, &*error))?.to_bytes())
+async fn whole(most: usize, mut body: Limited<Body>, taking: &mut Taking<'_>) -> Result<Bytes, Fault> {
+    let mut plain = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(bytes) = frame.map_err(|error| broken(most, &*error))?.into_data() {
+            taking.came(bytes.len())?;
+            plain.extend_from_slice(&bytes);
+        }
+    }
+    Ok(plain.into())
 }
 
 /// A body without its codings.
-async fn decoded(config: &Config, mut body: Limited<Body>, mut decoder: Decoder) -> Result<Bytes, Fault> {
-    let refused = |error: DecodeError| error.fault().unwrap_or_else(|| too_large(config));
+async fn decoded(most: usize, mut body: Limited<Body>, mut decoder: Decoder, taking: &mut Taking<'_>) -> Result<Bytes, Fault> {
+    let refused = |error: DecodeError| error.fault().unwrap_or_else(|| too_large(most));
     let mut plain = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| broken(config, &*error))?;
-        if let Ok(bytes) = frame.into_data() {
+        if let Ok(bytes) = frame.map_err(|error| broken(most, &*error))?.into_data() {
+            let before = plain.len();
             decoder.push(bytes, &mut plain).await.map_err(refused)?;
+            taking.came(plain.len() - before)?;
         }
     }
     decoder.finish().map_err(refused)?;
@@ -129,9 +217,9 @@ fn coded(bytes: usize) -> usize {
     bytes.saturating_add(bytes / 256).saturating_add(1024)
 }
 
-fn broken(config: &Config, error: &(dyn std::error::Error + Send + Sync + 'static)) -> Fault {
+fn broken(most: usize, error: &(dyn std::error::Error + Send + Sync + 'static)) -> Fault {
     if error.is::<LengthLimitError>() {
-        return too_large(config);
+        return too_large(most);
     }
     Fault::new(FaultKind::InvalidRequest, "truncated_body", "The body ended before it was whole.")
 }
@@ -140,7 +228,7 @@ fn empty() -> Fault {
     Fault::new(FaultKind::InvalidRequest, "empty_body", "This needs a JSON object as its body.")
 }
 
-fn too_large(config: &Config) -> Fault {
-    let message = format!("The body is larger than {} bytes, which is what this server takes (server.body_bytes).", config.body_bytes);
+fn too_large(most: usize) -> Fault {
+    let message = format!("The body is larger than {most} bytes, which is what this server takes here (server.body_bytes).");
     Fault::new(FaultKind::InvalidRequest, "body_too_large", message).with_status(413)
 }

@@ -12,10 +12,12 @@ use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::frame::Frame;
 use protocol::snapshot;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::body::Read;
 use super::hold::{Held, hold, patience};
-use super::responses::{idempotency, named, warned};
+use super::responses::{idempotency, idempotency_key, named, warned};
 use super::{From, body};
 use crate::error::{self, Refused, left};
 use crate::listen::Connection;
@@ -25,11 +27,11 @@ use crate::transport::{Delivery, Ending, Failed, respond, response_in, stream_fr
 
 /// `POST /v1/chat/completions`
 pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    let body = body::json(&app.config, &headers, body).await?;
-    let chat = read_create(&body.value)?;
+    let key = idempotency_key(&headers)?;
+    let read = move |body: &Value, text: &[u8]| Ok((read_create(body)?, key.map(|key| idempotency(key, "/v1/chat/completions", text))));
+    let Read { request: (chat, idempotency), bytes } = body::json(&app, &from.owner, &headers, body, read).await?;
     let stream = chat.create.stream;
-    let idempotency = idempotency(&headers, "/v1/chat/completions", &body.bytes)?;
-    let terms = Terms { idempotency, trace: from.trace.clone(), ..Terms::default() };
+    let terms = Terms { idempotency, trace: from.trace.clone(), bytes: Some(bytes), ..Terms::default() };
     let started = app.engine.start(&from.owner, chat.create, terms).await?;
     let (id, ignored) = (started.id.clone(), started.ignored);
     let response = if stream {

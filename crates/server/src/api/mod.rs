@@ -47,6 +47,10 @@ impl FromRequestParts<App> for From {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
         let Caller { owner, .. } = auth::caller(app, parts)?;
         let connection = parts.extensions.get::<Connection>().cloned();
+        app.rates.take(&owner, app.engine.share(&owner))?;
+        if let (Some(connection), Some(_)) = (&connection, app.engine.share(&owner)) {
+            connection.called_by(&owner, || app.engine.connect(&owner))?;
+        }
         let is_http_1_0 = parts.version == http::Version::HTTP_10;
         Ok(Self { owner, connection, is_http_1_0, trace: trace::read(&parts.headers) })
     }

@@ -14,6 +14,7 @@ use protocol::fault::Fault;
 use protocol::frame::Frame;
 use protocol::passthrough::{Operation, Passthrough};
 
+use super::body::Read;
 use super::hold::patience;
 use super::{From, body};
 use crate::error::{Refused, left};
@@ -38,12 +39,10 @@ pub(crate) async fn moderations(State(app): State<App>, from: From, headers: Hea
 }
 
 async fn pass(app: &App, from: From, headers: &HeaderMap, body: Body, operation: Operation) -> Result<Response, Refused> {
-    let body = body::passed_on(&app.config, headers, body).await?;
-    let request = Passthrough::read(operation, &body)?;
-    // The call has its own copy of what it needs.
-    drop(body);
+    let read = move |body: &[u8]| Passthrough::read(operation, body);
+    let Read { request, bytes } = body::passed_on(app, &from.owner, headers, body, read).await?;
     let stream = request.stream;
-    let call = app.engine.passthrough(request, from.trace.clone())?;
+    let call = app.engine.passthrough(&from.owner, request, from.trace.clone(), bytes)?;
     Ok(if stream { streamed(app, from, call, headers).await? } else { whole(app, &from, call, operation).await? })
 }
 

@@ -20,6 +20,7 @@ use protocol::snapshot;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::body::Read;
 use super::hold::{Held, hold, patience};
 use super::query::{self, Query};
 use super::{From, Path, body};
@@ -31,11 +32,11 @@ use crate::transport::{Delivery, Ending, Failed, StreamFrame, respond, response_
 
 /// `POST /v1/responses`
 pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    let body = body::json(&app.config, &headers, body).await?;
-    let create = responses::read_create(&body.value)?;
+    let key = idempotency_key(&headers)?;
+    let read = move |body: &Value, text: &[u8]| Ok((responses::read_create(body)?, key.map(|key| idempotency(key, "/v1/responses", text))));
+    let Read { request: (create, idempotency), bytes } = body::json(&app, &from.owner, &headers, body, read).await?;
     let (stream, background) = (create.stream, create.background);
-    let idempotency = idempotency(&headers, "/v1/responses", &body.bytes)?;
-    let terms = Terms { idempotency, trace: from.trace.clone(), ..Terms::default() };
+    let terms = Terms { idempotency, trace: from.trace.clone(), bytes: Some(bytes), ..Terms::default() };
     let started = app.engine.start(&from.owner, create, terms).await?;
     let mut feed = started.feed;
     // What runs in the background is acknowledged at once.
@@ -127,15 +128,15 @@ pub(crate) async fn input_items(
 
 /// `POST /v1/responses/input_tokens`
 pub(crate) async fn input_tokens(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refused> {
-    let body = body::json(&app.config, &headers, body).await?;
-    let tokens = app.engine.count_input(&from.owner, responses::read_count(&body.value)?).await?;
+    let Read { request, bytes: _in_hand } = body::json(&app, &from.owner, &headers, body, |body, _| responses::read_count(body)).await?;
+    let tokens = app.engine.count_input(&from.owner, request).await?;
     Ok(Json(json!({ "object": "response.input_tokens", "input_tokens": tokens })))
 }
 
 /// `POST /v1/responses/compact`
 pub(crate) async fn compact(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    let body = body::json(&app.config, &headers, body).await?;
-    let Compacting { id, feed, kept } = app.engine.compact(&from.owner, responses::read_compact(&body.value)?, from.trace.clone()).await?;
+    let Read { request, bytes } = body::json(&app, &from.owner, &headers, body, |body, _| responses::read_compact(body)).await?;
+    let Compacting { id, feed, kept } = app.engine.compact(&from.owner, request, from.trace.clone(), bytes).await?;
     let _counted = app.metrics.stream(Frame::Json, Words::Responses);
     let response = match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
         Ending::Answer(terminal) => snapshot::response(&[terminal])
@@ -222,19 +223,24 @@ pub(super) fn warned(mut response: Response, ignored: &[String]) -> Response {
     response
 }
 
-/// The idempotency key of a request, with what was asked under it.
-pub(super) fn idempotency(headers: &HeaderMap, path: &str, body: &[u8]) -> Result<Option<Idempotency>, Fault> {
+/// The idempotency key of a request.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fault> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().unwrap_or_default().trim();
     if key.is_empty() || key.len() > 255 {
         let message = "An Idempotency-Key has 1 to 255 printable characters.";
         return Err(Fault::invalid("invalid_value", "Idempotency-Key", message));
     }
+    Ok(Some(key.to_owned()))
+}
+
+/// The key with what was asked under it.
+pub(super) fn idempotency(key: String, path: &str, body: &[u8]) -> Idempotency {
     let mut digest = Sha256::new();
     digest.update(path);
     digest.update([0]);
     digest.update(body);
-    Ok(Some(Idempotency { key: key.to_owned(), request: digest.finalize().into() }))
+    Idempotency { key, request: digest.finalize().into() }
 }
 
 #[cfg(test)]

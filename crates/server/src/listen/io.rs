@@ -13,8 +13,11 @@ use std::time::Duration;
 use bytes::BytesMut;
 use engine::clock;
 use engine::metrics::Held;
+use engine::shares::Connected;
 use lens::live::{Closer, Timeline};
 use lens::tcp_info::TcpInfo;
+use protocol::fault::Fault;
+use protocol::id::Owner;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -79,6 +82,8 @@ struct Shared {
     flush: FlushWatch,
     timeline: Timeline,
     connections: Arc<Connections>,
+    /// Who calls on it: usually one, but a proxy may bring several.
+    callers: Mutex<Vec<Connected>>,
 }
 
 /// What was read while nobody asked for it.
@@ -129,6 +134,7 @@ impl Io {
             flush: FlushWatch::default(),
             timeline: Timeline::new(clock::now(), is_sampled(id, config.lens.sampling)),
             connections: open.connections(),
+            callers: Mutex::default(),
         };
         let io = Self { shared: Arc::new(shared), write_timeout, stalled: None, open };
         io.shared.connections.seen().opened(&io.connection());
@@ -283,6 +289,18 @@ impl Drop for Shared {
 }
 
 impl Connection {
+    /// Counts it among those of `owner`, unless it is already.
+    ///
+    /// # Errors
+    /// As `connect` says: this caller has as many open as may.
+    pub(crate) fn called_by(&self, owner: &Owner, connect: impl FnOnce() -> Result<Connected, Fault>) -> Result<(), Fault> {
+        let mut callers = self.0.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !callers.iter().any(|caller| caller.owner() == owner) {
+            callers.push(connect()?);
+        }
+        Ok(())
+    }
+
     /// Its number, for logs.
     pub fn id(&self) -> u64 {
         self.0.id

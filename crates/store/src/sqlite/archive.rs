@@ -46,6 +46,6 @@ impl Archive for Database {
 fn told(error: StoreError) -> LogError {
     match error {
         StoreError::Missing => LogError::Missing,
-        StoreError::Taken | StoreError::Unavailable => LogError::Unavailable,
+        StoreError::Taken | StoreError::TooLarge | StoreError::Unavailable => LogError::Unavailable,
     }
 }

@@ -149,12 +149,27 @@ pub(super) fn unfinished(connection: &Connection) -> Result<Vec<Record>, Failure
 }
 
 /// Ended answers, oldest end first.
-pub(super) fn oldest_ended(connection: &Connection, limit: usize) -> Result<Vec<Record>, Failure> {
-    let order = "WHERE answers.state = 1 ORDER BY answers.ended_at, answers.place LIMIT ?1";
-    let mut find = connection.prepare_cached(&format!("{COLUMNS} {order}"))?;
+pub(super) fn oldest_ended(connection: &Connection, owner: Option<&Owner>, limit: usize) -> Result<Vec<Record>, Failure> {
+    let order = "ORDER BY answers.ended_at, answers.place LIMIT ?1";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let found: Vec<Columns> = find.query_map([limit], columns)?.collect::<Result<_, _>>()?;
+    let found: Vec<Columns> = match owner {
+        None => {
+            let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 1 {order}"))?;
+            find.query_map([limit], columns)?.collect::<Result<_, _>>()?
+        }
+        Some(owner) => {
+            let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 1 AND answers.owner = ?2 {order}"))?;
+            find.query_map((limit, owner.as_str()), columns)?.collect::<Result<_, _>>()?
+        }
+    };
     found.into_iter().map(|columns| record(connection, columns)).collect()
+}
+
+/// What each caller has stored; most first.
+pub(super) fn stored_by_caller(connection: &Connection) -> Result<Vec<(Owner, u64)>, Failure> {
+    let mut find = connection.prepare_cached("SELECT owner, bytes FROM shares WHERE bytes > 0 ORDER BY bytes DESC")?;
+    let stored = find.query_map([], |row| Ok((Owner::new(row.get::<_, String>(0)?), row.get::<_, i64>(1)?)))?;
+    stored.map(|row| row.map(|(owner, bytes)| (owner, u64::try_from(bytes).unwrap_or(0))).map_err(Failure::from)).collect()
 }
 
 fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {

@@ -10,7 +10,7 @@ use super::error::DatabaseError;
 pub(super) const APPLICATION: i32 = 0x5765_6972;
 
 /// Step n makes schema n out of schema n - 1. A step that was released is never changed.
-pub(super) const STEPS: &[&str] = &[include_str!("../../migrations/0001_answers.sql")];
+pub(super) const STEPS: &[&str] = &[include_str!("../../migrations/0001_answers.sql"), include_str!("../../migrations/0002_shares.sql")];
 
 /// Brings the database up to date. Either all of it happens or nothing; there is no copy of what was, since that would
 /// keep deleted text.

@@ -3,7 +3,7 @@
 //! Records that are not to be kept are in memory. They have neither a parent nor items, as the engine makes them; they
 //! would not hold what they continue.
 
-use engine::store::{Claim, Claimed, Found, Head, Record, Removal, Store, StoreError};
+use engine::store::{Claim, Claimed, Found, Head, Most, Record, Removal, Store, StoreError};
 use futures_util::future::{BoxFuture, FutureExt};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
@@ -65,9 +65,9 @@ impl Store for Database {
         .boxed()
     }
 
-    fn path(&self, head: &ItemId) -> BoxFuture<'_, Result<Vec<Item>, StoreError>> {
+    fn path(&self, head: &ItemId, most: Most) -> BoxFuture<'_, Result<Vec<Item>, StoreError>> {
         let head = head.clone();
-        self.read(move |connection| tree::path(connection, &head)).boxed()
+        self.read(move |connection| tree::path(connection, &head, most)).boxed()
     }
 
     fn item(&self, owner: &Owner, id: &ItemId) -> BoxFuture<'_, Result<Option<Item>, StoreError>> {
@@ -120,10 +120,17 @@ impl Store for Database {
         .boxed()
     }
 
-    fn oldest_ended(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+    fn stored_by_caller(&self) -> BoxFuture<'_, Result<Vec<(Owner, u64)>, StoreError>> {
+        // What is fleeting holds no items, and goes by itself.
+        self.read(records::stored_by_caller).boxed()
+    }
+
+    fn oldest_ended(&self, owner: Option<&Owner>, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        let owner = owner.cloned();
         async move {
-            let mut oldest = self.read(move |connection| records::oldest_ended(connection, limit)).await?;
-            oldest.extend(self.inner.fleeting.oldest_ended(limit).await?);
+            let of = owner.clone();
+            let mut oldest = self.read(move |connection| records::oldest_ended(connection, of.as_ref(), limit)).await?;
+            oldest.extend(self.inner.fleeting.oldest_ended(owner.as_ref(), limit).await?);
             // A stable sort: what ended in the same second stays in its order.
             oldest.sort_by_key(|record| record.ended_at);
             oldest.truncate(limit);

@@ -1,6 +1,6 @@
 //! The tree of items: grown by answers, cut back when nobody holds or continues a leaf.
 
-use engine::store::StoreError;
+use engine::store::{Most, StoreError};
 use protocol::id::{ItemId, Owner};
 use protocol::item::Item;
 use rusqlite::{Connection, OptionalExtension};
@@ -89,18 +89,20 @@ pub(super) fn number(connection: &Connection, id: Option<&ItemId>) -> Result<Opt
     Ok(find.query_row([id.as_str()], |row| row.get(0)).optional()?)
 }
 
-/// The conversation up to and with `head`, oldest first.
-pub(super) fn path(connection: &Connection, head: &ItemId) -> Result<Vec<Item>, Failure> {
-    path_from(connection, number(connection, Some(head))?)
+/// The conversation up to and with `head`, oldest first, unless it is more than `most`.
+pub(super) fn path(connection: &Connection, head: &ItemId, most: Most) -> Result<Vec<Item>, Failure> {
+    path_from(connection, number(connection, Some(head))?, most)
 }
 
-/// The conversation up to and with the item of that number.
-pub(super) fn path_from(connection: &Connection, mut next: Option<i64>) -> Result<Vec<Item>, Failure> {
+/// The conversation up to and with the item of that number, unless it is more than `most`.
+pub(super) fn path_from(connection: &Connection, mut next: Option<i64>, mut most: Most) -> Result<Vec<Item>, Failure> {
     let mut find = connection.prepare_cached("SELECT parent, json FROM items WHERE number = ?1")?;
     let mut path = Vec::new();
     while let Some(number) = next {
         let found = find.query_row([number], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<String>>(1)?))).optional()?;
         let Some((parent, json)) = found else { break };
+        // Before it is read: text that is no more than this long becomes a bit more in memory.
+        most = most.without(json.as_ref().map_or(0, String::len))?;
         path.extend(json.as_deref().map(read).transpose()?);
         if parent.is_some_and(|parent| parent >= number) {
             return Err(Failure::Damaged("an item stands above itself"));

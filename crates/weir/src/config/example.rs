@@ -1,7 +1,7 @@
 //! `weir.example.toml`, made of the table: every setting with its default, commented out.
 
 use super::table::{Definition, SETTINGS};
-use super::{route, upstream};
+use super::{limit, route, upstream};
 
 /// The text of the example.
 pub(crate) fn example() -> String {
@@ -20,6 +20,8 @@ pub(crate) fn example() -> String {
     parts.extend(upstream::KEYS.iter().map(line));
     parts.push(ROUTES.to_owned());
     parts.extend(route::KEYS.iter().map(line));
+    parts.push(LIMITS.to_owned());
+    parts.extend(limit::KEYS.iter().map(line));
     parts.concat()
 }
 
@@ -40,6 +42,11 @@ const UPSTREAMS: &str = "
 const ROUTES: &str = "
 # Models that several upstreams serve, or that have another name there.
 # [[route]]
+";
+
+const LIMITS: &str = "
+# Limits of single API keys, in place of those in [limits].
+# [[limit]]
 ";
 
 fn entry(definition: &Definition, key: &str) -> String {

@@ -13,7 +13,7 @@ use super::environment::{self, Environment};
 use super::problem::{Place, Problem, did_you_mean};
 use super::table::{Definition, SETTINGS};
 use super::value::Raw;
-use super::{Flags, route, upstream};
+use super::{Flags, limit, route, upstream};
 
 /// A file of settings, read but not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub(super) struct Field {
     pub(super) raw: Raw,
 }
 
-/// One `[[upstream]]` or `[[route]]`, its keys known, its values not yet looked at.
+/// One `[[upstream]]`, `[[route]]` or `[[limit]]`, its keys known, its values not yet looked at.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     pub(super) place: Place,
@@ -80,6 +80,7 @@ pub(super) struct Contents {
     pub(super) settings: Vec<(&'static Definition, Field)>,
     pub(super) upstreams: Vec<Table>,
     pub(super) routes: Vec<Table>,
+    pub(super) limits: Vec<Table>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -100,7 +101,7 @@ pub(super) fn parse(file: &FileText) -> Contents {
 }
 
 /// The tables that there may be several of, and the keys that each knows.
-const SEVERAL: [(&str, &[(&str, &str)]); 2] = [("upstream", upstream::KEYS), ("route", route::KEYS)];
+const SEVERAL: [(&str, &[(&str, &str)]); 3] = [("upstream", upstream::KEYS), ("route", route::KEYS), ("limit", limit::KEYS)];
 
 struct Parser<'a> {
     name: Arc<str>,
@@ -154,7 +155,11 @@ impl Parser<'_> {
             };
             let fields = self.fields(name, known, entries);
             let table = Table { place: self.place(table.span().start), fields };
-            if name == "route" { self.contents.routes.push(table) } else { self.contents.upstreams.push(table) }
+            match name {
+                "route" => self.contents.routes.push(table),
+                "limit" => self.contents.limits.push(table),
+                _ => self.contents.upstreams.push(table),
+            }
         }
     }
 

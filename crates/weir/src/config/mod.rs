@@ -7,6 +7,7 @@ pub(crate) mod problem;
 
 mod environment;
 mod file;
+mod limit;
 mod route;
 mod sources;
 mod table;
@@ -31,6 +32,7 @@ pub(crate) use upstream::without_password;
 
 use self::traces::Traces;
 use file::{Contents, Field};
+use limit::Limits;
 use problem::{Place, Problem, Problems};
 use route::Routes;
 use sources::Sources;
@@ -196,7 +198,8 @@ pub(crate) fn settle(inputs: &Inputs<'_>) -> Result<Settings, Problems> {
 
 fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
     let base = inputs.file.and_then(|file| file.name.parent()).unwrap_or(Path::new(""));
-    let Contents { settings, upstreams: tables, routes: route_tables, mut problems } = inputs.file.map(file::parse).unwrap_or_default();
+    let Contents { settings, upstreams: tables, routes: route_tables, limits, mut problems } =
+        inputs.file.map(file::parse).unwrap_or_default();
     let mut gathering = Gathering { draft: Draft::default(), in_force: defaults(), problems: Vec::new() };
     for definition in SETTINGS.iter().filter(|definition| !definition.default.is_empty()) {
         gathering.put(definition, typed(Place::Default, definition.default), base);
@@ -217,8 +220,12 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
     gathering.check_sizes();
     let tls = gathering.tls();
 
-    let Gathering { draft, mut in_force, problems: more } = gathering;
+    let Gathering { mut draft, mut in_force, problems: more } = gathering;
     problems.extend(more);
+    let mut reading = Limits { shares: &mut draft.engine.shares, in_force: &mut in_force, problems: &mut problems };
+    for table in &limits {
+        reading.add(table);
+    }
     let mut upstreams = Upstreams {
         environment: inputs.environment,
         read: inputs.read,

@@ -49,6 +49,8 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("Whether these proxies must begin every connection with a PROXY protocol header, version 1 or 2: off or on."),
     setting("server.body_bytes", "32MiB", Kind::Bytes(1, |draft, value| draft.server.body_bytes = size(value)))
         .help("The largest request body, decoded: for a compressed one it is the limit on what comes out."),
+    setting("server.text_bytes", "8MiB", Kind::Bytes(1, |draft, value| draft.server.text_bytes = size(value)))
+        .help("How much of a request body may be anything but images and files in base64: text, tools, JSON itself."),
     setting("server.head_bytes", "64KiB", Kind::Bytes(LEAST_HEAD, |draft, value| draft.server.head_bytes = size(value)))
         .help("The largest request head; 8KiB or more."),
     setting("server.head_timeout", "10s", Kind::Duration(MOMENT, |draft, value| draft.server.head_timeout = value))
@@ -95,10 +97,26 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("Bytes of one answer, above which it is ended."),
     setting("engine.running", "10000", Kind::Count(1, |draft, value| draft.engine.running = value))
         .help("How many answers may run at once."),
+    setting("engine.memory_bytes", "512MiB", Kind::Bytes(1, |draft, value| draft.engine.memory_bytes = value))
+        .help("Bytes of requests, conversations and running answers that may be in memory at once, of all callers; what is more gets a 503."),
+    setting("engine.context_bytes", "64MiB", Kind::Bytes(1, |draft, value| draft.engine.context_bytes = value))
+        .help("Bytes of one conversation that is continued; a longer one is refused before it is loaded."),
+    setting("engine.context_items", "20000", Kind::Count(1, |draft, value| draft.engine.context_items = value))
+        .help("Items of one conversation, likewise."),
     setting("engine.on_leave_stored", "finish", Kind::OnLeave(|draft, value| draft.engine.on_leave_stored = value))
         .help("What happens to a stored answer when its last reader leaves: cancel, finish, or finish_within with a time, a number of tokens,\nor both: \"finish_within 30s, 500 tokens\". A [[route]] and a request (on_leave) may say otherwise.\ncancel: a POST /v1/responses ends with its connection, as OpenAI's does, and so does an aborted stream of an SDK; a background\nresponse runs on."),
     setting("engine.on_leave_stateless", "cancel", Kind::OnLeave(|draft, value| draft.engine.on_leave_stateless = value))
         .help("The same for an answer that is not stored (store: false)."),
+    setting("limits.running", "1000", Kind::Count(1, |draft, value| draft.engine.shares.usual.running = value))
+        .help("What each API key may have of the server: answers that run or wait at once. Without keys there is one caller, and no such limit."),
+    setting("limits.requests_per_second", "500", Kind::Count(1, |draft, value| draft.engine.shares.usual.requests_per_second = u32::try_from(value).unwrap_or(u32::MAX)))
+        .help("Requests a second, on average; twice as many may come at once."),
+    setting("limits.memory_bytes", "128MiB", Kind::Bytes(1, |draft, value| draft.engine.shares.usual.memory_bytes = value))
+        .help("Its share of engine.memory_bytes."),
+    setting("limits.stored_bytes", "4GiB", Kind::Bytes(1, |draft, value| draft.engine.shares.usual.stored_bytes = value))
+        .help("Its share of store.bytes: the oldest finished answers of whoever has more go first. No key may have more than half of store.bytes\nwhile others need the room."),
+    setting("limits.connections", "1000", Kind::Count(1, |draft, value| draft.engine.shares.usual.connections = value))
+        .help("Open connections."),
     setting("demo.enabled", "auto", Kind::Switch(|draft, value| draft.demo_enabled = value))
         .help("Whether there is the built-in demo model, which needs no key: true, false, or auto (as long as there is no upstream)."),
     setting("demo.tokens_per_second", "60", Kind::Rate(|draft, value| draft.demo.tokens_per_second = value))

@@ -66,9 +66,9 @@ async fn a_changed_file_changes_what_comes_and_not_what_runs() {
     assert_eq!(misdirected.status, 421);
     misdirected.collect().await.unwrap();
     let kept = misdirected.into_connection().await.unwrap();
-    assert_eq!(house.models().await, ["demo", "m"]);
+    assert_eq!(house.models().await, ["m"]);
 
-    let more = "[server]\nhosts = [\"chat.example.org\"]\nlisten = \"127.0.0.1:1\"\nhead_timeout = \"9s\"\n[demo]\nenabled = false\n[log]\nlevel = \"debug\"\nformat = \"text\"\n";
+    let more = "[server]\nhosts = [\"chat.example.org\"]\nlisten = \"127.0.0.1:1\"\nhead_timeout = \"9s\"\n[demo]\nenabled = true\n[log]\nlevel = \"debug\"\nformat = \"text\"\n";
     house.write(&format!("{more}{}", upstream(&second, "sk-second-secret")));
     let line = house.server.logged(AGAIN, 1).await;
     for name in ["demo.enabled", "server.hosts", "server.head_timeout", "log.level", "upstream.lab.api_key", "upstream.lab.base_url"] {
@@ -76,7 +76,7 @@ async fn a_changed_file_changes_what_comes_and_not_what_runs() {
     }
     // --listen and --log-format outrank the file: nothing has changed there.
     assert!(line["needs_restart"].is_null() && line["level"] == "INFO", "{line}");
-    assert_eq!(house.models().await, ["m"]);
+    assert_eq!(house.models().await, ["demo", "m"]);
     assert_eq!(kept.send(&foreign).await.unwrap().status, 200, "an old connection obeys the new settings");
     second.script(Script::text(&["new upstream"]));
     assert_eq!(house.server.json(&ask(false)).await.1["output"][0]["content"][0]["text"], "new upstream");

@@ -40,9 +40,10 @@ pub(super) async fn ask(
         if let Some(fault) = app.engine.draining() {
             return Err(fault);
         }
-        let question = read_question(&body::json(&app.config, headers, body).await?.value)?;
+        let read = body::json(app, &asker.owner, headers, body, |body, _| read_question(body)).await?;
+        let question = read.request;
         let model = classic::model(app).await?;
-        let tokens = app.engine.count_question(model.clone(), question.clone()).await?;
+        let tokens = app.engine.count_question(&asker.owner, model.clone(), question.clone()).await?;
         Ok((question, model, tokens))
     };
     let (question, model, tokens) = read.await.map_err(Failure::Early)?;

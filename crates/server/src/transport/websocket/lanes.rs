@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use engine::shares::Reservation;
 use protocol::dialect::responses::Lane;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::ResponseId;
@@ -19,8 +20,16 @@ const WAITING: usize = 16;
 /// What waits in a lane.
 #[derive(Debug, PartialEq)]
 pub(super) enum Wanted {
-    Create { create: Box<Create>, generate: bool },
-    Resume { response_id: ResponseId, starting_after: Option<u64> },
+    Create {
+        create: Box<Create>,
+        generate: bool,
+        /// The memory that was taken for it.
+        bytes: Reservation,
+    },
+    Resume {
+        response_id: ResponseId,
+        starting_after: Option<u64>,
+    },
 }
 
 impl Wanted {

@@ -110,6 +110,11 @@ impl Line {
         }
     }
 
+    /// How much of a message is here that has not ended, or is announced.
+    pub(super) fn coming(&self) -> usize {
+        self.decoder.coming() + self.packed.len()
+    }
+
     /// The peer has said its close: what it gets for it.
     pub(super) fn closed_by_peer(&mut self, code: Option<CloseCode>) -> Exit {
         self.is_closed_by_peer = true;

@@ -7,6 +7,7 @@ use engine::feed::Feed;
 use engine::local::Local;
 use engine::log::LogError;
 use engine::metrics::Held;
+use engine::shares::Reservation;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::upgrade::Upgraded;
@@ -21,6 +22,7 @@ use protocol::frame::websocket::deflate::Agreement;
 use protocol::frame::websocket::encode::pong;
 use protocol::id::Owner;
 use protocol::trace::TraceContext;
+use protocol::weight::Weight;
 use tokio::time::{Instant, sleep_until};
 
 use super::lanes::{Lanes, Wanted};
@@ -32,6 +34,9 @@ use crate::router::App;
 
 /// How many bytes of events that are ready go out in one write.
 const WRITE: usize = 64 << 10;
+
+/// A message above this is read off the runtime's threads, and memory is taken for it before all of it is there.
+const QUICK: usize = 64 << 10;
 
 /// What a feed gave, and the lane it is for.
 type Fed = (Lane, Reading, Result<Option<Vec<Entry>>, LogError>);
@@ -64,6 +69,8 @@ pub(super) struct Session {
     line: Line,
     local: Arc<Local>,
     lanes: Lanes,
+    /// The memory that was taken for a message of which only a part has come.
+    coming: Option<Reservation>,
     feeds: FuturesUnordered<BoxFuture<'static, Fed>>,
     /// When nothing new may begin; `None` once that is so.
     end: Option<Instant>,
@@ -77,6 +84,7 @@ impl Session {
             line: Line::new(&app, io, agreement),
             local: Local::new(),
             lanes: Lanes::default(),
+            coming: None,
             feeds: FuturesUnordered::new(),
             end: Some(Instant::now() + app.config.socket_age),
             is_leaving: false,
@@ -122,7 +130,11 @@ impl Session {
     async fn handle(&mut self, next: Next) -> Option<Exit> {
         match next {
             Next::Read => {
-                let exit = self.read().await;
+                let mut exit = self.read().await;
+                if let (None, Err(fault)) = (&exit, self.take_ahead()) {
+                    self.refuse(&Lane::default(), &fault);
+                    exit = Some(Exit::Close(CloseCode::TRY_AGAIN, fault.message));
+                }
                 self.start_ready().await;
                 exit.or_else(|| self.leave_if_done())
             }
@@ -156,7 +168,7 @@ impl Session {
     async fn read(&mut self) -> Option<Exit> {
         while let Some(incoming) = self.line.next_message().await {
             match incoming {
-                Ok(Incoming::Text(text)) => self.event(text.as_bytes()).await,
+                Ok(Incoming::Text(text)) => self.event(text).await,
                 Ok(Incoming::Binary(_)) => return Some(Exit::Close(CloseCode::UNSUPPORTED, "events are text".into())),
                 Ok(Incoming::Ping(payload)) => self.line.out.frame(&pong(&payload)),
                 Ok(Incoming::Pong(_)) => {}
@@ -167,8 +179,12 @@ impl Session {
         None
     }
 
-    async fn event(&mut self, message: &[u8]) {
-        let (lane, wanted) = match read_client_event(message) {
+    async fn event(&mut self, message: String) {
+        let (event, bytes) = match self.read_event(message).await {
+            Ok(read) => read,
+            Err(fault) => return self.refuse(&Lane::default(), &fault),
+        };
+        let (lane, wanted) = match event {
             Err((lane, fault)) => return self.refuse(&lane, &fault),
             Ok(ClientEvent::Cancel { lane, response_id }) => {
                 let id = response_id.or_else(|| self.lanes.running(&lane).cloned());
@@ -182,7 +198,7 @@ impl Session {
                 }
                 return;
             }
-            Ok(ClientEvent::Create { lane, create, generate }) => (lane, Wanted::Create { create, generate }),
+            Ok(ClientEvent::Create { lane, create, generate }) => (lane, Wanted::Create { create, generate, bytes }),
             Ok(ClientEvent::Resume { lane, response_id, starting_after }) => (lane, Wanted::Resume { response_id, starting_after }),
         };
         let may_begin = self.end.is_some() || (self.is_leaving && wanted.is_there_already());
@@ -190,6 +206,35 @@ impl Session {
         if let Err(fault) = put {
             self.refuse(&lane, &fault);
         }
+    }
+
+    /// Reads a message, with the memory that is taken for it. What takes long runs in its caller's turn.
+    async fn read_event(&mut self, message: String) -> Result<(Result<ClientEvent, (Lane, Fault)>, Reservation), Fault> {
+        // What was taken for it while it came goes over to it.
+        let mut bytes = self.coming.take().map_or_else(|| self.app.engine.take_bytes(&self.owner, 0), Ok)?;
+        bytes.grow_to(message.len() as u64)?;
+        let weight = Weight::of(message.as_bytes());
+        weight.check(self.app.config.text_bytes)?;
+        bytes.grow(weight.in_memory())?;
+        if message.len() <= QUICK {
+            return Ok((read_client_event(message.as_bytes()), bytes));
+        }
+        let read = self.app.engine.work(&self.owner, move || read_client_event(message.as_bytes())).await;
+        let failed = || Fault::new(FaultKind::Server, "server_error", "the message could not be read");
+        read.map(|event| (event, bytes)).ok_or_else(failed)
+    }
+
+    /// Takes memory for the message that is coming. A small one is counted when it is there.
+    fn take_ahead(&mut self) -> Result<(), Fault> {
+        let coming = self.line.coming();
+        if coming <= QUICK {
+            return Ok(());
+        }
+        let bytes = match &mut self.coming {
+            Some(bytes) => bytes,
+            None => self.coming.insert(self.app.engine.take_bytes(&self.owner, 0)?),
+        };
+        bytes.grow_to(coming as u64)
     }
 
     /// Starts what may start.
@@ -216,10 +261,11 @@ impl Session {
                 self.lanes.runs(lane, response_id);
                 Ok(feed)
             }
-            Wanted::Create { create, generate } => {
+            Wanted::Create { create, generate, bytes } => {
                 let parent = create.previous_response_id.clone();
                 let socket = Socket { local: Arc::clone(&self.local), lane: lane.clone() };
-                let terms = Terms { socket: Some(socket), warm_up: !generate, trace: self.trace.clone(), ..Terms::default() };
+                let (socket, bytes) = (Some(socket), Some(bytes));
+                let terms = Terms { socket, warm_up: !generate, trace: self.trace.clone(), bytes, ..Terms::default() };
                 match engine.start(&self.owner, *create, terms).await {
                     Ok(started) => {
                         self.lanes.runs(lane, started.id);

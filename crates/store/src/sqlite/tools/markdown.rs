@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use engine::store::Most;
 use protocol::extra::Extra;
 use protocol::item::{Item, Part, Role};
 use rusqlite::Connection;
@@ -54,7 +55,7 @@ fn conversations(connection: &Connection, after: i64, last: i64) -> Result<Vec<C
     let mut rows = find.query((after, last, STEP))?;
     let mut conversations = Vec::new();
     while let Some(row) = rows.next()? {
-        let items = tree::path_from(connection, row.get(3)?)?;
+        let items = tree::path_from(connection, row.get(3)?, Most::ALL)?;
         let (number, id, owner, ended_at) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(4)?);
         conversations.push(Conversation { number, id, owner, ended_at, items });
     }

@@ -159,6 +159,7 @@ async fn get_at_a_door_without_permission(house: &House, paths: &[&str]) -> Vec<
         metrics: Arc::default(),
         tasks: tasks.clone(),
         drain: drain.clone(),
+        rates: Arc::default(),
     };
     let serving = tokio::spawn(server::serve(listener, Live::new(app), None));
     let mut answers = Vec::new();

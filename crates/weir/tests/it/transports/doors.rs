@@ -92,6 +92,7 @@ impl SecondDoor {
             metrics: Arc::default(),
             tasks: tasks.clone(),
             drain: drain.clone(),
+            rates: Arc::default(),
         };
         let tls = Arc::new(Tls::from_files(&pair.certificate(), &pair.key()).unwrap());
         let serving = tokio::spawn(server::serve(listener, Live::new(app), Some(tls)));

@@ -1,0 +1,356 @@
+//! What one caller may have of the server, so that it cannot take it from the others: bytes in hand and running responses.
+//!
+//! Each is counted when it is taken and given back when its holder is dropped. A server without keys has one caller, who may have
+//! all of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::fault::{Fault, FaultKind};
+use protocol::id::Owner;
+
+/// What one caller may have at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Responses that run, or wait for their upstream.
+    pub running: usize,
+    /// Reservation of requests, conversations and responses in memory.
+    pub memory_bytes: u64,
+    /// Reservation of finished responses that are kept; the oldest of whoever has more go first.
+    pub stored_bytes: u64,
+    /// Requests in a second, on average; twice as many may come at once.
+    pub requests_per_second: u32,
+    /// Open connections, streams and sockets.
+    pub connections: usize,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { running: 1_000, memory_bytes: 128 << 20, stored_bytes: 4 << 30, requests_per_second: 500, connections: 1_000 }
+    }
+}
+
+/// The shares of all callers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// That of whoever has none of their own.
+    pub usual: Share,
+    /// Those of some keys, by the key's id.
+    pub keys: HashMap<String, Share>,
+}
+
+impl Shares {
+    /// What `owner` may have; `None` where nobody else could have it: the server has no keys.
+    pub fn of(&self, owner: &Owner) -> Option<Share> {
+        (*owner != Owner::local()).then(|| self.keys.get(owner.as_str()).copied().unwrap_or(self.usual))
+    }
+}
+
+/// Counts what callers have.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    limit: u64,
+    shares: Shares,
+    bytes: u64,
+    owners: HashMap<Owner, Taken>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Taken {
+    bytes: u64,
+    running: usize,
+    connections: usize,
+}
+
+/// What one caller has, for metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Whose it is.
+    pub owner: Owner,
+    /// Reservation in hand.
+    pub bytes: u64,
+    /// Responses that run.
+    pub running: usize,
+    /// Connections that are open.
+    pub connections: usize,
+}
+
+impl Ledger {
+    /// Obeys other limits from now on: all callers together may have `limit` bytes in hand.
+    pub(crate) fn configure(&self, limit: u64, shares: Shares) {
+        let mut state = self.state();
+        (state.limit, state.shares) = (limit, shares);
+    }
+
+    /// Takes bytes for something of `owner`'s.
+    ///
+    /// # Errors
+    /// 503 where all callers together have too much in hand, 429 where this one has.
+    pub(crate) fn take(self: &Arc<Self>, owner: &Owner, bytes: u64) -> Result<Reservation, Fault> {
+        let mut taken = Reservation { ledger: Arc::clone(self), owner: owner.clone(), bytes: 0 };
+        taken.grow(bytes)?;
+        Ok(taken)
+    }
+
+    /// Takes the place of one response of `owner`'s.
+    ///
+    /// # Errors
+    /// 429 where this caller runs as many as may.
+    pub(crate) fn run(self: &Arc<Self>, owner: &Owner) -> Result<Running, Fault> {
+        let mut state = self.state();
+        let limit = state.shares.of(owner).map(|share| share.running);
+        let taken = state.owners.entry(owner.clone()).or_default();
+        if let Some(limit) = limit.filter(|limit| taken.running >= *limit) {
+            let message = format!("This key runs {limit} responses, which is as many as it may at once; try again soon.");
+            let fault = Fault::new(FaultKind::RateLimit, "too_many_responses", message);
+            return Err(Fault { retry_after: Some(1), ..fault });
+        }
+        taken.running += 1;
+        Ok(Running { ledger: Arc::clone(self), owner: owner.clone() })
+    }
+
+    /// Counts a connection on which `owner` calls.
+    ///
+    /// # Errors
+    /// 429 where this caller has as many open as may.
+    pub(crate) fn connect(self: &Arc<Self>, owner: &Owner) -> Result<Connected, Fault> {
+        let mut state = self.state();
+        let limit = state.shares.of(owner).map(|share| share.connections);
+        let taken = state.owners.entry(owner.clone()).or_default();
+        if let Some(limit) = limit.filter(|limit| taken.connections >= *limit) {
+            let message = format!("This key has {limit} connections open, which is as many as it may; close some.");
+            let fault = Fault::new(FaultKind::RateLimit, "too_many_connections", message);
+            return Err(Fault { retry_after: Some(1), ..fault });
+        }
+        taken.connections += 1;
+        Ok(Connected { ledger: Arc::clone(self), owner: owner.clone() })
+    }
+
+    /// How many responses `owner` may run, and how many of them do; `None` without a limit.
+    pub(crate) fn running(&self, owner: &Owner) -> Option<(usize, usize)> {
+        let state = self.state();
+        let limit = state.shares.of(owner)?.running;
+        Some((limit, state.owners.get(owner).map_or(0, |taken| taken.running)))
+    }
+
+    /// What `owner` may have.
+    pub(crate) fn share(&self, owner: &Owner) -> Option<Share> {
+        self.state().shares.of(owner)
+    }
+
+    /// What each caller has that has anything.
+    pub(crate) fn usage(&self) -> Vec<Usage> {
+        let state = self.state();
+        let usage = |(owner, taken): (&Owner, &Taken)| {
+            let Taken { bytes, running, connections } = *taken;
+            Usage { owner: owner.clone(), bytes, running, connections }
+        };
+        state.owners.iter().map(usage).collect()
+    }
+
+    fn change(&self, owner: &Owner, change: impl FnOnce(&mut State, Taken) -> Taken) {
+        let mut state = self.state();
+        let before = state.owners.get(owner).copied().unwrap_or_default();
+        let after = change(&mut state, before);
+        if after == Taken::default() {
+            state.owners.remove(owner);
+        } else {
+            state.owners.insert(owner.clone(), after);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reservation in hand: of a body, a conversation, a response. They are given back when this is dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    ledger: Arc<Ledger>,
+    owner: Owner,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Takes more.
+    ///
+    /// # Errors
+    /// As for the first; what was taken stays.
+    pub fn grow(&mut self, more: u64) -> Result<(), Fault> {
+        // Nothing can always be had.
+        if more == 0 {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        self.ledger.change(&self.owner, |state, taken| {
+            let all = state.bytes.saturating_add(more);
+            let own = taken.bytes.saturating_add(more);
+            let share = state.shares.of(&self.owner).map(|share| share.memory_bytes);
+            if share.is_some_and(|share| own > share) {
+                result = Err(too_much_of_one(share.unwrap_or_default()));
+                return taken;
+            }
+            if all > state.limit {
+                result = Err(too_much(state.limit));
+                return taken;
+            }
+            state.bytes = all;
+            Taken { bytes: own, ..taken }
+        });
+        if result.is_ok() {
+            self.bytes = self.bytes.saturating_add(more);
+        }
+        result
+    }
+
+    /// Takes as much as there is to be in all, where that is more.
+    ///
+    /// # Errors
+    /// As [`Self::grow`].
+    pub fn grow_to(&mut self, all: u64) -> Result<(), Fault> {
+        self.grow(all.saturating_sub(self.bytes))
+    }
+
+    /// Takes more of what cannot be refused any more: the text of a response that runs.
+    pub fn add(&mut self, more: u64) {
+        self.ledger.change(&self.owner, |state, taken| {
+            state.bytes = state.bytes.saturating_add(more);
+            Taken { bytes: taken.bytes.saturating_add(more), ..taken }
+        });
+        self.bytes = self.bytes.saturating_add(more);
+    }
+}
+
+/// Two are equal where they are as large and of one caller.
+impl PartialEq for Reservation {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.owner, self.bytes) == (&other.owner, other.bytes)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let bytes = self.bytes;
+        self.ledger.change(&self.owner, |state, taken| {
+            state.bytes = state.bytes.saturating_sub(bytes);
+            Taken { bytes: taken.bytes.saturating_sub(bytes), ..taken }
+        });
+    }
+}
+
+/// The place of a response that runs. It is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    ledger: Arc<Ledger>,
+    owner: Owner,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.ledger.change(&self.owner, |_, taken| Taken { running: taken.running.saturating_sub(1), ..taken });
+    }
+}
+
+/// A connection on which a caller calls. It is given back when this is dropped.
+#[derive(Debug)]
+pub struct Connected {
+    ledger: Arc<Ledger>,
+    owner: Owner,
+}
+
+impl Connected {
+    /// Whose it is.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.ledger.change(&self.owner, |_, taken| Taken { connections: taken.connections.saturating_sub(1), ..taken });
+    }
+}
+
+fn too_much(limit: u64) -> Fault {
+    let message = format!("This server has as many bytes of requests in hand as it may ({limit}); try again soon.");
+    let fault = Fault::new(FaultKind::Server, "server_busy", message).with_status(503);
+    Fault { retry_after: Some(1), ..fault }
+}
+
+fn too_much_of_one(limit: u64) -> Fault {
+    let message = format!("This key has as many bytes of requests in hand as it may ({limit}); try again soon.");
+    Fault { retry_after: Some(1), ..Fault::new(FaultKind::RateLimit, "too_many_bytes", message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger() -> Arc<Ledger> {
+        let ledger = Arc::new(Ledger::default());
+        let usual = Share { running: 2, memory_bytes: 60, ..Share::default() };
+        let keys = HashMap::from([("key_small".to_owned(), Share { running: 1, memory_bytes: 10, ..usual })]);
+        ledger.configure(100, Shares { usual, keys });
+        ledger
+    }
+
+    fn code<T>(result: Result<T, Fault>) -> (u16, String) {
+        let Err(fault) = result else { panic!("it is taken") };
+        assert_eq!(fault.retry_after, Some(1));
+        (fault.status, fault.code)
+    }
+
+    #[test]
+    fn one_caller_leaves_something_for_the_others_and_all_together_have_a_limit() {
+        let ledger = ledger();
+        let (ada, bob) = (Owner::new("key_ada"), Owner::new("key_bob"));
+        let mut first = ledger.take(&ada, 50).unwrap();
+        assert_eq!(code(ledger.take(&ada, 11)), (429, "too_many_bytes".into()));
+        assert_eq!(code(first.grow(11)), (429, "too_many_bytes".into()));
+        let second = ledger.take(&bob, 50).unwrap();
+        assert_eq!(code(ledger.take(&Owner::new("key_eve"), 1)), (503, "server_busy".into()));
+        drop(first);
+        assert!(ledger.take(&Owner::new("key_eve"), 50).is_ok());
+        drop(second);
+        assert!(ledger.usage().is_empty(), "{:?}", ledger.usage());
+    }
+
+    #[test]
+    fn a_key_may_have_a_share_of_its_own_and_without_keys_there_is_none() {
+        let ledger = ledger();
+        assert_eq!(code(ledger.take(&Owner::new("key_small"), 11)).0, 429);
+        let all = ledger.take(&Owner::local(), 100).unwrap();
+        assert_eq!(code(ledger.take(&Owner::local(), 1)).0, 503);
+        drop(all);
+    }
+
+    #[test]
+    fn responses_have_places() {
+        let ledger = ledger();
+        let ada = Owner::new("key_ada");
+        let places = [ledger.run(&ada).unwrap(), ledger.run(&ada).unwrap()];
+        assert_eq!(code(ledger.run(&ada)), (429, "too_many_responses".into()));
+        assert_eq!(ledger.running(&ada), Some((2, 2)));
+        assert!(ledger.run(&Owner::new("key_bob")).is_ok());
+        drop(places);
+        assert!(ledger.run(&ada).is_ok() && ledger.usage().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_refused_is_counted_and_given_back() {
+        let ledger = ledger();
+        let ada = Owner::new("key_ada");
+        let mut taken = ledger.take(&ada, 1).unwrap();
+        taken.add(1_000);
+        assert_eq!(ledger.usage()[0].bytes, 1_001);
+        assert_eq!(code(ledger.take(&Owner::new("key_bob"), 1)).0, 503);
+        drop(taken);
+        assert!(ledger.usage().is_empty());
+    }
+}
