@@ -11,6 +11,7 @@ use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
 use protocol::event::EventKind;
 use protocol::fault::Fault;
+use protocol::id::Owner;
 use protocol::item::Item;
 use protocol::passthrough::Passthrough;
 use protocol::request::Create;
@@ -48,15 +49,17 @@ impl ModelRequest {
 pub struct Call {
     /// Where in a trace it stands, if that is to be passed on.
     pub trace: Option<TraceContext>,
+    /// For whom it is: callers wait for an upstream in turn.
+    pub owner: Option<Owner>,
     /// Zero while there is none.
     status: Arc<AtomicU16>,
     is_given_up: Arc<AtomicBool>,
 }
 
 impl Call {
-    /// A call at this place of a trace.
-    pub fn new(trace: Option<TraceContext>) -> Self {
-        Self { trace, status: Arc::default(), is_given_up: Arc::default() }
+    /// A call for `owner` at this place of a trace.
+    pub fn new(owner: Owner, trace: Option<TraceContext>) -> Self {
+        Self { trace, owner: Some(owner), ..Self::default() }
     }
 
     /// The upstream has answered with a status of HTTP.

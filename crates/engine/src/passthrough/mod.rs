@@ -35,7 +35,7 @@ impl Engine {
         let route = self.shared.models.route(&request.model).ok_or_else(|| no_such_model(&request))?;
         let route = able(route, &request)?;
         let (running, place) = self.admit_passthrough(owner)?;
-        let record = Record::new(&self.shared, &route, &request, trace);
+        let record = Record::new(&self.shared, owner, &route, &request, trace);
         Ok(PassthroughCall::new(Arc::clone(&self.shared), route, request, record, (running, place, bytes)))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use protocol::fault::{Fault, FaultKind};
+use protocol::id::Owner;
 use protocol::passthrough::{Operation, Passthrough};
 use protocol::trace::TraceContext;
 use tokio::time::Instant;
@@ -23,19 +24,21 @@ pub(super) struct Record {
     upstream: Arc<str>,
     peer: Option<Peer>,
     call: Call,
+    owner: Owner,
     tokens: Tokens,
     is_ended: bool,
 }
 
 impl Record {
     /// Of a call that was accepted just now.
-    pub(super) fn new(shared: &Shared, route: &Route, request: &Passthrough, client: Option<TraceContext>) -> Self {
+    pub(super) fn new(shared: &Shared, owner: &Owner, route: &Route, request: &Passthrough, client: Option<TraceContext>) -> Self {
         Self {
             operation: request.operation,
             model: request.model.clone(),
             stream: request.stream,
             meter: Meter::of(request.operation.name(), Arc::clone(&shared.metrics), route, &request.model),
             trace: Trace::begin(shared.traces.get().cloned(), client),
+            owner: owner.clone(),
             upstream: "".into(),
             peer: None,
             call: Call::default(),
@@ -49,7 +52,7 @@ impl Record {
         self.upstream = Arc::clone(&leg.upstream);
         self.peer = leg.provider.peer();
         self.meter.asked(leg);
-        self.call = Call::new(self.trace.call());
+        self.call = Call::new(self.owner.clone(), self.trace.call());
         self.call.clone()
     }
 

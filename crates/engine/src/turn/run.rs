@@ -201,7 +201,7 @@ impl Turn {
 
     /// Calls one upstream, up to the end of its answer. The answer was first asked for when it `began`.
     async fn call(&mut self, leg: &Leg, began: Instant) -> Outcome {
-        self.request.call = Call::new(self.trace.call());
+        self.request.call = Call::new(self.live.owner.clone(), self.trace.call());
         self.request.model.clone_from(&leg.model);
         self.leg = Some(leg.clone());
         self.meter.asked(leg);

@@ -137,7 +137,7 @@ impl Provider for Upstream {
                 return Err(shared.left_alone(wait));
             }
             // Whoever waits holds no body: it is made when there is a place for it.
-            let seat = shared.pool.seat(request.model()).await?;
+            let seat = shared.pool.seat(request.model(), request.call.owner.as_ref()).await?;
             let mut outgoing = shared.wire.ask(&request).map_err(|fault| Failure::new(fault, Blame::Match))?;
             if let Value::Object(body) = &mut outgoing.body {
                 body.extend(shared.compat.body.clone());

@@ -8,6 +8,7 @@ use engine::provider::{Blame, Failure};
 use engine::secret::Secret;
 use engine::upstreams::{Health, KeyState};
 use protocol::fault::{Fault, FaultKind};
+use protocol::id::Owner;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -47,13 +48,17 @@ pub(super) struct Pool {
 #[derive(Debug)]
 struct State {
     places: Vec<Place>,
+    /// In the order in which they came.
     waiting: VecDeque<Waiter>,
+    /// How many answers run for each caller.
+    callers: HashMap<Owner, usize>,
 }
 
 /// Somebody who waits for a place.
 #[derive(Debug)]
 struct Waiter {
     model: Arc<str>,
+    owner: Owner,
     turn: oneshot::Sender<Result<Seat, Failure>>,
 }
 
@@ -89,6 +94,7 @@ pub(super) struct Seat {
     pool: Arc<Pool>,
     index: usize,
     model: Arc<str>,
+    owner: Owner,
     /// When it was taken.
     taken: Instant,
 }
@@ -107,31 +113,33 @@ impl Pool {
             rest: config.key_rest,
             queue: config.queue,
             queue_timeout: config.queue_timeout,
-            state: Mutex::new(State { places, waiting: VecDeque::new() }),
+            state: Mutex::new(State { places, waiting: VecDeque::new(), callers: HashMap::new() }),
             set_aside: Notify::new(),
         })
     }
 
-    /// A place for an answer of `model`, when one is free and it is one's turn. Who stops waiting is not served.
+    /// A place for an answer of `model`, when one is free and it is one's turn: of the callers who wait, the one for whom the
+    /// fewest answers run comes first. Who stops waiting is not served.
     ///
     /// # Errors
     /// No key can be used now; too many wait; the wait is over.
-    pub(super) async fn seat(self: &Arc<Self>, model: &str) -> Result<Seat, Failure> {
+    pub(super) async fn seat(self: &Arc<Self>, model: &str, owner: Option<&Owner>) -> Result<Seat, Failure> {
+        let owner = owner.cloned().unwrap_or_else(Owner::local);
         let (sender, mut turn) = oneshot::channel();
         {
             let mut state = self.state();
             state.waiting.retain(|waiter| !waiter.turn.is_closed());
             if state.waiting.is_empty() {
-                match self.take(&mut state, model) {
+                match self.take(&mut state, model, &owner) {
                     Taken::Seat(seat) => return Ok(seat),
                     Taken::Failure(failure) => return Err(failure),
                     Taken::Busy => {}
                 }
             }
-            if state.waiting.len() >= self.queue {
+            if state.waiting.len() >= self.queue && !state.make_room(&owner) {
                 return Err(self.full());
             }
-            state.waiting.push_back(Waiter { model: model.into(), turn: sender });
+            state.waiting.push_back(Waiter { model: model.into(), owner, turn: sender });
         }
         // A key may have come back meanwhile, which nobody else would notice.
         self.serve();
@@ -211,7 +219,7 @@ impl Pool {
     }
 
     /// Takes a place if there is a free one.
-    fn take(self: &Arc<Self>, state: &mut State, model: &str) -> Taken {
+    fn take(self: &Arc<Self>, state: &mut State, model: &str, owner: &Owner) -> Taken {
         let now = Instant::now();
         let candidates: Vec<Candidate> = (self.keys.iter().zip(&state.places).enumerate())
             .filter(|(_, (key, place))| place.is_usable(model, now) && place.has_room(key))
@@ -222,12 +230,13 @@ impl Pool {
         let (weight, place) = (u64::from(self.keys[index].weight.max(1)), &mut state.places[index]);
         place.running += 1;
         place.served += 1;
+        *state.callers.entry(owner.clone()).or_default() += 1;
         let share = place.served / weight;
         // Those that are set aside keep pace, or they would get everything when they come back.
         for (key, place) in self.keys.iter().zip(&mut state.places).filter(|(_, place)| !place.is_usable(model, now)) {
             place.served = place.served.max(share * u64::from(key.weight.max(1)));
         }
-        Taken::Seat(Seat { pool: Arc::clone(self), index, model: model.into(), taken: now })
+        Taken::Seat(Seat { pool: Arc::clone(self), index, model: model.into(), owner: owner.clone(), taken: now })
     }
 
     /// The only key, though it was refused or its account is empty: nothing can take its place, and what the upstream says of
@@ -264,25 +273,23 @@ impl Pool {
         Failure::new(fault, Blame::Upstream(Some(Duration::from_secs(1))))
     }
 
-    /// Gives free places to those who wait, in order, and a failure to those for whom no key is left. Who waits for a model
+    /// Gives free places to those who wait, in turn, and a failure to those for whom no key is left. Who waits for a model
     /// that rests on the free keys does not hold up the others.
     fn serve(self: &Arc<Self>) {
-        let mut index = 0;
+        let mut busy = 0;
         loop {
             let (waiter, taken) = {
                 let mut state = self.state();
+                state.waiting.retain(|waiter| !waiter.turn.is_closed());
+                let Some(index) = state.next(busy) else { return };
                 let Some(waiter) = state.waiting.get(index) else { return };
-                if waiter.turn.is_closed() {
-                    state.waiting.remove(index);
-                    continue;
-                }
                 if !self.keys.iter().zip(&state.places).any(|(key, place)| place.has_room(key)) {
                     return;
                 }
-                let model = Arc::clone(&waiter.model);
-                let taken = match self.take(&mut state, &model) {
+                let (model, owner) = (Arc::clone(&waiter.model), waiter.owner.clone());
+                let taken = match self.take(&mut state, &model, &owner) {
                     Taken::Busy => {
-                        index += 1;
+                        busy += 1;
                         continue;
                     }
                     Taken::Seat(seat) => Ok(seat),
@@ -302,6 +309,31 @@ enum Taken {
     Seat(Seat),
     Busy,
     Failure(Failure),
+}
+
+impl State {
+    /// Who is served next, behind so many who are but for whose model there is no place: of the callers for whom the fewest
+    /// answers run, whoever came first.
+    fn next(&self, behind: usize) -> Option<usize> {
+        let running = |index: &usize| self.callers.get(&self.waiting[*index].owner).copied().unwrap_or(0);
+        let mut order: Vec<usize> = (0..self.waiting.len()).collect();
+        order.sort_by_key(running);
+        order.get(behind).copied()
+    }
+
+    /// Makes room in a full queue for a caller who waits less than another: whoever of that one came last has to go.
+    fn make_room(&mut self, owner: &Owner) -> bool {
+        let mut counts: HashMap<&Owner, usize> = HashMap::new();
+        self.waiting.iter().for_each(|waiter| *counts.entry(&waiter.owner).or_default() += 1);
+        let own = counts.get(owner).copied().unwrap_or(0);
+        let Some((most, count)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return false };
+        if count <= own + 1 {
+            return false;
+        }
+        let last = self.waiting.iter().rposition(|waiter| waiter.owner == *most);
+        // It hears that there is no place: its sender is gone.
+        last.and_then(|last| self.waiting.remove(last)).is_some()
+    }
 }
 
 impl Place {
@@ -420,7 +452,15 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.pool.state().places[self.index].running -= 1;
+        let mut state = self.pool.state();
+        state.places[self.index].running -= 1;
+        if let Some(running) = state.callers.get_mut(&self.owner) {
+            *running -= 1;
+            if *running == 0 {
+                state.callers.remove(&self.owner);
+            }
+        }
+        drop(state);
         self.pool.serve();
     }
 }

@@ -27,25 +27,25 @@ fn key(seat: &Seat) -> &str {
 #[tokio::test]
 async fn the_least_busy_key_is_used() {
     let pool = pool(Strategy::LeastBusy, &[0, 0], 0);
-    let first = pool.seat("m").await.unwrap();
-    let second = pool.seat("m").await.unwrap();
+    let first = pool.seat("m", None).await.unwrap();
+    let second = pool.seat("m", None).await.unwrap();
     assert_ne!(key(&first), key(&second));
     let freed = key(&first).to_owned();
     drop(first);
-    assert_eq!(key(&pool.seat("m").await.unwrap()), freed);
+    assert_eq!(key(&pool.seat("m", None).await.unwrap()), freed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_served_in_order_and_who_has_left_is_not() {
     let pool = pool(Strategy::LeastBusy, &[1], 10);
-    let seat = pool.seat("m").await.unwrap();
-    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(pool.seat("m"))).collect();
+    let seat = pool.seat("m", None).await.unwrap();
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(pool.seat("m", None))).collect();
     for one in &mut waiting {
         assert!(one.now_or_never().is_none());
     }
     assert_eq!(pool.waiting(), 3);
     // Who comes later does not overtake, though a place were free for a moment.
-    let mut late = Box::pin(pool.seat("m"));
+    let mut late = Box::pin(pool.seat("m", None));
     assert!((&mut late).now_or_never().is_none());
     drop(waiting.remove(0));
     drop(seat);
@@ -58,9 +58,9 @@ async fn who_waits_is_served_in_order_and_who_has_left_is_not() {
 #[tokio::test]
 async fn a_place_that_was_given_to_who_then_leaves_goes_on() {
     let pool = pool(Strategy::LeastBusy, &[1], 10);
-    let seat = pool.seat("m").await.unwrap();
-    let mut first = Box::pin(pool.seat("m"));
-    let mut second = Box::pin(pool.seat("m"));
+    let seat = pool.seat("m", None).await.unwrap();
+    let mut first = Box::pin(pool.seat("m", None));
+    let mut second = Box::pin(pool.seat("m", None));
     assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
     drop(seat);
     drop(first);
@@ -72,10 +72,10 @@ async fn a_place_that_was_given_to_who_then_leaves_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn the_queue_is_bounded_in_number_and_time() {
     let pool = pool(Strategy::LeastBusy, &[1], 1);
-    let _seat = pool.seat("m").await.unwrap();
-    let mut waiting = Box::pin(pool.seat("m"));
+    let _seat = pool.seat("m", None).await.unwrap();
+    let mut waiting = Box::pin(pool.seat("m", None));
     assert!((&mut waiting).now_or_never().is_none());
-    let full = pool.seat("m").await.unwrap_err();
+    let full = pool.seat("m", None).await.unwrap_err();
     assert_eq!((full.fault.status, full.fault.code.as_str(), full.fault.retry_after), (429, "upstream_queue_full", Some(1)));
     assert_eq!(waiting.await.unwrap_err().fault.code, "upstream_queue_full");
     assert_eq!(pool.waiting(), 0);
@@ -84,48 +84,48 @@ async fn the_queue_is_bounded_in_number_and_time() {
 #[tokio::test(start_paused = true)]
 async fn a_key_rests_as_long_as_it_is_told_and_others_take_its_work() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
-    let seat = pool.seat("m").await.unwrap();
+    let seat = pool.seat("m", None).await.unwrap();
     seat.failed(&failure(Blame::Rate(Some(Duration::from_secs(7)))));
     assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(7)));
-    assert_eq!(key(&pool.seat("m").await.unwrap()), "sk-1");
-    pool.seat("m").await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(30)))));
-    let none = pool.seat("m").await.unwrap_err();
+    assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-1");
+    pool.seat("m", None).await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(30)))));
+    let none = pool.seat("m", None).await.unwrap_err();
     assert_eq!((none.fault.retry_after, none.blame), (Some(7), Blame::Rate(Some(Duration::from_secs(7)))));
     assert!(!pool.is_usable("m"));
     tokio::time::advance(Duration::from_secs(7)).await;
-    assert_eq!(key(&pool.seat("m").await.unwrap()), "sk-0");
+    assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-0");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_key_is_set_aside_for_longer_each_time() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
     for expected in [30, 60, 120, 240, 480, 600, 600] {
-        let seat = pool.seat("m").await.unwrap();
+        let seat = pool.seat("m", None).await.unwrap();
         assert_eq!(key(&seat), "sk-0");
         seat.failed(&failure(Blame::Key));
         assert_eq!(pool.keys()[0].health, Health::Refused(Duration::from_secs(expected)));
-        assert_eq!(key(&pool.seat("m").await.unwrap()), "sk-1");
+        assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-1");
         tokio::time::advance(Duration::from_secs(expected)).await;
     }
-    let seat = pool.seat("m").await.unwrap();
+    let seat = pool.seat("m", None).await.unwrap();
     seat.succeeded();
     seat.failed(&failure(Blame::Money));
     assert_eq!(pool.keys()[0].health, Health::Empty(Duration::from_secs(30)));
-    pool.seat("m").await.unwrap().failed(&failure(Blame::Key));
-    let none = pool.seat("m").await.unwrap_err();
+    pool.seat("m", None).await.unwrap().failed(&failure(Blame::Key));
+    let none = pool.seat("m", None).await.unwrap_err();
     assert_eq!((none.blame, none.fault.retry_after), (Blame::Money, None));
 }
 
 #[tokio::test]
 async fn the_only_key_is_used_though_it_was_refused_but_rests_when_asked_to() {
     let pool = pool(Strategy::Order, &[0], 0);
-    pool.seat("m").await.unwrap().failed(&failure(Blame::Key));
+    pool.seat("m", None).await.unwrap().failed(&failure(Blame::Key));
     assert!(!pool.is_usable("m") && matches!(pool.keys()[0].health, Health::Refused(_)));
-    let seat = pool.seat("m").await.unwrap();
+    let seat = pool.seat("m", None).await.unwrap();
     seat.succeeded();
     assert_eq!(pool.keys()[0].health, Health::Well);
     seat.failed(&failure(Blame::Rate(None)));
-    assert!(pool.seat("m").await.is_err());
+    assert!(pool.seat("m", None).await.is_err());
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn where_nothing_is_to_rest_nothing_does() {
     config.key_rest = Duration::ZERO;
     let pool = Pool::new(&config);
     for blame in [Blame::Key, Blame::Rate(Some(Duration::from_secs(9))), Blame::Upstream(Some(Duration::from_secs(9)))] {
-        pool.seat("m").await.unwrap().failed(&failure(blame));
+        pool.seat("m", None).await.unwrap().failed(&failure(blame));
         assert_eq!(pool.keys()[0].health, Health::Well);
     }
 }
@@ -142,8 +142,8 @@ async fn where_nothing_is_to_rest_nothing_does() {
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_are_told_when_no_key_is_left() {
     let pool = pool(Strategy::Order, &[1, 1], 10);
-    let seats = [pool.seat("m").await.unwrap(), pool.seat("m").await.unwrap()];
-    let mut waiting = Box::pin(pool.seat("m"));
+    let seats = [pool.seat("m", None).await.unwrap(), pool.seat("m", None).await.unwrap()];
+    let mut waiting = Box::pin(pool.seat("m", None));
     assert!((&mut waiting).now_or_never().is_none());
     for seat in &seats {
         seat.failed(&failure(Blame::Key));
@@ -156,9 +156,9 @@ async fn those_who_wait_are_told_when_no_key_is_left() {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_comes_back_is_given_to_who_waits() {
     let pool = pool(Strategy::Order, &[1, 1], 10);
-    let long = pool.seat("m").await.unwrap();
-    let short = pool.seat("m").await.unwrap();
-    let mut waiting = Box::pin(pool.seat("m"));
+    let long = pool.seat("m", None).await.unwrap();
+    let short = pool.seat("m", None).await.unwrap();
+    let mut waiting = Box::pin(pool.seat("m", None));
     assert!((&mut waiting).now_or_never().is_none());
     short.failed(&failure(Blame::Rate(Some(Duration::from_secs(7)))));
     drop(short);
@@ -171,14 +171,14 @@ async fn a_key_that_comes_back_is_given_to_who_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_comes_back_does_not_get_everything() {
     let pool = pool(Strategy::RoundRobin, &[0, 0], 0);
-    pool.seat("m").await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
+    pool.seat("m", None).await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
     for _ in 0..20 {
-        assert_eq!(key(&pool.seat("m").await.unwrap()), "sk-1");
+        assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-1");
     }
     tokio::time::advance(Duration::from_secs(60)).await;
     let mut seats = Vec::new();
     for _ in 0..6 {
-        seats.push(key(&pool.seat("m").await.unwrap()).to_owned());
+        seats.push(key(&pool.seat("m", None).await.unwrap()).to_owned());
     }
     assert_eq!(seats.iter().filter(|key| *key == "sk-0").count(), 3);
 }
@@ -187,7 +187,7 @@ async fn a_key_that_comes_back_does_not_get_everything() {
 async fn failures_of_others_leave_a_key_as_it_is() {
     let pool = pool(Strategy::Order, &[0], 0);
     for blame in [Blame::Request, Blame::Match, Blame::Upstream(None)] {
-        pool.seat("m").await.unwrap().failed(&failure(blame));
+        pool.seat("m", None).await.unwrap().failed(&failure(blame));
         assert_eq!(pool.keys()[0].health, Health::Well);
     }
 }
@@ -196,40 +196,40 @@ async fn failures_of_others_leave_a_key_as_it_is() {
 async fn a_model_that_is_asked_too_much_leaves_the_others_alone() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
     for blame in [Blame::Rate(Some(Duration::from_secs(60))), Blame::Money] {
-        pool.seat("dear").await.unwrap().failed(&failure(blame));
+        pool.seat("dear", None).await.unwrap().failed(&failure(blame));
     }
     assert!(!pool.is_usable("dear") && pool.is_usable("cheap"));
-    assert_eq!(key(&pool.seat("cheap").await.unwrap()), "sk-0");
-    assert!(pool.seat("dear").await.is_err());
+    assert_eq!(key(&pool.seat("cheap", None).await.unwrap()), "sk-0");
+    assert!(pool.seat("dear", None).await.is_err());
     // A key that is refused is refused for all.
-    pool.seat("cheap").await.unwrap().failed(&failure(Blame::Key));
-    assert_eq!(key(&pool.seat("cheap").await.unwrap()), "sk-1");
+    pool.seat("cheap", None).await.unwrap().failed(&failure(Blame::Key));
+    assert_eq!(key(&pool.seat("cheap", None).await.unwrap()), "sk-1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_comes_back_serves_who_waits() {
     let pool = pool(Strategy::Order, &[1, 1], 10);
-    let cooling = pool.seat("m").await.unwrap();
-    let _long = pool.seat("m").await.unwrap();
+    let cooling = pool.seat("m", None).await.unwrap();
+    let _long = pool.seat("m", None).await.unwrap();
     cooling.failed(&failure(Blame::Rate(Some(Duration::from_secs(2)))));
     drop(cooling);
     let before = Instant::now();
-    assert_eq!(key(&pool.seat("m").await.unwrap()), "sk-0");
+    assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-0");
     assert_eq!(before.elapsed(), Duration::from_secs(2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_from_before_does_not_end_a_rest() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
-    let early = pool.seat("m").await.unwrap();
+    let early = pool.seat("m", None).await.unwrap();
     tokio::time::advance(Duration::from_secs(1)).await;
-    pool.seat("m").await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
+    pool.seat("m", None).await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
     early.succeeded();
     assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(60)));
     early.failed(&failure(Blame::Rate(Some(Duration::from_secs(600)))));
     assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(60)), "nor make it longer");
     tokio::time::advance(Duration::from_secs(60)).await;
-    pool.seat("m").await.unwrap().succeeded();
+    pool.seat("m", None).await.unwrap().succeeded();
     assert_eq!(pool.keys()[0].health, Health::Well);
 }
 
@@ -237,7 +237,7 @@ async fn an_answer_from_before_does_not_end_a_rest() {
 async fn models_that_callers_make_up_fill_no_memory() {
     let pool = pool(Strategy::Order, &[0], 0);
     for number in 0..1000 {
-        pool.seat(&format!("made up {number}")).await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
+        pool.seat(&format!("made up {number}"), None).await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
     }
     assert_eq!(pool.state().places[0].models.len(), MOST_MODELS);
 }
@@ -245,14 +245,35 @@ async fn models_that_callers_make_up_fill_no_memory() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_model_that_rests_holds_nobody_up() {
     let pool = pool(Strategy::Order, &[1, 1], 10);
-    let first = pool.seat("dear").await.unwrap();
-    let _second = pool.seat("cheap").await.unwrap();
+    let first = pool.seat("dear", None).await.unwrap();
+    let _second = pool.seat("cheap", None).await.unwrap();
     first.failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
-    let mut dear = Box::pin(pool.seat("dear"));
+    let mut dear = Box::pin(pool.seat("dear", None));
     assert!((&mut dear).now_or_never().is_none(), "the other key may do it, when it is free");
-    let mut cheap = Box::pin(pool.seat("cheap"));
+    let mut cheap = Box::pin(pool.seat("cheap", None));
     assert!((&mut cheap).now_or_never().is_none());
     drop(first);
     assert!((&mut cheap).now_or_never().is_some_and(|seat| seat.is_ok()));
     assert!((&mut dear).now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_are_served_in_turn_and_none_takes_the_whole_queue() {
+    let pool = pool(Strategy::LeastBusy, &[2], 4);
+    let (ada, bob) = (Owner::new("key_ada"), Owner::new("key_bob"));
+    let mut seats = vec![pool.seat("m", Some(&ada)).await.unwrap(), pool.seat("m", Some(&ada)).await.unwrap()];
+    let mut many: Vec<_> = (0..4).map(|_| Box::pin(pool.seat("m", Some(&ada)))).collect();
+    for one in &mut many {
+        assert!(one.now_or_never().is_none());
+    }
+    assert!(pool.seat("m", Some(&ada)).await.is_err(), "her part of the queue is full");
+    let mut other = Box::pin(pool.seat("m", Some(&bob)));
+    assert!((&mut other).now_or_never().is_none(), "and there is room for somebody else");
+    assert!((&mut many[3]).now_or_never().is_some_and(|turn| turn.is_err()), "whoever of hers came last has to go");
+    seats.pop();
+    let his = (&mut other).now_or_never().unwrap();
+    assert!(his.is_ok(), "nothing runs for him yet");
+    assert!((&mut many[0]).now_or_never().is_none());
+    drop((his, seats));
+    assert!((&mut many[0]).now_or_never().is_some());
 }
