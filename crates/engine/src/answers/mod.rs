@@ -6,7 +6,7 @@ mod end;
 pub mod recover;
 mod start;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -286,6 +286,24 @@ impl Engine {
         live.values().for_each(|live| live.stop(Cause::ServerShutdown));
         self.shared.shut_down.cancel();
         live.len() + self.shared.passing()
+    }
+
+    /// Whose responses run.
+    pub fn owners(&self) -> HashSet<Owner> {
+        let mut owners = HashSet::new();
+        for live in self.shared.live().values() {
+            if !owners.contains(&live.owner) {
+                owners.insert(live.owner.clone());
+            }
+        }
+        owners
+    }
+
+    /// Stops every response of an owner whose key was revoked, and does not wait. Gives their number.
+    pub fn revoke(&self, owner: &Owner) -> usize {
+        let live = self.shared.live();
+        let of_owner = live.values().filter(|live| live.owner == *owner);
+        of_owner.map(|live| live.stop(Cause::KeyRevoked)).count()
     }
 
     /// What is there now.
