@@ -54,6 +54,7 @@ async fn streamed(app: &App, from: From, mut feed: Feed, options: ChatOptions, h
             feed,
             dialect: Dialect::ChatCompletions(Box::new(Fold::new(options))),
             frame,
+            grant: from.grant,
             connection: from.connection,
             is_http_1_0: from.is_http_1_0,
             config: app.config.clone(),
@@ -67,7 +68,7 @@ async fn streamed(app: &App, from: From, mut feed: Feed, options: ChatOptions, h
 async fn ended(feed: Feed, app: &App, from: &From, options: ChatOptions) -> Result<Response, Fault> {
     let _counted = app.metrics.stream(Frame::Json, Words::ChatCompletions);
     let connection = from.connection.as_ref();
-    match wait_for_end(feed, connection, app.config.fin_leaves_json).await {
+    match wait_for_end(feed, from, app.config.fin_leaves_json).await {
         Ending::Answer(terminal) => Ok(whole(&terminal, connection, options)),
         Ending::Failed(failed) => Ok(part(&failed, options)),
         Ending::Left => Err(left()),

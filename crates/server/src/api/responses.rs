@@ -47,7 +47,7 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
         Json(app.engine.response(&from.owner, &started.id).await?).into_response()
     } else {
         let _counted = app.metrics.stream(Frame::Json, Words::Responses);
-        match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
+        match wait_for_end(feed, &from, app.config.fin_leaves_json).await {
             Ending::Answer(terminal) => whole(&terminal, from.connection.as_ref()),
             Ending::Failed(failed) => part(&failed),
             Ending::Left => Refused(left()).into_response(),
@@ -137,7 +137,7 @@ pub(crate) async fn compact(State(app): State<App>, from: From, headers: HeaderM
     let body = body::json(&app.config, &headers, body).await?;
     let Compacting { id, feed, kept } = app.engine.compact(&from.owner, responses::read_compact(&body.value)?, from.trace.clone()).await?;
     let _counted = app.metrics.stream(Frame::Json, Words::Responses);
-    let response = match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
+    let response = match wait_for_end(feed, &from, app.config.fin_leaves_json).await {
         Ending::Answer(terminal) => snapshot::response(&[terminal])
             .ok_or_else(unreadable)
             .and_then(|response| kept.with_summary(&response))
@@ -154,6 +154,7 @@ pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, frame: St
         feed,
         dialect: Dialect::Responses,
         frame,
+        grant: from.grant,
         connection: from.connection,
         is_http_1_0: from.is_http_1_0,
         config: app.config.clone(),

@@ -106,13 +106,14 @@ pub(crate) async fn socket(State(app): State<App>, from: From, Path(uid): Path<S
 }
 
 fn telling(app: &App, from: From, source: Source, door: Door, opening: (Bytes, Said)) -> Telling {
-    let (connection, is_http_1_0) = (from.connection, from.is_http_1_0);
+    let From { grant, connection, is_http_1_0, .. } = from;
     let (opening, counted) = opening;
     Telling {
         source,
         opening,
         counted,
         fold: Fold::new(door),
+        grant,
         connection,
         is_http_1_0,
         config: app.config.clone(),

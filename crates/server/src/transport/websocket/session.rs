@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use super::lanes::{Lanes, Wanted};
 use super::line::{Exit, Line};
 use crate::api::From;
+use crate::grants::{Grant, revoked};
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::router::App;
@@ -51,12 +52,14 @@ enum Next {
     Leaving,
     Broken,
     Gone,
+    Revoked,
 }
 
 /// A socket and what runs on it.
 pub(super) struct Session {
     app: App,
     owner: Owner,
+    grant: Grant,
     connection: Option<Connection>,
     /// Where in a trace the handshake stood: all its turns are parts of that.
     trace: Option<TraceContext>,
@@ -74,7 +77,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(app: App, from: From, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         Self {
-            line: Line::new(&app, io, agreement),
+            line: Line::new(&app, from.grant.clone(), io, agreement),
             local: Local::new(),
             lanes: Lanes::default(),
             feeds: FuturesUnordered::new(),
@@ -83,6 +86,7 @@ impl Session {
             _counted: app.metrics.socket(),
             app,
             owner: from.owner,
+            grant: from.grant,
             connection: from.connection,
             trace: from.trace,
         }
@@ -110,6 +114,7 @@ impl Session {
         let knock = self.line.knock();
         tokio::select! {
             biased;
+            () = self.grant.ended() => Next::Revoked,
             read = self.line.read() => read.map_or(Next::Gone, |()| Next::Read),
             Some(fed) = self.feeds.next(), if !self.feeds.is_empty() => Next::Fed(Box::new(fed)),
             () = self.app.drain.leaving(), if !self.is_leaving => Next::Leaving,
@@ -122,16 +127,18 @@ impl Session {
     async fn handle(&mut self, next: Next) -> Option<Exit> {
         match next {
             Next::Read => {
-                let exit = self.read().await;
-                self.start_ready().await;
+                if let Err(fault) = self.grant.check() {
+                    return Some(self.revoked(&fault));
+                }
+                let exit = self.read().await.or(self.start_ready().await);
                 exit.or_else(|| self.leave_if_done())
             }
             Next::Fed(fed) => {
                 let (lane, reading, entries) = *fed;
-                let exit = self.fed(lane, reading, entries);
-                self.start_ready().await;
+                let exit = self.fed(lane, reading, entries).or(self.start_ready().await);
                 exit.or_else(|| self.leave_if_done())
             }
+            Next::Revoked => Some(self.revoked(&revoked())),
             Next::Silence => self.line.silence(),
             Next::Leaving => {
                 self.is_leaving = true;
@@ -193,8 +200,11 @@ impl Session {
     }
 
     /// Starts what may start.
-    async fn start_ready(&mut self) {
+    async fn start_ready(&mut self) -> Option<Exit> {
         while let Some((lane, wanted)) = self.lanes.take() {
+            if let Err(fault) = self.grant.check() {
+                return Some(self.revoked(&fault));
+            }
             match self.start(&lane, wanted).await {
                 Ok(feed) => {
                     let reading = Reading { feed, _counted: self.app.metrics.lane(Words::Responses) };
@@ -206,6 +216,7 @@ impl Session {
                 }
             }
         }
+        None
     }
 
     async fn start(&mut self, lane: &Lane, wanted: Wanted) -> Result<Feed, Fault> {
@@ -286,6 +297,12 @@ impl Session {
         let envelope = refusal(lane, fault);
         self.count(0, envelope.len());
         self.line.out.text(b"", envelope.as_bytes());
+    }
+
+    /// The credential of whoever opened the socket has ended: whatever runs here is not for that caller any more.
+    fn revoked(&mut self, fault: &Fault) -> Exit {
+        self.refuse(&Lane::default(), fault);
+        Exit::Close(CloseCode::POLICY, "the key or session is not good any more".into())
     }
 
     fn too_old(&self) -> Fault {
