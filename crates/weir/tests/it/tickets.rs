@@ -4,7 +4,7 @@ use lab::client::websocket::{self, End, Handshake};
 use lab::client::{BodyEnd, Connection, Request};
 use serde_json::{Value, json};
 
-use crate::house::{ADMIN, ALICE, BOB, House, Plan, demo};
+use crate::house::{ADMIN, ALICE, BOB, House, Plan};
 
 async fn house() -> House {
     House::open_with(Plan { with_keys: true, ..Plan::default() }).await
@@ -150,7 +150,8 @@ async fn a_session_takes_with_it_what_it_opened() {
     let (spent, waiting) = (ticket(&house, make()).await, ticket(&house, make()).await);
     let mut by_ticket = websocket::connect(house.address, &format!("/v1/responses?ticket={spent}"), &[]).await.unwrap().socket;
     let mut by_cookie = websocket::connect(house.address, "/v1/responses", &[("cookie", &cookie)]).await.unwrap().socket;
-    let slow = Request::post("/v1/responses", &demo("/slow 5000")).header("cookie", &cookie);
+    let slow = json!({ "model": "demo", "input": "/slow 5000", "stream": true, "store": false });
+    let slow = Request::post("/v1/responses", &slow).header("cookie", &cookie);
     let mut stream = house.stream(&slow).await;
     let mut of_key =
         websocket::connect(house.address, "/v1/responses", &[("authorization", &format!("Bearer {ALICE}"))]).await.unwrap().socket;
