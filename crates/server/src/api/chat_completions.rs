@@ -27,6 +27,7 @@ use crate::transport::{Delivery, Ending, Failed, respond, response_in, stream_fr
 pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
     let body = body::json(&app.config, &headers, body).await?;
     let chat = read_create(&body.value)?;
+    from.grant.check()?;
     let stream = chat.create.stream;
     let idempotency = idempotency(&headers, "/v1/chat/completions", &body.bytes)?;
     let terms = Terms { idempotency, trace: from.trace.clone(), ..Terms::default() };

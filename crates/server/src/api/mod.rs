@@ -15,7 +15,7 @@ pub(crate) mod upstreams;
 
 mod body;
 mod hold;
-mod query;
+pub(crate) mod query;
 
 pub(crate) use body::coding;
 

@@ -41,6 +41,7 @@ pub(crate) async fn moderations(State(app): State<App>, from: From, headers: Hea
 async fn pass(app: &App, from: From, headers: &HeaderMap, body: Body, operation: Operation) -> Result<Response, Refused> {
     let body = body::passed_on(&app.config, headers, body).await?;
     let request = Passthrough::read(operation, &body)?;
+    from.grant.check()?;
     // The call has its own copy of what it needs.
     drop(body);
     let stream = request.stream;

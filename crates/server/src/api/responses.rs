@@ -33,6 +33,8 @@ use crate::transport::{Delivery, Ending, Failed, StreamFrame, respond, response_
 pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
     let body = body::json(&app.config, &headers, body).await?;
     let create = responses::read_create(&body.value)?;
+    // The body may have taken its time.
+    from.grant.check()?;
     let (stream, background) = (create.stream, create.background);
     let idempotency = idempotency(&headers, "/v1/responses", &body.bytes)?;
     let terms = Terms { idempotency, trace: from.trace.clone(), ..Terms::default() };
@@ -135,6 +137,7 @@ pub(crate) async fn input_tokens(State(app): State<App>, from: From, headers: He
 /// `POST /v1/responses/compact`
 pub(crate) async fn compact(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
     let body = body::json(&app.config, &headers, body).await?;
+    from.grant.check()?;
     let Compacting { id, feed, kept } = app.engine.compact(&from.owner, responses::read_compact(&body.value)?, from.trace.clone()).await?;
     let _counted = app.metrics.stream(Frame::Json, Words::Responses);
     let response = match wait_for_end(feed, &from, app.config.fin_leaves_json).await {

@@ -1,10 +1,12 @@
 //! What a ticket is for, and what a request opens: a WebSocket, or a `GET` that streams. A ticket stands in an address, which proxies
 //! log and browsers remember, so that it must be of no use for anything else.
 
+use axum::extract::Query as QueryOf;
 use http::request::Parts;
 use http::{Method, header};
 use protocol::fault::Fault;
 
+use crate::api::query::{self, Query};
 use crate::paths;
 
 /// What a request opens that a ticket may be for.
@@ -48,14 +50,15 @@ impl<'a> Opening<'a> {
         if parts.method != Method::GET {
             return None;
         }
-        let query = parts.uri.query().unwrap_or_default();
+        // As the handlers read it, so that there is no way to write a query that means something else to them.
+        let QueryOf(query) = QueryOf::<Query>::try_from_uri(&parts.uri).ok()?;
         match kind(path)? {
             // A poll is not a stream.
-            Kind::Events if value(query, "wait").is_some() => None,
+            Kind::Events if query.contains_key("wait") => None,
             Kind::Events => Some(Self::Events { path, is_return: parts.headers.contains_key("last-event-id") }),
             Kind::Response => {
-                let stream = value(query, "stream");
-                let is_stream = stream.map_or_else(|| value(query, "starting_after").is_some(), |stream| stream == "true");
+                let is_position = query.contains_key("starting_after") && !query.contains_key("stream");
+                let is_stream = is_position || query::boolean(&query, "stream").unwrap_or(false);
                 is_stream.then_some(Self::Stream { path })
             }
             Kind::Classic => Some(Self::Stream { path }),
@@ -138,10 +141,6 @@ fn is_handshake(parts: &Parts) -> bool {
     parts.method == Method::GET && names_websocket && parts.headers.contains_key(header::SEC_WEBSOCKET_KEY)
 }
 
-fn value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-}
-
 #[cfg(test)]
 mod tests {
     use http::Request;
@@ -177,6 +176,8 @@ mod tests {
             ("GET", "/v1/responses/resp_1"),
             ("GET", "/v1/responses/resp_1?stream=false&starting_after=3"),
             ("GET", "/v1/responses/resp_1/events?wait=5"),
+            ("GET", "/v1/responses/resp_1/events?%77ait=5"),
+            ("GET", "/v1/responses/resp_1?stream=true&stream=false"),
             ("HEAD", "/v1/responses/resp_1/events"),
             ("DELETE", "/v1/responses/resp_1?stream=true"),
             ("POST", "/v1/responses/resp_1/cancel"),

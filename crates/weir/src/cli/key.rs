@@ -92,7 +92,7 @@ fn revoke(keys: &KeyFile, id: &str) -> Result<Printed> {
     };
     let mut hints = format!("Revoked {}{}.\n", key.id, if key.name.is_empty() { String::new() } else { format!(" ({})", key.name) });
     if keys.list()?.is_empty() {
-        hints += &format!("It was the last key: {CLOSED}\n");
+        hints.extend(["It was the last key: ", CLOSED, "\n"]);
     }
     Ok(Printed { out: String::new(), hints })
 }

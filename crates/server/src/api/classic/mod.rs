@@ -42,8 +42,8 @@ pub(crate) async fn create_sse(State(app): State<App>, from: From, headers: Head
 
 /// `POST /chat`: asks; the answer comes on the oldest stream of the uid that is idle.
 pub(crate) async fn ask(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    let asker = Asker { uid: uid::of_header(&headers)?, owner: from.owner };
-    match asking::ask(&app, &asker, from.trace, &headers, body).await {
+    let asker = Asker { uid: uid::of_header(&headers)?, owner: from.owner.clone() };
+    match asking::ask(&app, &asker, &from, &headers, body).await {
         Ok(response) => Ok(response),
         Err(asking::Failure::Early(fault)) => {
             // Its page has opened a stream for it, or is about to, and must not wait there. A page sends both at once, so that
