@@ -188,7 +188,7 @@ async fn what_runs_in_the_background_is_stopped_and_says_why() {
     let since = revoke(&house);
     lab::soon(async {
         while house.engine.census().running > 1 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await
