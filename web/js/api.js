@@ -49,7 +49,7 @@ const path = (id) => `v1/responses/${encodeURIComponent(id)}`;
 /** A browser's WebSocket cannot send the key: a ticket, good for this one connection, stands for it. */
 async function socketAddress(signal) {
   if (!apiKey.get()) return socketUrl('v1/responses');
-  const { ticket } = await (await call('v1/tickets', { json: { for: '/v1/responses' }, signal })).json();
+  const { ticket } = await (await call('v1/tickets', { json: { for: 'v1/responses' }, signal })).json();
   return socketUrl(`v1/responses?ticket=${encodeURIComponent(ticket)}`);
 }
 

@@ -139,7 +139,7 @@ export class Lane {
   /** A browser sends the key with neither: a ticket, good for one connection to this path, stands for it. */
   async #ticket(path) {
     if (!apiKey.get()) return {};
-    const made = await call(this.address('v1/tickets'), { json: { for: `/${path}` }, signal: this.signal });
+    const made = await call(this.address('v1/tickets'), { json: { for: path }, signal: this.signal });
     return { ticket: (await made.json()).ticket };
   }
 

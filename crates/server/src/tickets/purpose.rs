@@ -74,7 +74,8 @@ impl<'a> Opening<'a> {
 }
 
 impl Purpose {
-    /// What a ticket for `path` may open. The path may be written as a client knows it, with the `prefix` that a proxy strips.
+    /// What a ticket for `path` may open. The path may be written as a client knows it: with the `prefix` that a proxy strips, or, as a
+    /// page that does not know its own path writes it, relative to where Weir is.
     ///
     /// # Errors
     /// Nothing at this path takes a ticket.
@@ -85,8 +86,9 @@ impl Purpose {
             Fault::invalid("invalid_value", "for", message)
         };
         let below = path.strip_prefix(prefix).filter(|below| below.starts_with('/')).unwrap_or(path);
-        let path = paths::canonical(below);
-        if !path.starts_with('/') || path.contains(['?', '#']) || kind(&path).is_none() {
+        let below = if below.starts_with('/') { below.to_owned() } else { format!("/{below}") };
+        let path = paths::canonical(&below);
+        if path.contains(['?', '#']) || kind(&path).is_none() {
             return Err(refused());
         }
         Ok(Self::Path(path.into_owned()))
@@ -205,15 +207,8 @@ mod tests {
         assert_eq!(read("/responses/resp_1/events", ""), path("/v1/responses/resp_1/events"));
         assert_eq!(read("/weir/websocket/u1", "/weir"), path("/websocket/u1"));
         assert_eq!(read("/websocket/u1", "/weir"), path("/websocket/u1"));
-        for wrong in [
-            "",
-            "v1/responses",
-            "/metrics",
-            "/v1/upstreams",
-            "/v1/responses?stream=true",
-            "/v1/responses/a/cancel",
-            "http://h/v1/responses",
-        ] {
+        assert_eq!(read("v1/responses", "/weir"), path("/v1/responses"));
+        for wrong in ["", "/metrics", "/v1/upstreams", "/v1/responses?stream=true", "/v1/responses/a/cancel", "http://h/v1/responses"] {
             assert_eq!(read(wrong, ""), None, "{wrong}");
         }
     }
