@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use engine::keys::Caller;
-use lab::client::websocket::{self, End, Socket};
-use lab::client::{BodyEnd, Request};
+use lab::client::websocket::{self, End, Handshake, Socket};
+use lab::client::{BodyEnd, Request, http2};
 use lab::upstream::Script;
 use protocol::id::Owner;
 use serde_json::{Value, json};
@@ -140,6 +140,58 @@ async fn streams_break_off_with_an_error_in_their_own_words() {
     }
     house.quiet().await;
     check_prompt(since);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn an_http_2_connection_is_cleared_of_what_was_revoked_and_goes_on() {
+    let house = keyed().await;
+    let client = http2::Client::over(tokio::net::TcpStream::connect(house.address).await.unwrap()).await.unwrap();
+    let bearer = format!("Bearer {ALICE}");
+    let mut socket = client.socket("/v1/responses", &[("authorization", &bearer)]).await.unwrap();
+    house.upstream.script(endless());
+    let ask = Request::post("/v1/responses", &json!({ "model": MODEL, "input": "x", "stream": true })).bearer(ALICE);
+    let mut body = client.send(&ask).await.unwrap().into_body();
+    let since = revoke(&house);
+    let mut said = String::new();
+    let end = loop {
+        match lab::soon(http2::chunk(&mut body)).await.unwrap() {
+            Some(Ok(bytes)) => said += &String::from_utf8_lossy(&bytes),
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Some(Err(_))) && said.contains("invalid_api_key"), "{end:?} {said}");
+    assert!(is_revoked(&lab::soon(socket.next_text()).await.unwrap().unwrap()));
+    let end = lab::soon(socket.next_text()).await.unwrap();
+    assert!(matches!(end, Err(http2::End::Closed(Some(1008)))), "{end:?}");
+    check_prompt(since);
+    let (models, bob) = (Request::get("/v1/models"), format!("Bearer {BOB}"));
+    assert_eq!(client.send(&models.clone().header("authorization", &bearer)).await.unwrap().status(), 401);
+    assert_eq!(client.send(&models.header("authorization", &bob)).await.unwrap().status(), 200);
+    drop((socket, client));
+    house.quiet().await;
+    house.close().await;
+}
+
+/// A reader that takes nothing holds a write up; it is not waited for as long as any other.
+#[tokio::test]
+async fn a_socket_that_takes_nothing_is_cut() {
+    let house = keyed().await;
+    let connection = lab::client::Connection::open_narrow(house.address, 4096).await.unwrap();
+    let headers = [("authorization", &*format!("Bearer {ALICE}"))];
+    let Handshake::Open(mut open) = websocket::shake_hands(connection, "/v1/responses", &headers).await.unwrap() else { panic!("refused") };
+    // More than all buffers on the way hold.
+    let long = "x".repeat(1 << 20);
+    house.upstream.script((0..16).fold(Script::new().role(), |script, _| script.content(&long)).stall());
+    let create = json!({ "type": "response.create", "model": MODEL, "input": "x", "store": false });
+    open.socket.send_text(&create.to_string()).await.unwrap();
+    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let since = revoke(&house);
+    house.wait_connections(0).await;
+    check_prompt(since);
+    house.quiet().await;
+    drop(open);
     house.close().await;
 }
 

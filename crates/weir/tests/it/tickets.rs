@@ -1,7 +1,7 @@
 //! Tickets open one WebSocket or one stream, once, and sessions end what they opened; each caller has a share of its own of both.
 
 use lab::client::websocket::{self, End, Handshake};
-use lab::client::{BodyEnd, Connection, Request};
+use lab::client::{BodyEnd, Connection, Request, http2};
 use serde_json::{Value, json};
 
 use crate::house::{ADMIN, ALICE, BOB, House, Plan};
@@ -133,6 +133,31 @@ async fn a_ticket_is_for_what_it_was_made_for() {
     // Another's response is not there for it.
     let of_bob = ticket(&house, of(BOB, &json!({ "for": events }))).await;
     assert_eq!(self::status(&house, Request::get(&events), &of_bob).await, 404);
+    house.quiet().await;
+    house.close().await;
+}
+
+/// On HTTP/2 a WebSocket is a `CONNECT`, and a stream as any other request.
+#[tokio::test]
+async fn tickets_are_alike_over_http_2() {
+    let house = house().await;
+    let id = answered(&house).await;
+    let client = http2::Client::over(tokio::net::TcpStream::connect(house.address).await.unwrap()).await.unwrap();
+    let of_socket = ticket(&house, of(ALICE, &json!({ "for": "/v1/responses" }))).await;
+    let (refused, _) = client.extended_connect(&format!("/websocket/u1?ticket={of_socket}"), &[]).await.unwrap();
+    assert_eq!(refused.status(), 401);
+    for expected in [200, 401] {
+        let (response, _) = client.extended_connect(&format!("/v1/responses?ticket={of_socket}"), &[]).await.unwrap();
+        assert_eq!(response.status().as_u16(), expected);
+    }
+    let of_events = ticket(&house, of(ALICE, &json!({}))).await;
+    let events = format!("/v1/responses/{id}/events?ticket={of_events}");
+    let again = Request::get(&events).header("last-event-id", "0");
+    let delete = Request::new("DELETE", &format!("/v1/responses/{id}?ticket={of_events}"));
+    for (request, expected) in [(delete, 401), (Request::get(&events), 200), (Request::get(&events), 401), (again, 200)] {
+        assert_eq!(client.send(&request).await.unwrap().status().as_u16(), expected, "{} {expected}", request.method);
+    }
+    drop(client);
     house.quiet().await;
     house.close().await;
 }

@@ -163,7 +163,8 @@ impl Line {
         if self.flush().await.is_none() {
             return;
         }
-        let deadline = Instant::now() + CLOSING;
+        let patience = if self.grant.check().is_err() { LAST_WORDS } else { CLOSING };
+        let deadline = Instant::now() + patience;
         let has_broken_off = self.decoder.is_over() && !self.is_closed_by_peer;
         if !self.drain.is_broken_off() {
             drop(timeout_at(deadline, self.hear_close()).await);
