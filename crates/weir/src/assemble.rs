@@ -162,7 +162,7 @@ impl Weir {
     /// The same, and in a hurry once `again` resolves behind `stop`. Says what became of everything.
     pub async fn serve_until(self, stop: impl Future<Output = ()> + Send, again: impl Future<Output = ()> + Send) -> shutdown::Report {
         let Self { listener, app, controls, tls, last } = self;
-        app.tasks.spawn("keys", server::watch_keys(app.clone()));
+        let watching = server::watch_keys(app.clone());
         let App { engine, connections, drain, tasks, .. } = app;
         list_models(&engine, &tasks);
         let stopping = async {
@@ -170,7 +170,7 @@ impl Weir {
             let parts = shutdown::Stopping { engine: &engine, connections: &connections, drain: &drain, tasks: &tasks, last: &last };
             shutdown::run(parts, controls.shutdown(), again).await
         };
-        let ((), report) = tokio::join!(server::serve(listener, controls.live.clone(), tls), stopping);
+        let ((), (), report) = tokio::join!(server::serve(listener, controls.live.clone(), tls), watching, stopping);
         report
     }
 }
