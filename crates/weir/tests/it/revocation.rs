@@ -181,8 +181,8 @@ async fn a_socket_that_takes_nothing_is_cut() {
     let headers = [("authorization", &*format!("Bearer {ALICE}"))];
     let Handshake::Open(mut open) = websocket::shake_hands(connection, "/v1/responses", &headers).await.unwrap() else { panic!("refused") };
     // More than all buffers on the way hold.
-    let long = "x".repeat(1 << 20);
-    house.upstream.script((0..16).fold(Script::new().role(), |script, _| script.content(&long)).stall());
+    let long = "word ".repeat(1 << 18);
+    house.upstream.script((0..5).fold(Script::new().role(), |script, _| script.content(&long)).stall());
     let create = json!({ "type": "response.create", "model": MODEL, "input": "x", "store": false });
     open.socket.send_text(&create.to_string()).await.unwrap();
     lab::soon(house.upstream.wait_requests(1)).await.unwrap();
