@@ -17,16 +17,18 @@ class Broken(Exception):
     """The proxy does not let this through; why, in a few words."""
 
 
-def read(address, frame, response_id, prefix=""):
+def read(address, frame, response_id, key, prefix=""):
     """Reads an answer to its end. Gives [(sequence number, arrival)] the arrival of the head, and how it was compressed.
     `prefix` is the path below which the proxy serves Weir."""
     path = f"{prefix}/v1/responses"
-    return websocket(address, path, response_id) if frame == "WebSocket" else stream(address, frame, f"{path}/{response_id}?stream=true")
+    if frame == "WebSocket":
+        return websocket(address, path, response_id, key)
+    return stream(address, frame, f"{path}/{response_id}?stream=true", key)
 
 
-def stream(address, frame, path):
+def stream(address, frame, path, key):
     accept = "application/x-ndjson" if frame == "NDJSON" else "text/event-stream"
-    headers = {"Host": "localhost", "Accept": accept, "Accept-Encoding": "gzip"}
+    headers = {"Host": "localhost", "Accept": accept, "Accept-Encoding": "gzip", "Authorization": f"Bearer {key}"}
     with closing(http.client.HTTPConnection(*address, timeout=TIMEOUT)) as connection:
         connection.request("GET", path, headers=headers)
         with connection.getresponse() as response:
@@ -53,12 +55,12 @@ def lines(response, frame, accept):
     return events, head, encoding
 
 
-def websocket(address, path, response_id):
+def websocket(address, path, response_id, key):
     with socket.create_connection(address, timeout=TIMEOUT) as connection, connection.makefile("rb") as file:
-        key = base64.b64encode(os.urandom(16)).decode()
+        nonce = base64.b64encode(os.urandom(16)).decode()
         connection.sendall(
             f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"Sec-WebSocket-Key: {nonce}\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
         )
         status = int(file.readline().split()[1])
         while file.readline().strip():

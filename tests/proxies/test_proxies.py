@@ -18,7 +18,7 @@ from proxies import Proxy
 from readers import Broken, read
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sdk"))
-from weir import Weir  # noqa: E402
+from weir import Weir, create_key  # noqa: E402
 
 FRAMES = ["SSE", "NDJSON", "WebSocket"]
 
@@ -48,7 +48,11 @@ CATCH_UP = 0.5
 
 @pytest.fixture(scope="module")
 def weir(tmp_path_factory):
-    server = Weir(tmp_path_factory.mktemp("weir"), WEIR_SERVER_TRUSTED_PROXIES="127.0.0.1")
+    # Behind a proxy a server without keys answers nobody.
+    home = tmp_path_factory.mktemp("weir")
+    key = create_key(home)
+    server = Weir(home, WEIR_SERVER_TRUSTED_PROXIES="127.0.0.1")
+    server.key = key
     yield server
     assert server.stop() == 0
 
@@ -77,8 +81,9 @@ def address(weir):
 
 
 @contextmanager
-def asked(where, method, path, body=None, headers=()):
-    headers = {"Host": "localhost", "Content-Type": "application/json", **dict(headers)}
+def asked(where, method, path, body=None, headers=(), key=None):
+    authorization = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = {"Host": "localhost", "Content-Type": "application/json", **authorization, **dict(headers)}
     with closing(http.client.HTTPConnection(*where, timeout=30)) as connection:
         connection.request(method, path, json.dumps(body) if body else None, headers)
         with connection.getresponse() as response:
@@ -90,10 +95,10 @@ def status(where, path, headers=()):
         return response.status
 
 
-def attempt(where, frame, response_id):
+def attempt(where, frame, response_id, key):
     begun = time.monotonic()
     try:
-        return begun, *read(where, frame, response_id)
+        return begun, *read(where, frame, response_id, key)
     except Broken as broken:
         return begun, broken, None, None
 
@@ -125,9 +130,9 @@ def test_events_pass_one_by_one(weir, running, capsys):
     question = {"model": "demo", "input": f"/slow {1000 * PAUSE:.0f}", "stream": True}
     places = {None: address(weir), **running}
     ways = [(setup, frame) for setup in places for frame in FRAMES]
-    with asked(address(weir), "POST", "/v1/responses", question) as answer, ThreadPoolExecutor(len(ways)) as pool:
+    with asked(address(weir), "POST", "/v1/responses", question, key=weir.key) as answer, ThreadPoolExecutor(len(ways)) as pool:
         response_id = answer.headers["weir-response-id"]
-        reading = {(setup, frame): pool.submit(attempt, places[setup], frame, response_id) for setup, frame in ways}
+        reading = {(setup, frame): pool.submit(attempt, places[setup], frame, response_id, weir.key) for setup, frame in ways}
         results = {way: future.result() for way, future in reading.items()}
     cells = {way: measured(results[None, way[1]][1], result) for way, result in results.items()}
     with capsys.disabled():
@@ -146,9 +151,9 @@ def events_of(answer):
 
 
 @pytest.mark.parametrize("setup", SETUPS, ids="/".join)
-def test_an_answer_comes_whole(running, setup, capsys):
+def test_an_answer_comes_whole(weir, running, setup, capsys):
     question = {"model": "demo", "input": "/count 300", "stream": True}
-    with asked(running[setup], "POST", "/v1/responses", question) as answer:
+    with asked(running[setup], "POST", "/v1/responses", question, key=weir.key) as answer:
         response_id, events = answer.headers["weir-response-id"], events_of(answer)
     if events[-1]["type"] != "response.completed":
         # Debian's Caddy may close its own connection to the server, and then ends its answer as if it were whole (docs/proxies).
@@ -156,7 +161,7 @@ def test_an_answer_comes_whole(running, setup, capsys):
         with capsys.disabled():
             print(f"\n{setup} cut the answer behind event {len(events)}; it is resumed")
         path = f"/v1/responses/{response_id}?stream=true&starting_after={events[-1]['sequence_number']}"
-        with asked(running[setup], "GET", path, headers={"Accept": "text/event-stream"}) as answer:
+        with asked(running[setup], "GET", path, headers={"Accept": "text/event-stream"}, key=weir.key) as answer:
             events += events_of(answer)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert events[-1]["type"] == "response.completed"
@@ -164,9 +169,9 @@ def test_an_answer_comes_whole(running, setup, capsys):
 
 
 @pytest.mark.parametrize("setup", OURS, ids="/".join)
-def test_a_client_cannot_write_what_the_proxy_says(running, setup):
+def test_a_client_cannot_write_what_the_proxy_says(weir, running, setup):
     forged = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "X-Forwarded-For": "203.0.113.7"}
-    with asked(running[setup], "POST", "/v1/tickets", {"cookie": True}, forged) as answer:
+    with asked(running[setup], "POST", "/v1/tickets", {"cookie": True}, forged, weir.key) as answer:
         assert answer.status == 200, answer.read()
         assert "Secure" not in answer.headers["set-cookie"]
 
@@ -175,6 +180,7 @@ def test_the_client_in_the_log_is_the_first_that_is_not_ours(weir, tmp_path):
     hops = {"X-Forwarded-For": "203.0.113.8, 198.51.100.9:4242, 127.0.0.1"}
     assert status(address(weir), "/healthz", hops) == 200
     assert "client=198.51.100.9 " in weir.log() and "203.0.113.8" not in weir.log()
+    create_key(tmp_path / "untrusting")
     other = Weir(tmp_path / "untrusting", WEIR_SERVER_TRUSTED_PROXIES="192.0.2.0/24")
     try:
         assert status(address(other), "/healthz", hops) == 200
@@ -183,8 +189,26 @@ def test_the_client_in_the_log_is_the_first_that_is_not_ours(weir, tmp_path):
         assert other.stop() == 0
 
 
+@pytest.mark.parametrize("proxy", ["nginx", "Caddy", "HAProxy"])
+def test_without_a_key_nothing_that_says_it_was_forwarded_is_answered(tmp_path, proxy):
+    server = Weir(tmp_path / "weir")
+    try:
+        front = Proxy(proxy, "", host(server), tmp_path / "proxy")
+        try:
+            # The defaults of nginx and HAProxy say nothing of the client; what they pass on looks as if it came from this machine.
+            is_said = proxy == "Caddy"
+            assert status(front.address, "/v1/models") == (403 if is_said else 200)
+            assert status(front.address, "/") == 200
+        finally:
+            front.close()
+        assert status(address(server), "/v1/models", {"X-Forwarded-For": "203.0.113.8"}) == 403
+    finally:
+        assert server.stop() == 0
+
+
 @pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2"])
 def test_haproxy_says_whose_a_connection_is(tmp_path, version):
+    create_key(tmp_path / "weir")
     server = Weir(tmp_path / "weir", WEIR_SERVER_TRUSTED_PROXIES="127.0.0.1", WEIR_SERVER_PROXY_PROTOCOL="on")
     try:
         proxy = Proxy("HAProxy", version, host(server), tmp_path / "proxy")

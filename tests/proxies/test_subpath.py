@@ -17,7 +17,7 @@ from proxies import OURS, Proxy
 from readers import read
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sdk"))
-from weir import BINARY, Weir, environment  # noqa: E402
+from weir import BINARY, Weir, create_key, environment  # noqa: E402
 
 PREFIX = "/weir"
 PROXIES = sorted(OURS["subpath"])
@@ -26,7 +26,10 @@ JAVASCRIPT = "text/javascript; charset=utf-8"
 
 @pytest.fixture(scope="module")
 def weir(tmp_path_factory):
-    server = Weir(tmp_path_factory.mktemp("weir"), WEIR_SERVER_TRUSTED_PROXIES="127.0.0.1")
+    home = tmp_path_factory.mktemp("weir")
+    key = create_key(home)
+    server = Weir(home, WEIR_SERVER_TRUSTED_PROXIES="127.0.0.1")
+    server.key = key
     yield server
     assert server.stop() == 0
 
@@ -39,8 +42,8 @@ def proxy(request, weir, tmp_path_factory):
 
 
 @pytest.fixture
-def browser(proxy):
-    return Browser("http://{}:{}".format(*proxy.address))
+def browser(proxy, weir):
+    return Browser("http://{}:{}".format(*proxy.address), weir.key)
 
 
 class NoRedirect(HTTPRedirectHandler):
@@ -51,14 +54,16 @@ class NoRedirect(HTTPRedirectHandler):
 class Browser:
     """Keeps cookies as a browser does, and follows no redirect by itself."""
 
-    def __init__(self, origin):
+    def __init__(self, origin, key):
         self.origin = origin
+        self.key = key
         self._cookies = CookieJar()
         self._opener = build_opener(HTTPCookieProcessor(self._cookies), NoRedirect)
 
     def open(self, path, body=None, **headers):
         data = None if body is None else json.dumps(body).encode()
-        request = Request(urljoin(self.origin, path), data, {"Content-Type": "application/json", **headers})
+        known = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}
+        request = Request(urljoin(self.origin, path), data, {**known, **headers})
         return self._opener.open(request, timeout=30)
 
     def json(self, path, body=None):
@@ -107,7 +112,7 @@ def test_the_api_answers(browser):
 @pytest.mark.parametrize("frame", ["SSE", "NDJSON", "WebSocket"])
 def test_a_stream_comes_whole_and_as_it_is_made(browser, proxy, frame):
     started = browser.json("/weir/v1/responses", {"model": "demo", "input": "/slow 50", "background": True})
-    events, _head, _encoding = read(proxy.address, frame, started["id"], PREFIX)
+    events, _head, _encoding = read(proxy.address, frame, started["id"], browser.key, PREFIX)
     assert [number for number, _ in events] == list(range(len(events)))
     # A proxy that gathers a stream delivers all of it at once. A model that pauses 50 ms for each word takes longer.
     assert events[-1][1] - events[0][1] > 0.5
@@ -165,5 +170,5 @@ def test_cookies_are_sent_below_the_path(browser):
 def test_the_terminal_is_given_the_path_with_the_server(browser, tmp_path, transport):
     command = [str(BINARY), "chat", "--server", f"{browser.origin}/weir", "--transport", transport]
     question = {"input": "/echo from a terminal", "capture_output": True, "text": True, "timeout": 60}
-    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), check=False, **question)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path, WEIR_API_KEY=browser.key), check=False, **question)
     assert (done.returncode, done.stdout.strip()) == (0, "from a terminal"), done.stderr

@@ -30,6 +30,12 @@ def run(*arguments, home):
     return done.stdout
 
 
+def create_key(home):
+    """Makes an API key in the data directory of the server whose home this is or will be."""
+    home.mkdir(parents=True, exist_ok=True)
+    return run("key", "create", home=home).strip()
+
+
 class Weir:
     """A running server: `url` is where, `log()` what it wrote."""
 

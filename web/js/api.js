@@ -46,10 +46,10 @@ export async function models() {
 const ACCEPT = { sse: 'text/event-stream', ndjson: 'application/x-ndjson' };
 const path = (id) => `v1/responses/${encodeURIComponent(id)}`;
 
-/** A browser's WebSocket cannot send the key: a ticket, good for one connection, stands for it. */
+/** A browser's WebSocket cannot send the key: a ticket, good for this one connection, stands for it. */
 async function socketAddress(signal) {
   if (!apiKey.get()) return socketUrl('v1/responses');
-  const { ticket } = await (await call('v1/tickets', { method: 'POST', signal })).json();
+  const { ticket } = await (await call('v1/tickets', { json: { for: 'v1/responses' }, signal })).json();
   return socketUrl(`v1/responses?ticket=${encodeURIComponent(ticket)}`);
 }
 

@@ -112,7 +112,8 @@ export class Lane {
     const begun = await call(this.address('v1/responses'), { json: { model, input: prompt, background: true } });
     this.id = (await begun.json()).id;
     signal.throwIfAborted();
-    const source = new EventSource(serverUrl(this.address(`v1/responses/${encodeURIComponent(this.id)}/events`, await this.#ticket())));
+    const path = `v1/responses/${encodeURIComponent(this.id)}/events`;
+    const source = new EventSource(serverUrl(this.address(path, await this.#ticket(path))));
     try {
       await this.#messages(source, (done, failed) => {
         source.onerror = () => source.readyState === EventSource.CLOSED && failed(new Error('the EventSource was refused'));
@@ -124,7 +125,7 @@ export class Lane {
 
   async #socket() {
     const { model, prompt } = this;
-    const socket = new WebSocket(socketUrl(this.address('v1/responses', await this.#ticket())));
+    const socket = new WebSocket(socketUrl(this.address('v1/responses', await this.#ticket('v1/responses'))));
     socket.onopen = () => socket.send(JSON.stringify({ type: 'response.create', model, input: prompt, store: false }));
     try {
       await this.#messages(socket, (done, failed) => {
@@ -135,10 +136,11 @@ export class Lane {
     }
   }
 
-  /** A browser sends the key with neither: a ticket, good for one connection, stands for it. */
-  async #ticket() {
+  /** A browser sends the key with neither: a ticket, good for one connection to this path, stands for it. */
+  async #ticket(path) {
     if (!apiKey.get()) return {};
-    return { ticket: (await (await call(this.address('v1/tickets'), { method: 'POST', signal: this.signal })).json()).ticket };
+    const made = await call(this.address('v1/tickets'), { json: { for: path }, signal: this.signal });
+    return { ticket: (await made.json()).ticket };
   }
 
   #messages(source, prepare) {

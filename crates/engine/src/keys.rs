@@ -1,6 +1,7 @@
 //! Who may come in: what the face needs of a store of API keys, and one in memory for tests.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use protocol::id::Owner;
 use sha2::{Digest, Sha256};
@@ -21,42 +22,117 @@ impl Caller {
     }
 }
 
-/// The API keys of a server. Asked at every request, so both answers must be quick.
+/// The SHA-256 of an API key. It is kept where a key would be kept to be checked again later, so that no key stays in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// The digest of a key as it was presented.
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key).into())
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("KeyDigest(..)")
+    }
+}
+
+/// The API keys of a server. Asked at every request, so all answers must be quick.
 pub trait Keys: Send + Sync + 'static {
     /// Whether callers need a key. Without one, everybody is [`Caller::local`].
     ///
     /// Once true it stays true while the process runs: losing the last key must close a server, not open it.
     fn configured(&self) -> bool;
 
-    /// Whose key `presented` is; `None` where it is nobody's. Takes the same time for every wrong key.
-    fn authenticate(&self, presented: &str) -> Option<Caller>;
+    /// Whose key has this digest; `None` where it is nobody's. Takes the same time for every wrong key.
+    fn holder(&self, digest: &KeyDigest) -> Option<Caller>;
+
+    /// Whose key `presented` is; `None` where it is nobody's.
+    fn authenticate(&self, presented: &str) -> Option<Caller> {
+        self.holder(&KeyDigest::of(presented))
+    }
+
+    /// Whether what `owner` has started may go on: there is a key with this id, or no key is needed and the owner is
+    /// [`Owner::local`]. Also true while the keys cannot be read, since nobody can say then.
+    fn admits(&self, owner: &Owner) -> bool;
+
+    /// A number that changes when the keys do.
+    fn version(&self) -> u64;
+
+    /// Whether the keys cannot be read at the moment.
+    fn is_unreadable(&self) -> bool {
+        false
+    }
 }
 
-/// Keys in memory: the reference, for tests and for servers that keep nothing.
+/// Keys in memory: the reference, for tests and for servers that keep nothing. Clones share the keys.
 #[derive(Clone, Default)]
-pub struct MemoryKeys(Vec<([u8; 32], Caller)>);
+pub struct MemoryKeys(Arc<RwLock<Held>>);
+
+#[derive(Default)]
+struct Held {
+    keys: Vec<(KeyDigest, Caller)>,
+    is_configured: bool,
+    version: u64,
+}
 
 impl MemoryKeys {
     /// These keys: the secret text and whose it is.
     pub fn new<'a>(keys: impl IntoIterator<Item = (&'a str, Caller)>) -> Self {
-        Self(keys.into_iter().map(|(secret, caller)| (Sha256::digest(secret).into(), caller)).collect())
+        let made = Self::default();
+        keys.into_iter().for_each(|(secret, caller)| made.add(secret, caller));
+        made
+    }
+
+    /// Adds a key.
+    pub fn add(&self, secret: &str, caller: Caller) {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        held.keys.push((KeyDigest::of(secret), caller));
+        held.is_configured = true;
+        held.version += 1;
+    }
+
+    /// Revokes all keys of `owner`.
+    pub fn revoke(&self, owner: &Owner) {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        held.keys.retain(|(_, caller)| caller.owner != *owner);
+        held.version += 1;
+    }
+
+    fn held(&self) -> RwLockReadGuard<'_, Held> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Keys for MemoryKeys {
     fn configured(&self) -> bool {
-        !self.0.is_empty()
+        self.held().is_configured
     }
 
-    fn authenticate(&self, presented: &str) -> Option<Caller> {
-        let presented: [u8; 32] = Sha256::digest(presented).into();
-        self.0.iter().find(|(digest, _)| *digest == presented).map(|(_, caller)| caller.clone())
+    fn holder(&self, digest: &KeyDigest) -> Option<Caller> {
+        self.held().keys.iter().find(|(known, _)| known == digest).map(|(_, caller)| caller.clone())
+    }
+
+    fn admits(&self, owner: &Owner) -> bool {
+        let held = self.held();
+        if held.is_configured { held.keys.iter().any(|(_, caller)| caller.owner == *owner) } else { *owner == Owner::local() }
+    }
+
+    fn version(&self) -> u64 {
+        self.held().version
     }
 }
 
 impl fmt::Debug for MemoryKeys {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "MemoryKeys({})", self.0.len())
+        write!(formatter, "MemoryKeys({})", self.held().keys.len())
     }
 }
 
@@ -78,5 +154,20 @@ mod tests {
         assert_eq!(keys.authenticate("wk_ada"), Some(ada));
         assert_eq!(keys.authenticate("wk_eve"), None);
         assert!(!format!("{keys:?}").contains("wk_"));
+    }
+
+    #[test]
+    fn a_revoked_key_opens_nothing_and_the_last_one_leaves_the_server_closed() {
+        let ada = Caller { owner: Owner::new("key_ada"), admin: false };
+        let keys = MemoryKeys::default();
+        let before = keys.version();
+        assert!(keys.admits(&Owner::local()) && !keys.admits(&ada.owner));
+        keys.add("wk_ada", ada.clone());
+        assert!(keys.admits(&ada.owner) && !keys.admits(&Owner::local()));
+        assert_eq!(keys.holder(&KeyDigest::of("wk_ada")), Some(ada.clone()));
+        keys.revoke(&ada.owner);
+        assert_eq!(keys.authenticate("wk_ada"), None);
+        assert!(keys.configured() && !keys.admits(&ada.owner) && !keys.admits(&Owner::local()));
+        assert_ne!(keys.version(), before);
     }
 }

@@ -40,7 +40,7 @@ impl ResponseStatus {
 /// Why a response ended early.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncompleteDetails {
-    /// `max_output_tokens`, `content_filter`, `unknown_finish_reason`, `cancelled`, `client_left`, `server_restarted`.
+    /// `max_output_tokens`, `content_filter`, `unknown_finish_reason`, `cancelled`, `client_left`, `key_revoked`, `server_restarted`.
     pub reason: String,
 }
 

@@ -2,32 +2,52 @@
 
 use std::net::IpAddr;
 
-use engine::keys::Caller;
-use engine::secret::Secret;
+use engine::keys::{Caller, KeyDigest};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use protocol::fault::{Fault, FaultKind};
 use protocol::frame::websocket::handshake::offered_key;
 
 use crate::config::Config;
-use crate::forwarded::Forwarded;
+use crate::forwarded::{self, Forwarded};
+use crate::grants::{Credential, Grant};
 use crate::listen::Exchange;
 use crate::middleware::Asker;
 use crate::router::App;
-use crate::tickets::Shown;
+use crate::tickets::purpose::Opening;
 use crate::transport::websocket;
-
-/// The name of the session's cookie.
-pub(crate) const COOKIE: &str = "weir_session";
 
 /// Who calls: by key, by the session of a browser, or for a stream by its ticket.
 ///
 /// # Errors
-/// 401 without any of them, or with one that is nobody's, where keys are configured.
+/// As [`enter`].
 pub(crate) fn caller(app: &App, parts: &Parts) -> Result<Caller, Fault> {
-    let caller = authenticated(app, parts)?;
+    Ok(enter(app, parts)?.1)
+}
+
+/// Who calls, and the grant that ends when the caller's credential does.
+///
+/// # Errors
+/// 401 without any of them, or with one that is nobody's, where keys are configured; 403 from elsewhere, where none are.
+pub(crate) fn enter(app: &App, parts: &Parts) -> Result<(Grant, Caller), Fault> {
+    let credential = match ticket(parts.uri.query()).filter(|_| app.keys.configured()) {
+        Some(ticket) => spend(app, ticket, parts)?,
+        None => shown(app, parts)?,
+    };
+    let (grant, caller) = Grant::open(app, credential).ok_or_else(|| nobodys(credential))?;
     claim(parts, &caller);
-    Ok(caller)
+    Ok((grant, caller))
+}
+
+/// The credential that a request shows, itself or by a session, and whose it is.
+///
+/// # Errors
+/// As [`enter`].
+pub(crate) fn credential(app: &App, parts: &Parts) -> Result<(Credential, Caller), Fault> {
+    let credential = shown(app, parts)?;
+    let caller = credential.holder(&*app.keys, &app.tickets).ok_or_else(|| nobodys(credential))?;
+    claim(parts, &caller);
+    Ok((credential, caller))
 }
 
 /// A request is this caller's: the lens shows it to him, and to no other.
@@ -40,48 +60,32 @@ fn claim(parts: &Parts, caller: &Caller) {
     }
 }
 
-fn authenticated(app: &App, parts: &Parts) -> Result<Caller, Fault> {
-    if !app.keys.configured() {
-        return Ok(Caller::local());
-    }
-    let shown = match ticket(parts.uri.query()) {
-        Some(ticket) => {
-            let returning = parts.headers.contains_key("last-event-id");
-            let spent = app.tickets.spend(ticket, parts.uri.path(), returning);
-            spent.ok_or_else(|| refused("invalid_ticket", "This ticket is not known, too old, or was used."))?.0
-        }
-        None => shown_key(app, &parts.headers)?,
+fn spend(app: &App, ticket: &str, parts: &Parts) -> Result<Credential, Fault> {
+    let Some(opening) = Opening::of(parts) else {
+        let message = "A ticket opens a WebSocket or a GET that streams, and nothing else: send the key in a header.";
+        return Err(refused("invalid_ticket", message));
     };
-    let shown = shown.ok_or_else(|| refused("missing_api_key", NO_KEY))?;
-    app.keys.authenticate(shown.reveal()).ok_or_else(|| refused("invalid_api_key", "This key is not known here."))
+    let unknown = || refused("invalid_ticket", "This ticket is not known, is for something else, is too old, or was used.");
+    app.tickets.spend(ticket, &opening).ok_or_else(unknown)
 }
 
-/// The key that a request shows, itself or by a session. `None` only where the server wants none.
-///
-/// # Errors
-/// 401 where keys are configured and nothing was shown.
-pub(crate) fn key(app: &App, parts: &Parts) -> Result<Option<Secret>, Fault> {
-    let key = shown_key(app, &parts.headers)?;
-    let caller = key.as_ref().map_or_else(|| Some(Caller::local()), |key| app.keys.authenticate(key.reveal()));
-    if let Some(caller) = caller {
-        claim(parts, &caller);
-    }
-    Ok(key)
-}
-
-fn shown_key(app: &App, headers: &HeaderMap) -> Result<Option<Secret>, Fault> {
+fn shown(app: &App, parts: &Parts) -> Result<Credential, Fault> {
     if !app.keys.configured() {
-        return Ok(None);
+        forwarded::check_keyless(&app.config, parts)?;
+        return Ok(Credential::KEYLESS);
     }
-    if let Some(key) = sent_key(headers)? {
-        return match app.keys.authenticate(&key) {
-            Some(_) => Ok(Some(Secret::new(key))),
-            None => Err(refused("invalid_api_key", "This key is not known here.")),
-        };
+    if let Some(key) = sent_key(&parts.headers)? {
+        return Ok(Credential { key: Some(KeyDigest::of(&key)), session: None });
     }
-    match session_cookie(headers).and_then(|session| app.tickets.of_session(session)) {
-        Some(Shown(Some(key))) => Ok(Some(key)),
-        Some(Shown(None)) | None => Err(refused("missing_api_key", NO_KEY)),
+    let session = session_cookie(parts).and_then(|session| app.tickets.of_session(session));
+    session.ok_or_else(|| nobodys(Credential::KEYLESS))
+}
+
+/// What a caller is told whose credential opens nothing.
+fn nobodys(credential: Credential) -> Fault {
+    match credential {
+        Credential { key: Some(_), session: None } => refused("invalid_api_key", "This key is not known here."),
+        Credential { .. } => refused("missing_api_key", NO_KEY),
     }
 }
 
@@ -120,10 +124,20 @@ fn bearer(authorization: &HeaderValue) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(key)
 }
 
-/// The session's cookie (RFC 6265 §5.4).
-pub(crate) fn session_cookie(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
-    cookies.filter_map(|cookie| cookie.trim().split_once('=')).find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+/// The session's cookie (RFC 6265 §5.4). What a client sent by HTTPS it was also given by HTTPS: there only the name counts that
+/// neither a page of a sibling domain nor one that came in clear can set.
+pub(crate) fn session_cookie(parts: &Parts) -> Option<&str> {
+    let is_encrypted = parts.extensions.get::<Forwarded>().is_some_and(|forwarded| forwarded.is_encrypted);
+    let expected = cookie_name(is_encrypted);
+    let lines = parts.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut cookies = lines.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+    cookies.find(|(name, _)| *name == expected).map(|(_, value)| value)
+}
+
+/// The name of the session's cookie. Browsers take one that begins with `__Host-` only from this very host, by HTTPS and for all paths
+/// (RFC 6265bis §4.1.3.2).
+pub(crate) fn cookie_name(is_encrypted: bool) -> &'static str {
+    if is_encrypted { "__Host-weir_session" } else { "weir_session" }
 }
 
 fn ticket(query: Option<&str>) -> Option<&str> {
@@ -166,8 +180,7 @@ pub(crate) fn check_host(config: &Config, uri: &Uri, headers: &HeaderMap) -> Res
 /// 403 for a page that is neither ours nor in `server.origins`.
 pub(crate) fn check_origin(config: &Config, forwarded: Forwarded, uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, Fault> {
     let Some(origin) = headers.get(header::ORIGIN) else {
-        let is_cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-        return if is_cross_site { Err(foreign("another site")) } else { Ok(None) };
+        return if is_of_own_page(headers) { Ok(None) } else { Err(foreign("another site or port")) };
     };
     let origin = origin.to_str().map_err(|_opaque| foreign("another site"))?;
     let is_ours = authority(uri, headers).is_some_and(|authority| is_same(origin, forwarded, &authority));
@@ -175,6 +188,12 @@ pub(crate) fn check_origin(config: &Config, forwarded: Forwarded, uri: &Uri, hea
         return Ok(Some(origin.to_owned()));
     }
     Err(foreign(origin))
+}
+
+/// Whether a request without an `Origin`, such as that of an image or a link, is of one of our own pages or of no page. Pages of other
+/// ports of this machine are of the same site and are still not ours.
+pub(crate) fn is_of_own_page(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none")
 }
 
 /// Whether an origin is where the request was sent. That a request came in clear says nothing of its page's scheme: there
@@ -323,6 +342,8 @@ mod tests {
         check_page(&[("host", "127.0.0.1:8000"), ("origin", "https://app.example")], true);
         check_page(&[("host", "127.0.0.1:8000"), ("origin", "null")], false);
         check_page(&[("sec-fetch-site", "cross-site")], false);
+        check_page(&[("sec-fetch-site", "same-site")], false);
+        check_page(&[("sec-fetch-site", "none")], true);
         check_page(&[("sec-fetch-site", "same-origin")], true);
     }
 }

@@ -47,12 +47,37 @@ pub struct Config {
     pub websocket_deflate: bool,
     /// Whether a FIN before the head of a JSON answer means that the client has left.
     pub fin_leaves_json: bool,
+    /// Whom a server without keys serves. No setting.
+    pub keyless: Keyless,
     /// Who may read the metrics.
     pub metrics: MetricsAccess,
     /// What is looked at of the connections.
     pub lens: LensConfig,
     /// The API of the Java demo of 2023.
     pub classic: ClassicConfig,
+}
+
+/// Whom a server without keys serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyless {
+    /// This machine: a request from elsewhere, or one that a proxy has forwarded, is refused.
+    ThisMachine,
+    /// Whoever reaches it: it is in a network of its own, in which nobody else is.
+    Anyone,
+}
+
+impl Config {
+    /// The setting by which callers of elsewhere would reach a server that listens on this machine alone, if there is one: it wants
+    /// a key.
+    pub fn reaches_beyond(&self) -> Option<&'static str> {
+        if !self.hosts.is_empty() {
+            return Some("server.hosts");
+        }
+        if !self.trusted_proxies.is_empty() {
+            return Some("server.trusted_proxies");
+        }
+        (self.proxy_protocol != ProxyProtocol::Off).then_some("server.proxy_protocol")
+    }
 }
 
 /// What is looked at of the connections.
@@ -139,6 +164,7 @@ impl Default for Config {
             // It costs more time than it saves on a fast network, and each message alone shrinks by half at best.
             websocket_deflate: false,
             fin_leaves_json: true,
+            keyless: Keyless::ThisMachine,
             metrics: MetricsAccess::Admin,
             lens: LensConfig::default(),
             classic: ClassicConfig::default(),

@@ -7,10 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use protocol::fault::{Fault, FaultKind};
 
 use crate::Connection;
-use crate::config::Config;
+use crate::config::{Config, Keyless};
 use crate::listen::is_trusted;
 
 /// What is known of a request beyond its own words.
@@ -48,6 +49,43 @@ pub(crate) fn read(parts: &mut Parts, config: &Config, is_encrypted: bool) -> Fo
         None => is_encrypted,
     };
     Forwarded { client: Some(client(&parts.headers, config, sender)), is_encrypted, is_from_proxy: true }
+}
+
+/// Headers by which proxies name the client, beside all that begin with `x-forwarded-`. None of them is believed of anybody; that there is
+/// one says that a proxy stands between.
+const NAMING: [&str; 8] = [
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
+
+/// Whether a server without keys may answer this request: it comes from this machine, and no proxy has passed it on for somebody else.
+///
+/// # Errors
+/// 403, with what would mend it.
+pub(crate) fn check_keyless(config: &Config, parts: &Parts) -> Result<(), Fault> {
+    if config.keyless == Keyless::Anyone {
+        return Ok(());
+    }
+    let is_naming = |name: &&str| name.starts_with("x-forwarded-") || NAMING.contains(name);
+    let naming = parts.headers.keys().map(HeaderName::as_str).find(is_naming);
+    let client = parts.extensions.get::<Forwarded>().and_then(|forwarded| forwarded.client).filter(|client| !client.is_loopback());
+    let why = match (naming, client) {
+        (Some(name), _) => format!("a proxy has passed this request on (it has the header {name})"),
+        (None, Some(_)) => "this request comes from another machine".to_owned(),
+        (None, None) => return Ok(()),
+    };
+    let message = format!("Without a key Weir serves this machine alone, and {why}. Make a key with `weir key create` and send it.");
+    let fault = Fault::new(FaultKind::Permission, "key_required", message);
+    Err(match naming {
+        Some(name) => fault.with_param(name),
+        None => fault,
+    })
 }
 
 /// Each hop is believed as long as the one that names it is: the first from the right that is not ours is the client.

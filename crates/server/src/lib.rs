@@ -12,6 +12,7 @@ mod auth;
 mod classic;
 mod error;
 mod forwarded;
+mod grants;
 mod metrics;
 mod middleware;
 mod paths;
@@ -27,8 +28,9 @@ mod web;
 
 pub use capture::Capture;
 pub use classic::Classic;
-pub use config::{CaptureMode, ClassicConfig, Config, LensConfig, MetricsAccess, ProxyProtocol};
+pub use config::{CaptureMode, ClassicConfig, Config, Keyless, LensConfig, MetricsAccess, ProxyProtocol};
 pub use drain::Drain;
+pub use grants::{Grants, watch as watch_keys};
 pub use listen::{Connection, Connections, Network, NoNetwork, Tls, TlsError, bind, serve};
 pub use live::Live;
 pub use metrics::Metrics;

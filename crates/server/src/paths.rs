@@ -31,7 +31,7 @@ pub(crate) fn normalise(uri: &mut Uri) {
     *uri = Uri::from_parts(parts).unwrap_or_default();
 }
 
-fn canonical(path: &str) -> Cow<'_, str> {
+pub(crate) fn canonical(path: &str) -> Cow<'_, str> {
     let segments = || path.split('/').filter(|segment| !segment.is_empty());
     let below_root: Vec<&str> = segments().skip_while(|segment| *segment == ROOT).collect();
     let has_root = segments().next() == Some(ROOT);

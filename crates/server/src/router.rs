@@ -15,6 +15,7 @@ use crate::capture::Capture;
 use crate::classic::Classic;
 use crate::config::Config;
 use crate::drain::Drain;
+use crate::grants::Grants;
 use crate::listen::Connections;
 use crate::metrics::Metrics;
 use crate::rates::Rates;
@@ -36,6 +37,8 @@ pub struct App {
     pub is_encrypted: bool,
     /// What the classic API remembers.
     pub classic: Arc<Classic>,
+    /// What is open for callers, and ends when their keys do.
+    pub grants: Arc<Grants>,
     /// What browsers show instead of keys.
     pub tickets: Arc<Tickets>,
     /// Captures packets while somebody looks.

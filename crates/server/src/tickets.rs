@@ -1,160 +1,210 @@
 //! Tickets and sessions: how a browser's `EventSource` and `WebSocket`, which cannot send a key, show whose they are.
 //!
-//! Both stand for a key and are worth what it is worth when they are shown: a revoked key takes them with it. They live in
-//! memory, hashed, and never hold the caller's name.
+//! Both stand for a key, by its digest, and are worth what it is worth when they are shown: a revoked key takes them with it. A ticket
+//! opens one stream or socket, once; one that was made by a session ends with it. They live in memory, hashed, and each owner has a
+//! share of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::secret::Secret;
+use engine::keys::Keys;
+use protocol::id::Owner;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+
+use crate::grants::Credential;
+
+pub(crate) mod purpose;
+
+use purpose::{Opening, Purpose};
 
 /// How long a ticket waits to be used.
 pub(crate) const TICKET: Duration = Duration::from_secs(60);
 
-/// How long a ticket that was used lets the same stream be taken up again: an `EventSource` comes back by itself.
+/// How long a ticket that was used lets the same events be taken up again: an `EventSource` comes back by itself.
 const RETURN: Duration = Duration::from_secs(3600);
 
 /// How long a session lasts.
 pub(crate) const SESSION: Duration = Duration::from_secs(12 * 3600);
 
-/// How many there may be; the oldest goes when one more is made.
-const MOST: usize = 10_000;
+/// How many sessions one owner may have; its oldest goes when one more is made.
+const SESSIONS: usize = 64;
+
+/// How many tickets, those that were used and may return included.
+const TICKETS: usize = 256;
+
+/// The SHA-256 of a ticket or of a session's cookie.
+type Hash = [u8; 32];
+
+/// A session, by the hash of its cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionId(Hash);
 
 /// All tickets and sessions of the process.
 #[derive(Debug, Default)]
 pub struct Tickets {
-    held: Mutex<HashMap<[u8; 32], Held>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    sessions: HashMap<Hash, Session>,
+    tickets: HashMap<Hash, Ticket>,
+    /// What each owner has, oldest first. What has gone by itself meanwhile is still in it.
+    shares: HashMap<Owner, Share>,
+}
+
+#[derive(Debug, Default)]
+struct Share {
+    sessions: VecDeque<Hash>,
+    tickets: VecDeque<Hash>,
 }
 
 #[derive(Debug)]
-struct Held {
-    /// The key it stands for; `None` where the server wanted none.
-    key: Option<Secret>,
-    kind: Kind,
+struct Session {
+    credential: Credential,
+    expires: Instant,
+}
+
+#[derive(Debug)]
+struct Ticket {
+    credential: Credential,
+    purpose: Purpose,
+    state: State,
     expires: Instant,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
-    Session,
+enum State {
     Unused,
-    /// Spent on this path.
+    /// Spent on the events at this path.
     Used(String),
 }
 
-/// What was shown in place of a key: the key itself, or the knowledge that none was wanted.
-pub(crate) struct Shown(pub(crate) Option<Secret>);
-
 impl Tickets {
     /// Makes a ticket for one stream.
-    pub(crate) fn ticket(&self, key: Option<Secret>) -> Option<String> {
-        self.make("tk_", key, Kind::Unused, TICKET)
-    }
-
-    /// Makes a session, for a cookie.
-    pub(crate) fn session(&self, key: Option<Secret>) -> Option<String> {
-        self.make("ws_", key, Kind::Session, SESSION)
-    }
-
-    /// Spends a ticket on the stream at `path`. `returning` is true for a client that says where it was cut: it may take
-    /// up the same stream again, and no other.
-    pub(crate) fn spend(&self, ticket: &str, path: &str, returning: bool) -> Option<Shown> {
+    pub(crate) fn ticket(&self, owner: &Owner, credential: Credential, purpose: Purpose) -> Option<String> {
+        let (text, hash) = random("tk_")?;
         let mut held = self.held();
-        let found = held.get_mut(&hash(ticket)).filter(|found| found.expires > Instant::now())?;
-        match &found.kind {
-            Kind::Unused => {
-                found.kind = Kind::Used(path.to_owned());
-                found.expires = Instant::now() + RETURN;
-            }
-            Kind::Used(stream) if returning && stream == path => {}
-            Kind::Used(_) | Kind::Session => return None,
-        }
-        Some(Shown(found.key.clone()))
-    }
-
-    /// Whose session this is.
-    pub(crate) fn of_session(&self, session: &str) -> Option<Shown> {
-        let held = self.held();
-        let found = held.get(&hash(session)).filter(|found| found.expires > Instant::now() && found.kind == Kind::Session)?;
-        Some(Shown(found.key.clone()))
-    }
-
-    /// Ends a session.
-    pub(crate) fn end_session(&self, session: &str) {
-        self.held().remove(&hash(session));
-    }
-
-    fn make(&self, prefix: &str, key: Option<Secret>, kind: Kind, lifetime: Duration) -> Option<String> {
-        let mut random = [0_u8; 24];
-        getrandom::fill(&mut random).ok()?;
-        let text = random.iter().fold(prefix.to_owned(), |mut text, byte| {
-            for digit in [byte >> 4, byte & 15] {
-                text.extend(char::from_digit(u32::from(digit), 16));
-            }
-            text
-        });
-        let mut held = self.held();
-        if held.len() >= MOST {
-            let now = Instant::now();
-            held.retain(|_, held| held.expires > now);
-        }
-        if held.len() >= MOST
-            && let Some(oldest) = held.iter().min_by_key(|(_, held)| held.expires).map(|(hash, _)| *hash)
-        {
-            held.remove(&oldest);
-        }
-        held.insert(hash(&text), Held { key, kind, expires: Instant::now() + lifetime });
+        let Held { tickets, shares, .. } = &mut *held;
+        make_room(tickets, &mut shares.entry(owner.clone()).or_default().tickets, TICKETS, hash, |ticket| ticket.expires);
+        tickets.insert(hash, Ticket { credential, purpose, state: State::Unused, expires: Instant::now() + TICKET });
         Some(text)
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<[u8; 32], Held>> {
+    /// Makes a session, for a cookie.
+    pub(crate) fn session(&self, owner: &Owner, credential: Credential) -> Option<String> {
+        let (text, hash) = random("ws_")?;
+        let credential = Credential { session: Some(SessionId(hash)), ..credential };
+        let mut held = self.held();
+        let Held { sessions, shares, .. } = &mut *held;
+        make_room(sessions, &mut shares.entry(owner.clone()).or_default().sessions, SESSIONS, hash, |session| session.expires);
+        sessions.insert(hash, Session { credential, expires: Instant::now() + SESSION });
+        Some(text)
+    }
+
+    /// Spends a ticket on what a request opens.
+    pub(crate) fn spend(&self, ticket: &str, opening: &Opening<'_>) -> Option<Credential> {
+        let hash = hash(ticket);
+        let mut held = self.held();
+        let found = held.tickets.get_mut(&hash).filter(|found| found.expires > Instant::now() && found.purpose.admits(opening))?;
+        let credential = found.credential;
+        match (&found.state, opening) {
+            (State::Unused, Opening::Events { path, .. }) => {
+                found.state = State::Used((*path).to_owned());
+                found.expires = Instant::now() + RETURN;
+            }
+            (State::Unused, Opening::Socket { .. } | Opening::Stream { .. }) => drop(held.tickets.remove(&hash)),
+            (State::Used(events), Opening::Events { path, is_return: true }) if events == path => {}
+            (State::Used(_), Opening::Events { .. } | Opening::Socket { .. } | Opening::Stream { .. }) => return None,
+        }
+        Some(credential)
+    }
+
+    /// What a session stands for.
+    pub(crate) fn of_session(&self, session: &str) -> Option<Credential> {
+        let held = self.held();
+        let found = held.sessions.get(&hash(session)).filter(|found| found.expires > Instant::now())?;
+        Some(found.credential)
+    }
+
+    /// Whether a session has not ended yet.
+    pub(crate) fn is_session(&self, session: &SessionId) -> bool {
+        self.held().sessions.get(&session.0).is_some_and(|found| found.expires > Instant::now())
+    }
+
+    /// Ends a session, and with it the tickets that it made.
+    pub(crate) fn end_session(&self, session: &str) {
+        let hash = hash(session);
+        let mut held = self.held();
+        if held.sessions.remove(&hash).is_some() {
+            held.tickets.retain(|_, ticket| ticket.credential.session != Some(SessionId(hash)));
+        }
+    }
+
+    /// Forgets what has expired, or stands for a key that is nobody's any more.
+    pub(crate) fn sweep(&self, keys: &dyn Keys) {
+        let now = Instant::now();
+        let is_good = |credential: &Credential| match &credential.key {
+            Some(key) => keys.holder(key).is_some(),
+            None => !keys.configured(),
+        };
+        // A key that cannot be looked up at the moment opens nothing, and may be back in the next.
+        let is_lost = |credential: &Credential| !keys.is_unreadable() && !is_good(credential);
+        let mut held = self.held();
+        let Held { sessions, tickets, shares } = &mut *held;
+        sessions.retain(|_, session| session.expires > now && !is_lost(&session.credential));
+        tickets.retain(|_, ticket| ticket.expires > now && !is_lost(&ticket.credential));
+        shares.retain(|_, share| {
+            share.sessions.retain(|hash| sessions.contains_key(hash));
+            share.tickets.retain(|hash| tickets.contains_key(hash));
+            !share.sessions.is_empty() || !share.tickets.is_empty()
+        });
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn hash(text: &str) -> [u8; 32] {
+/// Puts `new` into a share of at most `most`: what has gone or expired goes first, then the oldest.
+fn make_room<Kind>(all: &mut HashMap<Hash, Kind>, share: &mut VecDeque<Hash>, most: usize, new: Hash, expires: impl Fn(&Kind) -> Instant) {
+    if share.len() >= most {
+        let now = Instant::now();
+        share.retain(|hash| {
+            let is_good = all.get(hash).is_some_and(|kept| expires(kept) > now);
+            if !is_good {
+                all.remove(hash);
+            }
+            is_good
+        });
+    }
+    while share.len() >= most
+        && let Some(oldest) = share.pop_front()
+    {
+        all.remove(&oldest);
+    }
+    share.push_back(new);
+}
+
+/// A text that nobody can guess, and its hash.
+fn random(prefix: &str) -> Option<(String, Hash)> {
+    let mut random = [0_u8; 24];
+    getrandom::fill(&mut random).ok()?;
+    let text = random.iter().fold(prefix.to_owned(), |mut text, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(u32::from(digit), 16));
+        }
+        text
+    });
+    let hash = hash(&text);
+    Some((text, hash))
+}
+
+fn hash(text: &str) -> Hash {
     Sha256::digest(text).into()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_ticket_opens_one_stream() {
-        let tickets = Tickets::default();
-        let ticket = tickets.ticket(None).unwrap_or_default();
-        assert!(tickets.spend("tk_wrong", "/a", false).is_none());
-        assert!(tickets.spend(&ticket, "/a", false).is_some());
-        assert!(tickets.spend(&ticket, "/a", false).is_none(), "a second use");
-        assert!(tickets.spend(&ticket, "/b", true).is_none(), "another stream");
-        assert!(tickets.spend(&ticket, "/a", true).is_some(), "the same stream, taken up again");
-        assert!(tickets.of_session(&ticket).is_none(), "a ticket is no session");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn tickets_and_sessions_end() {
-        let tickets = Tickets::default();
-        let (ticket, session) = (tickets.ticket(None).unwrap_or_default(), tickets.session(None).unwrap_or_default());
-        tokio::time::advance(TICKET + Duration::from_secs(1)).await;
-        assert!(tickets.spend(&ticket, "/a", false).is_none());
-        assert!(tickets.of_session(&session).is_some());
-        assert!(tickets.spend(&session, "/a", false).is_none(), "a session is no ticket");
-        tickets.end_session(&session);
-        assert!(tickets.of_session(&session).is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn there_are_never_too_many() {
-        let tickets = Tickets::default();
-        let first = tickets.ticket(None).unwrap_or_default();
-        for _ in 0..MOST {
-            drop(tickets.session(None));
-        }
-        assert!(tickets.spend(&first, "/a", false).is_none());
-        assert_eq!(tickets.held().len(), MOST);
-    }
-}
+mod tests;

@@ -27,6 +27,18 @@ pub enum DirectoryError {
         /// The directory, or the one it was to be made in.
         path: PathBuf,
     },
+    /// Others may write to it: whoever plants a `keys.json` there is an admin.
+    #[error(
+        "{} may be written by other users (mode {mode:03o}), who could put a key of their own there: \
+         chmod go-w {}, or choose another place with --data",
+        path.display(), path.display()
+    )]
+    Shared {
+        /// The directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// Anything else.
     #[error("{} cannot be made or opened", path.display())]
     Other {
@@ -37,14 +49,15 @@ pub enum DirectoryError {
     },
 }
 
-/// Makes sure that `path` is a directory this process can write. What is missing is made for this user alone (0700);
-/// what is there keeps its mode.
+/// Makes sure that `path` is a directory that this process can write, and no other user. What is missing is made for this user
+/// alone (0700); what is there keeps its mode.
 pub fn prepare(path: &Path) -> Result<(), DirectoryError> {
     if let Some(obstacle) = obstacle(path) {
         return Err(DirectoryError::NotADirectory { path: obstacle });
     }
     create(path).map_err(|source| explain(path, &nearest_existing(path), source))?;
-    writable(path).map_err(|source| explain(path, path, source))
+    writable(path).map_err(|source| explain(path, path, source))?;
+    private(path)
 }
 
 /// The first thing on the way to `path` that exists and is not a directory.
@@ -75,6 +88,26 @@ fn writable(path: &Path) -> io::Result<()> {
     use rustix::fs::{Access, access};
 
     access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
+}
+
+/// Refuses a directory that other users may write. Its group may where the directory is not ours and the group is: so Kubernetes
+/// hands a volume to a process (`fsGroup`), which has no other way to write it.
+#[cfg(unix)]
+fn private(path: &Path) -> Result<(), DirectoryError> {
+    use std::os::unix::fs::MetadataExt;
+
+    let metadata = fs::metadata(path).map_err(|source| explain(path, path, source))?;
+    let mode = metadata.mode() & 0o7777;
+    let is_handed_over = metadata.uid() != rustix::process::geteuid().as_raw() && metadata.gid() == rustix::process::getegid().as_raw();
+    let foreign = if is_handed_over { 0o002 } else { 0o022 };
+    if mode & foreign == 0 { Ok(()) } else { Err(DirectoryError::Shared { path: path.to_path_buf(), mode }) }
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same shape as on Unix")]
+fn private(_: &Path) -> Result<(), DirectoryError> {
+    // A user's application data is private to the user there.
+    Ok(())
 }
 
 #[cfg(not(unix))]
@@ -108,6 +141,23 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
 
             assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o700);
+        }
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_others_may_write_is_refused() -> Result<(), Box<dyn std::error::Error>> {
+        use std::os::unix::fs::PermissionsExt;
+
+        let root = tempfile::tempdir()?;
+        for (mode, expected) in
+            [(0o700, true), (0o755, true), (0o770, false), (0o775, false), (0o777, false), (0o1777, false), (0o702, false)]
+        {
+            fs::set_permissions(root.path(), fs::Permissions::from_mode(mode))?;
+            let refused = prepare(root.path()).err().map(|error| error.to_string());
+            assert_eq!(refused.is_none(), expected, "{mode:o}: {refused:?}");
+            assert!(refused.is_none_or(|text| text.contains("chmod go-w") && text.contains("--data")), "{mode:o}");
         }
         Ok(())
     }

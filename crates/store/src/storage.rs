@@ -13,6 +13,7 @@ use crate::archive::Archive;
 use crate::directory::{self, DirectoryError};
 use crate::journal::disk::Directory;
 use crate::journal::{self, Journal, JournalError};
+use crate::keys::{self, KeyError};
 use crate::lock::{Lock, LockError};
 use crate::sqlite::{Database, DatabaseError};
 
@@ -34,6 +35,9 @@ pub enum StorageError {
     /// The database in it.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The keys in it.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The journal in it.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -55,7 +59,10 @@ impl Storage {
     pub async fn open(directory: &Path, durability: Durability, tasks: &Tasks) -> Result<Self, StorageError> {
         directory::prepare(directory)?;
         let lock = Lock::take(directory)?;
-        let database = Database::open(&directory.join(DATABASE), durability, tasks.clone())?;
+        let path = directory.join(DATABASE);
+        let database = Database::open(&path, durability, tasks.clone())?;
+        // `KeyFile::open` has read them by now.
+        keys::forget(&path)?;
         let disk = Arc::new(Directory::open(&directory.join(JOURNAL))?);
         let archive: Arc<dyn Archive> = Arc::new(database.clone());
         let config = journal::Config { durability, ..journal::Config::default() };

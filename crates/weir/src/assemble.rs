@@ -14,7 +14,7 @@ use engine::store::Store;
 use engine::tasks::Tasks;
 use lab::compare::stamps::Stamps;
 use provider::LiveRoutes;
-use server::{App, Connections, Drain, Live, Tls};
+use server::{App, Connections, Drain, Keyless, Live, Tls};
 use tokio::net::TcpListener;
 use traces::Export;
 
@@ -83,6 +83,9 @@ impl Weir {
                 server.listen
             );
         }
+        if server.keyless == Keyless::ThisMachine {
+            require_key(&server, &*keys)?;
+        }
         settle(&mut server, &provider)?;
         let routes = Arc::new(LiveRoutes::new(provider::build(&provider)?));
         let models: Arc<dyn Models> = match stamps {
@@ -114,6 +117,7 @@ impl Weir {
             connections: Arc::new(Connections::default()),
             is_encrypted: tls.is_some(),
             classic: Arc::default(),
+            grants: Arc::default(),
             tickets: Arc::default(),
             capture: Arc::default(),
             metrics: Arc::default(),
@@ -121,8 +125,8 @@ impl Weir {
             drain: Drain::default(),
             rates: Arc::default(),
         };
-        let (engine, live, tasks) = (app.engine.clone(), Live::new(app.clone()), app.tasks.clone());
-        let controls = Controls { engine, routes, live, tasks, shutdown: Arc::new(RwLock::new(shutdown)) };
+        let (engine, live, tasks, keys) = (app.engine.clone(), Live::new(app.clone()), app.tasks.clone(), Arc::clone(&app.keys));
+        let controls = Controls { engine, keys, routes, live, tasks, shutdown: Arc::new(RwLock::new(shutdown)) };
         Ok(Self { listener, app, controls, tls, last })
     }
 
@@ -159,6 +163,7 @@ impl Weir {
     /// The same, and in a hurry once `again` resolves behind `stop`. Says what became of everything.
     pub async fn serve_until(self, stop: impl Future<Output = ()> + Send, again: impl Future<Output = ()> + Send) -> shutdown::Report {
         let Self { listener, app, controls, tls, last } = self;
+        let watching = server::watch_keys(app.clone());
         let App { engine, connections, drain, tasks, .. } = app;
         list_models(&engine, &tasks);
         let stopping = async {
@@ -166,7 +171,7 @@ impl Weir {
             let parts = shutdown::Stopping { engine: &engine, connections: &connections, drain: &drain, tasks: &tasks, last: &last };
             shutdown::run(parts, controls.shutdown(), again).await
         };
-        let ((), report) = tokio::join!(server::serve(listener, controls.live.clone(), tls), stopping);
+        let ((), (), report) = tokio::join!(server::serve(listener, controls.live.clone(), tls), watching, stopping);
         report
     }
 }
@@ -175,6 +180,7 @@ impl Weir {
 #[derive(Clone)]
 pub(crate) struct Controls {
     engine: Engine,
+    keys: Arc<dyn Keys>,
     routes: Arc<LiveRoutes>,
     live: Live,
     tasks: Tasks,
@@ -193,6 +199,7 @@ impl Controls {
         provider: &provider::Config,
         shutdown: shutdown::Config,
     ) -> anyhow::Result<()> {
+        require_key(&server, &*self.keys)?;
         settle(&mut server, provider)?;
         self.routes.reload(provider)?;
         self.engine.configure(engine);
@@ -222,6 +229,16 @@ fn list_models(engine: &Engine, tasks: &Tasks) {
             () = stopping.stopping() => {}
         }
     });
+}
+
+/// Without keys a server serves this machine alone. What leads others to it wants a key first.
+fn require_key(server: &server::Config, keys: &dyn Keys) -> anyhow::Result<()> {
+    let Some(setting) = server.reaches_beyond().filter(|_| !keys.configured()) else { return Ok(()) };
+    bail!(
+        "{setting} is set, so that others reach this server through a proxy or by name, and no key is configured: \
+         without keys every caller would be its admin.\n\
+         Make one with `weir key create --name NAME`, or take {setting} out of the settings."
+    )
 }
 
 /// Checks and fills in what a setting leaves to the machine or to other settings.

@@ -92,7 +92,9 @@ fn serve(mut settings: Settings, flags: Flags, sources: Vec<Version>) -> anyhow:
             Some(directory) => {
                 // Whatever is in its way is named as that, and not as a file in it that cannot be read.
                 store::directory::prepare(directory)?;
-                Arc::new(KeyFile::open(directory)?)
+                let keys = KeyFile::open(directory)?;
+                keys.require()?;
+                Arc::new(keys)
             }
             None => Arc::new(MemoryKeys::default()),
         };

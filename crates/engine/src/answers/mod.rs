@@ -6,7 +6,7 @@ mod end;
 pub mod recover;
 mod start;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -331,6 +331,24 @@ impl Engine {
     /// What `owner` may have of the server; `None` where nobody else could have it.
     pub fn share(&self, owner: &Owner) -> Option<Share> {
         self.shared.ledger.share(owner)
+    }
+
+    /// Whose responses run.
+    pub fn owners(&self) -> HashSet<Owner> {
+        let mut owners = HashSet::new();
+        for live in self.shared.live().values() {
+            if !owners.contains(&live.owner) {
+                owners.insert(live.owner.clone());
+            }
+        }
+        owners
+    }
+
+    /// Stops every response of an owner whose key was revoked, and does not wait. Gives their number.
+    pub fn revoke(&self, owner: &Owner) -> usize {
+        let live = self.shared.live();
+        let of_owner = live.values().filter(|live| live.owner == *owner);
+        of_owner.map(|live| live.stop(Cause::KeyRevoked)).count()
     }
 
     /// What is there now.

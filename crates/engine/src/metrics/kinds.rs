@@ -62,6 +62,7 @@ pub(crate) fn of_cause(cause: Cause) -> &'static str {
         Cause::Cancelled => "cancelled",
         Cause::ClientLeft => "client_left",
         Cause::Deleted => "deleted",
+        Cause::KeyRevoked => "key_revoked",
         Cause::ServerShutdown => "server_shutdown",
         Cause::ServerRestarted => "server_restarted",
     }
@@ -82,7 +83,7 @@ pub(crate) fn of_status(status: ResponseStatus) -> &'static str {
 /// Why an answer ended early; Weir makes these words.
 pub(crate) fn of_reason(reason: &str) -> &'static str {
     const REASONS: &[&str] =
-        &["max_output_tokens", "content_filter", "unknown_finish_reason", "cancelled", "client_left", "server_restarted"];
+        &["max_output_tokens", "content_filter", "unknown_finish_reason", "cancelled", "client_left", "key_revoked", "server_restarted"];
     REASONS.iter().find(|known| **known == reason).copied().unwrap_or(NAMELESS)
 }
 

@@ -33,6 +33,8 @@ pub enum Cause {
     ClientLeft,
     /// Its owner deleted it.
     Deleted,
+    /// The key that it was started with was revoked.
+    KeyRevoked,
     /// The server shuts down and could not wait longer.
     ServerShutdown,
     /// The process that ran it died.
@@ -45,6 +47,7 @@ impl Cause {
         match self {
             Self::Cancelled | Self::Deleted => "cancelled",
             Self::ClientLeft => "client_left",
+            Self::KeyRevoked => "key_revoked",
             Self::ServerShutdown => "server_shutdown",
             Self::ServerRestarted => "server_restarted",
         }
@@ -53,7 +56,7 @@ impl Cause {
     /// What becomes of the answer: a wish is a cancel, everything else is only an early end.
     pub(crate) fn status(self) -> ResponseStatus {
         match self {
-            Self::Cancelled | Self::ClientLeft | Self::Deleted => ResponseStatus::Cancelled,
+            Self::Cancelled | Self::ClientLeft | Self::Deleted | Self::KeyRevoked => ResponseStatus::Cancelled,
             Self::ServerShutdown => ResponseStatus::Failed,
             Self::ServerRestarted => ResponseStatus::Incomplete,
         }
@@ -65,7 +68,7 @@ impl Cause {
             Self::ServerShutdown => {
                 Some(Fault::new(FaultKind::Server, "server_shutdown", "the server shut down before the answer was whole").with_status(503))
             }
-            Self::Cancelled | Self::ClientLeft | Self::Deleted | Self::ServerRestarted => None,
+            Self::Cancelled | Self::ClientLeft | Self::Deleted | Self::KeyRevoked | Self::ServerRestarted => None,
         }
     }
 }

@@ -30,6 +30,7 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let key = idempotency_key(&headers)?;
     let read = move |body: &Value, text: &[u8]| Ok((read_create(body)?, key.map(|key| idempotency(key, "/v1/chat/completions", text))));
     let Read { request: (chat, idempotency), bytes } = body::json(&app, &from.owner, &headers, body, read).await?;
+    from.grant.check()?;
     let stream = chat.create.stream;
     let terms = Terms { idempotency, trace: from.trace.clone(), bytes: Some(bytes), ..Terms::default() };
     let started = app.engine.start(&from.owner, chat.create, terms).await?;
@@ -56,6 +57,7 @@ async fn streamed(app: &App, from: From, mut feed: Feed, options: ChatOptions, h
             feed,
             dialect: Dialect::ChatCompletions(Box::new(Fold::new(options))),
             frame,
+            grant: from.grant,
             connection: from.connection,
             is_http_1_0: from.is_http_1_0,
             config: app.config.clone(),
@@ -69,7 +71,7 @@ async fn streamed(app: &App, from: From, mut feed: Feed, options: ChatOptions, h
 async fn ended(feed: Feed, app: &App, from: &From, options: ChatOptions) -> Result<Response, Fault> {
     let _counted = app.metrics.stream(Frame::Json, Words::ChatCompletions);
     let connection = from.connection.as_ref();
-    match wait_for_end(feed, connection, app.config.fin_leaves_json).await {
+    match wait_for_end(feed, from, app.config.fin_leaves_json).await {
         Ending::Answer(terminal) => Ok(whole(&terminal, connection, options)),
         Ending::Failed(failed) => Ok(part(&failed, options)),
         Ending::Left => Err(left()),

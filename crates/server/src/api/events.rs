@@ -16,7 +16,8 @@ use super::query::{self, Query};
 use super::responses::{deliver, named};
 use super::{From, Path};
 use crate::error::{Refused, left};
-use crate::listen::{Connection, Signal};
+use crate::grants::revoked;
+use crate::listen::Signal;
 use crate::metrics::Words;
 use crate::router::App;
 use crate::transport::{StreamFrame, respond};
@@ -40,7 +41,7 @@ pub(crate) async fn events(
     let response = match wait {
         Some(seconds) => {
             let _counted = app.metrics.stream(Frame::Json, Words::Responses);
-            poll(feed, from.connection.as_ref(), Duration::from_secs(seconds)).await?
+            poll(feed, &from, Duration::from_secs(seconds)).await?
         }
         // The client has everything. Any other answer would make an `EventSource` ask again for ever.
         None if feed.is_at_end() => StatusCode::NO_CONTENT.into_response(),
@@ -61,9 +62,9 @@ fn after(headers: &HeaderMap, query: &Query) -> Result<Option<u64>, Fault> {
 }
 
 /// Waits for at least one event and gives all that are ready, as `{"object":"list","data":[…],"ended":…}`.
-async fn poll(mut feed: Feed, connection: Option<&Connection>, wait: Duration) -> Result<Response, Fault> {
+async fn poll(mut feed: Feed, from: &From, wait: Duration) -> Result<Response, Fault> {
     let gone = async {
-        match connection {
+        match &from.connection {
             Some(connection) if connection.signal().await == Signal::Reset => {}
             Some(connection) => drop(connection.reset().await),
             None => std::future::pending().await,
@@ -71,6 +72,7 @@ async fn poll(mut feed: Feed, connection: Option<&Connection>, wait: Duration) -
     };
     let entries = tokio::select! {
         biased;
+        () = from.grant.ended() => return Err(revoked()),
         entries = feed.next(POLL) => entries.map_err(log_fault)?.unwrap_or_default(),
         () = gone => return Err(left()),
         () = tokio::time::sleep(wait) => Vec::new(),

@@ -15,7 +15,7 @@ pub(crate) mod upstreams;
 
 mod body;
 mod hold;
-mod query;
+pub(crate) mod query;
 
 pub(crate) use body::coding;
 
@@ -28,6 +28,7 @@ use protocol::trace::TraceContext;
 use serde::de::DeserializeOwned;
 
 use crate::error::Refused;
+use crate::grants::Grant;
 use crate::listen::Connection;
 use crate::router::App;
 use crate::{auth, trace};
@@ -35,6 +36,8 @@ use crate::{auth, trace};
 /// Whose request this is, and on which connection it came.
 pub(crate) struct From {
     pub(crate) owner: Owner,
+    /// Ends when the caller's credential does.
+    pub(crate) grant: Grant,
     pub(crate) connection: Option<Connection>,
     pub(crate) is_http_1_0: bool,
     /// Where in a trace it stands.
@@ -45,14 +48,14 @@ impl FromRequestParts<App> for From {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
-        let Caller { owner, .. } = auth::caller(app, parts)?;
+        let (grant, Caller { owner, .. }) = auth::enter(app, parts)?;
         let connection = parts.extensions.get::<Connection>().cloned();
         app.rates.take(&owner, app.engine.share(&owner))?;
         if let (Some(connection), Some(_)) = (&connection, app.engine.share(&owner)) {
             connection.called_by(&owner, || app.engine.connect(&owner))?;
         }
         let is_http_1_0 = parts.version == http::Version::HTTP_10;
-        Ok(Self { owner, connection, is_http_1_0, trace: trace::read(&parts.headers) })
+        Ok(Self { owner, grant, connection, is_http_1_0, trace: trace::read(&parts.headers) })
     }
 }
 

@@ -18,6 +18,7 @@ use super::body::Read;
 use super::hold::patience;
 use super::{From, body};
 use crate::error::{Refused, left};
+use crate::grants::revoked;
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::router::App;
@@ -41,6 +42,7 @@ pub(crate) async fn moderations(State(app): State<App>, from: From, headers: Hea
 async fn pass(app: &App, from: From, headers: &HeaderMap, body: Body, operation: Operation) -> Result<Response, Refused> {
     let read = move |body: &[u8]| Passthrough::read(operation, body);
     let Read { request, bytes } = body::passed_on(app, &from.owner, headers, body, read).await?;
+    from.grant.check()?;
     let stream = request.stream;
     let call = app.engine.passthrough(&from.owner, request, from.trace.clone(), bytes)?;
     Ok(if stream { streamed(app, from, call, headers).await? } else { whole(app, &from, call, operation).await? })
@@ -52,6 +54,7 @@ async fn whole(app: &App, from: &From, call: PassthroughCall, operation: Operati
     let connection = from.connection.as_ref();
     let document = tokio::select! {
         biased;
+        () = from.grant.ended() => return Err(revoked()),
         document = call.document() => document?,
         () = client_left(connection, app.config.fin_leaves_json) => return Err(left()),
     };
@@ -64,11 +67,16 @@ async fn streamed(app: &App, from: From, call: PassthroughCall, headers: &Header
     let frame = stream_frame(headers);
     let counted = app.metrics.stream(frame.frame(), Words::Passthrough(Operation::Completions));
     let mut events = call.events();
-    let first = hold(&mut events, from.connection.as_ref(), patience(&app.config, headers)).await?;
+    let first = tokio::select! {
+        biased;
+        () = from.grant.ended() => return Err(revoked()),
+        first = hold(&mut events, from.connection.as_ref(), patience(&app.config, headers)) => first?,
+    };
     Ok(respond_events(EventDelivery {
         events,
         first,
         frame,
+        grant: from.grant,
         connection: from.connection,
         is_http_1_0: from.is_http_1_0,
         config: Arc::clone(&app.config),

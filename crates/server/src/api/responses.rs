@@ -35,6 +35,8 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
     let key = idempotency_key(&headers)?;
     let read = move |body: &Value, text: &[u8]| Ok((responses::read_create(body)?, key.map(|key| idempotency(key, "/v1/responses", text))));
     let Read { request: (create, idempotency), bytes } = body::json(&app, &from.owner, &headers, body, read).await?;
+    // The body may have taken its time.
+    from.grant.check()?;
     let (stream, background) = (create.stream, create.background);
     let terms = Terms { idempotency, trace: from.trace.clone(), bytes: Some(bytes), ..Terms::default() };
     let started = app.engine.start(&from.owner, create, terms).await?;
@@ -48,7 +50,7 @@ pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMa
         Json(app.engine.response(&from.owner, &started.id).await?).into_response()
     } else {
         let _counted = app.metrics.stream(Frame::Json, Words::Responses);
-        match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
+        match wait_for_end(feed, &from, app.config.fin_leaves_json).await {
             Ending::Answer(terminal) => whole(&terminal, from.connection.as_ref()),
             Ending::Failed(failed) => part(&failed),
             Ending::Left => Refused(left()).into_response(),
@@ -136,9 +138,10 @@ pub(crate) async fn input_tokens(State(app): State<App>, from: From, headers: He
 /// `POST /v1/responses/compact`
 pub(crate) async fn compact(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
     let Read { request, bytes } = body::json(&app, &from.owner, &headers, body, |body, _| responses::read_compact(body)).await?;
+    from.grant.check()?;
     let Compacting { id, feed, kept } = app.engine.compact(&from.owner, request, from.trace.clone(), bytes).await?;
     let _counted = app.metrics.stream(Frame::Json, Words::Responses);
-    let response = match wait_for_end(feed, from.connection.as_ref(), app.config.fin_leaves_json).await {
+    let response = match wait_for_end(feed, &from, app.config.fin_leaves_json).await {
         Ending::Answer(terminal) => snapshot::response(&[terminal])
             .ok_or_else(unreadable)
             .and_then(|response| kept.with_summary(&response))
@@ -155,6 +158,7 @@ pub(super) fn deliver(app: &App, from: From, feed: engine::feed::Feed, frame: St
         feed,
         dialect: Dialect::Responses,
         frame,
+        grant: from.grant,
         connection: from.connection,
         is_http_1_0: from.is_http_1_0,
         config: app.config.clone(),

@@ -10,11 +10,12 @@ use protocol::fault::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use super::body;
-use crate::auth;
 use crate::error::Refused;
 use crate::forwarded::Forwarded;
 use crate::router::App;
+use crate::tickets::purpose::Purpose;
 use crate::tickets::{SESSION, TICKET};
+use crate::{auth, grants};
 
 /// `POST /v1/tickets`: a ticket for one stream, or with `{"cookie": true}` a session for this browser.
 pub(crate) async fn create(
@@ -23,24 +24,29 @@ pub(crate) async fn create(
     parts: Parts,
     body: Body,
 ) -> Result<Response, Refused> {
-    let key = auth::key(&app, &parts)?;
+    let (credential, caller) = auth::credential(&app, &parts)?;
     let body = body::json_or_nothing(&app.config, &parts.headers, body).await?;
+    let purpose = purpose(&body, forwarded.prefix(&parts.headers))?;
     if !wants_cookie(&body)? {
-        let ticket = app.tickets.ticket(key).ok_or_else(no_randomness)?;
+        let ticket = app.tickets.ticket(&caller.owner, credential, purpose.unwrap_or(Purpose::Any)).ok_or_else(no_randomness)?;
         let answer = json!({ "object": "ticket", "ticket": ticket, "expires_in": TICKET.as_secs() });
         return Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(answer)).into_response());
     }
-    let session = app.tickets.session(key).ok_or_else(no_randomness)?;
+    if purpose.is_some() {
+        return Err(Fault::invalid("invalid_value", "for", "'for' says what a ticket opens; a session opens everything.").into());
+    }
+    let session = app.tickets.session(&caller.owner, credential).ok_or_else(no_randomness)?;
     let answer = Json(json!({ "object": "session", "expires_in": SESSION.as_secs() }));
     cookie(forwarded, &session, SESSION.as_secs(), answer.into_response())
 }
 
-/// `DELETE /v1/tickets`: ends this browser's session.
+/// `DELETE /v1/tickets`: ends this browser's session, and what it has opened.
 pub(crate) async fn delete(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, parts: Parts) -> Result<Response, Refused> {
     // Whoever has no session any more is nobody, and may go all the same.
-    drop(auth::key(&app, &parts));
-    if let Some(session) = auth::session_cookie(&parts.headers) {
+    drop(auth::credential(&app, &parts));
+    if let Some(session) = auth::session_cookie(&parts) {
         app.tickets.end_session(session);
+        grants::sweep(&app);
     }
     cookie(forwarded, "", 0, StatusCode::NO_CONTENT.into_response())
 }
@@ -49,11 +55,21 @@ pub(crate) async fn delete(State(app): State<App>, Extension(forwarded): Extensi
 /// the classic API has some of its own.
 fn cookie(forwarded: Forwarded, value: &str, seconds: u64, mut response: Response) -> Result<Response, Refused> {
     let secure = if forwarded.is_encrypted { "; Secure" } else { "" };
-    let text = format!("{}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", auth::COOKIE);
+    let text =
+        format!("{}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", auth::cookie_name(forwarded.is_encrypted));
     let value = HeaderValue::try_from(text).map_err(|_invalid| no_randomness())?;
     response.headers_mut().insert(header::SET_COOKIE, value);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// What the ticket is for, where the body says so.
+fn purpose(body: &Value, prefix: &str) -> Result<Option<Purpose>, Fault> {
+    match body.get("for") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(path)) => Purpose::read(path, prefix).map(Some),
+        Some(_) => Err(Fault::invalid("invalid_type", "for", "Invalid type for 'for': expected a string.")),
+    }
 }
 
 fn wants_cookie(body: &Value) -> Result<bool, Fault> {

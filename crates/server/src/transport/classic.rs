@@ -22,6 +22,7 @@ use super::stream::head;
 use crate::classic::{Opened, heartbeat};
 use crate::config::Config;
 use crate::drain::Drain;
+use crate::grants::{Grant, revoked};
 use crate::listen::{Connection, Signal};
 use crate::metrics::{Metrics, Words};
 
@@ -44,6 +45,7 @@ pub(crate) struct Telling {
     /// What the bytes that go out next hold, for the lens; of the framing it does not know.
     pub(crate) counted: lens::live::Said,
     pub(crate) fold: Fold,
+    pub(crate) grant: Grant,
     pub(crate) connection: Option<Connection>,
     pub(crate) is_http_1_0: bool,
     pub(crate) config: Arc<Config>,
@@ -82,6 +84,7 @@ enum Next {
     Silence,
     Leaving,
     Left,
+    Revoked,
 }
 
 struct Stream {
@@ -160,7 +163,7 @@ impl Stream {
     }
 
     async fn wait(&mut self) -> Next {
-        let Telling { source, connection, drain, .. } = &mut self.telling;
+        let Telling { source, connection, drain, grant, .. } = &mut self.telling;
         let (end, is_idle) = (self.end, matches!(source, Source::Idle(_)));
         let is_half_closed = self.is_half_closed;
         let signal = async {
@@ -172,6 +175,7 @@ impl Stream {
         };
         tokio::select! {
             biased;
+            () = grant.ended() => Next::Revoked,
             signal = signal => Next::Signal(signal),
             next = source.next() => next,
             () = drain.leaving(), if end.is_none() => Next::Leaving,
@@ -199,6 +203,10 @@ impl Stream {
             // The log failed: its reader is told, and then cut (promise 1).
             (Next::Fed(Err(error)), Source::Answer(..)) => {
                 self.telling.fold.fault(&log_fault(error), &mut self.said);
+                Source::Broken
+            }
+            (Next::Revoked, _) => {
+                self.telling.fold.fault(&revoked(), &mut self.said);
                 Source::Broken
             }
             // Without a question there is no answer to be whole or not. The end without `[DONE]` is what a page alerts at.

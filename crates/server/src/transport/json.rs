@@ -11,6 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::api::From;
+use crate::grants::revoked;
 use crate::listen::{Connection, Signal};
 
 /// Where the entries that the model made start: after `response.created` and `response.in_progress`.
@@ -62,12 +64,13 @@ impl Failed {
     }
 }
 
-/// Waits for the end, as long as the client does. Dropping the feed on return is the client's leaving.
-pub(crate) async fn wait_for_end(mut feed: Feed, connection: Option<&Connection>, fin_leaves: bool) -> Ending {
+/// Waits for the end, as long as the client does and its key is good. Dropping the feed on return is the client's leaving.
+pub(crate) async fn wait_for_end(mut feed: Feed, from: &From, fin_leaves: bool) -> Ending {
     let ending = tokio::select! {
         biased;
+        () = from.grant.ended() => return Ending::Failed(Failed { fault: revoked(), terminal: None, has_output: false }),
         ending = feed.ending() => ending,
-        () = client_left(connection, fin_leaves) => return Ending::Left,
+        () = client_left(from.connection.as_ref(), fin_leaves) => return Ending::Left,
     };
     let entries = match ending {
         Ok(entries) => entries,

@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::stream::{Cut, StreamFrame, WRITE};
 use crate::config::Config;
+use crate::grants::{Grant, revoked};
 use crate::listen::{Connection, Signal};
 
 /// Events on their way to a client.
@@ -25,6 +26,7 @@ pub(crate) struct EventDelivery {
     /// The event that the head has waited for.
     pub(crate) first: Option<Bytes>,
     pub(crate) frame: StreamFrame,
+    pub(crate) grant: Grant,
     pub(crate) connection: Option<Connection>,
     pub(crate) is_http_1_0: bool,
     pub(crate) config: Arc<Config>,
@@ -37,6 +39,7 @@ enum Next {
     Event(Option<Result<Bytes, Fault>>),
     Signal(Signal),
     Silence,
+    Revoked,
 }
 
 struct Stream {
@@ -94,6 +97,7 @@ impl Stream {
             }
             match self.wait().await {
                 Next::Event(event) => self.take(event, &mut out),
+                Next::Revoked => self.take(Some(Err(revoked())), &mut out),
                 // A half-close is not a leave. The heartbeat finds out: a client that is gone answers it with a reset.
                 Next::Signal(Signal::Fin) => {
                     self.is_half_closed = true;
@@ -125,6 +129,7 @@ impl Stream {
         };
         tokio::select! {
             biased;
+            () = self.delivery.grant.ended() => Next::Revoked,
             signal = signal => Next::Signal(signal),
             event = self.delivery.events.next() => Next::Event(event),
             () = self.silence.as_mut() => Next::Silence,

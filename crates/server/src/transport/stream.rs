@@ -15,12 +15,14 @@ use http::{HeaderName, HeaderValue, header};
 use lens::live::Said;
 use protocol::dialect::{Dialect, Spoken};
 use protocol::event::Entry;
+use protocol::fault::Fault;
 use protocol::frame::{Frame, ndjson, sse};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::breaking::LastChunk;
 use crate::config::Config;
 use crate::drain::Drain;
+use crate::grants::{Grant, revoked};
 use crate::listen::{Connection, Signal};
 
 /// How many bytes of events that are ready go out in one write.
@@ -63,6 +65,7 @@ pub(crate) struct Delivery {
     pub(crate) feed: Feed,
     pub(crate) dialect: Dialect,
     pub(crate) frame: StreamFrame,
+    pub(crate) grant: Grant,
     pub(crate) connection: Option<Connection>,
     pub(crate) is_http_1_0: bool,
     pub(crate) config: Arc<Config>,
@@ -89,6 +92,7 @@ enum Next {
     Signal(Signal),
     Silence,
     Leaving,
+    Revoked,
 }
 
 struct Stream {
@@ -166,7 +170,8 @@ impl Stream {
             match self.wait().await {
                 Next::Fed(Ok(Some(entries))) => self.say(&entries, &mut out),
                 Next::Fed(Ok(None)) => self.end(&mut out),
-                Next::Fed(Err(error)) => self.fail(error, &mut out),
+                Next::Fed(Err(error)) => self.fail(&log_fault(error), &mut out),
+                Next::Revoked => self.fail(&revoked(), &mut out),
                 // A half-close is not a leave. The heartbeat finds out: a client that is gone answers it with a reset.
                 Next::Signal(Signal::Fin) => {
                     self.client = Client::HalfClosed;
@@ -195,6 +200,7 @@ impl Stream {
         };
         tokio::select! {
             biased;
+            () = self.delivery.grant.ended() => Next::Revoked,
             signal = signal => Next::Signal(signal),
             fed = self.delivery.feed.next(WRITE) => Next::Fed(fed),
             () = self.silence.as_mut() => Next::Silence,
@@ -254,9 +260,9 @@ impl Stream {
         }
     }
 
-    /// The log failed: an error without a number, then the cut (promise 1).
-    fn fail(&mut self, error: LogError, out: &mut BytesMut) {
-        let data = self.delivery.dialect.unnumbered_error(&log_fault(error));
+    /// The log failed, or the reader's key was revoked: an error without a number, then the cut (promise 1).
+    fn fail(&mut self, fault: &Fault, out: &mut BytesMut) {
+        let data = self.delivery.dialect.unnumbered_error(fault);
         self.delivery.frame.encode(out, Some("error"), None, &data);
         self.break_off(out);
     }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::{Key, KeyError, Role};
 use crate::directory;
 
+/// The name of the key file in the data directory.
+pub(crate) const FILE: &str = "keys.json";
+
 /// The version of the format. A later Weir that adds a field counts up, so that this one does not drop it unseen.
 const VERSION: u64 = 1;
 
@@ -44,16 +47,49 @@ struct Versioned {
     version: u64,
 }
 
+/// The file that is there from the first key on. Without the key file beside it, keys were lost.
+const MARKER: &str = "keyed";
+
+/// What it says to a person who opens it.
+const MARKER_TEXT: &str = "There have been API keys in this directory. While keys.json is missing, Weir lets nobody in.\n\
+                           Put keys.json back, or make a new key: weir key create.\n\
+                           To serve this machine without keys again, stop Weir and delete this file.\n";
+
 /// Where the keys are.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
     directory: PathBuf,
     path: PathBuf,
+    marker: PathBuf,
 }
 
 impl Disk {
     pub(super) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_path_buf(), path: directory.join("keys.json") }
+        let file = |name| directory.join(name);
+        Self { directory: directory.to_path_buf(), path: file(FILE), marker: file(MARKER) }
+    }
+
+    /// The file whose presence says that there have been keys.
+    pub(super) fn marker(&self) -> &Path {
+        &self.marker
+    }
+
+    /// Whether there have been keys. A marker that cannot be looked at counts as one.
+    pub(super) fn was_keyed(&self) -> bool {
+        self.marker.try_exists().unwrap_or(true)
+    }
+
+    /// Notes that there are keys, so that losing them closes the server.
+    pub(super) fn mark(&self) -> io::Result<()> {
+        match private().create_new(true).open(&self.marker) {
+            Ok(mut file) => {
+                file.write_all(MARKER_TEXT.as_bytes())?;
+                file.sync_all()?;
+                sync_directory(&self.directory)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -67,13 +103,17 @@ impl Disk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(KeyError::Io { path: self.path.clone(), source }),
         };
-        let corrupt = |source| KeyError::Corrupt { path: self.path.clone(), source };
-        let Versioned { version } = serde_json::from_slice(&bytes).map_err(corrupt)?;
-        if version != VERSION {
-            return Err(KeyError::Version { path: self.path.clone(), version });
-        }
-        let document: Document = serde_json::from_slice(&bytes).map_err(corrupt)?;
-        Ok(Some(document.keys))
+        parse(&self.path, &bytes).map(Some)
+    }
+
+    /// Writes keys that were in the file at `source`, unless there is a key file already.
+    pub(super) fn restore(&self, source: &Path, bytes: &[u8]) -> Result<(), KeyError> {
+        let restored = parse(source, bytes)?;
+        self.change(|keys| {
+            if keys.is_empty() {
+                *keys = restored;
+            }
+        })
     }
 
     /// Reads, changes and writes the keys while nobody else can; makes what is missing.
@@ -84,6 +124,10 @@ impl Disk {
         let _lock = lock(&lock_path).map_err(|source| KeyError::Io { path: lock_path, source })?;
         let mut keys = self.read()?.unwrap_or_default();
         let result = change(&mut keys);
+        if !keys.is_empty() {
+            // First, so that there is no moment in which keys could be lost unnoticed.
+            self.mark().map_err(|source| KeyError::Io { path: self.marker.clone(), source })?;
+        }
         self.replace(keys).map_err(|source| KeyError::Io { path: self.path.clone(), source })?;
         Ok(result)
     }
@@ -104,6 +148,17 @@ impl Disk {
         fs::rename(&draft, &self.path)?;
         sync_directory(&self.directory)
     }
+}
+
+/// The keys in the bytes of a key file, which were read from `path`.
+fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<StoredKey>, KeyError> {
+    let corrupt = |source| KeyError::Corrupt { path: path.to_path_buf(), source };
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(corrupt)?;
+    if version != VERSION {
+        return Err(KeyError::Version { path: path.to_path_buf(), version });
+    }
+    let document: Document = serde_json::from_slice(bytes).map_err(corrupt)?;
+    Ok(document.keys)
 }
 
 fn lock(path: &Path) -> io::Result<File> {

@@ -7,9 +7,8 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLockReadGuard};
 use std::time::SystemTime;
 
-use engine::keys::{Caller, Keys};
+use engine::keys::{Caller, KeyDigest, Keys};
 use protocol::id::Owner;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::disk::{Disk, StoredKey};
@@ -23,6 +22,8 @@ pub(super) struct Live {
     mark: Option<Mark>,
     keys: Vec<StoredKey>,
     condition: Condition,
+    /// How often they have changed.
+    version: u64,
 }
 
 /// How the file stands, and so who gets in.
@@ -67,9 +68,13 @@ impl Live {
     /// The first look.
     pub(super) fn begin(disk: &Disk) -> Result<Self, KeyError> {
         let mark = Mark::of(disk.path()).map_err(|source| KeyError::Io { path: disk.path().to_path_buf(), source })?;
-        let keys = disk.read()?.unwrap_or_default();
-        let condition = if keys.is_empty() { Condition::Open } else { Condition::Keyed };
-        Ok(Self { mark: Some(mark), keys, condition })
+        let keys = disk.read()?;
+        let condition = match &keys {
+            None if disk.was_keyed() => Condition::Broken,
+            Some(keys) if !keys.is_empty() => Condition::Keyed,
+            None | Some(_) => Condition::Open,
+        };
+        Ok(Self { mark: Some(mark), keys: keys.unwrap_or_default(), condition, version: 0 })
     }
 
     /// Looks again, after `mark` was taken.
@@ -77,6 +82,7 @@ impl Live {
         let path = disk.path().display();
         self.mark = Some(mark);
         self.keys.clear();
+        self.version += 1;
         match disk.read() {
             Ok(Some(keys)) => {
                 if self.condition == Condition::Broken {
@@ -85,9 +91,15 @@ impl Live {
                 if self.condition != Condition::Open || !keys.is_empty() {
                     self.condition = Condition::Keyed;
                 }
+                if !keys.is_empty()
+                    && let Err(error) = disk.mark()
+                {
+                    let path = disk.marker().display();
+                    tracing::error!(%path, %error, "cannot note that there are keys: a restart without the key file would be open");
+                }
                 self.keys = keys;
             }
-            Ok(None) if self.condition == Condition::Open => {}
+            Ok(None) if self.condition == Condition::Open && !disk.was_keyed() => {}
             Ok(None) => self.fail(disk, &io::Error::from(io::ErrorKind::NotFound)),
             Err(error) => {
                 if matches!(error, KeyError::Io { .. }) {
@@ -103,6 +115,7 @@ impl Live {
             tracing::error!(path = %disk.path().display(), error, "the key file is lost; nobody gets in until it is back");
         }
         self.condition = Condition::Broken;
+        self.version += 1;
         self.keys.clear();
     }
 }
@@ -138,16 +151,32 @@ impl Keys for KeyFile {
         self.now().condition != Condition::Open
     }
 
-    fn authenticate(&self, presented: &str) -> Option<Caller> {
-        let presented: [u8; 32] = Sha256::digest(presented).into();
+    fn holder(&self, digest: &KeyDigest) -> Option<Caller> {
         let live = self.now();
         let mut found = None;
         for key in &live.keys {
             // No early end: how long it takes does not say which key, or how much of one, was right.
-            if bool::from(key.sha256.ct_eq(&presented)) {
+            if bool::from(key.sha256.ct_eq(digest.as_bytes())) {
                 found = Some(key);
             }
         }
         found.map(|key| Caller { owner: Owner::new(&key.id), admin: key.admin })
+    }
+
+    fn admits(&self, owner: &Owner) -> bool {
+        let live = self.now();
+        match live.condition {
+            Condition::Open => *owner == Owner::local(),
+            Condition::Keyed => live.keys.iter().any(|key| key.id == owner.as_str()),
+            Condition::Broken => true,
+        }
+    }
+
+    fn version(&self) -> u64 {
+        self.now().version
+    }
+
+    fn is_unreadable(&self) -> bool {
+        self.now().condition == Condition::Broken
     }
 }

@@ -2,6 +2,7 @@
 
 mod disk;
 mod live;
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::directory::DirectoryError;
+pub(crate) use restore::{forget, put};
+
 use disk::{Disk, StoredKey};
 use live::Live;
 
@@ -50,6 +53,26 @@ pub enum KeyError {
         path: PathBuf,
         /// The version it says.
         version: u64,
+    },
+    /// There have been keys, but their file is gone.
+    #[error(
+        "{} is gone, but there have been keys: put it back from a backup, or make a new key with `weir key create`. \
+         To serve this machine without keys, delete {}",
+        path.display(), marker.display()
+    )]
+    Lost {
+        /// The file that is gone.
+        path: PathBuf,
+        /// The file that says that there have been keys.
+        marker: PathBuf,
+    },
+    /// The keys in a database that was put back from a backup cannot be read.
+    #[error("the keys in {} cannot be read", path.display())]
+    Backup {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
     },
     /// A name that does not fit into a line.
     #[error("a key's name has at most {NAME_CHARACTERS} characters and no control characters")]
@@ -100,14 +123,37 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    /// The keys in `directory`. Neither the directory nor the file has to exist; nothing is made before the first key.
+    /// The keys in `directory`. Neither the directory nor the file has to exist; nothing is made before the first key, unless
+    /// the database there is a backup with keys in it.
     ///
     /// # Errors
     /// The file is there, but cannot be read or understood: a server must not start without the keys it should ask for.
     pub fn open(directory: &Path) -> Result<Self, KeyError> {
         let disk = Disk::new(directory);
+        restore::restore(directory, &disk)?;
         let live = Live::begin(&disk)?;
         Ok(Self { disk, live: RwLock::new(live) })
+    }
+
+    /// Makes sure, for a server that is about to start, that no keys were lost, and that it will be noticed if they are.
+    ///
+    /// # Errors
+    /// [`KeyError::Lost`] where there have been keys and their file is gone.
+    pub fn require(&self) -> Result<(), KeyError> {
+        match self.disk.read()? {
+            None if self.disk.was_keyed() => {
+                Err(KeyError::Lost { path: self.disk.path().to_path_buf(), marker: self.disk.marker().to_path_buf() })
+            }
+            Some(keys) if !keys.is_empty() => {
+                self.disk.mark().map_err(|source| KeyError::Io { path: self.disk.marker().to_path_buf(), source })
+            }
+            None | Some(_) => Ok(()),
+        }
+    }
+
+    /// Whether there have been keys, whatever there is now.
+    pub fn has_had_keys(&self) -> bool {
+        self.disk.was_keyed()
     }
 
     /// Makes a key and keeps its SHA-256. `now` is when.

@@ -153,6 +153,93 @@ fn a_file_that_could_not_be_read_is_tried_again() -> Outcome {
     Ok(())
 }
 
+/// A server whose key file was lost, or not among what was restored, started without keys: everybody was an admin.
+#[test]
+fn a_key_file_that_is_gone_closes_the_next_start_too() -> Outcome {
+    let place = place()?;
+    let new = KeyFile::open(&place.directory)?.create("", Role::User, noon())?;
+    let good = fs::read(&place.file)?;
+    fs::remove_file(&place.file)?;
+    let running = KeyFile::open(&place.directory)?;
+    assert!(running.configured() && running.is_unreadable() && running.authenticate(new.secret.reveal()).is_none());
+    let refused = running.require().err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(["keys.json", "weir key create", "keyed"].iter().all(|word| refused.contains(word)), "{refused}");
+    fs::write(&place.file, good)?;
+    assert!(running.authenticate(new.secret.reveal()).is_some());
+    running.require()?;
+
+    // A last key that was revoked is no loss.
+    running.revoke(&new.key.id)?;
+    assert!(running.configured());
+    let next = KeyFile::open(&place.directory)?;
+    next.require()?;
+    assert!(!next.configured() && next.has_had_keys());
+    Ok(())
+}
+
+/// Keys made by a Weir that had no marker get one from the first start on.
+#[test]
+fn keys_without_a_marker_get_one() -> Outcome {
+    let place = place()?;
+    let keys = KeyFile::open(&place.directory)?;
+    keys.create("", Role::User, noon())?;
+    fs::remove_file(place.directory.join("keyed"))?;
+    keys.require()?;
+    fs::remove_file(&place.file)?;
+    assert!(KeyFile::open(&place.directory)?.configured());
+    Ok(())
+}
+
+#[test]
+fn what_was_started_goes_on_while_its_key_is_there_or_nobody_can_say() -> Outcome {
+    let place = place()?;
+    let (running, shell) = (KeyFile::open(&place.directory)?, KeyFile::open(&place.directory)?);
+    let (local, before) = (Owner::local(), running.version());
+    assert!(running.admits(&local));
+    let ada = shell.create("ada", Role::User, noon())?;
+    let owner = Owner::new(&ada.key.id);
+    assert!(running.admits(&owner) && !running.admits(&local));
+    assert_ne!(running.version(), before);
+    let (good, before) = (fs::read(&place.file)?, running.version());
+    assert_eq!(running.version(), before, "nothing has changed");
+    fs::remove_file(&place.file)?;
+    assert!(running.admits(&owner) && running.is_unreadable());
+    fs::write(&place.file, good)?;
+    assert!(running.admits(&owner) && !running.is_unreadable());
+    shell.revoke(&ada.key.id)?;
+    assert!(!running.admits(&owner) && !running.admits(&local));
+    Ok(())
+}
+
+/// A copy of the database alone, put into a new place, opened a server that had keys.
+#[test]
+fn a_backup_takes_the_keys_along() -> Outcome {
+    let place = place()?;
+    let new = KeyFile::open(&place.directory)?.create("", Role::Admin, noon())?;
+    let tasks = engine::tasks::Tasks::new();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let open = |directory: &Path| runtime.block_on(crate::storage::Storage::open(directory, crate::Durability::Process, &tasks));
+    runtime.block_on(open_and_close(&place.directory, &tasks))?;
+    let elsewhere = place.directory.with_file_name("elsewhere");
+    fs::create_dir(&elsewhere)?;
+    let database = elsewhere.join(crate::storage::DATABASE);
+    crate::sqlite::tools::backup(&place.directory.join(crate::storage::DATABASE), &database)?;
+
+    let keys = KeyFile::open(&elsewhere)?;
+    assert_eq!(keys.authenticate(new.secret.reveal()), Some(Caller { owner: Owner::new(&new.key.id), admin: true }));
+    assert!(elsewhere.join("keyed").exists());
+    // The first start takes them out: a key that is revoked later does not come back.
+    drop(open(&elsewhere)?);
+    fs::remove_file(elsewhere.join("keys.json"))?;
+    assert!(KeyFile::open(&elsewhere)?.is_unreadable());
+    Ok(())
+}
+
+async fn open_and_close(directory: &Path, tasks: &engine::tasks::Tasks) -> Outcome {
+    crate::storage::Storage::open(directory, crate::Durability::Process, tasks).await?.close().await;
+    Ok(())
+}
+
 #[test]
 fn a_broken_file_that_appears_closes_an_open_server() -> Outcome {
     let place = place()?;

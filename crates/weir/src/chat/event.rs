@@ -108,6 +108,7 @@ pub(crate) fn why(reason: &str) -> &str {
         "max_output_tokens" => "it reached its limit of tokens",
         "content_filter" => "a content filter stopped it",
         "client_left" => "nobody read it any more",
+        "key_revoked" => "its key was revoked",
         other => other,
     }
 }

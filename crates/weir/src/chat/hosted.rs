@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use engine::keys::MemoryKeys;
 use engine::tasks::Tasks;
+use server::ProxyProtocol;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -28,6 +29,8 @@ impl Hosted {
     pub(crate) async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<Self> {
         let mut server = settings.server;
         server.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        // It is for this terminal alone: nobody comes to it by another name or through a proxy, and it has no keys.
+        (server.hosts, server.trusted_proxies, server.proxy_protocol) = (Vec::new(), Vec::new(), ProxyProtocol::Off);
         let mut blueprint = Blueprint::in_memory(server, settings.engine, settings.provider, Arc::new(MemoryKeys::default()));
         blueprint.shutdown = shutdown::Config { delay: Duration::ZERO, spread: Duration::ZERO, grace: Duration::ZERO };
         let weir = Weir::assemble(blueprint).await?;

@@ -14,7 +14,8 @@ Examples:
   weir key create --name laptop            make a key; it is shown this once
   KEY=$(weir key create --name ci)         the same in a script: standard output has the key alone
   weir key list                            who has one
-  weir key revoke key_0123456789abcdef     take it back; a running server obeys at once";
+  weir key revoke key_0123456789abcdef     take it back; a running server obeys at once, and
+                                           ends the streams, sockets and responses of that key";
 
 /// What to do with keys.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -49,14 +50,15 @@ pub(crate) fn run(settings: &Settings, command: &KeyCommand, now: SystemTime) ->
             let new = keys.create(name, role, now).context("no key was made")?;
             Ok(created(&new, settings))
         }
-        KeyCommand::List => Ok(listed(&keys.list()?)),
+        KeyCommand::List => Ok(listed(&keys.list()?, &keys)),
         KeyCommand::Revoke { id } => revoke(&keys, id),
     }
 }
 
 fn created(new: &NewKey, settings: &Settings) -> Printed {
     let (id, address) = (&new.key.id, settings.server.listen);
-    let first = "It is the first key: from now on every caller needs one, also of a server that runs.\n";
+    let first =
+        "It is the first key: from now on every caller needs one, also of a server that runs; what was open there without one ends.\n";
     let hints = format!(
         "Made {id}. The line above is the key; it is shown this once. For example, with KEY set to it:\n  \
          curl -H \"Authorization: Bearer $KEY\" http://{address}/v1/models\n{}",
@@ -65,10 +67,16 @@ fn created(new: &NewKey, settings: &Settings) -> Printed {
     Printed { out: format!("{}\n", new.secret.reveal()), hints }
 }
 
-fn listed(keys: &[Key]) -> Printed {
+fn listed(keys: &[Key], file: &KeyFile) -> Printed {
     if keys.is_empty() {
-        let hints = "There are no keys: whoever reaches this machine's loopback may talk. weir key create makes one.\n";
-        return Printed { out: String::new(), hints: hints.to_owned() };
+        let hints = match (file.require(), file.has_had_keys()) {
+            (Err(error), _) => format!("There are no keys, and nobody gets in: {error}.\n"),
+            (Ok(()), true) => format!("There are no keys any more: {CLOSED} weir key create makes one.\n"),
+            (Ok(()), false) => {
+                "There are no keys: whoever reaches this machine's loopback may talk. weir key create makes one.\n".to_owned()
+            }
+        };
+        return Printed { out: String::new(), hints };
     }
     let heading = ["id", "role", "made", "name"].map(str::to_owned);
     let rows = keys.iter().map(|key| [key.id.clone(), role(key.role).to_owned(), date(key.created_at), key.name.clone()]);
@@ -84,10 +92,14 @@ fn revoke(keys: &KeyFile, id: &str) -> Result<Printed> {
     };
     let mut hints = format!("Revoked {}{}.\n", key.id, if key.name.is_empty() { String::new() } else { format!(" ({})", key.name) });
     if keys.list()?.is_empty() {
-        hints += "It was the last key: a server that runs lets nobody in until there is another, and one started without keys serves loopback alone.\n";
+        hints.extend(["It was the last key: ", CLOSED, "\n"]);
     }
     Ok(Printed { out: String::new(), hints })
 }
+
+/// What becomes of a server whose last key was revoked.
+const CLOSED: &str =
+    "a server that runs lets nobody in until there is another, and one that is started without keys serves this machine's loopback alone.";
 
 fn role(role: Role) -> &'static str {
     match role {
@@ -163,6 +175,9 @@ mod tests {
         assert!(refused.is_some_and(|text| text.contains("not its id") && !text.contains(&secret)));
         let revoked = run(&settings, &KeyCommand::Revoke { id: id.clone() }, noon())?;
         assert!(revoked.hints.contains("(laptop)") && revoked.hints.contains("the last key"), "{revoked:?}");
+        // `weir key list` said that anybody may talk, while the server let nobody in.
+        let list = run(&settings, &KeyCommand::List, noon())?.hints;
+        assert!(list.contains("no keys any more") && list.contains("lets nobody in"), "{list}");
         assert!(run(&settings, &KeyCommand::Revoke { id }, noon()).is_err());
         Ok(())
     }

@@ -29,7 +29,7 @@ pub(crate) enum StoreCommand {
     Check,
     /// Give back the room of what was deleted; the server must be stopped
     Compact,
-    /// Copy the database, also while a server runs
+    /// Copy the database and the hashes of the API keys, also while a server runs
     Backup {
         /// The file to make
         file: PathBuf,
@@ -100,7 +100,8 @@ fn compact(directory: &Path, database: &Path) -> Result<Printed> {
 
 fn backup(database: &Path, file: &Path) -> Result<Printed> {
     let bytes = tools::backup(database, file)?;
-    let hints = "It is a whole weir.db: to go back to it, stop the server and put it in the place of weir.db, without weir.db-wal.\n";
+    let hints = "It is a whole weir.db, with the hashes of the API keys in it: to go back to it, stop the server and put it in the place of \
+                 weir.db, without weir.db-wal. The keys in it count where there is no keys.json.\n";
     Ok(Printed { out: format!("{}: {}\n", file.display(), megabytes(bytes)), hints: hints.to_owned() })
 }
 

@@ -10,7 +10,7 @@ use engine::keys::MemoryKeys;
 use engine::tasks::Tasks;
 use lab::compare::stamps::Stamps;
 use server::Tls;
-use server::config::{CaptureMode, LensConfig};
+use server::config::{CaptureMode, Keyless, LensConfig};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -65,6 +65,8 @@ impl Own {
     fn serve(&mut self, wanted: &Wanted<'_>, listener: TcpListener, tls: Option<Arc<Tls>>) -> Result<()> {
         let mut server = wanted.settings.server.clone();
         server.listen = listener.local_addr()?;
+        // Only this program is in the network that it is measured in, whatever addresses that has.
+        server.keyless = Keyless::Anyone;
         server.hosts.extend(wanted.addresses.iter().map(ToString::to_string));
         // The packets are looked at from the client's end, and every byte is counted.
         server.lens = LensConfig { capture: CaptureMode::Off, sampling: 1.0 };

@@ -40,13 +40,13 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .restart()
         .help("The file of its private key, in PEM."),
     setting("server.hosts", "", Kind::List(value::host, |draft, value| draft.server.hosts = value))
-        .help("Names under which the server may be addressed (Host), beside localhost; for a reverse proxy or a tunnel."),
+        .help("Names under which the server may be addressed (Host), beside localhost; for a reverse proxy or a tunnel. Wants a key."),
     setting("server.origins", "", Kind::List(value::origin, |draft, value| draft.server.origins = value))
         .help("Web origins whose pages may use the API, such as https://chat.example.org."),
     setting("server.trusted_proxies", "", Kind::Networks(|draft, value| draft.server.trusted_proxies = value))
-        .help("Addresses or networks (10.0.0.0/8) of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Prefix are believed."),
+        .help("Addresses or networks (10.0.0.0/8) of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Prefix are believed. Wants a key."),
     setting("server.proxy_protocol", "off", Kind::ProxyProtocol(|draft, value| draft.server.proxy_protocol = value))
-        .help("Whether these proxies must begin every connection with a PROXY protocol header, version 1 or 2: off or on."),
+        .help("Whether these proxies must begin every connection with a PROXY protocol header, version 1 or 2: off or on. On wants a key."),
     setting("server.body_bytes", "32MiB", Kind::Bytes(1, |draft, value| draft.server.body_bytes = size(value)))
         .help("The largest request body, decoded: for a compressed one it is the limit on what comes out."),
     setting("server.text_bytes", "8MiB", Kind::Bytes(1, |draft, value| draft.server.text_bytes = size(value)))
@@ -71,7 +71,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .formerly("server.chat_hold")
         .help("How long a stream waits for the first result of its upstream before it answers 200, so that an early refusal keeps its\nstatus and SDKs try again. 0s: it answers at once. A request may ask for less: Prefer: wait=0. Its former name is chat_hold."),
     setting("server.socket_age", "1h", Kind::Duration(MOMENT, |draft, value| draft.server.socket_age = value))
-        .help("How long a WebSocket may begin new turns; a turn that runs then still ends."),
+        .help("How long a WebSocket, of the classic API too, may begin new turns; a turn that runs then still ends."),
     setting("server.websocket_deflate", "false", Kind::Boolean(|draft, value| draft.server.websocket_deflate = value))
         .help("Whether a WebSocket is compressed where its client offers it (permessage-deflate)."),
     setting("server.fin_leaves_json", "true", Kind::Boolean(|draft, value| draft.server.fin_leaves_json = value))

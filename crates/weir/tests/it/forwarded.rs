@@ -5,20 +5,20 @@ use serde_json::json;
 use server::listen::proxy_protocol::{Malformed, Origin, Parser};
 use server::{Network, ProxyProtocol};
 
-use crate::house::{House, Plan};
+use crate::house::{ALICE, House, Plan};
 
 /// An address that nobody here has: to trust it is to trust nobody.
 const NOBODY: &str = "192.0.2.1";
 
 /// A house that trusts `proxy`; all who call come from 127.0.0.1.
 async fn house(proxy: &str, proxy_protocol: ProxyProtocol, per_address: usize) -> House {
-    House::open_with(Plan::server(|server| {
+    let plan = Plan::server(|server| {
         server.trusted_proxies = vec![proxy.parse().unwrap()];
         server.proxy_protocol = proxy_protocol;
         server.connections_per_address = per_address;
         server.hosts = vec!["chat.example".into()];
-    }))
-    .await
+    });
+    House::open_with(Plan { with_keys: true, ..plan }).await
 }
 
 /// Version 2 (§2.2): `command` and `family` as they stand in it.
@@ -198,7 +198,7 @@ async fn connections_count_for_the_client_and_not_for_its_proxy() {
 
 #[tokio::test]
 async fn what_is_forwarded_is_believed_of_trusted_proxies_only() {
-    let session = || Request::post("/v1/tickets", &json!({ "cookie": true }));
+    let session = || Request::post("/v1/tickets", &json!({ "cookie": true })).bearer(ALICE);
     for (proxy, is_trusted) in [("127.0.0.1", true), (NOBODY, false)] {
         let house = house(proxy, ProxyProtocol::Off, 0).await;
         let pick = |trusted: u16, other: u16| if is_trusted { trusted } else { other };
@@ -206,9 +206,18 @@ async fn what_is_forwarded_is_believed_of_trusted_proxies_only() {
             let response = house.send(&session().header("x-forwarded-proto", scheme)).await;
             let cookie = response.headers.get("set-cookie").unwrap();
             assert_eq!(cookie.contains("; Secure"), is_secure, "{scheme}: {cookie}");
+            // By HTTPS the session's name is one that only this very host can set, and only that one counts.
+            assert_eq!(cookie.starts_with("__Host-weir_session="), is_secure, "{scheme}: {cookie}");
+            let pair = cookie.split(';').next().unwrap();
+            let renamed = format!("weir_session={}", pair.split_once('=').unwrap().1);
+            for (cookie, expected) in [(pair, 200), (&*renamed, if is_secure { 401 } else { 200 })] {
+                let request = Request::get("/v1/models").header("x-forwarded-proto", scheme).header("cookie", cookie);
+                assert_eq!(house.send(&request).await.status, expected, "{scheme}: {cookie}");
+            }
         }
         let of_page = |host: &str, origin: &str| {
-            Request::get("/v1/models").header("x-forwarded-proto", "https").header("x-forwarded-host", host).header("origin", origin)
+            let request = Request::get("/v1/models").bearer(ALICE).header("x-forwarded-proto", "https");
+            request.header("x-forwarded-host", host).header("origin", origin)
         };
         for (host, origin, expected) in [
             ("chat.example", "https://chat.example", pick(200, 403)),
@@ -254,7 +263,7 @@ async fn a_client_behind_the_proxy_protocol_cannot_speak_for_a_proxy() {
     let house = house("127.0.0.1", ProxyProtocol::On, 0).await;
     for (header, is_secure) in [(v4(), false), (binary(0x20, 0, b""), true)] {
         let mut connection = Connection::open(house.address).await.unwrap();
-        let request = Request::post("/v1/tickets", &json!({ "cookie": true })).header("x-forwarded-proto", "https");
+        let request = Request::post("/v1/tickets", &json!({ "cookie": true })).header("x-forwarded-proto", "https").bearer(ALICE);
         connection.write_raw(&[header, request.encode("localhost")].concat()).await.unwrap();
         let response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
         assert_eq!(response.headers.get("set-cookie").unwrap().contains("; Secure"), is_secure);

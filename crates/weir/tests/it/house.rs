@@ -32,6 +32,8 @@ pub(crate) struct House {
     pub(crate) engine: Engine,
     pub(crate) upstream: Upstream,
     pub(crate) connections: Arc<server::Connections>,
+    /// The keys, to add and revoke.
+    pub(crate) keys: MemoryKeys,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<usize>,
 }
@@ -100,7 +102,7 @@ impl House {
         let admin = Caller { admin: true, ..caller("admin") };
         let keys = [(ALICE, caller("alice")), (BOB, caller("bob")), (ADMIN, admin)];
         let keys = if plan.with_keys { MemoryKeys::new(keys) } else { MemoryKeys::default() };
-        let mut blueprint = Blueprint::in_memory(plan.server, plan.engine, provider, Arc::new(keys));
+        let mut blueprint = Blueprint::in_memory(plan.server, plan.engine, provider, Arc::new(keys.clone()));
         blueprint.shutdown = shutdown::Config { delay: Duration::ZERO, spread: plan.spread, grace: plan.grace };
         blueprint.tls = plan.tls;
         blueprint.traces = plan.traces;
@@ -111,7 +113,7 @@ impl House {
         let (address, engine, connections) = (weir.address(), weir.engine().clone(), weir.connections());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(weir.serve(async { drop(stopped.await) }));
-        Self { address, engine, upstream, connections, stop, serving }
+        Self { address, engine, upstream, connections, keys, stop, serving }
     }
 
     /// Sends a request on a connection of its own.

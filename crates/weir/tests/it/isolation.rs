@@ -148,7 +148,7 @@ async fn a_name_that_is_not_ours_is_refused() {
         assert!(body["error"]["message"].as_str().unwrap().contains("server.hosts"), "{body}");
     }
     for host in ["chat.example", "chat.example:8443", "localhost:1", "127.0.0.1", "[::1]:8000"] {
-        assert_eq!(house.send(&Request::get("/v1/models").header("host", host)).await.status, 200, "{host}");
+        assert_eq!(house.send(&Request::get("/v1/models").header("host", host).bearer(ALICE)).await.status, 200, "{host}");
     }
     house.close().await;
 }
@@ -156,7 +156,7 @@ async fn a_name_that_is_not_ours_is_refused() {
 #[tokio::test]
 async fn pages_of_other_sites_cannot_spend_tokens() {
     let house = house_with_names().await;
-    let ask = || Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" }));
+    let ask = || Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).bearer(ALICE);
     for (name, value) in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
         let request = ask().header(name, value);
         let mut response = house.send(&request).await;
@@ -197,11 +197,11 @@ async fn an_allowed_page_is_told_what_it_may_do() {
     assert!(header("vary").to_ascii_lowercase().contains("origin"));
 
     // A refusal needs the headers too, or the page cannot read why.
-    let wrong = Request::post("/v1/responses", &json!({})).header("origin", "https://app.example");
+    let wrong = Request::post("/v1/responses", &json!({})).header("origin", "https://app.example").bearer(ALICE);
     let response = house.send(&wrong).await;
     assert_eq!((response.status, response.headers.get("access-control-allow-origin")), (400, Some("https://app.example")));
     let streamed = Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi", "stream": true }));
-    let response = house.send(&streamed.header("origin", "https://app.example")).await;
+    let response = house.send(&streamed.header("origin", "https://app.example").bearer(ALICE)).await;
     assert_eq!(response.headers.get("access-control-allow-origin"), Some("https://app.example"));
     assert!(response.headers.get("access-control-expose-headers").unwrap().contains("weir-response-id"));
     rest(&mut response.events().unwrap(), protocol::frame::Frame::Sse).await;
@@ -254,7 +254,7 @@ async fn with_keys() -> House {
 }
 
 async fn house_with_names() -> House {
-    let mut plan = Plan::default();
+    let mut plan = Plan { with_keys: true, ..Plan::default() };
     plan.server.hosts = vec!["chat.example".into()];
     plan.server.origins = vec!["https://app.example".into()];
     House::open_with(plan).await

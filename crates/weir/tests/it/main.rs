@@ -37,9 +37,12 @@ mod compaction;
 mod events_endpoint;
 mod idempotency;
 mod isolation;
+mod keyless;
 mod odd;
 mod resume;
+mod revocation;
 mod scenarios;
+mod tickets;
 mod tools;
 mod turns;
 

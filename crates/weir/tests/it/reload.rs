@@ -61,17 +61,17 @@ async fn a_changed_file_changes_what_comes_and_not_what_runs() {
     let mut running = house.server.send(&ask(true)).await.events().unwrap();
     running.next().await.unwrap().unwrap();
     let kept = Connection::open(house.server.address).await.unwrap();
-    let foreign = Request::get("/healthz").header("host", "chat.example.org");
-    let mut misdirected = kept.send(&foreign).await.unwrap();
-    assert_eq!(misdirected.status, 421);
-    misdirected.collect().await.unwrap();
-    let kept = misdirected.into_connection().await.unwrap();
+    let foreign = Request::get("/v1/models").header("origin", "https://app.example.org");
+    let mut refused = kept.send(&foreign).await.unwrap();
+    assert_eq!(refused.status, 403);
+    refused.collect().await.unwrap();
+    let kept = refused.into_connection().await.unwrap();
     assert_eq!(house.models().await, ["m"]);
 
-    let more = "[server]\nhosts = [\"chat.example.org\"]\nlisten = \"127.0.0.1:1\"\nhead_timeout = \"9s\"\n[demo]\nenabled = true\n[log]\nlevel = \"debug\"\nformat = \"text\"\n";
+    let more = "[server]\norigins = [\"https://app.example.org\"]\nlisten = \"127.0.0.1:1\"\nhead_timeout = \"9s\"\n[demo]\nenabled = true\n[log]\nlevel = \"debug\"\nformat = \"text\"\n";
     house.write(&format!("{more}{}", upstream(&second, "sk-second-secret")));
     let line = house.server.logged(AGAIN, 1).await;
-    for name in ["demo.enabled", "server.hosts", "server.head_timeout", "log.level", "upstream.lab.api_key", "upstream.lab.base_url"] {
+    for name in ["demo.enabled", "server.origins", "server.head_timeout", "log.level", "upstream.lab.api_key", "upstream.lab.base_url"] {
         assert!(names(&line, "applied").contains(name), "{name}: {line}");
     }
     // --listen and --log-format outrank the file: nothing has changed there.

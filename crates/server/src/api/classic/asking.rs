@@ -10,12 +10,11 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use protocol::dialect::classic::read_question;
 use protocol::fault::Fault;
-use protocol::trace::TraceContext;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::api::body;
 use crate::api::responses::named;
+use crate::api::{From, body};
 use crate::classic::{self, Asker};
 use crate::router::App;
 use crate::transport::Turn;
@@ -29,13 +28,7 @@ pub(super) enum Failure {
 }
 
 /// Asks on a stream of the asker, and answers with the number of the question's tokens.
-pub(super) async fn ask(
-    app: &App,
-    asker: &Asker,
-    trace: Option<TraceContext>,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Response, Failure> {
+pub(super) async fn ask(app: &App, asker: &Asker, from: &From, headers: &HeaderMap, body: Body) -> Result<Response, Failure> {
     let read = async {
         if let Some(fault) = app.engine.draining() {
             return Err(fault);
@@ -49,7 +42,9 @@ pub(super) async fn ask(
     let (question, model, tokens) = read.await.map_err(Failure::Early)?;
     // Behind this a failure drops the place, and with it ends the stream.
     let place = app.classic.channels.pair(asker, app.config.classic.patience).await.map_err(Failure::Late)?;
-    let started = classic::start(app, asker, &model, question, trace).await.map_err(Failure::Late)?;
+    // The body, or the stream, may have taken its time.
+    from.grant.check().map_err(Failure::Late)?;
+    let started = classic::start(app, asker, &model, question, from.trace.clone()).await.map_err(Failure::Late)?;
     let (telling, told) = oneshot::channel();
     place.give(&started.id, Turn { feed: started.feed, told }).map_err(Failure::Late)?;
     let answer = json!({ "question_tokens": tokens }).to_string();

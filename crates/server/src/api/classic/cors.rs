@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use protocol::fault::{Fault, FaultKind};
 
 use crate::auth::{self, Kin};
@@ -71,9 +71,7 @@ fn methods(path: &str) -> &'static [&'static str] {
 
 fn site(config: &ClassicConfig, headers: &HeaderMap, kin: impl Fn(&str) -> Kin) -> Site {
     let Some(origin) = headers.get(header::ORIGIN) else {
-        // An image or a link says where it comes from by this alone; who types an address comes from nowhere.
-        let is_ours = |site: &HeaderValue| site == "same-origin" || site == "none";
-        return if headers.get(SEC_FETCH_SITE).is_none_or(is_ours) { Site::Same } else { Site::Foreign };
+        return if auth::is_of_own_page(headers) { Site::Same } else { Site::Foreign };
     };
     let origin = origin.to_str().unwrap_or_default();
     match kin(origin) {
@@ -84,8 +82,6 @@ fn site(config: &ClassicConfig, headers: &HeaderMap, kin: impl Fn(&str) -> Kin) 
         Kin::None => Site::Foreign,
     }
 }
-
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 fn foreign(headers: &HeaderMap) -> Fault {
     let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or("another site");
@@ -100,6 +96,8 @@ fn refused() -> Response {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn check(pairs: &[(&'static str, &'static str)], origins: &[&str], expected: Site) {

@@ -42,8 +42,8 @@ pub(crate) async fn create_sse(State(app): State<App>, from: From, headers: Head
 
 /// `POST /chat`: asks; the answer comes on the oldest stream of the uid that is idle.
 pub(crate) async fn ask(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    let asker = Asker { uid: uid::of_header(&headers)?, owner: from.owner };
-    match asking::ask(&app, &asker, from.trace, &headers, body).await {
+    let asker = Asker { uid: uid::of_header(&headers)?, owner: from.owner.clone() };
+    match asking::ask(&app, &asker, &from, &headers, body).await {
         Ok(response) => Ok(response),
         Err(asking::Failure::Early(fault)) => {
             // Its page has opened a stream for it, or is about to, and must not wait there. A page sends both at once, so that
@@ -106,13 +106,14 @@ pub(crate) async fn socket(State(app): State<App>, from: From, Path(uid): Path<S
 }
 
 fn telling(app: &App, from: From, source: Source, door: Door, opening: (Bytes, Said)) -> Telling {
-    let (connection, is_http_1_0) = (from.connection, from.is_http_1_0);
+    let From { grant, connection, is_http_1_0, .. } = from;
     let (opening, counted) = opening;
     Telling {
         source,
         opening,
         counted,
         fold: Fold::new(door),
+        grant,
         connection,
         is_http_1_0,
         config: app.config.clone(),

@@ -11,10 +11,11 @@ use protocol::frame::websocket::encode::{close, ping};
 use protocol::frame::websocket::{CloseCode, Role, Violation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::outbox::{Coding, Outbox};
 use crate::drain::Drain;
+use crate::grants::Grant;
 use crate::router::App;
 
 /// What one read takes in; an idle socket holds no more than this.
@@ -25,6 +26,9 @@ const INFLATE: usize = 128;
 
 /// How long the peer gets to answer a close.
 const CLOSING: Duration = Duration::from_secs(2);
+
+/// How long a peer whose credential has ended gets to take what was said to it.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Why a session ends.
 pub(super) enum Exit {
@@ -50,11 +54,12 @@ pub(super) struct Line {
     knock: Instant,
     heartbeat: Duration,
     write_timeout: Duration,
+    grant: Grant,
     drain: Drain,
 }
 
 impl Line {
-    pub(super) fn new(app: &App, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
+    pub(super) fn new(app: &App, grant: Grant, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         let config = &app.config;
         let bytes = config.body_bytes;
         let decoder = Decoder::new(Role::Server, Limits { frame_bytes: bytes, message_bytes: bytes });
@@ -75,6 +80,7 @@ impl Line {
             knock: now + config.heartbeat,
             heartbeat: config.heartbeat,
             write_timeout: config.write_timeout,
+            grant,
             drain: app.drain.clone(),
         }
     }
@@ -136,8 +142,8 @@ impl Line {
         None
     }
 
-    /// Sends what is ready, all of it together. `None` when the connection is gone, takes nothing for too long, or is
-    /// broken off.
+    /// Sends what is ready, all of it together. `None` when the connection is gone, takes nothing for too long (or for a moment, once
+    /// its credential has ended), or is broken off.
     pub(super) async fn flush(&mut self) -> Option<()> {
         if self.out.is_empty() {
             return Some(());
@@ -150,6 +156,7 @@ impl Line {
             biased;
             sent = timeout(self.write_timeout, sent) => sent.ok()?.ok()?,
             () = self.drain.broken_off() => return None,
+            () = async { self.grant.ended().await; sleep(LAST_WORDS).await } => return None,
         }
         self.out.clear();
         Some(())
@@ -161,7 +168,8 @@ impl Line {
         if self.flush().await.is_none() {
             return;
         }
-        let deadline = Instant::now() + CLOSING;
+        let patience = if self.grant.check().is_err() { LAST_WORDS } else { CLOSING };
+        let deadline = Instant::now() + patience;
         let has_broken_off = self.decoder.is_over() && !self.is_closed_by_peer;
         if !self.drain.is_broken_off() {
             drop(timeout_at(deadline, self.hear_close()).await);

@@ -10,7 +10,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use protocol::dialect::classic::{Door, Fold, Said};
 use protocol::event::Entry;
-use protocol::fault::Fault;
+use protocol::fault::{Fault, FaultKind};
 use protocol::frame::websocket::CloseCode;
 use protocol::frame::websocket::decode::Incoming;
 use protocol::frame::websocket::deflate::Agreement;
@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use super::line::{Exit, Line};
 use crate::api::From;
 use crate::classic::{self, Asker};
+use crate::grants::{Grant, revoked};
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::router::App;
@@ -35,6 +36,7 @@ const MOST: usize = 16;
 pub(super) struct Questions {
     app: App,
     asker: Asker,
+    grant: Grant,
     connection: Option<Connection>,
     /// Where in a trace the handshake stood: all its answers are parts of that.
     trace: Option<TraceContext>,
@@ -43,6 +45,8 @@ pub(super) struct Questions {
     /// The answer that is told. Dropping it is leaving, and stops the model.
     running: Option<Running>,
     waiting: VecDeque<String>,
+    /// When nothing new may begin.
+    old: Instant,
     /// When it closes, once the server goes and nothing runs.
     end: Option<Instant>,
 }
@@ -63,14 +67,17 @@ enum Next {
     Broken,
     /// Whether it is over is looked at behind every step.
     Late,
+    Old,
+    Revoked,
 }
 
 impl Questions {
     pub(super) fn new(app: App, asker: Asker, from: From, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
-        let line = Line::new(&app, io, agreement);
-        let counted = app.metrics.socket();
-        let From { connection, trace, .. } = from;
-        Self { app, asker, connection, trace, _counted: counted, line, running: None, waiting: VecDeque::new(), end: None }
+        let line = Line::new(&app, from.grant.clone(), io, agreement);
+        let (old, counted) = (Instant::now() + app.config.socket_age, app.metrics.socket());
+        let From { grant, connection, trace, .. } = from;
+        let (running, waiting, end) = (None, VecDeque::new(), None);
+        Self { app, asker, grant, connection, trace, _counted: counted, line, running, waiting, old, end }
     }
 
     /// Runs to the close. There is no greeting: a page takes every message for a part of an answer.
@@ -103,11 +110,13 @@ impl Questions {
         };
         tokio::select! {
             biased;
+            () = self.grant.ended() => Next::Revoked,
             read = self.line.read() => read.map_or(Next::Gone, |()| Next::Read),
             fed = fed => Next::Fed(fed),
             () = self.app.drain.leaving(), if self.end.is_none() => Next::Leaving,
             () = self.app.drain.broken_off(), if self.end.is_some() => Next::Broken,
             () = sleep_until(self.end.unwrap_or(knock)), if is_idle && self.end.is_some() => Next::Late,
+            () = sleep_until(self.old), if is_idle => Next::Old,
             () = sleep_until(knock) => Next::Silence,
         }
     }
@@ -124,18 +133,27 @@ impl Questions {
                 None
             }
             Next::Broken => Some(Exit::Close(CloseCode::RESTART, "the server shuts down".into())),
-            Next::Late => None,
+            Next::Late | Next::Old => None,
+            Next::Revoked => Some(self.revoked(&revoked())),
         };
         if exit.is_some() {
             return exit;
         }
-        self.ask().await;
+        if let Some(exit) = self.ask().await {
+            return Some(exit);
+        }
+        if self.running.is_none() && self.end.is_none() && self.is_old() {
+            return Some(Exit::Close(CloseCode::GOING_AWAY, "the socket is too old".into()));
+        }
         let is_done = self.running.is_none() && self.end.is_some_and(|end| Instant::now() >= end);
         is_done.then(|| Exit::Close(CloseCode::RESTART, "the server shuts down".into()))
     }
 
     /// Everything that the client has said by now.
     async fn read(&mut self) -> Option<Exit> {
+        if let Err(fault) = self.grant.check() {
+            return Some(self.revoked(&fault));
+        }
         while let Some(incoming) = self.line.next_message().await {
             match incoming {
                 // Who asks now is to ask the next server, and to come to it at once.
@@ -156,21 +174,51 @@ impl Questions {
     }
 
     /// Asks the next question, if nothing runs. Answers never run side by side: nothing would tell their words apart.
-    async fn ask(&mut self) {
+    async fn ask(&mut self) -> Option<Exit> {
         while self.running.is_none()
             && let Some(question) = self.waiting.pop_front()
         {
-            let mut fold = Fold::new(Door::Socket);
-            match start(&self.app, &self.asker, question, self.trace.clone()).await {
+            if let Err(fault) = self.grant.check() {
+                return Some(self.revoked(&fault));
+            }
+            let started =
+                if self.is_old() { Err(self.too_old()) } else { start(&self.app, &self.asker, question, self.trace.clone()).await };
+            let fold = Fold::new(Door::Socket);
+            match started {
                 Ok(feed) => self.running = Some(Running { feed, fold, _counted: self.app.metrics.lane(Words::Classic) }),
-                Err(fault) => {
-                    let mut said = Vec::new();
-                    fold.fault(&fault, &mut said);
-                    fold.done("0", &mut said);
-                    self.say(said, 0);
-                }
+                Err(fault) => self.refuse(fold, &fault),
             }
         }
+        None
+    }
+
+    /// The answer to a question that has none, in the words of its API.
+    fn refuse(&mut self, mut fold: Fold, fault: &Fault) {
+        let mut said = Vec::new();
+        fold.fault(fault, &mut said);
+        fold.done("0", &mut said);
+        self.say(said, 0);
+    }
+
+    /// The credential of whoever opened the socket has ended. What its answer, if one runs, says last is that.
+    fn revoked(&mut self, fault: &Fault) -> Exit {
+        let mut fold = self.running.take().map_or_else(|| Fold::new(Door::Socket), |running| running.fold);
+        // These words have no place for a code, and no `[DONE]`: what ran is not whole.
+        let fault = Fault { message: format!("{} ({})", fault.message, fault.code), ..fault.clone() };
+        let mut said = Vec::new();
+        fold.fault(&fault, &mut said);
+        self.say(said, 0);
+        Exit::Close(CloseCode::POLICY, "the key or session is not good any more".into())
+    }
+
+    /// Whether nothing new may begin here (`server.socket_age`).
+    fn is_old(&self) -> bool {
+        Instant::now() >= self.old
+    }
+
+    fn too_old(&self) -> Fault {
+        let message = format!("This socket is older than {} minutes: connect again.", self.app.config.socket_age.as_secs() / 60);
+        Fault::new(FaultKind::InvalidRequest, "websocket_connection_limit_reached", message)
     }
 
     fn fed(&mut self, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {

@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep_until};
 use super::lanes::{Lanes, Wanted};
 use super::line::{Exit, Line};
 use crate::api::From;
+use crate::grants::{Grant, revoked};
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::router::App;
@@ -56,12 +57,14 @@ enum Next {
     Leaving,
     Broken,
     Gone,
+    Revoked,
 }
 
 /// A socket and what runs on it.
 pub(super) struct Session {
     app: App,
     owner: Owner,
+    grant: Grant,
     connection: Option<Connection>,
     /// Where in a trace the handshake stood: all its turns are parts of that.
     trace: Option<TraceContext>,
@@ -81,7 +84,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(app: App, from: From, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         Self {
-            line: Line::new(&app, io, agreement),
+            line: Line::new(&app, from.grant.clone(), io, agreement),
             local: Local::new(),
             lanes: Lanes::default(),
             coming: None,
@@ -91,6 +94,7 @@ impl Session {
             _counted: app.metrics.socket(),
             app,
             owner: from.owner,
+            grant: from.grant,
             connection: from.connection,
             trace: from.trace,
         }
@@ -118,6 +122,7 @@ impl Session {
         let knock = self.line.knock();
         tokio::select! {
             biased;
+            () = self.grant.ended() => Next::Revoked,
             read = self.line.read() => read.map_or(Next::Gone, |()| Next::Read),
             Some(fed) = self.feeds.next(), if !self.feeds.is_empty() => Next::Fed(Box::new(fed)),
             () = self.app.drain.leaving(), if !self.is_leaving => Next::Leaving,
@@ -130,20 +135,23 @@ impl Session {
     async fn handle(&mut self, next: Next) -> Option<Exit> {
         match next {
             Next::Read => {
+                if let Err(fault) = self.grant.check() {
+                    return Some(self.revoked(&fault));
+                }
                 let mut exit = self.read().await;
                 if let (None, Err(fault)) = (&exit, self.take_ahead()) {
                     self.refuse(&Lane::default(), &fault);
                     exit = Some(Exit::Close(CloseCode::TRY_AGAIN, fault.message));
                 }
-                self.start_ready().await;
+                let exit = exit.or(self.start_ready().await);
                 exit.or_else(|| self.leave_if_done())
             }
             Next::Fed(fed) => {
                 let (lane, reading, entries) = *fed;
-                let exit = self.fed(lane, reading, entries);
-                self.start_ready().await;
+                let exit = self.fed(lane, reading, entries).or(self.start_ready().await);
                 exit.or_else(|| self.leave_if_done())
             }
+            Next::Revoked => Some(self.revoked(&revoked())),
             Next::Silence => self.line.silence(),
             Next::Leaving => {
                 self.is_leaving = true;
@@ -238,8 +246,11 @@ impl Session {
     }
 
     /// Starts what may start.
-    async fn start_ready(&mut self) {
+    async fn start_ready(&mut self) -> Option<Exit> {
         while let Some((lane, wanted)) = self.lanes.take() {
+            if let Err(fault) = self.grant.check() {
+                return Some(self.revoked(&fault));
+            }
             match self.start(&lane, wanted).await {
                 Ok(feed) => {
                     let reading = Reading { feed, _counted: self.app.metrics.lane(Words::Responses) };
@@ -251,6 +262,7 @@ impl Session {
                 }
             }
         }
+        None
     }
 
     async fn start(&mut self, lane: &Lane, wanted: Wanted) -> Result<Feed, Fault> {
@@ -332,6 +344,12 @@ impl Session {
         let envelope = refusal(lane, fault);
         self.count(0, envelope.len());
         self.line.out.text(b"", envelope.as_bytes());
+    }
+
+    /// The credential of whoever opened the socket has ended: whatever runs here is not for that caller any more.
+    fn revoked(&mut self, fault: &Fault) -> Exit {
+        self.refuse(&Lane::default(), fault);
+        Exit::Close(CloseCode::POLICY, "the key or session is not good any more".into())
     }
 
     fn too_old(&self) -> Fault {

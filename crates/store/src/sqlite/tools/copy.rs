@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::{Progress, ToolError, reader};
 use crate::Durability;
+use crate::keys;
 use crate::sqlite::open;
 
 /// What a compaction has come to.
@@ -20,7 +21,7 @@ pub struct Compacted {
 }
 
 /// Copies the database at `from` to `to`, one state of it, without the room that deleted rows have left. Readers and the
-/// writer go on meanwhile; the WAL grows by what they write. Gives the bytes of the copy.
+/// writer go on meanwhile; the WAL grows by what they write. The API keys beside it go along, hashed. Gives the bytes of the copy.
 ///
 /// # Errors
 /// [`ToolError`]; then there is no file at `to`.
@@ -33,6 +34,10 @@ pub fn backup(from: &Path, to: &Path) -> Result<u64, ToolError> {
     // A copy is not a change, but SQLite does not see that.
     connection.pragma_update(None, "query_only", false).map_err(|source| ToolError::sqlite(from, source))?;
     let bytes = copy(from, &connection, &part)?;
+    if let Err(source) = keys::put(from, &part) {
+        let _gone = fs::remove_file(&part);
+        return Err(ToolError::sqlite(&part, source));
+    }
     put(&part, to)?;
     Ok(bytes)
 }

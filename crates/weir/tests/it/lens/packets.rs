@@ -154,6 +154,7 @@ async fn get_at_a_door_without_permission(house: &House, paths: &[&str]) -> Vec<
         connections: Arc::default(),
         is_encrypted: false,
         classic: Arc::default(),
+        grants: Arc::default(),
         tickets: Arc::default(),
         capture: Arc::new(Capture::refused()),
         metrics: Arc::default(),

@@ -87,6 +87,7 @@ impl SecondDoor {
             config,
             connections: Arc::clone(&connections),
             is_encrypted: true,
+            grants: Arc::default(),
             tickets: Arc::default(),
             capture: Arc::default(),
             metrics: Arc::default(),

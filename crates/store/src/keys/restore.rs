@@ -1,0 +1,79 @@
+//! The keys in a backup: a copy of the database takes the key file along in a table, and gives it back where there is none.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::KeyError;
+use super::disk::{Disk, FILE};
+use crate::storage::DATABASE;
+
+/// Only a backup has this table. The first start on a backup takes the table away: revoked keys must not come back from it a
+/// year later.
+const TABLE: &str = "key_file";
+
+/// How long one connection waits for another.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Puts the key file beside the database `from` into its copy at `to`. Without a key file, nothing is put there.
+///
+/// # Errors
+/// SQLite's, and the system's where the key file cannot be read.
+pub(crate) fn put(from: &Path, to: &Path) -> rusqlite::Result<()> {
+    let bytes = match fs::read(from.with_file_name(FILE)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(rusqlite::Error::ToSqlConversionFailure(error.into())),
+    };
+    let connection = connect(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.execute_batch(&format!("DROP TABLE IF EXISTS {TABLE}; CREATE TABLE {TABLE} (document BLOB NOT NULL) STRICT;"))?;
+    connection.execute(&format!("INSERT INTO {TABLE} VALUES (?1)"), [bytes]).map(|_count| ())
+}
+
+/// Takes the key file out of the database where that is a backup and there is no key file.
+pub(super) fn restore(directory: &Path, disk: &Disk) -> Result<(), KeyError> {
+    let database = directory.join(DATABASE);
+    let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
+    // A backup comes without a WAL. To look into the database of a server that has crashed would settle its WAL, by which the next
+    // start knows that it has to check the file.
+    let is_in_use = fs::metadata(directory.join(format!("{DATABASE}-wal"))).is_ok_and(|wal| wal.len() > 0);
+    if !is_missing(disk.path()) || is_missing(&database) || is_in_use {
+        return Ok(());
+    }
+    let found = connect(&database, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|connection| Ok((has_table(&connection)?, connection)));
+    // What cannot be opened as a database has no keys, and the server says by itself what is wrong with it.
+    let Ok((true, connection)) = found else { return Ok(()) };
+    let document = connection.query_row(&format!("SELECT document FROM {TABLE}"), [], |row| row.get::<_, Vec<u8>>(0));
+    let document = document.map_err(|source| KeyError::Backup { path: database.clone(), source })?;
+    disk.restore(&database, &document)?;
+    tracing::info!(path = %disk.path().display(), "the keys were taken from the backup");
+    Ok(())
+}
+
+/// Takes the table away, when the keys are in their file.
+///
+/// # Errors
+/// [`KeyError::Backup`].
+pub(crate) fn forget(database: &Path) -> Result<(), KeyError> {
+    let forgotten = connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
+        if has_table(&connection)? {
+            connection.execute_batch(&format!("PRAGMA secure_delete = ON; DROP TABLE {TABLE}"))?;
+        }
+        Ok(())
+    });
+    forgotten.map_err(|source| KeyError::Backup { path: database.to_path_buf(), source })
+}
+
+fn has_table(connection: &Connection) -> rusqlite::Result<bool> {
+    let question = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    connection.query_row(question, [TABLE], |row| row.get::<_, u32>(0)).map(|count| count > 0)
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(PATIENCE)?;
+    Ok(connection)
+}
