@@ -228,7 +228,7 @@ fn authority(uri: &Uri, headers: &HeaderMap) -> Option<String> {
 }
 
 /// A name without its port; an IPv6 address keeps its colons (RFC 3986 §3.2.2).
-fn without_port(authority: &str) -> &str {
+pub(crate) fn without_port(authority: &str) -> &str {
     if let Some(inside) = authority.strip_prefix('[') {
         return inside.split(']').next().unwrap_or(inside);
     }
@@ -238,7 +238,8 @@ fn without_port(authority: &str) -> &str {
     }
 }
 
-fn is_loopback(name: &str) -> bool {
+/// Whether a name is one that a machine has for itself.
+pub(crate) fn is_loopback(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     name.eq_ignore_ascii_case("localhost")
         || name.to_ascii_lowercase().ends_with(".localhost")
