@@ -41,5 +41,6 @@ pub mod frame;
 pub mod fields;
 pub mod passthrough;
 pub mod vector;
+pub mod visible;
 
 mod read;
