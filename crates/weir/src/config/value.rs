@@ -317,6 +317,11 @@ pub(crate) fn endpoint(raw: &Raw) -> Result<Option<String>, String> {
     }
 }
 
+/// An address and a port, or nothing.
+pub(super) fn optional_address(raw: &Raw) -> Result<Option<SocketAddr>, String> {
+    if raw.to_string().is_empty() { Ok(None) } else { address(raw).map(Some) }
+}
+
 /// Whether a text that should be a path looks like one, and not like a key that was put into the wrong field.
 pub(super) fn looks_like_path(text: &str) -> bool {
     const KEYS: [&str; 11] = ["sk-", "sk_", "pk-", "AIza", "xai-", "gsk_", "hf_", "ghp_", "AKIA", "eyJ", "wk_"];

@@ -38,6 +38,7 @@ mod events_endpoint;
 mod idempotency;
 mod isolation;
 mod odd;
+mod operations;
 mod resume;
 mod scenarios;
 mod tools;
