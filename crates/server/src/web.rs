@@ -47,7 +47,7 @@ pub(crate) async fn lab_without_slash() -> Redirect {
 
 /// `GET /assets/…`. The pages have paths of their own, to which their references are relative.
 pub(crate) async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
-    if path.ends_with(".html") { no_such_asset() } else { file(&path, &headers) }
+    if path.rsplit_once('.').is_some_and(|(_, ending)| ending == "html") { no_such_asset() } else { file(&path, &headers) }
 }
 
 fn file(path: &str, headers: &HeaderMap) -> Response {

@@ -140,7 +140,8 @@ impl Secrets {
             let is_letter = |at: usize| lower.get(at).is_some_and(u8::is_ascii_alphanumeric);
             for (at, _) in lower.windows(short.len()).enumerate().filter(|(_, run)| run == short) {
                 // A short one is a word by itself, and no part of another.
-                if !(at > 0 && is_letter(at - 1)) && !is_letter(at + short.len()) {
+                let is_inside = (at > 0 && is_letter(at - 1)) || is_letter(at + short.len());
+                if !is_inside {
                     found.push(source(at, at + short.len()));
                 }
             }

@@ -53,7 +53,7 @@ fn connections(own: &str) -> String {
     let port = own.rsplit_once(':').map_or("", |(_, port)| port);
     let port = if !port.is_empty() && port.bytes().all(|letter| letter.is_ascii_digit()) { format!(":{port}") } else { String::new() };
     let names = ["localhost", "127.0.0.1"].map(|name| format!("{name}{port}"));
-    names.iter().map(|name| format!(" {name}{}", sockets(name))).collect()
+    names.map(|name| format!(" {name}{}", sockets(&name))).concat()
 }
 
 fn is_stylesheet(tag: &Tag<'_>) -> bool {
@@ -129,7 +129,10 @@ fn normal(path: &str) -> String {
             if byte.is_ascii_alphanumeric() || b"-._~%!$&()*+=:@".contains(&byte) {
                 normal.push(char::from(byte));
             } else {
-                normal.push_str(&format!("%{byte:02X}"));
+                normal.push('%');
+                for digit in [byte >> 4, byte & 15] {
+                    normal.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
+                }
             }
         }
     }
