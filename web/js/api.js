@@ -67,6 +67,9 @@ export class Run {
   #stopping = false;
   #moved = false;
   #socket = null;
+  #leave = null; // gives up the connection of a stream over HTTP
+  #freed = null; // lets it be opened again
+  #cancelled = null; // until then the stream waits
 
   constructor(answer, transport, on) {
     this.answer = answer;
@@ -165,6 +168,11 @@ export class Run {
         const refused = error instanceof ApiError && error.status < 500 && error.status !== 429 && error.status !== 408;
         if (refused || !this.answer.id) throw error;
         body = null;
+        if (this.#cancelled) {
+          await this.#cancelled;
+          this.#cancelled = null;
+          continue;
+        }
         if (this.#moved) {
           this.#moved = false;
           continue;
@@ -187,6 +195,11 @@ export class Run {
     const type = reply.headers.get('content-type') ?? '';
     const decoder = decoderFor(type);
     if (!decoder) throw new ApiError(415, { message: `unexpected content type: ${type}` });
+    this.#leave = () => {
+      this.#leave = null;
+      this.#cancelled = new Promise((done) => (this.#freed = done));
+      this.#abort.abort();
+    };
     return { name: decoder.name, reads: decoded(reply.body, decoder) };
   }
 
@@ -267,6 +280,9 @@ export class Run {
   async #cancel() {
     this.#stopping = true;
     this.kick(Infinity);
+    // A browser has six connections to a server over HTTP/1.1, for all its tabs together: where six answers stream, the request to
+    // cancel would wait for one of them to end. This answer's own connection is given up first; its end is read again.
+    if (!this.#socket) this.#leave?.();
     if (this.#socket?.readyState === 1) {
       this.#socket.send(JSON.stringify({ type: 'response.cancel', response_id: this.answer.id }));
       await new Promise((done) => setTimeout(done, 3000)); // the stream tells the end
@@ -275,6 +291,7 @@ export class Run {
       try {
         const response = await (await call(`${path(this.answer.id)}/cancel`, { method: 'POST' })).json();
         // The stream tells the end itself; if it is cut just now, this is the server's word too.
+        this.#freed?.();
         await new Promise((done) => setTimeout(done, 3000));
         if (isRunning(this.answer) && /^(cancelled|completed|incomplete|failed)$/.test(response.status)) {
           finish(this.answer, response);
@@ -287,6 +304,7 @@ export class Run {
         await new Promise((done) => setTimeout(done, 500 * 2 ** tries));
       }
     }
+    this.#freed?.();
     if (!isRunning(this.answer)) return;
     this.#stopping = this.stopped = false;
     this.on.note('stopFailed');

@@ -1,21 +1,56 @@
 // Markdown to blocks to DOM nodes, for text that is still growing: a block that has ended is sealed and never touched again.
 // No HTML is interpreted, no image is fetched, and only http(s) links become links.
+//
+// Everything here is linear in the text: what could be read in more than one way is read by hand and not by an expression.
 
-const FENCE = /^( *)(`{3,}|~{3,})\s*([^`]*)$/;
-const HEADING = /^ {0,3}(#{1,6})(?:\s+(.*?))?(?:\s+#+)?\s*$/;
+import { parseInline } from './inline.js';
+import { blank, DEEP, runEnd } from './text.js';
+
 const RULE = /^ {0,3}([-*_])(?:\s*\1){2,}\s*$/;
 const QUOTE = /^ {0,3}> ?(.*)$/;
 const ITEM = /^( *)([-*+]|\d{1,9}[.)])(?:( +)(.*)|$)/;
-const DELIMITERS = /^ *\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$/;
-const DEEP = 12; // nesting beyond this is shown as it was written
+const WIDE = 64; // rows of wider tables are not filled up: rows times columns would not be linear
 
-const blank = (line) => line.trim() === '';
 const indentOf = (line) => line.length - line.trimStart().length;
-const starts = (line) => FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line);
+const starts = (line) => fenceOf(line) || headingOf(line) || RULE.test(line) || QUOTE.test(line);
 const startsItem = (line) => {
   const item = ITEM.exec(line);
   return item && item[4] && (!/\d/.test(item[2]) || parseInt(item[2], 10) === 1);
 };
+
+/** The opening line of a fence: {indent, mark, info}. */
+function fenceOf(line) {
+  const indent = indentOf(line);
+  if (line[indent] !== '`' && line[indent] !== '~') return null;
+  const end = runEnd(line, indent);
+  if (end - indent < 3 || line.includes('`', end)) return null;
+  return { indent, mark: line.slice(indent, end), info: line.slice(end).trim() };
+}
+
+function closesFence(line, mark) {
+  const at = indentOf(line);
+  if (at > 3 || line[at] !== mark[0]) return false;
+  const end = runEnd(line, at);
+  return end - at >= mark.length && blank(line.slice(end));
+}
+
+/** A heading with its closing marks taken off: {level, text}. */
+function headingOf(line) {
+  const open = /^ {0,3}(#{1,6})(?=\s|$)/.exec(line);
+  if (!open) return null;
+  const text = line.slice(open[0].length).trim();
+  let end = text.length;
+  while (text[end - 1] === '#') end -= 1;
+  const closed = end === 0 || (end < text.length && /\s/.test(text[end - 1]));
+  return { level: open[1].length, text: closed ? text.slice(0, end).trimEnd() : text };
+}
+
+/** The line below the head of a table. */
+function delimits(line) {
+  const text = line.trim().replace(/^\|/, '').replace(/\|$/, '');
+  return text.split('|').every((cell) => /^:?-+:?$/.test(cell.trim()));
+}
+
 const expand = (line) => line.replace(/^[ \t]+/, (space) => space.replaceAll('\t', '    '));
 
 /** Cuts lines into top-level pieces. Feeding lines one by one or all at once gives the same pieces. */
@@ -27,7 +62,7 @@ class Splitter {
     const open = this.open;
     if (open?.kind === 'code') {
       open.lines.push(line);
-      if (new RegExp(`^ {0,3}\\${open.mark[0]}{${open.mark.length},}\\s*$`).test(line)) this.seal();
+      if (closesFence(line, open.mark)) this.seal();
       return;
     }
     if (open?.kind === 'list' && this.#list(open, line)) return;
@@ -40,9 +75,9 @@ class Splitter {
     if (open?.kind === 'table' && line.includes('|') && !starts(line)) return void open.lines.push(line);
     if (open?.kind === 'para' && this.#para(open, line)) return;
     this.seal();
-    const fence = FENCE.exec(line);
-    if (fence) this.open = { kind: 'code', mark: fence[2], lines: [line] };
-    else if (HEADING.test(line)) this.#whole('heading', line);
+    const fence = fenceOf(line);
+    if (fence) this.open = { kind: 'code', mark: fence.mark, lines: [line] };
+    else if (headingOf(line)) this.#whole('heading', line);
     else if (RULE.test(line)) this.#whole('rule', line);
     else if (QUOTE.test(line)) this.open = { kind: 'quote', lines: [line] };
     else if (ITEM.test(line)) this.open = { kind: 'list', lines: [line], ...shape(line) };
@@ -68,7 +103,7 @@ class Splitter {
       return true;
     }
     const head = para.lines.at(-1);
-    if (head.includes('|') && DELIMITERS.test(line) && cells(head).length === cells(line).length) {
+    if (head.includes('|') && delimits(line) && cells(head).length === cells(line).length) {
       para.lines.pop();
       if (para.lines.length) this.seal();
       this.open = { kind: 'table', lines: [head, line] };
@@ -106,15 +141,13 @@ function block(piece, depth, live) {
   if (depth > DEEP) return { type: 'paragraph', text: lines.join('\n') };
   switch (kind) {
     case 'code': {
-      const [, indent, mark, info] = FENCE.exec(lines[0]);
-      const last = lines.length > 1 && new RegExp(`^ {0,3}\\${mark[0]}{${mark.length},}\\s*$`).test(lines.at(-1));
-      const body = lines.slice(1, last ? -1 : undefined).map((line) => line.slice(Math.min(indent.length, indentOf(line))));
-      return { type: 'code', language: info.trim().split(/\s+/)[0], text: body.join('\n'), closed: last };
+      const { indent, mark, info } = fenceOf(lines[0]);
+      const last = lines.length > 1 && closesFence(lines.at(-1), mark);
+      const body = lines.slice(1, last ? -1 : undefined).map((line) => line.slice(Math.min(indent, indentOf(line))));
+      return { type: 'code', language: info.split(/\s/, 1)[0], text: body.join('\n'), closed: last };
     }
-    case 'heading': {
-      const [, marks, text] = HEADING.exec(lines[0]);
-      return { type: 'heading', level: marks.length, text: text ?? '' };
-    }
+    case 'heading':
+      return { type: 'heading', ...headingOf(lines[0]) };
     case 'setext':
       return { type: 'heading', level: lines.at(-1).trim()[0] === '=' ? 1 : 2, text: lines.slice(0, -1).join('\n') };
     case 'rule':
@@ -168,6 +201,8 @@ function guess({ open }) {
   }
 }
 
+const LARGE = 6_000; // an open block above this many characters is not parsed anew for each of them
+
 const normal = (text) => text.replace(/\r\n?/g, '\n');
 
 /** All blocks of a whole text. */
@@ -177,14 +212,34 @@ export const parseBlocks = (text) => parse(normal(text), 0, false);
 export class BlockStream {
   #splitter = new Splitter();
   #rest = '';
+  #afterReturn = false; // whether the last piece ended with a CR
+  #size = 0; // characters of the open block, about
+
+  /** Whether the open block is large, and not code, of which only the end is new. */
+  get isLarge() {
+    return this.#size > LARGE && this.#splitter.open?.kind !== 'code';
+  }
+
+  get size() {
+    return this.#size;
+  }
 
   push(text) {
     this.#rest += text;
+    this.#size += text.length;
+    // A long line may come in many pieces: it is looked at when it has ended.
+    const begins = this.#afterReturn;
+    if (text) this.#afterReturn = text.endsWith('\r');
+    if (!begins && !/[\r\n]/.test(text)) return [];
     // A CR at the end may be half of a CRLF, so it waits.
     const whole = this.#rest.endsWith('\r') ? this.#rest.slice(0, -1) : this.#rest;
     const lines = normal(whole).split('\n');
     this.#rest = lines.pop() + this.#rest.slice(whole.length);
     for (const line of lines) this.#splitter.line(expand(line));
+    if (this.#splitter.pieces.length) {
+      const open = this.#splitter.open?.lines ?? [];
+      this.#size = open.reduce((sum, line) => sum + line.length + 1, this.#rest.length);
+    }
     return this.#take();
   }
 
@@ -205,156 +260,18 @@ export class BlockStream {
   }
 }
 
-// Inline text: spans are strings or {type, ...}. Emphasis is more lenient than CommonMark's, which fails beside CJK punctuation.
-
-const SPECIAL = /[\\`*_~[!<\n]|https?:\/\//g;
-const BARE = /https?:\/\/[^\s<>"'`\u2e80-\uffef]+/y; // CJK text goes on right behind a URL
-const word = (c) => c !== undefined && /[\p{L}\p{N}_]/u.test(c);
-
-export function parseInline(text, live = false, depth = 0) {
-  const spans = [];
-  const dead = new Set(); // delimiters known to have no closer further on
-  let plain = '';
-  let at = 0;
-  const add = (span) => {
-    if (plain) spans.push(plain);
-    plain = '';
-    spans.push(span);
-  };
-  while (at < text.length) {
-    SPECIAL.lastIndex = at;
-    const found = SPECIAL.exec(text);
-    if (!found || depth > DEEP) {
-      plain += text.slice(at);
-      break;
-    }
-    plain += text.slice(at, found.index);
-    at = found.index;
-    const span = spanAt(text, at, dead, live, depth);
-    if (span) {
-      if (typeof span[0] === 'string') plain += span[0];
-      else if (span[0]) add(span[0]);
-      at = span[1];
-    } else {
-      plain += text[at];
-      at += 1;
-    }
-  }
-  if (plain) spans.push(plain);
-  return spans;
-}
-
-function spanAt(text, at, dead, live, depth) {
-  const inner = (from, to, open) => parseInline(text.slice(from, to), open, depth + 1);
-  switch (text[at]) {
-    case '\\':
-      if (text[at + 1] === '\n') return [{ type: 'break' }, at + 2];
-      return /[!-/:-@[-`{-~]/.test(text[at + 1] ?? '') ? [text[at + 1], at + 2] : null;
-    case '\n':
-      return / {2}$/.test(text.slice(Math.max(0, at - 2), at)) ? [{ type: 'break' }, at + 1] : ['\n', at + 1];
-    case '`': {
-      const ticks = /^`+/.exec(text.slice(at, at + 64))[0];
-      const close = dead.has(ticks) ? -1 : closeTicks(text, at + ticks.length, ticks);
-      if (close < 0) dead.add(ticks);
-      if (close < 0 && !live) return [ticks, at + ticks.length];
-      const body = text.slice(at + ticks.length, close < 0 ? undefined : close).replaceAll('\n', ' ');
-      const code = /^ .*[^ ].* $/.test(body) ? body.slice(1, -1) : body;
-      return [code && { type: 'code', text: code }, close < 0 ? text.length : close + ticks.length];
-    }
-    case '*': case '_': case '~': {
-      const run = /^(\*+|_+|~+)/.exec(text.slice(at, at + 8))[0];
-      const mark = run[0] === '~' ? run.slice(0, 2) : run.slice(0, run.length >= 2 ? 2 : 1);
-      const after = text[at + run.length];
-      if (run.length > 3 || mark === '~' || (mark[0] === '_' && word(text[at - 1]))) return [run, at + run.length];
-      if (after === undefined ? !live : /\s/.test(after)) return [run, at + run.length];
-      const close = dead.has(mark) ? -1 : closeMark(text, at + mark.length, mark);
-      if (close < 0) dead.add(mark);
-      if (close < 0 && (!live || mark.length < 2)) return [mark, at + mark.length];
-      const type = mark === '~~' ? 'strike' : mark.length === 2 ? 'strong' : 'em';
-      const spans = inner(at + mark.length, close < 0 ? undefined : close, close < 0);
-      return [spans.length ? { type, spans } : null, close < 0 ? text.length : close + mark.length];
-    }
-    case '!': case '[': {
-      const from = text[at] === '!' ? at + 1 : at;
-      if (text[from] !== '[') return null;
-      const link = linkAt(text, from, live);
-      if (!link) return null;
-      const spans = inner(from + 1, link.close, false);
-      if (!safe(link.href)) return [{ type: 'span', spans }, link.end];
-      return [{ type: 'link', href: link.href, spans: spans.length ? spans : [link.href] }, link.end];
-    }
-    case '<': {
-      const auto = /^<(https?:\/\/[^\s<>]+)>/i.exec(text.slice(at, at + 2048));
-      return auto && safe(auto[1]) ? [{ type: 'link', href: auto[1], spans: [auto[1]] }, at + auto[0].length] : null;
-    }
-    default: {
-      BARE.lastIndex = at;
-      let url = BARE.exec(text)?.[0];
-      if (!url || /\w/.test(text[at - 1] ?? '')) return null;
-      url = url.replace(/[.,;:!?*_~]+$/, '');
-      while (url.endsWith(')') && url.split(')').length > url.split('(').length) url = url.slice(0, -1);
-      return safe(url) ? [{ type: 'link', href: url, spans: [url] }, at + url.length] : null;
-    }
-  }
-}
-
-function closeTicks(text, from, ticks) {
-  for (const run of text.slice(from).matchAll(/`+/g)) if (run[0].length === ticks.length) return from + run.index;
-  return -1;
-}
-
-function closeMark(text, from, mark) {
-  for (let at = from; at < text.length; at++) {
-    const c = text[at];
-    if (c === '\\') at += 1;
-    else if (c === '`') {
-      const ticks = /^`+/.exec(text.slice(at, at + 64))[0];
-      const close = closeTicks(text, at + ticks.length, ticks);
-      at = (close < 0 ? at : close) + ticks.length - 1;
-    } else if (c === mark[0]) {
-      let end = at;
-      while (text[end] === c) end += 1;
-      const run = end - at;
-      const closes = !/\s/.test(text[at - 1]) && at > from && !(c === '_' && word(text[end]));
-      // `**` inside `*…*` belongs to an inner span; of three, the outer takes its own from the end.
-      if (closes && (mark.length === 2 ? run >= 2 : run === 1 || run >= 3)) return end - mark.length;
-      at = end - 1;
-    }
-  }
-  return -1;
-}
-
-function linkAt(text, from, live) {
-  let deep = 0;
-  const end = Math.min(text.length, from + 2048); // longer link texts are not links
-  for (let at = from; at < end; at++) {
-    if (text[at] === '\\') at += 1;
-    else if (text[at] === '[') deep += 1;
-    else if (text[at] === ']' && --deep === 0) {
-      if (text[at + 1] !== '(') return null;
-      const target = /^\(\s*<?((?:[^\s()<>]|\([^\s()]*\))*)>?(?:\s+(?:"[^"]*"|'[^']*'))?\s*\)/.exec(text.slice(at + 1, at + 2048));
-      if (target) return { close: at, href: target[1], end: at + 1 + target[0].length };
-      return live && !/[)\n]/.test(text.slice(at + 2)) ? { close: at, href: '', end: text.length } : null;
-    }
-  }
-  return null;
-}
-
-function safe(href) {
-  try {
-    return /^https?:$/.test(new URL(href).protocol) && /^https?:\/\//i.test(href);
-  } catch {
-    return false;
-  }
-}
-
 // Blocks to nodes.
+
+/** One by one: a call has no room for the items of a very long list. */
+function filled(node, children) {
+  for (const child of children) node.append(child);
+  return node;
+}
 
 function element(name, props, ...children) {
   const node = document.createElement(name);
   Object.assign(node, props);
-  node.append(...children);
-  return node;
+  return filled(node, children.flat());
 }
 
 const SPANS = { strong: 'strong', em: 'em', strike: 'del', span: 'span' };
@@ -369,20 +286,20 @@ function nodes(spans) {
     if (span.type === 'break') return document.createElement('br');
     if (span.type === 'code') return element('code', { textContent: span.text });
     if (span.type === 'link') {
-      return element('a', { href: span.href, target: '_blank', rel: 'noopener noreferrer' }, ...nodes(span.spans));
+      return element('a', { href: span.href, target: '_blank', rel: 'noopener noreferrer' }, nodes(span.spans));
     }
-    return element(SPANS[span.type], {}, ...nodes(span.spans));
+    return element(SPANS[span.type], {}, nodes(span.spans));
   });
 }
 
 function render(b, live = false) {
   switch (b.type) {
     case 'heading':
-      return element(`h${Math.min(6, b.level + 2)}`, { className: `h${b.level}` }, ...inline(b.text, live));
+      return element(`h${Math.min(6, b.level + 2)}`, { className: `h${b.level}` }, inline(b.text, live));
     case 'rule':
       return element('hr');
     case 'quote':
-      return element('blockquote', {}, ...b.blocks.map((x) => render(x, live)));
+      return element('blockquote', {}, b.blocks.map((x) => render(x, live)));
     case 'code': {
       const bar = element('div', { className: 'code-bar' }, element('span', { textContent: b.language || 'text' }));
       bar.append(element('button', { type: 'button', className: 'copy' }));
@@ -391,23 +308,24 @@ function render(b, live = false) {
       return element('figure', { className: 'code' }, bar, pre);
     }
     case 'table': {
-      const row = (name, cells) => element('tr', {}, ...b.head.map((_, i) => element(
-        name, { className: b.align[i] ? `to-${b.align[i]}` : '' }, ...inline(cells[i] ?? '', live))));
-      const table = element('table', {}, element('thead', {}, row('th', b.head)), element('tbody', {}, ...b.rows.map((r) => row('td', r))));
+      const columns = (cells) => (b.head.length > WIDE ? cells.slice(0, b.head.length) : b.head.map((_, i) => cells[i] ?? ''));
+      const row = (name, cells) => element('tr', {}, columns(cells).map((cell, i) => element(
+        name, { className: b.align[i] ? `to-${b.align[i]}` : '' }, inline(cell, live))));
+      const table = element('table', {}, element('thead', {}, row('th', b.head)), element('tbody', {}, b.rows.map((r) => row('td', r))));
       return element('div', { className: 'table', tabIndex: 0 }, table);
     }
     case 'list':
-      return element(b.ordered ? 'ol' : 'ul', b.ordered && b.start !== 1 ? { start: b.start } : {}, ...b.items.map((item) => {
+      return element(b.ordered ? 'ol' : 'ul', b.ordered && b.start !== 1 ? { start: b.start } : {}, b.items.map((item) => {
         const li = element('li');
         if (item.done !== null) li.append(element('input', { type: 'checkbox', checked: item.done, disabled: true }), ' ');
         for (const [i, x] of item.blocks.entries()) {
-          if (i === 0 && x.type === 'paragraph') li.append(...inline(x.text, live));
+          if (i === 0 && x.type === 'paragraph') filled(li, inline(x.text, live));
           else li.append(render(x, live));
         }
         return li;
       }));
     default:
-      return element('p', {}, ...inline(b.text, live));
+      return element('p', {}, inline(b.text, live));
   }
 }
 
@@ -417,6 +335,8 @@ export class MarkdownView {
   #shown = '';
   #tail = []; // nodes that may still change
   #code = null; // an open fence, which only grows: {node, language}
+  #parsed = 0; // how large the open block was when it was last parsed
+  #more = null; // what has come since, as plain text
 
   constructor(root) {
     this.root = root;
@@ -424,9 +344,22 @@ export class MarkdownView {
 
   show(text, ended = false) {
     if (!text.startsWith(this.#shown)) this.#reset();
-    const sealed = this.#stream.push(text.slice(this.#shown.length));
+    const added = text.slice(this.#shown.length);
+    const sealed = this.#stream.push(added);
     this.#shown = text;
-    if (ended) sealed.push(...this.#stream.end());
+    // Parsing all of a large block again for each addition would not be linear; for each eighth that it grows by, it is.
+    if (!ended && !sealed.length && this.#stream.isLarge && this.#stream.size < this.#parsed * 1.125) {
+      if (!this.#more) {
+        this.#more = document.createTextNode('');
+        this.#tail.push(this.#more);
+        this.root.append(this.#more);
+      }
+      this.#more.appendData(added);
+      return;
+    }
+    this.#parsed = this.#stream.size;
+    this.#more = null;
+    if (ended) for (const last of this.#stream.end()) sealed.push(last);
     const tail = ended ? [] : this.#stream.tail();
     if (!sealed.length && tail.length === 1 && tail[0].type === 'code' && this.#code?.language === tail[0].language
         && tail[0].text.startsWith(this.#code.node.data)) {
@@ -434,9 +367,9 @@ export class MarkdownView {
       return;
     }
     for (const node of this.#tail) node.remove();
-    this.root.append(...sealed.map((b) => render(b)));
+    filled(this.root, sealed.map((b) => render(b)));
     this.#tail = tail.map((b, i) => render(b, i === tail.length - 1));
-    this.root.append(...this.#tail);
+    filled(this.root, this.#tail);
     const open = tail.length === 1 && tail[0].type === 'code' && !tail[0].closed;
     this.#code = open ? { node: this.#tail[0].querySelector('code').firstChild, language: tail[0].language } : null;
   }
@@ -447,5 +380,7 @@ export class MarkdownView {
     this.#shown = '';
     this.#tail = [];
     this.#code = null;
+    this.#parsed = 0;
+    this.#more = null;
   }
 }

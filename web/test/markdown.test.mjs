@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { EN, ZH } from '../js/i18n.js';
-import { BlockStream, parseBlocks, parseInline } from '../js/markdown.js';
+import { parseInline } from '../js/inline.js';
+import { BlockStream, parseBlocks } from '../js/markdown.js';
 
 const TEXT = `# Weir 堰
 

@@ -42,6 +42,7 @@ pub mod frame;
 pub mod fields;
 pub mod passthrough;
 pub mod vector;
+pub mod visible;
 pub mod weight;
 
 mod read;

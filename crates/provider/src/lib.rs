@@ -35,7 +35,8 @@ pub fn read_pieces<'a>(
 ) {
     let mut config = config::UpstreamConfig::new("measured", config::Preset::Compatible, "http://127.0.0.1/v1");
     config.wire = wire;
-    let mut reader = wire::of(&config).reader(wire::fault::Callee { name: "measured".into(), key: None }, tools::Lifter::default());
+    let mut reader = wire::of(&config)
+        .reader(wire::fault::Callee { name: "measured".into(), ..wire::fault::Callee::default() }, tools::Lifter::default());
     for piece in pieces {
         reader.push(piece);
         std::iter::from_fn(|| reader.next_word()).for_each(&mut hear);

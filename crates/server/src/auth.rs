@@ -158,6 +158,67 @@ pub(crate) fn check_host_once(version: Version, headers: &HeaderMap) -> Result<(
     Err(Fault::new(FaultKind::InvalidRequest, "invalid_host", message).with_param("Host"))
 }
 
+/// Whether what a request says of its host is a host, and one host. On HTTP/2 a proxy before us may have read the one field, and we
+/// the other (RFC 9113 §8.3.1).
+///
+/// # Errors
+/// 400 (RFC 9112 §3.2).
+pub(crate) fn check_host_syntax(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Fault> {
+    let wrong = |message: String| Err(Fault::new(FaultKind::InvalidRequest, "invalid_host", message).with_param("Host"));
+    let named = headers.get(header::HOST);
+    // Whoever sends something else is not helped by it, and it is not repeated.
+    if named.is_some_and(|host| !host.to_str().is_ok_and(is_host)) {
+        return wrong("The Host header is not a host with or without a port.".to_owned());
+    }
+    let asked = uri.authority().map(http::uri::Authority::as_str);
+    if asked.is_some_and(|authority| !is_host(authority)) {
+        return wrong("The authority of the request is not a host with or without a port.".to_owned());
+    }
+    if version == Version::HTTP_2 && has_two_hosts(uri, headers) {
+        return wrong("The Host header and :authority differ.".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether the two fields that can say for whom a request is say different things.
+pub(crate) fn has_two_hosts(uri: &Uri, headers: &HeaderMap) -> bool {
+    let plain = |text: &str| text.trim_end_matches(":443").trim_end_matches(":80").to_ascii_lowercase();
+    match (uri.authority(), headers.get(header::HOST).map(HeaderValue::to_str)) {
+        (Some(authority), Some(Ok(host))) => plain(authority.as_str()) != plain(host),
+        (Some(_), Some(Err(_opaque))) => true,
+        (None, _) | (_, None) => false,
+    }
+}
+
+/// `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2).
+fn is_host(text: &str) -> bool {
+    let is_port = |port: &str| port.is_empty() || (port.bytes().all(|digit| digit.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    if let Some(rest) = text.strip_prefix('[') {
+        let Some((inside, port)) = rest.split_once(']') else { return false };
+        return inside.parse::<std::net::Ipv6Addr>().is_ok() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
+    }
+    let (name, port) = text.split_once(':').unwrap_or((text, ""));
+    name.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&letter)) && is_port(port)
+}
+
+/// Whether a request's body is coded as we read it: in chunks, and in nothing else. What is coded twice could be read as one thing by a
+/// proxy, and as another by us.
+///
+/// # Errors
+/// 501 (RFC 9112 §6.1).
+pub(crate) fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Fault> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (Some(_), _) => {
+            let message = "Of transfer codings only `chunked` is read here, by itself; for a compressed body there is Content-Encoding.";
+            let fault = Fault::new(FaultKind::InvalidRequest, "unsupported_transfer_coding", message);
+            Err(fault.with_status(501).with_param("Transfer-Encoding"))
+        }
+    }
+}
+
 /// Whether the request is addressed to this server. A page of a foreign site whose name was pointed at this address
 /// (DNS rebinding) is not.
 ///
@@ -251,7 +312,7 @@ fn authority(uri: &Uri, headers: &HeaderMap) -> Option<String> {
 }
 
 /// A name without its port; an IPv6 address keeps its colons (RFC 3986 §3.2.2).
-fn without_port(authority: &str) -> &str {
+pub(crate) fn without_port(authority: &str) -> &str {
     if let Some(inside) = authority.strip_prefix('[') {
         return inside.split(']').next().unwrap_or(inside);
     }
@@ -261,7 +322,8 @@ fn without_port(authority: &str) -> &str {
     }
 }
 
-fn is_loopback(name: &str) -> bool {
+/// Whether a name is one that a machine has for itself.
+pub(crate) fn is_loopback(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     name.eq_ignore_ascii_case("localhost")
         || name.to_ascii_lowercase().ends_with(".localhost")
@@ -294,6 +356,53 @@ mod tests {
         check_names("evil.example", false);
         check_names("127.0.0.1.evil.example", false);
         check_names("localhost.evil.example:8000", false);
+    }
+
+    #[test]
+    fn a_host_is_a_host() {
+        let hosts = ["localhost", "127.0.0.1:8000", "[::1]:8000", "[::1]", "CHAT.example:443", "a_b.example", "x:", ""];
+        let others = [
+            "localhost:8000/#@evil",
+            "127.0.0.1:x",
+            "u@localhost",
+            "::1",
+            "[::1",
+            "[x]",
+            "a b",
+            "a:1:2",
+            "a:99999",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a\\b",
+        ];
+        for (host, expected) in hosts.map(|host| (host, true)).into_iter().chain(others.map(|host| (host, false))) {
+            let checked = check_host_syntax(Version::HTTP_11, &Uri::from_static("/"), &headers(&[("host", host)]));
+            assert_eq!(checked.is_ok(), expected, "{host}");
+        }
+        for (version, host, expected) in [
+            (Version::HTTP_2, "localhost", true),
+            (Version::HTTP_2, "LOCALHOST:443", true),
+            (Version::HTTP_2, "other", false),
+            (Version::HTTP_11, "other", true),
+        ] {
+            let checked = check_host_syntax(version, &Uri::from_static("https://localhost/"), &headers(&[("host", host)]));
+            assert_eq!(checked.is_ok(), expected, "{version:?} {host}");
+        }
+    }
+
+    #[test]
+    fn chunks_are_the_only_transfer_coding() {
+        for (pairs, expected) in [
+            (&[][..], true),
+            (&[("transfer-encoding", "Chunked")][..], true),
+            (&[("transfer-encoding", "gzip, chunked")][..], false),
+            (&[("transfer-encoding", "chunked, chunked")][..], false),
+            (&[("transfer-encoding", "gzip")][..], false),
+            (&[("transfer-encoding", "")][..], false),
+        ] {
+            assert_eq!(check_transfer_coding(&headers(pairs)).is_ok(), expected, "{pairs:?}");
+        }
     }
 
     fn check_page(pairs: &[(&str, &str)], expected: bool) {

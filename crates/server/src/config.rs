@@ -11,6 +11,8 @@ use crate::listen::Network;
 pub struct Config {
     /// Where to listen. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where else to listen, for operations only.
+    pub admin_listen: Option<SocketAddr>,
     /// Names under which the server may be addressed (`Host`), beside loopback names; a port is ignored.
     pub hosts: Vec<String>,
     /// Web origins (`scheme://host[:port]`) whose pages may use the API.
@@ -139,10 +141,21 @@ pub enum ProxyProtocol {
     On,
 }
 
+impl Config {
+    /// The settings of the listener for operations: no proxy stands before it, and on a loopback address no key is wanted.
+    pub(crate) fn for_operations(&self) -> Self {
+        let listen = self.admin_listen.unwrap_or(self.listen);
+        let metrics = if listen.ip().is_loopback() { MetricsAccess::Open } else { MetricsAccess::Admin };
+        let (hosts, trusted_proxies, proxy_protocol) = (Vec::new(), Vec::new(), ProxyProtocol::Off);
+        Self { listen, hosts, trusted_proxies, proxy_protocol, metrics, ..self.clone() }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            admin_listen: None,
             hosts: Vec::new(),
             origins: Vec::new(),
             trusted_proxies: Vec::new(),

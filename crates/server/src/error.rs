@@ -97,6 +97,12 @@ pub(crate) fn no_such_path(method: &Method, uri: &Uri, own_url: &str) -> Respons
     Refused(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
 }
 
+/// The listener for operations has a few paths only.
+pub(crate) async fn not_for_operations(uri: Uri) -> Response {
+    let message = format!("There is nothing at {}: here are /healthz, /readyz and /metrics (server.admin_listen).", uri.path());
+    Refused(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
+}
+
 /// The words for a path that a client has made of a wrong base URL.
 fn mended(what: &str, uri: &Uri, own_url: &str) -> Option<String> {
     let base_url = paths::base_url_for(uri.path(), own_url)?;

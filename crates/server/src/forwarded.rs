@@ -7,10 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 use protocol::fault::{Fault, FaultKind};
 
 use crate::Connection;
+use crate::auth::has_two_hosts;
 use crate::config::{Config, Keyless};
 use crate::listen::is_trusted;
 
@@ -122,7 +123,10 @@ fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// A request with two hosts stays as it is: it will be refused.
 fn readdress(parts: &mut Parts, host: &Authority) {
     let Ok(value) = HeaderValue::from_str(host.as_str()) else { return };
-    if host.as_str().contains('@') || parts.headers.get_all(header::HOST).iter().count() > 1 {
+    if host.as_str().contains('@')
+        || has_two_hosts(&parts.uri, &parts.headers) && parts.version == Version::HTTP_2
+        || parts.headers.get_all(header::HOST).iter().count() > 1
+    {
         return;
     }
     if parts.uri.authority().is_some() {

@@ -9,7 +9,19 @@ use crate::router::{self, App};
 
 /// The face as it is now. Cheap to clone.
 #[derive(Clone)]
-pub struct Live(Arc<Face>);
+pub struct Live {
+    face: Arc<Face>,
+    listener: Listener,
+}
+
+/// Which of the two listeners a connection came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listener {
+    /// Everything is served there.
+    Public,
+    /// Health, readiness and metrics.
+    Operations,
+}
 
 struct Face {
     app: App,
@@ -18,8 +30,28 @@ struct Face {
 
 #[derive(Clone)]
 struct Current {
+    public: Part,
+    operations: Part,
+}
+
+/// What a listener serves.
+#[derive(Clone)]
+struct Part {
     router: Router,
     config: Arc<Config>,
+}
+
+impl Current {
+    fn new(app: &App, config: &Arc<Config>) -> Self {
+        let part = |config: Arc<Config>, router: fn(App) -> Router, is_encrypted| Part {
+            router: router(App { config: Arc::clone(&config), is_encrypted, ..app.clone() }),
+            config,
+        };
+        Self {
+            public: part(Arc::clone(config), router::router, app.is_encrypted),
+            operations: part(Arc::new(config.for_operations()), router::operations, false),
+        }
+    }
 }
 
 impl Live {
@@ -27,33 +59,48 @@ impl Live {
     pub fn new(app: App) -> Self {
         app.classic.obey(app.config.classic.clone());
         app.capture.obey(app.config.lens.capture);
-        let current = Current { router: router::router(app.clone()), config: Arc::clone(&app.config) };
-        Self(Arc::new(Face { app, current: RwLock::new(current) }))
+        let current = RwLock::new(Current::new(&app, &app.config));
+        Self { face: Arc::new(Face { app, current }), listener: Listener::Public }
+    }
+
+    /// The face for [`Config::admin_listen`], under the same settings.
+    #[must_use]
+    pub fn for_operations(&self) -> Self {
+        Self { face: Arc::clone(&self.face), listener: Listener::Operations }
     }
 
     /// Puts other settings in force. What is being answered goes on under those it began with, and so does what is
     /// decided once for a connection: its time limits and its largest head. Where we listen cannot change. The upstreams
     /// must be the new ones already.
     pub fn apply(&self, config: Config) {
-        let config = Arc::new(Config { listen: self.app().config.listen, ..config });
+        let Config { listen, admin_listen, .. } = *self.app().config;
+        let config = Arc::new(Config { listen, admin_listen, ..config });
         self.app().classic.obey(config.classic.clone());
         self.app().capture.obey(config.lens.capture);
-        let router = router::router(App { config: Arc::clone(&config), ..self.app().clone() });
-        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Current { router, config };
+        let current = Current::new(self.app(), &config);
+        *self.face.current.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
 
     /// What does not change.
     pub(crate) fn app(&self) -> &App {
-        &self.0.app
+        &self.face.app
     }
 
     /// Where requests go.
     pub(crate) fn router(&self) -> Router {
-        self.0.current.read().unwrap_or_else(PoisonError::into_inner).router.clone()
+        self.part(|part| part.router.clone())
     }
 
     /// The settings.
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner).config)
+        self.part(|part| Arc::clone(&part.config))
+    }
+
+    fn part<T>(&self, of: impl FnOnce(&Part) -> T) -> T {
+        let current = self.face.current.read().unwrap_or_else(PoisonError::into_inner);
+        match self.listener {
+            Listener::Public => of(&current.public),
+            Listener::Operations => of(&current.operations),
+        }
     }
 }

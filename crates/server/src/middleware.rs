@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{Request, State};
@@ -18,8 +17,6 @@ use crate::error::{Refused, panicked};
 use crate::forwarded::Forwarded;
 use crate::router::App;
 use crate::{Connection, auth, forwarded, paths, unread};
-
-static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 /// The version of OpenAI's API, which has had no other since there is one.
 const OPENAI_VERSION: &str = "2020-10-01";
@@ -63,8 +60,7 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
     let asker = Asker::default();
     parts.extensions.insert(asker.clone());
     let request = Request::from_parts(parts, body);
-    let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
-    let name = format!("req_{:x}_{number:x}", std::process::id());
+    let name = request_id();
     let connection = request.extensions().get::<Connection>().map(Connection::id);
     let (method, version) = (request.method().clone(), request.version());
     // The path, never the query: that is where careless clients put what nobody should see.
@@ -97,6 +93,16 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
     response
 }
 
+/// A name for a request. It is told to the caller, so that it says nothing of other requests, or of the process.
+fn request_id() -> String {
+    let mut random = [0_u8; 16];
+    // It is no secret: without a source of randomness there are still others.
+    if getrandom::fill(&mut random).is_err() {
+        tracing::debug!("the operating system gives no random bytes");
+    }
+    format!("req_{:032x}", u128::from_ne_bytes(random))
+}
+
 /// How many responses this caller may run at once, and how many more may start. Nothing is said of a reset,
 /// since a place is free as soon as a response has ended.
 fn say_capacity(app: &App, asker: &Asker, headers: &mut HeaderMap) {
@@ -127,7 +133,9 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 }
 
 async fn host(State(app): State<App>, request: Request, next: Next) -> Response {
-    let checked = auth::check_host_once(request.version(), request.headers())
+    let checked = auth::check_transfer_coding(request.headers())
+        .and_then(|()| auth::check_host_once(request.version(), request.headers()))
+        .and_then(|()| auth::check_host_syntax(request.version(), request.uri(), request.headers()))
         .and_then(|()| auth::check_host(&app.config, request.uri(), request.headers()));
     match checked {
         Ok(()) => next.run(request).await,

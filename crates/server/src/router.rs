@@ -97,6 +97,17 @@ pub fn router(app: App) -> Router {
     middleware::wrap(routes, &app).with_state(app)
 }
 
+/// What the listener for operations serves.
+pub(crate) fn operations(app: App) -> Router {
+    let routes = Router::new()
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .fallback(error::not_for_operations)
+        .method_not_allowed_fallback(error::no_such_method);
+    middleware::wrap(routes, &app).with_state(app)
+}
+
 /// The API of the Java demo of 2023, with its own rules on whose pages may use it.
 fn classic_routes(app: &App) -> Router<App> {
     Router::new()

@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use protocol::fault::{Fault, FaultKind};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::api::Path;
 use crate::error::Refused;
-use crate::pages;
+use crate::forwarded::Forwarded;
 use crate::router::App;
+use crate::{auth, pages};
 
 #[derive(RustEmbed)]
 #[folder = "../../web"]
@@ -26,8 +28,8 @@ struct Assets;
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// `GET /`: the page, or the classic one where there is a copy of it.
-pub(crate) async fn page(State(app): State<App>, headers: HeaderMap) -> Response {
-    match pages::find(&app, "/").await {
+pub(crate) async fn page(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, uri: Uri, headers: HeaderMap) -> Response {
+    match pages::find(&app, "/", &auth::own_url(forwarded, &uri, &headers)).await {
         Some(classic) => classic,
         None => file("index.html", &headers),
     }

@@ -436,8 +436,33 @@ async fn a_conversation_can_be_read_as_markdown() -> Outcome {
     let mut text = Vec::new();
     assert_eq!(tools::export_markdown(&directory.path().join("weir.db"), &mut text, |_| {})?, 1);
     let text = String::from_utf8(text)?;
-    assert!(text.starts_with("# Conversations\n\n## resp_2\n\nalice, 1970-01-01 00:00 UTC\n\n### User\n\nquestion 0\n"), "{text}");
+    assert!(text.starts_with("# Conversations\n\n## resp_2\n\nalice, 1970-01-01 00:00 UTC\n\n### User\n\n> question 0\n"), "{text}");
     assert_eq!(text.matches("### User").count(), 6, "{text}");
+    Ok(())
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_backup_is_a_file_of_its_own_whatever_was_put_in_its_way() -> Outcome {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let directory = tempfile::tempdir()?;
+    let database = open(directory.path())?;
+    fill(&database, 3).await?;
+    let shared = tempfile::tempdir()?;
+    let (copy, precious) = (shared.path().join("copy.db"), shared.path().join("precious"));
+    fs::write(&precious, "precious")?;
+    symlink(&precious, shared.path().join("copy.db.part"))?;
+    database.backup(&copy).await?;
+    assert_eq!(fs::read_to_string(&precious)?, "precious");
+    assert_eq!(fs::metadata(&copy)?.permissions().mode() & 0o777, 0o600);
+    // A link that leads nowhere is something that is there, too.
+    let dangling = shared.path().join("other.db");
+    symlink(shared.path().join("nowhere"), &dangling)?;
+    assert!(matches!(database.backup(&dangling).await, Err(tools::ToolError::Exists { .. })));
+    let mut names: Vec<_> = fs::read_dir(shared.path())?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()?;
+    names.sort();
+    assert_eq!(names, ["copy.db", "copy.db.part", "other.db", "precious"], "nothing is left");
     Ok(())
 }
 

@@ -61,6 +61,8 @@ impl Blueprint {
 /// The parts, put together and bound to an address, not yet serving.
 pub struct Weir {
     listener: TcpListener,
+    /// For operations only.
+    admin_listener: Option<TcpListener>,
     app: App,
     controls: Controls,
     tls: Option<Arc<Tls>>,
@@ -86,6 +88,12 @@ impl Weir {
         if server.keyless == Keyless::ThisMachine {
             require_key(&server, &*keys)?;
         }
+        if let Some(address) = server.admin_listen.filter(|address| !address.ip().is_loopback() && !keys.configured()) {
+            bail!(
+                "refusing to listen on {address} (server.admin_listen): it can be reached from other machines, and no key is configured.\n\
+                 Make one with `weir key create --admin`, or listen on 127.0.0.1."
+            );
+        }
         settle(&mut server, &provider)?;
         let routes = Arc::new(LiveRoutes::new(provider::build(&provider)?));
         let models: Arc<dyn Models> = match stamps {
@@ -110,6 +118,16 @@ impl Weir {
             None => server::bind(server.listen).with_context(|| format!("cannot listen on {}", server.listen))?,
         };
         server.listen = listener.local_addr().context("the address that was taken is not known")?;
+        let admin_listener = match server.admin_listen {
+            Some(address) => {
+                let bound = server::bind(address).with_context(|| format!("cannot listen on {address} (server.admin_listen)"))?;
+                let address = bound.local_addr().context("the address that was taken is not known")?;
+                tracing::info!(%address, "listening for operations");
+                server.admin_listen = Some(address);
+                Some(bound)
+            }
+            None => None,
+        };
         let app = App {
             engine,
             keys,
@@ -127,12 +145,17 @@ impl Weir {
         };
         let (engine, live, tasks, keys) = (app.engine.clone(), Live::new(app.clone()), app.tasks.clone(), Arc::clone(&app.keys));
         let controls = Controls { engine, keys, routes, live, tasks, shutdown: Arc::new(RwLock::new(shutdown)) };
-        Ok(Self { listener, app, controls, tls, last })
+        Ok(Self { listener, admin_listener, app, controls, tls, last })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.app.config.listen
+    }
+
+    /// Where it listens for operations.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.app.config.admin_listen
     }
 
     /// The engine, for tests that count what is left.
@@ -162,7 +185,7 @@ impl Weir {
 
     /// The same, and in a hurry once `again` resolves behind `stop`. Says what became of everything.
     pub async fn serve_until(self, stop: impl Future<Output = ()> + Send, again: impl Future<Output = ()> + Send) -> shutdown::Report {
-        let Self { listener, app, controls, tls, last } = self;
+        let Self { listener, admin_listener, app, controls, tls, last } = self;
         let watching = server::watch_keys(app.clone());
         let App { engine, connections, drain, tasks, .. } = app;
         list_models(&engine, &tasks);
@@ -171,7 +194,12 @@ impl Weir {
             let parts = shutdown::Stopping { engine: &engine, connections: &connections, drain: &drain, tasks: &tasks, last: &last };
             shutdown::run(parts, controls.shutdown(), again).await
         };
-        let ((), (), report) = tokio::join!(server::serve(listener, controls.live.clone(), tls), watching, stopping);
+        let operations = async {
+            if let Some(listener) = admin_listener {
+                server::serve(listener, controls.live.for_operations(), None).await;
+            }
+        };
+        let ((), (), (), report) = tokio::join!(server::serve(listener, controls.live.clone(), tls), operations, watching, stopping);
         report
     }
 }

@@ -31,6 +31,7 @@ use crate::config::{BuildError, Compat, UpstreamConfig};
 use crate::http::{self, Http, Lease, Shown};
 use crate::tools::Lifter;
 use crate::wire::fault::{Callee, ERROR};
+use crate::wire::secrets::Secrets;
 use crate::wire::{self, Outgoing, Refused, Wire};
 
 pub use self::probe::{Answered, Refusal, Trouble};
@@ -46,6 +47,7 @@ pub struct Upstream {
 struct Shared {
     name: Arc<str>,
     wire: Box<dyn Wire>,
+    secrets: Arc<Secrets>,
     key_field: (HeaderName, &'static str),
     compat: Compat,
     http: Http,
@@ -78,7 +80,8 @@ impl Upstream {
         }
         let (pool, breaker, listing) = (Pool::new(config), Breaker::new(config.breaker), Listing::default());
         let compat = config.compat.clone();
-        Ok(Self { shared: Arc::new(Shared { name: config.name.as_str().into(), wire, key_field, compat, http, pool, breaker, listing }) })
+        let (name, secrets) = (config.name.as_str().into(), Arc::new(Secrets::of(config)));
+        Ok(Self { shared: Arc::new(Shared { name, wire, secrets, key_field, compat, http, pool, breaker, listing }) })
     }
 
     /// The models it lists. It is asked once a minute at most; while it does not answer, the list is empty.
@@ -230,7 +233,7 @@ impl Shared {
     }
 
     fn callee(&self, key: Option<&Secret>) -> Callee {
-        Callee { name: Arc::clone(&self.name), key: key.cloned() }
+        Callee { name: Arc::clone(&self.name), key: key.cloned(), secrets: Arc::clone(&self.secrets) }
     }
 
     fn shown<'a>(&'a self, key: Option<&'a Secret>) -> Option<Shown<'a>> {

@@ -9,6 +9,7 @@ use protocol::fault::{Fault, FaultKind};
 use reqwest::header::HeaderMap;
 
 pub(crate) use super::reported::{Reported, is_truthy};
+use super::secrets::Secrets;
 use super::{credentials, text};
 
 /// No sentence for people is longer; what is, is a page of HTML or an echo of the request.
@@ -17,11 +18,19 @@ const MAX_MESSAGE_CHARACTERS: usize = 2000;
 /// The code of a failure of which no more is known than that it was the upstream's.
 pub(crate) const ERROR: &str = "upstream_error";
 
-/// Whom to name in a fault, and which key to keep out of it.
+/// Whom to name in a fault, and what to keep out of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Callee {
     pub(crate) name: Arc<str>,
     pub(crate) key: Option<Secret>,
+    /// All that the upstream was told in confidence.
+    pub(crate) secrets: Arc<Secrets>,
+}
+
+impl Default for Callee {
+    fn default() -> Self {
+        Self { name: "".into(), key: None, secrets: Arc::default() }
+    }
 }
 
 /// A parameter that a model's API has no word for.
@@ -64,6 +73,7 @@ impl Callee {
     }
 
     fn fault(&self, status: u16, reported: Reported, retry_after: Option<u64>) -> Fault {
+        let reported = self.without_secrets(reported);
         let name = &self.name;
         if reported.is_about_money() {
             return self.told("upstream_quota_exhausted", "has no quota or credit left for this server's key", &reported);
@@ -108,6 +118,7 @@ impl Callee {
 
     /// A failure that is the upstream's own: 502, with its words in the message.
     pub(crate) fn told(&self, code: &str, what: &str, reported: &Reported) -> Fault {
+        let reported = self.without_secrets(reported.clone());
         let said = reported.message.as_ref().map(|said| format!(": {said}"));
         let word = reported.code.as_ref().or(reported.kind.as_ref()).map(|word| format!(" [{word}]"));
         let end = if said.is_none() && word.is_none() { "." } else { "" };
@@ -139,6 +150,19 @@ impl Callee {
         Fault { param, ..Fault::new(kind, code, self.fit(&message)).with_status(status) }
     }
 
+    /// What an upstream reports, without what it was told in confidence. Only its own words are looked at: ours may have parts in common
+    /// with a header.
+    fn without_secrets(&self, reported: Reported) -> Reported {
+        let hide = |words: Option<String>| words.map(|words| self.secrets.hide(&words));
+        Reported {
+            message: hide(reported.message),
+            kind: hide(reported.kind),
+            code: hide(reported.code),
+            param: hide(reported.param),
+            status: reported.status,
+        }
+    }
+
     /// Without our key and without what looks like somebody else's, in case it was echoed, and of bounded length.
     fn fit(&self, words: &str) -> String {
         let key = self.key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty());
@@ -163,7 +187,7 @@ mod tests {
     use super::*;
 
     fn upstream() -> Callee {
-        Callee { name: "north".into(), key: Some(Secret::new("sk-very-secret")) }
+        Callee { name: "north".into(), key: Some(Secret::new("sk-very-secret")), secrets: Arc::default() }
     }
 
     fn check(status: u16, body: &str, expected: (u16, FaultKind, &str, &str)) {
@@ -212,6 +236,23 @@ mod tests {
         check(504, "", (504, FaultKind::Upstream, "upstream_timeout", "The upstream 'north' gave up waiting for its model."));
         let echo = r#"{"error":{"message":"got Bearer sk-very-secret"}}"#;
         check(500, echo, (502, FaultKind::Upstream, "upstream_error", "The upstream 'north' failed (500): got Bearer (hidden)"));
+    }
+
+    #[test]
+    fn no_status_passes_a_secret_on() {
+        let headers = [("X-Secret".to_owned(), Secret::new("HDRSECRET1"))];
+        let secrets = Secrets::new(&[Secret::new("sk-very-secret")], &headers, ["http://user:proxyword@p:1"]);
+        let callee = Callee { secrets: Arc::new(secrets), ..upstream() };
+        let echo = r#"{"error":{"message":"got sk-ver y-secret HDRSECRET1 c2stdmVyeS1zZWNyZXQ proxyword","code":"HDRSECRET1","param":"HDRSECRET1"}}"#;
+        let reported = || Reported::from_body(echo.as_bytes());
+        let faults = [400, 401, 402, 403, 404, 408, 413, 422, 429, 500, 503, 504, 529]
+            .map(|status| callee.refusal(status, reported(), None, &HeaderMap::new()).fault);
+        for fault in faults.into_iter().chain([callee.in_band(reported()).fault]) {
+            let shown = format!("{fault:?}");
+            for secret in ["HDRSECRET1", "c2stdmVyeS1z", "proxyword", "y-secret"] {
+                assert!(!shown.contains(secret), "{shown}");
+            }
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod retry_after;
 mod said;
 #[cfg(test)]
 mod sample;
+pub(crate) mod secrets;
 mod shared;
 mod text;
 

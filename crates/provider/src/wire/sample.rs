@@ -19,7 +19,7 @@ pub(crate) type Read = Vec<Result<Word, Failure>>;
 pub(crate) const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
 
 pub(crate) fn north() -> Callee {
-    Callee { name: "north".into(), key: None }
+    Callee { name: "north".into(), ..Callee::default() }
 }
 
 /// Pushes `pieces` and the end of the body, and takes every word.

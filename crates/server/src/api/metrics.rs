@@ -20,15 +20,22 @@ impl FromRequestParts<App> for Watcher {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
-        match app.config.metrics {
-            MetricsAccess::Open => return Ok(Self),
-            MetricsAccess::Admin => {}
-        }
-        if auth::caller(app, parts)?.admin {
+        if may_watch(app, parts)? {
             return Ok(Self);
         }
         let message = "This wants a key made with `weir key create --admin`, or the setting metrics.access = \"open\".";
         Err(Fault::new(FaultKind::Permission, "admin_key_required", message).into())
+    }
+}
+
+/// Whether a request may be told how much the server does.
+///
+/// # Errors
+/// 401 without a key that is known.
+pub(crate) fn may_watch(app: &App, parts: &Parts) -> Result<bool, Fault> {
+    match app.config.metrics {
+        MetricsAccess::Open => Ok(true),
+        MetricsAccess::Admin => Ok(auth::caller(app, parts)?.admin),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What operators and tools ask: is it alive, is it ready, what can it do.
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
+use super::metrics::may_watch;
 use crate::auth;
 use crate::forwarded::Forwarded;
 use crate::router::App;
@@ -18,11 +19,18 @@ pub(crate) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: it takes work; 503 once it is on its way out. Says how much it has.
-pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Value>) {
-    let census = app.engine.census();
+/// `GET /readyz`: it takes work; 503 once it is on its way out. How much it has is told to those who may read the metrics: it says how much
+/// others ask.
+pub(crate) async fn readyz(State(app): State<App>, request: Request) -> (StatusCode, Json<Value>) {
     let (status, word) = if app.drain.is_unready() { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ready") };
-    (status, Json(json!({ "status": word, "answers_running": census.running, "connections": app.connections.open() })))
+    let (parts, _body) = request.into_parts();
+    let mut said = json!({ "status": word });
+    // A probe with a wrong key is answered all the same.
+    if may_watch(&app, &parts).unwrap_or(false) {
+        said["answers_running"] = app.engine.census().running.into();
+        said["connections"] = app.connections.open().into();
+    }
+    (status, Json(said))
 }
 
 /// `GET /v1`: what a base URL is for.

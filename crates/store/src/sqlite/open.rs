@@ -110,15 +110,23 @@ fn claim_file(path: &Path) -> Result<(), DatabaseError> {
 
 /// Opens a file for reading and writing; made if it is not there, readable by this user alone.
 pub(super) fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    private(OpenOptions::new().create(true).truncate(false)).open(path)
+}
+
+/// Makes a file, readable by this user alone. Nothing that is there already is opened.
+pub(super) fn create_new(path: &Path) -> io::Result<File> {
+    private(OpenOptions::new().create_new(true)).open(path)
+}
+
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.read(true).write(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
 
         options.mode(0o600);
     }
-    options.open(path)
+    options
 }
 
 /// Where SQLite writes before it writes into the file at `path`.

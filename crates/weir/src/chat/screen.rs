@@ -123,7 +123,7 @@ fn complain(text: &str, style: Style, paint: Option<Paint>) {
         Some(paint) => rows(text, style, terminal::size().columns.saturating_sub(1), paint).join("\n"),
         None => text.chars().filter(|character| *character == '\n' || is_harmless(*character)).collect(),
     };
-    output::complain(&said.trim_end_matches('\n'));
+    output::complain_drawn(said.trim_end_matches('\n'));
 }
 
 /// The bytes that turn `drawn`, with the cursor behind its last row, into the rows of `ready` and `live`. What is there

@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use protocol::visible::visible;
+
 /// What a command has to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Printed {
@@ -11,10 +13,11 @@ pub(crate) struct Printed {
     pub(crate) hints: String,
 }
 
-/// Prints both. A reader who has seen enough (`weir config | head`) is no error.
+/// Prints both. Much of it was not written here (what upstreams say, names in files), so that control characters are shown as symbols.
+/// A reader who has seen enough (`weir config | head`) is no error.
 pub(crate) fn print(printed: &Printed) -> io::Result<()> {
-    write(&mut io::stdout().lock(), &printed.out)?;
-    write(&mut io::stderr().lock(), &printed.hints)
+    write(&mut io::stdout().lock(), &visible(&printed.out))?;
+    write(&mut io::stderr().lock(), &visible(&printed.hints))
 }
 
 /// Prints a piece of what was asked for, at once. Here a reader who has seen enough is an error, of that kind: it ends what
@@ -25,10 +28,15 @@ pub(crate) fn write_out(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Says what went wrong, one line or more.
+/// Says what went wrong, one line or more, with control characters as symbols.
 pub(crate) fn complain(error: &dyn std::fmt::Display) {
+    complain_drawn(&visible(&error.to_string()));
+}
+
+/// Says what went wrong in rows that were drawn for a terminal: they have colours, and nothing else of it.
+pub(crate) fn complain_drawn(rows: &str) {
     // Where even that cannot be said, the exit status says it.
-    let _ = write(&mut io::stderr().lock(), &format!("{error}\n"));
+    let _ = write(&mut io::stderr().lock(), &format!("{rows}\n"));
 }
 
 /// How far long work has come: one line that renews itself where a person looks at it, a line for every tenth elsewhere.

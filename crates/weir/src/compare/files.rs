@@ -1,7 +1,7 @@
 //! What a comparison leaves behind: the report, pictures, and the packets for Wireshark.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -154,7 +154,7 @@ impl Files {
 
     fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.directory.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        private(&path).and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

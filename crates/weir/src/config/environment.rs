@@ -97,6 +97,12 @@ fn directory(environment: &Environment, name: &str) -> Option<PathBuf> {
     environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
+/// Whether a text is the name of a variable as such names are (POSIX.1-2024, XBD 8.1), and no key.
+pub(super) fn is_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_uppercase() || first == '_')
+        && text.bytes().all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == b'_')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

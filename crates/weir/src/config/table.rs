@@ -27,6 +27,9 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .flag("listen")
         .restart()
         .help("Where to listen. Port 0 takes a free one. Beyond loopback there must be an API key: weir key create."),
+    setting("server.admin_listen", "", Kind::OptionalAddress(|draft, value| draft.server.admin_listen = value))
+        .restart()
+        .help("Where else to listen, for operations: /healthz, /readyz and /metrics, in clear. On loopback, such as 127.0.0.1:8001, without a\nkey; elsewhere numbers want the key of an admin."),
     setting("server.tls", "auto", Kind::Tls(|draft, value| draft.tls.word = value))
         .flag("tls")
         .restart()
@@ -204,6 +207,8 @@ type Set<T> = fn(&mut Draft, T);
 pub(crate) enum Kind {
     /// An address and a port.
     Address(Set<SocketAddr>),
+    /// An address and a port, or none.
+    OptionalAddress(Set<Option<SocketAddr>>),
     /// A duration, not shorter than the first.
     Duration(Duration, Set<Duration>),
     /// A number of bytes, not less than the first.
@@ -253,6 +258,7 @@ impl Kind {
     pub(crate) fn put(&self, draft: &mut Draft, raw: &Raw, base: &Path) -> Result<(), String> {
         match self {
             Self::Address(set) => set(draft, value::address(raw)?),
+            Self::OptionalAddress(set) => set(draft, value::optional_address(raw)?),
             Self::Duration(least, set) => set(draft, value::duration(raw, *least)?),
             Self::Bytes(least, set) => set(draft, value::bytes(raw, *least)?),
             Self::Count(least, set) => set(draft, value::count(raw, *least)?),
@@ -294,6 +300,7 @@ impl Kind {
             | Self::OnLeave(_)
             | Self::Data(_)
             | Self::File(_)
+            | Self::OptionalAddress(_)
             | Self::Name(_)
             | Self::Tls(_)
             | Self::Endpoint(_)

@@ -283,6 +283,22 @@ api_key_file = "missing"
 }
 
 #[test]
+fn what_may_be_a_key_in_the_wrong_field_is_not_repeated() {
+    for key in ["sk-TOPSECRET4", "TOPSECRET.4", "hunter2hunter2HUNTER", "eyJhbGciOi.eyJzdWIi.c2lnbmF0dXJlc2ln", "abc/DEF+gh123456=="] {
+        for field in ["api_key_env", "api_key_file"] {
+            let text = format!("[[upstream]]\nname = \"mine\"\nbase_url = \"http://localhost\"\n{field} = \"{key}\"\n");
+            let problems = complaints(of_file(&text));
+            assert!(problems.len() == 1 && problems[0].contains(field) && !problems[0].contains(key), "{problems:?}");
+        }
+    }
+    for path in ["missing", "/run/secrets/openai", "./Key1", "keys/openai.key", "openai_key"] {
+        let text = format!("[[upstream]]\nname = \"mine\"\nbase_url = \"http://localhost\"\napi_key_file = \"{path}\"\n");
+        let problems = complaints(of_file(&text));
+        assert!(problems[0].contains(path.trim_start_matches("./")), "{problems:?}");
+    }
+}
+
+#[test]
 fn a_setting_is_read_under_its_former_name_but_not_under_both() -> Outcome {
     assert!(of_file("server.chat_hold = \"0s\"")?.server.hold.is_zero());
     let former = environment(&[("WEIR_SERVER_CHAT_HOLD", "7s")]);

@@ -322,6 +322,12 @@ impl Upstreams<'_> {
     }
 
     fn key_in_environment(&self, name: &str) -> Result<String, String> {
+        // What does not look like a name may be the key itself, and is not repeated.
+        if !environment::is_name(name) {
+            return Err(
+                "expected the name of a variable that holds the key, in capital letters, digits and _; a key itself is an api_key".into()
+            );
+        }
         let text = environment::text(self.environment, name).map_err(|_| format!("{name} is not Unicode text"))?;
         text.map(str::to_owned).ok_or_else(|| format!("{name:?} is not set; it should be the name of a variable that holds the key"))
     }
@@ -329,10 +335,12 @@ impl Upstreams<'_> {
     /// A key for each line; empty ones and those that begin with # are none.
     fn keys_in_file(&self, name: &str) -> Result<Vec<String>, String> {
         let path = value::path(&Raw::Text(name.to_owned()), self.base)?;
-        let text = (self.read)(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let shown =
+            if value::looks_like_path(name) { path.display().to_string() } else { "the file (its name looks like a key)".to_owned() };
+        let text = (self.read)(&path).map_err(|error| format!("cannot read {shown}: {error}"))?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let keys: Vec<String> = lines.map(str::to_owned).collect();
-        if keys.is_empty() { Err(format!("{} holds no key", path.display())) } else { Ok(keys) }
+        if keys.is_empty() { Err(format!("{shown} holds no key")) } else { Ok(keys) }
     }
 
     fn secret(&mut self, text: &str, place: &Place, key: &str) -> Option<Secret> {

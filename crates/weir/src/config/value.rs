@@ -325,6 +325,24 @@ pub(crate) fn endpoint(raw: &Raw) -> Result<Option<String>, String> {
     }
 }
 
+/// An address and a port, or nothing.
+pub(super) fn optional_address(raw: &Raw) -> Result<Option<SocketAddr>, String> {
+    if raw.to_string().is_empty() { Ok(None) } else { address(raw).map(Some) }
+}
+
+/// Whether a text that should be a path looks like one, and not like a key that was put into the wrong field.
+pub(super) fn looks_like_path(text: &str) -> bool {
+    const KEYS: [&str; 11] = ["sk-", "sk_", "pk-", "AIza", "xai-", "gsk_", "hf_", "ghp_", "AKIA", "eyJ", "wk_"];
+    if text.split('/').any(|step| KEYS.iter().any(|key| step.starts_with(key))) {
+        return false;
+    }
+    let is_word = |letter: u8| letter.is_ascii_lowercase() || b"-_/".contains(&letter);
+    let ending = text.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending);
+    let has_ending =
+        ending.is_some_and(|ending| (1..=8).contains(&ending.len()) && ending.bytes().all(|letter| letter.is_ascii_lowercase()));
+    text.starts_with(['/', '.', '~']) || has_ending || (text.len() <= 32 && text.bytes().all(is_word))
+}
+
 #[cfg(test)]
 #[path = "value_tests.rs"]
 mod tests;

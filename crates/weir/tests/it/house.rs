@@ -29,6 +29,7 @@ pub(crate) const ADMIN: &str = "wk_admin";
 /// A server, its upstream, and what is needed to end both.
 pub(crate) struct House {
     pub(crate) address: SocketAddr,
+    pub(crate) admin_address: Option<SocketAddr>,
     pub(crate) engine: Engine,
     pub(crate) upstream: Upstream,
     pub(crate) connections: Arc<server::Connections>,
@@ -110,10 +111,11 @@ impl House {
             blueprint.log = log;
         }
         let weir = Weir::assemble(blueprint).await.unwrap();
+        let admin_address = weir.admin_address();
         let (address, engine, connections) = (weir.address(), weir.engine().clone(), weir.connections());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(weir.serve(async { drop(stopped.await) }));
-        Self { address, engine, upstream, connections, keys, stop, serving }
+        Self { address, admin_address, engine, upstream, connections, keys, stop, serving }
     }
 
     /// Sends a request on a connection of its own.

@@ -39,6 +39,7 @@ mod idempotency;
 mod isolation;
 mod keyless;
 mod odd;
+mod operations;
 mod resume;
 mod revocation;
 mod scenarios;

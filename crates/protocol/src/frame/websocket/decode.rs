@@ -6,6 +6,20 @@ use super::deflate::Inflate;
 use super::utf8::Text;
 use super::{CloseCode, LONGEST_CONTROL, Opcode, Role, Violation, apply_mask};
 
+/// How many frames a message may consist of, beside one for each [`FRAGMENT_BYTES`] in it. Empty ones cost their sender a few bytes, and
+/// meet no other limit. Browsers send a message in one; the Autobahn suite sends 4 MiB in frames of 64 bytes.
+pub const MOST_FRAGMENTS: usize = 16_384;
+
+/// Fragments of this size are as many as there is room for.
+const FRAGMENT_BYTES: usize = 64;
+
+/// How many times its compressed size a message may have, beyond the first [`FREE_OF_RATIO`] bytes. Text comes to 20, and deflate at
+/// most to 1032.
+const MOST_RATIO: usize = 100;
+
+/// What repeats itself, such as a table, may be compressed better, up to this size.
+const FREE_OF_RATIO: usize = 1 << 20;
+
 /// What a peer may make us hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -126,7 +140,7 @@ impl Decoder {
                 if message.is_compressed
                     && let Some(inflate) = &mut self.inflate
                 {
-                    inflate.finish(|bytes| message.append(bytes, self.limits.message_bytes))?;
+                    inflate.finish(|bytes| message.append_inflated(bytes, self.limits.message_bytes))?;
                 }
                 return message.finish().map(Some);
             }
@@ -181,9 +195,14 @@ impl Decoder {
             (Opcode::Continuation, None) => return Err(Violation::UnexpectedContinuation),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::UnfinishedMessage),
             (Opcode::Continuation, Some(message)) => message,
-            (Opcode::Text, None) => self.message.insert(Message { data: Data::Text(Text::default()), is_compressed: frame.rsv1 }),
-            (Opcode::Binary, None) => self.message.insert(Message { data: Data::Binary(BytesMut::new()), is_compressed: frame.rsv1 }),
+            (Opcode::Text, None) => self.message.insert(Message::new(Data::Text(Text::default()), frame.rsv1)),
+            (Opcode::Binary, None) => self.message.insert(Message::new(Data::Binary(BytesMut::new()), frame.rsv1)),
         };
+        message.fragments += 1;
+        message.announced = message.announced.saturating_add(frame.length);
+        if message.fragments > MOST_FRAGMENTS + message.announced / FRAGMENT_BYTES {
+            return Err(Violation::TooManyFragments { limit: MOST_FRAGMENTS });
+        }
         let limit = self.limits.message_bytes;
         if !message.is_compressed && frame.length > limit.saturating_sub(message.len()) {
             return Err(Violation::MessageTooLarge { limit });
@@ -201,7 +220,10 @@ impl Decoder {
         if let Some(message) = &mut self.message {
             let limit = self.limits.message_bytes;
             match &mut self.inflate {
-                Some(inflate) if message.is_compressed => inflate.push(payload, |bytes| message.append(bytes, limit))?,
+                Some(inflate) if message.is_compressed => {
+                    message.received += payload.len();
+                    inflate.push(payload, |bytes| message.append_inflated(bytes, limit))?;
+                }
                 _ => message.append(payload, limit)?,
             }
         }
@@ -260,6 +282,11 @@ fn close(mut payload: &[u8]) -> Result<Incoming, Violation> {
 struct Message {
     data: Data,
     is_compressed: bool,
+    fragments: usize,
+    /// Bytes of all frames that have begun.
+    announced: usize,
+    /// Bytes as they came, for the ratio of compression.
+    received: usize,
 }
 
 #[derive(Debug)]
@@ -269,6 +296,19 @@ enum Data {
 }
 
 impl Message {
+    fn new(data: Data, is_compressed: bool) -> Self {
+        Self { data, is_compressed, fragments: 0, announced: 0, received: 0 }
+    }
+
+    /// Takes in what was decompressed: more than [`MOST_RATIO`] times what came is no text that anybody wrote.
+    fn append_inflated(&mut self, bytes: &[u8], limit: usize) -> Result<(), Violation> {
+        self.append(bytes, limit)?;
+        if self.len() > FREE_OF_RATIO && self.len() > self.received.saturating_mul(MOST_RATIO) {
+            return Err(Violation::Inflated { ratio: MOST_RATIO });
+        }
+        Ok(())
+    }
+
     fn len(&self) -> usize {
         match &self.data {
             Data::Text(text) => text.len(),

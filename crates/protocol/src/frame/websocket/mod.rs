@@ -151,6 +151,18 @@ pub enum Violation {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// A message in more frames than anybody needs.
+    #[error("a message has more than {limit} fragments")]
+    TooManyFragments {
+        /// The limit.
+        limit: usize,
+    },
+    /// A compressed message that becomes far larger than what came.
+    #[error("a message is compressed to less than 1/{ratio} of its size")]
+    Inflated {
+        /// The limit.
+        ratio: usize,
+    },
 }
 
 impl Violation {
@@ -169,7 +181,8 @@ impl Violation {
             | Self::HalfCloseCode
             | Self::InvalidCloseCode(_) => CloseCode::PROTOCOL,
             Self::InvalidUtf8 | Self::InvalidDeflate => CloseCode::INVALID_DATA,
-            Self::FrameTooLarge { .. } | Self::MessageTooLarge { .. } => CloseCode::TOO_LARGE,
+            Self::FrameTooLarge { .. } | Self::MessageTooLarge { .. } | Self::Inflated { .. } => CloseCode::TOO_LARGE,
+            Self::TooManyFragments { .. } => CloseCode::POLICY,
         }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
-use super::decode::{Decoder, Incoming, Limits};
+use super::decode::{Decoder, Incoming, Limits, MOST_FRAGMENTS};
 use super::encode::{self, Head};
 use super::*;
 
@@ -243,6 +243,29 @@ fn characters_may_be_cut_by_frames() {
     frames.extend(all.as_bytes().chunks(1).map(|byte| (more, byte)));
     frames.push((last, b""));
     check(Role::Server, WIDE, &masked(&frames), &[text(all)]);
+}
+
+#[test]
+fn a_message_has_a_limit_on_its_fragments() {
+    let (more, last) = (first(Opcode::Continuation), Head::whole(Opcode::Continuation));
+    let message = |empty: usize, full: usize| {
+        let piece = [b'x'; 64];
+        let mut frames = vec![(first(Opcode::Text), piece.as_slice())];
+        frames.extend(std::iter::repeat_n((more, piece.as_slice()), full));
+        frames.extend(std::iter::repeat_n((more, b"".as_slice()), empty));
+        frames.push((last, b""));
+        masked(&frames)
+    };
+    let decode = |bytes: &[u8]| {
+        let mut decoder = Decoder::new(Role::Server, Limits { frame_bytes: 1 << 20, message_bytes: 8 << 20 });
+        decoder.push(bytes);
+        decoder.next_message()
+    };
+    let refused = Violation::TooManyFragments { limit: MOST_FRAGMENTS };
+    assert_eq!(refused.close_code(), CloseCode::POLICY);
+    assert_eq!(decode(&message(MOST_FRAGMENTS - 1, 0)), Some(text(&"x".repeat(64))));
+    assert_eq!(decode(&message(MOST_FRAGMENTS + 1, 0)), Some(Err(refused)));
+    assert_eq!(decode(&message(0, 2 * MOST_FRAGMENTS)).map(|found| found.is_ok()), Some(true), "fragments that hold something");
 }
 
 #[test]

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn check(status: u16, wait: Option<&str>, body: &str, expected: (u16, &str, Blame)) {
-        let callee = Callee { name: "north".into(), key: None };
+        let callee = Callee { name: "north".into(), ..Callee::default() };
         let headers = wait.map(|wait| ("retry-after".parse().unwrap(), wait.parse().unwrap()));
         let headers = HeaderMap::from_iter(headers);
         let failure = by_status(&callee, &Refused { status, headers: &headers, body: body.as_bytes() });
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn errors_in_band_find_their_status_by_type() {
-        let callee = Callee { name: "north".into(), key: None };
+        let callee = Callee { name: "north".into(), ..Callee::default() };
         let check = |kind: &str, status: u16, blame: Blame| {
             let failure = in_band(&callee, &serde_json::json!({ "type": kind, "message": "m" }));
             assert_eq!((failure.fault.status, failure.blame), (status, blame), "{kind}");

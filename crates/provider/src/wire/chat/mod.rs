@@ -91,7 +91,7 @@ mod tests {
     fn check(status: u16, body: &str, expected: (u16, &str, Blame)) {
         let wire = Chat::new(&UpstreamConfig::new("north", Preset::Compatible, "https://north.example/v1"));
         let refused = Refused { status, headers: &HeaderMap::new(), body: body.as_bytes() };
-        let failure = wire.refusal(&Callee { name: "north".into(), key: None }, &refused);
+        let failure = wire.refusal(&Callee { name: "north".into(), ..Callee::default() }, &refused);
         assert_eq!((failure.fault.status, failure.blame), (expected.0, expected.2), "{body}");
         assert!(failure.fault.message.contains(expected.1) && failure.fault.message.contains("'north'"), "{}", failure.fault.message);
     }

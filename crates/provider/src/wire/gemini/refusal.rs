@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn check(status: u16, body: &str, expected: (u16, &str, Blame)) {
-        let callee = Callee { name: "north".into(), key: None };
+        let callee = Callee { name: "north".into(), ..Callee::default() };
         let failure = by_status(&callee, &Refused { status, headers: &HeaderMap::new(), body: body.as_bytes() });
         assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.blame), expected, "{body}");
     }

@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn refusal(status: u16, body: &[u8]) -> Failure {
-        let callee = Callee { name: "north".into(), key: None };
+        let callee = Callee { name: "north".into(), ..Callee::default() };
         ollama().refusal(&callee, &Refused { status, headers: &HeaderMap::new(), body })
     }
 

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn refusals_keep_their_words_and_their_blame() {
         let check = |status, body: &[u8], expected: (Blame, u16, &str)| {
-            let callee = Callee { name: "north".into(), key: None };
+            let callee = Callee { name: "north".into(), ..Callee::default() };
             let failure = wire(Preset::OpenAi).refusal(&callee, &Refused { status, headers: &HeaderMap::new(), body });
             assert_eq!((failure.blame, failure.fault.status, failure.fault.code.as_str()), expected);
         };

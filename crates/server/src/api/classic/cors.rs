@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use protocol::fault::{Fault, FaultKind};
 
 use crate::auth::{self, Kin};
@@ -43,6 +43,7 @@ pub(crate) async fn cors(State(app): State<App>, Extension(forwarded): Extension
         (Site::Foreign, true) => refused(),
         (Site::Same | Site::Allowed, true) if !is_mapped => refused(),
         (Site::Same | Site::Allowed, true) => StatusCode::OK.into_response(),
+        (Site::Same | Site::Allowed, false) if is_part(headers) => Refused(part()).into_response(),
         (Site::Same | Site::Allowed, false) => next.run(request).await,
     };
     let headers = response.headers_mut();
@@ -87,6 +88,22 @@ fn foreign(headers: &HeaderMap) -> Fault {
     let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or("another site");
     let message = format!("Pages of {origin} may not use the classic API here. If they should, add the origin to classic.origins.");
     Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
+}
+
+/// Whether a browser asks for what a page shows, such as an image: the page's HTML says so, and in that may be an answer
+/// (`<img src="/chat?message=…">`). The page itself asks by its script.
+fn is_part(headers: &HeaderMap) -> bool {
+    const PARTS: [&str; 12] =
+        ["image", "audio", "video", "track", "script", "style", "font", "object", "embed", "iframe", "frame", "manifest"];
+    headers.get(SEC_FETCH_DEST).is_some_and(|dest| PARTS.iter().any(|part| dest == part))
+}
+
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+fn part() -> Fault {
+    let message =
+        "Images, frames and other parts of a page may not use the classic API: a script does, with fetch, EventSource or WebSocket.";
+    Fault::new(FaultKind::Permission, "destination_not_allowed", message).with_param("Sec-Fetch-Dest")
 }
 
 /// A preflight that is not allowed, in Spring's words.

@@ -29,7 +29,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<u64, ToolError> {
     if to.exists() {
         return Err(ToolError::Exists { path: to.to_path_buf() });
     }
-    let part = part(to);
+    let part = part(to)?;
     let connection = reader(from)?;
     // A copy is not a change, but SQLite does not see that.
     connection.pragma_update(None, "query_only", false).map_err(|source| ToolError::sqlite(from, source))?;
@@ -38,7 +38,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<u64, ToolError> {
         let _gone = fs::remove_file(&part);
         return Err(ToolError::sqlite(&part, source));
     }
-    put(&part, to)?;
+    put_new(&part, to)?;
     Ok(bytes)
 }
 
@@ -59,7 +59,8 @@ pub fn compact(path: &Path, mut progress: impl FnMut(Progress)) -> Result<Compac
     let connection = open::connect_alone(path).map_err(failed)?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(())).map_err(failed)?;
     progress(Progress { done: 1, total: Some(2) });
-    let part = part(path);
+    forget_parts(path);
+    let part = part(path)?;
     let after = copy(path, &connection, &part)?;
     // While the connection is open, nobody else can have begun to use the old file.
     put(&part, path)?;
@@ -82,13 +83,46 @@ fn copy(from: &Path, connection: &Connection, part: &Path) -> Result<u64, ToolEr
 
 fn write(from: &Path, connection: &Connection, part: &Path) -> Result<u64, ToolError> {
     let failed = |source: io::Error| ToolError::File { path: part.to_path_buf(), source };
-    // What an earlier attempt left; SQLite only writes into an empty file.
-    let file = open::create(part).map_err(failed)?;
-    file.set_len(0).map_err(failed)?;
+    // SQLite only writes into an empty file. This one is new and has a name that nobody could guess, for this user alone.
+    let file = open::create_new(part).map_err(failed)?;
     let name = part.to_str().ok_or_else(|| failed(io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8")))?;
     connection.execute("VACUUM INTO ?1", [name]).map_err(|source| ToolError::sqlite(from, source))?;
+    // By name SQLite has opened what was there: in a directory that others may write, that could be theirs.
+    if !is_same(&file, part).map_err(failed)? {
+        return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "somebody else has put a file in its place")));
+    }
     file.sync_all().map_err(failed)?;
     file.metadata().map(|found| found.len()).map_err(failed)
+}
+
+#[cfg(unix)]
+fn is_same(file: &fs::File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let (ours, theirs) = (file.metadata()?, fs::symlink_metadata(path)?);
+    Ok((ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()))
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same shape as on Unix")]
+fn is_same(_: &fs::File, _: &Path) -> io::Result<bool> {
+    Ok(true)
+}
+
+/// Gives a whole copy its name, if there is nothing of that name.
+fn put_new(part: &Path, to: &Path) -> Result<(), ToolError> {
+    match fs::hard_link(part, to) {
+        Ok(()) => {
+            let _gone = fs::remove_file(part);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let _gone = fs::remove_file(part);
+            Err(ToolError::Exists { path: to.to_path_buf() })
+        }
+        // A file system without links.
+        Err(_) => put(part, to),
+    }
 }
 
 /// Gives a whole copy its name.
@@ -103,8 +137,25 @@ fn put(part: &Path, to: &Path) -> Result<(), ToolError> {
     Ok(())
 }
 
-fn part(path: &Path) -> PathBuf {
+fn part(path: &Path) -> Result<PathBuf, ToolError> {
+    let mut random = [0_u8; 8];
+    let failed = |error: getrandom::Error| ToolError::File { path: path.to_path_buf(), source: io::Error::other(error.to_string()) };
+    getrandom::fill(&mut random).map_err(failed)?;
     let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
+    name.push(format!(".{:016x}.part", u64::from_ne_bytes(random)));
+    Ok(name.into())
+}
+
+/// Removes what compactions that were killed have left beside the file. Nothing else uses the database.
+fn forget_parts(path: &Path) {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return };
+    let is_part = |found: &str| {
+        let random = found.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".part"));
+        random.is_some_and(|random| random.len() == 16 && random.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    };
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_part) {
+            let _gone = fs::remove_file(entry.path());
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use engine::store::Most;
 use protocol::extra::Extra;
 use protocol::item::{Item, Part, Role};
+use protocol::visible::{visible, visible_in_line};
 use rusqlite::Connection;
 
 use super::export::last_answer;
@@ -37,7 +38,8 @@ pub fn export_markdown(path: &Path, out: &mut impl Write, mut progress: impl FnM
         after = conversation.number;
         count += step.len() as u64;
         for conversation in step {
-            writeln!(out, "\n## {}\n\n{}, {}", conversation.id, conversation.owner, conversation.ended_at)?;
+            let (id, owner) = (visible_in_line(&conversation.id), visible_in_line(&conversation.owner));
+            writeln!(out, "\n## {id}\n\n{owner}, {}", conversation.ended_at)?;
             conversation.items.iter().try_for_each(|item| write(out, item))?;
         }
         progress(Progress { done: u64::try_from(after).unwrap_or(0), total: u64::try_from(last).ok() });
@@ -64,17 +66,17 @@ fn conversations(connection: &Connection, after: i64, last: i64) -> Result<Vec<C
 
 fn write(out: &mut impl Write, item: &Item) -> std::io::Result<()> {
     match item {
-        Item::Message(message) => writeln!(out, "\n### {}\n\n{}", speaker(message.role), text(&message.content)),
-        Item::FunctionCall(call) => writeln!(out, "\n### Call of `{}`\n\n{}", call.name, fenced(&call.arguments)),
-        Item::CustomToolCall(call) => writeln!(out, "\n### Call of `{}`\n\n{}", call.name, fenced(&call.input)),
+        Item::Message(message) => writeln!(out, "\n### {}\n\n{}", speaker(message.role), quoted(&text(&message.content))),
+        Item::FunctionCall(call) => writeln!(out, "\n### Call of {}\n\n{}", code(&call.name), fenced(&call.arguments)),
+        Item::CustomToolCall(call) => writeln!(out, "\n### Call of {}\n\n{}", code(&call.name), fenced(&call.input)),
         Item::FunctionCallOutput(output) => writeln!(out, "\n### Result\n\n{}", fenced(&output.output.text())),
         Item::CustomToolCallOutput(output) => writeln!(out, "\n### Result\n\n{}", fenced(&output.output.text())),
-        Item::Opaque(item) => writeln!(out, "\n### `{}`\n\n{}", item.kind, fenced(&json(&item.fields))),
+        Item::Opaque(item) => writeln!(out, "\n### {}\n\n{}", code(&item.kind), fenced(&json(&item.fields))),
         Item::Reasoning(reasoning) => {
             let thoughts = if reasoning.content.is_empty() { &reasoning.summary } else { &reasoning.content };
-            writeln!(out, "\n### Reasoning\n\n{}", text(thoughts))
+            writeln!(out, "\n### Reasoning\n\n{}", quoted(&text(thoughts)))
         }
-        Item::Compaction(compaction) => writeln!(out, "\n### Summary of what was said before\n\n{}", compaction.summary),
+        Item::Compaction(compaction) => writeln!(out, "\n### Summary of what was said before\n\n{}", quoted(&compaction.summary)),
     }
 }
 
@@ -102,9 +104,34 @@ fn text(parts: &[Part]) -> String {
     parts.iter().map(part).collect::<Vec<_>>().join("\n\n")
 }
 
+/// A text of others as a quote, so that nothing in it looks like what stands around it. Control characters are symbols.
+fn quoted(text: &str) -> String {
+    let text = visible(text);
+    text.split('\n').map(|line| format!("> {line}").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// A name in a heading.
+fn code(name: &str) -> String {
+    format!("`{}`", visible_in_line(name).replace('`', "'"))
+}
+
 /// The text in a fence that it does not contain.
 fn fenced(text: &str) -> String {
+    let text = &visible(text);
     let longest = text.split(|character| character != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     format!("{fence}\n{text}\n{fence}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_looks_like_nothing_but_a_message() {
+        let forged = quoted("a\n\n## resp_ff\n\nkey_forged, 2026\n\n### User\n\x1b]0;PWN\x07\rb\u{202e}");
+        assert_eq!(forged, "> a\n>\n> ## resp_ff\n>\n> key_forged, 2026\n>\n> ### User\n> ␛]0;PWN␇␍b\u{fffd}");
+        assert_eq!(code("f`\n## x"), "`f'␊## x`");
+        assert_eq!(fenced("```\n## x\x1b"), "````\n```\n## x␛\n````");
+    }
 }

@@ -1,6 +1,9 @@
 //! What stands inside a line: emphasis, code and links, by the same rules as the page. They are more lenient than
 //! CommonMark's, under which emphasis fails beside Chinese punctuation.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
 use unicode_width::UnicodeWidthChar;
 
 use super::style::{Colour, Style};
@@ -23,7 +26,7 @@ pub(crate) enum Growth {
 pub(crate) fn draw(text: &str, base: Style, growth: Growth) -> Vec<Cell> {
     let text: Vec<char> = text.chars().collect();
     let mut drawn = Vec::new();
-    Reader { text: &text, growth, depth: 0 }.draw(base, &mut drawn);
+    Reader::new(&text, growth, 0).draw(base, &mut drawn);
     drawn
 }
 
@@ -31,9 +34,15 @@ struct Reader<'a> {
     text: &'a [char],
     growth: Growth,
     depth: usize,
+    /// Where each bracket is closed, found once for all of them.
+    brackets: OnceCell<HashMap<usize, usize>>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(text: &'a [char], growth: Growth, depth: usize) -> Self {
+        Self { text, growth, depth, brackets: OnceCell::new() }
+    }
+
     fn draw(&self, style: Style, drawn: &mut Vec<Cell>) {
         let mut plain = String::new();
         let mut index = 0;
@@ -81,7 +90,12 @@ impl Reader<'_> {
             '[' => self.link(index, style, inside),
             '!' if self.text.get(index + 1) == Some(&'[') => self.link(index + 1, style, inside),
             '<' => {
-                let end = index + 1 + self.text[index + 1..].iter().take(LONGEST_LINK).position(|character| *character == '>')?;
+                let end = index
+                    + 1
+                    + self.text[index + 1..].iter().take(LONGEST_LINK).position(|character| matches!(character, '<' | '>' | ' ' | '\n'))?;
+                if self.text[end] != '>' {
+                    return None;
+                }
                 let target: String = self.text[index + 1..end].iter().collect();
                 if !is_web(&target) || target.contains(char::is_whitespace) {
                     return None;
@@ -134,7 +148,7 @@ impl Reader<'_> {
         };
         let end = close.unwrap_or(self.text.len());
         let growth = if close.is_some() { Growth::Whole } else { self.growth };
-        Reader { text: &self.text[from..end], growth, depth: self.depth + 1 }.draw(style, inside);
+        Reader::new(&self.text[from..end], growth, self.depth + 1).draw(style, inside);
         close.map_or(end, |close| close + size)
     }
 
@@ -144,7 +158,7 @@ impl Reader<'_> {
         if self.text.get(close + 1) != Some(&'(') {
             return None;
         }
-        let reader = Reader { text: &self.text[index + 1..close], growth: Growth::Whole, depth: self.depth + 1 };
+        let reader = Reader::new(&self.text[index + 1..close], Growth::Whole, self.depth + 1);
         let Some((target, end)) = self.target(close + 2) else {
             let is_growing =
                 self.growth == Growth::Grows && !self.text[close + 2..].iter().any(|character| matches!(character, ')' | '\n'));
@@ -180,7 +194,8 @@ impl Reader<'_> {
                     return Some((target, from + offset + 1));
                 }
                 ')' => deep -= 1,
-                '\n' => return None,
+                // Whatever an address may hold, it does not begin another link.
+                '\n' | '[' => return None,
                 _ => {}
             }
         }
@@ -238,24 +253,24 @@ impl Reader<'_> {
     }
 
     fn closing_bracket(&self, index: usize) -> Option<usize> {
-        let mut deep = 0_usize;
-        let mut at = index;
-        while at < self.text.len().min(index + LONGEST_LINK) {
-            match self.text[at] {
-                '\\' => at += 1,
-                '[' => deep += 1,
-                ']' => {
-                    deep -= 1;
-                    if deep == 0 {
-                        return Some(at);
-                    }
-                }
-                _ => {}
-            }
-            at += 1;
-        }
-        None
+        let close = *self.brackets.get_or_init(|| pairs(self.text)).get(&index)?;
+        (close - index < LONGEST_LINK).then_some(close)
     }
+}
+
+/// From each `[` to its `]`.
+fn pairs(text: &[char]) -> HashMap<usize, usize> {
+    let (mut pairs, mut open, mut at) = (HashMap::new(), Vec::new(), 0);
+    while let Some(character) = text.get(at) {
+        match character {
+            '\\' => at += 1,
+            '[' => open.push(at),
+            ']' => drop(open.pop().and_then(|from| pairs.insert(from, at))),
+            _ => {}
+        }
+        at += 1;
+    }
+    pairs
 }
 
 fn is_word(character: char) -> bool {

@@ -212,3 +212,113 @@ proptest! {
         prop_assert_eq!(rows, draw(&text, &look));
     }
 }
+
+/// The time that drawing takes, the least of some runs: other programs have the processor too.
+fn cost(text: &str, draw: &dyn Fn(&str)) -> f64 {
+    let run = |_| {
+        let started = std::time::Instant::now();
+        draw(text);
+        started.elapsed().as_secs_f64()
+    };
+    (0..2).map(run).fold(f64::INFINITY, f64::min).max(0.002)
+}
+
+#[test]
+fn four_times_the_text_costs_four_times_as_much() {
+    let pieces = [
+        "[",
+        "![",
+        "![](",
+        "[]",
+        "*",
+        "**",
+        "_",
+        "`",
+        "~",
+        "<",
+        "\\",
+        "\\*",
+        "*a ",
+        "**a",
+        "**a**",
+        "***a ",
+        "_a_",
+        "__a",
+        "~~a",
+        "`` `",
+        "*`",
+        "*a``b`",
+        "**a *b ",
+        "*a **b `c",
+        "*_`[~",
+        "[a](http://b.c) ",
+        "[a](http://b",
+        "[a](",
+        "[a](b \"",
+        "[^1]: a\n",
+        "<http://",
+        "http://a)",
+        "> ",
+        "> a\n",
+        "- ",
+        "1. ",
+        "- a\n",
+        "- a\n\n",
+        "|",
+        "|\n",
+        "|a|b|\n|-|-|\n",
+        "```\n",
+        "# a #\n",
+        "    a\n",
+        "\t",
+        "  \n",
+        "a",
+        "word ",
+        "字",
+        "*a [b](",
+        "```rust\n\"'/*\n",
+        "e\u{301}",
+    ];
+    let mut inputs: Vec<(String, Box<dyn Fn(usize) -> String>)> = Vec::new();
+    for piece in pieces {
+        inputs.push((format!("{piece:?} again and again"), Box::new(move |size| piece.repeat(size / piece.len()))));
+    }
+    let mut add = |name: &str, input: fn(usize) -> String| inputs.push((name.to_owned(), Box::new(input)));
+    add("brackets behind a URL", |size| format!("http://a{}", ")".repeat(size)));
+    add("a heading and spaces", |size| format!("#{0}x{0}y", " ".repeat(size)));
+    add("brackets and as many ends", |size| "[".repeat(size / 2) + &"]".repeat(size / 2));
+    add("brackets and as many links", |size| "[".repeat(size / 5) + &"](a)".repeat(size / 5));
+    add("a link and open brackets", |size| format!("[a]({}", "(".repeat(size)));
+    add("a wide table", |size| format!("{}\n{}\n{}", "|a".repeat(size / 6), "|-".repeat(size / 6), "|b\n".repeat(size / 6)));
+    add("a table", |size| format!("|a|b|\n|-|-|\n{}", "|1|2|\n".repeat(size / 6)));
+    add("a table with a long cell", |size| format!("|a|b|\n|-|-|\n|{}|2|\n", "word ".repeat(size / 5)));
+    add("a fence and spaces", |size| format!("```{}x`", " ".repeat(size)));
+    add("open strings in code", |size| format!("```rust\n{}", "\"a'".repeat(size / 3)));
+    add("open comments in code", |size| format!("```rust\n{}", "/*".repeat(size / 2)));
+    add("runs of backticks of all lengths", |size| {
+        let runs = (1..).scan(0, |sum, length| {
+            *sum += length;
+            (*sum < size).then_some(length)
+        });
+        "*".to_owned() + &runs.map(|length| "`".repeat(length) + " ").collect::<String>()
+    });
+    let whole: &dyn Fn(&str) = &|text| drop(draw(text, &LOOK));
+    let live: &dyn Fn(&str) = &|text| {
+        let mut markdown = Markdown::default();
+        markdown.push(text, &LOOK);
+        drop(markdown.live(&LOOK));
+    };
+    for (name, input) in inputs {
+        let (short, long) = (input(1500), input(6000));
+        for (way, draw) in [("whole", whole), ("growing", live)] {
+            let mut ratio = f64::INFINITY;
+            for _attempt in 0..6 {
+                ratio = ratio.min(cost(&long, draw) / cost(&short, draw));
+                if ratio < 6.0 {
+                    break;
+                }
+            }
+            assert!(ratio < 6.0, "{name}, {way}: {ratio:.1}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use protocol::visible::visible_in_line;
 use provider::config::{KeyConfig, UpstreamConfig};
 use provider::upstream::{Answered, Trouble, Upstream};
 use serde_json::{Value, json};
@@ -117,7 +118,9 @@ fn line(tried: &Tried) -> String {
     });
     let (word, what, advice) = match &tried.finding {
         None => ("well", None, String::new()),
-        Some(finding) => ("FAILED", Some(finding.what.clone()), format!("    {}\n", finding.advice)),
+        Some(finding) => {
+            ("FAILED", Some(visible_in_line(&finding.what).into_owned()), format!("    {}\n", visible_in_line(&finding.advice)))
+        }
     };
     let said: Vec<String> = [listed, answered, what].into_iter().flatten().collect();
     format!("  {}: {word}: {}\n{advice}", tried.key, said.join("; "))

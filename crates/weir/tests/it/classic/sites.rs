@@ -87,6 +87,22 @@ async fn c11_a_browsers_own_event_source_is_known_by_its_cookie() {
 }
 
 #[tokio::test]
+async fn an_image_in_an_answer_asks_nothing() {
+    let house = House::open().await;
+    for dest in ["image", "iframe", "video", "style"] {
+        let request = Request::get("/chat?message=hello").header("sec-fetch-site", "same-origin").header("sec-fetch-dest", dest);
+        let (status, fault) = house.json(&request).await;
+        assert_eq!((status, &fault["error"]["param"]), (403, &json!("Sec-Fetch-Dest")), "{dest}");
+    }
+    assert_eq!(house.upstream.requests().len(), 0);
+    for dest in ["empty", "document"] {
+        let request = Request::get("/chat?message=hello").header("sec-fetch-site", "same-origin").header("sec-fetch-dest", dest);
+        assert_eq!(house.send(&request).await.status, 200, "{dest}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
 async fn a_head_asks_nothing() {
     let house = House::open().await;
     assert_eq!(house.send(&Request::new("HEAD", "/chat?message=hello")).await.status, 405);

@@ -132,7 +132,7 @@ async fn too_many_questions_at_once_close_the_socket() {
 
 #[tokio::test]
 async fn b15_a_long_question_is_one_and_the_socket_is_pinged() {
-    let house = House::open_with(Plan::server(|server| server.heartbeat = Duration::from_millis(50))).await;
+    let house = House::open_with(Plan::server(|server| server.heartbeat = Duration::from_millis(400))).await;
     let mut socket = open(&house).await;
     assert!(matches!(lab::soon(socket.next()).await.unwrap().unwrap(), Some(Message::Ping(_))));
     let long = "漢".repeat(20_000);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::super::decode::{Decoder, Incoming, Limits};
 use super::super::encode::{Head, client_frame, server_frame};
-use super::super::{Opcode, Role, Violation};
+use super::super::{CloseCode, Opcode, Role, Violation};
 use super::*;
 use crate::frame::split_at;
 
@@ -87,6 +87,22 @@ fn a_bomb_is_refused_when_the_limit_is_reached() {
     let limit = LIMITS.message_bytes;
     check(Context::Fresh, &server_frame(COMPRESSED, &bomb), &[Err(Violation::MessageTooLarge { limit })]);
     assert_eq!(decode(Context::Fresh, &[&server_frame(COMPRESSED, &bomb)[..2048]]), [Err(Violation::MessageTooLarge { limit })]);
+}
+
+#[test]
+fn a_message_that_becomes_a_hundred_times_larger_is_refused() {
+    let decode = |text: &[u8]| {
+        let limits = Limits { frame_bytes: 8 << 20, message_bytes: 32 << 20 };
+        let mut decoder = Decoder::new(Role::Client, limits).with_inflate(Inflate::new(Context::Fresh));
+        decoder.push(&server_frame(COMPRESSED, &deflated(text)));
+        decoder.next_message().map(|found| found.map(|_whole| ()))
+    };
+    assert_eq!(decode(&vec![b'a'; 1 << 20]), Some(Ok(())), "small enough to repeat itself");
+    let refused = Violation::Inflated { ratio: 100 };
+    assert_eq!((decode(&vec![b'a'; 2 << 20]), refused.close_code()), (Some(Err(refused)), CloseCode::TOO_LARGE));
+    let words: Vec<String> = (0..200_000).map(|number| format!("word {number}, ")).collect();
+    let words = words.concat();
+    assert_eq!(decode(words.as_bytes()), Some(Ok(())), "a long text");
 }
 
 #[test]

@@ -1,0 +1,52 @@
+//! Texts of others, fit to be printed: characters that would command a terminal, or turn the direction of what is read, are shown as
+//! symbols instead (Unicode TR 36, §2.10).
+
+use std::borrow::Cow;
+
+/// The text with its line ends and tabs, and nothing else that is not shown.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    shown(text, |character| matches!(character, '\n' | '\t'))
+}
+
+/// The text as a part of one line: line ends are symbols, too.
+pub fn visible_in_line(text: &str) -> Cow<'_, str> {
+    shown(text, |_| false)
+}
+
+fn shown(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let is_plain = |character: char| stays(character) || symbol(character).is_none();
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    text.chars().map(|character| if is_plain(character) { character } else { symbol(character).unwrap_or(character) }).collect()
+}
+
+/// What stands for a character that is not shown: a picture of it where Unicode has one.
+fn symbol(character: char) -> Option<char> {
+    match character {
+        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(character)),
+        '\x7f' => Some('\u{2421}'),
+        // C1, line and paragraph separators, marks and overrides of direction.
+        '\u{80}'..='\u{9f}'
+        | '\u{2028}'
+        | '\u{2029}'
+        | '\u{61c}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}' => Some('\u{fffd}'),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_commands_a_terminal_is_a_symbol() {
+        assert_eq!(visible("a\x1b]0;PWN\x07\x1b[2J\u{9b}31m\r\x7f\u{202e}b\n\tc"), "a␛]0;PWN␇␛[2J\u{fffd}31m␍␡\u{fffd}b\n\tc");
+        assert_eq!(visible_in_line("a\nb\tc"), "a␊b␉c");
+        assert!(matches!(visible("你好 😀 é"), Cow::Borrowed(_)));
+    }
+}

@@ -1,0 +1,99 @@
+//! What operators may know of a server, and where: health, readiness and numbers, and a listener for these alone.
+
+use std::net::SocketAddr;
+
+use lab::client::{self, Request};
+use server::MetricsAccess;
+
+use crate::house::{ADMIN, ALICE, House, Plan};
+
+fn anywhere() -> Option<SocketAddr> {
+    Some(SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+#[tokio::test]
+async fn how_much_a_server_does_is_told_to_admins_only() {
+    let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
+    for request in [Request::get("/readyz"), Request::get("/readyz").bearer(ALICE), Request::get("/readyz").bearer("wk_wrong")] {
+        assert_eq!(house.json(&request).await, (200, serde_json::json!({ "status": "ready" })), "{request:?}");
+    }
+    let (status, said) = house.json(&Request::get("/readyz").bearer(ADMIN)).await;
+    assert_eq!((status, &said["status"], &said["answers_running"]), (200, &"ready".into(), &0.into()));
+    assert!(said["connections"].as_u64() > Some(0), "{said}");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_listener_for_operations_serves_nothing_else_and_wants_no_key_on_loopback() {
+    let plan = Plan { with_keys: true, ..Plan::server(|server| server.admin_listen = anywhere()) };
+    let house = House::open_with(plan).await;
+    let operations = house.admin_address.unwrap();
+    let ask = async |request: Request| {
+        let mut response = client::send(operations, &request).await.unwrap();
+        (response.status, String::from_utf8(response.collect().await.unwrap().0).unwrap())
+    };
+    assert_eq!(ask(Request::get("/healthz")).await.0, 200);
+    let (status, ready) = ask(Request::get("/readyz")).await;
+    assert!(status == 200 && ready.contains("answers_running"), "{ready}");
+    let (status, metrics) = ask(Request::get("/metrics")).await;
+    assert!(status == 200 && metrics.contains("weir_connections_open"), "{metrics}");
+    for path in ["/", "/v1/models", "/v1/responses/resp_1", "/lab", "/createSse", "/openapi.json"] {
+        assert_eq!(ask(Request::get(path)).await.0, 404, "{path}");
+    }
+    assert_eq!(ask(Request::get("/metrics").header("host", "evil.example")).await.0, 421, "a name that was pointed here");
+    assert_eq!(house.json(&Request::get("/metrics")).await.0, 401, "the public one is as it was");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_is_open_there_is_open_on_the_public_listener_only_if_a_setting_says_so() {
+    let open = Plan { with_keys: true, ..Plan::server(|server| server.metrics = MetricsAccess::Open) };
+    let house = House::open_with(open).await;
+    assert!(house.json(&Request::get("/readyz")).await.1["answers_running"].is_number());
+    assert!(house.admin_address.is_none());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn names_of_requests_say_nothing_of_others() {
+    let house = House::open().await;
+    let mut names = Vec::new();
+    for _request in 0..3 {
+        let response = house.send(&Request::get("/healthz")).await;
+        names.push(response.headers.get("x-request-id").unwrap().to_owned());
+    }
+    for name in &names {
+        let random = name.strip_prefix("req_").unwrap();
+        assert!(random.len() == 32 && random.bytes().all(|digit| digit.is_ascii_hexdigit()), "{name}");
+    }
+    // Of a counter neighbours would have most digits in common.
+    let common = names[0].bytes().zip(names[1].bytes()).take_while(|(one, other)| one == other).count();
+    assert!(common < 16 && names[1] != names[2], "{names:?}");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_a_proxy_could_read_otherwise_is_refused() {
+    let house = House::open().await;
+    for (host, status) in [("localhost:8000/#@evil", 400), ("127.0.0.1:x", 400), ("u@localhost", 400), ("localhost:8000", 200)] {
+        let mut stream = tokio::net::TcpStream::connect(house.address).await.unwrap();
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        assert!(exchange(&mut stream, &request).await.starts_with(&format!("HTTP/1.1 {status} ")), "{host}");
+    }
+    for (coding, status) in [("gzip, chunked", 501), ("identity, chunked", 501), ("chunked", 404)] {
+        let mut stream = tokio::net::TcpStream::connect(house.address).await.unwrap();
+        let head = format!("POST /nowhere HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {coding}\r\nConnection: close\r\n\r\n");
+        let answer = exchange(&mut stream, &(head + "2\r\n{}\r\n0\r\n\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{coding}: {answer}");
+    }
+    house.close().await;
+}
+
+async fn exchange(stream: &mut tokio::net::TcpStream, request: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    lab::soon(stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
