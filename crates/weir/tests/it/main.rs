@@ -65,6 +65,7 @@ mod limits;
 mod reload;
 mod rolling;
 mod service;
+mod shares;
 mod sockets;
 mod tls;
 mod transports;
