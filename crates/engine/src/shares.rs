@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
 
+use crate::metrics::{Exposition, Kind};
+
 /// What one caller may have at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
@@ -141,6 +143,19 @@ impl Ledger {
     /// What `owner` may have.
     pub(crate) fn share(&self, owner: &Owner) -> Option<Share> {
         self.state().shares.of(owner)
+    }
+
+    /// Writes down what each key has, of those that have anything.
+    pub(crate) fn write_metrics(&self, text: &mut Exposition) {
+        let usage = self.usage();
+        let labels: Vec<[(&str, &str); 1]> = usage.iter().map(|usage| [("key", usage.owner.as_str())]).collect();
+        let mut gauges = |name: &str, help: &str, value: fn(&Usage) -> u64| {
+            text.numbers(name, help, Kind::Gauge, labels.iter().zip(&usage).map(|(labels, usage)| (&labels[..], value(usage))));
+        };
+        gauges("weir_key_memory_bytes", "Bytes of requests, conversations and answers in memory, by key.", |usage| usage.bytes);
+        gauges("weir_key_answers_running", "Answers and calls that run, by key.", |usage| usage.running as u64);
+        gauges("weir_key_connections", "Connections on which a key calls.", |usage| usage.connections as u64);
+        text.gauge("weir_memory_bytes", "Bytes of requests, conversations and answers in memory.", self.state().bytes);
     }
 
     /// What each caller has that has anything.

@@ -150,6 +150,7 @@ impl Engine {
     /// Writes down what was counted and measured.
     pub fn write_metrics(&self, text: &mut Exposition) {
         self.shared.metrics.write(self.census(), text);
+        self.shared.ledger.write_metrics(text);
         self.shared.models.write_metrics(text);
         if let Some(sink) = self.shared.traces.get() {
             sink.write_metrics(text);
