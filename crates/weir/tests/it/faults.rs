@@ -84,7 +84,7 @@ fn in_band(script: Script, error: &Value) -> Script {
 fn faults() -> Vec<Fault> {
     let boom = json!({ "message": "boom", "type": "server_error", "code": null, "param": null });
     let slow_down = json!({ "message": "slow down", "type": "requests", "code": "rate_limit_exceeded", "param": null });
-    let wrong_key = json!({ "message": "Incorrect API key provided: sk-of-the-upstream", "code": "invalid_api_key" });
+    let wrong_key = json!({ "message": "Incorrect API key provided: sk-of-q8Zv41Tn0bX", "code": "invalid_api_key" });
     let huge = format!("data: {}", "x".repeat((8 << 20) + 1));
     let limited =
         Script::status(429, &[("content-type", "application/json"), ("retry-after", "7")], json!({ "error": slow_down }).to_string());
@@ -228,7 +228,7 @@ fn check_error(error: &Value, fault: &Fault, what: &str) {
     assert_eq!(error["code"], fault.code, "{what}: {error}");
     assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{what}: {error}");
     assert!(error["type"].is_string(), "{what}: {error}");
-    assert!(!error.to_string().contains("sk-of-the-upstream"), "{what}: {error}");
+    assert!(!error.to_string().contains("sk-of-q8Zv41Tn0bX"), "{what}: {error}");
 }
 
 fn check_events(said: &[Value], fault: &Fault, what: &str) {

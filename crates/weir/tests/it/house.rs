@@ -187,7 +187,7 @@ impl House {
 /// An upstream that serves one model.
 pub(crate) fn upstream_of(model: &str, base_url: String, timeouts: Timeouts) -> UpstreamConfig {
     UpstreamConfig {
-        keys: vec![KeyConfig::new("1", engine::secret::Secret::new("sk-of-the-upstream"))],
+        keys: vec![KeyConfig::new("1", engine::secret::Secret::new("sk-of-q8Zv41Tn0bX"))],
         models: vec![model.into()],
         timeouts,
         // One test refuses and fails where the next one is to be answered.

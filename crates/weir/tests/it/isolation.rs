@@ -212,7 +212,7 @@ async fn an_allowed_page_is_told_what_it_may_do() {
 #[tokio::test]
 async fn the_upstreams_key_never_reaches_a_client() {
     let house = House::open().await;
-    let key = "sk-of-the-upstream";
+    let key = "sk-of-q8Zv41Tn0bX";
     let echo = json!({ "error": { "message": format!("Incorrect API key provided: {key}"), "type": "x", "param": key, "code": key } });
     let scripts = [
         Script::error(401, &echo),

@@ -110,9 +110,11 @@ impl Place {
 
     /// Gives a command the settings and the upstream.
     pub(crate) fn equip(&self, command: &mut Command) {
-        command.env("OPENAI_API_KEY", "sk-of-the-upstream").env("OPENAI_BASE_URL", self.upstream.base_url());
+        command.env("OPENAI_API_KEY", "sk-of-q8Zv41Tn0bX").env("OPENAI_BASE_URL", self.upstream.base_url());
         // What a test has its upstream refuse is refused.
         command.env("WEIR_RETRIES_COUNT", "0");
+        // Beside the upstream that a place has.
+        command.env("WEIR_DEMO_ENABLED", "true");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
     }
 

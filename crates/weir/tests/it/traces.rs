@@ -176,7 +176,7 @@ async fn from_the_clients_span_to_the_answers_to_the_upstreams() {
         assert!(head.contains("\r\napi-key: of-the-collector\r\n"), "{head}");
         let body = String::from_utf8(body).unwrap();
         assert!(body.contains(r#"{"key":"service.name","value":{"stringValue":"weir-in-a-test"}}"#), "{body}");
-        for private in [PROMPT, ANSWER, "private", "sk-of-the-upstream"] {
+        for private in [PROMPT, ANSWER, "private", "sk-of-q8Zv41Tn0bX"] {
             assert!(!body.contains(private), "{private} in {body}");
         }
     }

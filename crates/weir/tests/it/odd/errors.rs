@@ -32,7 +32,7 @@ async fn errors_in_any_shape_reach_the_caller_in_their_own_words() {
     let vllm =
         r#"{"object":"error","message":"prompt has 5000 tokens, the model takes 4096","type":"BadRequestError","param":null,"code":400}"#;
     let wrapped = r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"supports at most 1 image per prompt\"}}","provider_name":"North"}}}"#;
-    let secret = r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"the key sk-or-v1-0123456789abcdef0123456789abcdef is wrong for sk-of-the-upstream\"}}"}}}"#;
+    let secret = r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"the key sk-or-v1-0123456789abcdef0123456789abcdef is wrong for sk-of-q8Zv41Tn0bX\"}}"}}}"#;
     let mut cases = Vec::new();
     cases.extend(both("an error as vLLM has it", vllm, TOO_LONG, &["prompt has 5000 tokens, the model takes 4096", "400"]));
     cases.extend(both("an error in an error", wrapped, INVALID, &["supports at most 1 image per prompt"]));

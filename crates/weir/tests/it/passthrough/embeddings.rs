@@ -77,7 +77,7 @@ async fn unknown_fields_travel_both_ways_and_the_key_is_the_servers() {
     assert_eq!((status, &list["lab"]["odd"]), (200, &json!(1.50)), "{list}");
     let asked = vendors.fake("compatible").requests().pop().unwrap();
     assert_eq!(asked.body, json!({ "model": "compatible", "input": [1, 2, 3], "odd": { "b": 1.50, "a": [] }, "user": "u" }));
-    assert_eq!((asked.path.as_str(), asked.key.as_deref()), ("/v1/embeddings", Some("sk-of-the-upstream")));
+    assert_eq!((asked.path.as_str(), asked.key.as_deref()), ("/v1/embeddings", Some("sk-of-q8Zv41Tn0bX")));
     vendors.close().await;
 }
 

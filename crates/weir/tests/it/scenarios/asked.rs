@@ -62,7 +62,7 @@ async fn a_full_response_request_goes_upstream_whole() {
     // A schema is passed on with its keys in the caller's order.
     assert!(asked.body.to_string().contains(r#""properties":{"z":{"type":"string"},"a":{"type":"number"}}"#));
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/v1/chat/completions"));
-    assert_eq!(asked.headers.get("authorization"), Some("Bearer sk-of-the-upstream"));
+    assert_eq!(asked.headers.get("authorization"), Some("Bearer sk-of-q8Zv41Tn0bX"));
     assert_eq!(asked.headers.get("accept-encoding"), Some("identity"));
     assert_eq!(asked.headers.get("content-type"), Some("application/json"));
 }
