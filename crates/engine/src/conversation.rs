@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use protocol::fault::Fault;
 use protocol::id::Owner;
 use protocol::item::Item;
-use protocol::request::{Create, InputItem};
+use protocol::request::InputItem;
 
 use crate::id;
 use crate::store::{Most, Store, StoreError};
@@ -14,7 +14,7 @@ use crate::store::{Most, Store, StoreError};
 pub(crate) struct Conversation {
     /// Everything the model sees, oldest first; the last `input.len()` are new.
     pub(crate) context: Vec<Item>,
-    /// What is new in this turn.
+    /// What is new in this turn, where it is to be stored.
     pub(crate) input: Vec<Item>,
 }
 
@@ -41,20 +41,22 @@ impl Conversation {
         store: &dyn Store,
         owner: &Owner,
         before: Vec<Item>,
-        create: &Create,
+        new: Vec<InputItem>,
+        is_stored: bool,
         mut most: Most,
     ) -> Result<Self, ConversationError> {
         let mut context = before;
         let before = context.len();
         let mut calls: HashSet<String> = context.iter().filter_map(called).map(str::to_owned).collect();
-        for (index, input) in create.input.iter().enumerate() {
+        for (index, input) in new.into_iter().enumerate() {
             let item = to_item(store, owner, index, input).await?;
             check_call(&calls, &item, index).map_err(ConversationError::Fault)?;
             most = most.without(item.weight())?;
             calls.extend(called(&item).map(str::to_owned));
             context.push(item);
         }
-        let input = context.get(before..).unwrap_or_default().to_vec();
+        // What goes into the tree, and only that, is held twice.
+        let input = if is_stored { context.get(before..).unwrap_or_default().to_vec() } else { Vec::new() };
         Ok(Self { context, input })
     }
 
@@ -92,16 +94,16 @@ fn check_call(calls: &HashSet<String>, item: &Item, index: usize) -> Result<(), 
 }
 
 /// Gives an input item an id. Ids that callers send are not taken over: a tree cannot have two nodes of one name.
-async fn to_item(store: &dyn Store, owner: &Owner, index: usize, input: &InputItem) -> Result<Item, ConversationError> {
+async fn to_item(store: &dyn Store, owner: &Owner, index: usize, input: InputItem) -> Result<Item, ConversationError> {
     let id = match input {
-        InputItem::Item(item) => return Ok(renamed(item.clone())),
+        InputItem::Item(item) => return Ok(renamed(item)),
         InputItem::Reference(id) => id,
     };
     let missing = || {
         let message = format!("Item '{id}' not found.");
         Fault::invalid("item_not_found", format!("input[{index}].id"), message).with_status(404)
     };
-    Ok(renamed(store.item(owner, id).await?.ok_or_else(missing).map_err(ConversationError::NoSuchItem)?))
+    Ok(renamed(store.item(owner, &id).await?.ok_or_else(missing).map_err(ConversationError::NoSuchItem)?))
 }
 
 /// The item under an id of its own, for a place in the tree.

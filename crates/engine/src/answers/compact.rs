@@ -43,12 +43,12 @@ impl Engine {
     pub async fn compact(
         &self,
         owner: &Owner,
-        create: Create,
+        mut create: Create,
         trace: Option<TraceContext>,
         mut bytes: Reservation,
     ) -> Result<Compacting, Fault> {
         let (route, _) = self.route(&create)?;
-        let Setting { mut context, .. } = self.conversation(owner, &create, None, &mut bytes).await?;
+        let Setting { mut context, .. } = self.conversation(owner, &mut create, None, &mut bytes).await?;
         let kept = Kept::take(&mut context);
         context.push(Item::Message(Message { id: id::item("msg"), ..Message::new(Role::User, vec![Part::input_text(SUMMARISE)]) }));
         let setting = Setting { context, input: Vec::new(), head: None };

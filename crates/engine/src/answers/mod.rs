@@ -246,10 +246,10 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::start`].
-    pub async fn count_input(&self, owner: &Owner, create: Create) -> Result<u64, Fault> {
+    pub async fn count_input(&self, owner: &Owner, mut create: Create) -> Result<u64, Fault> {
         self.route(&create)?;
         let mut bytes = self.take_bytes(owner, 0)?;
-        let context = self.conversation(owner, &create, None, &mut bytes).await?.context;
+        let context = self.conversation(owner, &mut create, None, &mut bytes).await?.context;
         let counted = self.work(owner, move || count::input(&Prompt::from(&create), &context));
         counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the input could not be counted"))
     }

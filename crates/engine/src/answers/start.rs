@@ -70,11 +70,11 @@ impl Engine {
         let (route, mut ignored) = self.route(&create)?;
         ignored.splice(0..0, create.ignored.iter().cloned());
         let route = if warm_up { warm_up_route(&route) } else { route };
-        let create = match &thread {
+        let mut create = match &thread {
             Some(thread) => Create { previous_response_id: self.last_of(owner, thread).await?, ..create },
             None => create,
         };
-        let mut setting = self.conversation(owner, &create, socket.as_ref(), &mut bytes).await?;
+        let mut setting = self.conversation(owner, &mut create, socket.as_ref(), &mut bytes).await?;
         if let Some(thread) = &thread {
             setting.context = self.seen(owner, thread.window, &create, setting.context).await?;
         }
@@ -170,11 +170,11 @@ impl Engine {
         able(route, create)
     }
 
-    /// The conversation that the new turn stands in.
+    /// The conversation that the new turn stands in. The request's input goes over into it.
     pub(super) async fn conversation(
         &self,
         owner: &Owner,
-        create: &Create,
+        create: &mut Create,
         socket: Option<&Socket>,
         bytes: &mut Reservation,
     ) -> Result<Setting, Fault> {
@@ -200,20 +200,21 @@ impl Engine {
         Ok(Setting { context: conversation.context, input, head })
     }
 
-    async fn assemble(&self, owner: &Owner, before: Vec<Item>, create: &Create, most: Most) -> Result<Conversation, Fault> {
+    async fn assemble(&self, owner: &Owner, before: Vec<Item>, create: &mut Create, most: Most) -> Result<Conversation, Fault> {
+        let (new, is_stored) = (std::mem::take(&mut create.input), create.store);
         // Items that only their references name are looked for, and perhaps once more.
-        let has_references = create.input.iter().any(|item| matches!(item, InputItem::Reference(_)));
+        let has_references = new.iter().any(|item| matches!(item, InputItem::Reference(_)));
         if !has_references {
-            return Conversation::assemble(&*self.shared.store, owner, before, create, most).await.map_err(told);
+            return Conversation::assemble(&*self.shared.store, owner, before, new, is_stored, most).await.map_err(told);
         }
-        match Conversation::assemble(&*self.shared.store, owner, before.clone(), create, most).await {
+        match Conversation::assemble(&*self.shared.store, owner, before.clone(), new.clone(), is_stored, most).await {
             Err(ConversationError::NoSuchItem(_)) => {
                 // An answer of this caller that has just ended may be about to put the item into the store.
                 let running: Vec<Arc<Live>> = self.shared.live().values().filter(|live| live.owner == *owner).cloned().collect();
                 for live in running {
                     self.settled(Some(live)).await?;
                 }
-                Conversation::assemble(&*self.shared.store, owner, before, create, most).await
+                Conversation::assemble(&*self.shared.store, owner, before, new, is_stored, most).await
             }
             assembled => assembled,
         }

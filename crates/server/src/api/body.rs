@@ -14,6 +14,7 @@ use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
 use protocol::weight::Weight;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use self::coding::{DecodeError, Decoder};
 use crate::config::Config;
@@ -31,11 +32,13 @@ const SMALL: usize = 64 << 10;
 /// A body that was read, and the memory that was taken for it.
 pub(crate) struct Read<T> {
     pub(crate) request: T,
+    /// SHA-256 of the path and the body, where that was asked for.
+    pub(crate) fingerprint: Option<[u8; 32]>,
     /// To be kept for as long as the request is in hand.
     pub(crate) bytes: Reservation,
 }
 
-/// Reads a JSON body into what it means. Memory is taken before a byte is read; what takes long runs in its caller's turn.
+/// Reads a JSON body into what it means; with a `fingerprint`, that of the request to this path comes along. Memory is taken before a byte is read; what takes long runs in its caller's turn.
 ///
 /// # Errors
 /// 415, 413, 408, 429, 503 or 400, with words for what to change.
@@ -44,7 +47,8 @@ pub(crate) async fn json<T: Send + 'static>(
     owner: &Owner,
     headers: &HeaderMap,
     body: Body,
-    read: impl FnOnce(&Value, &[u8]) -> Result<T, Fault> + Send + 'static,
+    fingerprint: Option<&'static str>,
+    read: impl FnOnce(&Value) -> Result<T, Fault> + Send + 'static,
 ) -> Result<Read<T>, Fault> {
     check_type(headers)?;
     let mut bytes = app.engine.take_bytes(owner, 0)?;
@@ -57,8 +61,11 @@ pub(crate) async fn json<T: Send + 'static>(
         let weight = Weight::of(&text);
         weight.check(text_bytes)?;
         bytes.grow(weight.in_memory())?;
-        let request = read(&parse(&text)?, &text)?;
-        Ok(Read { request, bytes })
+        let fingerprint = fingerprint.map(|path| digest(path, &text));
+        let value = parse(&text)?;
+        // It is held once at a time, in one form or the other.
+        drop(text);
+        Ok(Read { request: read(&value)?, fingerprint, bytes })
     };
     work_on(app, owner, text_length(headers), work).await
 }
@@ -81,7 +88,16 @@ pub(crate) async fn passed_on<T: Send + 'static>(
         return Err(empty());
     }
     let length = text.len();
-    work_on(app, owner, Some(length), move || Ok(Read { request: read(&text)?, bytes })).await
+    work_on(app, owner, Some(length), move || Ok(Read { request: read(&text)?, fingerprint: None, bytes })).await
+}
+
+/// What a request is known again by: where it went, and what it said.
+fn digest(path: &str, body: &[u8]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update(path);
+    digest.update([0]);
+    digest.update(body);
+    digest.finalize().into()
 }
 
 /// How long a body says that it is. One that does not say it may be long.
@@ -187,7 +203,8 @@ impl Taking<'_> {
 
 /// A body as it came.
 async fn whole(most: usize, mut body: Limited<Body>, taking: &mut Taking<'_>) -> Result<Bytes, Fault> {
-    let mut plain = Vec::new();
+    let announced = usize::try_from(taking.ahead).unwrap_or(0);
+    let mut plain = Vec::with_capacity(announced.min(most));
     while let Some(frame) = body.frame().await {
         if let Ok(bytes) = frame.map_err(|error| broken(most, &*error))?.into_data() {
             taking.came(bytes.len())?;

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use engine::answers::Terms;
+use engine::answers::{Idempotency, Terms};
 use engine::feed::Feed;
 use http::{HeaderMap, HeaderValue, header};
 use protocol::dialect::Dialect;
@@ -12,12 +12,11 @@ use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::frame::Frame;
 use protocol::snapshot;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::body::Read;
 use super::hold::{Held, hold, patience};
-use super::responses::{idempotency, idempotency_key, named, warned};
+use super::responses::{idempotency_key, named, warned};
 use super::{From, body};
 use crate::error::{self, Refused, left};
 use crate::listen::Connection;
@@ -28,8 +27,9 @@ use crate::transport::{Delivery, Ending, Failed, respond, response_in, stream_fr
 /// `POST /v1/chat/completions`
 pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
     let key = idempotency_key(&headers)?;
-    let read = move |body: &Value, text: &[u8]| Ok((read_create(body)?, key.map(|key| idempotency(key, "/v1/chat/completions", text))));
-    let Read { request: (chat, idempotency), bytes } = body::json(&app, &from.owner, &headers, body, read).await?;
+    let path = key.as_ref().map(|_| "/v1/chat/completions");
+    let Read { request: chat, fingerprint, bytes } = body::json(&app, &from.owner, &headers, body, path, read_create).await?;
+    let idempotency = key.zip(fingerprint).map(|(key, request)| Idempotency { key, request });
     from.grant.check()?;
     let stream = chat.create.stream;
     let terms = Terms { idempotency, trace: from.trace.clone(), bytes: Some(bytes), ..Terms::default() };

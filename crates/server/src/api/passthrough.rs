@@ -41,7 +41,7 @@ pub(crate) async fn moderations(State(app): State<App>, from: From, headers: Hea
 
 async fn pass(app: &App, from: From, headers: &HeaderMap, body: Body, operation: Operation) -> Result<Response, Refused> {
     let read = move |body: &[u8]| Passthrough::read(operation, body);
-    let Read { request, bytes } = body::passed_on(app, &from.owner, headers, body, read).await?;
+    let Read { request, bytes, .. } = body::passed_on(app, &from.owner, headers, body, read).await?;
     from.grant.check()?;
     let stream = request.stream;
     let call = app.engine.passthrough(&from.owner, request, from.trace.clone(), bytes)?;

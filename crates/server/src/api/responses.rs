@@ -18,7 +18,6 @@ use protocol::frame::Frame;
 use protocol::id::ResponseId;
 use protocol::snapshot;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::body::Read;
 use super::hold::{Held, hold, patience};
@@ -33,8 +32,9 @@ use crate::transport::{Delivery, Ending, Failed, StreamFrame, respond, response_
 /// `POST /v1/responses`
 pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
     let key = idempotency_key(&headers)?;
-    let read = move |body: &Value, text: &[u8]| Ok((responses::read_create(body)?, key.map(|key| idempotency(key, "/v1/responses", text))));
-    let Read { request: (create, idempotency), bytes } = body::json(&app, &from.owner, &headers, body, read).await?;
+    let path = key.as_ref().map(|_| "/v1/responses");
+    let Read { request: create, fingerprint, bytes } = body::json(&app, &from.owner, &headers, body, path, responses::read_create).await?;
+    let idempotency = key.zip(fingerprint).map(|(key, request)| Idempotency { key, request });
     // The body may have taken its time.
     from.grant.check()?;
     let (stream, background) = (create.stream, create.background);
@@ -130,14 +130,14 @@ pub(crate) async fn input_items(
 
 /// `POST /v1/responses/input_tokens`
 pub(crate) async fn input_tokens(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refused> {
-    let Read { request, bytes: _in_hand } = body::json(&app, &from.owner, &headers, body, |body, _| responses::read_count(body)).await?;
+    let Read { request, bytes: _in_hand, .. } = body::json(&app, &from.owner, &headers, body, None, responses::read_count).await?;
     let tokens = app.engine.count_input(&from.owner, request).await?;
     Ok(Json(json!({ "object": "response.input_tokens", "input_tokens": tokens })))
 }
 
 /// `POST /v1/responses/compact`
 pub(crate) async fn compact(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    let Read { request, bytes } = body::json(&app, &from.owner, &headers, body, |body, _| responses::read_compact(body)).await?;
+    let Read { request, bytes, .. } = body::json(&app, &from.owner, &headers, body, None, responses::read_compact).await?;
     from.grant.check()?;
     let Compacting { id, feed, kept } = app.engine.compact(&from.owner, request, from.trace.clone(), bytes).await?;
     let _counted = app.metrics.stream(Frame::Json, Words::Responses);
@@ -236,15 +236,6 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fau
         return Err(Fault::invalid("invalid_value", "Idempotency-Key", message));
     }
     Ok(Some(key.to_owned()))
-}
-
-/// The key with what was asked under it.
-pub(super) fn idempotency(key: String, path: &str, body: &[u8]) -> Idempotency {
-    let mut digest = Sha256::new();
-    digest.update(path);
-    digest.update([0]);
-    digest.update(body);
-    Idempotency { key, request: digest.finalize().into() }
 }
 
 #[cfg(test)]

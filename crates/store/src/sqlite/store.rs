@@ -25,8 +25,9 @@ impl Store for Database {
             if self.is_fleeting(&record.id).await? {
                 return Err(StoreError::Taken);
             }
-            let input = tree::written(&input)?;
-            self.write(move |change| records::insert(change, &record, &input)).await
+            let written = tree::written(&input)?;
+            drop(input);
+            self.write(move |change| records::insert(change, &record, &written)).await
         }
         .boxed()
     }
@@ -37,8 +38,9 @@ impl Store for Database {
             if self.is_fleeting(&id).await? {
                 return self.inner.fleeting.finish(&id, output, ended_at).await;
             }
-            let output = tree::written(&output)?;
-            self.write(move |change| records::finish(change, &id, &output, ended_at)).await
+            let written = tree::written(&output)?;
+            drop(output);
+            self.write(move |change| records::finish(change, &id, &written, ended_at)).await
         }
         .boxed()
     }

@@ -33,7 +33,7 @@ pub(super) async fn ask(app: &App, asker: &Asker, from: &From, headers: &HeaderM
         if let Some(fault) = app.engine.draining() {
             return Err(fault);
         }
-        let read = body::json(app, &asker.owner, headers, body, |body, _| read_question(body)).await?;
+        let read = body::json(app, &asker.owner, headers, body, None, read_question).await?;
         let question = read.request;
         let model = classic::model(app).await?;
         let tokens = app.engine.count_question(&asker.owner, model.clone(), question.clone()).await?;
