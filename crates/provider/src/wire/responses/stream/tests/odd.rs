@@ -57,6 +57,42 @@ fn an_incomplete_response_is_never_complete() {
 }
 
 #[test]
+fn a_whole_text_that_begins_with_the_pieces_adds_its_rest() {
+    let item = r#"{"type":"message","id":"m1","content":[{"type":"output_text","text":"Hello"}]}"#;
+    let text_done = r#"{"type":"response.output_text.done","text":"Hello"}"#.to_owned();
+    let part_done = r#"{"type":"response.content_part.done","part":{"type":"output_text","text":"Hello"}}"#.to_owned();
+    let ended = format!(r#"{{"type":"response.completed","response":{{"status":"completed","output":[{item}]}}}}"#);
+    let expected = [text("Hel"), text("lo"), STOP];
+    for whole in [text_done.clone(), part_done, done(item)] {
+        check(&[said_more("Hel"), whole, completed()], &expected);
+    }
+    check(&[said_more("Hel"), ended.clone()], &expected);
+    // All of them, and after pieces that say their item, but under other ids.
+    check(&[said_more("Hel"), text_done, done(item), ended.clone()], &expected);
+    let piece = r#"{"type":"response.output_text.delta","item_id":"x","output_index":0,"content_index":0,"delta":"Hel"}"#.to_owned();
+    check(&[piece, ended.clone()], &expected);
+    // Another text than the pieces were is none that adds to them.
+    check(&[said_more("Hal"), ended], &[text("Hal"), STOP]);
+
+    let thought = |text: &str| Ok(Word::Reasoning(text.into()));
+    let whole = r#"{"type":"response.reasoning_text.done","text":"hmm"}"#.to_owned();
+    check(&[delta("reasoning_text", "h"), whole, completed()], &[thought("h"), thought("mm"), STOP]);
+}
+
+#[test]
+fn whole_arguments_that_begin_with_the_pieces_add_their_rest() {
+    let call = r#""type":"function_call","id":"fc_1","call_id":"c1","name":"f""#;
+    let begun = [added(&format!(r#"{{{call},"arguments":""}}"#)), delta("function_call_arguments", r#"{\"city\":"#)];
+    let item = format!(r#"{{{call},"arguments":"{{\"city\":\"A\"}}"}}"#);
+    let whole = r#"{"type":"response.function_call_arguments.done","arguments":"{\"city\":\"A\"}"}"#.to_owned();
+    let ended = format!(r#"{{"type":"response.completed","response":{{"status":"completed","output":[{item}]}}}}"#);
+    let expected = [call(0, Some("c1"), Some("f"), ""), call(0, None, None, "{\"city\":"), call(0, None, None, "\"A\"}"), STOP];
+    for end in [vec![whole.clone(), completed()], vec![done(&item), completed()], vec![ended.clone()], vec![whole, done(&item), ended]] {
+        check(&[&begun[..], &end].concat(), &expected);
+    }
+}
+
+#[test]
 fn errors_in_other_shapes_have_their_sentence() {
     let before = stream(&[said_more("a")]);
     for (error, status, code) in [
