@@ -9,6 +9,9 @@ use super::fault::unknown_parameter;
 /// The efforts that OpenAI's vocabulary has, and Anthropic's one above them.
 const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 
+/// The field of a message that has the parts of its content for which the vocabulary has no place, such as Mistral's `reference`.
+pub(super) const CONTENT_PARTS: &str = "content_parts";
+
 /// Bytes in a URL (RFC 2397).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DataUrl<'a> {
@@ -85,6 +88,25 @@ pub(super) fn image_call(url: &str) -> Map<String, Value> {
     put(&mut item, "output_format", format);
     item.insert("result".into(), result.into());
     item
+}
+
+/// Reads an image that a model made, in any of the forms that servers give it: a URL, its bytes, or an object with either.
+pub(super) fn made_image(image: &Value) -> Option<Map<String, Value>> {
+    let text = |pointer: &str| image.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let is_url = |url: &&str| is_web_address(url) || DataUrl::read(url).is_some_and(|url| url.media_type.starts_with("image/"));
+    let urls = ["", "/image_url/url", "/image_url", "/url", "/image/url", "/image"];
+    if let Some(url) = urls.iter().find_map(|pointer| text(pointer)).filter(is_url) {
+        return Some(image_call(url));
+    }
+    let data = ["/b64_json", "/image_url/b64_json", "/image/b64_json", "/data", "/base64", "/image_base64"]
+        .iter()
+        .find_map(|pointer| text(pointer))?;
+    let media_type = ["/mime_type", "/mimeType", "/media_type"].iter().find_map(|pointer| text(pointer)).unwrap_or("image/png");
+    (media_type.starts_with("image/") && is_base64(data)).then(|| image_call(&format!("data:{media_type};base64,{data}")))
+}
+
+fn is_base64(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte))
 }
 
 /// The image in such an item, as a URL.

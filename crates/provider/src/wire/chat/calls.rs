@@ -3,6 +3,8 @@
 //! OpenAI numbers its calls. Others give every call the number 0, or every piece another number, another id, or none. So a piece
 //! is placed by what it is: its id, its name, and whether the arguments so far are complete JSON.
 
+use std::collections::BTreeSet;
+
 use engine::provider::ToolCallDelta;
 use serde_json::Map;
 
@@ -31,6 +33,8 @@ struct Call {
 struct Arguments {
     so_far: SoFar,
     scanner: Scanner,
+    /// The same without white space, which those who repeat a call may set otherwise.
+    compact: Compact,
     /// Whether `{}` came in one piece. It may stand for arguments that are still to come, so it is not said; at the end, a call
     /// without arguments has these anyway.
     is_placeholder: bool,
@@ -63,8 +67,39 @@ impl Arguments {
             self.is_placeholder = false;
         }
         self.so_far.add(&piece);
-        self.scanner.push(&piece);
+        self.compact.push(&piece, &mut self.scanner);
         piece
+    }
+}
+
+/// Arguments without the white space between their values, as a length and a hash (FNV-1a).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Compact {
+    bytes: usize,
+    hash: u64,
+}
+
+impl Default for Compact {
+    fn default() -> Self {
+        Self { bytes: 0, hash: 0xcbf2_9ce4_8422_2325 }
+    }
+}
+
+impl Compact {
+    fn of(arguments: &str) -> Self {
+        let mut compact = Self::default();
+        compact.push(arguments, &mut Scanner::default());
+        compact
+    }
+
+    fn push(&mut self, text: &str, scanner: &mut Scanner) {
+        for byte in text.bytes() {
+            if !byte.is_ascii_whitespace() || matches!(scanner, Scanner::Inside { is_text: true, .. }) {
+                self.bytes += 1;
+                self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+            *scanner = scanner.step(byte);
+        }
     }
 }
 
@@ -91,12 +126,6 @@ enum Scanner {
 }
 
 impl Scanner {
-    fn push(&mut self, text: &str) {
-        for byte in text.bytes() {
-            *self = self.step(byte);
-        }
-    }
-
     fn step(self, byte: u8) -> Self {
         match self {
             Self::Before => match byte {
@@ -133,11 +162,6 @@ enum Place {
 }
 
 impl Calls {
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Reads a piece. Gives what it says of which calls.
     pub(super) fn read(&mut self, mut piece: CallPiece, lifter: &Lifter) -> Vec<ToolCallDelta> {
         let mut said = Vec::new();
@@ -155,6 +179,12 @@ impl Calls {
                 self.0.len() - 1
             }
         };
+        said.extend(self.take(position, piece, lifter));
+        said
+    }
+
+    /// Takes a piece into the call that it belongs to. Gives what it says of it.
+    fn take(&mut self, position: usize, piece: CallPiece, lifter: &Lifter) -> Option<ToolCallDelta> {
         let is_id_free = piece.id.is_some() && !self.0.iter().enumerate().any(|(other, call)| other != position && call.id == piece.id);
         let call = &mut self.0[position];
         // Some servers repeat id and name with every piece; a word says them once.
@@ -170,9 +200,35 @@ impl Calls {
         let arguments = call.arguments.take(piece.arguments);
         let is_settled = !lifter.has_any() || (lifter.has(&call.name) && !lifter.may_go_on(&call.name)) || !arguments.is_empty();
         let name = call.take_name(is_settled);
-        if id.is_some() || name.is_some() || !arguments.is_empty() || !piece.extra.is_empty() {
-            let (index, is_custom) = (position as u64, call.is_custom);
-            said.push(ToolCallDelta { index, id, name, is_custom, arguments, extra: piece.extra });
+        let says_something = id.is_some() || name.is_some() || !arguments.is_empty() || !piece.extra.is_empty();
+        let (index, is_custom) = (position as u64, call.is_custom);
+        says_something.then_some(ToolCallDelta { index, id, name, is_custom, arguments, extra: piece.extra })
+    }
+
+    /// Reads calls that come whole. What of them came in pieces is not said again.
+    pub(super) fn read_whole(&mut self, pieces: Vec<CallPiece>, lifter: &Lifter) -> Vec<ToolCallDelta> {
+        let mut said = Vec::new();
+        let mut matched = BTreeSet::new();
+        let known = self.0.len();
+        for mut piece in pieces {
+            match (0..known).filter(|position| !matched.contains(position)).min_by_key(|position| self.0[*position].likeness(&piece)) {
+                Some(position) if self.0[position].likeness(&piece) != Likeness::Other => {
+                    matched.insert(position);
+                    let rest = self.0[position].arguments.so_far.rest(&piece.arguments);
+                    let rest = rest.filter(|_| {
+                        self.0[position].arguments.progress() != Progress::Complete || self.0[position].arguments.is_placeholder
+                    });
+                    piece.arguments = rest.unwrap_or_default().to_owned();
+                    said.extend(self.take(position, piece, lifter));
+                }
+                // It may be a piece after all.
+                Some(_) if piece.name.is_none() => said.extend(self.read(piece, lifter)),
+                Some(_) | None => {
+                    said.extend(self.names());
+                    self.0.push(Call { wire_index: piece.index, ..Call::default() });
+                    said.extend(self.take(self.0.len() - 1, piece, lifter));
+                }
+            }
         }
         said
     }
@@ -262,7 +318,34 @@ impl Calls {
     }
 }
 
+/// How much a whole call is like one that came in pieces, the most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Likeness {
+    SameId,
+    SameArguments,
+    /// Its arguments begin with those that came.
+    Begun,
+    Other,
+}
+
 impl Call {
+    fn likeness(&self, whole: &CallPiece) -> Likeness {
+        let is_same_name = whole.name.as_ref().is_none_or(|name| name.starts_with(&self.name));
+        if whole.id.is_some() && whole.id == self.id {
+            return Likeness::SameId;
+        }
+        if !is_same_name {
+            return Likeness::Other;
+        }
+        let so_far = &self.arguments;
+        let is_empty = so_far.so_far.is_empty() && (whole.arguments.trim().is_empty() || is_empty_object(&whole.arguments));
+        if is_empty || so_far.compact == Compact::of(&whole.arguments) {
+            return Likeness::SameArguments;
+        }
+        let is_open = so_far.progress() != Progress::Complete || so_far.is_placeholder;
+        if is_open && so_far.so_far.rest(&whole.arguments).is_some() { Likeness::Begun } else { Likeness::Other }
+    }
+
     /// The name, if it is settled and was not said.
     fn take_name(&mut self, is_settled: bool) -> Option<String> {
         if self.is_name_said || self.name.is_empty() || !is_settled {

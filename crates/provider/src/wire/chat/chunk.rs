@@ -127,6 +127,14 @@ fn list(value: Value) -> Vec<Value> {
     if let Value::Array(list) = value { list } else { Vec::new() }
 }
 
+/// The calls in a field: a list of them, or one.
+fn calls(value: Value) -> Vec<CallPiece> {
+    match value {
+        Value::Object(call) if !call.is_empty() => CallPiece::of(call.into()).into_iter().collect(),
+        value => list(value).into_iter().filter_map(CallPiece::of).collect(),
+    }
+}
+
 struct DeltaVisitor;
 
 impl<'de> Visitor<'de> for DeltaVisitor {
@@ -144,7 +152,7 @@ impl<'de> Visitor<'de> for DeltaVisitor {
             "reasoning" => value => delta.reasoning = Content::of(value),
             "reasoning_content" => value => delta.reasoning_content = Content::of(value),
             "refusal" => value => delta.refusal = text(value).filter(|refusal| !refusal.is_empty()),
-            "tool_calls" => value => delta.tool_calls = list(value).into_iter().filter_map(CallPiece::of).collect(),
+            "tool_calls" => value => delta.tool_calls = calls(value),
             "function_call" => value => delta.function_call = FunctionPiece::of(value),
             "images" => value => delta.images = list(value),
             "annotations" => value => delta.annotations = list(value),
@@ -160,6 +168,17 @@ impl<'de> Deserialize<'de> for Delta {
     }
 }
 
+/// What the parts of a content are.
+#[derive(Debug, Default)]
+pub(super) struct Split {
+    pub(super) spoken: String,
+    pub(super) thought: String,
+    pub(super) refused: String,
+    pub(super) images: Vec<Value>,
+    /// Those for which the vocabulary has no place, as they came.
+    pub(super) others: Vec<Value>,
+}
+
 /// Text, or parts of it (Mistral).
 #[derive(Debug)]
 pub(super) enum Content {
@@ -173,19 +192,39 @@ impl Content {
         match value {
             Value::String(text) => Some(Self::Text(text)),
             Value::Array(parts) => Some(Self::Parts(parts)),
+            Value::Object(part) if !part.is_empty() => Some(Self::Parts(vec![part.into()])),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
         }
     }
 
     /// What is said, what is thought beside it, and the parts that are neither.
-    pub(super) fn split(self) -> (String, String, Vec<Value>) {
-        match self {
-            Self::Text(text) => (text, String::new(), Vec::new()),
-            Self::Parts(parts) => {
-                let (spoken, thought) = (joined(&parts, "text"), joined(&parts, "thinking"));
-                (spoken, thought, parts.into_iter().filter(|part| part.get("image_url").is_some()).collect())
+    pub(super) fn split(self) -> Split {
+        let parts = match self {
+            Self::Text(spoken) => return Split { spoken, ..Split::default() },
+            Self::Parts(parts) => parts,
+        };
+        let mut split = Split::default();
+        for part in parts {
+            let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
+            let text = |name: &str| part.get(name).map(deep_text);
+            let place = match kind {
+                "" | "text" | "output_text" => text("text").map(|text| (&mut split.spoken, text)),
+                "thinking" | "reasoning" | "reasoning_text" => {
+                    ["thinking", "reasoning", "text"].into_iter().find_map(text).map(|text| (&mut split.thought, text))
+                }
+                "refusal" => text("refusal").map(|text| (&mut split.refused, text)),
+                _ => None,
+            };
+            match (place, part) {
+                (Some((place, text)), _) => place.push_str(&text),
+                (None, Value::String(text)) => split.spoken.push_str(&text),
+                (None, part) if part.get("thinking").is_some() => split.thought.push_str(&deep_text(&part["thinking"])),
+                (None, part) if part.get("image_url").is_some() => split.images.push(part),
+                (None, part) if says_something(&part) => split.others.push(part),
+                (None, _) => {}
             }
         }
+        split
     }
 
     /// All of it, where its field says what it is.

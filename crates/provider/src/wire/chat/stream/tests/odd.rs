@@ -162,6 +162,92 @@ fn a_summary_at_the_end_is_not_said_again() {
     check(&told, &[thought("h"), thought("m"), call(0, Some("c1"), Some("f"), "{\"a\":1}"), usage(3, 2, 0, 0), STOP]);
 }
 
+/// A chunk with a whole message, and the end.
+fn message(fields: &str) -> String {
+    format!(r#"{{"object":"chat.completion","choices":[{{"index":0,"finish_reason":"stop","message":{fields}}}]}}"#)
+}
+
+#[test]
+fn a_message_adds_what_the_pieces_lacked() {
+    let hel = c(r#"{"content":"Hel"}"#);
+    check(&[hel.as_str(), &message(r#"{"content":"Hello"}"#)], &[text("Hel"), text("lo"), STOP]);
+    check(&[hel.as_str(), &message(r#"{"content":"Other"}"#)], &[text("Hel"), STOP]);
+    let thought = |text: &str| Ok(Word::Reasoning(text.into()));
+    let told = [c(r#"{"reasoning_content":"h"}"#), message(r#"{"content":"a","reasoning_content":"hm"}"#)];
+    check(&told, &[thought("h"), thought("m"), text("a"), STOP]);
+    // Each chunk has a message: all of it so far, or a piece of it.
+    let piece_of = |content: &str| format!(r#"{{"choices":[{{"index":0,"message":{{"content":"{content}"}}}}]}}"#);
+    check(&[piece_of("Hel"), piece_of("Hello"), message(r#"{"content":"Hello"}"#)], &[text("Hel"), text("lo"), STOP]);
+    check(&[piece_of("Hel"), piece_of("lo"), f("stop")], &[text("Hel"), text("lo"), STOP]);
+    // What came of it with none of the pieces.
+    let noted = message(r#"{"content":"Hel","annotations":[{"type":"url_citation","url":"u"}]}"#);
+    let annotation = || Ok(Word::Annotation(json!({ "type": "url_citation", "url": "u" })));
+    check(&[hel.as_str(), &noted], &[text("Hel"), annotation(), STOP]);
+    let with_note = c(r#"{"content":"Hel","annotations":[{"type":"url_citation","url":"u"}]}"#);
+    check(&[with_note.as_str(), &noted], &[text("Hel"), annotation(), STOP]);
+    let extra = |value: Value| Ok(Word::Extra(value.as_object().cloned().unwrap_or_default()));
+    let audio = [c(r#"{"audio":{"data":"AU"}}"#), message(r#"{"audio":{"data":"AUDX","id":"a"},"foo":1}"#)];
+    check(&audio, &[extra(json!({ "audio": { "data": "AU" } })), extra(json!({ "audio": { "id": "a" }, "foo": 1 })), STOP]);
+}
+
+#[test]
+fn calls_of_a_message_are_those_that_came_or_new_ones() {
+    let arguments = |city: &str| format!(r#"{{\"city\":\"{city}\"}}"#);
+    let entry =
+        |id: &str, arguments: &str| format!(r#"{{"id":"{id}","type":"function","function":{{"name":"f","arguments":"{arguments}"}}}}"#);
+    let begun = piece(r#""index":0,"id":"a","type":"function","function":{"name":"f","arguments":"{\"city\":"}"#);
+    let calls = |entries: &[String]| message(&format!(r#"{{"content":null,"tool_calls":[{}]}}"#, entries.join(",")));
+    let (a, b) = ("{\"city\":\"A\"}", "{\"city\":\"B\"}");
+    let half = || call(0, Some("a"), Some("f"), "{\"city\":");
+    for id in ["a", "", "zz"] {
+        check(&[begun.as_str(), &calls(&[entry(id, &arguments("A"))])], &[half(), call(0, None, None, "\"A\"}"), STOP]);
+    }
+    let whole = piece(&format!(r#""index":0,"id":"a","function":{{"name":"f","arguments":"{}"}}"#, arguments("A")));
+    let first = || call(0, Some("a"), Some("f"), a);
+    check(
+        &[whole.as_str(), &calls(&[entry("a", &arguments("A")), entry("b", &arguments("B"))])],
+        &[first(), call(1, Some("b"), Some("f"), b), STOP],
+    );
+    check(&[whole.as_str(), &calls(&[entry("b", &arguments("B"))])], &[first(), call(1, Some("b"), Some("f"), b), STOP]);
+    // The same call under another id, or set otherwise.
+    check(&[whole.as_str(), &calls(&[entry("zz", r#"{ \"city\" : \"A\" }"#)])], &[first(), STOP]);
+    check(&[calls(&[entry("a", &arguments("A")), entry("", &arguments("B"))])], &[first(), call(1, None, Some("f"), b), STOP]);
+    // One call in place of a list of them.
+    let one = c(&format!(r#"{{"tool_calls":{}}}"#, entry("a", &arguments("A"))));
+    check(&[one, f("tool_calls")], &[first(), STOP]);
+}
+
+#[test]
+fn parts_of_a_content_that_have_no_place_are_carried() {
+    let extra = |value: Value| Ok(Word::Extra(value.as_object().cloned().unwrap_or_default()));
+    for part in [
+        json!({ "type": "reference", "reference_ids": [1] }),
+        json!({ "type": "audio_url", "audio_url": { "url": "https://x/y" } }),
+        json!({ "type": "file", "file": { "file_id": "f" } }),
+        json!({ "type": "new", "text": "t" }),
+    ] {
+        let chunk = c(&json!({ "content": [{ "type": "text", "text": "a" }, part] }).to_string());
+        check(&[chunk, f("stop")], &[text("a"), extra(json!({ "content_parts": [part] })), STOP]);
+    }
+    check(&[c(r#"{"content":[{"type":"refusal","refusal":"no"}]}"#), f("stop")], &[Ok(Word::Refusal("no".into())), STOP]);
+    check(&[c(r#"{"content":{"type":"text","text":"a"}}"#), f("stop")], &[text("a"), STOP]);
+}
+
+#[test]
+fn images_in_every_form() {
+    for form in [
+        r#"{"b64_json":"AA=="}"#,
+        r#""data:image/png;base64,AA==""#,
+        r#"{"url":"data:image/png;base64,AA=="}"#,
+        r#"{"image_url":"data:image/png;base64,AA=="}"#,
+        r#"{"data":"AA==","mime_type":"image/png"}"#,
+    ] {
+        check(&[c(&format!(r#"{{"images":[{form}]}}"#)), f("stop")], &[sample::image("png", "AA=="), STOP]);
+    }
+    let other = Ok(Word::Extra(Map::from_iter([("images".to_owned(), json!([{ "ref": 7 }]))])));
+    check(&[c(r#"{"images":[{"ref":7}]}"#), f("stop")], &[other, STOP]);
+}
+
 #[test]
 fn a_character_in_halves_is_put_together() {
     check(&[c(r#"{"content":"a \ud83d"}"#), c(r#"{"content":"\ude00 b"}"#), f("stop")], &[text("a "), text("😀 b"), STOP]);

@@ -81,9 +81,9 @@ fn a_whole_text_that_begins_with_the_pieces_adds_its_rest() {
 
 #[test]
 fn whole_arguments_that_begin_with_the_pieces_add_their_rest() {
-    let call = r#""type":"function_call","id":"fc_1","call_id":"c1","name":"f""#;
-    let begun = [added(&format!(r#"{{{call},"arguments":""}}"#)), delta("function_call_arguments", r#"{\"city\":"#)];
-    let item = format!(r#"{{{call},"arguments":"{{\"city\":\"A\"}}"}}"#);
+    let named = r#""type":"function_call","id":"fc_1","call_id":"c1","name":"f""#;
+    let begun = [added(&format!(r#"{{{named},"arguments":""}}"#)), delta("function_call_arguments", r#"{\"city\":"#)];
+    let item = format!(r#"{{{named},"arguments":"{{\"city\":\"A\"}}"}}"#);
     let whole = r#"{"type":"response.function_call_arguments.done","arguments":"{\"city\":\"A\"}"}"#.to_owned();
     let ended = format!(r#"{{"type":"response.completed","response":{{"status":"completed","output":[{item}]}}}}"#);
     let expected = [call(0, Some("c1"), Some("f"), ""), call(0, None, None, "{\"city\":"), call(0, None, None, "\"A\"}"), STOP];
