@@ -7,17 +7,16 @@ mod resume;
 
 use std::collections::BTreeMap;
 
+use self::calls::Calls;
+use crate::provider::{Finish, Word};
+use crate::turn::Cause;
 use protocol::event::{Entry, Event, Snapshot};
+use protocol::extra::Extra;
 use protocol::fault::{Fault, FaultKind};
 use protocol::item::ItemStatus;
 use protocol::request::ToolMode;
 use protocol::response::{FINISH_REASON, IncompleteDetails, Response, ResponseStatus};
 use protocol::usage::Usage;
-use serde_json::{Map, Value};
-
-use self::calls::Calls;
-use crate::provider::{Finish, Word};
-use crate::turn::Cause;
 
 /// The longest text that a response's metadata hold, in characters.
 const LONGEST_METADATA: usize = 512;
@@ -46,7 +45,7 @@ pub(crate) struct Answer {
     /// Items that are passed on as they are and not done yet, by their key: where they stand in the output.
     opaque: BTreeMap<u64, usize>,
     /// Fields beyond the vocabulary for the message that comes next.
-    pending_extra: Map<String, Value>,
+    pending_extra: Extra,
     /// How many bytes of such fields came, all told: they grow with the stream and are in no entry before its end.
     extra_bytes: u64,
     finish: Option<Finish>,
@@ -85,7 +84,7 @@ impl Answer {
             was_summary: false,
             calls: Calls::default(),
             opaque: BTreeMap::new(),
-            pending_extra: Map::new(),
+            pending_extra: Extra::default(),
             extra_bytes: 0,
             finish: None,
             usage: None,
@@ -144,7 +143,7 @@ impl Answer {
     /// Forgets what was heard of a call that failed before it made anything: another begins anew.
     pub(crate) fn forget(&mut self) {
         (self.calls, self.finish, self.usage) = (Calls::default(), None, None);
-        (self.pending_extra, self.is_usage_stale) = (Map::new(), false);
+        (self.pending_extra, self.is_usage_stale) = (Extra::default(), false);
     }
 
     /// Takes a word in.

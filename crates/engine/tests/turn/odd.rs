@@ -135,6 +135,20 @@ async fn fields_beyond_the_vocabulary_stay_with_their_item() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn fields_without_a_text_reach_the_caller_and_those_in_pieces_are_put_together() {
+    let beside = |value: Value| Ok(Word::Extra(fields(value)));
+    let thinking = [json!({ "thinking": "hmA" }), json!({ "thinking": "hmB", "k": { "a": 1 } }), json!({ "k": { "b": 2 } })];
+    let whole = json!({ "thinking": "hmAhmB", "k": { "a": 1, "b": 2 } });
+    let alone = response(asking("hi"), thinking.clone().map(beside).into_iter().chain([STOP]).collect()).await;
+    assert_eq!((alone.status, alone.output.len()), (ResponseStatus::Completed, 1));
+    assert_eq!(Value::Object(alone.output[0].extra().unwrap().to_map()), whole);
+    let with_text = response(asking("hi"), [text("a")].into_iter().chain(thinking.map(beside)).chain([STOP]).collect()).await;
+    assert_eq!(Value::Object(with_text.output[0].extra().unwrap().to_map()), whole);
+    let cut = response(asking("hi"), vec![beside(json!({ "x": 1 }))]).await;
+    assert_eq!((cut.status, cut.output.len()), (ResponseStatus::Failed, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn fields_of_a_message_that_never_came_are_not_lost() {
     let beside = Ok(Word::Extra(fields(json!({ "x": 1 }))));
     let response = response(asking("hi"), vec![beside, call(0, Some("c"), Some("f"), "{}"), STOP]).await;

@@ -6,7 +6,6 @@ use protocol::event::{ArgumentsDelta, ArgumentsDone, Event, InputDone, ItemEvent
 use protocol::extra::Extra;
 use protocol::fault::{Fault, FaultKind};
 use protocol::item::{CustomToolCall, FunctionCall, Item, ItemStatus};
-use serde_json::{Map, Value};
 
 use super::Answer;
 use crate::id;
@@ -27,7 +26,7 @@ pub(super) struct Call {
     is_custom: bool,
     /// Arguments that came before the name was known.
     held_back: String,
-    extra: Map<String, Value>,
+    extra: Extra,
     state: State,
 }
 
@@ -81,7 +80,7 @@ impl Answer {
             State::Ignored => return Ok(()),
             State::Item(output_index) => {
                 if let Some(fields) = self.response.output.get_mut(output_index).and_then(Item::extra_mut) {
-                    fields.extend(extra);
+                    fields.merge(extra);
                 }
                 self.arguments(output_index, arguments);
                 return Ok(());
@@ -89,7 +88,7 @@ impl Answer {
             State::Nameless => {}
         }
         call.held_back.push_str(&arguments);
-        call.extra.extend(extra);
+        call.extra.merge(extra);
         let Some(name) = call.name.clone() else {
             return if call.held_back.len() > LONGEST_HELD_BACK { Err(nameless()) } else { Ok(()) };
         };
@@ -101,7 +100,7 @@ impl Answer {
         let output_index = self.response.output.len();
         call.state = State::Item(output_index);
         let held_back = std::mem::take(&mut call.held_back);
-        let extra = Extra::new(std::mem::take(&mut call.extra));
+        let extra = std::mem::take(&mut call.extra);
         let call_id = call.id.clone().unwrap_or_else(|| id::item("call").as_str().to_owned());
         let status = ItemStatus::InProgress;
         let item = if call.is_custom {
