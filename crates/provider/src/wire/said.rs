@@ -1,7 +1,7 @@
 //! What was read of one response, on its way to the engine: characters are whole, and calls are of the tools that the caller
 //! declared.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use engine::provider::{Blame, Failure, OpaqueStep, ToolCallDelta, Word};
 use serde_json::Value;
@@ -18,6 +18,8 @@ pub(super) struct Said {
     lifter: Lifter,
     words: VecDeque<Result<Word, Failure>>,
     joiners: Joiners,
+    /// Which call has which id.
+    call_ids: HashMap<String, u64>,
     /// The last text that was no part of a response: it may be all that an upstream says of why there is none.
     note: Option<String>,
     has_finish: bool,
@@ -37,7 +39,8 @@ struct Joiners {
 impl Said {
     /// Nothing yet.
     pub(super) fn new(callee: Callee, lifter: Lifter) -> Self {
-        Self { callee, lifter, words: VecDeque::new(), joiners: Joiners::default(), note: None, has_finish: false, is_over: false }
+        let (words, joiners, call_ids) = (VecDeque::new(), Joiners::default(), HashMap::new());
+        Self { callee, lifter, words, joiners, call_ids, note: None, has_finish: false, is_over: false }
     }
 
     /// The tools that were offered.
@@ -89,6 +92,9 @@ impl Said {
         delta.arguments = self.joiners.calls.entry(delta.index).or_default().join(delta.arguments);
         (delta.id, delta.name) = (delta.id.map(without_marks), delta.name.map(without_marks));
         delta.extra.values_mut().for_each(remove_marks);
+        // Without an id of its own, a call gets one from Weir: its output is told from others by it.
+        let index = delta.index;
+        delta.id = delta.id.filter(|id| !id.is_empty() && *self.call_ids.entry(id.clone()).or_insert(index) == index);
         match self.lifter.lift(delta) {
             Ok(delta) => self.words.extend(delta.map(|delta| Ok(Word::ToolCall(delta)))),
             // The model would do the same again.

@@ -1,7 +1,8 @@
 //! What the requests of several wires have in common.
 
+use protocol::extra::Extra;
 use protocol::fault::Fault;
-use protocol::request::Create;
+use protocol::request::{Create, TextFormat};
 use serde_json::{Map, Value, json};
 
 use super::fault::unknown_parameter;
@@ -167,6 +168,7 @@ pub(super) fn wants_logprobs(create: &Create) -> bool {
 /// The first field that matters.
 pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool, ignored: &mut Vec<String>) -> Result<(), Fault> {
     parameters(create, &knows, ignored)?;
+    omitted(create, ignored);
     stop_sequences(create)?;
     whole_number(create, "top_k")?;
     // How long an answer is, is a wish.
@@ -177,6 +179,28 @@ pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool,
         Some(effort) if !EFFORTS.contains(&effort) => Err(no_value(vendor, "reasoning.effort", effort)),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Notes the fields of objects beyond the vocabulary, which wires without such objects leave out.
+pub(super) fn omitted(create: &Create, ignored: &mut Vec<String>) {
+    let of = |object: &'static str, extra: Option<&Extra>| {
+        let names: Vec<String> = extra.into_iter().flat_map(Extra::iter).map(|(name, _)| format!("{object}.{name}")).collect();
+        names
+    };
+    let format = match &create.text.format {
+        // A schema beside the type has a meaning of its own.
+        TextFormat::Text | TextFormat::JsonObject { .. } => None,
+        TextFormat::JsonSchema { extra, .. } => Some(extra),
+    };
+    ignored.extend(of("text", Some(&create.text.extra)));
+    ignored.extend(of("text.format", format));
+    ignored.extend(of("reasoning", create.reasoning.as_ref().map(|reasoning| &reasoning.extra)));
+}
+
+/// The tier of service, where one is asked for that nobody there knows.
+pub(super) fn tier_is_omitted(create: &Create) -> Option<String> {
+    let is_usual = |tier: &str| matches!(tier, "auto" | "default");
+    create.service_tier.as_deref().filter(|tier| !is_usual(tier)).map(|_| "service_tier".to_owned())
 }
 
 /// Parameters that are about another vendor's account, caches or templates, or that only wish for something: where they are not
@@ -202,7 +226,9 @@ const WISHES: [&str; 13] = [
 /// # Errors
 /// The first that is not known, and that matters.
 pub(super) fn parameters(create: &Create, knows: &impl Fn(&str) -> bool, ignored: &mut Vec<String>) -> Result<(), Fault> {
-    for name in create.extra.keys().filter(|name| !knows(name)) {
+    // No bias is none, which some clients say.
+    let says_something = |name: &str, value: &Value| name != "logit_bias" || value.as_object().is_none_or(|bias| !bias.is_empty());
+    for (name, _) in create.extra.iter().filter(|(name, value)| !knows(name) && says_something(name, value)) {
         if !WISHES.contains(&name.as_str()) {
             return Err(unknown_parameter(&create.model, name));
         }

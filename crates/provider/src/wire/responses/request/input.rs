@@ -136,7 +136,8 @@ impl Input {
         };
         match item.role {
             // An answer that was stopped before its first word says nothing.
-            Role::Assistant if item.content.is_empty() => {}
+            Role::Assistant
+                if item.content.is_empty() && carry::carried(&item.extra, Place::Message, field(self.family)).next().is_none() => {}
             Role::Assistant => {
                 let parts = parts(Self::said_part, self)?;
                 self.said(message(Role::Assistant, &parts), &item.extra, Place::Message);

@@ -49,6 +49,27 @@ fn input(index: u64, json: &str) -> String {
 }
 
 #[test]
+fn a_call_without_an_id_of_its_own_has_none() {
+    let two = |first: &str, second: &str| {
+        [
+            begin(0, &tool_use(first, "f", "{}")),
+            input(0, r#"{\"a\":1}"#),
+            end(0),
+            begin(1, &tool_use(second, "f", "{}")),
+            input(1, r#"{\"a\":2}"#),
+            end(1),
+            stop("tool_use"),
+        ]
+    };
+    let words = |first: Option<&str>| {
+        let (one, two) = ("{\"a\":1}", "{\"a\":2}");
+        [call(0, first, Some("f"), ""), call(0, None, None, one), call(1, None, Some("f"), ""), call(1, None, None, two), STOP]
+    };
+    check(&two("", ""), &words(None));
+    check(&two("t", "t"), &words(Some("t")));
+}
+
+#[test]
 fn arguments_belong_to_their_call_whatever_their_index() {
     let (a, b) = ("{\"city\":\"A\"}", "{\"city\":\"B\"}");
     // Every block has the number 0.

@@ -24,6 +24,15 @@ fn f(reason: &str) -> String {
 }
 
 #[test]
+fn an_id_belongs_to_one_call() {
+    let called = |city: &str| format!(r#"{{"functionCall":{{"id":"x","name":"f","args":{{"city":"{city}"}}}}}}"#);
+    let (a, b) = (r#"{"city":"A"}"#, r#"{"city":"B"}"#);
+    let expected = [call(0, Some("x"), Some("f"), a), call(1, None, Some("f"), b), STOP];
+    check(&[c(&called("A")), c(&called("B")), f("STOP")], &expected);
+    check(&[c(&format!("{},{}", called("A"), called("B"))), f("STOP")], &expected);
+}
+
+#[test]
 fn reasons_to_finish_in_the_words_of_other_vendors() {
     let half = || c(r#"{"text":"half"}"#);
     for reason in ["STOP", "stop", "end_turn", "eos"] {
