@@ -129,6 +129,10 @@ impl Said {
 
     /// Ends because what came is not what it should be: `what` follows the upstream's name.
     pub(super) fn invalid_data(&mut self, what: &str) {
+        if self.has_finish {
+            // The response is complete: what comes after it takes nothing of it.
+            return self.word(Word::KeepAlive);
+        }
         self.fail(self.callee.plain("upstream_invalid_data", what));
     }
 

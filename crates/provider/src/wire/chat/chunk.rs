@@ -9,6 +9,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::super::lenient::{self, read_count};
+use super::super::reported::{is_failure, is_truthy};
 
 /// A `chat.completion.chunk` or a `chat.completion`. Any field may be missing or of another type; unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]
@@ -17,13 +18,25 @@ pub(super) struct Chunk {
     #[serde(deserialize_with = "lenient::list")]
     pub(super) choices: Option<Vec<Choice>>,
     usage: Value,
-    pub(super) error: Value,
+    error: Value,
+    /// How it went, as MiniMax says it beside the choices.
+    base_resp: Value,
     /// What the answer rests on (Perplexity). Every chunk repeats it.
     pub(super) citations: Value,
     pub(super) search_results: Value,
 }
 
 impl Chunk {
+    /// Whether it reports an error under the usual name.
+    pub(super) fn has_error(&self) -> bool {
+        is_truthy(&self.error) || self.choices.iter().flatten().any(|choice| is_truthy(&choice.error))
+    }
+
+    /// Whether it may report an error in any shape.
+    pub(super) fn may_be_error(&self) -> bool {
+        self.choices.as_ref().is_none_or(Vec::is_empty) || self.has_error() || is_failure(&self.base_resp)
+    }
+
     /// The usage, which some servers put into the choice (Moonshot).
     pub(super) fn usage(&self) -> Option<Usage> {
         let choices = || self.choices.iter().flatten().map(|choice| &choice.usage).find(|usage| usage.is_object());
@@ -44,6 +57,7 @@ pub(super) struct Choice {
     pub(super) message: Option<Delta>,
     #[serde(deserialize_with = "lenient::text")]
     pub(super) finish_reason: Option<String>,
+    error: Value,
     logprobs: Value,
     usage: Value,
 }

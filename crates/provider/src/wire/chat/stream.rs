@@ -95,33 +95,42 @@ fn error_event(data: &[u8], said: &mut Said) {
     said.fail(said.callee.in_band_or(Reported::from_body(data), "reported an error and did not say which"));
 }
 
+/// Ends with the error in a chunk, which may stand in its choice (OpenRouter).
+fn fail_if_error(value: &Value, said: &mut Said) {
+    let choices = value.get("choices").and_then(Value::as_array).into_iter().flatten();
+    match choices.filter_map(|choice| choice.get("error")).find(|error| is_truthy(error)) {
+        Some(error) => said.fail(said.callee.in_band_or(Reported::from_error(error), "reported an error and did not say which")),
+        None => _ = said.fail_if_error(value),
+    }
+}
+
 impl Chunks {
     /// Reads every chunk in `data`. Says whether there was any.
     fn read(&mut self, data: &[u8], said: &mut Said) -> Result<bool, Broken> {
-        let mut is_chunk = false;
+        let (mut is_chunk, mut may_be_error) = (false, false);
         let tail = json::read_all(data, |chunk: Chunk| {
             is_chunk |= chunk.choices.is_some();
+            may_be_error |= chunk.may_be_error();
             self.chunk(chunk, said);
         })?;
-        if !is_chunk {
-            // It may be an error that is no `error`.
-            _ = json::read_all(data, |value: Value| _ = said.fail_if_error(&value));
+        if may_be_error {
+            // An error may have any shape, and its words may stand anywhere.
+            _ = json::read_all(data, |value: Value| fail_if_error(&value, said));
         }
         if tail == Tail::Done {
-            said.over();
+            said.ended();
         }
         Ok(is_chunk)
     }
 
     fn chunk(&mut self, mut chunk: Chunk, said: &mut Said) {
         let before = said.len();
-        let usage = chunk.usage();
+        let (usage, has_error) = (chunk.usage(), chunk.has_error());
         for (name, value) in [("citations", chunk.citations), ("search_results", chunk.search_results)] {
             if is_truthy(&value) {
                 self.beside.insert(name.to_owned(), value);
             }
         }
-        let error = Some(chunk.error).filter(is_truthy);
         // Weir asks for one choice; what others may come are not part of the response.
         let mut choices = chunk.choices.take().unwrap_or_default().into_iter();
         let wanted = self.choice;
@@ -138,14 +147,11 @@ impl Chunks {
                 self.delta(message, logprobs, Source::Message, said);
             }
             said.words(usage.map(Word::Usage));
-            self.finish_reason(&reason, error.is_some(), said);
+            self.finish_reason(&reason, has_error, said);
         } else {
             said.words(usage.map(Word::Usage));
         }
-        if let Some(error) = error {
-            said.fail(said.callee.in_band_or(Reported::from_error(&error), "reported an error and did not say which"));
-        }
-        if said.len() == before && !said.is_over() {
+        if said.len() == before && !has_error {
             said.word(Word::KeepAlive);
         }
     }

@@ -59,12 +59,13 @@ impl Grammar for Chunks {
 impl Chunks {
     /// Reads every chunk in `data`. Says whether there was any.
     fn read(&mut self, data: &[u8], said: &mut Said) -> Result<bool, Broken> {
-        let mut is_chunk = false;
+        let (mut is_chunk, mut has_label) = (false, false);
         json::read_all(data, |chunk: Chunk| {
+            has_label |= is_truthy(&chunk.error) && !chunk.error.is_object();
             is_chunk |= chunk.candidates.is_some() || chunk.prompt_feedback.is_some();
             self.chunk(chunk, said);
         })?;
-        if !is_chunk {
+        if !is_chunk || has_label {
             // It may be an error that is no `error`.
             _ = json::read_all(data, |value: Value| _ = said.fail_if_error(&value));
         }
@@ -72,7 +73,7 @@ impl Chunks {
     }
 
     fn chunk(&mut self, chunk: Chunk, said: &mut Said) {
-        if is_truthy(&chunk.error) {
+        if chunk.error.is_object() && is_truthy(&chunk.error) {
             return said.fail(refusal::in_band(&said.callee, &chunk.error));
         }
         let usage = chunk.usage();

@@ -85,7 +85,10 @@ impl Grammar for Lines {
             // An error of something in between speaks another language.
             let is_message = |message: &Value| ["role", "content", "thinking", "tool_calls"].iter().any(|name| message.get(name).is_some());
             let is_line = value.get("message").is_some_and(is_message) || value.get("error").is_some_and(is_truthy);
-            if is_line || !said.fail_if_error(&value) {
+            // A text is often a label, and the sentence stands beside it.
+            if is_line && value.get("error").is_some_and(|error| is_truthy(error) && !error.is_object()) {
+                said.fail_if_error(&value);
+            } else if is_line || !said.fail_if_error(&value) {
                 self.line(serde_json::from_value(value).unwrap_or_default(), said);
             }
         });

@@ -136,6 +136,53 @@ fn errors_in_other_shapes_have_their_sentence() {
 }
 
 #[test]
+fn errors_in_odd_places_have_their_words() {
+    let before = c(r#"{"content":"a"}"#);
+    let inner = r#"{"choices":[{"index":0,"delta":{},"error":{"code":502,"message":"Inner boom"},"finish_reason":"error"}]}"#;
+    for chunk in [inner, &inner.replace("\"error\"}]", "null}]"), &inner.replace("delta", "message")] {
+        fails(&stream(&[before.as_str(), chunk]), &[text("a")], (502, "upstream_error", "Inner boom"));
+    }
+    fails(&inner.replace("delta", "message"), &[], (502, "upstream_error", "Inner boom"));
+    for (error, status) in [
+        (r#"{"error":"Bad Request","message":"no such luck","statusCode":400}"#, 400),
+        (r#"{"error":"invalid_request","error_description":"no such luck"}"#, 502),
+        (r#"{"error":true,"message":"no such luck"}"#, 502),
+        (r#"{"choices":[],"error":"Bad Request","message":"no such luck"}"#, 502),
+        (r#"{"text":"no such luck","error_code":50001}"#, 502),
+        (r#"{"choices":[],"base_resp":{"status_code":1002,"status_msg":"no such luck"}}"#, 429),
+        (r#"{"modelStreamErrorException":{"message":"no such luck"}}"#, 502),
+    ] {
+        for (body, said) in [(error.to_owned(), vec![]), (stream(&[before.as_str(), error]), vec![text("a")])] {
+            let fault = sample::read(Reading::new(Chunks::default(), sample::north(), Lifter::default()), &[body.as_bytes()]);
+            let fault = sample::check_words_before_failure(fault, &said);
+            assert!(fault.status == status && fault.message.contains("no such luck"), "{body}: {fault:?}");
+        }
+    }
+    for words in [
+        "data: [ERROR] no such luck",
+        "data: error: no such luck",
+        "error: no such luck",
+        "error: {\"message\":\"no such luck\"}",
+        "{\"error\":{\"message\":\"no such luck\"}}",
+    ] {
+        fails(&format!("data: {before}\n\n{words}\n\ndata: [DONE]\n\n"), &[text("a")], (502, "upstream_error", "no such luck"));
+        fails(&format!("data: {before}\n{words}\n"), &[text("a")], (502, "upstream_error", "no such luck"));
+    }
+    fails("data: Internal Server Error\n\ndata: [DONE]\n\n", &[], (502, "upstream_error", "Internal Server Error"));
+}
+
+#[test]
+fn what_follows_the_finish_reason_takes_nothing_of_the_response() {
+    let body = |end: &str| format!("data: {}\n\ndata: {}\n\n{end}\n\n", c(r#"{"content":"a"}"#), f("stop"));
+    for end in ["data: [done]", "data: [Done]", "data: \"[DONE]\"", "data: [END]", "data: {\"a", "data: some words", "data: {not json}"] {
+        check_body(&body(end), &[text("a"), STOP]);
+    }
+    let a = c(r#"{"content":"a"}"#);
+    check_body(&format!("data: data: {a}\n\ndata:data:{}\n\ndata: [DONE]\n\n", f("stop")), &[text("a"), STOP]);
+    fails(&format!("data: {a}\n\ndata: what {a}\n\n"), &[text("a")], (502, "upstream_invalid_data", "nobody can read"));
+}
+
+#[test]
 fn a_summary_at_the_end_is_not_said_again() {
     let counts = r#""usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}"#;
     let summary = |message: &str| {
