@@ -7,7 +7,7 @@ use protocol::item::{FunctionOutput, Item, Part, Reasoning};
 use protocol::request::{Create, InputItem, Tool, ToolChoice};
 use serde_json::Value;
 
-use super::shared::CONTENT_PARTS;
+use super::shared::{CONTENT_PARTS, HOSTED_CALLS};
 use crate::tools::{HostedTools, is_understood};
 
 /// Where a field stands.
@@ -103,7 +103,7 @@ const QUIET: [&str; 14] = [
 ];
 
 /// What models make beside text, as a message has it. Weir hands it out, so it takes it back, whoever answers next.
-const MADE: [&str; 6] = ["audio", "images", CONTENT_PARTS, "thinking", "logprobs", "refusal"];
+const MADE: [&str; 7] = ["audio", "images", CONTENT_PARTS, HOSTED_CALLS, "thinking", "logprobs", "refusal"];
 
 /// Objects that hold fields of their own.
 const INNER: [&str; 4] = ["image_url", "file", "function", "custom"];

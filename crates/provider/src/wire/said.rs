@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use engine::provider::{Blame, Failure, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::{Blame, Failure, Finish, OpaqueStep, ToolCallDelta, Word};
 use serde_json::Value;
 
 use super::fault::{Callee, ERROR, Reported};
@@ -23,6 +23,8 @@ pub(super) struct Said {
     /// The last text that was no part of a response: it may be all that an upstream says of why there is none.
     note: Option<String>,
     has_finish: bool,
+    /// A reason that nobody knows. It waits for the end: one that is known may follow, and counts before it.
+    unknown_finish: Option<Finish>,
     is_over: bool,
 }
 
@@ -40,7 +42,7 @@ impl Said {
     /// Nothing yet.
     pub(super) fn new(callee: Callee, lifter: Lifter) -> Self {
         let (words, joiners, call_ids) = (VecDeque::new(), Joiners::default(), HashMap::new());
-        Self { callee, lifter, words, joiners, call_ids, note: None, has_finish: false, is_over: false }
+        Self { callee, lifter, words, joiners, call_ids, note: None, has_finish: false, unknown_finish: None, is_over: false }
     }
 
     /// The tools that were offered.
@@ -62,11 +64,7 @@ impl Said {
             Word::ReasoningSummary(text) => Word::ReasoningSummary(self.joiners.summary.join(text)),
             Word::Refusal(text) => Word::Refusal(self.joiners.refusal.join(text)),
             Word::ToolCall(delta) => return self.call(delta),
-            Word::Finish(finish) => {
-                self.flush();
-                self.has_finish = true;
-                Word::Finish(finish)
-            }
+            Word::Finish(finish) => return self.finish(finish),
             mut other => {
                 whole_fields(&mut other);
                 other
@@ -85,6 +83,21 @@ impl Said {
     pub(super) fn words(&mut self, words: impl IntoIterator<Item = Word>) {
         for word in words {
             self.word(word);
+        }
+    }
+
+    /// Why the model stopped. The first reason that is known counts.
+    fn finish(&mut self, finish: Finish) {
+        self.flush();
+        let has_known = self.has_finish && self.unknown_finish.is_none();
+        self.has_finish = true;
+        match finish {
+            _ if has_known => {}
+            Finish::Unknown(_) => self.unknown_finish = self.unknown_finish.take().or(Some(finish)),
+            known => {
+                self.unknown_finish = None;
+                self.words.push_back(Ok(Word::Finish(known)));
+            }
         }
     }
 
@@ -147,6 +160,7 @@ impl Said {
     pub(super) fn over(&mut self) {
         if !self.is_over {
             self.flush();
+            self.words.extend(self.unknown_finish.take().map(|finish| Ok(Word::Finish(finish))));
             self.is_over = true;
         }
     }

@@ -13,6 +13,9 @@ const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", 
 /// The field of a message that has the parts of its content for which the vocabulary has no place, such as Mistral's `reference`.
 pub(super) const CONTENT_PARTS: &str = "content_parts";
 
+/// The field of a message that has the calls of tools that the upstream runs, such as Zhipu's `retrieval`.
+pub(super) const HOSTED_CALLS: &str = "hosted_tool_calls";
+
 /// Bytes in a URL (RFC 2397).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DataUrl<'a> {

@@ -26,7 +26,8 @@ const MAX_TEMPERATURE: f64 = 1.0;
 /// Which fields beyond the vocabulary it takes, and where.
 pub(super) fn field(place: Place, name: &str) -> bool {
     match place {
-        Place::Message | Place::Call | Place::Output => name == "cache_control",
+        Place::Message | Place::Output => name == "cache_control",
+        Place::Call => ["cache_control", "caller"].contains(&name),
         Place::Part => ["cache_control", "citations", "context"].contains(&name),
         Place::Tool => ["cache_control", "eager_input_streaming", "defer_loading", "input_examples", "allowed_callers"].contains(&name),
         Place::Reasoning => false,

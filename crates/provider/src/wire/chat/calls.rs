@@ -195,7 +195,12 @@ impl Calls {
             && !call.is_name_said
             && call.name != name
         {
-            call.name.push_str(&name);
+            // Some servers send all of the name so far.
+            if is_cumulative(&call.name, &name, lifter) {
+                call.name = name;
+            } else {
+                call.name.push_str(&name);
+            }
         }
         let arguments = call.arguments.take(piece.arguments);
         let is_settled = !lifter.has_any() || (lifter.has(&call.name) && !lifter.may_go_on(&call.name)) || !arguments.is_empty();
@@ -304,13 +309,16 @@ impl Calls {
             }
             Progress::Complete if is_same_name && !is_other_id && piece.arguments.is_empty() => Place::Repeat(position),
             Progress::Complete => Place::New,
+            // Two ids, and nothing came of either.
+            Progress::Nothing if is_same_name && is_other_id && piece.arguments.is_empty() => Place::New,
             Progress::Nothing | Progress::Incomplete if is_same_name => Place::Known(position),
             Progress::Incomplete if is_other_id || lifter.has(name) => Place::New,
             Progress::Incomplete => Place::Known(position),
             // No arguments yet: the name may come in pieces.
             Progress::Nothing => {
                 let joined = format!("{}{name}", call.name);
-                let is_piece = lifter.has(&joined) || lifter.may_go_on(&joined);
+                let is_more = !call.is_name_said && !is_other_id && is_cumulative(&call.name, name, lifter);
+                let is_piece = is_more || lifter.has(&joined) || lifter.may_go_on(&joined);
                 let is_other = is_other_id || lifter.has(name) || call.is_name_said;
                 if is_other && !is_piece { Place::New } else { Place::Known(position) }
             }
@@ -326,6 +334,12 @@ enum Likeness {
     /// Its arguments begin with those that came.
     Begun,
     Other,
+}
+
+/// Whether `name` is all of a name so far, and not its next piece.
+fn is_cumulative(so_far: &str, name: &str, lifter: &Lifter) -> bool {
+    let joined = || format!("{so_far}{name}");
+    name.len() > so_far.len() && name.starts_with(so_far) && !lifter.has(&joined()) && !lifter.may_go_on(&joined())
 }
 
 impl Call {
@@ -448,6 +462,12 @@ mod tests {
         );
         check(json!([[0, "c1", "un", ""], [0, "", "known", ""], [0, "", "", "{\"a\":1}"]]), &["c1 unknown {\"a\":1}"]);
         check(json!([[0, "c1", "f", ""], [0, "c2", "g", ""]]), &["c1 f ", "c2 g "]);
+        check(
+            json!([[0, "c1", "get", ""], [0, "c1", "get_wea", ""], [0, "c1", "get_weather", "{\"a\":1}"]]),
+            &["c1 get_weather {\"a\":1}"],
+        );
+        check(json!([[0, "", "get", ""], [0, "", "get_wea", ""], [0, "", "get_weather", ""]]), &[" get_weather "]);
+        check(json!([[0, "a", "f", ""], [0, "b", "f", ""]]), &["a f ", "b f "]);
     }
 
     #[test]

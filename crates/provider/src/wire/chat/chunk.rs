@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::super::lenient::{self, read_count};
 use super::super::reported::{is_failure, is_truthy};
+use super::super::shared::HOSTED_CALLS;
 
 /// A `chat.completion.chunk` or a `chat.completion`. Any field may be missing or of another type; unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]
@@ -51,18 +52,28 @@ pub(super) struct Choice {
     #[serde(deserialize_with = "lenient::index")]
     pub(super) index: Option<u64>,
     #[serde(deserialize_with = "lenient::object")]
-    pub(super) delta: Option<Delta>,
+    delta: Option<Delta>,
     /// In a whole `chat.completion`: the same fields as in a delta.
     #[serde(deserialize_with = "lenient::object")]
     pub(super) message: Option<Delta>,
     #[serde(deserialize_with = "lenient::text")]
     pub(super) finish_reason: Option<String>,
+    /// In place of both: the text of a text completion.
+    #[serde(deserialize_with = "lenient::text")]
+    text: Option<String>,
     error: Value,
     logprobs: Value,
     usage: Value,
 }
 
 impl Choice {
+    /// What came of the message in pieces.
+    pub(super) fn take_delta(&mut self) -> Option<Delta> {
+        let text = self.text.take().filter(|_| self.message.is_none());
+        let of_text = |text| Delta { content: Some(Content::Text(text)), ..Delta::default() };
+        self.delta.take().or_else(|| text.map(of_text))
+    }
+
     /// The log probabilities of the content.
     pub(super) fn take_logprobs(&mut self) -> Vec<Value> {
         match self.logprobs.get_mut("content").map(Value::take) {
@@ -141,12 +152,17 @@ fn list(value: Value) -> Vec<Value> {
     if let Value::Array(list) = value { list } else { Vec::new() }
 }
 
-/// The calls in a field: a list of them, or one.
-fn calls(value: Value) -> Vec<CallPiece> {
-    match value {
-        Value::Object(call) if !call.is_empty() => CallPiece::of(call.into()).into_iter().collect(),
-        value => list(value).into_iter().filter_map(CallPiece::of).collect(),
-    }
+/// The calls in a field, which is a list of them or one, and the calls of tools that are neither functions nor custom: those that
+/// the upstream runs itself.
+fn calls(value: Value) -> (Vec<CallPiece>, Vec<Value>) {
+    let entries = if value.as_object().is_some_and(|call| !call.is_empty()) { vec![value] } else { list(value) };
+    let is_hosted = |call: &Value| {
+        let kind = call.get("type").and_then(Value::as_str).unwrap_or_default();
+        let is_call = ["function", "custom", "name"].iter().any(|name| call.get(name).is_some_and(|inner| !inner.is_null()));
+        !matches!(kind, "" | "function" | "custom") && !is_call
+    };
+    let (hosted, calls): (Vec<Value>, Vec<Value>) = entries.into_iter().partition(is_hosted);
+    (calls.into_iter().filter_map(CallPiece::of).collect(), hosted)
 }
 
 struct DeltaVisitor;
@@ -166,7 +182,13 @@ impl<'de> Visitor<'de> for DeltaVisitor {
             "reasoning" => value => delta.reasoning = Content::of(value),
             "reasoning_content" => value => delta.reasoning_content = Content::of(value),
             "refusal" => value => delta.refusal = text(value).filter(|refusal| !refusal.is_empty()),
-            "tool_calls" => value => delta.tool_calls = calls(value),
+            "tool_calls" => value => {
+                let (calls, others) = calls(value);
+                delta.tool_calls = calls;
+                if !others.is_empty() {
+                    delta.extra.insert(HOSTED_CALLS.to_owned(), others.into());
+                }
+            },
             "function_call" => value => delta.function_call = FunctionPiece::of(value),
             "images" => value => delta.images = list(value),
             "annotations" => value => delta.annotations = list(value),
@@ -281,8 +303,13 @@ impl CallPiece {
     fn of(value: Value) -> Option<Self> {
         let Value::Object(mut fields) = value else { return None };
         let mut take = |name: &str| fields.shift_remove(name).unwrap_or_default();
-        let (index, id, function, custom) = (read_count(&take("index")), text(take("id")), take("function"), take("custom"));
+        let (index, id, mut function, custom) = (read_count(&take("index")), text(take("id")), take("function"), take("custom"));
         take("type");
+        // Some relays leave the inner object out.
+        if !function.is_object() && !custom.is_object() {
+            let inner = ["name", "arguments"].into_iter().filter_map(|name| Some((name.to_owned(), fields.shift_remove(name)?)));
+            function = Value::Object(inner.collect());
+        }
         let is_custom = custom.is_object();
         let (inner, kind) = if is_custom { (custom, "custom") } else { (function, "function") };
         let inner = FunctionPiece::of(inner).unwrap_or_default();

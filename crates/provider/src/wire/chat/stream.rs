@@ -31,7 +31,6 @@ pub(super) struct Chunks {
     choice: Option<u64>,
     /// What every chunk repeats beside the choices and belongs to the message.
     beside: Map<String, Value>,
-    is_finish_said: bool,
 }
 
 /// Where fields of a message come from.
@@ -137,8 +136,8 @@ impl Chunks {
         if let Some(mut choice) = choices.find(|choice| wanted.is_none_or(|wanted| choice.index.unwrap_or(0) == wanted)) {
             self.choice = Some(choice.index.unwrap_or(0));
             let logprobs = choice.take_logprobs();
-            let reason = choice.finish_reason.unwrap_or_default();
-            if let Some(delta) = choice.delta {
+            let reason = choice.finish_reason.take().unwrap_or_default();
+            if let Some(delta) = choice.take_delta() {
                 let source = if reason.is_empty() { Source::Delta } else { Source::LastDelta };
                 self.delta(delta, logprobs, source, said);
                 // What came in pieces is not said again.
@@ -232,9 +231,6 @@ impl Chunks {
                 said.fail(said.callee.plain("upstream_error", &what));
             }
             Verdict::Finish(finish) => {
-                if mem::replace(&mut self.is_finish_said, true) {
-                    return;
-                }
                 let names: Vec<ToolCallDelta> = self.calls.names();
                 said.words(names.into_iter().map(Word::ToolCall));
                 let beside = mem::take(&mut self.beside);

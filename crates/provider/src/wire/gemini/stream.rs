@@ -185,11 +185,10 @@ impl Chunks {
 
     /// Older models give a reason with every chunk.
     fn finish(&mut self, finish: Finish, said: &mut Said) {
-        if !mem::replace(&mut self.is_finish_said, true) {
-            let sources = mem::take(&mut self.sources);
-            said.words((!sources.is_empty()).then_some(Word::Extra(sources)));
-            said.word(Word::Finish(finish));
-        }
+        self.is_finish_said = true;
+        let sources = mem::take(&mut self.sources);
+        said.words((!sources.is_empty()).then_some(Word::Extra(sources)));
+        said.word(Word::Finish(finish));
     }
 }
 

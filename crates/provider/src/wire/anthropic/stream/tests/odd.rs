@@ -49,6 +49,19 @@ fn input(index: u64, json: &str) -> String {
 }
 
 #[test]
+fn deltas_in_other_forms() {
+    let start = begin(0, &tool_use("t", "f", "{}"));
+    let object = more(0, r#"{"type":"input_json_delta","partial_json":{"a":1}}"#);
+    check(&[start, object, end(0), stop("tool_use")], &[call(0, Some("t"), Some("f"), ""), call(0, None, None, "{\"a\":1}"), STOP]);
+    check(&[more(0, r#"{"text":"a"}"#), more(1, r#"{"thinking":"b"}"#), stop("end_turn")], &[text("a"), thought("b"), STOP]);
+    let extra = Ok(Word::Extra(Map::from_iter([("poem_delta".to_owned(), json!({ "verse": "x" }))])));
+    check(&[said_more("a"), more(0, r#"{"type":"poem_delta","verse":"x"}"#), stop("end_turn")], &[text("a"), extra, STOP]);
+    let called = r#"{"type":"tool_use","id":"t","name":"f","input":{},"caller":{"type":"direct"}}"#;
+    let caller = sample::call_with(json!({ "caller": { "type": "direct" } }), call(0, Some("t"), Some("f"), ""));
+    check(&[begin(0, called), end(0), stop("tool_use")], &[caller, call(0, None, None, ""), STOP]);
+}
+
+#[test]
 fn a_call_without_an_id_of_its_own_has_none() {
     let two = |first: &str, second: &str| {
         [

@@ -104,6 +104,9 @@ fn reasons_to_finish_in_the_words_of_other_vendors() {
     for reason in ["abort", "network_error", "cancelled"] {
         fails(&stream(&[c(r#"{"content":"half"}"#), f(reason)]), &[text("half")], (502, "upstream_error", reason));
     }
+    check(&[c(r#"{"content":"half"}"#), f("zork"), f("stop")], &[text("half"), STOP]);
+    check(&[c(r#"{"content":"half"}"#), f("stop"), f("zork")], &[text("half"), STOP]);
+    check(&[c(r#"{"content":"half"}"#), f("zork"), f("vibes")], &[text("half"), finish(Finish::Unknown("zork".into()))]);
     // While there is none.
     check(&[r#"{"choices":[{"index":0,"delta":{"content":"half"},"finish_reason":"not_finished"}]}"#], &[text("half")]);
 }
@@ -278,6 +281,19 @@ fn parts_of_a_content_that_have_no_place_are_carried() {
     }
     check(&[c(r#"{"content":[{"type":"refusal","refusal":"no"}]}"#), f("stop")], &[Ok(Word::Refusal("no".into())), STOP]);
     check(&[c(r#"{"content":{"type":"text","text":"a"}}"#), f("stop")], &[text("a"), STOP]);
+}
+
+#[test]
+fn calls_and_texts_in_other_forms() {
+    let flat = piece(r#""index":0,"id":"a","name":"f","arguments":"{\"a\":1}""#);
+    check(&[flat, f("tool_calls")], &[call(0, Some("a"), Some("f"), "{\"a\":1}"), STOP]);
+    let hosted = json!({ "id": "r", "type": "retrieval", "retrieval": { "query": "q" } });
+    let extra = Ok(Word::Extra(Map::from_iter([("hosted_tool_calls".to_owned(), json!([hosted]))])));
+    check(&[c(r#"{"content":"a"}"#), c(&json!({ "tool_calls": [hosted] }).to_string()), f("stop")], &[text("a"), extra, STOP]);
+    check(
+        &[r#"{"choices":[{"index":0,"text":"Hel"}]}"#, r#"{"choices":[{"index":0,"text":"lo","finish_reason":"stop"}]}"#],
+        &[text("Hel"), text("lo"), STOP],
+    );
 }
 
 #[test]

@@ -24,6 +24,14 @@ fn f(reason: &str) -> String {
 }
 
 #[test]
+fn a_reason_that_is_known_counts_before_one_that_is_not() {
+    let with = |reason: &str| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":"{reason}"}}]}}"#);
+    check(&[with("FINISH_REASON_UNSPECIFIED"), with("STOP")], &[text("a"), text("a"), STOP]);
+    check(&[with("VIBES"), with("STOP")], &[text("a"), text("a"), STOP]);
+    check(&[with("STOP"), f("VIBES")], &[text("a"), STOP]);
+}
+
+#[test]
 fn an_id_belongs_to_one_call() {
     let called = |city: &str| format!(r#"{{"functionCall":{{"id":"x","name":"f","args":{{"city":"{city}"}}}}}}"#);
     let (a, b) = (r#"{"city":"A"}"#, r#"{"city":"B"}"#);
@@ -44,7 +52,7 @@ fn reasons_to_finish_in_the_words_of_other_vendors() {
     for reason in ["SAFETY", "LANGUAGE", "sensitive", "IMAGE_RECITATION"] {
         check(&[half(), f(reason)], &[text("half"), finish(Finish::ContentFilter)]);
     }
-    for reason in ["OTHER", "FINISH_REASON_UNSPECIFIED", "VIBES"] {
+    for reason in ["OTHER", "VIBES"] {
         check(&[half(), f(reason)], &[text("half"), finish(Finish::Unknown(reason.into()))]);
     }
     for reason in ["abort", "network_error"] {
