@@ -23,8 +23,8 @@ pub(super) struct Said {
     /// The last text that was no part of a response: it may be all that an upstream says of why there is none.
     note: Option<String>,
     has_finish: bool,
-    /// A reason that nobody knows. It waits for the end: one that is known may follow, and counts before it.
-    unknown_finish: Option<Finish>,
+    /// Whether the reason is one that is known.
+    is_finish_known: bool,
     is_over: bool,
 }
 
@@ -42,7 +42,7 @@ impl Said {
     /// Nothing yet.
     pub(super) fn new(callee: Callee, lifter: Lifter) -> Self {
         let (words, joiners, call_ids) = (VecDeque::new(), Joiners::default(), HashMap::new());
-        Self { callee, lifter, words, joiners, call_ids, note: None, has_finish: false, unknown_finish: None, is_over: false }
+        Self { callee, lifter, words, joiners, call_ids, note: None, has_finish: false, is_finish_known: false, is_over: false }
     }
 
     /// The tools that were offered.
@@ -86,19 +86,15 @@ impl Said {
         }
     }
 
-    /// Why the model stopped. The first reason that is known counts.
+    /// Why the model stopped. The first reason that is known counts, else the first.
     fn finish(&mut self, finish: Finish) {
         self.flush();
-        let has_known = self.has_finish && self.unknown_finish.is_none();
-        self.has_finish = true;
-        match finish {
-            _ if has_known => {}
-            Finish::Unknown(_) => self.unknown_finish = self.unknown_finish.take().or(Some(finish)),
-            known => {
-                self.unknown_finish = None;
-                self.words.push_back(Ok(Word::Finish(known)));
-            }
+        let is_known = !matches!(finish, Finish::Unknown(_));
+        if !self.has_finish || (is_known && !self.is_finish_known) {
+            self.words.push_back(Ok(Word::Finish(finish)));
         }
+        self.has_finish = true;
+        self.is_finish_known |= is_known;
     }
 
     fn call(&mut self, mut delta: ToolCallDelta) {
@@ -160,7 +156,6 @@ impl Said {
     pub(super) fn over(&mut self) {
         if !self.is_over {
             self.flush();
-            self.words.extend(self.unknown_finish.take().map(|finish| Ok(Word::Finish(finish))));
             self.is_over = true;
         }
     }

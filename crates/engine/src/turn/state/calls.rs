@@ -7,7 +7,7 @@ use protocol::extra::Extra;
 use protocol::fault::{Fault, FaultKind};
 use protocol::item::{CustomToolCall, FunctionCall, Item, ItemStatus};
 
-use super::Answer;
+use super::{Answer, told_of};
 use crate::id;
 use crate::provider::ToolCallDelta;
 
@@ -56,8 +56,8 @@ impl Calls {
     }
 
     /// The failure of a response in which a call was never named.
-    pub(super) fn nameless(&self) -> Option<Fault> {
-        self.0.values().any(|call| call.state == State::Nameless).then(nameless)
+    pub(super) fn nameless(&self, upstream: &str) -> Option<Fault> {
+        self.0.values().any(|call| call.state == State::Nameless).then(|| nameless(upstream))
     }
 
     /// Takes up a call that stands in the output already.
@@ -68,7 +68,7 @@ impl Calls {
 }
 
 impl Answer {
-    pub(super) fn tool_call(&mut self, delta: ToolCallDelta) -> Result<(), Fault> {
+    pub(super) fn tool_call(&mut self, delta: ToolCallDelta, upstream: &str) -> Result<(), Fault> {
         let ToolCallDelta { index, id, name, is_custom, arguments, extra } = delta;
         self.close_open(ItemStatus::Completed);
         let is_full = self.response.max_tool_calls.is_some_and(|most| self.calls.open().count() as u64 >= most);
@@ -90,7 +90,7 @@ impl Answer {
         call.held_back.push_str(&arguments);
         call.extra.merge(extra);
         let Some(name) = call.name.clone() else {
-            return if call.held_back.len() > LONGEST_HELD_BACK { Err(nameless()) } else { Ok(()) };
+            return if call.held_back.len() > LONGEST_HELD_BACK { Err(nameless(upstream)) } else { Ok(()) };
         };
         if is_full {
             // OpenAI: "any further attempts to call a tool by the model will be ignored".
@@ -163,6 +163,6 @@ impl Answer {
     }
 }
 
-fn nameless() -> Fault {
-    Fault::new(FaultKind::Upstream, "upstream_invalid_data", "the model called a tool without naming it")
+fn nameless(upstream: &str) -> Fault {
+    Fault::new(FaultKind::Upstream, "upstream_invalid_data", format!("{}: the model called a tool without naming it.", told_of(upstream)))
 }

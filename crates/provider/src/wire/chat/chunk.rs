@@ -20,6 +20,7 @@ pub(super) struct Chunk {
     pub(super) choices: Option<Vec<Choice>>,
     usage: Value,
     error: Value,
+    x_groq: Value,
     /// How it went, as MiniMax says it beside the choices.
     base_resp: Value,
     /// What the answer rests on (Perplexity). Every chunk repeats it.
@@ -41,7 +42,9 @@ impl Chunk {
     /// The usage, which some servers put into the choice (Moonshot).
     pub(super) fn usage(&self) -> Option<Usage> {
         let choices = || self.choices.iter().flatten().map(|choice| &choice.usage).find(|usage| usage.is_object());
-        Some(&self.usage).filter(|usage| usage.is_object()).or_else(choices).and_then(read_usage)
+        // Groq.
+        let groq = || self.x_groq.get("usage").filter(|usage| usage.is_object());
+        Some(&self.usage).filter(|usage| usage.is_object()).or_else(choices).or_else(groq).and_then(read_usage)
     }
 }
 
@@ -358,7 +361,10 @@ fn read_usage(usage: &Value) -> Option<Usage> {
     }
     let counted = Usage::new(UsageSource::Provider, input.unwrap_or(0), output.unwrap_or(0));
     let cache_write_tokens = count("/prompt_tokens_details/cache_write_tokens").unwrap_or(0);
-    let cached_tokens = count("/prompt_tokens_details/cached_tokens").or_else(|| count("/prompt_cache_hit_tokens")).unwrap_or(0);
+    let cached_tokens = count("/prompt_tokens_details/cached_tokens")
+        .or_else(|| count("/prompt_cache_hit_tokens"))
+        .or_else(|| count("/cached_tokens"))
+        .unwrap_or(0);
     let reasoning_tokens = count("/completion_tokens_details/reasoning_tokens").unwrap_or(0);
     Some(Usage {
         input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens },

@@ -111,12 +111,12 @@ impl Chunks {
             is_chunk |= chunk.choices.is_some();
             may_be_error |= chunk.may_be_error();
             self.chunk(chunk, said);
-        })?;
+        });
         if may_be_error {
             // An error may have any shape, and its words may stand anywhere.
             _ = json::read_all(data, |value: Value| fail_if_error(&value, said));
         }
-        if tail == Tail::Done {
+        if tail? == Tail::Done {
             said.ended();
         }
         Ok(is_chunk)

@@ -2,6 +2,7 @@
 
 mod output;
 
+use std::mem;
 use std::sync::Arc;
 
 use engine::provider::{Finish, OpaqueStep, ToolCallDelta, Word};
@@ -14,6 +15,7 @@ use super::super::fault::is_truthy;
 use super::super::finish::{self, Verdict};
 use super::super::json::{self, Broken};
 use super::super::said::Said;
+use super::super::shared::CONTENT_PARTS;
 use super::event::{self, Event};
 use super::sealed;
 
@@ -72,6 +74,7 @@ impl Events {
                 "response.output_item.added" => self.item_added(event.output_index, &event.item, said),
                 "response.output_item.done" => self.item_done(event.output_index, event.item, said),
                 "response.content_part.done" | "response.reasoning_summary_part.done" => self.part_event(event, said),
+                "response.content_part.added" => self.part_added(event),
                 "response.output_text.annotation.added" => self.annotation(event, said),
                 "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" | "response.done" => {
                     self.end(&kind, event.response, said);
@@ -142,8 +145,7 @@ impl Events {
         let call = Call { index: self.calls, ..Call::default() };
         self.calls += u64::from(matches!(kind, Kind::FunctionCall | Kind::CustomToolCall));
         let id = id.map(str::to_owned);
-        let (parts, annotated, extra) = (Vec::new(), Vec::new(), Vec::new());
-        self.items.push(Output { kind, id, index, parts, annotated, call, extra, is_done: false });
+        self.items.push(Output { kind, id, index, call, ..Output::default() });
         self.items.len() - 1
     }
 
@@ -152,6 +154,10 @@ impl Events {
         let text = match text {
             Value::String(text) => text,
             Value::Object(object) if piece == Piece::Arguments => Value::Object(object).to_string(),
+            Value::Object(mut object) => ["text", "content", "delta"]
+                .into_iter()
+                .find_map(|name| object.shift_remove(name)?.as_str().map(str::to_owned))
+                .unwrap_or_default(),
             _ => String::new(),
         };
         if text.is_empty() {
@@ -306,23 +312,38 @@ impl Events {
         self.part(position, number, event.part, said);
     }
 
+    /// What a part holds at its start is said at the end, if nothing else has said anything of it.
+    fn part_added(&mut self, event: Event) {
+        let has_text = ["text", "refusal"].iter().any(|name| event::text(&event.part, name).is_some());
+        if has_text && event.part.get("type").is_some_and(|kind| kind == "output_text" || kind == "refusal") {
+            let position = self.place(Kind::Message, event.item_id.as_deref(), event.output_index);
+            self.items[position].added.push((event.content_index.unwrap_or(0), event.part));
+        }
+    }
+
     /// A part as it is in the end.
     fn part(&mut self, position: usize, number: u64, mut part: Value, said: &mut Said) {
-        let mut take = |field: &str| part.get_mut(field).map(Value::take).unwrap_or_default();
-        let (text, refusal, logprobs) = (take("text"), take("refusal"), take("logprobs"));
-        match part.get("type").and_then(Value::as_str) {
-            Some("output_text") => {
-                self.say_whole(position, Piece::Text, number, text, logprobs, said);
-                if !self.items[position].annotated.contains(&number) {
-                    for annotation in event::take_list(&mut part, "annotations") {
-                        self.annotate(position, number, annotation, said);
-                    }
-                }
+        let kind = event::text(&part, "type").unwrap_or_default().to_owned();
+        let piece = match kind.as_str() {
+            "output_text" => Piece::Text,
+            "refusal" => Piece::Refusal,
+            "reasoning_text" => Piece::Thought,
+            "summary_text" => Piece::Summary,
+            // Of a type that has no place in the vocabulary.
+            "" => return,
+            _ if self.items[position].kind != Kind::Message || self.items[position].others.contains(&number) => return,
+            _ => {
+                self.items[position].others.push(number);
+                return said.word(Word::Extra(Map::from_iter([(CONTENT_PARTS.to_owned(), vec![part].into())])));
             }
-            Some("refusal") => self.say_whole(position, Piece::Refusal, number, refusal, logprobs, said),
-            Some("reasoning_text") => self.say_whole(position, Piece::Thought, number, text, logprobs, said),
-            Some("summary_text") => self.say_whole(position, Piece::Summary, number, text, logprobs, said),
-            Some(_) | None => {}
+        };
+        let mut take = |field: &str| part.get_mut(field).map(Value::take).unwrap_or_default();
+        let (text, logprobs) = (take(if piece == Piece::Refusal { "refusal" } else { "text" }), take("logprobs"));
+        self.say_whole(position, piece, number, text, logprobs, said);
+        if piece == Piece::Text && !self.items[position].annotated.contains(&number) {
+            for annotation in event::take_list(&mut part, "annotations") {
+                self.annotate(position, number, annotation, said);
+            }
         }
     }
 
@@ -367,6 +388,13 @@ impl Events {
     /// The terminal event `kind`, or a whole document, with its response.
     fn end(&mut self, kind: &str, mut response: Value, said: &mut Said) {
         self.last_items(event::take_list(&mut response, "output"), said);
+        for position in 0..self.items.len() {
+            for (number, part) in mem::take(&mut self.items[position].added) {
+                if self.items[position].parts.is_empty() {
+                    self.part(position, number, part, said);
+                }
+            }
+        }
         if let Some(usage) = event::usage(&response) {
             said.word(Word::Usage(usage));
         }

@@ -94,7 +94,10 @@ fn calls_are_whole_and_their_signature_comes_before_them() {
         thought("Plan."),
         usage(60, 0, 12),
         signature("CiQB0e2Kb5"),
-        call(0, None, Some("get_weather"), "{\"city\":\"Paris\"}"),
+        sample::call_with(
+            json!({ "extra_content": { "google": { "thought_signature": "CiQB0e2Kb5" } } }),
+            call(0, None, Some("get_weather"), "{\"city\":\"Paris\"}"),
+        ),
         call(1, Some("fc-7"), Some("get_time"), ""),
         usage(60, 20, 12),
         STOP,
@@ -181,16 +184,7 @@ fn a_cut_answer_has_no_finish() {
 fn what_is_unknown_is_tolerated_and_keeps_alive() {
     let kept_alive = || Ok(Word::KeepAlive);
     let code = sample::item(u64::MAX, json!({ "type": "executable_code", "code": "1" }));
-    let expected = [
-        kept_alive(),
-        kept_alive(),
-        code,
-        text("Hi"),
-        kept_alive(),
-        kept_alive(),
-        kept_alive(),
-        finish(Finish::Unknown("NEW_REASON".into())),
-    ];
+    let expected = [kept_alive(), kept_alive(), code, text("Hi"), kept_alive(), kept_alive(), finish(Finish::Unknown("NEW_REASON".into()))];
     assert_eq!(read(&[fixture!("unknown.sse").as_bytes()]), expected);
 }
 

@@ -1,9 +1,11 @@
 //! What was read of one item of a response, and which events bring pieces of it.
 
+use serde_json::Value;
+
 use super::super::super::repeat::SoFar;
 
 /// One item of the response.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) kind: Kind,
     pub(super) id: Option<String>,
@@ -12,14 +14,19 @@ pub(super) struct Output {
     pub(super) parts: Vec<(Piece, u64, SoFar)>,
     /// The parts whose annotations have come.
     pub(super) annotated: Vec<u64>,
+    /// The parts that the vocabulary has no place for, as far as they were said.
+    pub(super) others: Vec<u64>,
+    /// What parts held at their start.
+    pub(super) added: Vec<(u64, Value)>,
     pub(super) call: Call,
     /// The names of the fields beyond the vocabulary that were said.
     pub(super) extra: Vec<String>,
     pub(super) is_done: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Kind {
+    #[default]
     Message,
     Reasoning,
     FunctionCall,

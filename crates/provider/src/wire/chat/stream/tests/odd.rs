@@ -104,7 +104,7 @@ fn reasons_to_finish_in_the_words_of_other_vendors() {
     for reason in ["abort", "network_error", "cancelled"] {
         fails(&stream(&[c(r#"{"content":"half"}"#), f(reason)]), &[text("half")], (502, "upstream_error", reason));
     }
-    check(&[c(r#"{"content":"half"}"#), f("zork"), f("stop")], &[text("half"), STOP]);
+    check(&[c(r#"{"content":"half"}"#), f("zork"), f("stop")], &[text("half"), finish(Finish::Unknown("zork".into())), STOP]);
     check(&[c(r#"{"content":"half"}"#), f("stop"), f("zork")], &[text("half"), STOP]);
     check(&[c(r#"{"content":"half"}"#), f("zork"), f("vibes")], &[text("half"), finish(Finish::Unknown("zork".into()))]);
     // While there is none.

@@ -24,10 +24,26 @@ fn f(reason: &str) -> String {
 }
 
 #[test]
+fn chunks_in_other_forms() {
+    let one = r#"{"candidates":[{"content":{"parts":{"text":"a"}}}]}"#;
+    check(&[one.to_owned(), f("STOP")], &[text("a"), STOP]);
+    let wrapped = |chunk: &str| format!(r#"{{"response":{chunk}}}"#);
+    check(&[wrapped(one), wrapped(&f("STOP"))], &[text("a"), STOP]);
+}
+
+#[test]
+fn a_signature_stands_on_its_call_too() {
+    let signed = r#"{"functionCall":{"id":"x","name":"f","args":{"a":1}},"thoughtSignature":"SIG=="}"#;
+    let extra = json!({ "extra_content": { "google": { "thought_signature": "SIG==" } } });
+    let sealed = Ok(Word::ReasoningEnd { encrypted: "gemini.signature.SIG==".into() });
+    check(&[c(signed), f("STOP")], &[sealed, sample::call_with(extra, call(0, Some("x"), Some("f"), r#"{"a":1}"#)), STOP]);
+}
+
+#[test]
 fn a_reason_that_is_known_counts_before_one_that_is_not() {
     let with = |reason: &str| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":"{reason}"}}]}}"#);
     check(&[with("FINISH_REASON_UNSPECIFIED"), with("STOP")], &[text("a"), text("a"), STOP]);
-    check(&[with("VIBES"), with("STOP")], &[text("a"), text("a"), STOP]);
+    check(&[with("VIBES"), with("STOP")], &[text("a"), finish(Finish::Unknown("VIBES".into())), text("a"), STOP]);
     check(&[with("STOP"), f("VIBES")], &[text("a"), STOP]);
 }
 
@@ -121,8 +137,8 @@ fn images_are_items_and_signatures_are_kept() {
     check(&[image, f("STOP")], &[sample::image("png", "AA=="), STOP]);
     let snake = c(r#"{"inline_data":{"mime_type":"image/webp","data":"AA=="}}"#);
     check(&[snake, f("STOP")], &[sample::image("webp", "AA=="), STOP]);
-    let signed = c(r#"{"functionCall":{"name":"f","args":{"a":1}},"thoughtSignature":"SIG=="}"#);
-    check(&[signed, f("STOP")], &[signature("SIG=="), call(0, None, Some("f"), "{\"a\":1}"), STOP]);
+    let signed = c(r#"{"text":"a","thoughtSignature":"SIG=="}"#);
+    check(&[signed, f("STOP")], &[signature("SIG=="), text("a"), STOP]);
 }
 
 #[test]

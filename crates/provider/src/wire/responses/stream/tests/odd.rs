@@ -39,6 +39,18 @@ fn completed() -> String {
 }
 
 #[test]
+fn parts_and_deltas_in_other_forms() {
+    let object = r#"{"type":"response.output_text.delta","delta":{"text":"a"}}"#.to_owned();
+    check(&[object, completed()], &[text("a"), STOP]);
+    let part_added = r#"{"type":"response.content_part.added","part":{"type":"output_text","text":"Hello"}}"#.to_owned();
+    check(&[part_added.clone(), completed()], &[text("Hello"), STOP]);
+    check(&[part_added, said_more("Hel"), said_more("lo"), completed()], &[text("Hel"), text("lo"), STOP]);
+    let item = r#"{"type":"message","id":"m1","content":[{"type":"output_text","text":"a"},{"type":"poem","verse":"x"}]}"#;
+    let extra = Ok(Word::Extra(Map::from_iter([("content_parts".to_owned(), json!([{ "type": "poem", "verse": "x" }]))])));
+    check(&[said_more("a"), done(item), completed()], &[text("a"), extra, STOP]);
+}
+
+#[test]
 fn an_incomplete_response_is_never_complete() {
     let incomplete =
         |reason: &str| format!(r#"{{"type":"response.incomplete","response":{{"incomplete_details":{{"reason":"{reason}"}}}}}}"#);
