@@ -196,7 +196,9 @@ mod tests {
     fn texts_and_objects_that_come_in_pieces_are_put_together() {
         let check = |pieces: [Value; 2], expected: Value| {
             let mut extra = Extra::default();
-            pieces.into_iter().for_each(|piece| extra.merge(piece.as_object().cloned().unwrap()));
+            for piece in pieces {
+                extra.merge(piece.as_object().cloned().unwrap());
+            }
             assert_eq!(Value::Object(extra.to_map()), expected);
         };
         check([json!({ "thinking": "hmA" }), json!({ "thinking": "hmB" })], json!({ "thinking": "hmAhmB" }));

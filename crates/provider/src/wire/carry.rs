@@ -284,7 +284,8 @@ impl Check<'_> {
 
     /// A field that is not carried.
     fn field(&mut self, name: &str, place: Place, path: &str) -> Result<(), Fault> {
-        if !is_hint(name) && !(place == Place::Message && MADE.contains(&name)) {
+        let was_handed_out = place == Place::Message && MADE.contains(&name);
+        if !is_hint(name) && !was_handed_out {
             let message = format!("{}, which serves this model, does not support '{path}'.", self.carrier.vendor);
             return Err(Fault::invalid("unsupported_parameter", path, message));
         }

@@ -405,7 +405,7 @@ mod tests {
         let minimax = |code: u64| class(json!({ "base_resp": { "status_code": code, "status_msg": "m" } })).0;
         assert_eq!([1004, 1008, 2013, 1002].map(minimax), [401, 402, 400, 429]);
         assert_eq!(class(json!({ "code": "InvalidApiKey", "message": "m" })), (401, false));
-        assert_eq!(class(json!({ "error": { "code": "1113", "message": "m" } })).1, true);
+        assert!(class(json!({ "error": { "code": "1113", "message": "m" } })).1);
         assert_eq!(class(json!({ "code": "Throttling.RateQuota", "message": "m" })), (429, false));
         assert_eq!(class(json!({ "message": "Input length 9 exceeds the maximum allowed length 5" })), (400, false));
     }

@@ -3,14 +3,18 @@
 //! OpenAI numbers its calls. Others give every call the number 0, or every piece another number, another id, or none. So a piece
 //! is placed by what it is: its id, its name, and whether the arguments so far are complete JSON.
 
+mod arguments;
+
 use std::collections::BTreeSet;
 
 use engine::provider::ToolCallDelta;
 use serde_json::Map;
 
-use super::super::repeat::SoFar;
+use self::arguments::{Arguments, Compact, Progress, Scanner};
 use super::chunk::CallPiece;
 use crate::tools::Lifter;
+
+pub(in crate::wire) use self::arguments::is_empty_object;
 
 /// The tool calls of one response.
 #[derive(Debug, Default)]
@@ -26,126 +30,6 @@ struct Call {
     is_name_said: bool,
     is_custom: bool,
     arguments: Arguments,
-}
-
-/// The arguments so far.
-#[derive(Debug, Default)]
-struct Arguments {
-    so_far: SoFar,
-    scanner: Scanner,
-    /// The same without white space, which those who repeat a call may set otherwise.
-    compact: Compact,
-    /// Whether `{}` came in one piece. It may stand for arguments that are still to come, so it is not said; at the end, a call
-    /// without arguments has these anyway.
-    is_placeholder: bool,
-}
-
-/// How far arguments have come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    Nothing,
-    Incomplete,
-    Complete,
-}
-
-impl Arguments {
-    fn progress(&self) -> Progress {
-        match (self.is_placeholder, self.scanner) {
-            (true, _) | (_, Scanner::Complete) => Progress::Complete,
-            (false, Scanner::Before) => Progress::Nothing,
-            (false, Scanner::Inside { .. } | Scanner::Scalar) => Progress::Incomplete,
-        }
-    }
-
-    /// Takes a piece in. Gives what is to be said of it.
-    fn take(&mut self, piece: String) -> String {
-        if self.so_far.is_empty() && is_empty_object(&piece) {
-            self.is_placeholder = true;
-            return String::new();
-        }
-        if !piece.is_empty() {
-            self.is_placeholder = false;
-        }
-        self.so_far.add(&piece);
-        self.compact.push(&piece, &mut self.scanner);
-        piece
-    }
-}
-
-/// Arguments without the white space between their values, as a length and a hash (FNV-1a).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Compact {
-    bytes: usize,
-    hash: u64,
-}
-
-impl Default for Compact {
-    fn default() -> Self {
-        Self { bytes: 0, hash: 0xcbf2_9ce4_8422_2325 }
-    }
-}
-
-impl Compact {
-    fn of(arguments: &str) -> Self {
-        let mut compact = Self::default();
-        compact.push(arguments, &mut Scanner::default());
-        compact
-    }
-
-    fn push(&mut self, text: &str, scanner: &mut Scanner) {
-        for byte in text.bytes() {
-            if !byte.is_ascii_whitespace() || matches!(scanner, Scanner::Inside { is_text: true, .. }) {
-                self.bytes += 1;
-                self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-            *scanner = scanner.step(byte);
-        }
-    }
-}
-
-/// Whether this is `{}`.
-pub(in crate::wire) fn is_empty_object(text: &str) -> bool {
-    text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|inner| inner.trim().is_empty())
-}
-
-/// Finds the end of a JSON value as its text comes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Scanner {
-    /// Nothing but white space.
-    #[default]
-    Before,
-    /// In an object or a list.
-    Inside {
-        depth: u32,
-        is_text: bool,
-        is_escaped: bool,
-    },
-    /// In something else, whose end cannot be told.
-    Scalar,
-    Complete,
-}
-
-impl Scanner {
-    fn step(self, byte: u8) -> Self {
-        match self {
-            Self::Before => match byte {
-                b'{' | b'[' => Self::Inside { depth: 1, is_text: false, is_escaped: false },
-                byte if byte.is_ascii_whitespace() => Self::Before,
-                _ => Self::Scalar,
-            },
-            Self::Inside { depth, is_text: true, is_escaped } => {
-                Self::Inside { depth, is_text: byte != b'"' || is_escaped, is_escaped: byte == b'\\' && !is_escaped }
-            }
-            Self::Inside { depth, .. } => match byte {
-                b'"' => Self::Inside { depth, is_text: true, is_escaped: false },
-                b'{' | b'[' => Self::Inside { depth: depth.saturating_add(1), is_text: false, is_escaped: false },
-                b'}' | b']' if depth == 1 => Self::Complete,
-                b'}' | b']' => Self::Inside { depth: depth - 1, is_text: false, is_escaped: false },
-                _ => self,
-            },
-            Self::Scalar | Self::Complete => self,
-        }
-    }
 }
 
 /// Where a piece belongs.
@@ -223,7 +107,7 @@ impl Calls {
                     let rest = rest.filter(|_| {
                         self.0[position].arguments.progress() != Progress::Complete || self.0[position].arguments.is_placeholder
                     });
-                    piece.arguments = rest.unwrap_or_default().to_owned();
+                    piece.arguments = rest.map(str::to_owned).unwrap_or_default();
                     said.extend(self.take(position, piece, lifter));
                 }
                 // It may be a piece after all.
