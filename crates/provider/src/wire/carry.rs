@@ -7,7 +7,7 @@ use protocol::item::{FunctionOutput, Item, Part, Reasoning};
 use protocol::request::{Create, InputItem, Tool, ToolChoice};
 use serde_json::Value;
 
-use super::shared::{CONTENT_PARTS, HOSTED_CALLS};
+use super::shared::{CONTENT_PARTS, HOSTED_CALLS, UPSTREAM_FIELDS};
 use crate::tools::{HostedTools, is_understood};
 
 /// Where a field stands.
@@ -51,7 +51,8 @@ pub(super) struct Carrier<'a> {
 }
 
 /// Fields that are hints, marks of a client's own, or another vendor's state: without them, the answer is the same.
-const HINTS: [&str; 30] = [
+const HINTS: [&str; 31] = [
+    UPSTREAM_FIELDS,
     "cache_control",
     "prompt_cache_breakpoint",
     "name",
@@ -85,7 +86,8 @@ const HINTS: [&str; 30] = [
 ];
 
 /// Hints that clients put on everything, or that are the same without a word: the caller is not told that they are left out.
-const QUIET: [&str; 14] = [
+const QUIET: [&str; 15] = [
+    UPSTREAM_FIELDS,
     "phase",
     "namespace",
     "status",

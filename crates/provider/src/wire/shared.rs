@@ -16,6 +16,10 @@ pub(super) const CONTENT_PARTS: &str = "content_parts";
 /// The field of a message that has the calls of tools that the upstream runs, such as Zhipu's `retrieval`.
 pub(super) const HOSTED_CALLS: &str = "hosted_tool_calls";
 
+/// The field of a message that has what its upstream says beside it: fields of the chunk, of the choice and of the usage. It never
+/// goes back.
+pub(super) const UPSTREAM_FIELDS: &str = "upstream_fields";
+
 /// Bytes in a URL (RFC 2397).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DataUrl<'a> {

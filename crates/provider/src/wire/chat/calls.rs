@@ -46,6 +46,11 @@ enum Place {
 }
 
 impl Calls {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Reads a piece. Gives what it says of which calls.
     pub(super) fn read(&mut self, mut piece: CallPiece, lifter: &Lifter) -> Vec<ToolCallDelta> {
         let mut said = Vec::new();

@@ -1,22 +1,20 @@
 //! The JSON of a chat completion, streamed or whole, as loosely as the compatible servers write it.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::{fmt, mem};
 
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::super::lenient::{self, read_count};
 use super::super::reported::{is_failure, is_truthy};
 use super::super::shared::HOSTED_CALLS;
 
-/// A `chat.completion.chunk` or a `chat.completion`. Any field may be missing or of another type; unknown ones are ignored.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+/// A `chat.completion.chunk` or a `chat.completion`. Any field may be missing or of another type.
+#[derive(Debug, Default)]
 pub(super) struct Chunk {
-    #[serde(deserialize_with = "lenient::list")]
     pub(super) choices: Option<Vec<Choice>>,
     usage: Value,
     error: Value,
@@ -24,11 +22,92 @@ pub(super) struct Chunk {
     /// How it went, as MiniMax says it beside the choices.
     base_resp: Value,
     /// What the answer rests on (Perplexity). Every chunk repeats it.
-    pub(super) citations: Value,
-    pub(super) search_results: Value,
+    pub(super) sources: Map<String, Value>,
+    /// All other fields.
+    extra: Map<String, Value>,
+}
+
+/// A value of a type that is skipped where it is another.
+#[derive(Debug, Deserialize)]
+#[serde(transparent, bound = "T: Deserialize<'de>")]
+struct List<T>(#[serde(deserialize_with = "lenient::list")] Option<Vec<T>>);
+
+#[derive(Debug, Deserialize)]
+#[serde(transparent, bound = "T: Deserialize<'de>")]
+struct Object<T>(#[serde(deserialize_with = "lenient::object")] Option<T>);
+
+struct ChunkVisitor;
+
+impl<'de> Visitor<'de> for ChunkVisitor {
+    type Value = Chunk;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Chunk, A::Error> {
+        let mut chunk = Chunk::default();
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            match &*key {
+                "choices" => chunk.choices = map.next_value::<List<Choice>>()?.0,
+                "usage" => chunk.usage = map.next_value()?,
+                "error" => chunk.error = map.next_value()?,
+                "x_groq" => chunk.x_groq = map.next_value()?,
+                "base_resp" => chunk.base_resp = map.next_value()?,
+                "citations" | "search_results" => _ = chunk.sources.insert(key.into_owned(), map.next_value()?),
+                name if CHUNK.contains(&name) => _ = map.next_value::<IgnoredAny>()?,
+                _ => take_extra(&mut chunk.extra, key, map.next_value()?),
+            }
+        }
+        Ok(chunk)
+    }
+}
+
+/// Fields of every chunk that say nothing of this response which a caller could want.
+const CHUNK: [&str; 12] = [
+    "id",
+    "object",
+    "created",
+    "model",
+    "system_fingerprint",
+    "service_tier",
+    "obfuscation",
+    "request_id",
+    "nvext",
+    "input_sensitive",
+    "output_sensitive",
+    "type",
+];
+
+fn take_extra(extra: &mut Map<String, Value>, key: Cow<'_, str>, value: Value) {
+    if says_something(&value) {
+        extra.insert(key.into_owned(), value);
+    }
+}
+
+impl<'de> Deserialize<'de> for Chunk {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ChunkVisitor)
+    }
 }
 
 impl Chunk {
+    /// What stands beside the message: fields of the chunk, of its first choice, and of the usage but for the counts.
+    pub(super) fn take_extra(&mut self) -> Map<String, Value> {
+        let mut extra = mem::take(&mut self.extra);
+        extra.extend(self.choices.iter_mut().flatten().take(1).flat_map(|choice| mem::take(&mut choice.extra)));
+        let is_count = |name: &str| name.contains("token") || name.ends_with("_details") || name.ends_with("_time");
+        let usage = self.usage.as_object().into_iter().flatten();
+        let usage: Map<String, Value> = usage
+            .filter(|(name, value)| !is_count(name) && says_something(value))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        if !usage.is_empty() {
+            extra.insert("usage".to_owned(), usage.into());
+        }
+        extra
+    }
+
     /// Whether it reports an error under the usual name.
     pub(super) fn has_error(&self) -> bool {
         is_truthy(&self.error) || self.choices.iter().flatten().any(|choice| is_truthy(&choice.error))
@@ -49,24 +128,56 @@ impl Chunk {
 }
 
 /// One alternative answer. Weir asks for one only.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Choice {
-    #[serde(deserialize_with = "lenient::index")]
     pub(super) index: Option<u64>,
-    #[serde(deserialize_with = "lenient::object")]
     delta: Option<Delta>,
     /// In a whole `chat.completion`: the same fields as in a delta.
-    #[serde(deserialize_with = "lenient::object")]
     pub(super) message: Option<Delta>,
-    #[serde(deserialize_with = "lenient::text")]
     pub(super) finish_reason: Option<String>,
     /// In place of both: the text of a text completion.
-    #[serde(deserialize_with = "lenient::text")]
     text: Option<String>,
     error: Value,
     logprobs: Value,
     usage: Value,
+    /// All other fields.
+    extra: Map<String, Value>,
+}
+
+struct ChoiceVisitor;
+
+impl<'de> Visitor<'de> for ChoiceVisitor {
+    type Value = Choice;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Choice, A::Error> {
+        let mut choice = Choice::default();
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            match &*key {
+                "index" => choice.index = read_count(&map.next_value()?),
+                "delta" => choice.delta = map.next_value::<Object<Delta>>()?.0,
+                "message" => choice.message = map.next_value::<Object<Delta>>()?.0,
+                "finish_reason" => choice.finish_reason = text(map.next_value()?),
+                "text" => choice.text = text(map.next_value()?),
+                "error" => choice.error = map.next_value()?,
+                "logprobs" => choice.logprobs = map.next_value()?,
+                "usage" => choice.usage = map.next_value()?,
+                // Which of the texts at which to stop it was, and what the tokens were called.
+                "stop_reason" | "matched_stop" | "token_ids" | "seed" => _ = map.next_value::<IgnoredAny>()?,
+                _ => take_extra(&mut choice.extra, key, map.next_value()?),
+            }
+        }
+        Ok(choice)
+    }
+}
+
+impl<'de> Deserialize<'de> for Choice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ChoiceVisitor)
+    }
 }
 
 impl Choice {

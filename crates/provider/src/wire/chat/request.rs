@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use self::messages::Messages;
 use super::super::carry::{self, Carrier, Inner, Place};
 use super::super::family::Family;
-use super::super::shared::{parameters, put, tier_is_omitted};
+use super::super::shared::{UPSTREAM_FIELDS, parameters, put, tier_is_omitted};
 use super::API;
 use crate::config::{Compat, Preset, ReasoningHistory, SystemMessages};
 use crate::tools::{HostedTools, Offer, Offered};
@@ -92,7 +92,7 @@ impl Style {
 
 /// Fields that Weir itself, or the Responses API, puts on items: chat completions have other places for them.
 fn is_own(place: Place, name: &str) -> bool {
-    let is_everywhere = matches!(name, "status" | "upstream_id");
+    let is_everywhere = matches!(name, "status" | "upstream_id" | UPSTREAM_FIELDS);
     is_everywhere || (name == "namespace" && place == Place::Call) || (name == "id" && place == Place::Message)
 }
 

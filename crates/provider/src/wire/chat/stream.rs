@@ -12,7 +12,7 @@ use super::super::finish::{self, Verdict};
 use super::super::json::{self, Broken, Tail};
 use super::super::repeat::SoFar;
 use super::super::said::Said;
-use super::super::shared::{CONTENT_PARTS, flat_annotation, made_image};
+use super::super::shared::{CONTENT_PARTS, UPSTREAM_FIELDS, flat_annotation, made_image};
 use super::calls::Calls;
 use super::chunk::{CallPiece, Chunk, Content, Delta, Split};
 
@@ -31,6 +31,9 @@ pub(super) struct Chunks {
     choice: Option<u64>,
     /// What every chunk repeats beside the choices and belongs to the message.
     beside: Map<String, Value>,
+    /// What stands beside the message and does not belong to it. It goes to the caller and not back.
+    upstream_fields: Map<String, Value>,
+    is_finish_said: bool,
 }
 
 /// Where fields of a message come from.
@@ -125,10 +128,13 @@ impl Chunks {
     fn chunk(&mut self, mut chunk: Chunk, said: &mut Said) {
         let before = said.len();
         let (usage, has_error) = (chunk.usage(), chunk.has_error());
-        for (name, value) in [("citations", chunk.citations), ("search_results", chunk.search_results)] {
-            if is_truthy(&value) {
-                self.beside.insert(name.to_owned(), value);
-            }
+        self.beside.extend(mem::take(&mut chunk.sources).into_iter().filter(|(_, value)| is_truthy(value)));
+        let mut extra = chunk.take_extra();
+        // What the answer rests on may also stand in the choice.
+        self.beside.extend(["citations", "search_results"].into_iter().filter_map(|name| extra.remove_entry(name)));
+        if !extra.is_empty() {
+            self.beside.insert(UPSTREAM_FIELDS.to_owned(), Value::Null);
+            self.upstream_fields.extend(extra);
         }
         // Weir asks for one choice; what others may come are not part of the response.
         let mut choices = chunk.choices.take().unwrap_or_default().into_iter();
@@ -149,6 +155,9 @@ impl Chunks {
             self.finish_reason(&reason, has_error, said);
         } else {
             said.words(usage.map(Word::Usage));
+        }
+        if self.is_finish_said {
+            self.beside(said);
         }
         if said.len() == before && !has_error {
             said.word(Word::KeepAlive);
@@ -178,6 +187,10 @@ impl Chunks {
         }
         let legacy = delta.function_call.map(|call| CallPiece { name: call.name, arguments: call.arguments, ..CallPiece::default() });
         let pieces: Vec<CallPiece> = delta.tool_calls.into_iter().chain(legacy).collect();
+        if !pieces.is_empty() && self.calls.is_empty() {
+            // A call ends the message.
+            self.beside(said);
+        }
         let deltas = match source {
             Source::Message => self.calls.read_whole(pieces, said.lifter()),
             Source::Delta | Source::LastDelta => pieces.into_iter().flat_map(|piece| self.calls.read(piece, said.lifter())).collect(),
@@ -220,6 +233,20 @@ impl Chunks {
         }
     }
 
+    /// Says what came beside the message.
+    fn beside(&mut self, said: &mut Said) {
+        let mut beside = mem::take(&mut self.beside);
+        let fields = mem::take(&mut self.upstream_fields);
+        // They are worth no message of their own.
+        let has_message = !(self.text.so_far.is_empty() && self.refusal.so_far.is_empty()) && self.calls.is_empty();
+        match beside.get_mut(UPSTREAM_FIELDS) {
+            Some(place) if has_message => *place = fields.into(),
+            Some(_) => _ = beside.shift_remove(UPSTREAM_FIELDS),
+            None => {}
+        }
+        said.words((!beside.is_empty()).then_some(Word::Extra(beside)));
+    }
+
     /// Some servers repeat the reason with the usage, and some send `""` until there is one.
     fn finish_reason(&mut self, reason: &str, has_error: bool, said: &mut Said) {
         match finish::read(reason) {
@@ -233,8 +260,8 @@ impl Chunks {
             Verdict::Finish(finish) => {
                 let names: Vec<ToolCallDelta> = self.calls.names();
                 said.words(names.into_iter().map(Word::ToolCall));
-                let beside = mem::take(&mut self.beside);
-                said.words((!beside.is_empty()).then_some(Word::Extra(beside)));
+                self.beside(said);
+                self.is_finish_said = true;
                 said.word(Word::Finish(finish));
             }
         }

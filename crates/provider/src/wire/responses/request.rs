@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::carry::{self, Carrier, Inner, Place};
 use super::super::family::Family;
-use super::super::shared::{parameters, put};
+use super::super::shared::{UPSTREAM_FIELDS, parameters, put};
 use crate::config::{HostedTools, SystemMessages};
 
 const ENCRYPTED_CONTENT: &str = "reasoning.encrypted_content";
@@ -53,7 +53,7 @@ fn knows(parameter: &str, family: Family) -> bool {
 pub(super) fn field(family: Family) -> fn(Place, &str) -> bool {
     match family {
         Family::OpenAi | Family::Azure => |_, name| !carry::is_hint(name) || ["phase", "namespace", "caller", "encrypted"].contains(&name),
-        Family::Compatible => |_, name| !["status", "upstream_id"].contains(&name),
+        Family::Compatible => |_, name| !["status", "upstream_id", UPSTREAM_FIELDS].contains(&name),
     }
 }
 

@@ -45,6 +45,30 @@ fn read_with(names: &'static [&'static str]) -> impl Fn(&[&[u8]]) -> Read {
 const OVERLOADED: &str = r#"{"code":50505,"message":"Model service overloaded","data":null}"#;
 
 #[test]
+fn what_stands_beside_the_message_reaches_the_caller() {
+    let extra = |value: Value| Ok(Word::Extra(value.as_object().cloned().unwrap_or_default()));
+    let first = r#"{"id":"x","provider":"North","choices":[{"index":0,"delta":{"content":"a"},"content_filter_results":{"hate":{"filtered":false}}}]}"#;
+    let last =
+        r#"{"provider":"North","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"cost":0.5},"search_info":{"results":[1]}}"#;
+    let words = [
+        text("a"),
+        extra(json!({ "upstream_fields": { "provider": "North", "content_filter_results": { "hate": { "filtered": false } } } })),
+        STOP,
+        usage(1, 1, 0, 0),
+        extra(json!({ "upstream_fields": { "provider": "North", "search_info": { "results": [1] }, "usage": { "cost": 0.5 } } })),
+    ];
+    check(&[first, &f("stop"), last], &words);
+    // A call ends the message, and what comes then is worth no other.
+    let named = r#"{"provider":"North","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c1","function":{"name":"f","arguments":"{\"a\":1}"}}]}}]}"#;
+    let called = || call(0, Some("c1"), Some("f"), "{\"a\":1}");
+    check(&[named, &f("tool_calls"), last], &[called(), STOP, usage(1, 1, 0, 0)]);
+    let provider = extra(json!({ "upstream_fields": { "provider": "North" } }));
+    check(&[&c(r#"{"content":"a"}"#), named, &f("tool_calls"), last], &[text("a"), provider, called(), STOP, usage(1, 1, 0, 0)]);
+    let cited = r#"{"choices":[{"index":0,"delta":{"content":"a"},"citations":["u"],"finish_reason":"stop"}]}"#;
+    check(&[cited], &[text("a"), extra(json!({ "citations": ["u"] })), STOP]);
+}
+
+#[test]
 fn a_call_is_told_from_the_next_by_its_arguments() {
     let whole = |city: &str| {
         piece(&format!(r#""index":0,"id":"","type":"function","function":{{"name":"f","arguments":"{{\"city\":\"{city}\"}}"}}"#))
