@@ -1,11 +1,15 @@
 //! What stands beside the text, or in its place (K7, K2): it reaches every caller, comes back, and is named as the caller wrote it.
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use lab::upstream::Script;
-use provider::config::{Preset, WireKind};
+use provider::config::Preset;
 use serde_json::{Value, json};
 
 use super::case::{Case, STOP, USAGE, c, chunks, f};
-use super::rounds::{EVERY, GoesOn, Talk, Tools, check};
+use super::rounds::{EVERY, GoesOn, Talk, Tools, check, with};
 use super::run::run;
 use crate::scenarios::said::Said;
 use crate::scenarios::table::Cost;
@@ -91,11 +95,26 @@ async fn refusals_name_the_field_as_the_caller_wrote_it() {
         (Preset::Anthropic, json!({ "messages": hi, "logprobs": true }), "logprobs"),
     ];
     for (preset, body, param) in cases {
-        let talk = Talk::open_with(preset, preset.wire(), |_| {}).await;
-        let (status, refused) = talk.house.post("/v1/chat/completions", &super::rounds::with(&json!({ "model": "odd" }), &body)).await;
+        let talk = Talk::open(preset).await;
+        let (status, refused) = talk.house.post("/v1/chat/completions", &with(&json!({ "model": "odd" }), &body)).await;
         assert_eq!((status, &refused["error"]["param"]), (400, &json!(param)), "{preset:?} {refused}");
         assert!(!refused["error"]["message"].as_str().unwrap().contains("input["), "{refused}");
         talk.close().await;
     }
-    assert_eq!(Preset::Anthropic.wire(), WireKind::Anthropic);
+}
+
+#[tokio::test]
+async fn embeddings_that_are_compressed_are_read() {
+    let list =
+        json!({ "object": "list", "data": [{ "object": "embedding", "index": 0, "embedding": [1.0, 2.0] }], "model": "m" }).to_string();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(list.as_bytes()).unwrap();
+    let body = encoder.finish().unwrap();
+    let talk = Talk::open(Preset::Compatible).await;
+    for headers in [&[("content-type", "application/json"), ("content-encoding", "gzip")][..], &[("content-type", "application/json")]] {
+        talk.fake.script(Script::status(200, headers, body.clone()));
+        let (status, response) = talk.house.post("/v1/embeddings", &json!({ "model": "odd", "input": "x" })).await;
+        assert_eq!((status, &response["data"][0]["embedding"]), (200, &json!([1.0, 2.0])), "{headers:?}: {response}");
+    }
+    talk.close().await;
 }

@@ -118,8 +118,8 @@ async fn odd_streams_are_read() {
         )
     };
     let (a, b) = (event("a \\ud83d", "null"), event("b", "\"eos\""));
-    // In OpenAI's word, beside the upstream's own.
-    let said = event("b", "\"stop\",\"native_finish_reason\":\"eos\"");
+    // In OpenAI's word, beside the upstream's own; a half of a character waits for the other, which never comes.
+    let (first, said) = (event("a ", "null"), event("\\ufffdb", "\"stop\",\"native_finish_reason\":\"eos\""));
     let bodies = [
         format!("data: {a}\ndata: {b}\ndata: [DONE]\n"),
         format!("event: ping\ndata: now\n\n: hi\n\ndata:{a}\r\n\r\ndata:{b}\r\n\r\n"),
