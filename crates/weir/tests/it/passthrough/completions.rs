@@ -129,7 +129,7 @@ async fn odd_streams_are_read() {
         vendors.fake("compatible").script(Script::new().raw(body.clone()).end().byte_by_byte());
         let (events, end) = stream(&vendors.house, &request(PATH, "compatible", &json!({ "stream": true }))).await;
         let renamed = |event: &str| event.replace("\"model\":\"x\"", "\"model\":\"compatible\"");
-        assert_eq!((events, end), (vec![renamed(&a), renamed(&said), "[DONE]".to_owned()], BodyEnd::Clean), "{body}");
+        assert_eq!((events, end), (vec![renamed(&first), renamed(&said), "[DONE]".to_owned()], BodyEnd::Clean), "{body}");
     }
     // A relay that ignores `stream`.
     vendors.fake("compatible").script(Script::status(200, &[("content-type", "application/json")], b.clone()));
