@@ -56,15 +56,12 @@ impl Extra {
         }
     }
 
-    /// Adds fields that come in pieces, as a stream brings them: lists grow, and entries of lists that have the same `index` and
-    /// `type` are one entry whose texts grow. Anything else is replaced.
+    /// Adds fields that come in pieces, as a stream brings them: texts, lists and objects grow, and entries of lists that have
+    /// the same `index` and `type` are one entry. A text that repeats what came, or begins with it, and a word that says what
+    /// something is, replace what came. So does anything else.
     pub fn merge(&mut self, more: Map<String, Value>) {
-        for (name, value) in more {
-            match (self.0.get_or_insert_default().get_mut(&name), value) {
-                (Some(Value::Array(list)), Value::Array(more)) => more.into_iter().for_each(|entry| merge_entry(list, entry)),
-                (Some(place), value) => *place = value,
-                (None, value) => self.insert(name, value),
-            }
+        if !more.is_empty() {
+            merge_fields(self.0.get_or_insert_default(), more);
         }
     }
 
@@ -74,19 +71,60 @@ impl Extra {
     }
 }
 
-/// Fields of a list's entry that are texts in pieces, in the words of those who stream such lists (`reasoning_details`).
-const PIECES: [&str; 4] = ["text", "summary", "data", "arguments"];
+/// Fields that are texts in pieces wherever they stand, so that two pieces may be the same.
+const PIECES: [&str; 10] =
+    ["text", "summary", "data", "arguments", "thinking", "transcript", "content", "b64_json", "partial_json", "reasoning_content"];
+
+/// Fields that are words for something, and come as a whole. So does what is called an id.
+const WORDS: [&str; 14] = [
+    "id",
+    "type",
+    "status",
+    "role",
+    "name",
+    "object",
+    "model",
+    "provider",
+    "format",
+    "kind",
+    "mime_type",
+    "mimeType",
+    "signature",
+    "system_fingerprint",
+];
+
+fn is_word(name: &str) -> bool {
+    WORDS.contains(&name) || name.ends_with("_id") || name.ends_with("Id") || name.ends_with("_type") || name.ends_with("_at")
+}
+
+fn merge_fields(known: &mut Map<String, Value>, more: Map<String, Value>) {
+    for (name, value) in more {
+        match (known.get_mut(&name), value) {
+            (Some(Value::Array(list)), Value::Array(more)) => more.into_iter().for_each(|entry| merge_entry(list, entry)),
+            (Some(Value::Object(known)), Value::Object(more)) => merge_fields(known, more),
+            (Some(Value::String(text)), Value::String(more)) => merge_text(&name, text, more),
+            (Some(_), Value::Null) => {}
+            (Some(place), value) => *place = value,
+            (None, value) => _ = known.insert(name, value),
+        }
+    }
+}
+
+fn merge_text(name: &str, text: &mut String, more: String) {
+    if PIECES.contains(&name) {
+        text.push_str(&more);
+    } else if is_word(name) || more.starts_with(text.as_str()) {
+        *text = more;
+    } else {
+        text.push_str(&more);
+    }
+}
 
 fn merge_entry(list: &mut Vec<Value>, entry: Value) {
     let is_same = |known: &Value| entry.get("index").is_some() && ["index", "type"].iter().all(|name| known.get(name) == entry.get(name));
-    let Some(Value::Object(known)) = list.iter_mut().find(|known| is_same(known)) else { return list.push(entry) };
-    let Value::Object(entry) = entry else { return };
-    for (name, value) in entry {
-        match (known.get_mut(&name), value) {
-            (Some(Value::String(text)), Value::String(more)) if PIECES.contains(&name.as_str()) => text.push_str(&more),
-            (Some(_), Value::Null) => {}
-            (_, value) => _ = known.insert(name, value),
-        }
+    match (list.iter_mut().rfind(|known| is_same(known)), entry) {
+        (Some(Value::Object(known)), Value::Object(entry)) => merge_fields(known, entry),
+        (_, entry) => list.push(entry),
     }
 }
 
@@ -152,6 +190,30 @@ mod tests {
             { "type": "reasoning.encrypted", "index": 0, "data": "E" },
         ], "provider": "x" });
         assert_eq!(Value::Object(extra.to_map()), expected);
+    }
+
+    #[test]
+    fn texts_and_objects_that_come_in_pieces_are_put_together() {
+        let check = |pieces: [Value; 2], expected: Value| {
+            let mut extra = Extra::default();
+            for piece in pieces {
+                extra.merge(piece.as_object().cloned().unwrap());
+            }
+            assert_eq!(Value::Object(extra.to_map()), expected);
+        };
+        check([json!({ "thinking": "hmA" }), json!({ "thinking": "hmB" })], json!({ "thinking": "hmAhmB" }));
+        check([json!({ "unheard_of": "a" }), json!({ "unheard_of": "b" })], json!({ "unheard_of": "ab" }));
+        check([json!({ "unheard_of": "a" }), json!({ "unheard_of": "ab" })], json!({ "unheard_of": "ab" }));
+        check([json!({ "fields": { "k1": 1 } }), json!({ "fields": { "k2": 2 } })], json!({ "fields": { "k1": 1, "k2": 2 } }));
+        check(
+            [json!({ "audio": { "id": "a", "data": "AA" } }), json!({ "audio": { "id": "a", "data": "AA", "expires_at": 1 } })],
+            json!({ "audio": { "id": "a", "data": "AAAA", "expires_at": 1 } }),
+        );
+        check(
+            [json!({ "status": "open", "request_id": "x" }), json!({ "status": "done", "request_id": "y" })],
+            json!({ "status": "done", "request_id": "y" }),
+        );
+        check([json!({ "count": 1, "x": "a" }), json!({ "count": 2, "x": null })], json!({ "count": 2, "x": "a" }));
     }
 
     #[test]

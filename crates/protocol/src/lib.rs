@@ -22,6 +22,7 @@
 
 pub mod extra;
 pub mod fault;
+pub mod field_paths;
 pub mod id;
 pub mod trace;
 pub mod usage;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::extra::Extra;
+use crate::field_paths::FieldPaths;
 use crate::id::{ItemId, ResponseId};
 use crate::item::Item;
 use crate::on_leave::OnLeave;
@@ -67,6 +68,8 @@ pub struct Create {
     pub extra: Map<String, Value>,
     /// What of the request has no effect, by path: fields that cannot matter here. The caller is told of them.
     pub ignored: Vec<String>,
+    /// What its fields are called where it was written.
+    pub paths: FieldPaths,
 }
 
 impl Create {
@@ -101,6 +104,7 @@ impl Create {
             on_leave: None,
             extra: Map::new(),
             ignored: Vec::new(),
+            paths: FieldPaths::default(),
         }
     }
 }

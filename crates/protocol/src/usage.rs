@@ -58,4 +58,23 @@ impl Usage {
             source,
         }
     }
+
+    /// The same where no detail is more than what it is a part of.
+    #[must_use]
+    pub fn within_its_sums(self) -> Self {
+        let InputTokensDetails { cached_tokens, cache_write_tokens } = self.input_tokens_details;
+        let sum = self.input_tokens.saturating_add(self.output_tokens);
+        Self {
+            input_tokens_details: InputTokensDetails {
+                cached_tokens: cached_tokens.min(self.input_tokens),
+                cache_write_tokens: cache_write_tokens.min(self.input_tokens),
+            },
+            output_tokens_details: OutputTokensDetails {
+                reasoning_tokens: self.output_tokens_details.reasoning_tokens.min(self.output_tokens),
+            },
+            // Some vendors count more than these two, but none twice as much.
+            total_tokens: if self.total_tokens >= sum && self.total_tokens / 2 <= sum { self.total_tokens } else { sum },
+            ..self
+        }
+    }
 }

@@ -21,6 +21,71 @@ fn check_responses(mut body: Value, code: &str, param: &str) {
 }
 
 #[test]
+fn an_answer_without_a_text_is_taken_back() {
+    let empty = [
+        json!({}),
+        json!({ "content": null }),
+        json!({ "content": null, "refusal": null }),
+        json!({ "tool_calls": [] }),
+        json!({ "tool_calls": null }),
+    ];
+    for mut message in empty {
+        message["role"] = "assistant".into();
+        let body = json!({ "model": "demo", "messages": [{ "role": "user", "content": "hi" }, message] });
+        let input = chat_completions::read_create(&body).unwrap().create.input;
+        let [_, InputItem::Item(Item::Message(message))] = &input[..] else { panic!("{body}: {input:?}") };
+        assert_eq!((message.role, message.content.len()), (Role::Assistant, 0));
+    }
+}
+
+#[test]
+fn images_of_an_answer_are_items_and_other_forms_stay_with_the_message() {
+    let image = |url: &str| json!({ "type": "image_url", "image_url": { "url": url }, "index": 0 });
+    let images = json!([image("data:image/webp;base64,AA=="), { "ref": 7 }, image("https://x/y.png")]);
+    let body = json!({ "model": "demo", "messages": [{ "role": "assistant", "content": null, "images": images }] });
+    let create = chat_completions::read_create(&body).unwrap().create;
+    let [InputItem::Item(Item::Message(message)), InputItem::Item(Item::Opaque(first)), InputItem::Item(Item::Opaque(second))] =
+        &create.input[..]
+    else {
+        panic!("{:?}", create.input)
+    };
+    assert_eq!(message.extra.get("images"), Some(&json!([{ "ref": 7 }])));
+    assert_eq!(
+        (first.kind.as_str(), first.fields.text("output_format"), first.fields.text("result")),
+        ("image_generation_call", Some("webp"), Some("AA=="))
+    );
+    assert_eq!(second.fields.text("result"), Some("https://x/y.png"));
+    assert_eq!(create.paths.path("input[2].type"), "messages[0].images[2]");
+}
+
+#[test]
+fn fields_of_a_chat_are_named_as_they_were_written() {
+    let call = json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let body = json!({ "model": "demo", "logprobs": true, "max_completion_tokens": 5, "messages": [
+        { "role": "user", "content": "hi" },
+        { "role": "assistant", "content": "a", "reasoning_content": "hm", "tool_calls": [call] },
+        { "role": "tool", "tool_call_id": "c", "content": [{ "type": "text", "text": "1" }] },
+        { "role": "user", "content": [{ "type": "text", "text": "b" }] },
+    ] });
+    let paths = chat_completions::read_create(&body).unwrap().create.paths;
+    for (neutral, expected) in [
+        ("input[0].content[0].type", "messages[0].content"),
+        ("input[1]", "messages[1].reasoning_content"),
+        ("input[2].prefix", "messages[1].prefix"),
+        ("input[3].extra_content", "messages[1].tool_calls[0].extra_content"),
+        ("input[4].output[0].type", "messages[2].content[0].type"),
+        ("input[5].content[0].image_url", "messages[3].content[0].image_url"),
+        ("text.format", "response_format"),
+        ("reasoning.effort", "reasoning_effort"),
+        ("top_logprobs", "logprobs"),
+        ("max_output_tokens", "max_completion_tokens"),
+        ("stop", "stop"),
+    ] {
+        assert_eq!(paths.path(neutral), expected);
+    }
+}
+
+#[test]
 fn a_wrong_field_is_named_by_its_path() {
     check_responses(json!({ "model": 5 }), "invalid_type", "model");
     check_responses(json!({ "model": null }), "missing_required_parameter", "model");

@@ -185,7 +185,7 @@ pub(super) async fn take_over(shared: &Shared, id: &ResponseId, end: &End, conte
         None
     };
     // Whoever takes over knows why.
-    let _failure = answer.end(end, usage, clock::unix_seconds());
+    let _failure = answer.end(end, usage, clock::unix_seconds(), "");
     writer.append(&answer.take_entries())?;
     Ok(answer.response().clone())
 }

@@ -123,7 +123,8 @@ impl Turn {
             End::Stopped(Cause::ServerShutdown) => timeout(LAST_COUNT, self.usage()).await.ok().flatten(),
             End::Stopped(_) | End::Failed(_) | End::Over => self.usage().await,
         };
-        let failure = self.answer.end(&end, usage, clock::unix_seconds());
+        let upstream = self.upstream_name().to_owned();
+        let failure = self.answer.end(&end, usage, clock::unix_seconds(), &upstream);
         // Before its readers hear of the end: who looks then finds it counted.
         self.account(&end, failure.as_ref());
         let entries = self.answer.take_entries();
@@ -333,7 +334,8 @@ impl Turn {
                 Some(Ok(word)) => word,
             };
             heard += u32::from(is_model_word(&word));
-            if let Err(fault) = self.answer.word(word) {
+            let upstream = self.leg.as_ref().map_or("", |leg| &*leg.upstream);
+            if let Err(fault) = self.answer.word(word, upstream) {
                 // The model would do the same again.
                 return (Some(Heard::Failed(Failure::new(fault, Blame::Request))), heard);
             }

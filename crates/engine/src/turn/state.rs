@@ -7,20 +7,25 @@ mod resume;
 
 use std::collections::BTreeMap;
 
+use self::calls::Calls;
+use crate::provider::{Finish, Word};
+use crate::turn::Cause;
 use protocol::event::{Entry, Event, Snapshot};
+use protocol::extra::Extra;
 use protocol::fault::{Fault, FaultKind};
 use protocol::item::ItemStatus;
 use protocol::request::ToolMode;
 use protocol::response::{FINISH_REASON, IncompleteDetails, Response, ResponseStatus};
 use protocol::usage::Usage;
-use serde_json::{Map, Value};
-
-use self::calls::Calls;
-use crate::provider::{Finish, Word};
-use crate::turn::Cause;
 
 /// The longest text that a response's metadata hold, in characters.
 const LONGEST_METADATA: usize = 512;
+
+/// How many pairs they hold.
+const MOST_METADATA: usize = 16;
+
+/// No model reads or writes so many tokens in one response.
+const MOST_TOKENS: u64 = 1_000_000_000;
 
 /// How an answer ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +51,7 @@ pub(crate) struct Answer {
     /// Items that are passed on as they are and not done yet, by their key: where they stand in the output.
     opaque: BTreeMap<u64, usize>,
     /// Fields beyond the vocabulary for the message that comes next.
-    pending_extra: Map<String, Value>,
+    pending_extra: Extra,
     /// How many bytes of such fields came, all told: they grow with the stream and are in no entry before its end.
     extra_bytes: u64,
     finish: Option<Finish>,
@@ -85,7 +90,7 @@ impl Answer {
             was_summary: false,
             calls: Calls::default(),
             opaque: BTreeMap::new(),
-            pending_extra: Map::new(),
+            pending_extra: Extra::default(),
             extra_bytes: 0,
             finish: None,
             usage: None,
@@ -122,8 +127,12 @@ impl Answer {
     /// The usage as the upstream reports it, where that can be true: whoever wrote something read and wrote some tokens, and
     /// what was reported before the output is not the usage of the output.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        let is_possible = |usage: &Usage| !self.has_output() || (usage.input_tokens > 0 && usage.output_tokens > 0 && !self.is_usage_stale);
-        self.usage.filter(is_possible)
+        let is_possible = |usage: &Usage| {
+            let is_too_much = usage.input_tokens > MOST_TOKENS || usage.output_tokens > MOST_TOKENS;
+            let is_of_output = usage.input_tokens > 0 && usage.output_tokens > 0 && !self.is_usage_stale;
+            !is_too_much && (!self.has_output() || is_of_output)
+        };
+        self.usage.filter(is_possible).map(Usage::within_its_sums)
     }
 
     /// Why the model stopped.
@@ -144,14 +153,14 @@ impl Answer {
     /// Forgets what was heard of a call that failed before it made anything: another begins anew.
     pub(crate) fn forget(&mut self) {
         (self.calls, self.finish, self.usage) = (Calls::default(), None, None);
-        (self.pending_extra, self.is_usage_stale) = (Map::new(), false);
+        (self.pending_extra, self.is_usage_stale) = (Extra::default(), false);
     }
 
     /// Takes a word in.
     ///
     /// # Errors
     /// The upstream's stream makes no sense.
-    pub(crate) fn word(&mut self, word: Word) -> Result<(), Fault> {
+    pub(crate) fn word(&mut self, word: Word, upstream: &str) -> Result<(), Fault> {
         self.is_usage_stale |= is_output(&word) && self.usage.is_some();
         match word {
             Word::Text { text, logprobs } => {
@@ -167,7 +176,7 @@ impl Answer {
                 self.open(Open::Refusal);
                 self.refusal(text);
             }
-            Word::ToolCall(delta) => self.tool_call(delta)?,
+            Word::ToolCall(delta) => self.tool_call(delta, upstream)?,
             Word::Item(step) => self.opaque_step(step),
             Word::ReasoningExtra(fields) => self.reasoning_extra(fields),
             Word::Extra(fields) => self.message_extra(fields),
@@ -180,10 +189,10 @@ impl Answer {
 
     /// Ends the answer: closes what is open and appends the terminal event, with an `error` before it where it failed. Gives
     /// that failure.
-    pub(crate) fn end(&mut self, end: &End, usage: Option<Usage>, now: u64) -> Option<Fault> {
+    pub(crate) fn end(&mut self, end: &End, usage: Option<Usage>, now: u64, upstream: &str) -> Option<Fault> {
         let failure = match end {
             End::Failed(fault) => Some(fault.clone()),
-            End::Over => self.missing_evidence().or_else(|| self.calls.nameless()),
+            End::Over => self.missing_evidence(upstream).or_else(|| self.calls.nameless(upstream)),
             End::Stopped(cause) => cause.fault(),
         };
         let reason = match (end, &self.finish) {
@@ -200,8 +209,11 @@ impl Answer {
         }
         let response = &mut self.response;
         if let (Some(IncompleteDetails::UNKNOWN_FINISH_REASON), Some(Finish::Unknown(word))) = (reason, &self.finish) {
-            let word: String = word.chars().take(LONGEST_METADATA).collect();
-            response.metadata.insert(FINISH_REASON.to_owned(), word.into());
+            // The caller's own notes come first: a response with more than the limit could not be given back.
+            if response.metadata.len() < MOST_METADATA {
+                let word: String = word.chars().take(LONGEST_METADATA).collect();
+                response.metadata.insert(FINISH_REASON.to_owned(), word.into());
+            }
         }
         response.usage = usage;
         response.error = failure.as_ref().map(Into::into);
@@ -221,13 +233,14 @@ impl Answer {
     }
 
     /// Why a stream that is over was not the whole answer.
-    fn missing_evidence(&self) -> Option<Fault> {
+    fn missing_evidence(&self, upstream: &str) -> Option<Fault> {
         if self.finish.is_none() {
-            return Some(truncated(""));
+            return Some(truncated(upstream));
         }
         let called = !self.calls.is_empty();
         if self.finish == Some(Finish::Stop) && self.response.tool_choice.mode() == ToolMode::Required && !called {
-            return Some(Fault::new(FaultKind::Upstream, "tool_choice_unmet", "the model had to call a tool and did not"));
+            let message = format!("{}: the model had to call a tool and did not.", told_of(upstream));
+            return Some(Fault::new(FaultKind::Upstream, "tool_choice_unmet", message));
         }
         None
     }
@@ -272,9 +285,13 @@ fn is_output(word: &Word) -> bool {
     }
 }
 
+/// The upstream at the start of a sentence. Its name may be empty.
+fn told_of(upstream: &str) -> String {
+    if upstream.is_empty() { "The upstream".to_owned() } else { format!("The upstream '{upstream}'") }
+}
+
 /// A stream that ended without the evidence that the response is complete. The name of the upstream may be empty.
 pub(super) fn truncated(upstream: &str) -> Fault {
-    let whose = if upstream.is_empty() { "the upstream".to_owned() } else { format!("The upstream '{upstream}'") };
-    let message = format!("{whose} ended its response without a finish reason: the response is not complete.");
+    let message = format!("{} ended its response without a finish reason: the response is not complete.", told_of(upstream));
     Fault::new(FaultKind::Upstream, "upstream_truncated", message)
 }

@@ -6,7 +6,7 @@ use protocol::event::Entry;
 use protocol::item::Item;
 use protocol::request::{Create, ReasoningConfig};
 use protocol::response::{Response, ResponseStatus};
-use protocol::usage::{Usage, UsageSource};
+use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::{Map, Value, json};
 use weir_engine::answers::Terms;
 use weir_engine::provider::{Failure, Finish, OpaqueStep, ToolCallDelta, Word};
@@ -38,6 +38,12 @@ async fn a_finish_reason_that_nobody_knows_is_no_evidence_and_can_be_seen() {
     assert_eq!(response.status, ResponseStatus::Incomplete);
     assert_eq!(response.incomplete_details.unwrap().reason, "unknown_finish_reason");
     assert_eq!(response.metadata["upstream_finish_reason"], "vibes");
+    let create = Create { metadata: (0..16).map(|number| (format!("k{number}"), Value::from("v"))).collect(), ..asking("hi") };
+    let full = super::odd::response(create, vec![text("half"), Ok(Word::Finish(Finish::Unknown("vibes".into())))]).await;
+    assert_eq!((full.metadata.len(), full.status), (16, ResponseStatus::Incomplete), "the caller's own notes have no room beside them");
+    // A reason that is known replaces it.
+    let known = super::odd::response(asking("hi"), vec![text("a"), Ok(Word::Finish(Finish::Unknown("vibes".into()))), STOP]).await;
+    assert_eq!(known.status, ResponseStatus::Completed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,6 +56,14 @@ async fn usage_that_cannot_be_true_is_counted() {
     assert_eq!(source(vec![usage(3, 1), text("Hello"), STOP]).await, Some((counted, 1)), "it was reported before the output");
     assert_eq!(source(vec![usage(3, 1), text("Hello"), usage(3, 2), STOP]).await, Some((provider, 2)));
     assert_eq!(source(vec![usage(0, 0), STOP]).await, Some((provider, 0)), "nothing was written");
+    assert_eq!(source(vec![text("Hello"), usage(u64::MAX, u64::MAX), STOP]).await, Some((counted, 1)), "nobody has so much to say");
+    let details = Usage {
+        input_tokens_details: InputTokensDetails { cached_tokens: 700, cache_write_tokens: 0 },
+        output_tokens_details: OutputTokensDetails { reasoning_tokens: 50 },
+        ..Usage::new(UsageSource::Provider, 7, 3)
+    };
+    let usage = response(asking("hi"), vec![text("Hello"), Ok(Word::Usage(details)), STOP]).await.usage.unwrap();
+    assert_eq!((usage.input_tokens_details.cached_tokens, usage.output_tokens_details.reasoning_tokens), (7, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,6 +146,20 @@ async fn fields_beyond_the_vocabulary_stay_with_their_item() {
     let extra = |index: usize| Value::Object(response.output[index].extra().unwrap().to_map());
     assert_eq!(extra(0), json!({ "reasoning_details": [{ "type": "x", "index": 0, "text": "aa" }] }));
     assert_eq!(extra(1), json!({ "citations": ["u"] }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fields_without_a_text_reach_the_caller_and_those_in_pieces_are_put_together() {
+    let beside = |value: Value| Ok(Word::Extra(fields(value)));
+    let thinking = [json!({ "thinking": "hmA" }), json!({ "thinking": "hmB", "k": { "a": 1 } }), json!({ "k": { "b": 2 } })];
+    let whole = json!({ "thinking": "hmAhmB", "k": { "a": 1, "b": 2 } });
+    let alone = response(asking("hi"), thinking.clone().map(beside).into_iter().chain([STOP]).collect()).await;
+    assert_eq!((alone.status, alone.output.len()), (ResponseStatus::Completed, 1));
+    assert_eq!(Value::Object(alone.output[0].extra().unwrap().to_map()), whole);
+    let with_text = response(asking("hi"), [text("a")].into_iter().chain(thinking.map(beside)).chain([STOP]).collect()).await;
+    assert_eq!(Value::Object(with_text.output[0].extra().unwrap().to_map()), whole);
+    let cut = response(asking("hi"), vec![beside(json!({ "x": 1 }))]).await;
+    assert_eq!((cut.status, cut.output.len()), (ResponseStatus::Failed, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -121,7 +121,8 @@ impl Decoder {
 
     /// A decoder for bodies whose events may lack the blank line between them: a `data` field that is a whole JSON document is an
     /// event, where another `data` field follows it. The standard would join the two. A document that is spread over several
-    /// fields is joined as ever.
+    /// fields is joined as ever. A line that is no field but begins a document, as some servers write their errors, counts as a
+    /// `data` field, and a field `error` as an event of that name.
     #[must_use]
     pub fn splitting_documents(mut self) -> Self {
         self.pending.splits = Splits::WhenAnotherFollows;
@@ -234,7 +235,7 @@ struct Pending {
 impl Pending {
     /// Whether `line` is the start of another event, though no blank line stands before it.
     fn is_separate(&mut self, line: &[u8]) -> bool {
-        let starts_event = || line.starts_with(b"data:") || line.starts_with(b"event:");
+        let starts_event = || ["data:", "event:", "error:", "{", "["].iter().any(|start| line.starts_with(start.as_bytes()));
         if self.splits == Splits::Never || !starts_event() || !self.data.as_deref().is_some_and(is_document) {
             return false;
         }
@@ -248,6 +249,7 @@ impl Pending {
             return self.dispatch().map(Decoded::Event);
         }
         let (field, value) = match memchr(b':', line) {
+            _ if self.splits != Splits::Never && (line.starts_with(b"{") || line.starts_with(b"[")) => (&b"data"[..], line),
             Some(0) => return Some(Decoded::Comment),
             Some(colon) => (&line[..colon], line[colon + 1..].strip_prefix(b" ").unwrap_or(&line[colon + 1..])),
             None => (line, &[][..]),
@@ -260,6 +262,9 @@ impl Pending {
                     data.extend_from_slice(value);
                 }
             },
+            b"error" | b"Error" | b"ERROR" if self.splits != Splits::Never && self.data.is_none() => {
+                (self.event.name, self.data) = (Some("error".to_owned()), Some(value.to_vec()));
+            }
             b"event" => self.event.name = Some(String::from_utf8_lossy(value).into_owned()),
             b"id" if memchr(0, value).is_none() => self.event.id = Some(Bytes::copy_from_slice(value)),
             b"retry" => self.event.retry = digits(value).or(self.event.retry),

@@ -241,6 +241,18 @@ pub(super) fn base_url(config: &UpstreamConfig) -> Result<Url, BuildError> {
         WireKind::Gemini => Some("v1beta"),
         WireKind::Chat | WireKind::Responses | WireKind::Ollama => None,
     };
+    // Many have copied the whole address of a call.
+    let operations: &[&str] = match config.wire {
+        WireKind::Chat => &["/chat/completions", "/completions", "/embeddings"],
+        WireKind::Responses => &["/responses", "/chat/completions"],
+        WireKind::Anthropic => &["/messages"],
+        WireKind::Ollama => &["/api/chat", "/api/generate", "/api"],
+        WireKind::Gemini => &[],
+    };
+    let path = base.path().trim_end_matches('/').to_owned();
+    if let Some(path) = operations.iter().find_map(|operation| path.strip_suffix(operation)) {
+        base.set_path(path);
+    }
     let is_version = |segment: &str| segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()));
     if let Some(version) = version.filter(|_| !base.path().trim_end_matches('/').rsplit('/').next().is_some_and(is_version))
         && let Ok(mut path) = base.path_segments_mut()

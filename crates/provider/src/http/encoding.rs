@@ -8,6 +8,9 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 /// What a gzip member begins with (RFC 1952 §2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
+/// Encodings that compress, and that Weir cannot read, alone or together.
+const COMPRESSIONS: [&str; 10] = ["br", "zstd", "compress", "x-compress", "lz4", "snappy", "dcb", "dcz", "gzip", "deflate"];
+
 /// How many bytes are decompressed at once. They may become a thousand times as many, and all of those are held.
 pub(crate) const SLICE: usize = 256;
 
@@ -44,10 +47,13 @@ impl Decoder {
     pub(crate) fn new(headers: &HeaderMap) -> Result<Self, EncodingError> {
         let encoding = headers.get(CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase());
         match encoding.as_deref() {
-            None | Some("" | "identity") => Ok(Self::Unknown(Vec::new())),
             Some("gzip" | "x-gzip") => Ok(Self::gzip()),
             Some("deflate") => Ok(Self::DeflateStart),
-            Some(other) => Err(EncodingError::Unknown(other.chars().take(32).collect())),
+            Some(other) if COMPRESSIONS.iter().any(|name| other.split([',', ' ']).any(|word| word == *name)) => {
+                Err(EncodingError::Unknown(other.chars().take(32).collect()))
+            }
+            // What is no compression is a mistake of whoever set it (`utf-8`), or none (`aws-chunked`).
+            None | Some(_) => Ok(Self::Unknown(Vec::new())),
         }
     }
 
@@ -137,7 +143,9 @@ mod tests {
         deflate.write_all(TEXT).unwrap();
         check(Some("deflate"), &deflate.finish().unwrap());
         check(None, TEXT);
-        check(Some("identity"), TEXT);
+        for none in ["identity", "utf-8", "none", "aws-chunked", "UTF-8", "binary", "chunked"] {
+            check(Some(none), TEXT);
+        }
     }
 
     #[test]
@@ -145,6 +153,7 @@ mod tests {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         gzip.write_all(b"data: 1\n\n").unwrap();
         gzip.flush().unwrap();
+        assert_eq!(decoder(Some("gzip, br")).unwrap_err(), EncodingError::Unknown("gzip, br".into()));
         assert_eq!(decoder(Some("gzip")).unwrap().decode(gzip.get_ref()).unwrap(), b"data: 1\n\n");
     }
 

@@ -141,7 +141,7 @@ impl Provider for Upstream {
             }
             // Whoever waits holds no body: it is made when there is a place for it.
             let seat = shared.pool.seat(request.model(), request.call.owner.as_ref()).await?;
-            let mut outgoing = shared.wire.ask(&request).map_err(|fault| Failure::new(fault, Blame::Match))?;
+            let mut outgoing = shared.wire.ask(&request).map_err(|fault| Failure::new(request.create.paths.fault(fault), Blame::Match))?;
             if let Value::Object(body) = &mut outgoing.body {
                 body.extend(shared.compat.body.clone());
             }
@@ -154,7 +154,8 @@ impl Provider for Upstream {
     }
 
     fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {
-        self.shared.wire.check(create)
+        let ignored = self.shared.wire.check(create).map_err(|fault| create.paths.fault(fault))?;
+        Ok(ignored.iter().map(|path| create.paths.path(path)).collect())
     }
 
     fn serves(&self, request: &Passthrough) -> Result<(), Fault> {

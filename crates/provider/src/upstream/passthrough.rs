@@ -1,8 +1,10 @@
 //! Pass-through calls of one upstream: under the same keys, queue and breaker as answers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::vec;
 
+use bytes::Bytes;
 use engine::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
 use engine::provider::{Blame, Failure};
 use engine::upstreams::Circuit;
@@ -14,6 +16,7 @@ use reqwest::Response;
 
 use super::answer::LAST_CHUNK_TIMEOUT;
 use super::{Shared, Ticket};
+use crate::http::encoding::{self, Decoder, EncodingError};
 use crate::wire::fault::{Callee, Reported};
 use crate::wire::passthrough::{EventReader, Passage, Translate, Unserved, remedy};
 use crate::wire::{Outgoing, Refused};
@@ -65,6 +68,7 @@ impl Shared {
             let gathering = Gathering {
                 shared: self,
                 operation,
+                decoder: Decoder::new(response.headers()),
                 response: Some(response),
                 rest,
                 bodies: vec![Vec::new()],
@@ -97,6 +101,8 @@ struct Gathering {
     operation: Operation,
     /// `None` when nothing more is read. Before the ticket: who gets its place finds the connection free.
     response: Option<Response>,
+    /// What makes the body's bytes of those that come.
+    decoder: Result<Decoder, EncodingError>,
     /// The requests that are still to be sent.
     rest: vec::IntoIter<Outgoing>,
     bodies: Vec<Vec<u8>>,
@@ -117,19 +123,9 @@ impl Gathering {
     async fn next(&mut self) -> Option<Result<Part, Failure>> {
         let response = self.response.as_mut()?;
         let part = match response.chunk().await {
-            Ok(Some(chunk)) if self.bytes + chunk.len() > MAX_RESPONSE_BYTES => {
-                let what = format!("sent a response of more than {} MiB", MAX_RESPONSE_BYTES >> 20);
-                Err(self.callee.plain("upstream_response_too_large", &what))
-            }
             // DeepSeek sends empty lines while a request waits for its turn.
             Ok(Some(chunk)) if chunk.trim_ascii().is_empty() && self.bodies.last().is_none_or(Vec::is_empty) => Ok(Part::KeepAlive),
-            Ok(Some(chunk)) => {
-                self.bytes += chunk.len();
-                if let Some(body) = self.bodies.last_mut() {
-                    body.extend_from_slice(&chunk);
-                }
-                Ok(Part::Progress)
-            }
+            Ok(Some(chunk)) => self.take(&chunk).map(|()| Part::Progress),
             Ok(None) => match self.rest.next() {
                 Some(outgoing) => self.go_on(&outgoing).await.map(|()| Part::Progress),
                 None => return self.end().map(Ok),
@@ -145,6 +141,22 @@ impl Gathering {
         Some(part)
     }
 
+    /// Takes in more of a body, decompressed if necessary.
+    fn take(&mut self, chunk: &[u8]) -> Result<(), Failure> {
+        for slice in chunk.chunks(encoding::SLICE.max(if is_plain(&self.decoder) { chunk.len() } else { 0 })) {
+            let decoded = decode(&mut self.decoder, slice, &self.callee)?;
+            self.bytes += decoded.len();
+            if self.bytes > MAX_RESPONSE_BYTES {
+                let what = format!("sent a response of more than {} MiB", MAX_RESPONSE_BYTES >> 20);
+                return Err(self.callee.plain("upstream_response_too_large", &what));
+            }
+            if let Some(body) = self.bodies.last_mut() {
+                body.extend_from_slice(&decoded);
+            }
+        }
+        Ok(())
+    }
+
     /// Sends the next request, under the same key.
     async fn go_on(&mut self, outgoing: &Outgoing) -> Result<(), Failure> {
         let Some(Whole { ticket, .. }) = &mut self.whole else { return Ok(()) };
@@ -158,6 +170,7 @@ impl Gathering {
             let explain = |refused: &Refused<'_>, failure| explained(&self.callee, self.operation, refused, failure);
             return Err(self.shared.refusal(&mut response, &self.callee, explain).await);
         }
+        self.decoder = Decoder::new(response.headers());
         self.response = Some(response);
         self.bodies.push(Vec::new());
         Ok(())
@@ -182,13 +195,33 @@ impl Gathering {
 
 /// The events of a stream. All that one read gave is yielded before the next read; dropping it closes the connection.
 fn events(response: Response, reader: EventReader, callee: Callee, ticket: Ticket) -> Parts {
-    let stream = Stream { response: Some(response), reader, callee, ticket: Some(ticket) };
+    let decoder = Decoder::new(response.headers());
+    let stream = Stream { response: Some(response), decoder, compressed: Bytes::new(), reader, callee, ticket: Some(ticket) };
     unfold(stream, |mut stream| async move { stream.next().await.map(|part| (part, stream)) }).boxed()
+}
+
+/// Whether a body comes as it is.
+fn is_plain(decoder: &Result<Decoder, EncodingError>) -> bool {
+    decoder.as_ref().is_ok_and(|decoder| !decoder.may_expand())
+}
+
+/// More of a body, decompressed if necessary.
+fn decode<'a>(decoder: &mut Result<Decoder, EncodingError>, bytes: &'a [u8], callee: &Callee) -> Result<Cow<'a, [u8]>, Failure> {
+    let decoded = match decoder {
+        Ok(Decoder::Identity) => return Ok(Cow::Borrowed(bytes)),
+        Ok(decoder) => decoder.decode(bytes),
+        Err(error) => Err(error.clone()),
+    };
+    decoded.map(Cow::Owned).map_err(|error| callee.plain("upstream_invalid_data", &error.to_string()))
 }
 
 struct Stream {
     /// `None` when nothing more is read.
     response: Option<Response>,
+    /// What makes the body's bytes of those that come.
+    decoder: Result<Decoder, EncodingError>,
+    /// What came and is not decompressed yet.
+    compressed: Bytes,
     reader: EventReader,
     callee: Callee,
     /// `None` after the end.
@@ -214,9 +247,19 @@ impl Stream {
                 }
                 continue;
             }
+            if !self.compressed.is_empty() {
+                let length = if is_plain(&self.decoder) { self.compressed.len() } else { self.compressed.len().min(encoding::SLICE) };
+                let slice = self.compressed.split_to(length);
+                match decode(&mut self.decoder, &slice, &self.callee) {
+                    Ok(decoded) => self.reader.push(&decoded),
+                    Err(failure) => return Some(Err(self.failed(failure))),
+                }
+                self.response = Some(response);
+                continue;
+            }
             match response.chunk().await {
                 Ok(Some(bytes)) => {
-                    self.reader.push(&bytes);
+                    self.compressed = bytes;
                     self.response = Some(response);
                 }
                 Ok(None) => {

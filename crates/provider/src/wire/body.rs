@@ -121,19 +121,23 @@ impl<G: Grammar> Reading<G> {
     /// Reads an event, or a line. What is no JSON is no part of a response.
     fn event(&mut self, name: Option<&str>, data: &[u8], is_last: bool) {
         self.head = None;
-        let data = data.strip_prefix(BYTE_ORDER_MARK).unwrap_or(data).trim_ascii();
+        let mut data = data.strip_prefix(BYTE_ORDER_MARK).unwrap_or(data).trim_ascii();
+        // Relays of relays write the field twice.
+        while let Some(inner) = data.strip_prefix(b"data:") {
+            data = inner.trim_ascii();
+        }
         match data {
             // An end that proves nothing.
-            _ if data.starts_with(b"[DONE]") => self.said.over(),
+            _ if json::is_end(data) => self.said.ended(),
+            _ if said_error(data).is_some() => self.error(said_error(data).unwrap_or_default()),
             [b'{' | b'[', ..] if is_last => self.grammar.last_event(name, data, &mut self.said),
             [b'{' | b'[', ..] => self.grammar.event(name, data, &mut self.said),
-            [_, ..] if name == Some("error") => {
-                let reported = Reported::from_body(data);
-                self.said.fail(self.said.callee.in_band_or(reported, "reported an error and did not say which"));
-            }
+            [_, ..] if name == Some("error") => self.error(data),
+            // What has an object in it is meant to say something.
+            _ if data.contains(&b'{') && !is_other(name) => self.said.invalid_data("sent an event that nobody can read"),
             // Vertex sends `data: : keepalive`, others `data:` alone, a time or a word.
             _ => {
-                if name.is_none_or(|name| name == "message") {
+                if !is_other(name) {
                     self.said.note(data);
                 }
                 self.said.word(Word::KeepAlive);
@@ -141,9 +145,30 @@ impl<G: Grammar> Reading<G> {
         }
     }
 
+    /// An error in words, or as JSON.
+    fn error(&mut self, words: &[u8]) {
+        let reported = Reported::from_body(words);
+        self.said.fail(self.said.callee.in_band_or(reported, "reported an error and did not say which"));
+    }
+
     fn too_large(&mut self) {
         self.said.fail(self.said.callee.plain("upstream_event_too_large", "sent an event of more than 8 MiB"));
     }
+}
+
+/// Whether an event is of a type of its own, such as `ping`.
+fn is_other(name: Option<&str>) -> bool {
+    name.is_some_and(|name| name != "message")
+}
+
+/// What follows a mark that says that it is an error: `[ERROR] out of memory`, `error: engine died`.
+fn said_error(data: &[u8]) -> Option<&[u8]> {
+    let marks: [&[u8]; 2] = [b"[error]", b"error:"];
+    let is_marked = |mark: &&[u8]| data.len() > mark.len() && data[..mark.len()].eq_ignore_ascii_case(mark);
+    let mark = marks.iter().find(|mark| is_marked(mark))?;
+    Some(data[mark.len()..].trim_ascii_start())
+        .filter(|words| !words.is_empty())
+        .map(|words| words.strip_prefix(b":").unwrap_or(words).trim_ascii())
 }
 
 /// Whether a body begins with a field of an event.

@@ -3,10 +3,11 @@
 
 use protocol::extra::Extra;
 use protocol::fault::Fault;
-use protocol::item::{FunctionOutput, Item, Part};
+use protocol::item::{FunctionOutput, Item, Part, Reasoning};
 use protocol::request::{Create, InputItem, Tool, ToolChoice};
 use serde_json::Value;
 
+use super::shared::{CONTENT_PARTS, HOSTED_CALLS, UPSTREAM_FIELDS};
 use crate::tools::{HostedTools, is_understood};
 
 /// Where a field stands.
@@ -20,22 +21,38 @@ pub(super) enum Place {
     Tool,
 }
 
+/// What becomes of fields of inner objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inner {
+    /// It has such objects, too.
+    Carried,
+    /// They are left out.
+    Omitted,
+    /// They are like any other field.
+    Checked,
+}
+
 /// What an upstream's API can carry beyond the vocabulary.
 pub(super) struct Carrier<'a> {
     /// Whose API it is, for people.
     pub(super) vendor: &'a str,
     /// Whether it takes a field.
     pub(super) field: fn(Place, &str) -> bool,
+    /// What becomes of fields of inner objects that only chat completions have (`image_url`, `function`).
+    pub(super) inner: Inner,
     /// Whether it takes content parts of a type.
     pub(super) part: fn(&str) -> bool,
     /// Whether it takes items of a type.
     pub(super) item: fn(&str) -> bool,
+    /// Whether it takes these thoughts.
+    pub(super) thoughts: fn(&Reasoning) -> bool,
     /// What becomes of tools that the upstream would have to run; `None` where it runs them.
     pub(super) hosted: Option<HostedTools>,
 }
 
 /// Fields that are hints, marks of a client's own, or another vendor's state: without them, the answer is the same.
-const HINTS: [&str; 29] = [
+const HINTS: [&str; 31] = [
+    UPSTREAM_FIELDS,
     "cache_control",
     "prompt_cache_breakpoint",
     "name",
@@ -65,7 +82,33 @@ const HINTS: [&str; 29] = [
     "encrypted",
     "strict",
     "eager_input_streaming",
+    "format",
 ];
+
+/// Hints that clients put on everything, or that are the same without a word: the caller is not told that they are left out.
+const QUIET: [&str; 15] = [
+    UPSTREAM_FIELDS,
+    "phase",
+    "namespace",
+    "status",
+    "id",
+    "index",
+    "created_at",
+    "timestamp",
+    "metadata",
+    "upstream_id",
+    "parsed",
+    "parsed_arguments",
+    "caller",
+    "strict",
+    "eager_input_streaming",
+];
+
+/// What models make beside text, as a message has it. Weir hands it out, so it takes it back, whoever answers next.
+const MADE: [&str; 7] = ["audio", "images", CONTENT_PARTS, HOSTED_CALLS, "thinking", "logprobs", "refusal"];
+
+/// Objects that hold fields of their own.
+const INNER: [&str; 4] = ["image_url", "file", "function", "custom"];
 
 /// Items of tools that an upstream ran. Without them, what the model made of their results still stands in the conversation.
 const HOSTED_ITEMS: [&str; 22] = [
@@ -136,7 +179,13 @@ impl Check<'_> {
             Item::CustomToolCall(call) => self.fields(&call.extra, Place::Call, path),
             Item::FunctionCallOutput(output) => self.output(&output.output, &output.extra, path),
             Item::CustomToolCallOutput(output) => self.output(&output.output, &output.extra, path),
-            Item::Reasoning(reasoning) => self.fields(&reasoning.extra, Place::Reasoning, path),
+            Item::Reasoning(reasoning) => {
+                let has_thoughts = !reasoning.text().is_empty() || reasoning.encrypted_content.is_some();
+                if has_thoughts && !(self.carrier.thoughts)(reasoning) {
+                    self.ignored.push(path.to_owned());
+                }
+                self.fields(&reasoning.extra, Place::Reasoning, path)
+            }
             Item::Compaction(_) => Ok(()),
             Item::Opaque(item) if is_understood(item) || (self.carrier.item)(&item.kind) => Ok(()),
             Item::Opaque(item) if is_hosted(&item.kind) && self.carrier.hosted != Some(HostedTools::Refuse) => {
@@ -215,22 +264,35 @@ impl Check<'_> {
 
     fn fields(&mut self, extra: &Extra, place: Place, path: &str) -> Result<(), Fault> {
         for (name, value) in extra.iter().filter(|(_, value)| says_something(value)) {
-            if (self.carrier.field)(place, name) {
-                continue;
-            }
+            let is_carried = (self.carrier.field)(place, name);
             let path = format!("{path}.{name}");
-            // An object of this name holds fields of its own (`image_url`, `function`).
-            let is_hint = |name: &str| HINTS.contains(&name);
-            let is_inner = matches!(name.as_str(), "image_url" | "file" | "function" | "custom");
-            let are_hints = is_inner && value.as_object().is_some_and(|fields| fields.keys().all(|name| is_hint(name)));
-            if !is_hint(name) && !are_hints {
-                let message = format!("{}, which serves this model, does not support '{path}'.", self.carrier.vendor);
-                return Err(Fault::invalid("unsupported_parameter", path, message));
+            match value {
+                Value::Object(inner) if INNER.contains(&name.as_str()) => {
+                    for (name, _) in inner.iter().filter(|(_, value)| says_something(value)) {
+                        let path = format!("{path}.{name}");
+                        match self.carrier.inner {
+                            Inner::Carried if is_carried => {}
+                            Inner::Carried | Inner::Checked => self.field(name, place, &path)?,
+                            Inner::Omitted => self.ignored.push(path),
+                        }
+                    }
+                }
+                _ if is_carried => {}
+                _ => self.field(name, place, &path)?,
             }
-            // Marks that every client of some kind sends are not worth a word.
-            if matches!(name.as_str(), "cache_control" | "name") {
-                self.ignored.push(path);
-            }
+        }
+        Ok(())
+    }
+
+    /// A field that is not carried.
+    fn field(&mut self, name: &str, place: Place, path: &str) -> Result<(), Fault> {
+        let was_handed_out = place == Place::Message && MADE.contains(&name);
+        if !is_hint(name) && !was_handed_out {
+            let message = format!("{}, which serves this model, does not support '{path}'.", self.carrier.vendor);
+            return Err(Fault::invalid("unsupported_parameter", path, message));
+        }
+        if !QUIET.contains(&name) {
+            self.ignored.push(path.to_owned());
         }
         Ok(())
     }
@@ -268,6 +330,8 @@ mod tests {
         field: |place, name| place == Place::Part && name == "known",
         part: |kind| kind == "input_audio",
         item: |kind| kind == "known_item",
+        inner: Inner::Checked,
+        thoughts: |_| true,
         hosted: Some(HostedTools::Omit),
     };
 
@@ -304,6 +368,15 @@ mod tests {
         assert_eq!(check(json!({ "input": [{ "type": "poem" }] })), Err("input[0].type".into()));
         assert_eq!(check(json!({ "input": [{ "role": "assistant", "content": "x", "prefix": true }] })), Err("input[0].prefix".into()));
         assert_eq!(check(json!({ "input": [{ "role": "user", "content": "x", "prefix": false, "tags": [] }] })), Ok(vec![]));
+        let inner = |field: &str| check(part(&json!({ "type": "input_text", "text": "x", "image_url": { field: "y" } })));
+        assert_eq!(inner("format"), Ok(vec!["input[0].content[0].image_url.format".into()]));
+        assert_eq!(inner("other"), Err("input[0].content[0].image_url.other".into()));
+        let made = json!({ "input": [{ "role": "assistant", "content": "x", "audio": { "id": "a" }, "phase": "final" }] });
+        assert_eq!(check(made), Ok(vec!["input[0].audio".into()]));
+        let thoughts =
+            || json!({ "input": [{ "type": "reasoning", "summary": [], "content": [{ "type": "reasoning_text", "text": "hm" }] }] });
+        assert_eq!(check(thoughts()), Ok(vec![]));
+        assert_eq!(check_with(&Carrier { thoughts: |_| false, ..CARRIER }, thoughts()), Ok(vec!["input[0]".into()]));
     }
 
     #[test]

@@ -160,6 +160,7 @@ impl Callee {
             code: hide(reported.code),
             param: hide(reported.param),
             status: reported.status,
+            number: reported.number,
         }
     }
 

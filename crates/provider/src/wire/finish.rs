@@ -37,6 +37,10 @@ const REASONS: &[(Meaning, &[&str])] = &[
             "completed",
             "eos",
             "eostoken",
+            "eostokenid",
+            "endofsequence",
+            "stopstr",
+            "success",
             "eosfound",
             "toolcall",
             "functioncalls",
@@ -79,6 +83,12 @@ const REASONS: &[(Meaning, &[&str])] = &[
             "contextlengthexceeded",
             "contextlengthreached",
             "maxpredictedtokensreached",
+            "maxtokensreached",
+            "lengthexceeded",
+            "ranoutoftokens",
+            "contextwindow",
+            // Cohere.
+            "errorlimit",
             // Gemini, Anthropic's own compaction.
             "continuation",
             "compaction",
@@ -100,6 +110,9 @@ const REASONS: &[(Meaning, &[&str])] = &[
             "guardrails",
             "guardrailintervened",
             "errortoxic",
+            "risk",
+            "riskcontrol",
+            "security",
             "sensitive",
             "datainspectionfailed",
             // Gemini and Vertex.
@@ -125,6 +138,10 @@ const REASONS: &[(Meaning, &[&str])] = &[
             "failed",
             "failure",
             "internalerror",
+            "modelerror",
+            "engineerror",
+            "engineoverloaded",
+            "exception",
             "servererror",
             "timeout",
             "timelimit",
@@ -151,8 +168,8 @@ const REASONS: &[(Meaning, &[&str])] = &[
             "noimage",
         ],
     ),
-    // watsonx says `not_finished` with every chunk but the last.
-    (Meaning::Absent, &["", "null", "none", "notfinished"]),
+    // watsonx says `not_finished` with every chunk but the last, and relays of Gemini its `FINISH_REASON_UNSPECIFIED`.
+    (Meaning::Absent, &["", "null", "none", "notfinished", "unspecified"]),
 ];
 
 /// What a finish reason says of a response.
@@ -170,7 +187,9 @@ pub(super) enum Verdict {
 pub(super) fn read(reason: &str) -> Verdict {
     let word: String = reason.chars().filter(char::is_ascii_alphanumeric).map(|character| character.to_ascii_lowercase()).collect();
     let is_word = word.is_empty() == reason.trim().is_empty();
-    let found = REASONS.iter().find(|(_, words)| is_word && words.contains(&word.as_str()));
+    // Google's libraries write the name of the enumeration before it.
+    let word = word.strip_prefix("finishreason").unwrap_or(&word);
+    let found = REASONS.iter().find(|(_, words)| is_word && words.contains(&word));
     match found.map(|(meaning, _)| *meaning) {
         Some(Meaning::Stop) => Verdict::Finish(Finish::Stop),
         Some(Meaning::Length) => Verdict::Finish(Finish::Length),
@@ -204,12 +223,18 @@ mod tests {
         check(&["guardrail_intervened", "content_filtered", "ERROR_TOXIC"], &Verdict::Finish(Finish::ContentFilter));
         let failed = ["error", "abort", "insufficient_system_resource", "network_error", "cancelled", "TIMEOUT", "MALFORMED_FUNCTION_CALL"];
         check(&failed, &Verdict::Failed);
-        check(&["", "null", "not_finished"], &Verdict::Absent);
+        check(&["eos_token_id", "stop_str", "end_of_sequence", "success", "FINISH_REASON_STOP"], &Verdict::Finish(Finish::Stop));
+        let length =
+            ["FINISH_REASON_MAX_TOKENS", "ERROR_LIMIT", "length_exceeded", "max_tokens_reached", "ran_out_of_tokens", "context_window"];
+        check(&length, &Verdict::Finish(Finish::Length));
+        check(&["risk", "risk_control", "security", "FINISH_REASON_SAFETY"], &Verdict::Finish(Finish::ContentFilter));
+        check(&["model_error", "engine_error", "engine_overloaded", "exception"], &Verdict::Failed);
+        check(&["", "null", "not_finished", "FINISH_REASON_UNSPECIFIED"], &Verdict::Absent);
     }
 
     #[test]
     fn a_reason_that_nobody_knows_is_no_evidence() {
-        for reason in ["OTHER", "FINISH_REASON_UNSPECIFIED", "pause_turn", "vibes", "已停止", "!"] {
+        for reason in ["OTHER", "FINISH_REASON_OTHER", "pause_turn", "vibes", "已停止", "!"] {
             assert_eq!(read(reason), Verdict::Finish(Finish::Unknown(reason.to_owned())));
         }
     }

@@ -42,7 +42,7 @@ pub(super) fn read_all<T: DeserializeOwned>(data: &[u8], mut take: impl FnMut(T)
     let mut values = serde_json::Deserializer::from_str(&repaired).into_iter::<Value>();
     loop {
         let rest = repaired[values.byte_offset()..].trim_start();
-        if rest.starts_with("[DONE]") {
+        if is_end(rest.as_bytes()) {
             return Ok(Tail::Done);
         }
         match values.next() {
@@ -54,6 +54,13 @@ pub(super) fn read_all<T: DeserializeOwned>(data: &[u8], mut take: impl FnMut(T)
         }
     }
 }
+
+/// Whether data is the end that OpenAI's streams have, in any case and with or without what follows.
+pub(super) fn is_end(data: &[u8]) -> bool {
+    data.get(..END.len()).is_some_and(|start| start.eq_ignore_ascii_case(END))
+}
+
+const END: &[u8] = b"[DONE]";
 
 /// Reads one value, repaired where necessary.
 ///

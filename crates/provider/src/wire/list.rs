@@ -1,28 +1,54 @@
 //! The list of models as OpenAI writes it, and most others after it.
 
 use engine::provider::ModelListing;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json;
+
+/// Under which names a model's own stands.
+const NAMES: [&str; 5] = ["id", "name", "model", "slug", "model_name"];
+
+/// Under which names lists, or objects with lists, stand.
+const LISTS: [&str; 5] = ["data", "models", "result", "body", "list"];
+
+/// How deep lists are looked for.
+const DEPTH: usize = 4;
+
+/// The list in a value. An object may have a field for each model.
+fn find(value: Value, depth: usize) -> Option<Vec<Value>> {
+    let depth = depth.checked_sub(1)?;
+    let mut fields = match value {
+        Value::Array(list) => return Some(list),
+        Value::Object(fields) => fields,
+        _ => return None,
+    };
+    let (name, inner) = LISTS.iter().find_map(|name| Some((*name, fields.shift_remove(*name).filter(|inner| !inner.is_null())?)))?;
+    match inner {
+        Value::Object(models) if name == "models" && models.values().all(Value::is_object) => {
+            let entry = |(id, fields): (String, Value)| {
+                let mut fields = if let Value::Object(fields) = fields { fields } else { Map::new() };
+                fields.insert("id".to_owned(), id.into());
+                Value::Object(fields)
+            };
+            Some(models.into_iter().map(entry).collect())
+        }
+        inner => find(inner, depth),
+    }
+}
 
 /// Reads `GET /models`: the list itself, or the one below `data` or `models`. Entries without a name are left out; `name` says who
 /// serves them where they do not.
 pub(crate) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
-    let list = match json::value(body).ok()? {
-        Value::Array(list) => list,
-        Value::Object(mut fields) => match fields.shift_remove("data").or_else(|| fields.shift_remove("models"))? {
-            Value::Array(list) => list,
-            _ => return None,
-        },
-        _ => return None,
-    };
+    let list = find(json::value(body).ok()?, DEPTH)?;
     let listing = |entry: Value| {
+        // Gemini's compatible API writes the kind before the name, and takes the name without it.
+        let plain = |id: &str| id.strip_prefix("models/").unwrap_or(id).to_owned();
         if let Value::String(id) = entry {
-            return Some(ModelListing { id, owned_by: name.to_owned(), created: 0 });
+            return Some(ModelListing { id: plain(&id), owned_by: name.to_owned(), created: 0 });
         }
         let text = |field: &str| entry.get(field)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         Some(ModelListing {
-            id: text("id").or_else(|| text("name")).or_else(|| text("model"))?,
+            id: plain(&NAMES.iter().find_map(|name| text(name))?),
             owned_by: text("owned_by").unwrap_or_else(|| name.to_owned()),
             created: entry.get("created").and_then(Value::as_u64).unwrap_or(0),
         })
@@ -46,6 +72,15 @@ mod tests {
     fn lists_have_several_shapes() {
         let ids = |body: &[u8]| read(body, "north").map(|list| list.into_iter().map(|model| model.id).collect::<Vec<_>>());
         for body in [&br#"[{"id":"a"},"b"]"#[..], br#"{"models":[{"name":"a"},{"model":"b"}]}"#, br#"{"data":["a","b"]}"#] {
+            assert_eq!(ids(body), Some(vec!["a".to_owned(), "b".to_owned()]));
+        }
+        for body in [
+            &br#"{"models":[{"slug":"a"},{"model_name":"b"}]}"#[..],
+            br#"{"models":{"a":{},"b":{"owned_by":"x"}}}"#,
+            br#"{"result":{"data":[{"id":"a"},{"id":"models/b"}]}}"#,
+            br#"{"data":{"models":["models/a","b"]}}"#,
+            br#"{"body":[{"id":"a"},{"id":"b"}]}"#,
+        ] {
             assert_eq!(ids(body), Some(vec!["a".to_owned(), "b".to_owned()]));
         }
         assert_eq!(ids(b"{}"), None);

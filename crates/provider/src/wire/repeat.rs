@@ -1,16 +1,20 @@
-//! Recognises a text that only repeats what came before it, as some relays send one at the end of a stream.
+//! Recognises a text that repeats what came before it, as some relays send one at the end of a stream, and finds what it adds.
+
+use super::text::{Joiner, has_marks};
 
 /// What came so far: how many pieces, and their length and hash (FNV-1a) in place of a copy.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct SoFar {
     pieces: usize,
     bytes: usize,
     hash: u64,
+    /// A character that came in halves stands whole in a text that repeats it.
+    joiner: Joiner,
 }
 
 impl Default for SoFar {
     fn default() -> Self {
-        Self { pieces: 0, bytes: 0, hash: OFFSET }
+        Self { pieces: 0, bytes: 0, hash: OFFSET, joiner: Joiner::default() }
     }
 }
 
@@ -23,14 +27,27 @@ fn hash(start: u64, text: &str) -> u64 {
 impl SoFar {
     /// Takes a piece in.
     pub(super) fn add(&mut self, piece: &str) {
-        if !piece.is_empty() {
-            (self.pieces, self.bytes, self.hash) = (self.pieces + 1, self.bytes + piece.len(), hash(self.hash, piece));
+        if piece.is_empty() {
+            return;
+        }
+        self.pieces += 1;
+        if self.joiner.is_idle() && !has_marks(piece) {
+            (self.bytes, self.hash) = (self.bytes + piece.len(), hash(self.hash, piece));
+        } else {
+            let joined = self.joiner.join(piece.to_owned());
+            (self.bytes, self.hash) = (self.bytes + joined.len(), hash(self.hash, &joined));
         }
     }
 
     /// Whether nothing came.
     pub(super) fn is_empty(&self) -> bool {
         self.pieces == 0
+    }
+
+    /// What `whole` adds, where it begins with all that came so far.
+    pub(super) fn rest<'a>(&self, whole: &'a str) -> Option<&'a str> {
+        let (before, rest) = whole.split_at_checked(self.bytes)?;
+        (self.hash == hash(OFFSET, before)).then_some(rest)
     }
 
     /// Whether `text` is all that came so far.
@@ -47,6 +64,7 @@ impl SoFar {
 
 #[cfg(test)]
 mod tests {
+    use super::super::text::mark_of_half;
     use super::*;
 
     #[test]
@@ -59,5 +77,19 @@ mod tests {
         let mut once = SoFar::default();
         once.add("ha");
         assert!(once.is_all("ha") && !once.is_summary("ha"), "\"haha\" is a laugh");
+    }
+
+    #[test]
+    fn what_a_whole_text_adds_is_its_rest() {
+        let mut so_far = SoFar::default();
+        assert_eq!(so_far.rest("Hello"), Some("Hello"));
+        so_far.add("Hé");
+        assert_eq!((so_far.rest("Héllo"), so_far.rest("Hé"), so_far.rest("H"), so_far.rest("Hallo")), (Some("llo"), Some(""), None, None));
+        // Its length falls into the middle of a character.
+        assert_eq!(so_far.rest("ab你"), None);
+        let mut halves = SoFar::default();
+        halves.add(&format!("a{}", mark_of_half(0xD83D)));
+        halves.add(&format!("{}b", mark_of_half(0xDE00)));
+        assert_eq!(halves.rest("a😀bc"), Some("c"));
     }
 }

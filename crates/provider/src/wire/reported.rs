@@ -34,6 +34,9 @@ const SENTENCES: [&str; 14] = [
 /// Under which names a status or a code stands.
 const STATUSES: [&str; 6] = ["code", "status", "statuscode", "httpstatus", "httpcode", "errorcode"];
 
+/// Words that only say that something went wrong.
+const LABELS: [&str; 6] = ["error", "err", "failed", "failure", "fail", "exception"];
+
 /// Codes that say that nothing went wrong.
 const SUCCESS: [&str; 6] = ["", "0", "200", "ok", "success", "succeeded"];
 
@@ -46,6 +49,8 @@ pub(crate) struct Reported {
     pub(crate) param: Option<String>,
     /// A status inside the error, where the HTTP status said 200.
     pub(crate) status: Option<u16>,
+    /// A code that is a number of the vendor's own.
+    pub(crate) number: Option<u64>,
 }
 
 impl Reported {
@@ -84,8 +89,8 @@ impl Reported {
             "error" | "errors" | "err" | "fault" => is_truthy(value),
             "object" | "type" | "status" if value.is_string() => value == "error" || value == "failed",
             "success" | "ok" => *value == Value::Bool(false),
-            "baseresp" => value.get("status_code").is_some_and(|code| !is_success(code)),
-            _ => false,
+            "baseresp" => is_failure(value),
+            name => is_exception(name) && value.is_object(),
         });
         let reported = Self::from_error(value);
         let has_code = || fields.iter().any(|(name, value)| is_code(&plain(name), value) && !is_success(value));
@@ -131,15 +136,21 @@ impl Reported {
             names.iter().find_map(by_name)
         };
         self.words(fields);
-        if let Some(sentence) = named(&SENTENCES) {
+        // A text is a sentence where it is inside an error, or beside the code of one (FastChat).
+        let is_inside = depth + 1 < DEPTH || fields.keys().any(|name| plain(name) == "errorcode");
+        let text = || fields.get("text").filter(|text| is_inside && text.as_str().is_some_and(|text| !text.is_empty()));
+        if let Some(sentence) = named(&SENTENCES).or_else(text) {
             self.read(sentence, depth);
         }
         // The error of whoever was asked in turn (OpenRouter).
         let raw = fields.get("metadata").and_then(|metadata| metadata.get("raw"));
-        if let Some(inner) = named(&CONTAINERS).or(raw) {
-            let before = self.message.take();
+        let exception = || fields.iter().find(|(name, value)| is_exception(&plain(name)) && value.is_object()).map(|(_, value)| value);
+        if let Some(inner) = named(&CONTAINERS).or(raw).or_else(exception) {
+            let before = self.message.take().filter(|sentence| !LABELS.contains(&sentence.to_lowercase().as_str()));
             self.read(inner, depth);
-            self.message = self.message.take().or(before);
+            // A text of that name beside a sentence is a label: `Bad Request`, `invalid_request`.
+            let is_label = inner.as_str().is_some_and(|text| self.message.as_deref() == Some(text.trim()));
+            self.message = if is_label { before.or(self.message.take()) } else { self.message.take().or(before) };
         }
     }
 
@@ -149,31 +160,30 @@ impl Reported {
         // `error` says that it is one, and nothing of it.
         self.kind = text("type").or_else(|| text("error_type")).filter(|kind| kind != "error").or(self.kind.take());
         self.code = text("code").filter(|code| code.parse::<u64>().is_err()).or(self.code.take());
+        self.number = fields.get("code").and_then(read_number).filter(|number| *number >= 1000).or(self.number);
         self.param = text("param").or(self.param.take());
         let status = |name: &&str| fields.iter().find(|(key, _)| plain(key) == **name).and_then(|(_, value)| read_status(value));
-        self.status = STATUSES.iter().find_map(status).or(self.status);
+        self.status = STATUSES.iter().find_map(status).or_else(|| minimax_status(fields.get("status_code")?)).or(self.status);
     }
 
     /// The status its words stand for, where it gives no number.
     pub(super) fn guessed_status(&self) -> u16 {
-        let words = [self.code.as_deref(), self.kind.as_deref()];
-        let any = |needles: &[&str]| words.iter().flatten().any(|word| needles.iter().any(|needle| word.contains(needle)));
-        if any(&["api_key", "authentication"]) {
-            401
-        } else if any(&["permission"]) {
-            403
-        } else if any(&["rate_limit"]) {
-            429
-        } else if any(&["overloaded", "unavailable"]) {
-            503
-        } else if any(&["timeout"]) {
-            504
-        } else if any(&["not_found"]) {
-            404
-        } else if any(&["invalid_request", "context_length", "BadRequest", "InvalidParameter"]) || self.is_about_context() {
-            400
-        } else {
-            500
+        const WORDS: [(u16, &[&str]); 8] = [
+            (401, &["apikey", "authentication", "unauthorized", "invalidtoken"]),
+            (403, &["permission", "accessdenied", "forbidden"]),
+            (429, &["ratelimit", "throttl", "toomanyrequests"]),
+            (503, &["overload", "unavailable"]),
+            (504, &["timeout", "timedout"]),
+            (404, &["notfound"]),
+            (400, &["invalidrequest", "contextlength", "badrequest", "invalidparameter", "validation"]),
+            (402, &["insufficientquota", "insufficientbalance", "arrearage"]),
+        ];
+        let words: Vec<String> = [&self.code, &self.kind].into_iter().flatten().map(|word| plain(word)).collect();
+        let is_any = |needles: &[&str]| words.iter().any(|word| needles.iter().any(|needle| word.contains(needle)));
+        match WORDS.iter().find(|(_, needles)| is_any(needles)) {
+            Some((status, _)) => *status,
+            None if self.is_about_context() => 400,
+            None => 500,
         }
     }
 
@@ -185,7 +195,7 @@ impl Reported {
 
     /// Whether the conversation is longer than the model can read, in the words of those who have no code for it.
     pub(super) fn is_about_context(&self) -> bool {
-        const SAYS: [&str; 12] = [
+        const SAYS: [&str; 13] = [
             "maximum context length",
             "context length",
             "context window",
@@ -198,6 +208,7 @@ impl Reported {
             "exceeds the maximum number of tokens",
             "the model takes",
             "reduce the length of the messages",
+            "exceeds the maximum allowed length",
         ];
         let is_code = self.code.as_deref().is_some_and(|code| code.contains("context_length") || code == "exceed_context_size_error");
         is_code
@@ -218,11 +229,11 @@ impl Reported {
 
     /// Money is not a rate: waiting does not help.
     pub(super) fn is_about_money(&self) -> bool {
+        // Zhipu has a number for an account in arrears.
+        let is_in_arrears = self.code.is_none() && self.number == Some(1113);
         let words = [self.code.as_deref(), self.kind.as_deref()];
-        words
-            .iter()
-            .flatten()
-            .any(|word| ["insufficient_quota", "insufficient_balance", "billing"].iter().any(|money| word.contains(money)))
+        let money = ["insufficientquota", "insufficientbalance", "billing", "arrearage"];
+        is_in_arrears || words.iter().flatten().any(|word| money.iter().any(|money| plain(word).contains(money)))
     }
 }
 
@@ -260,7 +271,7 @@ fn is_success(value: &Value) -> bool {
 /// A status of HTTP, or a code that begins with one (`42901`). Of one that begins with no status in use (`50505`), only whose
 /// fault it was is taken.
 fn read_status(value: &Value) -> Option<u16> {
-    let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())?;
+    let number = read_number(value)?;
     let status = match number {
         400..=599 => number,
         40_000..=59_999 => match number / 100 {
@@ -270,6 +281,32 @@ fn read_status(value: &Value) -> Option<u16> {
         _ => return None,
     };
     u16::try_from(status).ok()
+}
+
+fn read_number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+/// The status that a `status_code` of MiniMax stands for, from its documentation.
+fn minimax_status(code: &Value) -> Option<u16> {
+    Some(match read_number(code)? {
+        1002 | 1039 | 1041 | 2045 => 429,
+        1004 | 2049 => 401,
+        1008 | 2056 => 402,
+        1026 | 1027 | 1042 | 2013 => 400,
+        1000..=2999 => 500,
+        _ => return None,
+    })
+}
+
+/// Whether an error is named like a class: Bedrock's `modelStreamErrorException`.
+fn is_exception(name: &str) -> bool {
+    name.ends_with("exception")
+}
+
+/// Whether MiniMax's account of how it went says that it went wrong.
+pub(super) fn is_failure(base_resp: &Value) -> bool {
+    base_resp.get("status_code").is_some_and(|code| !is_success(code))
 }
 
 #[cfg(test)]
@@ -298,7 +335,15 @@ mod tests {
         check(&json!({ "error": { "error": { "message": "m" } } }), "m", None);
         check(&json!({ "message": { "detail": [{ "loc": ["body"], "msg": "m" }] } }), "m", None);
         check(&json!({ "detail": "m" }), "m", None);
-        check(&json!({ "base_resp": { "status_code": 1008, "status_msg": "m" } }), "m", None);
+        check(&json!({ "base_resp": { "status_code": 1008, "status_msg": "m" } }), "m", Some(402));
+        check(&json!({ "base_resp": { "status_code": 1002, "status_msg": "m" }, "choices": [] }), "m", Some(429));
+        check(&json!({ "error": "Bad Request", "message": "m", "statusCode": 400 }), "m", Some(400));
+        check(&json!({ "error": "invalid_request", "error_description": "m" }), "m", None);
+        check(&json!({ "error": true, "message": "m" }), "m", None);
+        check(&json!({ "status": "error", "message": "error", "error": "no such luck" }), "no such luck", None);
+        check(&json!({ "error": { "message": { "text": "m" } } }), "m", None);
+        check(&json!({ "modelStreamErrorException": { "message": "m" } }), "m", None);
+        check(&json!({ "text": "m", "error_code": 50_001 }), "m", Some(500));
         check(&json!({ "error_code": 336_003, "error_msg": "m" }), "m", None);
         check(&json!({ "Response": { "Error": { "Code": "X", "Message": "m" } } }), "m", None);
         check(&json!({ "header": { "code": 10_013, "message": "m" } }), "m", None);
@@ -328,6 +373,9 @@ mod tests {
             json!({ "type": "about:blank", "title": "m", "status": 400, "detail": "n" }),
             json!({ "type": "BadRequestError", "detail": "m" }),
             json!({ "code": "InvalidParameter", "message": "m" }),
+            json!({ "error": true, "message": "m" }),
+            json!({ "text": "m", "error_code": 50_001 }),
+            json!({ "throttlingException": { "message": "m" } }),
         ] {
             assert!(is_error(error.clone()), "{error}");
         }
@@ -341,9 +389,25 @@ mod tests {
             json!({ "id": "x", "created": 1 }),
             json!({ "type": "ping", "status": "processing", "message": "still at it" }),
             json!({ "type": "progress", "detail": "loading the model" }),
+            json!({ "choices": [], "base_resp": { "status_code": 0, "status_msg": "" } }),
+            json!({ "text": "hello", "choices": [] }),
         ] {
             assert!(!is_error(other.clone()), "{other}");
         }
+    }
+
+    #[test]
+    fn classes_of_errors_without_a_status() {
+        let class = |error: Value| {
+            let reported = Reported::from_error(&error);
+            (reported.status.unwrap_or_else(|| reported.guessed_status()), reported.is_about_money())
+        };
+        let minimax = |code: u64| class(json!({ "base_resp": { "status_code": code, "status_msg": "m" } })).0;
+        assert_eq!([1004, 1008, 2013, 1002].map(minimax), [401, 402, 400, 429]);
+        assert_eq!(class(json!({ "code": "InvalidApiKey", "message": "m" })), (401, false));
+        assert!(class(json!({ "error": { "code": "1113", "message": "m" } })).1);
+        assert_eq!(class(json!({ "code": "Throttling.RateQuota", "message": "m" })), (429, false));
+        assert_eq!(class(json!({ "message": "Input length 9 exceeds the maximum allowed length 5" })), (400, false));
     }
 
     #[test]

@@ -7,22 +7,45 @@ const MAX_SECONDS: u64 = 86_400;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Reads `retry-after-ms` (OpenAI), or `Retry-After` as seconds or a date (RFC 9110, section 10.2.3). Between 1 and 86400.
+/// Fields that say when a limit is lifted, and what is left of it, as OpenAI and Groq give them.
+const RESETS: [(&str, &str); 2] =
+    [("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"), ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens")];
+
+/// Reads `retry-after-ms` (OpenAI), or `Retry-After` as seconds, a date (RFC 9110, section 10.2.3) or a span (`1m30s`), or when the
+/// limits of which nothing is left are reset. Between 1 and 86400.
 pub(crate) fn read(headers: &HeaderMap) -> Option<u64> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let milliseconds = || text("retry-after-ms").and_then(read_number).map(|milliseconds| milliseconds / 1000.0);
-    let seconds = || text(RETRY_AFTER.as_str()).and_then(read_number);
+    let seconds = || text(RETRY_AFTER.as_str()).and_then(|text| read_number(text).or_else(|| read_span(text)));
+    let is_left = |name: &str| text(name).is_some_and(|left| left != "0");
+    let reset = |(remaining, reset): &(&str, &str)| text(reset).filter(|_| !is_left(remaining)).and_then(read_span);
+    let resets = || RESETS.iter().filter_map(reset).reduce(f64::max);
     // The date is compared with the upstream's own, so its clock need not be right.
     let date = || {
         let (until, now) = (text(RETRY_AFTER.as_str()).and_then(read_date)?, text(DATE.as_str()).and_then(read_date)?);
         Some(until.saturating_sub(now))
     };
-    let whole = milliseconds().or_else(seconds).map(round_up).or_else(date)?;
+    let whole = milliseconds().or_else(seconds).map(round_up).or_else(date).or_else(|| resets().map(round_up))?;
     Some(whole.clamp(1, MAX_SECONDS))
 }
 
 fn read_number(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)
+}
+
+/// Reads `1h2m3.5s` or `120ms` as seconds.
+fn read_span(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 5] = [("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0), ("d", 86_400.0)];
+    let mut seconds = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
+        let (number, after) = rest.split_at(end);
+        let (unit, length) = UNITS.iter().find(|(unit, _)| after.starts_with(unit))?;
+        seconds += read_number(number)? * length;
+        rest = &after[unit.len()..];
+    }
+    (!text.is_empty()).then_some(seconds)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and a float cast saturates")]
@@ -70,6 +93,14 @@ mod tests {
         check(&[("retry-after", "0")], Some(1));
         check(&[("retry-after", "99999999")], Some(86_400));
         check(&[("retry-after", "soon")], None);
+        for (span, expected) in [("1m30s", 90), ("2s", 2), ("120ms", 1), ("1h", 3600), ("6m0s", 360), ("1.5s", 2)] {
+            check(&[("retry-after", span)], Some(expected));
+            check(&[("x-ratelimit-reset-requests", span)], Some(expected));
+        }
+        let tokens = [("x-ratelimit-remaining-requests", "9"), ("x-ratelimit-reset-requests", "2m"), ("x-ratelimit-reset-tokens", "7s")];
+        check(&tokens, Some(7));
+        check(&[("retry-after", "3"), ("x-ratelimit-reset-requests", "2m")], Some(3));
+        check(&[("retry-after", "1x")], None);
         check(&[("retry-after-ms", "1500"), ("retry-after", "7")], Some(2));
         let now = ("date", "Sat, 28 Feb 2026 23:59:50 GMT");
         check(&[("retry-after", "Sun, 01 Mar 2026 00:00:20 GMT"), now], Some(30));

@@ -1,9 +1,9 @@
 //! What was read of one response, on its way to the engine: characters are whole, and calls are of the tools that the caller
 //! declared.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use engine::provider::{Blame, Failure, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::{Blame, Failure, Finish, OpaqueStep, ToolCallDelta, Word};
 use serde_json::Value;
 
 use super::fault::{Callee, ERROR, Reported};
@@ -18,9 +18,13 @@ pub(super) struct Said {
     lifter: Lifter,
     words: VecDeque<Result<Word, Failure>>,
     joiners: Joiners,
+    /// Which call has which id.
+    call_ids: HashMap<String, u64>,
     /// The last text that was no part of a response: it may be all that an upstream says of why there is none.
     note: Option<String>,
     has_finish: bool,
+    /// Whether the reason is one that is known.
+    is_finish_known: bool,
     is_over: bool,
 }
 
@@ -37,7 +41,8 @@ struct Joiners {
 impl Said {
     /// Nothing yet.
     pub(super) fn new(callee: Callee, lifter: Lifter) -> Self {
-        Self { callee, lifter, words: VecDeque::new(), joiners: Joiners::default(), note: None, has_finish: false, is_over: false }
+        let (words, joiners, call_ids) = (VecDeque::new(), Joiners::default(), HashMap::new());
+        Self { callee, lifter, words, joiners, call_ids, note: None, has_finish: false, is_finish_known: false, is_over: false }
     }
 
     /// The tools that were offered.
@@ -59,11 +64,7 @@ impl Said {
             Word::ReasoningSummary(text) => Word::ReasoningSummary(self.joiners.summary.join(text)),
             Word::Refusal(text) => Word::Refusal(self.joiners.refusal.join(text)),
             Word::ToolCall(delta) => return self.call(delta),
-            Word::Finish(finish) => {
-                self.flush();
-                self.has_finish = true;
-                Word::Finish(finish)
-            }
+            Word::Finish(finish) => return self.finish(finish),
             mut other => {
                 whole_fields(&mut other);
                 other
@@ -85,10 +86,24 @@ impl Said {
         }
     }
 
+    /// Why the model stopped. The first reason that is known counts, else the first.
+    fn finish(&mut self, finish: Finish) {
+        self.flush();
+        let is_known = !matches!(finish, Finish::Unknown(_));
+        if !self.has_finish || (is_known && !self.is_finish_known) {
+            self.words.push_back(Ok(Word::Finish(finish)));
+        }
+        self.has_finish = true;
+        self.is_finish_known |= is_known;
+    }
+
     fn call(&mut self, mut delta: ToolCallDelta) {
         delta.arguments = self.joiners.calls.entry(delta.index).or_default().join(delta.arguments);
         (delta.id, delta.name) = (delta.id.map(without_marks), delta.name.map(without_marks));
         delta.extra.values_mut().for_each(remove_marks);
+        // Without an id of its own, a call gets one from Weir: its output is told from others by it.
+        let index = delta.index;
+        delta.id = delta.id.filter(|id| !id.is_empty() && *self.call_ids.entry(id.clone()).or_insert(index) == index);
         match self.lifter.lift(delta) {
             Ok(delta) => self.words.extend(delta.map(|delta| Ok(Word::ToolCall(delta)))),
             // The model would do the same again.
@@ -123,6 +138,10 @@ impl Said {
 
     /// Ends because what came is not what it should be: `what` follows the upstream's name.
     pub(super) fn invalid_data(&mut self, what: &str) {
+        if self.has_finish {
+            // The response is complete: what comes after it takes nothing of it.
+            return self.word(Word::KeepAlive);
+        }
         self.fail(self.callee.plain("upstream_invalid_data", what));
     }
 

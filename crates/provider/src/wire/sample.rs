@@ -117,6 +117,15 @@ pub(crate) fn check_fails(read: impl Fn(&[&[u8]]) -> Read, body: &str, before: &
     assert!(fault.message.contains(expected.2) && fault.message.contains("'north'"), "{body}: {}", fault.message);
 }
 
+/// Checks that words are those before a failure, but for keep-alives, and gives its fault.
+#[track_caller]
+pub(crate) fn check_words_before_failure(words: Read, before: &[Result<Word, Failure>]) -> protocol::fault::Fault {
+    let mut words = spoken(words);
+    let fault = words.pop().unwrap_or(STOP).expect_err("a failure").fault;
+    assert_eq!(words, before);
+    fault
+}
+
 /// Any value that somebody may put into a field.
 pub(crate) fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![

@@ -1,13 +1,24 @@
 //! What the requests of several wires have in common.
 
+use protocol::extra::Extra;
 use protocol::fault::Fault;
-use protocol::request::Create;
+use protocol::request::{Create, TextFormat};
 use serde_json::{Map, Value, json};
 
 use super::fault::unknown_parameter;
 
 /// The efforts that OpenAI's vocabulary has, and Anthropic's one above them.
 const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+
+/// The field of a message that has the parts of its content for which the vocabulary has no place, such as Mistral's `reference`.
+pub(super) const CONTENT_PARTS: &str = "content_parts";
+
+/// The field of a message that has the calls of tools that the upstream runs, such as Zhipu's `retrieval`.
+pub(super) const HOSTED_CALLS: &str = "hosted_tool_calls";
+
+/// The field of a message that has what its upstream says beside it: fields of the chunk, of the choice and of the usage. It never
+/// goes back.
+pub(super) const UPSTREAM_FIELDS: &str = "upstream_fields";
 
 /// Bytes in a URL (RFC 2397).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +98,25 @@ pub(super) fn image_call(url: &str) -> Map<String, Value> {
     item
 }
 
+/// Reads an image that a model made, in any of the forms that servers give it: a URL, its bytes, or an object with either.
+pub(super) fn made_image(image: &Value) -> Option<Map<String, Value>> {
+    let text = |pointer: &str| image.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let is_url = |url: &&str| is_web_address(url) || DataUrl::read(url).is_some_and(|url| url.media_type.starts_with("image/"));
+    let urls = ["", "/image_url/url", "/image_url", "/url", "/image/url", "/image"];
+    if let Some(url) = urls.iter().find_map(|pointer| text(pointer)).filter(is_url) {
+        return Some(image_call(url));
+    }
+    let data = ["/b64_json", "/image_url/b64_json", "/image/b64_json", "/data", "/base64", "/image_base64"]
+        .iter()
+        .find_map(|pointer| text(pointer))?;
+    let media_type = ["/mime_type", "/mimeType", "/media_type"].iter().find_map(|pointer| text(pointer)).unwrap_or("image/png");
+    (media_type.starts_with("image/") && is_base64(data)).then(|| image_call(&format!("data:{media_type};base64,{data}")))
+}
+
+fn is_base64(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte))
+}
+
 /// The image in such an item, as a URL.
 pub(super) fn image_url(item: &protocol::item::OpaqueItem) -> Option<String> {
     let result = (item.kind == "image_generation_call").then(|| item.fields.text("result"))??;
@@ -145,6 +175,7 @@ pub(super) fn wants_logprobs(create: &Create) -> bool {
 /// The first field that matters.
 pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool, ignored: &mut Vec<String>) -> Result<(), Fault> {
     parameters(create, &knows, ignored)?;
+    omitted(create, ignored);
     stop_sequences(create)?;
     whole_number(create, "top_k")?;
     // How long an answer is, is a wish.
@@ -155,6 +186,28 @@ pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool,
         Some(effort) if !EFFORTS.contains(&effort) => Err(no_value(vendor, "reasoning.effort", effort)),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Notes the fields of objects beyond the vocabulary, which wires without such objects leave out.
+pub(super) fn omitted(create: &Create, ignored: &mut Vec<String>) {
+    let of = |object: &'static str, extra: Option<&Extra>| {
+        let names: Vec<String> = extra.into_iter().flat_map(Extra::iter).map(|(name, _)| format!("{object}.{name}")).collect();
+        names
+    };
+    let format = match &create.text.format {
+        // A schema beside the type has a meaning of its own.
+        TextFormat::Text | TextFormat::JsonObject { .. } => None,
+        TextFormat::JsonSchema { extra, .. } => Some(extra),
+    };
+    ignored.extend(of("text", Some(&create.text.extra)));
+    ignored.extend(of("text.format", format));
+    ignored.extend(of("reasoning", create.reasoning.as_ref().map(|reasoning| &reasoning.extra)));
+}
+
+/// The tier of service, where one is asked for that nobody there knows.
+pub(super) fn tier_is_omitted(create: &Create) -> Option<String> {
+    let is_usual = |tier: &str| matches!(tier, "auto" | "default");
+    create.service_tier.as_deref().filter(|tier| !is_usual(tier)).map(|_| "service_tier".to_owned())
 }
 
 /// Parameters that are about another vendor's account, caches or templates, or that only wish for something: where they are not
@@ -180,7 +233,9 @@ const WISHES: [&str; 13] = [
 /// # Errors
 /// The first that is not known, and that matters.
 pub(super) fn parameters(create: &Create, knows: &impl Fn(&str) -> bool, ignored: &mut Vec<String>) -> Result<(), Fault> {
-    for name in create.extra.keys().filter(|name| !knows(name)) {
+    // No bias is none, which some clients say.
+    let says_something = |name: &str, value: &Value| name != "logit_bias" || value.as_object().is_none_or(|bias| !bias.is_empty());
+    for (name, _) in create.extra.iter().filter(|(name, value)| !knows(name) && says_something(name, value)) {
         if !WISHES.contains(&name.as_str()) {
             return Err(unknown_parameter(&create.model, name));
         }

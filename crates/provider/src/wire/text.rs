@@ -20,6 +20,11 @@ pub(super) fn mark_of_byte(byte: u8) -> char {
     char::from_u32(BYTE + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
+/// Whether a text may have marks: all of them begin with this byte in UTF-8, and hardly anything else does.
+pub(super) fn has_marks(text: &str) -> bool {
+    memchr::memchr(0xF4, text.as_bytes()).is_some()
+}
+
 /// A text that comes whole, without marks.
 pub(super) fn without_marks(text: String) -> String {
     let mut joiner = Joiner::default();
@@ -35,7 +40,7 @@ pub(super) fn remove_marks(value: &mut Value) {
         Value::Array(list) => list.iter_mut().for_each(remove_marks),
         Value::Object(fields) => {
             fields.values_mut().for_each(remove_marks);
-            if fields.keys().any(|name| memchr::memchr(0xF4, name.as_bytes()).is_some()) {
+            if fields.keys().any(|name| has_marks(name)) {
                 *fields = std::mem::take(fields).into_iter().map(|(name, value)| (without_marks(name), value)).collect();
             }
         }
@@ -72,8 +77,7 @@ pub(super) struct Joiner {
 impl Joiner {
     /// The text without marks. What may be half a character waits for the next text.
     pub(super) fn join(&mut self, text: String) -> String {
-        // All marks begin with this byte in UTF-8, and hardly anything else does.
-        if self.is_empty() && memchr::memchr(0xF4, text.as_bytes()).is_none() {
+        if self.is_idle() && !has_marks(&text) {
             return text;
         }
         let mut joined = String::with_capacity(text.len() + 4);
@@ -109,7 +113,8 @@ impl Joiner {
         (!rest.is_empty()).then_some(rest)
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nothing waits.
+    pub(super) fn is_idle(&self) -> bool {
         self.high.is_none() && self.bytes.is_empty()
     }
 

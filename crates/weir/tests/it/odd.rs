@@ -3,6 +3,7 @@
 
 mod answers;
 mod asked;
+mod beside;
 mod case;
 mod errors;
 mod functions;

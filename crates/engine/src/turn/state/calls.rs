@@ -6,9 +6,8 @@ use protocol::event::{ArgumentsDelta, ArgumentsDone, Event, InputDone, ItemEvent
 use protocol::extra::Extra;
 use protocol::fault::{Fault, FaultKind};
 use protocol::item::{CustomToolCall, FunctionCall, Item, ItemStatus};
-use serde_json::{Map, Value};
 
-use super::Answer;
+use super::{Answer, told_of};
 use crate::id;
 use crate::provider::ToolCallDelta;
 
@@ -27,7 +26,7 @@ pub(super) struct Call {
     is_custom: bool,
     /// Arguments that came before the name was known.
     held_back: String,
-    extra: Map<String, Value>,
+    extra: Extra,
     state: State,
 }
 
@@ -57,8 +56,8 @@ impl Calls {
     }
 
     /// The failure of a response in which a call was never named.
-    pub(super) fn nameless(&self) -> Option<Fault> {
-        self.0.values().any(|call| call.state == State::Nameless).then(nameless)
+    pub(super) fn nameless(&self, upstream: &str) -> Option<Fault> {
+        self.0.values().any(|call| call.state == State::Nameless).then(|| nameless(upstream))
     }
 
     /// Takes up a call that stands in the output already.
@@ -69,7 +68,7 @@ impl Calls {
 }
 
 impl Answer {
-    pub(super) fn tool_call(&mut self, delta: ToolCallDelta) -> Result<(), Fault> {
+    pub(super) fn tool_call(&mut self, delta: ToolCallDelta, upstream: &str) -> Result<(), Fault> {
         let ToolCallDelta { index, id, name, is_custom, arguments, extra } = delta;
         self.close_open(ItemStatus::Completed);
         let is_full = self.response.max_tool_calls.is_some_and(|most| self.calls.open().count() as u64 >= most);
@@ -81,7 +80,7 @@ impl Answer {
             State::Ignored => return Ok(()),
             State::Item(output_index) => {
                 if let Some(fields) = self.response.output.get_mut(output_index).and_then(Item::extra_mut) {
-                    fields.extend(extra);
+                    fields.merge(extra);
                 }
                 self.arguments(output_index, arguments);
                 return Ok(());
@@ -89,9 +88,9 @@ impl Answer {
             State::Nameless => {}
         }
         call.held_back.push_str(&arguments);
-        call.extra.extend(extra);
+        call.extra.merge(extra);
         let Some(name) = call.name.clone() else {
-            return if call.held_back.len() > LONGEST_HELD_BACK { Err(nameless()) } else { Ok(()) };
+            return if call.held_back.len() > LONGEST_HELD_BACK { Err(nameless(upstream)) } else { Ok(()) };
         };
         if is_full {
             // OpenAI: "any further attempts to call a tool by the model will be ignored".
@@ -101,7 +100,7 @@ impl Answer {
         let output_index = self.response.output.len();
         call.state = State::Item(output_index);
         let held_back = std::mem::take(&mut call.held_back);
-        let extra = Extra::new(std::mem::take(&mut call.extra));
+        let extra = std::mem::take(&mut call.extra);
         let call_id = call.id.clone().unwrap_or_else(|| id::item("call").as_str().to_owned());
         let status = ItemStatus::InProgress;
         let item = if call.is_custom {
@@ -164,6 +163,6 @@ impl Answer {
     }
 }
 
-fn nameless() -> Fault {
-    Fault::new(FaultKind::Upstream, "upstream_invalid_data", "the model called a tool without naming it")
+fn nameless(upstream: &str) -> Fault {
+    Fault::new(FaultKind::Upstream, "upstream_invalid_data", format!("{}: the model called a tool without naming it.", told_of(upstream)))
 }

@@ -67,9 +67,7 @@ impl Answer {
         if matches!(self.open, Some(Open::Text | Open::Refusal)) {
             return self.merge(fields);
         }
-        let mut pending = Extra::new(std::mem::take(&mut self.pending_extra));
-        pending.merge(fields);
-        self.pending_extra = pending.to_map();
+        self.pending_extra.merge(fields);
     }
 
     fn count(&mut self, fields: &Map<String, Value>) {
@@ -82,9 +80,10 @@ impl Answer {
         }
     }
 
-    /// Finds a place for fields that wait for a message: where none came, one that says nothing carries them.
+    /// Finds a place for fields that wait for a message: where none came, one that says nothing carries them. Those of a response
+    /// that failed before anything came are of no use.
     pub(super) fn place_extra(&mut self) {
-        if !self.pending_extra.is_empty() && self.has_output() {
+        if !self.pending_extra.is_empty() && (self.has_output() || self.is_finished()) {
             self.open_item(Open::Text);
         }
     }

@@ -75,7 +75,7 @@ impl Answer {
                 status: ItemStatus::InProgress,
                 role: Role::Assistant,
                 content: Vec::new(),
-                extra: Extra::new(std::mem::take(&mut self.pending_extra)),
+                extra: std::mem::take(&mut self.pending_extra),
             }),
         };
         self.add_item(item);

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::event::{Entry, EventKind};
+use protocol::extra::Extra;
 use protocol::item::{Item, Part};
 use protocol::snapshot;
 use serde::Deserialize;
-use serde_json::Map;
 
 use super::calls::Calls;
 use super::{Answer, Open};
@@ -52,7 +52,7 @@ impl Answer {
             was_summary: false,
             calls,
             opaque,
-            pending_extra: Map::new(),
+            pending_extra: Extra::default(),
             extra_bytes: 0,
             finish: None,
             usage: None,

@@ -7,20 +7,27 @@ use serde_json::Value;
 use crate::dialect::responses::{check_parts, text_part};
 use crate::extra::Extra;
 use crate::fault::Fault;
+use crate::field_paths::Origin;
 use crate::id::ItemId;
 use crate::item::{
-    CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, Part, Reasoning,
-    Role,
+    CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, OpaqueItem, Part,
+    Reasoning, Role,
 };
 use crate::limits;
 use crate::read::{Node, Object};
 use crate::request::InputItem;
 
 /// The fields of an assistant's message that become items or parts of their own.
-const ASSISTANT: &[&str] = &["role", "content", "refusal", "tool_calls", "function_call", "reasoning_content", "reasoning"];
+const ASSISTANT: &[&str] = &["role", "content", "refusal", "tool_calls", "function_call", "reasoning_content", "reasoning", "images"];
+
+/// Messages as items, and what each item was.
+pub(super) struct Messages {
+    pub(super) items: Vec<InputItem>,
+    pub(super) origins: Vec<Origin>,
+}
 
 /// Reads `messages`. An assistant's message with tool calls becomes several items.
-pub(super) fn read_messages(node: &Node<'_>) -> Result<Vec<InputItem>, Fault> {
+pub(super) fn read_messages(node: &Node<'_>) -> Result<Messages, Fault> {
     let mut reader = Reader::default();
     for (index, message) in node.array(limits::ITEMS)?.iter().enumerate() {
         reader.message(message, index)?;
@@ -30,13 +37,15 @@ pub(super) fn read_messages(node: &Node<'_>) -> Result<Vec<InputItem>, Fault> {
     }
     let items: Vec<InputItem> = reader.items.into_iter().map(InputItem::Item).collect();
     check_parts(node, &items)?;
-    Ok(items)
+    Ok(Messages { items, origins: reader.origins })
 }
 
 /// What was read so far.
 #[derive(Default)]
 struct Reader {
     items: Vec<Item>,
+    /// What each of them was.
+    origins: Vec<Origin>,
     /// The ids of calls of tools that take free text.
     custom_calls: HashSet<String>,
     /// The calls of each function, by its name.
@@ -54,16 +63,19 @@ impl Reader {
             "developer" => Role::Developer,
             "user" => Role::User,
             "assistant" => return self.assistant(&object, index),
-            "function" => return self.function_result(node, &object),
-            _ => return self.tool_result(&object),
+            "function" => return self.function_result(node, &object, index),
+            _ => return self.tool_result(&object, index),
         };
-        let content = read_content(&object.require("content")?, role)?;
-        self.push_message(role, content, object.extra(&["role", "content"]));
+        let content = object.require("content")?;
+        let (parts, is_text) = (read_content(&content, role)?, content.value().is_string());
+        let message = Message { extra: object.extra(&["role", "content"]), ..Message::new(role, parts) };
+        self.push(Item::Message(message), Origin::Message { message: index, is_text });
         Ok(())
     }
 
-    fn push_message(&mut self, role: Role, content: Vec<Part>, extra: Extra) {
-        self.items.push(Item::Message(Message { extra, ..Message::new(role, content) }));
+    fn push(&mut self, item: Item, origin: Origin) {
+        self.items.push(item);
+        self.origins.push(origin);
     }
 
     fn assistant(&mut self, object: &Object<'_>, index: usize) -> Result<(), Fault> {
@@ -75,59 +87,68 @@ impl Reader {
         };
         if let Some(text) = reasoning.filter(|text| !text.is_empty()) {
             let content = vec![Part::ReasoningText { text }];
-            self.items.push(Item::Reasoning(Reasoning {
-                id: ItemId::new(""),
-                summary: Vec::new(),
-                content,
-                encrypted_content: None,
-                extra: Extra::default(),
-            }));
+            let id = ItemId::new("");
+            let reasoning = Reasoning { id, summary: Vec::new(), content, encrypted_content: None, extra: Extra::default() };
+            self.push(Item::Reasoning(reasoning), Origin::Reasoning { message: index });
         }
         let mut content = object.read("content", |node| read_content(node, Role::Assistant))?.unwrap_or_default();
         if let Some(refusal) = object.string("refusal")? {
             content.push(Part::Refusal { refusal });
         }
-        let mut calls =
-            object.read("tool_calls", |node| node.array(limits::CALLS)?.iter().map(read_call).collect::<Result<Vec<_>, _>>())?;
-        if let Some(call) = object.get("function_call") {
-            calls.get_or_insert_default().push(read_function_call(&call, index)?);
-        }
-        let calls = calls.unwrap_or_default();
-        // Fields of the message itself need one, though it says nothing.
-        let extra = object.extra(ASSISTANT);
-        if content.is_empty() && calls.is_empty() && extra.is_empty() && self.items.len() == before {
-            object.require("content")?;
-        }
-        if !content.is_empty() || !extra.is_empty() {
-            self.push_message(Role::Assistant, content, extra);
-        }
-        for call in &calls {
-            match call {
-                Item::CustomToolCall(call) => _ = self.custom_calls.insert(call.call_id.clone()),
-                Item::FunctionCall(call) => self.calls.entry(call.name.clone()).or_default().push(call.call_id.clone()),
-                _ => {}
+        let mut calls = Vec::new();
+        if let Some(list) = object.get("tool_calls") {
+            for (call, node) in list.array(limits::CALLS)?.iter().enumerate() {
+                calls.push((read_call(node)?, Origin::ToolCall { message: index, call }));
             }
         }
-        self.items.extend(calls);
+        if let Some(call) = object.get("function_call") {
+            calls.push((read_function_call(&call, index)?, Origin::FunctionCall { message: index }));
+        }
+        let mut extra = object.extra(ASSISTANT);
+        let images = object.read("images", |node| read_images(node, &mut extra))?.unwrap_or_default();
+        let is_silent = content.is_empty() && extra.is_empty();
+        // A message that says nothing is one: Weir gives such ones out. Fields of the message itself need one, too.
+        if !is_silent || (calls.is_empty() && images.is_empty() && self.items.len() == before) {
+            let is_text = object.get("content").is_some_and(|content| content.value().is_string());
+            let message = Message { extra, ..Message::new(Role::Assistant, content) };
+            self.push(Item::Message(message), Origin::Message { message: index, is_text });
+        }
+        for (image, item) in images {
+            self.push(Item::Opaque(item), Origin::Image { message: index, image });
+        }
+        for (call, origin) in calls {
+            self.know_call(&call);
+            self.push(call, origin);
+        }
         Ok(())
     }
 
+    /// Notes what the results of a call are found by.
+    fn know_call(&mut self, call: &Item) {
+        match call {
+            Item::CustomToolCall(call) => _ = self.custom_calls.insert(call.call_id.clone()),
+            Item::FunctionCall(call) => self.calls.entry(call.name.clone()).or_default().push(call.call_id.clone()),
+            _ => {}
+        }
+    }
+
     /// A message with the role `tool`: the output of a call, named by its id.
-    fn tool_result(&mut self, object: &Object<'_>) -> Result<(), Fault> {
+    fn tool_result(&mut self, object: &Object<'_>, index: usize) -> Result<(), Fault> {
         let call_id = object.require("tool_call_id")?.some_string()?;
         let output = read_output(&object.require("content")?)?;
         let (id, status, extra) = (ItemId::new(""), ItemStatus::Completed, object.extra(&["role", "content", "tool_call_id"]));
         self.answered.insert(call_id.clone());
-        self.items.push(if self.custom_calls.contains(&call_id) {
+        let item = if self.custom_calls.contains(&call_id) {
             Item::CustomToolCallOutput(CustomToolCallOutput { id, call_id, output, status, extra })
         } else {
             Item::FunctionCallOutput(FunctionCallOutput { id, call_id, output, status, extra })
-        });
+        };
+        self.push(item, Origin::Output { message: index });
         Ok(())
     }
 
     /// A message with the role `function`: the output of a `function_call`, named by the function alone.
-    fn function_result(&mut self, node: &Node<'_>, object: &Object<'_>) -> Result<(), Fault> {
+    fn function_result(&mut self, node: &Node<'_>, object: &Object<'_>, index: usize) -> Result<(), Fault> {
         let name = object.require("name")?.some_string()?;
         // The last call of it that nothing has answered.
         let calls = self.calls.get_mut(&name);
@@ -141,13 +162,9 @@ impl Reader {
             None => FunctionOutput::Text(String::new()),
         };
         let extra = object.extra(&["role", "content", "name"]);
-        self.items.push(Item::FunctionCallOutput(FunctionCallOutput {
-            id: ItemId::new(""),
-            call_id,
-            output,
-            status: ItemStatus::Completed,
-            extra,
-        }));
+        let (id, status) = (ItemId::new(""), ItemStatus::Completed);
+        let item = Item::FunctionCallOutput(FunctionCallOutput { id, call_id, output, status, extra });
+        self.push(item, Origin::Output { message: index });
         Ok(())
     }
 }
@@ -155,6 +172,28 @@ impl Reader {
 fn node_of_name(node: &Node<'_>, expected: &str) -> Fault {
     let path = format!("{}.name", node.path());
     Fault::invalid("invalid_value", &path, format!("Invalid value for '{path}': expected {expected}."))
+}
+
+/// The images that a model made, as items, each with its place. What is no image in Weir's own form stays a field of the message.
+fn read_images(node: &Node<'_>, extra: &mut Extra) -> Result<Vec<(usize, OpaqueItem)>, Fault> {
+    let nodes = node.array(limits::PARTS)?;
+    let items: Vec<Option<OpaqueItem>> = nodes.iter().map(|node| read_image(node.value())).collect();
+    let others: Vec<Value> = nodes.iter().zip(&items).filter(|(_, item)| item.is_none()).map(|(node, _)| node.value().clone()).collect();
+    if !others.is_empty() {
+        extra.insert("images", others.into());
+    }
+    Ok(items.into_iter().enumerate().filter_map(|(place, item)| Some((place, item?))).collect())
+}
+
+fn read_image(image: &Value) -> Option<OpaqueItem> {
+    let url = image.pointer("/image_url/url").and_then(Value::as_str)?;
+    let (format, result) = match url.strip_prefix("data:image/").and_then(|url| url.split_once(";base64,")) {
+        Some((format, data)) => (Some(format), data),
+        None => (None, url),
+    };
+    let format = format.map(|format| ("output_format".to_owned(), format.into()));
+    let fields = [("status".to_owned(), "completed".into())].into_iter().chain(format).chain([("result".to_owned(), result.into())]);
+    Some(OpaqueItem { kind: "image_generation_call".to_owned(), id: ItemId::new(""), fields: fields.collect() })
 }
 
 fn read_call(node: &Node<'_>) -> Result<Item, Fault> {

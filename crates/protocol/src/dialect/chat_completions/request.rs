@@ -3,11 +3,12 @@
 use serde_json::Value;
 
 use super::ChatOptions;
-use super::messages::read_messages;
+use super::messages::{Messages, read_messages};
 use super::tools::{read_functions, read_tool_choice, read_tools};
 use crate::dialect::responses::{ToolNames, read_effort, read_format, read_metadata, read_on_leave};
 use crate::extra::Extra;
 use crate::fault::Fault;
+use crate::field_paths::FieldPaths;
 use crate::limits;
 use crate::read::{Node, Object};
 use crate::request::{Create, ReasoningConfig, TextConfig};
@@ -68,7 +69,7 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
         return Err(Fault::invalid("unsupported_value", "n", "Weir gives one answer per request: 'n' must be 1."));
     }
     read_modalities(&root)?;
-    let input = read_messages(&root.require("messages")?)?;
+    let Messages { items: input, origins } = read_messages(&root.require("messages")?)?;
     if input.is_empty() {
         return Err(Fault::invalid("empty_input", "messages", "'messages' is empty: there is nothing to answer."));
     }
@@ -123,9 +124,28 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
         on_leave: root.read("on_leave", read_on_leave)?,
         extra: root.others(KNOWN),
         ignored: Vec::new(),
+        paths: FieldPaths::new(origins, names(&root, has_functions)),
     };
     let options = ChatOptions { has_functions, ..read_stream_options(&root, stream)? };
     Ok(ChatCreate { create, options })
+}
+
+/// What neutral fields are called here.
+fn names(root: &Object<'_>, has_functions: bool) -> Vec<(&'static str, &'static str)> {
+    let has = |name: &str| root.get(name).is_some();
+    vec![
+        ("text.format.schema", "response_format.json_schema.schema"),
+        ("text.format", "response_format"),
+        ("text.verbosity", "verbosity"),
+        ("reasoning.effort", "reasoning_effort"),
+        ("reasoning", "reasoning_effort"),
+        ("max_output_tokens", if has("max_completion_tokens") { "max_completion_tokens" } else { "max_tokens" }),
+        ("top_logprobs", if has("top_logprobs") { "top_logprobs" } else { "logprobs" }),
+        ("include", "logprobs"),
+        ("safety_identifier", if has("safety_identifier") { "safety_identifier" } else { "user" }),
+        ("tools", if has_functions { "functions" } else { "tools" }),
+        ("tool_choice", if has_functions && !has("tool_choice") { "function_call" } else { "tool_choice" }),
+    ]
 }
 
 /// What the answer may consist of: text.

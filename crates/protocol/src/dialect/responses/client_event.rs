@@ -66,6 +66,7 @@ pub enum ClientEvent {
 /// # Errors
 /// The first field that is wrong, by its path.
 pub fn read_client_event(message: &[u8]) -> Result<ClientEvent, (Lane, Fault)> {
+    let message = message.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(message);
     let value: Value = serde_json::from_slice(message).map_err(|error| {
         let fault = Fault::new(crate::fault::FaultKind::InvalidRequest, "invalid_json", format!("The message is not JSON: {error}."));
         (Lane::default(), fault)

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use self::input::read_input;
 use self::tools::{read_tool_choice, read_tools};
 use crate::fault::Fault;
+use crate::field_paths::FieldPaths;
 use crate::id::ResponseId;
 use crate::limits;
 use crate::on_leave::{self, OnLeave};
@@ -138,6 +139,7 @@ fn read_common(root: &Object<'_>) -> Result<Create, Fault> {
         on_leave: root.read("on_leave", read_on_leave)?,
         extra: root.others(KNOWN),
         ignored: Vec::new(),
+        paths: FieldPaths::default(),
     })
 }
 

@@ -261,3 +261,28 @@ fn once_blank_lines_are_known_to_be_missing_no_event_waits_for_the_next() {
     assert_eq!(count(b"data: {\"a\":2}\n"), 2);
     assert_eq!(count(b"data: {\"a\":3}\n"), 1);
 }
+
+#[test]
+fn lines_that_are_no_fields_may_be_documents_and_errors() {
+    let decode = |body: &[u8], pieces: usize| {
+        let mut decoder = Decoder::new(1 << 20).splitting_documents();
+        let mut found = Vec::new();
+        for piece in body.chunks(pieces) {
+            decoder.push(piece);
+            found.extend(std::iter::from_fn(|| decoder.next_event()).map(Result::unwrap));
+        }
+        found.extend(decoder.finish().map(Decoded::Event));
+        found
+    };
+    let event = |name: Option<&str>, data: &str| {
+        Decoded::Event(Event { name: name.map(str::to_owned), data: Bytes::copy_from_slice(data.as_bytes()), ..Event::default() })
+    };
+    for pieces in [1, 1000] {
+        let found = decode(b"data: {\"a\":1}\n\n{\"error\":1}\n\nerror: engine died\n\n[ERROR] gone\n\n", pieces);
+        assert_eq!(
+            found,
+            [event(None, "{\"a\":1}"), event(None, "{\"error\":1}"), event(Some("error"), "engine died"), event(None, "[ERROR] gone")]
+        );
+        assert_eq!(decode(b"data: {\"a\":1}\n{\"error\":1}\n", pieces), [event(None, "{\"a\":1}"), event(None, "{\"error\":1}")]);
+    }
+}

@@ -187,6 +187,11 @@ pub(super) fn is_block(kind: &str) -> bool {
     matches!(kind, "server_tool_use" | "mcp_tool_use" | "container_upload") || kind.ends_with("_tool_result")
 }
 
+/// Whether thoughts are Anthropic's own.
+pub(super) fn is_signed(reasoning: &Reasoning) -> bool {
+    reasoning.encrypted_content.as_deref().is_some_and(|encrypted| encrypted.starts_with(SIGNATURE) || encrypted.starts_with(REDACTED))
+}
+
 fn is_thought(block: &Value) -> bool {
     block["type"] == "thinking" || block["type"] == "redacted_thinking"
 }

@@ -11,14 +11,15 @@ use super::super::{Refused, retry_after};
 pub(super) fn by_status(callee: &Callee, refused: &Refused<'_>) -> Failure {
     let wait = retry_after::read(refused.headers);
     match serde_json::from_slice::<Value>(refused.body).as_ref().map(|body| body.get("error")) {
-        Ok(Some(error)) => failure(callee, refused.status, error, wait, refused.headers),
-        Ok(None) | Err(_) => callee.refusal(refused.status, Reported::from_body(refused.body), wait, refused.headers),
+        // A text of that name may be a label beside the sentence.
+        Ok(Some(error)) if error.is_object() => failure(callee, refused.status, error, wait, refused.headers),
+        Ok(_) | Err(_) => callee.refusal(refused.status, Reported::from_body(refused.body), wait, refused.headers),
     }
 }
 
 /// An `error` event, where the HTTP status said 200. Relays have statuses of their own in it.
 pub(super) fn in_band(callee: &Callee, event: &Value) -> Failure {
-    let error = event.get("error").filter(|error| is_truthy(error)).unwrap_or(event);
+    let error = event.get("error").filter(|error| error.is_object() && is_truthy(error)).unwrap_or(event);
     let kind = error.get("type").and_then(Value::as_str).unwrap_or_default();
     match status_of(kind).or(Reported::from_error(event).status) {
         Some(status) => failure(callee, status, error, None, &HeaderMap::new()),

@@ -5,7 +5,7 @@ use protocol::fault::Fault;
 use protocol::request::{Create, TextFormat, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
-use super::super::carry::{self, Carrier, Place};
+use super::super::carry::{self, Carrier, Inner, Place};
 use super::super::shared::{self, no_value, no_word, put};
 use super::messages::Conversation;
 use super::model::Generation;
@@ -26,7 +26,8 @@ const MAX_TEMPERATURE: f64 = 1.0;
 /// Which fields beyond the vocabulary it takes, and where.
 pub(super) fn field(place: Place, name: &str) -> bool {
     match place {
-        Place::Message | Place::Call | Place::Output => name == "cache_control",
+        Place::Message | Place::Output => name == "cache_control",
+        Place::Call => ["cache_control", "caller"].contains(&name),
         Place::Part => ["cache_control", "citations", "context"].contains(&name),
         Place::Tool => ["cache_control", "eager_input_streaming", "defer_loading", "input_examples", "allowed_callers"].contains(&name),
         Place::Reasoning => false,
@@ -45,7 +46,15 @@ fn knows(parameter: &str) -> bool {
 pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
     let mut ignored = Vec::new();
     shared::check(create, VENDOR, knows, &mut ignored)?;
-    let carrier = Carrier { vendor: VENDOR, field, part: |_| false, item: super::messages::is_block, hosted: Some(hosted_tools) };
+    let carrier = Carrier {
+        vendor: VENDOR,
+        field,
+        part: |_| false,
+        item: super::messages::is_block,
+        inner: Inner::Checked,
+        thoughts: super::messages::is_signed,
+        hosted: Some(hosted_tools),
+    };
     carry::check(create, &carrier, &mut ignored)?;
     let is_set = |penalty: Option<f64>| penalty.is_some_and(|penalty| penalty != 0.0);
     if is_set(create.presence_penalty) {

@@ -3,8 +3,6 @@
 mod citation;
 mod event;
 
-use std::mem;
-
 use engine::provider::{Finish, OpaqueStep, ToolCallDelta, Word};
 use serde_json::{Map, Value};
 
@@ -108,6 +106,7 @@ impl Events {
                 self.whole = Some(message).filter(|message| message.content.as_ref().is_some_and(|content| !content.is_empty()));
             }
             Kind::ContentBlockStart => self.start(index, event.content_block.unwrap_or_default(), said),
+            Kind::ContentBlockDelta if event.unknown_delta.is_some() => said.words(event.unknown_delta.map(extra)),
             Kind::ContentBlockDelta => self.delta(index, event.delta.unwrap_or_default(), said),
             Kind::ContentBlockStop => self.stop(index, said),
             Kind::MessageDelta => {
@@ -165,7 +164,10 @@ impl Events {
                 self.citations.part();
                 let number = self.calls;
                 self.calls += 1;
-                said.word(Word::ToolCall(ToolCallDelta { index: number, id: block.id, name: block.name, ..ToolCallDelta::default() }));
+                // Who called it (`caller`), and what is still to be invented.
+                let extra = block.other.into_iter().filter(|(_, value)| !value.is_null()).collect();
+                let (id, name) = (block.id, block.name);
+                said.word(Word::ToolCall(ToolCallDelta { index: number, id, name, extra, ..ToolCallDelta::default() }));
                 let input = match block.input {
                     Value::Object(fields) if !fields.is_empty() => Value::Object(fields).to_string(),
                     Value::String(text) => text,
@@ -183,9 +185,10 @@ impl Events {
         self.open.push((index, open));
     }
 
-    fn delta(&mut self, index: u64, delta: Delta, said: &mut Said) {
+    fn delta(&mut self, index: u64, mut delta: Delta, said: &mut Said) {
         self.has_blocks = true;
-        let kind = delta.kind.as_deref().unwrap_or_default();
+        let kind = delta.kind().to_owned();
+        let (kind, json) = (kind.as_str(), delta.take_json());
         let is_call = |open: &Open| matches!(open, Open::Call { .. } | Open::Opaque { .. });
         // Arguments belong to a call, whatever number a relay gives them.
         let position = self.open.iter().position(|(number, open)| *number == index && (kind != "input_json_delta" || is_call(open)));
@@ -196,7 +199,7 @@ impl Events {
             ("thinking_delta", _) => thoughts(delta.thinking.unwrap_or_default(), said),
             ("signature_delta", Some(Open::Thoughts { signature })) => signature.push_str(&delta.signature.unwrap_or_default()),
             ("input_json_delta", Some(Open::Call { number, is_written, .. })) => {
-                let arguments = delta.partial_json.unwrap_or_default();
+                let arguments = json;
                 // Before all others, `{}` stands for arguments that are still to come, or for none.
                 if !arguments.is_empty() && (*is_written || !is_empty_object(&arguments)) {
                     *is_written = true;
@@ -204,7 +207,7 @@ impl Events {
                 }
             }
             ("input_json_delta", Some(Open::Opaque { input, .. })) => {
-                input.push_str(&delta.partial_json.unwrap_or_default());
+                input.push_str(&json);
                 if input.len() > MAX_EVENT_BYTES {
                     said.invalid_data("sent a block of more than 8 MiB");
                 }
@@ -263,10 +266,15 @@ impl Events {
         if finish == Finish::ContentFilter && !explanation.is_empty() && !self.is_finish_said {
             said.word(Word::Refusal(explanation.to_owned()));
         }
-        if !mem::replace(&mut self.is_finish_said, true) {
-            said.word(Word::Finish(finish));
-        }
+        self.is_finish_said = true;
+        said.word(Word::Finish(finish));
     }
+}
+
+/// A delta of a kind that Weir does not know, as a field of the message that is named after it.
+fn extra(mut delta: Map<String, Value>) -> Word {
+    let kind = delta.shift_remove("type").and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
+    Word::Extra(Map::from_iter([(kind, delta.into())]))
 }
 
 fn thoughts(thoughts: String, said: &mut Said) {

@@ -3,12 +3,18 @@
 //! OpenAI numbers its calls. Others give every call the number 0, or every piece another number, another id, or none. So a piece
 //! is placed by what it is: its id, its name, and whether the arguments so far are complete JSON.
 
+mod arguments;
+
+use std::collections::BTreeSet;
+
 use engine::provider::ToolCallDelta;
 use serde_json::Map;
 
-use super::super::repeat::SoFar;
+use self::arguments::{Arguments, Compact, Progress, Scanner};
 use super::chunk::CallPiece;
 use crate::tools::Lifter;
+
+pub(in crate::wire) use self::arguments::is_empty_object;
 
 /// The tool calls of one response.
 #[derive(Debug, Default)]
@@ -24,99 +30,6 @@ struct Call {
     is_name_said: bool,
     is_custom: bool,
     arguments: Arguments,
-}
-
-/// The arguments so far.
-#[derive(Debug, Default)]
-struct Arguments {
-    so_far: SoFar,
-    scanner: Scanner,
-    /// Whether `{}` came in one piece. It may stand for arguments that are still to come, so it is not said; at the end, a call
-    /// without arguments has these anyway.
-    is_placeholder: bool,
-}
-
-/// How far arguments have come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    Nothing,
-    Incomplete,
-    Complete,
-}
-
-impl Arguments {
-    fn progress(&self) -> Progress {
-        match (self.is_placeholder, self.scanner) {
-            (true, _) | (_, Scanner::Complete) => Progress::Complete,
-            (false, Scanner::Before) => Progress::Nothing,
-            (false, Scanner::Inside { .. } | Scanner::Scalar) => Progress::Incomplete,
-        }
-    }
-
-    /// Takes a piece in. Gives what is to be said of it.
-    fn take(&mut self, piece: String) -> String {
-        if self.so_far.is_empty() && is_empty_object(&piece) {
-            self.is_placeholder = true;
-            return String::new();
-        }
-        if !piece.is_empty() {
-            self.is_placeholder = false;
-        }
-        self.so_far.add(&piece);
-        self.scanner.push(&piece);
-        piece
-    }
-}
-
-/// Whether this is `{}`.
-pub(in crate::wire) fn is_empty_object(text: &str) -> bool {
-    text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|inner| inner.trim().is_empty())
-}
-
-/// Finds the end of a JSON value as its text comes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Scanner {
-    /// Nothing but white space.
-    #[default]
-    Before,
-    /// In an object or a list.
-    Inside {
-        depth: u32,
-        is_text: bool,
-        is_escaped: bool,
-    },
-    /// In something else, whose end cannot be told.
-    Scalar,
-    Complete,
-}
-
-impl Scanner {
-    fn push(&mut self, text: &str) {
-        for byte in text.bytes() {
-            *self = self.step(byte);
-        }
-    }
-
-    fn step(self, byte: u8) -> Self {
-        match self {
-            Self::Before => match byte {
-                b'{' | b'[' => Self::Inside { depth: 1, is_text: false, is_escaped: false },
-                byte if byte.is_ascii_whitespace() => Self::Before,
-                _ => Self::Scalar,
-            },
-            Self::Inside { depth, is_text: true, is_escaped } => {
-                Self::Inside { depth, is_text: byte != b'"' || is_escaped, is_escaped: byte == b'\\' && !is_escaped }
-            }
-            Self::Inside { depth, .. } => match byte {
-                b'"' => Self::Inside { depth, is_text: true, is_escaped: false },
-                b'{' | b'[' => Self::Inside { depth: depth.saturating_add(1), is_text: false, is_escaped: false },
-                b'}' | b']' if depth == 1 => Self::Complete,
-                b'}' | b']' => Self::Inside { depth: depth - 1, is_text: false, is_escaped: false },
-                _ => self,
-            },
-            Self::Scalar | Self::Complete => self,
-        }
-    }
 }
 
 /// Where a piece belongs.
@@ -155,6 +68,12 @@ impl Calls {
                 self.0.len() - 1
             }
         };
+        said.extend(self.take(position, piece, lifter));
+        said
+    }
+
+    /// Takes a piece into the call that it belongs to. Gives what it says of it.
+    fn take(&mut self, position: usize, piece: CallPiece, lifter: &Lifter) -> Option<ToolCallDelta> {
         let is_id_free = piece.id.is_some() && !self.0.iter().enumerate().any(|(other, call)| other != position && call.id == piece.id);
         let call = &mut self.0[position];
         // Some servers repeat id and name with every piece; a word says them once.
@@ -165,14 +84,45 @@ impl Calls {
             && !call.is_name_said
             && call.name != name
         {
-            call.name.push_str(&name);
+            // Some servers send all of the name so far.
+            if is_cumulative(&call.name, &name, lifter) {
+                call.name = name;
+            } else {
+                call.name.push_str(&name);
+            }
         }
         let arguments = call.arguments.take(piece.arguments);
         let is_settled = !lifter.has_any() || (lifter.has(&call.name) && !lifter.may_go_on(&call.name)) || !arguments.is_empty();
         let name = call.take_name(is_settled);
-        if id.is_some() || name.is_some() || !arguments.is_empty() || !piece.extra.is_empty() {
-            let (index, is_custom) = (position as u64, call.is_custom);
-            said.push(ToolCallDelta { index, id, name, is_custom, arguments, extra: piece.extra });
+        let says_something = id.is_some() || name.is_some() || !arguments.is_empty() || !piece.extra.is_empty();
+        let (index, is_custom) = (position as u64, call.is_custom);
+        says_something.then_some(ToolCallDelta { index, id, name, is_custom, arguments, extra: piece.extra })
+    }
+
+    /// Reads calls that come whole. What of them came in pieces is not said again.
+    pub(super) fn read_whole(&mut self, pieces: Vec<CallPiece>, lifter: &Lifter) -> Vec<ToolCallDelta> {
+        let mut said = Vec::new();
+        let mut matched = BTreeSet::new();
+        let known = self.0.len();
+        for mut piece in pieces {
+            match (0..known).filter(|position| !matched.contains(position)).min_by_key(|position| self.0[*position].likeness(&piece)) {
+                Some(position) if self.0[position].likeness(&piece) != Likeness::Other => {
+                    matched.insert(position);
+                    let rest = self.0[position].arguments.so_far.rest(&piece.arguments);
+                    let rest = rest.filter(|_| {
+                        self.0[position].arguments.progress() != Progress::Complete || self.0[position].arguments.is_placeholder
+                    });
+                    piece.arguments = rest.map(str::to_owned).unwrap_or_default();
+                    said.extend(self.take(position, piece, lifter));
+                }
+                // It may be a piece after all.
+                Some(_) if piece.name.is_none() => said.extend(self.read(piece, lifter)),
+                Some(_) | None => {
+                    said.extend(self.names());
+                    self.0.push(Call { wire_index: piece.index, ..Call::default() });
+                    said.extend(self.take(self.0.len() - 1, piece, lifter));
+                }
+            }
         }
         said
     }
@@ -248,13 +198,16 @@ impl Calls {
             }
             Progress::Complete if is_same_name && !is_other_id && piece.arguments.is_empty() => Place::Repeat(position),
             Progress::Complete => Place::New,
+            // Two ids, and nothing came of either.
+            Progress::Nothing if is_same_name && is_other_id && piece.arguments.is_empty() => Place::New,
             Progress::Nothing | Progress::Incomplete if is_same_name => Place::Known(position),
             Progress::Incomplete if is_other_id || lifter.has(name) => Place::New,
             Progress::Incomplete => Place::Known(position),
             // No arguments yet: the name may come in pieces.
             Progress::Nothing => {
                 let joined = format!("{}{name}", call.name);
-                let is_piece = lifter.has(&joined) || lifter.may_go_on(&joined);
+                let is_more = !call.is_name_said && !is_other_id && is_cumulative(&call.name, name, lifter);
+                let is_piece = is_more || lifter.has(&joined) || lifter.may_go_on(&joined);
                 let is_other = is_other_id || lifter.has(name) || call.is_name_said;
                 if is_other && !is_piece { Place::New } else { Place::Known(position) }
             }
@@ -262,7 +215,40 @@ impl Calls {
     }
 }
 
+/// How much a whole call is like one that came in pieces, the most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Likeness {
+    SameId,
+    SameArguments,
+    /// Its arguments begin with those that came.
+    Begun,
+    Other,
+}
+
+/// Whether `name` is all of a name so far, and not its next piece.
+fn is_cumulative(so_far: &str, name: &str, lifter: &Lifter) -> bool {
+    let joined = || format!("{so_far}{name}");
+    name.len() > so_far.len() && name.starts_with(so_far) && !lifter.has(&joined()) && !lifter.may_go_on(&joined())
+}
+
 impl Call {
+    fn likeness(&self, whole: &CallPiece) -> Likeness {
+        let is_same_name = whole.name.as_ref().is_none_or(|name| name.starts_with(&self.name));
+        if whole.id.is_some() && whole.id == self.id {
+            return Likeness::SameId;
+        }
+        if !is_same_name {
+            return Likeness::Other;
+        }
+        let so_far = &self.arguments;
+        let is_empty = so_far.so_far.is_empty() && (whole.arguments.trim().is_empty() || is_empty_object(&whole.arguments));
+        if is_empty || so_far.compact == Compact::of(&whole.arguments) {
+            return Likeness::SameArguments;
+        }
+        let is_open = so_far.progress() != Progress::Complete || so_far.is_placeholder;
+        if is_open && so_far.so_far.rest(&whole.arguments).is_some() { Likeness::Begun } else { Likeness::Other }
+    }
+
     /// The name, if it is settled and was not said.
     fn take_name(&mut self, is_settled: bool) -> Option<String> {
         if self.is_name_said || self.name.is_empty() || !is_settled {
@@ -365,6 +351,12 @@ mod tests {
         );
         check(json!([[0, "c1", "un", ""], [0, "", "known", ""], [0, "", "", "{\"a\":1}"]]), &["c1 unknown {\"a\":1}"]);
         check(json!([[0, "c1", "f", ""], [0, "c2", "g", ""]]), &["c1 f ", "c2 g "]);
+        check(
+            json!([[0, "c1", "get", ""], [0, "c1", "get_wea", ""], [0, "c1", "get_weather", "{\"a\":1}"]]),
+            &["c1 get_weather {\"a\":1}"],
+        );
+        check(json!([[0, "", "get", ""], [0, "", "get_wea", ""], [0, "", "get_weather", ""]]), &[" get_weather "]);
+        check(json!([[0, "a", "f", ""], [0, "b", "f", ""]]), &["a f ", "b f "]);
     }
 
     #[test]

@@ -1,54 +1,193 @@
 //! The JSON of a chat completion, streamed or whole, as loosely as the compatible servers write it.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::{fmt, mem};
 
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::super::lenient::{self, read_count};
+use super::super::reported::{is_failure, is_truthy};
+use super::super::shared::HOSTED_CALLS;
 
-/// A `chat.completion.chunk` or a `chat.completion`. Any field may be missing or of another type; unknown ones are ignored.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+/// A `chat.completion.chunk` or a `chat.completion`. Any field may be missing or of another type.
+#[derive(Debug, Default)]
 pub(super) struct Chunk {
-    #[serde(deserialize_with = "lenient::list")]
     pub(super) choices: Option<Vec<Choice>>,
     usage: Value,
-    pub(super) error: Value,
+    error: Value,
+    x_groq: Value,
+    /// How it went, as MiniMax says it beside the choices.
+    base_resp: Value,
     /// What the answer rests on (Perplexity). Every chunk repeats it.
-    pub(super) citations: Value,
-    pub(super) search_results: Value,
+    pub(super) sources: Map<String, Value>,
+    /// All other fields.
+    extra: Map<String, Value>,
+}
+
+/// A value of a type that is skipped where it is another.
+#[derive(Debug, Deserialize)]
+#[serde(transparent, bound = "T: Deserialize<'de>")]
+struct List<T>(#[serde(deserialize_with = "lenient::list")] Option<Vec<T>>);
+
+#[derive(Debug, Deserialize)]
+#[serde(transparent, bound = "T: Deserialize<'de>")]
+struct Object<T>(#[serde(deserialize_with = "lenient::object")] Option<T>);
+
+struct ChunkVisitor;
+
+impl<'de> Visitor<'de> for ChunkVisitor {
+    type Value = Chunk;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Chunk, A::Error> {
+        let mut chunk = Chunk::default();
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            match &*key {
+                "choices" => chunk.choices = map.next_value::<List<Choice>>()?.0,
+                "usage" => chunk.usage = map.next_value()?,
+                "error" => chunk.error = map.next_value()?,
+                "x_groq" => chunk.x_groq = map.next_value()?,
+                "base_resp" => chunk.base_resp = map.next_value()?,
+                "citations" | "search_results" => _ = chunk.sources.insert(key.into_owned(), map.next_value()?),
+                name if CHUNK.contains(&name) => _ = map.next_value::<IgnoredAny>()?,
+                _ => take_extra(&mut chunk.extra, key, map.next_value()?),
+            }
+        }
+        Ok(chunk)
+    }
+}
+
+/// Fields of every chunk that say nothing of this response which a caller could want.
+const CHUNK: [&str; 12] = [
+    "id",
+    "object",
+    "created",
+    "model",
+    "system_fingerprint",
+    "service_tier",
+    "obfuscation",
+    "request_id",
+    "nvext",
+    "input_sensitive",
+    "output_sensitive",
+    "type",
+];
+
+fn take_extra(extra: &mut Map<String, Value>, key: Cow<'_, str>, value: Value) {
+    if says_something(&value) {
+        extra.insert(key.into_owned(), value);
+    }
+}
+
+impl<'de> Deserialize<'de> for Chunk {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ChunkVisitor)
+    }
 }
 
 impl Chunk {
+    /// What stands beside the message: fields of the chunk, of its first choice, and of the usage but for the counts.
+    pub(super) fn take_extra(&mut self) -> Map<String, Value> {
+        let mut extra = mem::take(&mut self.extra);
+        extra.extend(self.choices.iter_mut().flatten().take(1).flat_map(|choice| mem::take(&mut choice.extra)));
+        let is_count = |name: &str| name.contains("token") || name.ends_with("_details") || name.ends_with("_time");
+        let usage = self.usage.as_object().into_iter().flatten();
+        let usage: Map<String, Value> = usage
+            .filter(|(name, value)| !is_count(name) && says_something(value))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        if !usage.is_empty() {
+            extra.insert("usage".to_owned(), usage.into());
+        }
+        extra
+    }
+
+    /// Whether it reports an error under the usual name.
+    pub(super) fn has_error(&self) -> bool {
+        is_truthy(&self.error) || self.choices.iter().flatten().any(|choice| is_truthy(&choice.error))
+    }
+
+    /// Whether it may report an error in any shape.
+    pub(super) fn may_be_error(&self) -> bool {
+        self.choices.as_ref().is_none_or(Vec::is_empty) || self.has_error() || is_failure(&self.base_resp)
+    }
+
     /// The usage, which some servers put into the choice (Moonshot).
     pub(super) fn usage(&self) -> Option<Usage> {
         let choices = || self.choices.iter().flatten().map(|choice| &choice.usage).find(|usage| usage.is_object());
-        Some(&self.usage).filter(|usage| usage.is_object()).or_else(choices).and_then(read_usage)
+        // Groq.
+        let groq = || self.x_groq.get("usage").filter(|usage| usage.is_object());
+        Some(&self.usage).filter(|usage| usage.is_object()).or_else(choices).or_else(groq).and_then(read_usage)
     }
 }
 
 /// One alternative answer. Weir asks for one only.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Choice {
-    #[serde(deserialize_with = "lenient::index")]
     pub(super) index: Option<u64>,
-    #[serde(deserialize_with = "lenient::object")]
-    pub(super) delta: Option<Delta>,
+    delta: Option<Delta>,
     /// In a whole `chat.completion`: the same fields as in a delta.
-    #[serde(deserialize_with = "lenient::object")]
     pub(super) message: Option<Delta>,
-    #[serde(deserialize_with = "lenient::text")]
     pub(super) finish_reason: Option<String>,
+    /// In place of both: the text of a text completion.
+    text: Option<String>,
+    error: Value,
     logprobs: Value,
     usage: Value,
+    /// All other fields.
+    extra: Map<String, Value>,
+}
+
+struct ChoiceVisitor;
+
+impl<'de> Visitor<'de> for ChoiceVisitor {
+    type Value = Choice;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Choice, A::Error> {
+        let mut choice = Choice::default();
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            match &*key {
+                "index" => choice.index = read_count(&map.next_value()?),
+                "delta" => choice.delta = map.next_value::<Object<Delta>>()?.0,
+                "message" => choice.message = map.next_value::<Object<Delta>>()?.0,
+                "finish_reason" => choice.finish_reason = text(map.next_value()?),
+                "text" => choice.text = text(map.next_value()?),
+                "error" => choice.error = map.next_value()?,
+                "logprobs" => choice.logprobs = map.next_value()?,
+                "usage" => choice.usage = map.next_value()?,
+                // Which of the texts at which to stop it was, and what the tokens were called.
+                "stop_reason" | "matched_stop" | "token_ids" | "seed" => _ = map.next_value::<IgnoredAny>()?,
+                _ => take_extra(&mut choice.extra, key, map.next_value()?),
+            }
+        }
+        Ok(choice)
+    }
+}
+
+impl<'de> Deserialize<'de> for Choice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ChoiceVisitor)
+    }
 }
 
 impl Choice {
+    /// What came of the message in pieces.
+    pub(super) fn take_delta(&mut self) -> Option<Delta> {
+        let text = self.text.take().filter(|_| self.message.is_none());
+        let of_text = |text| Delta { content: Some(Content::Text(text)), ..Delta::default() };
+        self.delta.take().or_else(|| text.map(of_text))
+    }
+
     /// The log probabilities of the content.
     pub(super) fn take_logprobs(&mut self) -> Vec<Value> {
         match self.logprobs.get_mut("content").map(Value::take) {
@@ -127,6 +266,19 @@ fn list(value: Value) -> Vec<Value> {
     if let Value::Array(list) = value { list } else { Vec::new() }
 }
 
+/// The calls in a field, which is a list of them or one, and the calls of tools that are neither functions nor custom: those that
+/// the upstream runs itself.
+fn calls(value: Value) -> (Vec<CallPiece>, Vec<Value>) {
+    let entries = if value.as_object().is_some_and(|call| !call.is_empty()) { vec![value] } else { list(value) };
+    let is_hosted = |call: &Value| {
+        let kind = call.get("type").and_then(Value::as_str).unwrap_or_default();
+        let is_call = ["function", "custom", "name"].iter().any(|name| call.get(name).is_some_and(|inner| !inner.is_null()));
+        !matches!(kind, "" | "function" | "custom") && !is_call
+    };
+    let (hosted, calls): (Vec<Value>, Vec<Value>) = entries.into_iter().partition(is_hosted);
+    (calls.into_iter().filter_map(CallPiece::of).collect(), hosted)
+}
+
 struct DeltaVisitor;
 
 impl<'de> Visitor<'de> for DeltaVisitor {
@@ -144,7 +296,13 @@ impl<'de> Visitor<'de> for DeltaVisitor {
             "reasoning" => value => delta.reasoning = Content::of(value),
             "reasoning_content" => value => delta.reasoning_content = Content::of(value),
             "refusal" => value => delta.refusal = text(value).filter(|refusal| !refusal.is_empty()),
-            "tool_calls" => value => delta.tool_calls = list(value).into_iter().filter_map(CallPiece::of).collect(),
+            "tool_calls" => value => {
+                let (calls, others) = calls(value);
+                delta.tool_calls = calls;
+                if !others.is_empty() {
+                    delta.extra.insert(HOSTED_CALLS.to_owned(), others.into());
+                }
+            },
             "function_call" => value => delta.function_call = FunctionPiece::of(value),
             "images" => value => delta.images = list(value),
             "annotations" => value => delta.annotations = list(value),
@@ -160,6 +318,17 @@ impl<'de> Deserialize<'de> for Delta {
     }
 }
 
+/// What the parts of a content are.
+#[derive(Debug, Default)]
+pub(super) struct Split {
+    pub(super) spoken: String,
+    pub(super) thought: String,
+    pub(super) refused: String,
+    pub(super) images: Vec<Value>,
+    /// Those for which the vocabulary has no place, as they came.
+    pub(super) others: Vec<Value>,
+}
+
 /// Text, or parts of it (Mistral).
 #[derive(Debug)]
 pub(super) enum Content {
@@ -173,19 +342,39 @@ impl Content {
         match value {
             Value::String(text) => Some(Self::Text(text)),
             Value::Array(parts) => Some(Self::Parts(parts)),
+            Value::Object(part) if !part.is_empty() => Some(Self::Parts(vec![part.into()])),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
         }
     }
 
     /// What is said, what is thought beside it, and the parts that are neither.
-    pub(super) fn split(self) -> (String, String, Vec<Value>) {
-        match self {
-            Self::Text(text) => (text, String::new(), Vec::new()),
-            Self::Parts(parts) => {
-                let (spoken, thought) = (joined(&parts, "text"), joined(&parts, "thinking"));
-                (spoken, thought, parts.into_iter().filter(|part| part.get("image_url").is_some()).collect())
+    pub(super) fn split(self) -> Split {
+        let parts = match self {
+            Self::Text(spoken) => return Split { spoken, ..Split::default() },
+            Self::Parts(parts) => parts,
+        };
+        let mut split = Split::default();
+        for part in parts {
+            let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
+            let text = |name: &str| part.get(name).map(deep_text);
+            let place = match kind {
+                "" | "text" | "output_text" => text("text").map(|text| (&mut split.spoken, text)),
+                "thinking" | "reasoning" | "reasoning_text" => {
+                    ["thinking", "reasoning", "text"].into_iter().find_map(text).map(|text| (&mut split.thought, text))
+                }
+                "refusal" => text("refusal").map(|text| (&mut split.refused, text)),
+                _ => None,
+            };
+            match (place, part) {
+                (Some((place, text)), _) => place.push_str(&text),
+                (None, Value::String(text)) => split.spoken.push_str(&text),
+                (None, part) if part.get("thinking").is_some() => split.thought.push_str(&deep_text(&part["thinking"])),
+                (None, part) if part.get("image_url").is_some() => split.images.push(part),
+                (None, part) if says_something(&part) => split.others.push(part),
+                (None, _) => {}
             }
         }
+        split
     }
 
     /// All of it, where its field says what it is.
@@ -228,8 +417,13 @@ impl CallPiece {
     fn of(value: Value) -> Option<Self> {
         let Value::Object(mut fields) = value else { return None };
         let mut take = |name: &str| fields.shift_remove(name).unwrap_or_default();
-        let (index, id, function, custom) = (read_count(&take("index")), text(take("id")), take("function"), take("custom"));
+        let (index, id, mut function, custom) = (read_count(&take("index")), text(take("id")), take("function"), take("custom"));
         take("type");
+        // Some relays leave the inner object out.
+        if !function.is_object() && !custom.is_object() {
+            let inner = ["name", "arguments"].into_iter().filter_map(|name| Some((name.to_owned(), fields.shift_remove(name)?)));
+            function = Value::Object(inner.collect());
+        }
         let is_custom = custom.is_object();
         let (inner, kind) = if is_custom { (custom, "custom") } else { (function, "function") };
         let inner = FunctionPiece::of(inner).unwrap_or_default();
@@ -278,7 +472,10 @@ fn read_usage(usage: &Value) -> Option<Usage> {
     }
     let counted = Usage::new(UsageSource::Provider, input.unwrap_or(0), output.unwrap_or(0));
     let cache_write_tokens = count("/prompt_tokens_details/cache_write_tokens").unwrap_or(0);
-    let cached_tokens = count("/prompt_tokens_details/cached_tokens").or_else(|| count("/prompt_cache_hit_tokens")).unwrap_or(0);
+    let cached_tokens = count("/prompt_tokens_details/cached_tokens")
+        .or_else(|| count("/prompt_cache_hit_tokens"))
+        .or_else(|| count("/cached_tokens"))
+        .unwrap_or(0);
     let reasoning_tokens = count("/completion_tokens_details/reasoning_tokens").unwrap_or(0);
     Some(Usage {
         input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens },

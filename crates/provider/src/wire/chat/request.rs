@@ -9,9 +9,9 @@ use protocol::request::{Create, NamedKind, TextFormat, Tool, ToolChoice, ToolMod
 use serde_json::{Map, Value, json};
 
 use self::messages::Messages;
-use super::super::carry::{self, Carrier, Place};
+use super::super::carry::{self, Carrier, Inner, Place};
 use super::super::family::Family;
-use super::super::shared::{parameters, put};
+use super::super::shared::{UPSTREAM_FIELDS, parameters, put, tier_is_omitted};
 use super::API;
 use crate::config::{Compat, Preset, ReasoningHistory, SystemMessages};
 use crate::tools::{HostedTools, Offer, Offered};
@@ -80,6 +80,11 @@ impl Style {
             field: self.field(),
             part: |_| true,
             item: |kind| kind == "image_generation_call",
+            inner: Inner::Carried,
+            thoughts: match self.reasoning {
+                ReasoningHistory::Never => |_| false,
+                ReasoningHistory::WithCalls | ReasoningHistory::Always => |_| true,
+            },
             hosted: Some(self.hosted_tools),
         }
     }
@@ -87,7 +92,7 @@ impl Style {
 
 /// Fields that Weir itself, or the Responses API, puts on items: chat completions have other places for them.
 fn is_own(place: Place, name: &str) -> bool {
-    let is_everywhere = matches!(name, "status" | "upstream_id");
+    let is_everywhere = matches!(name, "status" | "upstream_id" | UPSTREAM_FIELDS);
     is_everywhere || (name == "namespace" && place == Place::Call) || (name == "id" && place == Place::Message)
 }
 
@@ -111,6 +116,9 @@ pub(super) fn check(create: &Create, style: &Style) -> Result<Vec<String>, Fault
     parameters(create, &|name| knows(name, style), &mut ignored)?;
     // A tool that came in this API's own form goes on to whoever may know it.
     carry::check(create, &style.carrier(), &mut ignored)?;
+    if style.family == Family::Compatible {
+        ignored.extend(tier_is_omitted(create));
+    }
     ignored.extend(create.text.extra.iter().map(|(name, _)| format!("text.{name}")));
     ignored.extend(create.reasoning.iter().flat_map(|reasoning| reasoning.extra.iter()).map(|(name, _)| format!("reasoning.{name}")));
     Ok(ignored)

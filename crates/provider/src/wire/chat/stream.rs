@@ -1,5 +1,6 @@
 //! Reads the chunks of a response into words; no I/O.
 
+use std::collections::BTreeSet;
 use std::mem;
 
 use engine::provider::{OpaqueStep, ToolCallDelta, Word};
@@ -11,22 +12,27 @@ use super::super::finish::{self, Verdict};
 use super::super::json::{self, Broken, Tail};
 use super::super::repeat::SoFar;
 use super::super::said::Said;
-use super::super::shared::{flat_annotation, image_call};
+use super::super::shared::{CONTENT_PARTS, UPSTREAM_FIELDS, flat_annotation, made_image};
 use super::calls::Calls;
-use super::chunk::{CallPiece, Chunk, Content, Delta};
+use super::chunk::{CallPiece, Chunk, Content, Delta, Split};
 
 /// What was read of one response so far.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     calls: Calls,
-    text: SoFar,
-    reasoning: SoFar,
-    has_refusal: bool,
+    text: Channel,
+    reasoning: Channel,
+    refusal: Channel,
+    has_annotations: bool,
     images: u64,
+    /// The names of the fields beyond the vocabulary that came in pieces, and those of the fields in them.
+    extra: BTreeSet<String>,
     /// The index of the one choice: servers need not begin with 0.
     choice: Option<u64>,
     /// What every chunk repeats beside the choices and belongs to the message.
     beside: Map<String, Value>,
+    /// What stands beside the message and does not belong to it. It goes to the caller and not back.
+    upstream_fields: Map<String, Value>,
     is_finish_said: bool,
 }
 
@@ -39,6 +45,29 @@ enum Source {
     LastDelta,
     /// The whole message: what of it came in pieces is not said again.
     Message,
+}
+
+/// A text of the message.
+#[derive(Debug, Default)]
+struct Channel {
+    so_far: SoFar,
+    /// Whether deltas brought it. Where none did, each chunk may have a piece of it as its message.
+    has_deltas: bool,
+}
+
+impl Channel {
+    /// Takes a text in. Gives what it adds.
+    fn take(&mut self, text: &str, source: Source) -> Option<String> {
+        let added = match source {
+            Source::Delta => Some(text),
+            Source::LastDelta => Some(text).filter(|text| !self.so_far.is_summary(text)),
+            Source::Message => self.so_far.rest(text).or_else(|| (!self.has_deltas).then_some(text)),
+        };
+        let added = added.filter(|added| !added.is_empty())?;
+        self.has_deltas |= source != Source::Message;
+        self.so_far.add(added);
+        Some(added.to_owned())
+    }
 }
 
 impl Grammar for Chunks {
@@ -68,41 +97,53 @@ fn error_event(data: &[u8], said: &mut Said) {
     said.fail(said.callee.in_band_or(Reported::from_body(data), "reported an error and did not say which"));
 }
 
+/// Ends with the error in a chunk, which may stand in its choice (OpenRouter).
+fn fail_if_error(value: &Value, said: &mut Said) {
+    let choices = value.get("choices").and_then(Value::as_array).into_iter().flatten();
+    match choices.filter_map(|choice| choice.get("error")).find(|error| is_truthy(error)) {
+        Some(error) => said.fail(said.callee.in_band_or(Reported::from_error(error), "reported an error and did not say which")),
+        None => _ = said.fail_if_error(value),
+    }
+}
+
 impl Chunks {
     /// Reads every chunk in `data`. Says whether there was any.
     fn read(&mut self, data: &[u8], said: &mut Said) -> Result<bool, Broken> {
-        let mut is_chunk = false;
+        let (mut is_chunk, mut may_be_error) = (false, false);
         let tail = json::read_all(data, |chunk: Chunk| {
             is_chunk |= chunk.choices.is_some();
+            may_be_error |= chunk.may_be_error();
             self.chunk(chunk, said);
-        })?;
-        if !is_chunk {
-            // It may be an error that is no `error`.
-            _ = json::read_all(data, |value: Value| _ = said.fail_if_error(&value));
+        });
+        if may_be_error {
+            // An error may have any shape, and its words may stand anywhere.
+            _ = json::read_all(data, |value: Value| fail_if_error(&value, said));
         }
-        if tail == Tail::Done {
-            said.over();
+        if tail? == Tail::Done {
+            said.ended();
         }
         Ok(is_chunk)
     }
 
     fn chunk(&mut self, mut chunk: Chunk, said: &mut Said) {
         let before = said.len();
-        let usage = chunk.usage();
-        for (name, value) in [("citations", chunk.citations), ("search_results", chunk.search_results)] {
-            if is_truthy(&value) {
-                self.beside.insert(name.to_owned(), value);
-            }
+        let (usage, has_error) = (chunk.usage(), chunk.has_error());
+        self.beside.extend(mem::take(&mut chunk.sources).into_iter().filter(|(_, value)| is_truthy(value)));
+        let mut extra = chunk.take_extra();
+        // What the answer rests on may also stand in the choice.
+        self.beside.extend(["citations", "search_results"].into_iter().filter_map(|name| extra.remove_entry(name)));
+        if !extra.is_empty() {
+            self.beside.insert(UPSTREAM_FIELDS.to_owned(), Value::Null);
+            self.upstream_fields.extend(extra);
         }
-        let error = Some(chunk.error).filter(is_truthy);
         // Weir asks for one choice; what others may come are not part of the response.
         let mut choices = chunk.choices.take().unwrap_or_default().into_iter();
         let wanted = self.choice;
         if let Some(mut choice) = choices.find(|choice| wanted.is_none_or(|wanted| choice.index.unwrap_or(0) == wanted)) {
             self.choice = Some(choice.index.unwrap_or(0));
             let logprobs = choice.take_logprobs();
-            let reason = choice.finish_reason.unwrap_or_default();
-            if let Some(delta) = choice.delta {
+            let reason = choice.finish_reason.take().unwrap_or_default();
+            if let Some(delta) = choice.take_delta() {
                 let source = if reason.is_empty() { Source::Delta } else { Source::LastDelta };
                 self.delta(delta, logprobs, source, said);
                 // What came in pieces is not said again.
@@ -111,67 +152,99 @@ impl Chunks {
                 self.delta(message, logprobs, Source::Message, said);
             }
             said.words(usage.map(Word::Usage));
-            self.finish_reason(&reason, error.is_some(), said);
+            self.finish_reason(&reason, has_error, said);
         } else {
             said.words(usage.map(Word::Usage));
         }
-        if let Some(error) = error {
-            said.fail(said.callee.in_band_or(Reported::from_error(&error), "reported an error and did not say which"));
+        if self.is_finish_said {
+            self.beside(said);
         }
-        if said.len() == before && !said.is_over() {
+        if said.len() == before && !has_error {
             said.word(Word::KeepAlive);
         }
     }
 
     fn delta(&mut self, mut delta: Delta, logprobs: Vec<Value>, source: Source, said: &mut Said) {
-        let (spoken, thought, images) = delta.content.take().map(Content::split).unwrap_or_default();
+        let Split { spoken, thought, refused, images, others } = delta.content.take().map(Content::split).unwrap_or_default();
+        let is_first = |is_known: bool| source != Source::Message || !is_known;
         let thought = delta.reasoning().unwrap_or(thought);
-        let is_new = |so_far: &SoFar, text: &str| match source {
-            Source::Delta => !text.is_empty(),
-            Source::LastDelta => !text.is_empty() && !so_far.is_summary(text),
-            Source::Message => !text.is_empty() && so_far.is_empty(),
-        };
-        let is_thought_new = is_new(&self.reasoning, &thought);
-        if is_thought_new {
-            self.reasoning.add(&thought);
-            said.word(Word::Reasoning(thought));
-        }
-        if !delta.reasoning_details.is_empty() && (source != Source::Message || is_thought_new || self.reasoning.is_empty()) {
+        let has_details = is_first(!self.reasoning.so_far.is_empty());
+        said.words(self.reasoning.take(&thought, source).map(Word::Reasoning));
+        if !delta.reasoning_details.is_empty() && has_details {
             said.word(Word::ReasoningExtra(Map::from_iter([("reasoning_details".to_owned(), delta.reasoning_details.into())])));
         }
-        let is_text_new = is_new(&self.text, &spoken);
-        if is_text_new {
-            self.text.add(&spoken);
-            said.word(Word::Text { text: spoken, logprobs });
-        }
-        if let Some(refusal) = delta.refusal.filter(|_| source != Source::Message || !self.has_refusal) {
-            self.has_refusal = true;
-            said.word(Word::Refusal(refusal));
-        }
-        if source != Source::Message || is_text_new {
+        // The log probabilities of a message are those of the whole text.
+        let logprobs = if is_first(!self.text.so_far.is_empty()) { logprobs } else { Vec::new() };
+        said.words(self.text.take(&spoken, source).map(|text| Word::Text { text, logprobs }));
+        let refusal = delta.refusal.unwrap_or(refused);
+        said.words(self.refusal.take(&refusal, source).map(Word::Refusal));
+        if is_first(self.has_annotations) {
+            self.has_annotations |= !delta.annotations.is_empty();
             said.words(delta.annotations.into_iter().map(|annotation| Word::Annotation(flat_annotation(annotation))));
         }
-        if source != Source::Message || self.images == 0 {
-            delta.images.into_iter().chain(images).for_each(|image| self.image(&image, said));
+        if is_first(self.images > 0) {
+            delta.images.into_iter().chain(images).for_each(|image| self.image(image, said));
         }
         let legacy = delta.function_call.map(|call| CallPiece { name: call.name, arguments: call.arguments, ..CallPiece::default() });
-        if source != Source::Message || self.calls.is_empty() {
-            for piece in delta.tool_calls.into_iter().chain(legacy) {
-                let deltas = self.calls.read(piece, said.lifter());
-                said.words(deltas.into_iter().map(Word::ToolCall));
-            }
+        let pieces: Vec<CallPiece> = delta.tool_calls.into_iter().chain(legacy).collect();
+        if !pieces.is_empty() && self.calls.is_empty() {
+            // A call ends the message.
+            self.beside(said);
         }
-        if !delta.extra.is_empty() {
-            said.word(Word::Extra(delta.extra));
+        let deltas = match source {
+            Source::Message => self.calls.read_whole(pieces, said.lifter()),
+            Source::Delta | Source::LastDelta => pieces.into_iter().flat_map(|piece| self.calls.read(piece, said.lifter())).collect(),
+        };
+        said.words(deltas.into_iter().map(Word::ToolCall));
+        let mut extra = delta.extra;
+        if !others.is_empty() {
+            extra.insert(CONTENT_PARTS.to_owned(), others.into());
         }
+        let extra = self.new_extra(extra, source);
+        said.words((!extra.is_empty()).then_some(Word::Extra(extra)));
     }
 
-    fn image(&mut self, image: &Value, said: &mut Said) {
-        let Some(url) = image.pointer("/image_url/url").or_else(|| image.get("image_url")).and_then(Value::as_str) else { return };
+    /// The fields beyond the vocabulary that were not said in pieces before.
+    fn new_extra(&mut self, mut extra: Map<String, Value>, source: Source) -> Map<String, Value> {
+        let inner = |name: &str, field: &str| format!("{name}.{field}");
+        if source == Source::Message {
+            extra.retain(|name, value| match value {
+                Value::Object(fields) => {
+                    fields.retain(|field, _| !self.extra.contains(&inner(name, field)));
+                    !fields.is_empty()
+                }
+                _ => !self.extra.contains(name),
+            });
+        }
+        for (name, value) in &extra {
+            self.extra.extend(value.as_object().into_iter().flatten().map(|(field, _)| inner(name, field)).chain([name.clone()]));
+        }
+        extra
+    }
+
+    /// An image, or what stands in the place of one.
+    fn image(&mut self, image: Value, said: &mut Said) {
         // Keys of calls are their indices; those of images come after all of them.
         let key = u64::MAX - self.images;
         self.images += 1;
-        said.word(Word::Item(OpaqueStep::Done { key, item: image_call(url) }));
+        match made_image(&image) {
+            Some(item) => said.word(Word::Item(OpaqueStep::Done { key, item })),
+            None => said.word(Word::Extra(Map::from_iter([("images".to_owned(), vec![image].into())]))),
+        }
+    }
+
+    /// Says what came beside the message.
+    fn beside(&mut self, said: &mut Said) {
+        let mut beside = mem::take(&mut self.beside);
+        let fields = mem::take(&mut self.upstream_fields);
+        // They are worth no message of their own.
+        let has_message = !(self.text.so_far.is_empty() && self.refusal.so_far.is_empty()) && self.calls.is_empty();
+        match beside.get_mut(UPSTREAM_FIELDS) {
+            Some(place) if has_message => *place = fields.into(),
+            Some(_) => _ = beside.shift_remove(UPSTREAM_FIELDS),
+            None => {}
+        }
+        said.words((!beside.is_empty()).then_some(Word::Extra(beside)));
     }
 
     /// Some servers repeat the reason with the usage, and some send `""` until there is one.
@@ -185,13 +258,10 @@ impl Chunks {
                 said.fail(said.callee.plain("upstream_error", &what));
             }
             Verdict::Finish(finish) => {
-                if mem::replace(&mut self.is_finish_said, true) {
-                    return;
-                }
                 let names: Vec<ToolCallDelta> = self.calls.names();
                 said.words(names.into_iter().map(Word::ToolCall));
-                let beside = mem::take(&mut self.beside);
-                said.words((!beside.is_empty()).then_some(Word::Extra(beside)));
+                self.beside(said);
+                self.is_finish_said = true;
                 said.word(Word::Finish(finish));
             }
         }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::shared::{self, DataUrl, is_web_address, put};
 use super::model::Thinking;
-use super::{PARTS, SIGNATURE};
+use super::{EXTRA_CONTENT, PARTS, SIGNATURE};
 use crate::tools::{Call, Offer, Output, Turn, turns};
 
 /// What Google's documentation names for calls that another model made: models since Gemini 3 refuse a conversation in which
@@ -130,6 +130,8 @@ impl Contents {
     }
 
     fn call(&mut self, call: &Call<'_>) {
+        let signature = call.extra.and_then(|extra| extra.get(EXTRA_CONTENT)?.pointer("/google/thought_signature")?.as_str());
+        self.signature = self.signature.take().or(signature.map(str::to_owned));
         let is_first = self.list.last().is_none_or(|last| last.kind != Kind::Model || !last.has_call);
         if self.thinking == Thinking::Level && is_first && self.signature.is_none() {
             self.signature = Some(NO_SIGNATURE.to_owned());

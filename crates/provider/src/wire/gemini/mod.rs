@@ -28,6 +28,9 @@ use crate::tools::Lifter;
 /// What the `encrypted_content` of a thought begins with; behind it is the signature of the part that follows it.
 const SIGNATURE: &str = "gemini.signature.";
 
+/// The field of a call in which Google's compatible API has what is Google's own.
+const EXTRA_CONTENT: &str = "extra_content";
+
 /// What this API is called in errors.
 const API: &str = "Gemini's API";
 

@@ -5,11 +5,11 @@ use protocol::fault::Fault;
 use protocol::request::{Create, TextFormat, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
-use super::super::carry::{self, Carrier};
+use super::super::carry::{self, Carrier, Inner, Place};
 use super::super::shared::{self, no_value, put};
-use super::PARTS;
 use super::contents::Contents;
 use super::model::Thinking;
+use super::{EXTRA_CONTENT, PARTS, SIGNATURE};
 use crate::config::HostedTools;
 use crate::tools::{Offer, Offered};
 
@@ -32,9 +32,11 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
     shared::check(create, VENDOR, knows, &mut ignored)?;
     let carrier = Carrier {
         vendor: VENDOR,
-        field: |_, _| false,
+        field: |place, name| place == Place::Call && name == EXTRA_CONTENT,
         part: |kind| kind == "input_audio",
         item: |kind| kind == "image_generation_call" || PARTS.iter().any(|(known, _)| *known == kind),
+        inner: Inner::Checked,
+        thoughts: |reasoning| reasoning.encrypted_content.as_deref().is_some_and(|encrypted| encrypted.starts_with(SIGNATURE)),
         hosted: Some(hosted_tools),
     };
     carry::check(create, &carrier, &mut ignored)?;

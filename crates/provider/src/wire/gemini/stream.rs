@@ -5,7 +5,7 @@ mod chunk;
 use std::mem;
 
 use engine::provider::{Blame, Failure, Finish, OpaqueStep, ToolCallDelta, Word};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use self::chunk::{Blob, Candidate, Chunk, FunctionCall, Part};
 use super::super::body::Grammar;
@@ -15,7 +15,7 @@ use super::super::json::{self, Broken};
 use super::super::repeat::SoFar;
 use super::super::said::Said;
 use super::super::shared::image_call;
-use super::{SIGNATURE, refusal};
+use super::{EXTRA_CONTENT, SIGNATURE, refusal};
 
 /// What was read of one answer so far.
 #[derive(Debug, Default)]
@@ -59,20 +59,22 @@ impl Grammar for Chunks {
 impl Chunks {
     /// Reads every chunk in `data`. Says whether there was any.
     fn read(&mut self, data: &[u8], said: &mut Said) -> Result<bool, Broken> {
-        let mut is_chunk = false;
-        json::read_all(data, |chunk: Chunk| {
+        let (mut is_chunk, mut has_label) = (false, false);
+        let read = json::read_all(data, |chunk: Chunk| {
+            let chunk = chunk.unwrapped();
+            has_label |= is_truthy(&chunk.error) && !chunk.error.is_object();
             is_chunk |= chunk.candidates.is_some() || chunk.prompt_feedback.is_some();
             self.chunk(chunk, said);
-        })?;
-        if !is_chunk {
+        });
+        if !is_chunk || has_label {
             // It may be an error that is no `error`.
             _ = json::read_all(data, |value: Value| _ = said.fail_if_error(&value));
         }
-        Ok(is_chunk)
+        read.map(|_| is_chunk)
     }
 
     fn chunk(&mut self, chunk: Chunk, said: &mut Said) {
-        if is_truthy(&chunk.error) {
+        if chunk.error.is_object() && is_truthy(&chunk.error) {
             return said.fail(refusal::in_band(&said.callee, &chunk.error));
         }
         let usage = chunk.usage();
@@ -112,7 +114,10 @@ impl Chunks {
             if let (Some(true), Some(text)) = (thought, &text) {
                 said.word(Word::Reasoning(text.clone()));
             }
-            if let Some(signature) = thought_signature.filter(|signature| !signature.is_empty()) {
+            let thought_signature = thought_signature.filter(|signature| !signature.is_empty());
+            // Chat completions have it on the call, as Google's compatible API does.
+            let extra = thought_signature.as_ref().map(|signature| json!({ "google": { "thought_signature": signature } }));
+            if let Some(signature) = thought_signature {
                 // It has to come back in this part: said before it, it is read so by the request.
                 said.word(Word::ReasoningEnd { encrypted: format!("{SIGNATURE}{signature}") });
             }
@@ -120,7 +125,7 @@ impl Chunks {
                 said.word(Word::Text { text, logprobs: mem::take(&mut logprobs) });
             }
             if let Some(call) = function_call {
-                self.call(call, said);
+                self.call(call, extra, said);
             }
             if let Some(blob) = inline_data {
                 self.image(&blob, said);
@@ -132,14 +137,15 @@ impl Chunks {
     }
 
     /// Calls come whole.
-    fn call(&mut self, call: FunctionCall, said: &mut Said) {
+    fn call(&mut self, call: FunctionCall, extra: Option<Value>, said: &mut Said) {
         let arguments = match call.args {
             Value::Object(arguments) if !arguments.is_empty() => Value::Object(arguments).to_string(),
             Value::String(text) => text,
             _ => String::new(),
         };
         let id = call.id.filter(|id| !id.is_empty());
-        let delta = ToolCallDelta { index: self.calls, id, name: call.name, arguments, ..ToolCallDelta::default() };
+        let extra = extra.map(|extra| (EXTRA_CONTENT.to_owned(), extra)).into_iter().collect();
+        let delta = ToolCallDelta { index: self.calls, id, name: call.name, arguments, extra, ..ToolCallDelta::default() };
         said.word(Word::ToolCall(delta));
         self.calls += 1;
     }
@@ -184,11 +190,10 @@ impl Chunks {
 
     /// Older models give a reason with every chunk.
     fn finish(&mut self, finish: Finish, said: &mut Said) {
-        if !mem::replace(&mut self.is_finish_said, true) {
-            let sources = mem::take(&mut self.sources);
-            said.words((!sources.is_empty()).then_some(Word::Extra(sources)));
-            said.word(Word::Finish(finish));
-        }
+        self.is_finish_said = true;
+        let sources = mem::take(&mut self.sources);
+        said.words((!sources.is_empty()).then_some(Word::Extra(sources)));
+        said.word(Word::Finish(finish));
     }
 }
 

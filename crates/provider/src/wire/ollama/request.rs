@@ -8,8 +8,8 @@ use protocol::item::{FunctionOutput, Message, Part, Reasoning, Role};
 use protocol::request::{Create, TextFormat, ToolMode};
 use serde_json::{Map, Value, json};
 
-use super::super::carry::{self, Carrier};
-use super::super::shared::{image_url, parameters};
+use super::super::carry::{self, Carrier, Inner};
+use super::super::shared::{image_url, omitted, parameters, tier_is_omitted};
 use crate::config::{HostedTools, SystemMessages};
 use crate::tools::{Call, Offer, Offered, Output, Turn, turns};
 
@@ -44,7 +44,15 @@ fn knows(parameter: &str) -> bool {
 
 fn carrier(hosted_tools: HostedTools) -> Carrier<'static> {
     // `images` and `tool_name` have words of their own; beyond those, its messages have nothing.
-    Carrier { vendor: VENDOR, field: |_, _| false, part: |_| false, item: |_| false, hosted: Some(hosted_tools) }
+    Carrier {
+        vendor: VENDOR,
+        field: |_, _| false,
+        part: |_| false,
+        item: |_| false,
+        inner: Inner::Checked,
+        thoughts: |_| true,
+        hosted: Some(hosted_tools),
+    }
 }
 
 /// Checks that it can carry the request. Gives what is left out.
@@ -55,6 +63,8 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
     let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_parameter", field, what));
     let mut ignored = Vec::new();
     parameters(create, &knows, &mut ignored)?;
+    omitted(create, &mut ignored);
+    ignored.extend(tier_is_omitted(create));
     carry::check(create, &carrier(hosted_tools), &mut ignored)?;
     if create.tool_choice.mode() == ToolMode::Required {
         return cannot("tool_choice", "Ollama cannot make a model call a tool: 'tool_choice' must be 'auto' or 'none'.");

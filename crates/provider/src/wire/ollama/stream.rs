@@ -3,7 +3,7 @@
 use engine::provider::{Blame, Failure, Finish, OpaqueStep, ToolCallDelta, Word};
 use protocol::usage::{InputTokensDetails, Usage, UsageSource};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::body::Grammar;
 use super::super::fault::{Reported, is_truthy};
@@ -29,6 +29,9 @@ pub(super) struct Lines {
 struct Line {
     #[serde(deserialize_with = "lenient::object")]
     message: Option<Message>,
+    /// In place of the message: the text of a text completion.
+    #[serde(deserialize_with = "lenient::text")]
+    response: Option<String>,
     logprobs: Value,
     #[serde(deserialize_with = "lenient::flag")]
     done: Option<bool>,
@@ -57,6 +60,9 @@ struct Message {
     tool_calls: Option<Vec<ToolCall>>,
     /// Images that the model made, in base64.
     images: Value,
+    /// What Weir does not interpret.
+    #[serde(flatten)]
+    other: Map<String, Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,8 +90,13 @@ impl Grammar for Lines {
         let read = json::read_all(data, |value: Value| {
             // An error of something in between speaks another language.
             let is_message = |message: &Value| ["role", "content", "thinking", "tool_calls"].iter().any(|name| message.get(name).is_some());
-            let is_line = value.get("message").is_some_and(is_message) || value.get("error").is_some_and(is_truthy);
-            if is_line || !said.fail_if_error(&value) {
+            let is_line = value.get("message").is_some_and(is_message)
+                || value.get("response").is_some_and(Value::is_string)
+                || value.get("error").is_some_and(is_truthy);
+            // A text is often a label, and the sentence stands beside it.
+            if is_line && value.get("error").is_some_and(|error| is_truthy(error) && !error.is_object()) {
+                said.fail_if_error(&value);
+            } else if is_line || !said.fail_if_error(&value) {
                 self.line(serde_json::from_value(value).unwrap_or_default(), said);
             }
         });
@@ -113,11 +124,11 @@ impl Lines {
         }
         let usage = usage(&line);
         let is_last = line.done == Some(true);
-        if let Some(message) = line.message {
+        let of_text = |text| Message { content: Some(text), ..Message::default() };
+        if let Some(message) = line.message.or_else(|| line.response.map(of_text)) {
             let logprobs = if let Value::Array(logprobs) = line.logprobs { logprobs } else { Vec::new() };
             self.message(message, logprobs, is_last, said);
         }
-        self.has_said |= said.len() > before;
         if is_last {
             if let Some(usage) = usage {
                 said.word(Word::Usage(usage));
@@ -129,6 +140,7 @@ impl Lines {
     }
 
     fn message(&mut self, message: Message, logprobs: Vec<Value>, is_last: bool, said: &mut Said) {
+        let before = said.len();
         // Some relays repeat all of it with the last line.
         let is_new = |so_far: &SoFar, text: &String| !(text.is_empty() || is_last && so_far.is_summary(text));
         if let Some(thought) = message.thinking.filter(|text| is_new(&self.thoughts, text)) {
@@ -157,6 +169,12 @@ impl Lines {
             said.word(Word::ToolCall(ToolCallDelta { index, id, name, arguments, ..ToolCallDelta::default() }));
             self.calls += 1;
         }
+        self.has_said |= said.len() > before;
+        let known = ["role", "tool_name", "tool_call_id"];
+        let says_something = |value: &Value| value.is_boolean() || value.is_number() || is_truthy(value);
+        let other: Map<String, Value> =
+            message.other.into_iter().filter(|(name, value)| !known.contains(&name.as_str()) && says_something(value)).collect();
+        said.words((!other.is_empty()).then_some(Word::Extra(other)));
     }
 
     /// The last line. Older servers give no reason.

@@ -42,6 +42,18 @@ pub(super) fn translate(completion: &mut Fields, callee: &Callee) -> Result<(), 
     Ok(())
 }
 
+/// Checks that each text of a whole document has a reason for its end.
+///
+/// # Errors
+/// One has none: nothing says that it is complete.
+pub(super) fn check_end(completion: &Fields, callee: &Callee) -> Result<(), Failure> {
+    let choices: Vec<Fields> = completion.read("choices").unwrap_or_default();
+    if choices.iter().all(|choice| choice.read::<String>("finish_reason").is_some()) {
+        return Ok(());
+    }
+    Err(callee.plain("upstream_truncated", "ended its response without a finish reason: the response is not complete"))
+}
+
 /// Whether a reason is one of OpenAI's for text completions.
 fn is_known(reason: &str) -> bool {
     matches!(reason, "stop" | "length" | "content_filter")

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::super::body::MAX_EVENT_BYTES;
 use super::super::fault::Callee;
 use super::super::json;
+use super::halves::Halves;
 use super::{completions, document, error_in, of_value};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -27,6 +28,7 @@ pub(crate) struct EventReader {
     operation: Operation,
     body: Body,
     parts: VecDeque<Result<Part, Failure>>,
+    halves: Halves,
     is_over: bool,
 }
 
@@ -43,7 +45,7 @@ enum Body {
 impl EventReader {
     /// A reader of one response; faults name `callee`.
     pub(crate) fn new(operation: Operation, callee: Callee) -> Self {
-        Self { callee, operation, body: Body::Start(Vec::new()), parts: VecDeque::new(), is_over: false }
+        Self { callee, operation, body: Body::Start(Vec::new()), parts: VecDeque::new(), halves: Halves::default(), is_over: false }
     }
 
     /// Takes the next bytes. Call [`Self::next_part`] until `None` before the next push.
@@ -178,6 +180,7 @@ impl EventReader {
         if let Some(reported) = error_in(&event, self.operation) {
             return self.fail(self.callee.in_band(reported));
         }
+        self.halves.join(&mut event);
         match completions::translate(&mut event, &self.callee) {
             Ok(()) => self.parts.push_back(Ok(Part::Event(event))),
             Err(failure) => self.fail(failure),
@@ -293,7 +296,8 @@ mod tests {
     #[test]
     fn one_odd_character_does_not_cost_a_response() {
         let halves = r#"{"choices":[{"text":"a \ud83d"}]}"#;
-        check(&format!("data: {halves}\n\n"), &[halves]);
+        let (more, whole) = (r#"{"choices":[{"text":"\ude00 b"}]}"#, r#"{"choices":[{"text":"\ud83d\ude00 b"}]}"#);
+        check(&format!("data: {halves}\n\ndata: {more}\n\n"), &[r#"{"choices":[{"text":"a "}]}"#, whole]);
         check("data: {\"choices\":[{\"text\":\"a\tb\",\"logprobs\":NaN}]}\n\n", &[r#"{"choices":[{"text":"a\tb","logprobs":null}]}"#]);
         check("data: {\"choices\":[{\"text\":\"a \\ud83d\",\"x\":NaN}]}\n\n", &["{\"choices\":[{\"text\":\"a \u{fffd}\",\"x\":null}]}"]);
         let twice = r#"{"choices":[],"choices":[{"text":"a"}]}"#;
@@ -309,7 +313,9 @@ mod tests {
 
     #[test]
     fn a_document_in_place_of_a_stream_is_its_only_event() {
-        check(A, &[A]);
+        let whole = r#"{"choices":[{"text":"a","finish_reason":"stop"}]}"#;
+        check(whole, &[whole]);
+        check(A, &["upstream_truncated Upstream(None)"]);
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 mod completions;
 mod events;
+mod halves;
 pub(super) mod openai;
 pub(super) mod vectors;
 
@@ -107,6 +108,7 @@ pub(super) fn document(body: &[u8], field: &str, operation: Operation, callee: &
         Some(mut fields) if fields.get(field).is_some() && error_in(&fields, operation).is_none() => {
             if operation == Operation::Completions {
                 completions::translate(&mut fields, callee)?;
+                completions::check_end(&fields, callee)?;
             }
             Ok(fields)
         }

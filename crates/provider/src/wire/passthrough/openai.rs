@@ -7,6 +7,7 @@ use engine::provider::passthrough::PassthroughRequest;
 use protocol::fields::Fields;
 use protocol::passthrough::Operation;
 use protocol::vector::VectorFormat;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -73,15 +74,32 @@ impl Dialect {
             body.to_mut().remove("encoding_format");
         }
         self.add_more(&mut body);
+        let inputs = body.get("input").and_then(count_inputs);
         let outgoing = Outgoing::raw(&[Operation::Embeddings.path()], body.to_bytes());
         Passage::one(outgoing, move |body, callee| {
             let mut response = document(body, Operation::Embeddings.result(), Operation::Embeddings, callee)?;
+            let vectors = response.read::<Vec<IgnoredAny>>("data").map(|data| data.len());
+            if let (Some(inputs), Some(vectors)) = (inputs, vectors)
+                && vectors != inputs
+            {
+                return Err(callee.plain("upstream_invalid_data", &format!("sent {vectors} embeddings for {inputs} inputs")));
+            }
             if let Some(format) = format {
                 convert(&mut response, format, callee)?;
             }
             Ok(response)
         })
     }
+}
+
+/// How many vectors an input asks for: one for a text or a list of tokens, and one for each entry of a list of either.
+fn count_inputs(input: &RawValue) -> Option<usize> {
+    let input = input.get().trim_start();
+    if input.starts_with('"') {
+        return Some(1);
+    }
+    let is_token = input.strip_prefix('[')?.trim_start().starts_with(|first: char| first.is_ascii_digit());
+    if is_token { Some(1) } else { serde_json::from_str::<Vec<IgnoredAny>>(input).ok().map(|inputs| inputs.len()) }
 }
 
 /// Brings the vectors of a response into the format that the caller asked for, whichever the upstream has sent.
@@ -179,6 +197,19 @@ mod tests {
         }
         let odd = json!({ "data": [{ "embedding": [1.0, null] }] });
         assert_eq!(vectors(&word, Preset::Compatible, &odd).1.unwrap_err().fault.code, "upstream_invalid_data");
+    }
+
+    #[test]
+    fn there_are_as_many_vectors_as_inputs() {
+        let read = |input: Value, vectors: usize| {
+            let passage = dialect(Preset::Compatible).pass(&request(Operation::Embeddings, &json!({ "model": "m", "input": input }), None));
+            let data = vec![json!({ "embedding": [1.0] }); vectors];
+            (passage.read)(&[json!({ "data": data }).to_string().into_bytes()], &sample::north()).map_err(|failure| failure.fault.message)
+        };
+        for (input, vectors) in [(json!("x"), 1), (json!(["x"]), 1), (json!(["x", "y"]), 2), (json!([1, 2]), 1), (json!([[1], [2]]), 2)] {
+            assert!(read(input.clone(), vectors).is_ok(), "{input}");
+            assert!(read(input.clone(), vectors - 1).is_err_and(|message| message.contains("embeddings for")), "{input}");
+        }
     }
 
     #[test]

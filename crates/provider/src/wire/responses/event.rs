@@ -79,7 +79,7 @@ pub(super) fn usage(response: &Value) -> Option<Usage> {
 pub(super) fn failure_of_event(data: &[u8], callee: &Callee) -> Failure {
     let value = json::value(data).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
     let root = value.get(0).unwrap_or(&value);
-    let error = root.get("error").filter(|error| is_truthy(error)).unwrap_or(root);
+    let error = root.get("error").filter(|error| error.is_object() && is_truthy(error)).unwrap_or(root);
     let mut reported = reported(error);
     reported.status = Reported::from_error(root).status.or(reported.status);
     let headers = error.get("headers").or_else(|| root.get("headers")).map(read_headers).unwrap_or_default();

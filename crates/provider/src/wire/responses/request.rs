@@ -7,9 +7,9 @@ use protocol::fault::Fault;
 use protocol::request::{AllowedTool, Create, FunctionTool, TextFormat, Tool, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
-use super::super::carry::{self, Carrier, Place};
+use super::super::carry::{self, Carrier, Inner, Place};
 use super::super::family::Family;
-use super::super::shared::{parameters, put};
+use super::super::shared::{UPSTREAM_FIELDS, parameters, put};
 use crate::config::{HostedTools, SystemMessages};
 
 const ENCRYPTED_CONTENT: &str = "reasoning.encrypted_content";
@@ -53,7 +53,7 @@ fn knows(parameter: &str, family: Family) -> bool {
 pub(super) fn field(family: Family) -> fn(Place, &str) -> bool {
     match family {
         Family::OpenAi | Family::Azure => |_, name| !carry::is_hint(name) || ["phase", "namespace", "caller", "encrypted"].contains(&name),
-        Family::Compatible => |_, name| !["status", "upstream_id"].contains(&name),
+        Family::Compatible => |_, name| !["status", "upstream_id", UPSTREAM_FIELDS].contains(&name),
     }
 }
 
@@ -66,7 +66,8 @@ pub(super) fn check(create: &Create, family: Family, hosted_tools: HostedTools) 
     parameters(create, &|name| knows(name, family), &mut ignored)?;
     // Its upstreams run such tools, or say that they do not, unless the settings know better.
     let hosted = if hosted_tools == HostedTools::Refuse { Some(hosted_tools) } else { None };
-    let carrier = Carrier { vendor: API, field: field(family), part: |_| true, item: |_| true, hosted };
+    let carrier =
+        Carrier { vendor: API, field: field(family), part: |_| true, item: |_| true, inner: Inner::Omitted, thoughts: |_| true, hosted };
     carry::check(create, &carrier, &mut ignored)?;
     match family {
         Family::OpenAi | Family::Azure => {}

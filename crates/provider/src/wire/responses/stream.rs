@@ -1,16 +1,21 @@
 //! Reads the events of a response into words; no I/O.
 
+mod output;
+
+use std::mem;
 use std::sync::Arc;
 
 use engine::provider::{Finish, OpaqueStep, ToolCallDelta, Word};
 use protocol::event::EventKind;
 use serde_json::{Map, Value};
 
+use self::output::{Call, Extent, Kind, Output, Piece, piece_of};
 use super::super::body::Grammar;
 use super::super::fault::is_truthy;
 use super::super::finish::{self, Verdict};
 use super::super::json::{self, Broken};
 use super::super::said::Said;
+use super::super::shared::CONTENT_PARTS;
 use super::event::{self, Event};
 use super::sealed;
 
@@ -23,103 +28,6 @@ pub(super) struct Events {
     calls: u64,
     /// Where the last thoughts stood, while nothing else came: which item, of what kind, which part.
     last_thought: Option<(usize, Piece, u64)>,
-}
-
-/// One item of the response.
-#[derive(Debug)]
-struct Output {
-    kind: Kind,
-    id: Option<String>,
-    index: Option<u64>,
-    /// Which parts have come, whole or in pieces. Each is said once: by its deltas or, where there were none, from one of the
-    /// events that repeat it whole.
-    parts: Vec<(Piece, u64)>,
-    /// The parts whose annotations have come.
-    annotated: Vec<u64>,
-    call: Call,
-    /// The names of the fields beyond the vocabulary that were said.
-    extra: Vec<String>,
-    is_done: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Message,
-    Reasoning,
-    FunctionCall,
-    CustomToolCall,
-    /// One that is passed on as it is.
-    Opaque,
-}
-
-impl Kind {
-    /// The fields of such an item that the vocabulary has words for.
-    fn fields(self) -> &'static [&'static str] {
-        match self {
-            Self::Message => &["type", "id", "status", "role", "content"],
-            Self::Reasoning => &["type", "id", "status", "summary", "content", "encrypted_content"],
-            Self::FunctionCall => &["type", "id", "status", "call_id", "name", "arguments"],
-            Self::CustomToolCall => &["type", "id", "status", "call_id", "name", "input"],
-            Self::Opaque => &[],
-        }
-    }
-}
-
-/// What of a call was said.
-#[derive(Debug, Default)]
-struct Call {
-    index: u64,
-    has_id: bool,
-    has_name: bool,
-}
-
-/// What text comes in pieces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Piece {
-    Text,
-    Refusal,
-    Thought,
-    Summary,
-    Arguments,
-    Input,
-}
-
-impl Piece {
-    fn kind(self) -> Kind {
-        match self {
-            Self::Text | Self::Refusal => Kind::Message,
-            Self::Thought | Self::Summary => Kind::Reasoning,
-            Self::Arguments => Kind::FunctionCall,
-            Self::Input => Kind::CustomToolCall,
-        }
-    }
-}
-
-/// How much of a part an event brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Extent {
-    More,
-    Whole,
-}
-
-/// What an event brings a piece of, by its type.
-fn piece_of(kind: &str) -> Option<(Piece, Extent)> {
-    Some(match kind {
-        "response.output_text.delta" => (Piece::Text, Extent::More),
-        "response.output_text.done" => (Piece::Text, Extent::Whole),
-        "response.refusal.delta" => (Piece::Refusal, Extent::More),
-        "response.refusal.done" => (Piece::Refusal, Extent::Whole),
-        // OpenAI's name, and Open Responses'.
-        "response.reasoning_text.delta" | "response.reasoning.delta" => (Piece::Thought, Extent::More),
-        "response.reasoning_text.done" | "response.reasoning.done" => (Piece::Thought, Extent::Whole),
-        "response.reasoning_summary_text.delta" | "response.reasoning_summary.delta" => (Piece::Summary, Extent::More),
-        "response.reasoning_summary_text.done" | "response.reasoning_summary.done" => (Piece::Summary, Extent::Whole),
-        "response.function_call_arguments.delta" => (Piece::Arguments, Extent::More),
-        "response.function_call_arguments.done" => (Piece::Arguments, Extent::Whole),
-        "response.custom_tool_call_input.delta" => (Piece::Input, Extent::More),
-        "response.custom_tool_call_input.done" => (Piece::Input, Extent::Whole),
-        _ => return None,
-    })
 }
 
 impl Grammar for Events {
@@ -166,6 +74,7 @@ impl Events {
                 "response.output_item.added" => self.item_added(event.output_index, &event.item, said),
                 "response.output_item.done" => self.item_done(event.output_index, event.item, said),
                 "response.content_part.done" | "response.reasoning_summary_part.done" => self.part_event(event, said),
+                "response.content_part.added" => self.part_added(event),
                 "response.output_text.annotation.added" => self.annotation(event, said),
                 "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" | "response.done" => {
                     self.end(&kind, event.response, said);
@@ -236,8 +145,7 @@ impl Events {
         let call = Call { index: self.calls, ..Call::default() };
         self.calls += u64::from(matches!(kind, Kind::FunctionCall | Kind::CustomToolCall));
         let id = id.map(str::to_owned);
-        let (parts, annotated, extra) = (Vec::new(), Vec::new(), Vec::new());
-        self.items.push(Output { kind, id, index, parts, annotated, call, extra, is_done: false });
+        self.items.push(Output { kind, id, index, call, ..Output::default() });
         self.items.len() - 1
     }
 
@@ -246,15 +154,16 @@ impl Events {
         let text = match text {
             Value::String(text) => text,
             Value::Object(object) if piece == Piece::Arguments => Value::Object(object).to_string(),
+            Value::Object(mut object) => ["text", "content", "delta"]
+                .into_iter()
+                .find_map(|name| object.shift_remove(name)?.as_str().map(str::to_owned))
+                .unwrap_or_default(),
             _ => String::new(),
         };
         if text.is_empty() {
             return;
         }
-        let parts = &mut self.items[position].parts;
-        if !parts.contains(&(piece, number)) {
-            parts.push((piece, number));
-        }
+        self.items[position].so_far(piece, number).add(&text);
         let place = (position, piece, number);
         let last_thought = self.last_thought.take();
         match piece {
@@ -278,11 +187,18 @@ impl Events {
         }
     }
 
-    /// Says a whole part, unless it was said.
+    /// Says a whole part, as far as it was not said. Where it is another text than the pieces were, these count.
     fn say_whole(&mut self, position: usize, piece: Piece, number: u64, text: Value, logprobs: Value, said: &mut Said) {
-        if !self.items[position].parts.contains(&(piece, number)) {
-            self.say(position, piece, number, text, logprobs, said);
-        }
+        let text = match text {
+            Value::String(text) => text,
+            Value::Object(object) if piece == Piece::Arguments => Value::Object(object).to_string(),
+            _ => return,
+        };
+        let so_far = self.items[position].so_far(piece, number);
+        let Some(rest) = so_far.rest(&text) else { return };
+        // The log probabilities are those of the whole text.
+        let logprobs = if so_far.is_empty() { logprobs } else { Value::Null };
+        self.say(position, piece, number, rest.into(), logprobs, said);
     }
 
     fn item_added(&mut self, index: Option<u64>, item: &Value, said: &mut Said) {
@@ -337,12 +253,16 @@ impl Events {
     }
 
     /// An item as it is in the end: says what has not come before.
-    fn item_done(&mut self, index: Option<u64>, mut item: Value, said: &mut Said) {
+    fn item_done(&mut self, index: Option<u64>, item: Value, said: &mut Said) {
         let Some(kind) = kind_of(&item) else { return };
         let position = self.place(kind, event::text(&item, "id"), index);
-        if self.items[position].is_done {
-            return;
+        if !self.items[position].is_done {
+            self.end_item(position, item, said);
         }
+    }
+
+    fn end_item(&mut self, position: usize, mut item: Value, said: &mut Said) {
+        let kind = self.items[position].kind;
         if kind == Kind::Opaque {
             self.items[position].is_done = true;
             if let Value::Object(item) = item {
@@ -392,23 +312,38 @@ impl Events {
         self.part(position, number, event.part, said);
     }
 
+    /// What a part holds at its start is said at the end, if nothing else has said anything of it.
+    fn part_added(&mut self, event: Event) {
+        let has_text = ["text", "refusal"].iter().any(|name| event::text(&event.part, name).is_some());
+        if has_text && event.part.get("type").is_some_and(|kind| kind == "output_text" || kind == "refusal") {
+            let position = self.place(Kind::Message, event.item_id.as_deref(), event.output_index);
+            self.items[position].added.push((event.content_index.unwrap_or(0), event.part));
+        }
+    }
+
     /// A part as it is in the end.
     fn part(&mut self, position: usize, number: u64, mut part: Value, said: &mut Said) {
-        let mut take = |field: &str| part.get_mut(field).map(Value::take).unwrap_or_default();
-        let (text, refusal, logprobs) = (take("text"), take("refusal"), take("logprobs"));
-        match part.get("type").and_then(Value::as_str) {
-            Some("output_text") => {
-                self.say_whole(position, Piece::Text, number, text, logprobs, said);
-                if !self.items[position].annotated.contains(&number) {
-                    for annotation in event::take_list(&mut part, "annotations") {
-                        self.annotate(position, number, annotation, said);
-                    }
-                }
+        let kind = event::text(&part, "type").unwrap_or_default().to_owned();
+        let piece = match kind.as_str() {
+            "output_text" => Piece::Text,
+            "refusal" => Piece::Refusal,
+            "reasoning_text" => Piece::Thought,
+            "summary_text" => Piece::Summary,
+            // Of a type that has no place in the vocabulary.
+            "" => return,
+            _ if self.items[position].kind != Kind::Message || self.items[position].others.contains(&number) => return,
+            _ => {
+                self.items[position].others.push(number);
+                return said.word(Word::Extra(Map::from_iter([(CONTENT_PARTS.to_owned(), vec![part].into())])));
             }
-            Some("refusal") => self.say_whole(position, Piece::Refusal, number, refusal, logprobs, said),
-            Some("reasoning_text") => self.say_whole(position, Piece::Thought, number, text, logprobs, said),
-            Some("summary_text") => self.say_whole(position, Piece::Summary, number, text, logprobs, said),
-            Some(_) | None => {}
+        };
+        let mut take = |field: &str| part.get_mut(field).map(Value::take).unwrap_or_default();
+        let (text, logprobs) = (take(if piece == Piece::Refusal { "refusal" } else { "text" }), take("logprobs"));
+        self.say_whole(position, piece, number, text, logprobs, said);
+        if piece == Piece::Text && !self.items[position].annotated.contains(&number) {
+            for annotation in event::take_list(&mut part, "annotations") {
+                self.annotate(position, number, annotation, said);
+            }
         }
     }
 
@@ -427,16 +362,37 @@ impl Events {
         }
     }
 
+    /// The items of the last event, which repeats the whole response: what is needed of it are items whose end has not come.
+    fn last_items(&mut self, items: Vec<Value>, said: &mut Said) {
+        // Where neither id nor index tell which item it is, the first of a kind is the first of it that came, if there came no
+        // more than these.
+        let known: Vec<(Kind, usize)> = self.items.iter().zip(0..).map(|(item, position)| (item.kind, position)).collect();
+        let kinds: Vec<Option<Kind>> = items.iter().map(kind_of).collect();
+        for (index, item) in items.into_iter().enumerate() {
+            let Some(kind) = kinds[index] else { continue };
+            let of_kind = || known.iter().filter(move |(known, _)| *known == kind).map(|(_, position)| *position);
+            let is_same = |other: &&Option<Kind>| **other == Some(kind);
+            let place = index as u64;
+            let found = self
+                .find(kind, event::text(&item, "id"), Some(place))
+                .or_else(|| of_kind().nth(kinds[..index].iter().filter(is_same).count()));
+            match found {
+                Some(position) if self.items[position].is_done => {}
+                Some(position) => self.end_item(position, item, said),
+                None if of_kind().count() < kinds.iter().filter(is_same).count() => self.item_done(Some(place), item, said),
+                None => {}
+            }
+        }
+    }
+
     /// The terminal event `kind`, or a whole document, with its response.
     fn end(&mut self, kind: &str, mut response: Value, said: &mut Said) {
-        // The last event repeats the whole response; what is needed of it are items of which nothing has come but that they
-        // start, and items of a kind of which none has come.
-        let known: Vec<Kind> = self.items.iter().map(|item| item.kind).collect();
-        for (index, item) in (0..).zip(event::take_list(&mut response, "output")) {
-            let Some(kind) = kind_of(&item) else { continue };
-            let found = self.find(kind, event::text(&item, "id"), Some(index)).map(|position| &self.items[position]);
-            if found.map_or(!known.contains(&kind), |found| !found.is_done && found.parts.is_empty()) {
-                self.item_done(Some(index), item, said);
+        self.last_items(event::take_list(&mut response, "output"), said);
+        for position in 0..self.items.len() {
+            for (number, part) in mem::take(&mut self.items[position].added) {
+                if self.items[position].parts.is_empty() {
+                    self.part(position, number, part, said);
+                }
             }
         }
         if let Some(usage) = event::usage(&response) {

@@ -55,8 +55,13 @@ pub(super) struct Event {
     pub(super) message: Option<Message>,
     pub(super) content_block: Option<Block>,
     pub(super) delta: Option<Delta>,
+    /// A delta of a kind that Weir does not know, as it came.
+    pub(super) unknown_delta: Option<Map<String, Value>>,
     pub(super) usage: Value,
 }
+
+/// The kinds of deltas that have a meaning here.
+const DELTAS: [&str; 6] = ["", "text_delta", "thinking_delta", "signature_delta", "input_json_delta", "citations_delta"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -76,6 +81,9 @@ impl Event {
     /// Reads an event.
     pub(super) fn read(name: Option<&str>, value: Value) -> Self {
         let kind = Kind::of_event(name, &value);
+        let of_delta = || value.pointer("/delta/type").and_then(Value::as_str).unwrap_or_default();
+        let is_unknown = kind == Kind::ContentBlockDelta && !DELTAS.contains(&of_delta());
+        let unknown_delta = if is_unknown { value["delta"].as_object().cloned() } else { None };
         let rest = match kind {
             // The message is the event itself.
             Kind::Message => Rest { message: serde_json::from_value(value).ok(), ..Rest::default() },
@@ -84,7 +92,7 @@ impl Event {
             _ => serde_json::from_value(value).unwrap_or_default(),
         };
         let Rest { index, message, content_block, delta, usage } = rest;
-        Self { kind, index, message, content_block, delta, usage }
+        Self { kind, index, message, content_block, delta, unknown_delta, usage }
     }
 }
 
@@ -150,12 +158,34 @@ pub(super) struct Delta {
     pub(super) thinking: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
     pub(super) signature: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
-    pub(super) partial_json: Option<String>,
+    partial_json: Value,
     pub(super) citation: Value,
     #[serde(deserialize_with = "lenient::text")]
     pub(super) stop_reason: Option<String>,
     pub(super) stop_details: Value,
+}
+
+impl Delta {
+    /// What it is more of; where no type says it, its fields do.
+    pub(super) fn kind(&self) -> &str {
+        match self.kind.as_deref() {
+            Some(kind) if !kind.is_empty() => kind,
+            _ if self.text.is_some() => "text_delta",
+            _ if self.thinking.is_some() => "thinking_delta",
+            _ if !self.partial_json.is_null() => "input_json_delta",
+            _ if self.signature.is_some() => "signature_delta",
+            _ => "",
+        }
+    }
+
+    /// The next piece of the arguments; some relays send the object itself.
+    pub(super) fn take_json(&mut self) -> String {
+        match self.partial_json.take() {
+            Value::String(text) => text,
+            Value::Object(fields) => Value::Object(fields).to_string(),
+            _ => String::new(),
+        }
+    }
 }
 
 /// The counts so far. They are cumulative; what a later event leaves out stays as it was.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::super::carry::{self, Place};
 use super::super::super::family::Family;
-use super::super::super::shared::{image_url, put};
+use super::super::super::shared::{CONTENT_PARTS, image_url, put};
 use super::Style;
 use crate::config::{Preset, ReasoningHistory, SystemMessages};
 use crate::tools::{Call, Offer, Output, Turn, turns};
@@ -84,8 +84,11 @@ impl<'a> Messages<'a> {
     }
 
     fn message(&mut self, message: &Message, index: usize) -> Result<(), Fault> {
-        let content = content(&message.content, message.role, self.style, index)?;
-        let extra = self.extra(&message.extra, Place::Message);
+        let mut content = content(&message.content, message.role, self.style, index)?;
+        let mut extra = self.extra(&message.extra, Place::Message);
+        if let Some(Value::Array(parts)) = extra.shift_remove(CONTENT_PARTS) {
+            content = [into_parts(&content), parts].concat().into();
+        }
         match (message.role, self.style.family) {
             (Role::Assistant, _) => self.assistant(&message.content, content, extra),
             // `developer` is OpenAI's own word; templates of open models know `system` only.
@@ -100,14 +103,14 @@ impl<'a> Messages<'a> {
         // Calls that follow have their thoughts with them; a message alone has them where the settings say so.
         let is_always = self.style.reasoning == ReasoningHistory::Always;
         // A message may carry nothing but fields beyond the vocabulary.
-        let content = if parts.is_empty() { Value::Null } else { content };
+        let content = if parts.is_empty() && !extra.is_empty() && !content.is_array() { Value::Null } else { content };
         let names = reasoning_names(self.style.preset);
         let thoughts = if is_always { mem::take(&mut self.thoughts) } else { String::new() };
         let beside = mem::take(&mut self.thoughts_extra);
         let message = match self.assistant_with_calls() {
             Some(last) => {
                 let before = last.get("content").cloned().unwrap_or_default();
-                if !content.is_null() {
+                if !content.is_null() && content != "" {
                     last.insert("content".into(), merge(&before, &content));
                 }
                 last
@@ -232,6 +235,7 @@ fn merge(before: &Value, after: &Value) -> Value {
 
 fn into_parts(content: &Value) -> Vec<Value> {
     match content.as_str() {
+        Some("") => Vec::new(),
         Some(text) => vec![json!({ "type": "text", "text": text })],
         None => content.as_array().cloned().unwrap_or_default(),
     }

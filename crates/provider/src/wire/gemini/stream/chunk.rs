@@ -18,6 +18,9 @@ pub(super) struct Chunk {
     #[serde(alias = "usage_metadata")]
     usage_metadata: Value,
     pub(super) error: Value,
+    /// All of it, where a relay has put it into a field (Code Assist).
+    #[serde(deserialize_with = "lenient::object")]
+    response: Option<Box<Chunk>>,
 }
 
 /// Why there is no answer at all.
@@ -57,7 +60,7 @@ pub(super) struct Candidate {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Content {
-    #[serde(deserialize_with = "lenient::list")]
+    #[serde(deserialize_with = "lenient::one_or_more")]
     pub(super) parts: Option<Vec<Part>>,
 }
 
@@ -171,6 +174,11 @@ impl Candidate {
 }
 
 impl Chunk {
+    /// The chunk itself, or the one in it.
+    pub(super) fn unwrapped(self) -> Self {
+        if self.candidates.is_some() { self } else { self.response.map_or(Self { response: None, ..self }, |inner| *inner) }
+    }
+
     /// The counts so far. Thoughts are beside what was said, and what tools of Gemini's own gave is read like a question.
     pub(super) fn usage(&self) -> Option<Usage> {
         let count = |name: &str| self.usage_metadata.get(name).and_then(read_count);

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::super::carry::{self, Place};
 use super::super::super::family::Family;
-use super::super::super::shared::{put, short_id};
+use super::super::super::shared::{CONTENT_PARTS, put, short_id};
 use super::super::sealed;
 use super::field;
 use crate::config::SystemMessages;
@@ -122,7 +122,7 @@ impl Input {
 
     /// Adds fields beyond the vocabulary. Chat completions keep those of inner objects below their names, which this API lacks.
     fn add_fields(&self, item: &mut Value, extra: &Extra, place: Place) {
-        let inner = ["function", "custom", "image_url", "file"];
+        let inner = ["function", "custom", "image_url", "file", CONTENT_PARTS];
         for (name, value) in carry::carried(extra, place, field(self.family)).filter(|(name, _)| !inner.contains(&name.as_str())) {
             item[name] = value.clone();
         }
@@ -130,15 +130,18 @@ impl Input {
 
     fn message(&mut self, item: &Message, index: usize) -> Result<(), Fault> {
         let path = |number| format!("input[{index}].content[{number}]");
+        let others = item.extra.get(CONTENT_PARTS).and_then(Value::as_array);
         let parts = |read: fn(&Self, &Part, &str) -> Result<Value, Fault>, input: &Self| {
             let parts = item.content.iter().enumerate();
             parts.map(|(number, part)| read(input, part, &path(number))).collect::<Result<Vec<_>, _>>()
         };
         match item.role {
             // An answer that was stopped before its first word says nothing.
-            Role::Assistant if item.content.is_empty() => {}
+            Role::Assistant
+                if item.content.is_empty() && carry::carried(&item.extra, Place::Message, field(self.family)).next().is_none() => {}
             Role::Assistant => {
-                let parts = parts(Self::said_part, self)?;
+                let mut parts = parts(Self::said_part, self)?;
+                parts.extend(others.into_iter().flatten().cloned());
                 self.said(message(Role::Assistant, &parts), &item.extra, Place::Message);
             }
             role @ (Role::User | Role::System | Role::Developer) => {

@@ -39,6 +39,28 @@ fn content_that_it_has_no_word_for_is_refused_by_its_path() {
 }
 
 #[test]
+fn what_others_made_is_left_out_and_told() {
+    let image = json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } });
+    let call = json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" }, "extra_content": { "google": {} } });
+    let said = json!([
+        { "role": "assistant", "content": "a", "reasoning_content": "hm", "images": [image], "audio": { "id": "x" }, "tool_calls": [call] },
+        { "role": "tool", "tool_call_id": "c", "content": "1" },
+    ]);
+    let request = sample::asked(&said, &json!({ "logit_bias": {} }));
+    let left_out = ["input[0]", "input[1].audio", "input[2]", "input[3].extra_content"].map(str::to_owned).to_vec();
+    assert_eq!(check(&request.create, HostedTools::Omit), Ok(left_out));
+    assert!(body(&request, HostedTools::Omit).is_ok());
+}
+
+#[test]
+fn fields_inside_an_object_are_named() {
+    let image = |field: &str| json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "https://x/y.png", field: 1 } }] }]);
+    let request = sample::asked(&image("format"), &json!({}));
+    assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec!["input[0].content[0].image_url.format".to_owned()]));
+    check_fault(&sample::asked(&image("other"), &json!({})).create, "unsupported_parameter", "input[0].content[0].image_url.other");
+}
+
+#[test]
 fn tools_that_nobody_here_runs_are_left_out_refused_or_passed_on() {
     let create = Create { tools: serde_json::from_value(json!([{ "type": "web_search" }])).unwrap(), ..sample::create() };
     let with = |hosted_tools| {

@@ -49,6 +49,40 @@ fn input(index: u64, json: &str) -> String {
 }
 
 #[test]
+fn deltas_in_other_forms() {
+    let start = begin(0, &tool_use("t", "f", "{}"));
+    let object = more(0, r#"{"type":"input_json_delta","partial_json":{"a":1}}"#);
+    check(&[start, object, end(0), stop("tool_use")], &[call(0, Some("t"), Some("f"), ""), call(0, None, None, "{\"a\":1}"), STOP]);
+    check(&[more(0, r#"{"text":"a"}"#), more(1, r#"{"thinking":"b"}"#), stop("end_turn")], &[text("a"), thought("b"), STOP]);
+    let extra = Ok(Word::Extra(Map::from_iter([("poem_delta".to_owned(), json!({ "verse": "x" }))])));
+    check(&[said_more("a"), more(0, r#"{"type":"poem_delta","verse":"x"}"#), stop("end_turn")], &[text("a"), extra, STOP]);
+    let called = r#"{"type":"tool_use","id":"t","name":"f","input":{},"caller":{"type":"direct"}}"#;
+    let caller = sample::call_with(json!({ "caller": { "type": "direct" } }), call(0, Some("t"), Some("f"), ""));
+    check(&[begin(0, called), end(0), stop("tool_use")], &[caller, call(0, None, None, ""), STOP]);
+}
+
+#[test]
+fn a_call_without_an_id_of_its_own_has_none() {
+    let two = |first: &str, second: &str| {
+        [
+            begin(0, &tool_use(first, "f", "{}")),
+            input(0, r#"{\"a\":1}"#),
+            end(0),
+            begin(1, &tool_use(second, "f", "{}")),
+            input(1, r#"{\"a\":2}"#),
+            end(1),
+            stop("tool_use"),
+        ]
+    };
+    let words = |first: Option<&str>| {
+        let (one, two) = ("{\"a\":1}", "{\"a\":2}");
+        [call(0, first, Some("f"), ""), call(0, None, None, one), call(1, None, Some("f"), ""), call(1, None, None, two), STOP]
+    };
+    check(&two("", ""), &words(None));
+    check(&two("t", "t"), &words(Some("t")));
+}
+
+#[test]
 fn arguments_belong_to_their_call_whatever_their_index() {
     let (a, b) = ("{\"city\":\"A\"}", "{\"city\":\"B\"}");
     // Every block has the number 0.

@@ -102,6 +102,39 @@ fn an_image_that_the_model_made_goes_back_to_it() {
 }
 
 #[test]
+fn what_was_handed_out_beside_the_text_goes_back_as_it_came() {
+    let reference = json!({ "type": "reference", "reference_ids": [1] });
+    let audio = json!({ "id": "audio_1" });
+    let said = json!([
+        { "role": "user", "content": "Go" },
+        { "role": "assistant", "content": "a", "content_parts": [reference], "thinking": "hm" },
+        { "role": "user", "content": "And?" },
+        { "role": "assistant", "content": null, "audio": audio },
+        { "role": "user", "content": "And?" },
+        { "role": "assistant", "content": null },
+        { "role": "user", "content": "And?" },
+    ]);
+    let sent = messages(Preset::Compatible, &said);
+    assert_eq!(sent[1], json!({ "role": "assistant", "content": [{ "type": "text", "text": "a" }, reference], "thinking": "hm" }));
+    assert_eq!(sent[3], json!({ "role": "assistant", "content": null, "audio": audio }));
+    assert_eq!(sent[5], json!({ "role": "assistant", "content": "" }));
+}
+
+#[test]
+fn what_is_left_out_is_told() {
+    let call = json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" }, "extra_content": { "google": {} } });
+    let said = json!([
+        { "role": "assistant", "content": "a", "annotations": [{ "type": "url_citation" }], "reasoning_content": "hm", "tool_calls": [call] },
+        { "role": "tool", "tool_call_id": "c", "content": "1" },
+    ]);
+    let left_out = ["input[0]", "input[1].annotations", "input[2].extra_content"].map(str::to_owned).to_vec();
+    assert_eq!(ignored(Family::OpenAi, &sample::asked(&said, &json!({}))), Ok(left_out));
+    let tier = sample::asked(&json!([{ "role": "user", "content": "Hi" }]), &json!({ "service_tier": "flex" }));
+    assert_eq!(ignored(Family::Compatible, &tier), Ok(vec!["service_tier".to_owned()]));
+    assert_eq!(ignored(Family::OpenAi, &tier), Ok(vec![]));
+}
+
+#[test]
 fn what_would_change_the_meaning_is_refused_by_its_name() {
     for name in ["conversation", "prompt", "context_management"] {
         let create = Create { extra: Map::from_iter([(name.to_owned(), json!({}))]), ..sample::create() };

@@ -45,6 +45,30 @@ fn read_with(names: &'static [&'static str]) -> impl Fn(&[&[u8]]) -> Read {
 const OVERLOADED: &str = r#"{"code":50505,"message":"Model service overloaded","data":null}"#;
 
 #[test]
+fn what_stands_beside_the_message_reaches_the_caller() {
+    let extra = |value: Value| Ok(Word::Extra(value.as_object().cloned().unwrap_or_default()));
+    let first = r#"{"id":"x","provider":"North","choices":[{"index":0,"delta":{"content":"a"},"content_filter_results":{"hate":{"filtered":false}}}]}"#;
+    let last =
+        r#"{"provider":"North","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"cost":0.5},"search_info":{"results":[1]}}"#;
+    let words = [
+        text("a"),
+        extra(json!({ "upstream_fields": { "provider": "North", "content_filter_results": { "hate": { "filtered": false } } } })),
+        STOP,
+        usage(1, 1, 0, 0),
+        extra(json!({ "upstream_fields": { "provider": "North", "search_info": { "results": [1] }, "usage": { "cost": 0.5 } } })),
+    ];
+    check(&[first, &f("stop"), last], &words);
+    // A call ends the message, and what comes then is worth no other.
+    let named = r#"{"provider":"North","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c1","function":{"name":"f","arguments":"{\"a\":1}"}}]}}]}"#;
+    let called = || call(0, Some("c1"), Some("f"), "{\"a\":1}");
+    check(&[named, &f("tool_calls"), last], &[called(), STOP, usage(1, 1, 0, 0)]);
+    let provider = extra(json!({ "upstream_fields": { "provider": "North" } }));
+    check(&[&c(r#"{"content":"a"}"#), named, &f("tool_calls"), last], &[text("a"), provider, called(), STOP, usage(1, 1, 0, 0)]);
+    let cited = r#"{"choices":[{"index":0,"delta":{"content":"a"},"citations":["u"],"finish_reason":"stop"}]}"#;
+    check(&[cited], &[text("a"), extra(json!({ "citations": ["u"] })), STOP]);
+}
+
+#[test]
 fn a_call_is_told_from_the_next_by_its_arguments() {
     let whole = |city: &str| {
         piece(&format!(r#""index":0,"id":"","type":"function","function":{{"name":"f","arguments":"{{\"city\":\"{city}\"}}"}}"#))
@@ -104,6 +128,9 @@ fn reasons_to_finish_in_the_words_of_other_vendors() {
     for reason in ["abort", "network_error", "cancelled"] {
         fails(&stream(&[c(r#"{"content":"half"}"#), f(reason)]), &[text("half")], (502, "upstream_error", reason));
     }
+    check(&[c(r#"{"content":"half"}"#), f("zork"), f("stop")], &[text("half"), finish(Finish::Unknown("zork".into())), STOP]);
+    check(&[c(r#"{"content":"half"}"#), f("stop"), f("zork")], &[text("half"), STOP]);
+    check(&[c(r#"{"content":"half"}"#), f("zork"), f("vibes")], &[text("half"), finish(Finish::Unknown("zork".into()))]);
     // While there is none.
     check(&[r#"{"choices":[{"index":0,"delta":{"content":"half"},"finish_reason":"not_finished"}]}"#], &[text("half")]);
 }
@@ -136,6 +163,53 @@ fn errors_in_other_shapes_have_their_sentence() {
 }
 
 #[test]
+fn errors_in_odd_places_have_their_words() {
+    let before = c(r#"{"content":"a"}"#);
+    let inner = r#"{"choices":[{"index":0,"delta":{},"error":{"code":502,"message":"Inner boom"},"finish_reason":"error"}]}"#;
+    for chunk in [inner, &inner.replace("\"error\"}]", "null}]"), &inner.replace("delta", "message")] {
+        fails(&stream(&[before.as_str(), chunk]), &[text("a")], (502, "upstream_error", "Inner boom"));
+    }
+    fails(&inner.replace("delta", "message"), &[], (502, "upstream_error", "Inner boom"));
+    for (error, status) in [
+        (r#"{"error":"Bad Request","message":"no such luck","statusCode":400}"#, 400),
+        (r#"{"error":"invalid_request","error_description":"no such luck"}"#, 502),
+        (r#"{"error":true,"message":"no such luck"}"#, 502),
+        (r#"{"choices":[],"error":"Bad Request","message":"no such luck"}"#, 502),
+        (r#"{"text":"no such luck","error_code":50001}"#, 502),
+        (r#"{"choices":[],"base_resp":{"status_code":1002,"status_msg":"no such luck"}}"#, 429),
+        (r#"{"modelStreamErrorException":{"message":"no such luck"}}"#, 502),
+    ] {
+        for (body, said) in [(error.to_owned(), vec![]), (stream(&[before.as_str(), error]), vec![text("a")])] {
+            let fault = sample::read(Reading::new(Chunks::default(), sample::north(), Lifter::default()), &[body.as_bytes()]);
+            let fault = sample::check_words_before_failure(fault, &said);
+            assert!(fault.status == status && fault.message.contains("no such luck"), "{body}: {fault:?}");
+        }
+    }
+    for words in [
+        "data: [ERROR] no such luck",
+        "data: error: no such luck",
+        "error: no such luck",
+        "error: {\"message\":\"no such luck\"}",
+        "{\"error\":{\"message\":\"no such luck\"}}",
+    ] {
+        fails(&format!("data: {before}\n\n{words}\n\ndata: [DONE]\n\n"), &[text("a")], (502, "upstream_error", "no such luck"));
+        fails(&format!("data: {before}\n{words}\n"), &[text("a")], (502, "upstream_error", "no such luck"));
+    }
+    fails("data: Internal Server Error\n\ndata: [DONE]\n\n", &[], (502, "upstream_error", "Internal Server Error"));
+}
+
+#[test]
+fn what_follows_the_finish_reason_takes_nothing_of_the_response() {
+    let body = |end: &str| format!("data: {}\n\ndata: {}\n\n{end}\n\n", c(r#"{"content":"a"}"#), f("stop"));
+    for end in ["data: [done]", "data: [Done]", "data: \"[DONE]\"", "data: [END]", "data: {\"a", "data: some words", "data: {not json}"] {
+        check_body(&body(end), &[text("a"), STOP]);
+    }
+    let a = c(r#"{"content":"a"}"#);
+    check_body(&format!("data: data: {a}\n\ndata:data:{}\n\ndata: [DONE]\n\n", f("stop")), &[text("a"), STOP]);
+    fails(&format!("data: {a}\n\ndata: what {a}\n\n"), &[text("a")], (502, "upstream_invalid_data", "nobody can read"));
+}
+
+#[test]
 fn a_summary_at_the_end_is_not_said_again() {
     let counts = r#""usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}"#;
     let summary = |message: &str| {
@@ -160,6 +234,105 @@ fn a_summary_at_the_end_is_not_said_again() {
         summary(r#"{"content":"","reasoning_content":"hm","tool_calls":[{"id":"c1","function":{"name":"f","arguments":"{\"a\":1}"}}]}"#),
     ];
     check(&told, &[thought("h"), thought("m"), call(0, Some("c1"), Some("f"), "{\"a\":1}"), usage(3, 2, 0, 0), STOP]);
+}
+
+/// A chunk with a whole message, and the end.
+fn message(fields: &str) -> String {
+    format!(r#"{{"object":"chat.completion","choices":[{{"index":0,"finish_reason":"stop","message":{fields}}}]}}"#)
+}
+
+#[test]
+fn a_message_adds_what_the_pieces_lacked() {
+    let hel = c(r#"{"content":"Hel"}"#);
+    check(&[hel.as_str(), &message(r#"{"content":"Hello"}"#)], &[text("Hel"), text("lo"), STOP]);
+    check(&[hel.as_str(), &message(r#"{"content":"Other"}"#)], &[text("Hel"), STOP]);
+    let thought = |text: &str| Ok(Word::Reasoning(text.into()));
+    let told = [c(r#"{"reasoning_content":"h"}"#), message(r#"{"content":"a","reasoning_content":"hm"}"#)];
+    check(&told, &[thought("h"), thought("m"), text("a"), STOP]);
+    // Each chunk has a message: all of it so far, or a piece of it.
+    let piece_of = |content: &str| format!(r#"{{"choices":[{{"index":0,"message":{{"content":"{content}"}}}}]}}"#);
+    check(&[piece_of("Hel"), piece_of("Hello"), message(r#"{"content":"Hello"}"#)], &[text("Hel"), text("lo"), STOP]);
+    check(&[piece_of("Hel"), piece_of("lo"), f("stop")], &[text("Hel"), text("lo"), STOP]);
+    // What came of it with none of the pieces.
+    let noted = message(r#"{"content":"Hel","annotations":[{"type":"url_citation","url":"u"}]}"#);
+    let annotation = || Ok(Word::Annotation(json!({ "type": "url_citation", "url": "u" })));
+    check(&[hel.as_str(), &noted], &[text("Hel"), annotation(), STOP]);
+    let with_note = c(r#"{"content":"Hel","annotations":[{"type":"url_citation","url":"u"}]}"#);
+    check(&[with_note.as_str(), &noted], &[text("Hel"), annotation(), STOP]);
+    let extra = |value: Value| Ok(Word::Extra(value.as_object().cloned().unwrap_or_default()));
+    let audio = [c(r#"{"audio":{"data":"AU"}}"#), message(r#"{"audio":{"data":"AUDX","id":"a"},"foo":1}"#)];
+    check(&audio, &[extra(json!({ "audio": { "data": "AU" } })), extra(json!({ "audio": { "id": "a" }, "foo": 1 })), STOP]);
+}
+
+#[test]
+fn calls_of_a_message_are_those_that_came_or_new_ones() {
+    let arguments = |city: &str| format!(r#"{{\"city\":\"{city}\"}}"#);
+    let entry =
+        |id: &str, arguments: &str| format!(r#"{{"id":"{id}","type":"function","function":{{"name":"f","arguments":"{arguments}"}}}}"#);
+    let begun = piece(r#""index":0,"id":"a","type":"function","function":{"name":"f","arguments":"{\"city\":"}"#);
+    let calls = |entries: &[String]| message(&format!(r#"{{"content":null,"tool_calls":[{}]}}"#, entries.join(",")));
+    let (a, b) = ("{\"city\":\"A\"}", "{\"city\":\"B\"}");
+    let half = || call(0, Some("a"), Some("f"), "{\"city\":");
+    for id in ["a", "", "zz"] {
+        check(&[begun.as_str(), &calls(&[entry(id, &arguments("A"))])], &[half(), call(0, None, None, "\"A\"}"), STOP]);
+    }
+    let whole = piece(&format!(r#""index":0,"id":"a","function":{{"name":"f","arguments":"{}"}}"#, arguments("A")));
+    let first = || call(0, Some("a"), Some("f"), a);
+    check(
+        &[whole.as_str(), &calls(&[entry("a", &arguments("A")), entry("b", &arguments("B"))])],
+        &[first(), call(1, Some("b"), Some("f"), b), STOP],
+    );
+    check(&[whole.as_str(), &calls(&[entry("b", &arguments("B"))])], &[first(), call(1, Some("b"), Some("f"), b), STOP]);
+    // The same call under another id, or set otherwise.
+    check(&[whole.as_str(), &calls(&[entry("zz", r#"{ \"city\" : \"A\" }"#)])], &[first(), STOP]);
+    check(&[calls(&[entry("a", &arguments("A")), entry("", &arguments("B"))])], &[first(), call(1, None, Some("f"), b), STOP]);
+    // One call in place of a list of them.
+    let one = c(&format!(r#"{{"tool_calls":{}}}"#, entry("a", &arguments("A"))));
+    check(&[one, f("tool_calls")], &[first(), STOP]);
+}
+
+#[test]
+fn parts_of_a_content_that_have_no_place_are_carried() {
+    let extra = |value: Value| Ok(Word::Extra(value.as_object().cloned().unwrap_or_default()));
+    for part in [
+        json!({ "type": "reference", "reference_ids": [1] }),
+        json!({ "type": "audio_url", "audio_url": { "url": "https://x/y" } }),
+        json!({ "type": "file", "file": { "file_id": "f" } }),
+        json!({ "type": "new", "text": "t" }),
+    ] {
+        let chunk = c(&json!({ "content": [{ "type": "text", "text": "a" }, part] }).to_string());
+        check(&[chunk, f("stop")], &[text("a"), extra(json!({ "content_parts": [part] })), STOP]);
+    }
+    check(&[c(r#"{"content":[{"type":"refusal","refusal":"no"}]}"#), f("stop")], &[Ok(Word::Refusal("no".into())), STOP]);
+    check(&[c(r#"{"content":{"type":"text","text":"a"}}"#), f("stop")], &[text("a"), STOP]);
+}
+
+#[test]
+fn calls_and_texts_in_other_forms() {
+    let flat = piece(r#""index":0,"id":"a","name":"f","arguments":"{\"a\":1}""#);
+    check(&[flat, f("tool_calls")], &[call(0, Some("a"), Some("f"), "{\"a\":1}"), STOP]);
+    let hosted = json!({ "id": "r", "type": "retrieval", "retrieval": { "query": "q" } });
+    let extra = Ok(Word::Extra(Map::from_iter([("hosted_tool_calls".to_owned(), json!([hosted]))])));
+    check(&[c(r#"{"content":"a"}"#), c(&json!({ "tool_calls": [hosted] }).to_string()), f("stop")], &[text("a"), extra, STOP]);
+    check(
+        &[r#"{"choices":[{"index":0,"text":"Hel"}]}"#, r#"{"choices":[{"index":0,"text":"lo","finish_reason":"stop"}]}"#],
+        &[text("Hel"), text("lo"), STOP],
+    );
+}
+
+#[test]
+fn images_in_every_form() {
+    for form in [
+        r#"{"b64_json":"AA=="}"#,
+        r#""data:image/png;base64,AA==""#,
+        r#"{"url":"data:image/png;base64,AA=="}"#,
+        r#"{"image_url":"data:image/png;base64,AA=="}"#,
+        r#"{"data":"AA==","mime_type":"image/png"}"#,
+    ] {
+        check(&[c(&format!(r#"{{"images":[{form}]}}"#)), f("stop")], &[sample::image("png", "AA=="), STOP]);
+    }
+    let other = Ok(Word::Extra(Map::from_iter([("images".to_owned(), json!([{ "ref": 7 }]))])));
+    check(&[c(r#"{"images":[{"ref":7}]}"#), f("stop")], &[other, STOP]);
 }
 
 #[test]

@@ -3,6 +3,22 @@
 use super::*;
 
 #[test]
+fn a_signature_on_a_call_goes_back_to_its_part() {
+    let call = json!({
+        "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" },
+        "extra_content": { "google": { "thought_signature": "SIG==" } },
+    });
+    let said = json!([
+        { "role": "user", "content": "Go" },
+        { "role": "assistant", "content": null, "tool_calls": [call] },
+        { "role": "tool", "tool_call_id": "c", "content": "1" },
+    ]);
+    let request = sample::asked(&said, &json!({}));
+    assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec![]));
+    assert_eq!(body(&request, HostedTools::Omit).unwrap()["contents"][1]["parts"][0]["thoughtSignature"], "SIG==");
+}
+
+#[test]
 fn audio_is_data_and_other_content_is_refused_by_its_path() {
     let audio = json!({ "type": "input_audio", "input_audio": { "data": "AA==", "format": "wav" } });
     let request = sample::asked(&json!([{ "role": "user", "content": [audio] }]), &json!({}));

@@ -24,6 +24,39 @@ fn f(reason: &str) -> String {
 }
 
 #[test]
+fn chunks_in_other_forms() {
+    let one = r#"{"candidates":[{"content":{"parts":{"text":"a"}}}]}"#;
+    check(&[one.to_owned(), f("STOP")], &[text("a"), STOP]);
+    let wrapped = |chunk: &str| format!(r#"{{"response":{chunk}}}"#);
+    check(&[wrapped(one), wrapped(&f("STOP"))], &[text("a"), STOP]);
+}
+
+#[test]
+fn a_signature_stands_on_its_call_too() {
+    let signed = r#"{"functionCall":{"id":"x","name":"f","args":{"a":1}},"thoughtSignature":"SIG=="}"#;
+    let extra = json!({ "extra_content": { "google": { "thought_signature": "SIG==" } } });
+    let sealed = Ok(Word::ReasoningEnd { encrypted: "gemini.signature.SIG==".into() });
+    check(&[c(signed), f("STOP")], &[sealed, sample::call_with(extra, call(0, Some("x"), Some("f"), r#"{"a":1}"#)), STOP]);
+}
+
+#[test]
+fn a_reason_that_is_known_counts_before_one_that_is_not() {
+    let with = |reason: &str| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":"{reason}"}}]}}"#);
+    check(&[with("FINISH_REASON_UNSPECIFIED"), with("STOP")], &[text("a"), text("a"), STOP]);
+    check(&[with("VIBES"), with("STOP")], &[text("a"), finish(Finish::Unknown("VIBES".into())), text("a"), STOP]);
+    check(&[with("STOP"), f("VIBES")], &[text("a"), STOP]);
+}
+
+#[test]
+fn an_id_belongs_to_one_call() {
+    let called = |city: &str| format!(r#"{{"functionCall":{{"id":"x","name":"f","args":{{"city":"{city}"}}}}}}"#);
+    let (a, b) = (r#"{"city":"A"}"#, r#"{"city":"B"}"#);
+    let expected = [call(0, Some("x"), Some("f"), a), call(1, None, Some("f"), b), STOP];
+    check(&[c(&called("A")), c(&called("B")), f("STOP")], &expected);
+    check(&[c(&format!("{},{}", called("A"), called("B"))), f("STOP")], &expected);
+}
+
+#[test]
 fn reasons_to_finish_in_the_words_of_other_vendors() {
     let half = || c(r#"{"text":"half"}"#);
     for reason in ["STOP", "stop", "end_turn", "eos"] {
@@ -35,7 +68,7 @@ fn reasons_to_finish_in_the_words_of_other_vendors() {
     for reason in ["SAFETY", "LANGUAGE", "sensitive", "IMAGE_RECITATION"] {
         check(&[half(), f(reason)], &[text("half"), finish(Finish::ContentFilter)]);
     }
-    for reason in ["OTHER", "FINISH_REASON_UNSPECIFIED", "VIBES"] {
+    for reason in ["OTHER", "VIBES"] {
         check(&[half(), f(reason)], &[text("half"), finish(Finish::Unknown(reason.into()))]);
     }
     for reason in ["abort", "network_error"] {
@@ -104,8 +137,8 @@ fn images_are_items_and_signatures_are_kept() {
     check(&[image, f("STOP")], &[sample::image("png", "AA=="), STOP]);
     let snake = c(r#"{"inline_data":{"mime_type":"image/webp","data":"AA=="}}"#);
     check(&[snake, f("STOP")], &[sample::image("webp", "AA=="), STOP]);
-    let signed = c(r#"{"functionCall":{"name":"f","args":{"a":1}},"thoughtSignature":"SIG=="}"#);
-    check(&[signed, f("STOP")], &[signature("SIG=="), call(0, None, Some("f"), "{\"a\":1}"), STOP]);
+    let signed = c(r#"{"text":"a","thoughtSignature":"SIG=="}"#);
+    check(&[signed, f("STOP")], &[signature("SIG=="), text("a"), STOP]);
 }
 
 #[test]

@@ -19,6 +19,14 @@ fn line(message: &str) -> String {
 const DONE: &str = "{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n";
 
 #[test]
+fn lines_in_other_forms_and_fields_without_a_word() {
+    let last = "{\"response\":\"lo\",\"done\":true,\"done_reason\":\"stop\"}\n";
+    said(&format!("{{\"response\":\"Hel\",\"done\":false}}\n{last}"), &[text("Hel"), text("lo"), STOP]);
+    let extra = Ok(Word::Extra(Map::from_iter([("mood".to_owned(), "good".into())])));
+    said(&format!("{}{DONE}", line(r#"{"role":"assistant","content":"a","mood":"good"}"#)), &[text("a"), extra, STOP]);
+}
+
+#[test]
 fn reasons_to_finish_in_the_words_of_other_vendors() {
     let last = |reason: &str| format!("{}{{\"done\":true,\"done_reason\":\"{reason}\"}}\n", line(r#"{"content":"half"}"#));
     for reason in ["stop", "eos", "end_turn", "COMPLETE", ""] {

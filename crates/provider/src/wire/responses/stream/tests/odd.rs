@@ -39,6 +39,18 @@ fn completed() -> String {
 }
 
 #[test]
+fn parts_and_deltas_in_other_forms() {
+    let object = r#"{"type":"response.output_text.delta","delta":{"text":"a"}}"#.to_owned();
+    check(&[object, completed()], &[text("a"), STOP]);
+    let part_added = r#"{"type":"response.content_part.added","part":{"type":"output_text","text":"Hello"}}"#.to_owned();
+    check(&[part_added.clone(), completed()], &[text("Hello"), STOP]);
+    check(&[part_added, said_more("Hel"), said_more("lo"), completed()], &[text("Hel"), text("lo"), STOP]);
+    let item = r#"{"type":"message","id":"m1","content":[{"type":"output_text","text":"a"},{"type":"poem","verse":"x"}]}"#;
+    let extra = Ok(Word::Extra(Map::from_iter([("content_parts".to_owned(), json!([{ "type": "poem", "verse": "x" }]))])));
+    check(&[said_more("a"), done(item), completed()], &[text("a"), extra, STOP]);
+}
+
+#[test]
 fn an_incomplete_response_is_never_complete() {
     let incomplete =
         |reason: &str| format!(r#"{{"type":"response.incomplete","response":{{"incomplete_details":{{"reason":"{reason}"}}}}}}"#);
@@ -53,6 +65,42 @@ fn an_incomplete_response_is_never_complete() {
     }
     for reason in ["abort", "network_error"] {
         fails(&stream(&[said_more("half"), incomplete(reason)]), &[text("half")], (502, "upstream_error", reason));
+    }
+}
+
+#[test]
+fn a_whole_text_that_begins_with_the_pieces_adds_its_rest() {
+    let item = r#"{"type":"message","id":"m1","content":[{"type":"output_text","text":"Hello"}]}"#;
+    let text_done = r#"{"type":"response.output_text.done","text":"Hello"}"#.to_owned();
+    let part_done = r#"{"type":"response.content_part.done","part":{"type":"output_text","text":"Hello"}}"#.to_owned();
+    let ended = format!(r#"{{"type":"response.completed","response":{{"status":"completed","output":[{item}]}}}}"#);
+    let expected = [text("Hel"), text("lo"), STOP];
+    for whole in [text_done.clone(), part_done, done(item)] {
+        check(&[said_more("Hel"), whole, completed()], &expected);
+    }
+    check(&[said_more("Hel"), ended.clone()], &expected);
+    // All of them, and after pieces that say their item, but under other ids.
+    check(&[said_more("Hel"), text_done, done(item), ended.clone()], &expected);
+    let piece = r#"{"type":"response.output_text.delta","item_id":"x","output_index":0,"content_index":0,"delta":"Hel"}"#.to_owned();
+    check(&[piece, ended.clone()], &expected);
+    // Another text than the pieces were is none that adds to them.
+    check(&[said_more("Hal"), ended], &[text("Hal"), STOP]);
+
+    let thought = |text: &str| Ok(Word::Reasoning(text.into()));
+    let whole = r#"{"type":"response.reasoning_text.done","text":"hmm"}"#.to_owned();
+    check(&[delta("reasoning_text", "h"), whole, completed()], &[thought("h"), thought("mm"), STOP]);
+}
+
+#[test]
+fn whole_arguments_that_begin_with_the_pieces_add_their_rest() {
+    let named = r#""type":"function_call","id":"fc_1","call_id":"c1","name":"f""#;
+    let begun = [added(&format!(r#"{{{named},"arguments":""}}"#)), delta("function_call_arguments", r#"{\"city\":"#)];
+    let item = format!(r#"{{{named},"arguments":"{{\"city\":\"A\"}}"}}"#);
+    let whole = r#"{"type":"response.function_call_arguments.done","arguments":"{\"city\":\"A\"}"}"#.to_owned();
+    let ended = format!(r#"{{"type":"response.completed","response":{{"status":"completed","output":[{item}]}}}}"#);
+    let expected = [call(0, Some("c1"), Some("f"), ""), call(0, None, None, "{\"city\":"), call(0, None, None, "\"A\"}"), STOP];
+    for end in [vec![whole.clone(), completed()], vec![done(&item), completed()], vec![ended.clone()], vec![whole, done(&item), ended]] {
+        check(&[&begun[..], &end].concat(), &expected);
     }
 }
 

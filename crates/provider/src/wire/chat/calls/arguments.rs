@@ -1,0 +1,123 @@
+//! The arguments of a call as they come: how far they are, and what a text of all of them adds.
+
+use super::super::super::repeat::SoFar;
+
+/// The arguments so far.
+#[derive(Debug, Default)]
+pub(super) struct Arguments {
+    pub(super) so_far: SoFar,
+    pub(super) scanner: Scanner,
+    /// The same without white space, which those who repeat a call may set otherwise.
+    pub(super) compact: Compact,
+    /// Whether `{}` came in one piece. It may stand for arguments that are still to come, so it is not said; at the end, a call
+    /// without arguments has these anyway.
+    pub(super) is_placeholder: bool,
+}
+
+/// How far arguments have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Nothing,
+    Incomplete,
+    Complete,
+}
+
+impl Arguments {
+    pub(super) fn progress(&self) -> Progress {
+        match (self.is_placeholder, self.scanner) {
+            (true, _) | (_, Scanner::Complete) => Progress::Complete,
+            (false, Scanner::Before) => Progress::Nothing,
+            (false, Scanner::Inside { .. } | Scanner::Scalar) => Progress::Incomplete,
+        }
+    }
+
+    /// Takes a piece in. Gives what is to be said of it.
+    pub(super) fn take(&mut self, piece: String) -> String {
+        if self.so_far.is_empty() && is_empty_object(&piece) {
+            self.is_placeholder = true;
+            return String::new();
+        }
+        if !piece.is_empty() {
+            self.is_placeholder = false;
+        }
+        self.so_far.add(&piece);
+        self.compact.push(&piece, &mut self.scanner);
+        piece
+    }
+}
+
+/// Arguments without the white space between their values, as a length and a hash (FNV-1a).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Compact {
+    pub(super) bytes: usize,
+    pub(super) hash: u64,
+}
+
+impl Default for Compact {
+    fn default() -> Self {
+        Self { bytes: 0, hash: 0xcbf2_9ce4_8422_2325 }
+    }
+}
+
+impl Compact {
+    pub(super) fn of(arguments: &str) -> Self {
+        let mut compact = Self::default();
+        compact.push(arguments, &mut Scanner::default());
+        compact
+    }
+
+    pub(super) fn push(&mut self, text: &str, scanner: &mut Scanner) {
+        for byte in text.bytes() {
+            if !byte.is_ascii_whitespace() || matches!(scanner, Scanner::Inside { is_text: true, .. }) {
+                self.bytes += 1;
+                self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+            *scanner = scanner.step(byte);
+        }
+    }
+}
+
+/// Whether this is `{}`.
+pub(in crate::wire) fn is_empty_object(text: &str) -> bool {
+    text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|inner| inner.trim().is_empty())
+}
+
+/// Finds the end of a JSON value as its text comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Scanner {
+    /// Nothing but white space.
+    #[default]
+    Before,
+    /// In an object or a list.
+    Inside {
+        depth: u32,
+        is_text: bool,
+        is_escaped: bool,
+    },
+    /// In something else, whose end cannot be told.
+    Scalar,
+    Complete,
+}
+
+impl Scanner {
+    pub(super) fn step(self, byte: u8) -> Self {
+        match self {
+            Self::Before => match byte {
+                b'{' | b'[' => Self::Inside { depth: 1, is_text: false, is_escaped: false },
+                byte if byte.is_ascii_whitespace() => Self::Before,
+                _ => Self::Scalar,
+            },
+            Self::Inside { depth, is_text: true, is_escaped } => {
+                Self::Inside { depth, is_text: byte != b'"' || is_escaped, is_escaped: byte == b'\\' && !is_escaped }
+            }
+            Self::Inside { depth, .. } => match byte {
+                b'"' => Self::Inside { depth, is_text: true, is_escaped: false },
+                b'{' | b'[' => Self::Inside { depth: depth.saturating_add(1), is_text: false, is_escaped: false },
+                b'}' | b']' if depth == 1 => Self::Complete,
+                b'}' | b']' => Self::Inside { depth: depth - 1, is_text: false, is_escaped: false },
+                _ => self,
+            },
+            Self::Scalar | Self::Complete => self,
+        }
+    }
+}

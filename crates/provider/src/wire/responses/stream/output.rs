@@ -1,0 +1,118 @@
+//! What was read of one item of a response, and which events bring pieces of it.
+
+use serde_json::Value;
+
+use super::super::super::repeat::SoFar;
+
+/// One item of the response.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    pub(super) kind: Kind,
+    pub(super) id: Option<String>,
+    pub(super) index: Option<u64>,
+    /// The parts that have come, whole or in pieces. Each is said once: of the events that repeat it whole, what they add.
+    pub(super) parts: Vec<(Piece, u64, SoFar)>,
+    /// The parts whose annotations have come.
+    pub(super) annotated: Vec<u64>,
+    /// The parts that the vocabulary has no place for, as far as they were said.
+    pub(super) others: Vec<u64>,
+    /// What parts held at their start.
+    pub(super) added: Vec<(u64, Value)>,
+    pub(super) call: Call,
+    /// The names of the fields beyond the vocabulary that were said.
+    pub(super) extra: Vec<String>,
+    pub(super) is_done: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    #[default]
+    Message,
+    Reasoning,
+    FunctionCall,
+    CustomToolCall,
+    /// One that is passed on as it is.
+    Opaque,
+}
+
+impl Output {
+    /// What has come of a part.
+    pub(super) fn so_far(&mut self, piece: Piece, number: u64) -> &mut SoFar {
+        let known = self.parts.iter().position(|(known, place, _)| (*known, *place) == (piece, number));
+        let position = known.unwrap_or_else(|| {
+            self.parts.push((piece, number, SoFar::default()));
+            self.parts.len() - 1
+        });
+        &mut self.parts[position].2
+    }
+}
+
+impl Kind {
+    /// The fields of such an item that the vocabulary has words for.
+    pub(super) fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Message => &["type", "id", "status", "role", "content"],
+            Self::Reasoning => &["type", "id", "status", "summary", "content", "encrypted_content"],
+            Self::FunctionCall => &["type", "id", "status", "call_id", "name", "arguments"],
+            Self::CustomToolCall => &["type", "id", "status", "call_id", "name", "input"],
+            Self::Opaque => &[],
+        }
+    }
+}
+
+/// What of a call was said.
+#[derive(Debug, Default)]
+pub(super) struct Call {
+    pub(super) index: u64,
+    pub(super) has_id: bool,
+    pub(super) has_name: bool,
+}
+
+/// What text comes in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    Text,
+    Refusal,
+    Thought,
+    Summary,
+    Arguments,
+    Input,
+}
+
+impl Piece {
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Text | Self::Refusal => Kind::Message,
+            Self::Thought | Self::Summary => Kind::Reasoning,
+            Self::Arguments => Kind::FunctionCall,
+            Self::Input => Kind::CustomToolCall,
+        }
+    }
+}
+
+/// How much of a part an event brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    More,
+    Whole,
+}
+
+/// What an event brings a piece of, by its type.
+pub(super) fn piece_of(kind: &str) -> Option<(Piece, Extent)> {
+    Some(match kind {
+        "response.output_text.delta" => (Piece::Text, Extent::More),
+        "response.output_text.done" => (Piece::Text, Extent::Whole),
+        "response.refusal.delta" => (Piece::Refusal, Extent::More),
+        "response.refusal.done" => (Piece::Refusal, Extent::Whole),
+        // OpenAI's name, and Open Responses'.
+        "response.reasoning_text.delta" | "response.reasoning.delta" => (Piece::Thought, Extent::More),
+        "response.reasoning_text.done" | "response.reasoning.done" => (Piece::Thought, Extent::Whole),
+        "response.reasoning_summary_text.delta" | "response.reasoning_summary.delta" => (Piece::Summary, Extent::More),
+        "response.reasoning_summary_text.done" | "response.reasoning_summary.done" => (Piece::Summary, Extent::Whole),
+        "response.function_call_arguments.delta" => (Piece::Arguments, Extent::More),
+        "response.function_call_arguments.done" => (Piece::Arguments, Extent::Whole),
+        "response.custom_tool_call_input.delta" => (Piece::Input, Extent::More),
+        "response.custom_tool_call_input.done" => (Piece::Input, Extent::Whole),
+        _ => return None,
+    })
+}
