@@ -64,6 +64,7 @@ mod tests {
         let jobs = (0..8).map(|_| {
             let (workers, running, most) = (Arc::clone(&workers), Arc::clone(&running), Arc::clone(&most));
             async move {
+                #[expect(clippy::disallowed_methods, reason = "it runs on a thread that may block")]
                 let work = move || {
                     most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     std::thread::sleep(std::time::Duration::from_millis(5));

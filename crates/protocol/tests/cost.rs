@@ -11,6 +11,7 @@ const MOST: f64 = 6.0;
 /// How often it is tried: other work on the machine only makes it slower, never faster.
 const TRIES: usize = 5;
 
+#[expect(clippy::disallowed_methods, reason = "the time of the machine is what is measured")]
 fn fastest(work: &dyn Fn()) -> Duration {
     // Long enough to be measured, and short enough that it is not interrupted each time.
     let mut times = 0_u32;
@@ -44,8 +45,11 @@ fn call(index: usize) -> Value {
     json!({ "type": "function_call", "call_id": format!("c{index}"), "name": format!("f{index}"), "arguments": "{}" })
 }
 
+/// What is large, how large, and a request of so many.
+type Large = (&'static str, usize, Box<dyn Fn(usize) -> Value>);
+
 /// Requests that are large in one way each.
-fn requests() -> Vec<(&'static str, usize, Box<dyn Fn(usize) -> Value>)> {
+fn requests() -> Vec<Large> {
     let with = |name: &'static str, make: fn(usize) -> Value| -> Box<dyn Fn(usize) -> Value> {
         Box::new(move |n| {
             let mut body = json!({ "model": "m", "input": "hi" });
@@ -95,7 +99,7 @@ fn requests() -> Vec<(&'static str, usize, Box<dyn Fn(usize) -> Value>)> {
             "a schema",
             2_000,
             Box::new(|n| {
-                let schema = json!({ "type": "object", "properties": { "a": { "enum": repeat(n, |index| index.into()) } } });
+                let schema = json!({ "type": "object", "properties": { "a": { "enum": repeat(n, Into::into) } } });
                 json!({ "model": "m", "input": "hi", "text": { "format": { "type": "json_schema", "name": "s", "schema": schema } } })
             }),
         ),
@@ -119,7 +123,7 @@ fn requests() -> Vec<(&'static str, usize, Box<dyn Fn(usize) -> Value>)> {
     ]
 }
 
-fn chats() -> Vec<(&'static str, usize, Box<dyn Fn(usize) -> Value>)> {
+fn chats() -> Vec<Large> {
     let chat =
         |make: fn(usize) -> Value| -> Box<dyn Fn(usize) -> Value> { Box::new(move |n| json!({ "model": "m", "messages": make(n) })) };
     vec![

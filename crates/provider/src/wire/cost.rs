@@ -16,6 +16,7 @@ use crate::sample;
 /// How much longer four times as much may take.
 const MOST: f64 = 6.0;
 
+#[expect(clippy::disallowed_methods, reason = "the time of the machine is what is measured")]
 fn fastest(work: &dyn Fn()) -> Duration {
     // Long enough to be measured, and short enough that it is not interrupted each time.
     let mut times = 0_u32;
@@ -52,7 +53,10 @@ fn repeat(n: usize, make: impl Fn(usize) -> Value) -> Vec<Value> {
     (0..n).map(make).collect()
 }
 
-fn bodies() -> Vec<(&'static str, usize, fn(usize) -> Value)> {
+/// What is large, how large, and the body of so many.
+type Large = (&'static str, usize, fn(usize) -> Value);
+
+fn bodies() -> Vec<Large> {
     vec![
         ("messages", 500, |n| json!({ "input": repeat(n, |_| json!({ "role": "user", "content": "my name is Ada. my cat is Tom." })) })),
         ("facts", 500, |n| json!({ "input": (0..n).fold(String::new(), |text, index| format!("{text}my k{index} is v. ")) })),

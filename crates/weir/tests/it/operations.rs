@@ -7,6 +7,7 @@ use server::MetricsAccess;
 
 use crate::house::{ADMIN, ALICE, House, Plan};
 
+#[expect(clippy::unnecessary_wraps, reason = "settings have none, too")]
 fn anywhere() -> Option<SocketAddr> {
     Some(SocketAddr::from(([127, 0, 0, 1], 0)))
 }
