@@ -2,6 +2,7 @@
 //! symbols instead (Unicode TR 36, §2.10).
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 /// The text with its line ends and tabs, and nothing else that is not shown.
 pub fn visible(text: &str) -> Cow<'_, str> {
@@ -26,8 +27,8 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
         } else if character == '\r' {
             text.push(' ');
         } else {
-            // None of them is beyond U+FFFF.
-            text += &format!("\\u{:04x}", u32::from(character));
+            // None of them is beyond U+FFFF, and a String takes whatever is written.
+            let _ = write!(text, "\\u{:04x}", u32::from(character));
         }
     }
     text.into()

@@ -111,7 +111,7 @@ impl Decoder {
     /// How many bytes the message has that has begun and not ended, with those that its frame announces.
     pub fn coming(&self) -> usize {
         let announced = self.frame.filter(|frame| !frame.opcode.is_control()).map_or(0, |frame| frame.length - frame.read);
-        self.message.as_ref().map_or(0, |message| message.len()) + announced
+        self.message.as_ref().map_or(0, Message::len) + announced
     }
 
     /// Whether a close or a violation came: nothing more will.

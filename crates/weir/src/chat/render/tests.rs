@@ -1,8 +1,9 @@
 //! The rows of whole texts, and that no split of a text changes them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 use super::{Look, Markdown, Paint, Style, rows, width};
 
@@ -215,6 +216,9 @@ proptest! {
     }
 }
 
+/// A text of about so many bytes.
+type Input = Box<dyn Fn(usize) -> String>;
+
 /// How much longer four times as much may take. Twice that of linear work leaves room for caches and noise.
 const MOST: f64 = 6.0;
 
@@ -302,7 +306,7 @@ fn four_times_the_text_costs_four_times_as_much() {
         "```rust\n\"'/*\n",
         "e\u{301}",
     ];
-    let mut inputs: Vec<(String, Box<dyn Fn(usize) -> String>)> = Vec::new();
+    let mut inputs: Vec<(String, Input)> = Vec::new();
     for piece in pieces {
         inputs.push((format!("{piece:?} again and again"), Box::new(move |size| piece.repeat(size / piece.len()))));
     }
