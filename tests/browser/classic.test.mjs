@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { startBrowser, startWeir } from './world.mjs';
+import { PICTURES, startBrowser, startWeir } from './world.mjs';
 
 // What the demo's pages have in common: a box for each answer, into which the text goes as HTML.
 const SHARED = `
@@ -252,4 +252,143 @@ test('a stream that was told everything is not asked for again', async () => {
   }));
   assert.deepEqual([errors, statuses], [2, [200, 204]]);
   await visitor.close();
+});
+
+describe('with keys', () => {
+  let guarded;
+  before(async () => {
+    guarded = await startWeir({ keys: 1, tokensPerSecond: 150, settings: { WEIR_CLASSIC_PAGES: pages } });
+  });
+  after(() => guarded?.stop());
+
+  // What a visitor would find wrong, but for the 401 of a page that asks whether there is a session, or of a wrong key.
+  async function open(options = {}) {
+    const context = await browser.newContext({ locale: 'en-US', ...options });
+    const page = await context.newPage();
+    page.setDefaultTimeout(30_000);
+    const wrongs = [];
+    page.on('pageerror', (error) => wrongs.push(error.message));
+    page.on('console', (message) => {
+      const is401 = /401/.test(message.text()) && message.location().url.endsWith('/v1/tickets');
+      if (['error', 'warning'].includes(message.type()) && !is401) wrongs.push(`${message.text()} (${message.location().url})`);
+    });
+    return {
+      page, context,
+      async close() {
+        await context.close();
+        assert.deepEqual(wrongs, []);
+      },
+    };
+  }
+
+  async function signIn(page, key = guarded.secrets[0]) {
+    await page.locator('#key').fill(key);
+    await page.locator('#key').press('Enter');
+  }
+
+  test('a page leads to the sign-in, and from there back; it asks, stops, and signs out', async () => {
+    const { page, context, close } = await open();
+    await page.goto(`${guarded.url}/1.html?a=b#part`);
+    assert.equal(new URL(page.url()).pathname, '/sign-in');
+    const key = page.getByLabel('API key');
+    await key.waitFor();
+    assert.equal(await key.evaluate((field) => document.activeElement === field), true);
+    for (const [wrong, words] of [['', 'Enter a key.'], ['wk_wrong', 'The server did not accept this key.'], ['密钥', 'The server did not accept this key.']]) {
+      await signIn(page, wrong);
+      await page.locator('#wrong', { hasText: words }).waitFor();
+      assert.equal(await key.getAttribute('aria-invalid'), 'true');
+    }
+    assert.deepEqual(await context.cookies(), []);
+    await signIn(page);
+    await page.waitForURL(`${guarded.url}/1.html?a=b#part`);
+    const [cookie] = await context.cookies();
+    assert.deepEqual([cookie.name, cookie.httpOnly, cookie.sameSite], ['weir_session', true, 'Strict']);
+    assert.doesNotMatch(JSON.stringify(await page.evaluate(() => [{ ...localStorage }, { ...sessionStorage }])), /wk_/, 'the key is kept nowhere');
+
+    const asked = async (question, id) => {
+      await page.evaluate(([question, id]) => void window.ask(question, id), [question, id]);
+      await page.waitForFunction((id) => window.finished === id, id);
+      return page.locator(`#${id}`).textContent();
+    };
+    await asked('My name is Ada.', 'first');
+    assert.match(await asked('What is my name?', 'second'), /Ada/);
+    const admin = { headers: { authorization: `Bearer ${guarded.admin}` } };
+    const runs = async () => (await (await guarded.api('/readyz', admin)).json()).answers_running;
+    await page.evaluate(() => void window.ask('/count 100000', 'long'));
+    await page.waitForFunction(() => document.getElementById('long')?.textContent.length > 20);
+    assert.equal(await runs(), 1);
+    await page.evaluate(() => window.listening.abort());
+    while (await runs()) await new Promise((done) => setImmediate(done));
+    assert.deepEqual(await page.evaluate(() => window.alerts), []);
+
+    await page.goto(`${guarded.url}/sign-in`);
+    await page.getByRole('heading', { name: 'You are signed in' }).waitFor();
+    await page.getByRole('link', { name: 'Open the pages' }).click();
+    await page.waitForURL(`${guarded.url}/`);
+    await page.waitForFunction(() => window.ask);
+    await page.goto(`${guarded.url}/sign-in`);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByText('You are signed out.').waitFor();
+    assert.deepEqual(await context.cookies(), []);
+    await page.goto(`${guarded.url}/websocket`);
+    await page.waitForURL(`${guarded.url}/sign-in?to=websocket`);
+    await signIn(page);
+    await page.waitForURL(`${guarded.url}/websocket`);
+    await page.waitForFunction(() => window.opened);
+    await close();
+  });
+
+  test('it leads to pages of this server and to nothing else', async () => {
+    const { page, context, close } = await open();
+    for (const to of ['https://evil.example/', '//evil.example/1.html', '/\\evil.example/1.html', 'javascript:alert(1)', 'chat?message=hello', 'closeSse', 'v1/lens/connections']) {
+      await context.clearCookies();
+      await page.goto(`${guarded.url}/sign-in?to=${encodeURIComponent(to)}`);
+      await page.locator('#key').waitFor();
+      await signIn(page);
+      await page.waitForURL(`${guarded.url}/`);
+    }
+    await close();
+  });
+
+  test('a link of another site is followed without a second sign-in', async () => {
+    const { page, close } = await open();
+    await page.goto(`${guarded.url}/1.html`);
+    await signIn(page);
+    await page.waitForURL(`${guarded.url}/1.html`);
+    // Another site by its name; the browser shows it no cookie of ours, and none to us for what it leads to.
+    await page.goto(weir.url.replace('127.0.0.1', 'localhost'));
+    await page.evaluate((url) => {
+      const link = Object.assign(document.createElement('a'), { href: `${url}/_.html`, id: 'link', textContent: 'a link' });
+      document.body.append(link);
+    }, guarded.url);
+    const led = page.waitForRequest((request) => request.url() === `${guarded.url}/sign-in?to=_.html`);
+    await page.locator('#link').click();
+    await led;
+    await page.waitForURL(`${guarded.url}/_.html`);
+    await page.waitForFunction(() => window.ask);
+    await close();
+  });
+
+  test('it speaks English and Chinese, in light and dark, on a telephone too', async () => {
+    for (const [locale, width, colorScheme, words] of [['en-US', 1280, 'light', 'Sign in'], ['en-GB', 390, 'dark', 'Sign in'], ['zh-CN', 390, 'light', '登录'], ['zh-CN', 1280, 'dark', '登录']]) {
+      const { page, close } = await open({ locale, colorScheme, viewport: { width, height: 800 } });
+      await page.goto(`${guarded.url}/`);
+      await page.getByRole('button', { name: words, exact: true }).waitFor();
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
+      await signIn(page, 'wk_wrong');
+      await page.locator('#wrong:not(:empty)').waitFor();
+      await page.screenshot({ path: join(PICTURES, `sign-in-${width}-${colorScheme}.png`) });
+      const other = locale === 'zh-CN' ? 'en' : 'zh';
+      await page.locator(`[data-lang=${other}]`).click();
+      await page.getByText(other === 'zh' ? '服务器没有接受这个密钥。' : 'The server did not accept this key.').waitFor();
+      await page.getByRole('button', { name: other === 'zh' ? '登录' : 'Sign in', exact: true }).waitFor();
+      await page.goto(`${guarded.url}/sign-in`);
+      await signIn(page);
+      await page.waitForURL(`${guarded.url}/`);
+      await page.goto(`${guarded.url}/sign-in`);
+      await page.locator('#sign-out').waitFor();
+      await page.screenshot({ path: join(PICTURES, `signed-in-${width}-${colorScheme}.png`) });
+      await close();
+    }
+  });
 });

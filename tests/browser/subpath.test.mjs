@@ -1,7 +1,7 @@
 // Weir below a path of a reverse proxy that strips it, with no setting: the pages, every transport, the lab, and the classic API.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -223,6 +223,37 @@ test('classic pages with relative addresses work below a path', async () => {
     await asked('byEventSource', 'My name is Ada.');
     assert.match(await asked('byEventSource', 'What is my name?'), /Ada/, 'the cookie that names the conversation is sent');
     assert.match(await asked('bySocket', '/echo over a socket'), /over a socket/);
+    await context.close();
+    assert.deepEqual(front.strays, []);
+  } finally {
+    await front.stop();
+    await classic.stop();
+    rmSync(pages, { recursive: true, force: true });
+  }
+});
+
+test("with keys, the demo's pages lead to the sign-in below a path, and back", async () => {
+  const pages = mkdtempSync(join(tmpdir(), 'weir-classic-'));
+  mkdirSync(join(pages, 'deep'));
+  const script = CLASSIC.replaceAll("'chat?", "'../chat?");
+  writeFileSync(join(pages, 'deep/page.html'), `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script>${script}</script>`);
+  const classic = await startWeir({ keys: 1, settings: { WEIR_CLASSIC_PAGES: pages } });
+  const front = await startStripping(classic.url);
+  try {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.goto(`${front.url}/deep/page.html?a=b`);
+    assert.equal(new URL(page.url()).pathname, `${PREFIX}/sign-in`);
+    await page.locator('#key').fill(classic.secrets[0]);
+    await page.locator('#key').press('Enter');
+    await page.waitForURL(`${front.url}/deep/page.html?a=b`);
+    await page.evaluate(() => window.byEventSource('here', '/echo below a path'));
+    await page.waitForFunction(() => window.finished === 'here');
+    assert.match(await page.evaluate(() => window.text.here), /below a path/);
+    await page.goto(`${front.url}/sign-in`);
+    await page.locator('#sign-out').click();
+    await page.goto(`${front.url}/deep/page.html`);
+    await page.waitForURL(`${front.url}/sign-in?to=deep/page.html`);
     await context.close();
     assert.deepEqual(front.strays, []);
   } finally {

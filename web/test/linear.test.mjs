@@ -95,12 +95,12 @@ function least(runs, f) {
   return least;
 }
 
-/** The ratio of costs at n and 4n. Measured anew where it is too large, since other programs have the processor too. */
+/** The ratio of costs at n and 4n. Measured anew where it is too large, since other programs have the processor too; what is quadratic always is. */
 function ratio(f, input) {
   const n = 6000;
   const [short, long] = [input(n), input(4 * n)];
   let best = Infinity;
-  for (let attempt = 0; attempt < 6 && best >= 6; attempt++) {
+  for (let attempt = 0; attempt < 20 && best >= 6; attempt++) {
     // Below half a millisecond one measures the clock.
     best = Math.min(best, Math.max(least(2, () => f(long)), 0.5) / Math.max(least(2, () => f(short)), 0.5));
   }

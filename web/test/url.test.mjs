@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { serverUrl, socketUrl } from '../js/url.js';
+import { pageUrl, serverUrl, socketUrl } from '../js/url.js';
 
 const WEB = new URL('../', import.meta.url);
 
@@ -24,6 +24,25 @@ test('addresses follow the place of the page', () => {
   assert.equal(serverUrl('v1/models?a=b', 'https://weir.example/a/weir/'), 'https://weir.example/a/weir/v1/models?a=b');
   assert.equal(socketUrl('v1/responses', 'http://127.0.0.1:8000/'), 'ws://127.0.0.1:8000/v1/responses');
   assert.equal(socketUrl('v1/responses?ticket=t', 'https://weir.example/weir/'), 'wss://weir.example/weir/v1/responses?ticket=t');
+});
+
+test('the sign-in leads to pages of this server and to nothing else', () => {
+  for (const base of ['http://127.0.0.1:8000/', 'https://weir.example/a/weir/']) {
+    for (const to of ['', '1.html', '_.html', 'websocket', 'static/a-b/c.d.html?x=1&y=//evil.example', '?a=b', '1.html#part', './1.html']) {
+      assert.equal(pageUrl(to, base), new URL(to, base).href, to);
+    }
+    for (const to of [
+      'https://evil.example/', 'https://evil.example/1.html', '//evil.example/1.html', '/\\evil.example/1.html', '\\\\evil.example/1.html', '\t//evil.example/1.html',
+      `${base.slice(0, -1)}.evil.example/1.html`, `${base.slice(0, -1)}@evil.example/1.html`, 'http://127.0.0.1:80/1.html', 'https:///evil.example',
+      'javascript:alert(1)', 'javascript:1.html', 'data:text/html,1.html', `blob:${base}1.html`, 'http://[', 'mailto:a@evil.example',
+      'chat?message=a', 'chat?message=1.html', 'closeSse', 'createSse', 'v1/lens/connections', 'v1/tickets#.html', 'sign-in', 'sign-in?to=1.html', 'lab', '../../x', '.hidden.html',
+      'a//b.html', 'chat/?message=a', 'chat%3Fmessage=a', '%2e%2e/x', 'assets/js/main.js',
+    ]) {
+      assert.equal(pageUrl(to, base), base, to);
+    }
+  }
+  assert.equal(pageUrl('../../1.html', 'https://weir.example/a/weir/'), 'https://weir.example/a/weir/', 'not above the path of the proxy');
+  assert.equal(pageUrl('../../1.html', 'http://127.0.0.1:8000/'), 'http://127.0.0.1:8000/1.html');
 });
 
 test('no page names an address from the root of the host', () => {

@@ -2,6 +2,7 @@
 //! symbols instead (Unicode TR 36, §2.10).
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 /// The text with its line ends and tabs, and nothing else that is not shown.
 pub fn visible(text: &str) -> Cow<'_, str> {
@@ -11,6 +12,26 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 /// The text as a part of one line: line ends are symbols, too.
 pub fn visible_in_line(text: &str) -> Cow<'_, str> {
     shown(text, |_| false)
+}
+
+/// JSON with the same characters escaped (RFC 8259 §7): it means what it meant. A carriage return can only be a space of its own.
+pub fn visible_json(json: &str) -> Cow<'_, str> {
+    let is_plain = |character: char| matches!(character, '\n' | '\t') || symbol(character).is_none();
+    if json.chars().all(is_plain) {
+        return Cow::Borrowed(json);
+    }
+    let mut text = String::with_capacity(json.len() + 32);
+    for character in json.chars() {
+        if is_plain(character) {
+            text.push(character);
+        } else if character == '\r' {
+            text.push(' ');
+        } else {
+            // None of them is beyond U+FFFF, and a String takes whatever is written.
+            let _ = write!(text, "\\u{:04x}", u32::from(character));
+        }
+    }
+    text.into()
 }
 
 fn shown(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -47,6 +68,7 @@ mod tests {
     fn what_commands_a_terminal_is_a_symbol() {
         assert_eq!(visible("a\x1b]0;PWN\x07\x1b[2J\u{9b}31m\r\x7f\u{202e}b\n\tc"), "a␛]0;PWN␇␛[2J\u{fffd}31m␍␡\u{fffd}b\n\tc");
         assert_eq!(visible_in_line("a\nb\tc"), "a␊b␉c");
+        assert_eq!(visible_json("{\"a\": \"\u{9b}2J\x7f\u{202e}\"}\r\n"), "{\"a\": \"\\u009b2J\\u007f\\u202e\"} \n");
         assert!(matches!(visible("你好 😀 é"), Cow::Borrowed(_)));
     }
 }

@@ -3,6 +3,7 @@
 //! The copy may be the demo's `resources` directory, with `templates` and `static` in it, or one with everything at its top.
 
 mod policy;
+mod sign_in;
 mod tags;
 
 use std::fs;
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::request::Parts;
+use http::{HeaderValue, Method, header};
 
 use crate::forwarded::Forwarded;
 use crate::router::App;
@@ -22,36 +24,39 @@ use crate::{auth, error};
 const MOST: u64 = 8 << 20;
 
 /// What is at a path that has no route: a file of the classic pages, or nothing.
-pub(crate) async fn serve(
-    State(app): State<App>,
-    Extension(forwarded): Extension<Forwarded>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    if matches!(method, Method::GET | Method::HEAD)
-        && let Some(file) = find(&app, uri.path(), &auth::own_url(forwarded, &uri, &headers)).await
+pub(crate) async fn serve(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, parts: Parts) -> Response {
+    if matches!(parts.method, Method::GET | Method::HEAD)
+        && let Some(file) = find(&app, forwarded, &parts).await
     {
         return file;
     }
-    error::no_such_path(&method, &uri, &auth::own_url(forwarded, &uri, &headers))
+    error::no_such_path(&parts.method, &parts.uri, &auth::own_url(forwarded, &parts.uri, &parts.headers))
 }
 
-/// The file of the classic pages at this path, if there is a copy and it has one. `own_url` is that of this server.
-pub(crate) async fn find(app: &App, path: &str, own_url: &str) -> Option<Response> {
+/// The file of the classic pages at the path of a request, if there is a copy and it has one. Where keys are configured, who opens a page
+/// without a session is led to the sign-in first: the page itself can send no key.
+pub(crate) async fn find(app: &App, forwarded: Forwarded, parts: &Parts) -> Option<Response> {
     let directory = app.config.classic.pages.clone().filter(|_| app.config.classic.enabled)?;
+    let path = parts.uri.path();
+    let own_url = auth::own_url(forwarded, &parts.uri, &parts.headers);
     let name = name(path)?;
     let kind = content_type(name)?;
     let candidates = candidates(name);
     let bytes = app.tasks.blocking(move || candidates.iter().find_map(|candidate| read(&directory, candidate).ok())).await??;
+    if kind == HTML && sign_in::is_due(app, parts) {
+        return Some(sign_in::redirect(&parts.uri));
+    }
     let policy = (kind == HTML).then(|| {
-        let own = own_url.split_once("://").map_or(own_url, |(_, own)| own);
+        let own = own_url.split_once("://").map_or(own_url.as_str(), |(_, own)| own);
         policy::policy(&bytes, &format!("{own}{path}"))
     });
     let mut response = bytes.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if kind == HTML {
+        headers.insert(header::VARY, HeaderValue::from_static("cookie, accept, sec-fetch-dest"));
+    }
     if let Some(policy) = policy.and_then(|policy| HeaderValue::try_from(policy).ok()) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }

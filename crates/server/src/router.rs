@@ -79,6 +79,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/tickets", post(tickets::create).delete(tickets::delete))
         // The pages.
         .route("/", get(web::page))
+        .route("/sign-in", get(web::sign_in))
         .route("/lab", get(web::lab))
         .route("/lab/", get(web::lab_without_slash))
         .route("/assets/{*path}", get(web::asset))

@@ -10,15 +10,16 @@ use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::fault::{Fault, FaultKind};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::api::Path;
 use crate::error::Refused;
 use crate::forwarded::Forwarded;
+use crate::pages;
 use crate::router::App;
-use crate::{auth, pages};
 
 #[derive(RustEmbed)]
 #[folder = "../../web"]
@@ -28,11 +29,16 @@ struct Assets;
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// `GET /`: the page, or the classic one where there is a copy of it.
-pub(crate) async fn page(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, uri: Uri, headers: HeaderMap) -> Response {
-    match pages::find(&app, "/", &auth::own_url(forwarded, &uri, &headers)).await {
+pub(crate) async fn page(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, parts: Parts) -> Response {
+    match pages::find(&app, forwarded, &parts).await {
         Some(classic) => classic,
-        None => file("index.html", &headers),
+        None => file("index.html", &parts.headers),
     }
+}
+
+/// `GET /sign-in`: makes a session of a key, for pages that can send none. Where there are no keys there is nothing to sign in to.
+pub(crate) async fn sign_in(State(app): State<App>, headers: HeaderMap) -> Response {
+    if app.keys.configured() { file("sign-in.html", &headers) } else { Redirect::to("./").into_response() }
 }
 
 /// `GET /lab`: the transports side by side.

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use protocol::visible::visible_json;
+
 use super::event::{Event, Meaning};
 use super::render::{Paint, is_harmless};
 use super::screen::{Screen, Voice, note, wrong};
@@ -60,9 +62,9 @@ impl View {
                 Meaning::Reasoning(_) | Meaning::End(_) | Meaning::Other => {}
             },
             Self::Events => {
-                let mut line = event.data.to_vec();
-                line.push(b'\n');
-                return output::write_out(&String::from_utf8_lossy(&line));
+                // A program reads the same; a terminal is not commanded.
+                let data = String::from_utf8_lossy(&event.data);
+                return output::write_out(&format!("{}\n", visible_json(&data)));
             }
         }
         Ok(())

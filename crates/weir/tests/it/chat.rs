@@ -1,7 +1,7 @@
 //! `weir chat`, the program itself: in a pipe, and in a terminal that a person types in.
 
 mod cuts;
-mod pipe;
+pub(crate) mod pipe;
 mod pseudo_terminal;
 mod restart;
 mod terminal;
@@ -14,7 +14,7 @@ use crate::house::MODEL;
 use crate::program::weir;
 
 /// Every transport that an answer can travel over.
-const TRANSPORTS: [&str; 4] = ["json", "ndjson", "sse", "websocket"];
+pub(crate) const TRANSPORTS: [&str; 4] = ["json", "ndjson", "sse", "websocket"];
 
 /// The program as it asks a server at `address`, the scripted model, in a directory of its own.
 fn chat(directory: &TempDir, address: impl std::fmt::Display, arguments: &[&str]) -> Command {

@@ -4,6 +4,7 @@ mod context;
 mod pages;
 mod polyfill;
 mod rules;
+mod sign_in;
 mod sites;
 mod sockets;
 mod stopping;

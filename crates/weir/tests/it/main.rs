@@ -34,6 +34,7 @@ mod upstream_keys_reload;
 
 mod classic;
 mod compaction;
+mod escapes;
 mod events_endpoint;
 mod idempotency;
 mod isolation;

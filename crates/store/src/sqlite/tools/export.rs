@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use protocol::visible::visible_json;
 use rusqlite::{Connection, Row};
 use serde_json::value::RawValue;
 
@@ -49,8 +50,9 @@ pub(super) fn last_answer(path: &Path, connection: &Connection) -> Result<i64, T
 }
 
 fn write(out: &mut impl Write, line: &Line) -> Result<(), ToolError> {
-    serde_json::to_writer(&mut *out, line).map_err(std::io::Error::from)?;
-    Ok(out.write_all(b"\n")?)
+    let json = serde_json::to_string(line).map_err(std::io::Error::from)?;
+    // It may be shown in a terminal.
+    Ok(writeln!(out, "{}", visible_json(&json))?)
 }
 
 fn answers(connection: &Connection, after: i64, last: i64) -> Result<Vec<(i64, Answer)>, Failure> {

@@ -1,7 +1,7 @@
 //! What stands inside a line: emphasis, code and links, by the same rules as the page. They are more lenient than
-//! CommonMark's, under which emphasis fails beside Chinese punctuation.
+//! CommonMark's, under which emphasis fails beside Chinese punctuation. Linear in the text.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
 use unicode_width::UnicodeWidthChar;
@@ -36,11 +36,18 @@ struct Reader<'a> {
     depth: usize,
     /// Where each bracket is closed, found once for all of them.
     brackets: OnceCell<HashMap<usize, usize>>,
+    /// By length, where runs of backticks begin.
+    ticks: OnceCell<HashMap<usize, Vec<usize>>>,
+    /// Behind the last place at which a link that is still to be written could have ended.
+    last_end: OnceCell<usize>,
+    /// Marks and their sizes that nothing closes any more.
+    dead: RefCell<Vec<(char, usize)>>,
 }
 
 impl<'a> Reader<'a> {
     fn new(text: &'a [char], growth: Growth, depth: usize) -> Self {
-        Self { text, growth, depth, brackets: OnceCell::new() }
+        let (brackets, ticks, last_end) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { text, growth, depth, brackets, ticks, last_end, dead: RefCell::default() }
     }
 
     fn draw(&self, style: Style, drawn: &mut Vec<Cell>) {
@@ -136,7 +143,7 @@ impl<'a> Reader<'a> {
             return index + run;
         }
         let from = index + size;
-        let close = self.closing_mark(from, mark, size);
+        let close = self.close_of(from, mark, size);
         if close.is_none() && (self.growth == Growth::Whole || size < 2) {
             plain.extend(std::iter::repeat_n(mark, size));
             return from;
@@ -160,8 +167,7 @@ impl<'a> Reader<'a> {
         }
         let reader = Reader::new(&self.text[index + 1..close], Growth::Whole, self.depth + 1);
         let Some((target, end)) = self.target(close + 2) else {
-            let is_growing =
-                self.growth == Growth::Grows && !self.text[close + 2..].iter().any(|character| matches!(character, ')' | '\n'));
+            let is_growing = self.growth == Growth::Grows && self.last_end() <= close + 2;
             if !is_growing {
                 return None;
             }
@@ -211,19 +217,29 @@ impl<'a> Reader<'a> {
         self.text[index..].iter().take_while(|character| **character == mark).count()
     }
 
-    fn closing_ticks(&self, mut index: usize, ticks: usize) -> Option<usize> {
-        while index < self.text.len() {
-            if self.text[index] == '`' {
-                let run = self.run(index);
-                if run == ticks {
-                    return Some(index);
-                }
-                index += run;
-            } else {
-                index += 1;
-            }
+    /// The next run of so many backticks.
+    fn closing_ticks(&self, from: usize, ticks: usize) -> Option<usize> {
+        let begins = self.ticks.get_or_init(|| runs_of_ticks(self.text)).get(&ticks)?;
+        begins.get(begins.partition_point(|begin| *begin < from)).copied()
+    }
+
+    fn last_end(&self) -> usize {
+        *self.last_end.get_or_init(|| {
+            let last = self.text.iter().rposition(|character| matches!(character, ')' | '\n'));
+            last.map_or(0, |last| last + 1)
+        })
+    }
+
+    /// Where a mark is closed. One for which there is nothing from here on has nothing further on either.
+    fn close_of(&self, from: usize, mark: char, size: usize) -> Option<usize> {
+        if self.dead.borrow().contains(&(mark, size)) {
+            return None;
         }
-        None
+        let close = self.closing_mark(from, mark, size);
+        if close.is_none() {
+            self.dead.borrow_mut().push((mark, size));
+        }
+        close
     }
 
     fn closing_mark(&self, from: usize, mark: char, size: usize) -> Option<usize> {
@@ -271,6 +287,19 @@ fn pairs(text: &[char]) -> HashMap<usize, usize> {
         at += 1;
     }
     pairs
+}
+
+/// By length, where runs of backticks begin.
+fn runs_of_ticks(text: &[char]) -> HashMap<usize, Vec<usize>> {
+    let (mut runs, mut at) = (HashMap::<usize, Vec<usize>>::new(), 0);
+    while at < text.len() {
+        let run = text[at..].iter().take_while(|character| **character == '`').count();
+        if run > 0 {
+            runs.entry(run).or_default().push(at);
+        }
+        at += run.max(1);
+    }
+    runs
 }
 
 fn is_word(character: char) -> bool {

@@ -20,17 +20,14 @@ const BETWEEN: &str = " │ ";
 
 /// The rows of a table with a head. A row may have fewer cells than the head, or more, which are left out.
 pub(crate) fn draw(head: &[Vec<Cell>], sides: &[Side], rows: &[Vec<Vec<Cell>>], columns: usize) -> Vec<Vec<Cell>> {
-    let none: Vec<Cell> = Vec::new();
-    let at = |row: &[Vec<Cell>], index: usize| row.get(index).unwrap_or(&none).clone();
-    let natural: Vec<usize> = (0..head.len())
-        .map(|index| rows.iter().map(|row| width_of(&at(row, index))).chain([width_of(&head[index]), 1]).max().unwrap_or(1))
-        .collect();
+    let natural = natural(head, rows);
     let room = columns.saturating_sub(BETWEEN.chars().count() * head.len().saturating_sub(1));
     let Some(widths) = fit(&natural, room) else {
         return listed(head, rows, columns);
     };
     let line = |row: &[Vec<Cell>], style: fn(Style) -> Style| -> Vec<Vec<Cell>> {
-        let wrapped: Vec<Vec<Vec<Cell>>> = widths.iter().enumerate().map(|(index, width)| wrap(&at(row, index), *width)).collect();
+        let wrapped: Vec<Vec<Vec<Cell>>> =
+            widths.iter().enumerate().map(|(index, width)| wrap(row.get(index).map_or(&[], Vec::as_slice), *width)).collect();
         let height = wrapped.iter().map(Vec::len).max().unwrap_or(1);
         (0..height)
             .map(|level| {
@@ -66,6 +63,17 @@ pub(crate) fn draw(head: &[Vec<Cell>], sides: &[Side], rows: &[Vec<Vec<Cell>>], 
     drawn
 }
 
+/// How wide each column would be by its own. What is not there is not looked for: there may be as many rows as columns.
+fn natural(head: &[Vec<Cell>], rows: &[Vec<Vec<Cell>>]) -> Vec<usize> {
+    let mut natural: Vec<usize> = head.iter().map(|title| width_of(title).max(1)).collect();
+    for row in rows {
+        for (widest, cell) in natural.iter_mut().zip(row) {
+            *widest = width_of(cell).max(*widest);
+        }
+    }
+    natural
+}
+
 fn placed(mut text: Vec<Cell>, width: usize, side: Side, is_last: bool) -> Vec<Cell> {
     let free = width.saturating_sub(width_of(&text));
     let (before, after) = match side {
@@ -82,18 +90,21 @@ fn placed(mut text: Vec<Cell>, width: usize, side: Side, is_last: bool) -> Vec<C
 
 /// The widths of columns in `room`: the widest give first. `None` where they would become too narrow to read.
 fn fit(natural: &[usize], room: usize) -> Option<Vec<usize>> {
-    let mut limit = natural.iter().copied().max().unwrap_or(0);
-    let within = |limit: usize| natural.iter().map(|width| (*width).min(limit)).sum::<usize>();
-    while within(limit) > room {
-        limit -= 1;
-        if limit < NARROWEST {
-            return None;
-        }
+    let within = |limit: usize| natural.iter().map(|width| (*width).min(limit)).sum::<usize>() <= room;
+    let widest = natural.iter().copied().max().unwrap_or(0);
+    let mut fits = NARROWEST.min(widest);
+    if !within(fits) {
+        return None;
     }
-    Some(natural.iter().map(|width| (*width).min(limit)).collect())
+    let mut beyond = widest + 1;
+    while beyond - fits > 1 {
+        let limit = fits.midpoint(beyond);
+        if within(limit) { fits = limit } else { beyond = limit }
+    }
+    Some(natural.iter().map(|width| (*width).min(fits)).collect())
 }
 
-/// Each row as a list of `head: cell`.
+/// Each row as a list of `head: cell`. A title that fills more than a line is cut: it comes again with each row.
 fn listed(head: &[Vec<Cell>], rows: &[Vec<Vec<Cell>>], columns: usize) -> Vec<Vec<Cell>> {
     let mut drawn = Vec::new();
     for (index, row) in rows.iter().enumerate() {
@@ -101,7 +112,10 @@ fn listed(head: &[Vec<Cell>], rows: &[Vec<Vec<Cell>>], columns: usize) -> Vec<Ve
             drawn.push(cells(&"─".repeat(columns.min(12)), Style::PLAIN.dim()));
         }
         for (title, cell) in head.iter().zip(row) {
-            let mut text: Vec<Cell> = title.iter().map(|cell| Cell { style: cell.style.bold(), ..cell.clone() }).collect();
+            let mut text: Vec<Cell> = title.iter().take(columns).map(|cell| Cell { style: cell.style.bold(), ..cell.clone() }).collect();
+            if text.len() < title.len() {
+                text.extend(cells("…", Style::PLAIN.bold()));
+            }
             if !text.is_empty() {
                 text.extend(cells(": ", Style::PLAIN.bold()));
             }

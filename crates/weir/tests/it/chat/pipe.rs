@@ -15,14 +15,14 @@ use crate::tls::Pair;
 
 /// What a run came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ran {
-    pub(super) status: Option<i32>,
-    pub(super) out: String,
-    pub(super) errors: String,
+pub(crate) struct Ran {
+    pub(crate) status: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) errors: String,
 }
 
 /// Runs a command that is asked `question` and ends by itself.
-pub(super) async fn run(mut command: Command, question: &str) -> Ran {
+pub(crate) async fn run(mut command: Command, question: &str) -> Ran {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(question.as_bytes()).unwrap();
     let output = lab::soon(spawn_blocking(move || child.wait_with_output())).await.unwrap().unwrap().unwrap();

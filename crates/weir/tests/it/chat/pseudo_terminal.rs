@@ -17,6 +17,7 @@ pub(super) struct Terminal {
     child: Child,
     control: File,
     screen: Arc<Mutex<Parser>>,
+    written: Arc<Mutex<Vec<u8>>>,
     changes: watch::Receiver<u64>,
     reading: Option<JoinHandle<()>>,
 }
@@ -55,11 +56,14 @@ impl Terminal {
         let (rows, columns) = size(columns, rows);
         let screen = Arc::new(Mutex::new(Parser::new(rows, columns, 1000)));
         let (changed, changes) = watch::channel(0);
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let copy = Arc::clone(&written);
         let (shown, mut out, mut answers) = (Arc::clone(&screen), control.try_clone().unwrap(), control.try_clone().unwrap());
         let reading = spawn_blocking(move || {
             let mut bytes = [0; 4096];
             // The end is an error (EIO) once the program has closed its side.
             while let Ok(count @ 1..) = out.read(&mut bytes) {
+                copy.lock().unwrap().extend_from_slice(&bytes[..count]);
                 let mut screen = shown.lock().unwrap();
                 screen.process(&bytes[..count]);
                 // A terminal tells where its cursor is when it is asked.
@@ -71,7 +75,7 @@ impl Terminal {
                 changed.send_modify(|count| *count += 1);
             }
         });
-        Self { child, control, screen, changes, reading: Some(reading) }
+        Self { child, control, screen, written, changes, reading: Some(reading) }
     }
 
     /// Types.
@@ -88,6 +92,11 @@ impl Terminal {
     /// What is seen, with the escape sequences of its colours.
     pub(super) fn painted(&self) -> String {
         self.screen.lock().unwrap().screen().contents_formatted()
+    }
+
+    /// All that the program has written, commands to the terminal included.
+    pub(super) fn written(&self) -> String {
+        String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
     }
 
     /// Waits until what is seen `is_so`.

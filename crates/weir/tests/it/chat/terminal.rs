@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::pseudo_terminal::Terminal;
 use super::{TRANSPORTS, chat};
+use crate::escapes::HOSTILE;
 use crate::house::House;
 
 const CTRL_C: &str = "\x03";
@@ -162,6 +163,38 @@ async fn a_connection_that_breaks_comes_back_and_the_text_is_whole() {
         assert_eq!(terminal.ended().await, Some(0));
     }
     assert_eq!(house.upstream.requests().len(), TRANSPORTS.len(), "each question was asked once");
+    house.quiet().await;
+    house.close().await;
+}
+
+/// A model's text moves nothing and renames nothing, whether it is drawn or its events are shown.
+#[tokio::test]
+async fn what_a_model_writes_commands_no_terminal() {
+    let (house, directory) = (House::open().await, TempDir::new().unwrap());
+    for arguments in [&[][..], &["--json"]] {
+        house.upstream.script(Script::reasoning(&[HOSTILE], &["Begun ", HOSTILE, " ended"]));
+        let mut terminal = Terminal::start(&chat(&directory, house.address, arguments), 400, 60);
+        if arguments.is_empty() {
+            terminal.prompt().await;
+            terminal.press("hi");
+            terminal.press(ENTER);
+            terminal.until(|shown| shown.contains("ended") && shown.ends_with('>')).await;
+        } else {
+            terminal.wait_for("The question").await;
+            terminal.press("hi\n");
+            terminal.press(CTRL_D);
+            terminal.wait_for("response.completed").await;
+        }
+        let written = terminal.written();
+        assert!(written.contains("PWN"), "{written:?}");
+        for command in ["\x1b]0;", "\x07", "\x1b[2J", "\u{9b}", "\u{202e}", "\x7f"] {
+            assert!(!written.contains(command), "{arguments:?}: {command:?} in {written:?}");
+        }
+        if arguments.is_empty() {
+            terminal.press(CTRL_D);
+        }
+        assert_eq!(terminal.ended().await, Some(0));
+    }
     house.quiet().await;
     house.close().await;
 }

@@ -1,0 +1,92 @@
+//! Who is led to the sign-in before a classic page, and how the sign-in learns the way back.
+
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+
+use crate::auth;
+use crate::router::App;
+
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// Whether a request is a browser's that opens a page, and neither a key nor a session says whose. Without keys it never is.
+pub(super) fn is_due(app: &App, parts: &Parts) -> bool {
+    app.keys.configured() && is_navigation(&parts.headers) && auth::credential(app, parts).is_err()
+}
+
+/// Whether a browser shows the answer as a page. It says so (Fetch metadata), but over HTTP only to loopback names; elsewhere it is known
+/// by what it accepts.
+fn is_navigation(headers: &HeaderMap) -> bool {
+    if let Some(destination) = headers.get(SEC_FETCH_DEST) {
+        return destination == "document";
+    }
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    accepted.filter_map(|range| range.split(';').next()).any(|range| range.trim().eq_ignore_ascii_case("text/html"))
+}
+
+/// To the sign-in, which gets the page's path and query. Relative, since a proxy may have stripped a prefix from the path. A 303 is kept
+/// by nobody, and this one least of all: the next answer is the page.
+pub(super) fn redirect(uri: &Uri) -> Response {
+    let location = location(uri);
+    let headers = [
+        (header::LOCATION, HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("./"))),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+fn location(uri: &Uri) -> String {
+    let path = uri.path().trim_start_matches('/');
+    let mut location = "../".repeat(path.matches('/').count()) + "sign-in?to=";
+    encode(path, &mut location);
+    if let Some(query) = uri.query() {
+        encode("?", &mut location);
+        encode(query, &mut location);
+    }
+    location
+}
+
+/// Percent-encodes what is not unreserved (RFC 3986 §2.3), but for slashes, which a query may have.
+fn encode(text: &str, out: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.extend(['%', char::from(HEX[usize::from(byte >> 4)]), char::from(HEX[usize::from(byte & 15)])]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_shown_as_a_page_is_a_navigation() {
+        for (pairs, expected) in [
+            (&[("sec-fetch-dest", "document"), ("accept", "text/html,*/*;q=0.8")][..], true),
+            (&[("sec-fetch-dest", "empty"), ("accept", "text/html")][..], false),
+            (&[("sec-fetch-dest", "iframe"), ("accept", "text/html")][..], false),
+            (&[("accept", "application/xhtml+xml, Text/HTML;q=0.9, */*")][..], true),
+            (&[("accept", "*/*")][..], false),
+            (&[("accept", "text/event-stream")][..], false),
+            (&[][..], false),
+        ] {
+            let headers = pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
+            assert_eq!(is_navigation(&headers), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn the_way_to_the_sign_in_and_back_is_relative() {
+        for (uri, expected) in [
+            ("/", "sign-in?to="),
+            ("/websocket", "sign-in?to=websocket"),
+            ("/static/a/b.html?x=1&y=%20#", "../../sign-in?to=static/a/b.html%3Fx%3D1%26y%3D%2520"),
+            ("/1.html?to=//evil.example", "sign-in?to=1.html%3Fto%3D//evil.example"),
+        ] {
+            assert_eq!(location(&Uri::from_static(uri)), expected, "{uri}");
+        }
+    }
+}
