@@ -3,7 +3,7 @@
 #![no_main]
 
 mod meter;
-#[path = "shapes.rs"]
+#[expect(dead_code, reason = "client events are of no use here")]
 mod shapes;
 
 use std::sync::Arc;

@@ -3,7 +3,6 @@
 #![no_main]
 
 mod meter;
-#[path = "shapes.rs"]
 mod shapes;
 
 use std::time::Duration;

@@ -32,15 +32,15 @@ const TEXTS: [&str; 16] = [
 ];
 
 /// The bytes that choose, one after another; behind their end all are zero.
-pub(crate) struct Shapes<'a> {
-    bytes: &'a [u8],
+pub(crate) struct Shapes {
+    bytes: std::vec::IntoIter<u8>,
     /// How many values there may still be.
     left: usize,
 }
 
-impl<'a> Shapes<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, left: VALUES }
+impl Shapes {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self { bytes: Vec::from(bytes).into_iter(), left: VALUES }
     }
 
     /// A request of `POST /v1/responses`.
@@ -277,7 +277,7 @@ impl<'a> Shapes<'a> {
             let before = self.left;
             self.left -= 1;
             // When the bytes have come to their end, there is nothing new to be made.
-            if self.bytes.is_empty() && !items.is_empty() {
+            if self.bytes.len() == 0 && !items.is_empty() {
                 let from = items.len() % items.len().min(7);
                 let again: Value = Value::clone(&items[from]);
                 self.left = self.left.saturating_sub(size(&again));
@@ -323,8 +323,8 @@ impl<'a> Shapes<'a> {
     fn text(&mut self) -> String {
         let text = TEXTS[self.below(TEXTS.len())];
         let times = if self.chance(12) { 1 << self.below(11) } else { 1 };
-        let times = times.min(1 + self.left / 4);
-        self.left = self.left.saturating_sub(times / 4);
+        let times = times.min(1 + self.left);
+        self.left = self.left.saturating_sub(times - 1);
         text.repeat(times)
     }
 
@@ -355,9 +355,7 @@ impl<'a> Shapes<'a> {
     }
 
     fn below(&mut self, end: usize) -> usize {
-        let Some((first, rest)) = self.bytes.split_first() else { return 0 };
-        self.bytes = rest;
-        usize::from(*first) % end.max(1)
+        usize::from(self.bytes.next().unwrap_or_default()) % end.max(1)
     }
 }
 
