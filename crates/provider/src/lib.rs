@@ -45,5 +45,19 @@ pub fn read_pieces<'a>(
     std::iter::from_fn(|| reader.next_word()).for_each(hear);
 }
 
+/// The body of the request that `wire` makes of a conversation. For measurements and fuzzing.
+///
+/// # Errors
+/// What the wire has no word for.
+#[doc(hidden)]
+pub fn write_request(wire: config::WireKind, request: &engine::provider::ModelRequest) -> Result<Vec<u8>, protocol::fault::Fault> {
+    let mut config = config::UpstreamConfig::new("measured", config::Preset::Compatible, "http://127.0.0.1/v1");
+    config.wire = wire;
+    let wire = wire::of(&config);
+    wire.check(&request.create)?;
+    let outgoing = wire.ask(request)?;
+    Ok(outgoing.raw.map_or_else(|| outgoing.body.to_string().into_bytes(), Vec::from))
+}
+
 #[cfg(test)]
 mod sample;

@@ -1,9 +1,13 @@
 //! What a request costs on its way to an upstream grows with its size and no faster.
 
+#[expect(dead_code, reason = "client events are of no use here")]
+#[path = "../../../../fuzz/fuzz_targets/shapes.rs"]
+mod shapes;
+
 use std::time::{Duration, Instant};
 
 use engine::provider::{ModelRequest, Provider};
-use protocol::dialect::responses;
+use protocol::dialect::{chat_completions, responses};
 use protocol::item::{Item, ItemStatus};
 use protocol::request::InputItem;
 use serde_json::{Value, json};
@@ -12,6 +16,7 @@ use super::of;
 use crate::config::{Preset, UpstreamConfig};
 use crate::demo::Demo;
 use crate::sample;
+use shapes::Shapes;
 
 /// How much longer four times as much may take.
 const MOST: f64 = 6.0;
@@ -118,4 +123,48 @@ async fn asking_the_demo_is_linear() {
         };
         check(&format!("demo: {what}"), n, |n| request("demo", &make(n)), ask);
     }
+}
+
+/// The shapes of the fuzz target `conversation_cost`, of fixed seeds: each is cheap for its size, on every wire and for the demo.
+#[tokio::test]
+async fn any_conversation_is_cheap_for_its_size() {
+    let wires = [Preset::OpenAi, Preset::Compatible, Preset::Anthropic, Preset::Gemini, Preset::Ollama]
+        .map(|preset| of(&UpstreamConfig::new("north", preset, "http://127.0.0.1:9/v1")));
+    let mut asked = 0;
+    for seed in 0..40_u64 {
+        let bytes: Vec<u8> =
+            (0..300_u64).map(|index| (seed + 1).wrapping_mul(index + 7).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0]).collect();
+        let mut shapes = Shapes::new(&bytes);
+        let (body, create) = if seed % 2 == 0 {
+            let body = shapes.request();
+            let create = responses::read_create(&body);
+            (body, create)
+        } else {
+            let body = shapes.chat();
+            let create = chat_completions::read_create(&body).map(|asked| asked.create);
+            (body, create)
+        };
+        let Ok(create) = create else { continue };
+        let item = |item: &InputItem| if let InputItem::Item(item) = item { Some(item.clone()) } else { None };
+        let context = create.input.iter().filter_map(item).collect();
+        let request = sample::request(create, context);
+        let size = body.to_string().len();
+        // Without optimisations, on a busy machine.
+        let most = Duration::from_millis(100) + Duration::from_micros(4) * u32::try_from(size).unwrap();
+        let ask = || {
+            asked += wires.iter().filter(|wire| wire.check(&request.create).is_ok() && wire.ask(&request).is_ok()).count();
+            drop(futures_util::FutureExt::now_or_never(Demo::new(0.0).ask(request.clone())));
+        };
+        assert!(fastest_of_three(ask) < most, "seed {seed}: {size} bytes take longer than {most:?}");
+    }
+    assert!(asked > 20, "only {asked} requests were made: the shapes no longer fit");
+}
+
+fn fastest_of_three(mut work: impl FnMut()) -> Duration {
+    let mut run = || {
+        let begin = Instant::now();
+        work();
+        begin.elapsed()
+    };
+    (0..3).map(|_| run()).min().unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use bytes::BytesMut;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use lab::client::Request;
 use lab::client::websocket::{self, End};
 use protocol::frame::websocket::Opcode;
 use protocol::frame::websocket::deflate::Compressor;
@@ -13,6 +14,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::caller;
 use crate::neighbour::{Kind, Tally, Target};
 
 /// The pause between two bytes of a slow client.
@@ -36,7 +38,8 @@ const GET: &[u8] = b"\x82\x86\x84\x41\x09localhost";
 /// Attacks with as many clients at once as the target says; each begins anew when the server is done with it.
 pub(crate) async fn go_on(kind: Kind, target: &Target, tally: &mut Tally) {
     let bomb = if kind == Kind::CompressionBombs { compression_bomb() } else { Vec::new() };
-    let attack = || once(kind, target, &bomb);
+    let request = caller::request(kind);
+    let attack = || once(kind, target, &bomb, request.as_ref());
     let mut running: FuturesUnordered<_> = (0..target.count).map(|_| attack()).collect();
     while let Some(outcome) = running.next().await {
         tally.count(outcome.unwrap_or_else(|error| format!("{}", error.root_cause())));
@@ -45,7 +48,10 @@ pub(crate) async fn go_on(kind: Kind, target: &Target, tally: &mut Tally) {
 }
 
 /// One client's attack, and what the server did about it.
-async fn once(kind: Kind, target: &Target, bomb: &[u8]) -> Result<String> {
+async fn once(kind: Kind, target: &Target, bomb: &[u8], request: Option<&Request>) -> Result<String> {
+    if let Some(request) = request {
+        return caller::ask(target, request).await;
+    }
     match kind {
         Kind::SlowHeads => slow(target, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await,
         Kind::SlowBodies => {

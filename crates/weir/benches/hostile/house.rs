@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use lab::client::Connection;
+use anyhow::{Context, Result, ensure};
+use lab::client::{Connection, Request};
 use lab::upstream::Upstream;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
@@ -28,6 +28,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(crate) enum Wire {
     Clear,
     Tls,
+    /// In clear, to those who have a key: the readers have one, and an attacker another.
+    Keyed,
 }
 
 /// A server that ends with this, and its upstream.
@@ -36,6 +38,7 @@ pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) upstream: Upstream,
     pair: Option<Pair>,
+    keys: Option<Keys>,
     /// Percents of one core during the measurement.
     load: Cell<f64>,
 }
@@ -44,7 +47,9 @@ impl House {
     pub(crate) async fn open(wire: Wire, settings: &[(&str, &str)]) -> Result<Self> {
         let upstream = Upstream::start().await?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-        command.args(["--listen", "127.0.0.1:0", "--data", ":memory:", "--log-level", "error"]);
+        command.args(["--listen", "127.0.0.1:0", "--log-level", "error"]);
+        let keys = if wire == Wire::Keyed { Some(Keys::make()?) } else { None };
+        command.arg("--data").arg(keys.as_ref().map_or(Path::new(":memory:"), |keys| keys.data.path()));
         command.env("OPENAI_BASE_URL", upstream.base_url()).env("OPENAI_API_KEY", "none");
         // It is ours, and the server refuses settings that it does not know.
         command.env_remove("WEIR_CONNECTIONS");
@@ -58,7 +63,20 @@ impl House {
         let mut line = String::new();
         BufReader::new(server.stdout.take().context("no standard output")?).read_line(&mut line)?;
         let address = line.split_whitespace().find_map(|word| word.split_once("://")).context("it does not say where it listens")?.1;
-        Ok(Self { server, address: address.parse()?, upstream, pair, load: Cell::new(0.0) })
+        Ok(Self { server, address: address.parse()?, upstream, pair, keys, load: Cell::new(0.0) })
+    }
+
+    /// A request of the readers.
+    pub(crate) fn sign(&self, request: Request) -> Request {
+        match &self.keys {
+            Some(keys) => request.bearer(&keys.readers),
+            None => request,
+        }
+    }
+
+    /// What an attacker shows.
+    pub(crate) fn attackers_key(&self) -> Option<&str> {
+        self.keys.as_ref().map(|keys| keys.attackers.as_str())
     }
 
     pub(crate) async fn connect(&self) -> Result<Connection> {
@@ -117,6 +135,27 @@ impl Drop for House {
         // It may have ended by itself, which the measurement has shown.
         drop(self.server.kill());
         drop(self.server.wait());
+    }
+}
+
+/// A directory of data that knows two callers.
+struct Keys {
+    data: TempDir,
+    readers: String,
+    attackers: String,
+}
+
+impl Keys {
+    fn make() -> Result<Self> {
+        let data = tempfile::tempdir()?;
+        let make = |name| -> Result<String> {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+            let made = command.args(["key", "create", "--name", name, "--data"]).arg(data.path()).output()?;
+            ensure!(made.status.success(), "no key: {}", String::from_utf8_lossy(&made.stderr));
+            Ok(String::from_utf8(made.stdout)?.trim().to_owned())
+        };
+        let (readers, attackers) = (make("readers")?, make("attackers")?);
+        Ok(Self { data, readers, attackers })
     }
 }
 

@@ -1,10 +1,11 @@
 //! What hostile clients cost everybody else: the added delay of a hundred readers' tokens and the server's memory, alone,
-//! beside ten thousand idle connections, beside a reader that never reads, and beside attacks.
+//! beside ten thousand idle connections, beside a reader that never reads, beside attacks, and beside a caller who asks for all it can.
 //!
 //! The server is the release build in a process of its own, and so is whoever stands beside the readers. As many readers take
 //! the same of a second server at the same time, which nobody attacks: so a machine that is busy with other things shows as such.
 
 mod attack;
+mod caller;
 mod crowd;
 mod house;
 mod machine;
@@ -32,6 +33,9 @@ const SLOW: usize = 1_000;
 
 /// Clients of an attack that goes as fast as it can.
 const FAST: usize = 16;
+
+/// Bodies at once that are as large as may be.
+const BODIES: usize = 4;
 
 /// After an attack, until memory is looked at again.
 const REST: Duration = Duration::from_secs(2);
@@ -81,6 +85,7 @@ impl Measurement {
                 [("WEIR_SERVER_WEBSOCKET_DEFLATE", "true"), ("WEIR_SERVER_BODY_TIMEOUT", "5s"), ("WEIR_SERVER_HEAD_TIMEOUT", "5s")];
             self.row(name, Wire::Clear, &settings, Some((kind, count))).await?;
         }
+        self.callers().await?;
         head(&format!("{READERS} readers through TLS"))?;
         self.row("TLS: alone", Wire::Tls, &[], None).await?;
         self.row("TLS idle: HTTP/1.1 keep-alive", Wire::Tls, &[], Some((Kind::Tls, connections))).await?;
@@ -92,6 +97,24 @@ impl Measurement {
             ("one answer: HTTP/2 with its window shut", stalled::Kind::Http2),
         ] {
             self.shared(name, Some(kind)).await?;
+        }
+        Ok(())
+    }
+
+    /// Readers by one key, and another key that asks for all it can, with the default settings.
+    async fn callers(&self) -> Result<()> {
+        head(&format!("{READERS} readers by one key, beside another"))?;
+        // Beside an upstream the demo model is off; what asks for it here takes no answers of the readers'.
+        let settings = [("WEIR_DEMO_ENABLED", "true")];
+        self.row("keys: alone", Wire::Keyed, &settings, None).await?;
+        for (name, kind, count) in [
+            ("caller: 5,000 calls and their outputs", Kind::Calls, FAST),
+            ("caller: bodies of 30 MiB of zeros", Kind::Zeros, BODIES),
+            ("caller: sessions", Kind::Sessions, FAST),
+            ("caller: stored answers of 200 KiB", Kind::Stored, FAST),
+            ("caller: answers in the background", Kind::Background, FAST),
+        ] {
+            self.row(name, Wire::Keyed, &settings, Some((kind, count))).await?;
         }
         Ok(())
     }

@@ -17,6 +17,9 @@ use crate::{attack, crowd, machine};
 /// How long ten thousand connections may take to be made.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The variable that hands the process its key: what others can see in a list of processes is no place for one.
+const KEY: &str = "HOSTILE_KEY";
+
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -32,10 +35,15 @@ pub(crate) enum Kind {
     Continuations,
     RapidReset,
     CompressionBombs,
+    Calls,
+    Zeros,
+    Sessions,
+    Stored,
+    Background,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 17] = [
         Self::Burn,
         Self::KeepAlive,
         Self::WebSocket,
@@ -48,6 +56,11 @@ impl Kind {
         Self::Continuations,
         Self::RapidReset,
         Self::CompressionBombs,
+        Self::Calls,
+        Self::Zeros,
+        Self::Sessions,
+        Self::Stored,
+        Self::Background,
     ];
 
     /// Whether it only holds connections.
@@ -68,6 +81,9 @@ impl Neighbour {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let mut command = Command::new(env::current_exe()?);
         command.args(["client", &format!("{kind:?}"), &listener.local_addr()?.to_string(), &house.address.to_string(), &count.to_string()]);
+        if let Some(key) = house.attackers_key() {
+            command.env(KEY, key);
+        }
         let process = command.args(house.certificate()).spawn()?;
         let (control, _) = timeout(PATIENCE, listener.accept()).await??;
         let mut neighbour = Self { process, control: BufReader::new(control) };
@@ -98,7 +114,12 @@ impl Drop for Neighbour {
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let [kind, control, address, count, certificate @ ..] = arguments else { anyhow::bail!("too few arguments") };
     let kind = Kind::ALL.into_iter().find(|known| format!("{known:?}") == *kind).context("an unknown kind")?;
-    let target = Target { address: address.parse()?, count: count.parse()?, certificate: certificate.first().map(PathBuf::from) };
+    let target = Target {
+        address: address.parse()?,
+        count: count.parse()?,
+        certificate: certificate.first().map(PathBuf::from),
+        key: env::var(KEY).ok(),
+    };
     let control: SocketAddr = control.parse()?;
     machine::open_files()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -132,6 +153,8 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) count: usize,
     pub(crate) certificate: Option<PathBuf>,
+    /// The caller's, where the server knows keys.
+    pub(crate) key: Option<String>,
 }
 
 /// How often each outcome was seen.

@@ -56,7 +56,7 @@ pub(crate) async fn of_their_own(house: &House) -> Result<Delays> {
         let stagger = Duration::from_secs(1) / PACE * u32::try_from(answer)? / u32::try_from(READERS)?;
         house.upstream.script(tokens(Script::new().role().sleep(stagger), answer, marks).finish("stop").done());
     }
-    let request = Request::post("/v1/responses", &json!({ "model": "scripted", "stream": true, "input": "hello" }));
+    let request = house.sign(Request::post("/v1/responses", &json!({ "model": "scripted", "stream": true, "input": "hello" })));
     let reading = marks.iter().map(|_| async {
         let mut stream = house.connect().await?.send(&request).await?.events()?;
         read_to_last(&mut stream).await
