@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tokio::time::Instant;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::{Look, Markdown, Paint, Style, rows, width};
 
@@ -222,18 +222,25 @@ type Input = Box<dyn Fn(usize) -> String>;
 /// How much longer four times as much may take. Twice that of linear work leaves room for caches and noise.
 const MOST: f64 = 6.0;
 
-/// The time that drawing takes, the least of some runs: other programs have the processor too.
+/// How long this thread has had a processor: what others do meanwhile is not in it.
+fn used() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// The time that drawing takes, the least of some runs.
 fn cost(text: &str, draw: &dyn Fn(&str)) -> f64 {
+    let since = |begin: Duration| used().saturating_sub(begin);
     // Long enough to be measured, and short enough that it is not interrupted each time.
-    let (begin, mut times) = (Instant::now(), 0_u32);
-    while times == 0 || begin.elapsed() < Duration::from_millis(1) {
+    let (begin, mut times) = (used(), 0_u32);
+    while times == 0 || since(begin) < Duration::from_millis(1) {
         draw(text);
         times += 1;
     }
     let run = |_| {
-        let begin = Instant::now();
+        let begin = used();
         (0..times).for_each(|_| draw(text));
-        (begin.elapsed() / times).as_secs_f64()
+        (since(begin) / times).as_secs_f64()
     };
     (0..3).map(run).fold(f64::INFINITY, f64::min).max(1e-9)
 }
