@@ -46,11 +46,12 @@ pub(crate) async fn find(app: &App, forwarded: Forwarded, parts: &Parts) -> Opti
     if kind == HTML && sign_in::is_due(app, parts) {
         return Some(sign_in::redirect(&parts.uri));
     }
+    let marked = if kind == HTML { policy::with_nonce(&bytes) } else { None };
     let policy = (kind == HTML).then(|| {
         let own = own_url.split_once("://").map_or(own_url.as_str(), |(_, own)| own);
-        policy::policy(&bytes, &format!("{own}{path}"))
+        policy::policy(&bytes, &format!("{own}{path}"), marked.as_ref().map(|(_, nonce)| nonce.as_str()))
     });
-    let mut response = bytes.into_response();
+    let mut response = marked.map_or_else(|| bytes.into_response(), |(page, _)| page.into_response());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

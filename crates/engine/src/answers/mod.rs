@@ -311,10 +311,7 @@ impl Engine {
         self.shared.ledger.take(owner, bytes)
     }
 
-    /// Counts a connection on which `owner` calls.
-    ///
-    /// # Errors
-    /// 429 where this caller has as many open as may.
+    /// Counts a connection on which `owner` calls; 429 where this caller has as many open as may.
     pub fn connect(&self, owner: &Owner) -> Result<Connected, Fault> {
         self.shared.ledger.connect(owner)
     }

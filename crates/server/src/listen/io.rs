@@ -289,10 +289,7 @@ impl Drop for Shared {
 }
 
 impl Connection {
-    /// Counts it among those of `owner`, unless it is already.
-    ///
-    /// # Errors
-    /// As `connect` says: this caller has as many open as may.
+    /// Counts it among those of `owner`, unless it is already, or says as `connect` why not.
     pub(crate) fn called_by(&self, owner: &Owner, connect: impl FnOnce() -> Result<Connected, Fault>) -> Result<(), Fault> {
         let mut callers = self.0.callers.lock().unwrap_or_else(PoisonError::into_inner);
         if !callers.iter().any(|caller| caller.owner() == owner) {

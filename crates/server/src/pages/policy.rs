@@ -15,7 +15,8 @@ use crate::auth;
 /// The policy of a page.
 ///
 /// `base` is the URL at which the browser has the page, without its scheme: `localhost:8000/1.html`.
-pub(super) fn policy(page: &[u8], base: &str) -> String {
+/// `nonce` is that of scripts beside the page: below a path of a proxy that says nothing of it, their addresses are not known here.
+pub(super) fn policy(page: &[u8], base: &str, nonce: Option<&str>) -> String {
     // As the HTML standard does before anything else (§13.2.3.5): the browser hashes the text after that.
     let page = String::from_utf8_lossy(page).replace("\r\n", "\n").replace('\r', "\n");
     let (mut scripts, mut styles, mut fonts) = (Vec::new(), Vec::new(), Vec::new());
@@ -31,6 +32,7 @@ pub(super) fn policy(page: &[u8], base: &str) -> String {
             _ => {}
         }
     }
+    scripts.extend(nonce.map(|nonce| format!("'nonce-{nonce}'")));
     let own = base.split('/').next().unwrap_or_default();
     let connections = connections(own);
     let [scripts, styles, fonts] = [scripts, styles, fonts].map(listed);
@@ -40,6 +42,29 @@ pub(super) fn policy(page: &[u8], base: &str) -> String {
          img-src 'self' data:; connect-src 'self'{connections}; frame-src 'none'; form-action 'self'; object-src 'none'; \
          base-uri 'none'; frame-ancestors 'self'"
     )
+}
+
+/// The page with a nonce on each script whose address is relative to it, and the nonce; `None` where there is no such script.
+pub(super) fn with_nonce(page: &[u8]) -> Option<(String, String)> {
+    let page = std::str::from_utf8(page).ok()?;
+    let is_relative = |src: &str| !src.trim_start().starts_with(['/', '\\']) && !src.contains(':');
+    let is_beside =
+        |tag: &Tag<'_>| tag.name == "script" && tag.attribute("src").is_some_and(is_relative) && tag.attribute("nonce").is_none();
+    let places: Vec<usize> = tags(page).iter().filter(|tag| is_beside(tag)).map(|tag| tag.attributes_at).collect();
+    if places.is_empty() {
+        return None;
+    }
+    let mut random = [0_u8; 16];
+    getrandom::fill(&mut random).ok()?;
+    let nonce = STANDARD.encode(random);
+    let (mut marked, mut from) = (String::with_capacity(page.len() + 40 * places.len()), 0);
+    for place in places {
+        marked.push_str(&page[from..place]);
+        marked.push_str(&format!(" nonce=\"{nonce}\""));
+        from = place;
+    }
+    marked.push_str(&page[from..]);
+    Some((marked, nonce))
 }
 
 /// This server, beside 'self', which did not include ws: and wss: in browsers of some years ago. The demo's pages have
@@ -143,6 +168,18 @@ fn normal(path: &str) -> String {
 mod tests {
     use super::*;
 
+    #[test]
+    fn scripts_beside_the_page_have_a_nonce_and_no_others() {
+        let page = "<!-- <script src=x.js></script> --><SCRIPT defer src='a.js'></SCRIPT><script src=/b.js></script><script>1</script>\r\n";
+        let (marked, nonce) = with_nonce(page.as_bytes()).unwrap();
+        assert_eq!(marked, page.replace("<SCRIPT", &format!("<SCRIPT nonce=\"{nonce}\"")));
+        assert!(policy(marked.as_bytes(), "chat.example/1.html", Some(&nonce)).contains(&format!(" 'nonce-{nonce}'")), "{nonce}");
+        assert_ne!(with_nonce(page.as_bytes()).unwrap().1, nonce, "each answer has its own");
+        for none in ["<script src='https://cdn.example/a.js'></script>", "<script src=//b/a.js></script>", "<p>", "<script>1</script>"] {
+            assert_eq!(with_nonce(none.as_bytes()), None, "{none}");
+        }
+    }
+
     fn check_source(address: &str, expected: Option<&str>) {
         assert_eq!(source(address, "chat.example:8000/below/1.html").as_deref(), expected, "{address}");
     }
@@ -174,8 +211,8 @@ mod tests {
         assert_eq!(source("js/a.js", "[::1]:8000/1.html").as_deref(), Some("'self'"));
         let loopback = "connect-src 'self' localhost:8000 ws://localhost:8000 wss://localhost:8000 \
             127.0.0.1:8000 ws://127.0.0.1:8000 wss://127.0.0.1:8000;";
-        assert!(policy(b"", "[::1]:8000/").contains(loopback));
-        assert!(policy(b"", "[2001:db8::1]:8000/").contains("connect-src 'self';"));
+        assert!(policy(b"", "[::1]:8000/", None).contains(loopback));
+        assert!(policy(b"", "[2001:db8::1]:8000/", None).contains("connect-src 'self';"));
     }
 
     #[test]
@@ -189,16 +226,16 @@ mod tests {
             font-src 'self' data: https://cdn.example; img-src 'self' data:; \
             connect-src 'self' ws://chat.example wss://chat.example; frame-src 'none'; form-action 'self'; object-src 'none'; \
             base-uri 'none'; frame-ancestors 'self'";
-        assert_eq!(policy(page, "chat.example/"), expected);
+        assert_eq!(policy(page, "chat.example/", None), expected);
     }
 
     #[test]
     fn a_page_without_scripts_runs_none() {
-        assert!(policy(b"<p>hello", "localhost:8000/").contains("; script-src 'none';"));
+        assert!(policy(b"<p>hello", "localhost:8000/", None).contains("; script-src 'none';"));
     }
 
     #[test]
     fn a_script_is_hashed_as_the_browser_reads_it() {
-        assert_eq!(policy(b"<script>\r\ngo()\r\n</script>", "h/"), policy(b"<script>\ngo()\n</script>", "h/"));
+        assert_eq!(policy(b"<script>\r\ngo()\r\n</script>", "h/", None), policy(b"<script>\ngo()\n</script>", "h/", None));
     }
 }

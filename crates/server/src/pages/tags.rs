@@ -4,6 +4,8 @@
 pub(super) struct Tag<'a> {
     /// In small letters.
     pub(super) name: String,
+    /// Where its attributes begin in the page.
+    pub(super) attributes_at: usize,
     /// What follows up to the end tag, of an element whose text is not markup. Empty for all others.
     pub(super) text: &'a str,
     attributes: Vec<(String, &'a str)>,
@@ -29,6 +31,7 @@ pub(super) fn tags(page: &str) -> Vec<Tag<'_>> {
             rest = comment.find("-->").map_or("", |end| &comment[end + 3..]);
         } else if rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
             let (mut tag, after) = tag(rest);
+            tag.attributes_at = page.len() - rest.len() + tag.name.len();
             rest = after;
             if RAW.contains(&tag.name.as_str()) {
                 let end = end_of(rest, &tag.name);
@@ -60,7 +63,7 @@ fn tag(text: &str) -> (Tag<'_>, &str) {
         rest = after;
     }
     let rest = rest.strip_prefix('>').unwrap_or(rest);
-    (Tag { name: name.to_ascii_lowercase(), text: "", attributes }, rest)
+    (Tag { name: name.to_ascii_lowercase(), attributes_at: 0, text: "", attributes }, rest)
 }
 
 fn value(text: &str) -> (&str, &str) {
