@@ -80,7 +80,7 @@ fuzz_target!(|input: &[u8]| {
     let Ok(create) = create else { return };
     let (size, request) = (body.to_string().len(), request(create, kind & 2 != 0));
     for (name, wire) in WireKind::ALL {
-        check(name, measure(TIME, || write_request(wire, &request)), size, 0);
+        check(name, measure(TIME, || write_request(*wire, &request)), size, 0);
     }
     let cost = measure(TIME, || ask_demo(&request));
     check("demo", cost, size, DEMO + WORDS * ALLOCATED_PER_WORD);

@@ -22,7 +22,7 @@ const SLACK: usize = 64 << 10;
 
 /// How often a byte may be allocated, freed or not: a value of one byte takes 72 in memory, lists double while they grow, and
 /// what is unknown is copied once.
-const ALLOCATED_PER_BYTE: usize = 400;
+const ALLOCATED_PER_BYTE: usize = 150;
 
 /// How often the memory that the server takes for a body may be exceeded while it is read.
 const PEAK: usize = 3;
