@@ -60,7 +60,7 @@ pub(super) fn with_nonce(page: &[u8]) -> Option<(String, String)> {
     let (mut marked, mut from) = (String::with_capacity(page.len() + 40 * places.len()), 0);
     for place in places {
         marked.push_str(&page[from..place]);
-        marked.push_str(&format!(" nonce=\"{nonce}\""));
+        marked.extend([" nonce=\"", nonce.as_str(), "\""]);
         from = place;
     }
     marked.push_str(&page[from..]);
