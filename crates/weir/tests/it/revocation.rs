@@ -189,7 +189,8 @@ async fn a_socket_that_takes_nothing_is_cut() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let since = revoke(&house);
     house.wait_connections(0).await;
-    check_prompt(since);
+    // Nothing can be told to who takes nothing: the close is waited for in vain, and then the connection is cut.
+    assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
     house.quiet().await;
     drop(open);
     house.close().await;
