@@ -45,7 +45,7 @@ class Weir:
         self._process = subprocess.Popen(
             [str(BINARY), "--listen", "127.0.0.1:0", "--data", str(home / "data")],
             cwd=home,
-            env=environment(home, WEIR_DEMO_TOKENS_PER_SECOND="0", **more),
+            env=environment(home, **{"WEIR_DEMO_TOKENS_PER_SECOND": "0", "WEIR_DEMO_ENABLED": "true", **more}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -14,7 +14,7 @@ from conftest import KEY
 from proxies import PASSWORD, Proxy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sdk"))
-from weir import BINARY, Weir, environment  # noqa: E402
+from weir import BINARY, Weir, environment, run  # noqa: E402
 
 SECONDS = 60
 TEXT = "Hello, world!"
@@ -63,23 +63,27 @@ def fresh(request):
 def encrypted(tmp_path_factory):
     """A weir as an upstream: it speaks HTTPS alone, and both HTTP/1.1 and HTTP/2, under a certificate of its own."""
     home = tmp_path_factory.mktemp("encrypted") / "home"
+    home.mkdir(parents=True)
+    # It is asked by a name that is not this machine's, so that its callers need a key.
+    key = run("key", "create", "--admin", home=home).strip()
     server = Weir(home, WEIR_SERVER_TLS="self-signed", WEIR_SERVER_HOSTS=OUTSIDE)
     server.authority = home / "data" / "self-signed.pem"
     server.port = server.url.rsplit(":", 1)[1]
+    server.key = key
     yield server
     assert server.stop() == 0
 
 
 @contextmanager
-def weir(home, *, base_url, more="", **variables):
+def weir(home, *, base_url, more="", key=KEY, **variables):
     home.mkdir(parents=True)
     # A proxy may close a connection that was kept just as a request comes on it: once again is what retries are for.
-    text = f'[retries]\ncount = 1\n[[upstream]]\nname = "far"\nbase_url = "{base_url}"\napi_key = "{KEY}"\n{more}\n'
+    text = f'[retries]\ncount = 1\n[[upstream]]\nname = "far"\nbase_url = "{base_url}"\napi_key = "{key}"\n{more}\n'
     (home / "weir.toml").write_text(text)
     server = Weir(home, **variables)
     try:
         yield server
-        assert PASSWORD not in server.log() and KEY not in server.log()
+        assert PASSWORD not in server.log() and key not in server.log()
     finally:
         assert server.stop() == 0
 
@@ -146,18 +150,18 @@ def test_a_password_that_is_missing_is_called_that(any_proxy, fakes, tmp_path):
 def test_a_tunnel_with_an_authority_of_ones_own(any_proxy, encrypted, tmp_path):
     base_url = f"https://localhost:{encrypted.port}/v1"
     more = f'models = ["demo"]\nproxy = "{any_proxy.url()}"\nca_file = "{encrypted.authority}"'
-    with weir(tmp_path / "home", base_url=base_url, more=more, WEIR_DEMO_ENABLED="false") as server:
+    with weir(tmp_path / "home", base_url=base_url, more=more, WEIR_DEMO_ENABLED="false", key=encrypted.key) as server:
         assert ask(server, "demo") == TEXT
     heard = any_proxy.heard()
     assert b"localhost" in heard, "the proxy looks the name up"
-    assert KEY.encode() not in heard and b"/v1/" not in heard, "what goes through the tunnel is encrypted"
+    assert encrypted.key.encode() not in heard and b"/v1/" not in heard, "what goes through the tunnel is encrypted"
 
 
 @pytest.mark.parametrize("wrong", ["wrong", ""])
 def test_a_tunnel_that_wants_another_password(tinyproxy, encrypted, tmp_path, wrong):
     home = tmp_path / "home"
     more = f'proxy = "{tinyproxy.url(wrong)}"\nca_file = "{encrypted.authority}"'
-    with weir(home, base_url=f"https://localhost:{encrypted.port}/v1", more=more) as server:
+    with weir(home, base_url=f"https://localhost:{encrypted.port}/v1", more=more, key=encrypted.key) as server:
         message = ask(server, "x")["message"]
     said = diagnosis(home)
     if wrong:
@@ -197,7 +201,7 @@ def test_the_environment_names_a_proxy(any_proxy, fakes, tmp_path, variable):
 def test_the_environment_names_a_proxy_for_https(any_proxy, encrypted, tmp_path):
     more = f'models = ["demo"]\nca_file = "{encrypted.authority}"'
     variables = {"HTTPS_PROXY": any_proxy.url(), "WEIR_DEMO_ENABLED": "false"}
-    with weir(tmp_path / "home", base_url=f"https://{OUTSIDE}:{encrypted.port}/v1", more=more, **variables) as server:
+    with weir(tmp_path / "home", base_url=f"https://{OUTSIDE}:{encrypted.port}/v1", more=more, **variables, key=encrypted.key) as server:
         assert ask(server, "demo") == TEXT
     assert any_proxy.heard()
 
@@ -225,7 +229,7 @@ def test_a_model_on_this_machine_needs_no_proxy(tinyproxy, fakes, tmp_path):
 
 def test_without_its_authority_a_certificate_is_not_trusted(encrypted, tmp_path):
     home = tmp_path / "home"
-    with weir(home, base_url=f"https://localhost:{encrypted.port}/v1") as server:
+    with weir(home, base_url=f"https://localhost:{encrypted.port}/v1", key=encrypted.key) as server:
         assert "no TLS connection could be made" in ask(server, "x")["message"]
     said = diagnosis(home)
     assert said["code"] == "tls_failed" and "ca_file" in said["advice"], said
@@ -235,7 +239,7 @@ def test_without_its_authority_a_certificate_is_not_trusted(encrypted, tmp_path)
 def test_http2_is_spoken_where_tls_agrees_on_it(encrypted, tmp_path, http2):
     more = f'models = ["demo"]\nca_file = "{encrypted.authority}"\nhttp2 = {str(http2).lower()}'
     before = connections(encrypted)
-    with weir(tmp_path / "home", base_url=f"https://localhost:{encrypted.port}/v1", more=more, WEIR_DEMO_ENABLED="false") as server:
+    with weir(tmp_path / "home", base_url=f"https://localhost:{encrypted.port}/v1", more=more, WEIR_DEMO_ENABLED="false", key=encrypted.key) as server:
         assert ask(server, "demo") == TEXT
         assert ask(server, "demo") == TEXT
     after = connections(encrypted)
@@ -248,7 +252,7 @@ def connections(server):
     """How many connections of each protocol the server has taken."""
     context = ssl.create_default_context(cafile=server.authority)
     with closing(http.client.HTTPSConnection("localhost", int(server.port), timeout=SECONDS, context=context)) as connection:
-        connection.request("GET", "/metrics")
+        connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {server.key}"})
         lines = connection.getresponse().read().decode().splitlines()
     found = [line.rsplit(" ", 1) for line in lines if line.startswith("weir_connections_total{")]
     return {protocol: sum(int(float(count)) for name, count in found if f'"{protocol}"' in name) for protocol in ("http1", "http2")}
