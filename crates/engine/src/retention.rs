@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// shorter time of its own after which it begins anew.
 const HEADS: Duration = Duration::from_secs(3600);
 
-/// How many answers go in one step for their age, so that nobody waits long behind it.
+/// How many responses one step expires for their age, so that nobody waits long for it.
 const STEP: usize = 32;
 
 /// How many go for their size before it is looked again whose turn it is.
@@ -78,7 +78,7 @@ async fn step(shared: &Shared) -> bool {
 /// Whose oldest answers make room.
 enum Giver {
     Somebody(Owner),
-    /// There is one caller, or nobody has anything that could go but whoever it is.
+    /// There is one caller, or only one caller has anything that could go.
     Anybody,
 }
 
@@ -95,7 +95,7 @@ async fn giver(shared: &Shared) -> Option<Giver> {
     if !is_too_large {
         return None;
     }
-    // Whoever has most may have nothing that has ended.
+    // The caller that stores most may have nothing that has ended.
     for (owner, _) in stored.iter().take(SIZE_STEP) {
         if stored.len() > 1 && has_ended(shared, owner).await {
             return Some(Giver::Somebody(owner.clone()));

@@ -16,9 +16,9 @@ use crate::metrics::{Exposition, Kind};
 pub struct Share {
     /// Responses that run, or wait for their upstream.
     pub running: usize,
-    /// Reservation of requests, conversations and responses in memory.
+    /// Bytes of requests, conversations and responses in memory.
     pub memory_bytes: u64,
-    /// Reservation of finished responses that are kept; the oldest of whoever has more go first.
+    /// Bytes of finished responses in the store; a caller over this limit loses its oldest responses first.
     pub stored_bytes: u64,
     /// Requests in a second, on average; twice as many may come at once.
     pub requests_per_second: u32,
@@ -35,7 +35,7 @@ impl Default for Share {
 /// The shares of all callers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shares {
-    /// That of whoever has none of their own.
+    /// The share of a key that has none of its own.
     pub usual: Share,
     /// Those of some keys, by the key's id.
     pub keys: HashMap<String, Share>,
@@ -72,9 +72,9 @@ struct Taken {
 /// What one caller has, for metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Whose it is.
+    /// The caller that it belongs to.
     pub owner: Owner,
-    /// Reservation in hand.
+    /// Bytes in memory now.
     pub bytes: u64,
     /// Responses that run.
     pub running: usize,
@@ -184,7 +184,7 @@ impl Ledger {
     }
 }
 
-/// Reservation in hand: of a body, a conversation, a response. They are given back when this is dropped.
+/// Bytes reserved for a body, a conversation or a response; dropping this gives them back.
 #[derive(Debug)]
 pub struct Reservation {
     ledger: Arc<Ledger>,
@@ -280,7 +280,7 @@ pub struct Connected {
 }
 
 impl Connected {
-    /// Whose it is.
+    /// The caller that it belongs to.
     pub fn owner(&self) -> &Owner {
         &self.owner
     }

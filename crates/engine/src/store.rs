@@ -9,7 +9,7 @@ use protocol::item::Item;
 pub struct Record {
     /// Its id.
     pub id: ResponseId,
-    /// Whose it is.
+    /// The caller that it belongs to.
     pub owner: Owner,
     /// Whether it is kept after its end.
     pub store: bool,
@@ -59,7 +59,7 @@ pub struct Head {
 /// Who may use an idempotency key, and for what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
-    /// The caller.
+    /// The caller that it belongs to.
     pub owner: Owner,
     /// The key it sent.
     pub key: String,
@@ -102,7 +102,7 @@ impl Most {
     /// All there is.
     pub const ALL: Self = Self { items: usize::MAX, bytes: u64::MAX };
 
-    /// What is left when another item of so many bytes is loaded.
+    /// What is left when another item of this many bytes is loaded.
     ///
     /// # Errors
     /// [`StoreError::TooLarge`]: there is no room for it.

@@ -1,5 +1,5 @@
 //! Long work on requests: off the runtime's threads, no more at once than there are cores, and of each caller one at a time, so
-//! that who brings much work waits for itself and not the others for it.
+//! that a caller with much work waits for its own, and others do not wait for it.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::tasks::Tasks;
 
-/// Who runs the work.
+/// Where the work runs.
 #[derive(Debug)]
 pub(crate) struct Workers {
     tasks: Tasks,

@@ -1,4 +1,4 @@
-//! Fields beyond the vocabulary: kept as they came, and passed on to whoever may understand them.
+//! Fields that Weir does not know: kept as they came, and passed on to a side that may know them.
 
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, SerializeMap, Serializer};

@@ -66,7 +66,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The entries of an array, of which there may be so many.
+    /// The entries of an array, up to a limit.
     pub(crate) fn array(&self, most: usize) -> Result<Vec<Node<'a>>, Fault> {
         match self.value {
             Value::Array(values) if values.len() > most => Err(self.too_many(values.len(), most)),

@@ -45,7 +45,7 @@ fn call(index: usize) -> Value {
     json!({ "type": "function_call", "call_id": format!("c{index}"), "name": format!("f{index}"), "arguments": "{}" })
 }
 
-/// What is large, how large, and a request of so many.
+/// A name, the size, and a request of that size.
 type Large = (&'static str, usize, Box<dyn Fn(usize) -> Value>);
 
 /// Requests that are large in one way each.

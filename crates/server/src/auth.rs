@@ -25,7 +25,7 @@ pub(crate) fn caller(app: &App, parts: &Parts) -> Result<Caller, Fault> {
     Ok(enter(app, parts)?.1)
 }
 
-/// Who calls, and the grant that ends when the caller's credential does.
+/// The caller, and the grant that ends when the caller's credential does.
 ///
 /// # Errors
 /// 401 without any of them, or with one that is nobody's, where keys are configured; 403 from elsewhere, where none are.
@@ -166,7 +166,7 @@ pub(crate) fn check_host_once(version: Version, headers: &HeaderMap) -> Result<(
 pub(crate) fn check_host_syntax(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Fault> {
     let wrong = |message: String| Err(Fault::new(FaultKind::InvalidRequest, "invalid_host", message).with_param("Host"));
     let named = headers.get(header::HOST);
-    // Whoever sends something else is not helped by it, and it is not repeated.
+    // Any other value is not repeated: it would not help the caller.
     if named.is_some_and(|host| !host.to_str().is_ok_and(is_host)) {
         return wrong("The Host header is not a host with or without a port.".to_owned());
     }

@@ -64,7 +64,7 @@ pub struct Config {
 pub enum Keyless {
     /// This machine: a request from elsewhere, or one that a proxy has forwarded, is refused.
     ThisMachine,
-    /// Whoever reaches it: it is in a network of its own, in which nobody else is.
+    /// Anyone who reaches it: it is in a network of its own, in which nobody else is.
     Anyone,
 }
 

@@ -57,7 +57,7 @@ pub struct Grants {
     next: AtomicU64,
 }
 
-/// Whether a grant has ended, and who waits for that.
+/// Whether a grant has ended, and the tasks that wait for that.
 #[derive(Debug, Default)]
 struct Flag {
     has_ended: AtomicBool,

@@ -28,7 +28,7 @@ struct Bucket {
 }
 
 impl Rates {
-    /// Takes a token of `owner`'s. Whoever has no share has no limit.
+    /// Takes a token of `owner`'s. An owner without a share has no limit.
     ///
     /// # Errors
     /// 429 with the time at which there is one again.

@@ -27,7 +27,7 @@ pub enum DirectoryError {
         /// The directory, or the one it was to be made in.
         path: PathBuf,
     },
-    /// Others may write to it: whoever plants a `keys.json` there is an admin.
+    /// Others may write to it: anyone who puts a `keys.json` there is an admin.
     #[error(
         "{} may be written by other users (mode {mode:03o}), who could put a key of their own there: \
          chmod go-w {}, or choose another place with --data",

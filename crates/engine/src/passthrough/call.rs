@@ -21,7 +21,7 @@ use crate::provider::{Call, Failure, Leg, Route, Timeouts, UPSTREAM_CUT};
 use crate::shares::{Reservation, Running};
 use crate::turn::{Attempts, Next, Reason, only_keep_alives, silent, until};
 
-/// How long the usage and the end of a stream may lag behind its last finish reason.
+/// How long after its last finish reason the usage and the end of a stream may come.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
 
 /// A pass-through call. Dropping it, or what it becomes, cancels it upstream at once.

@@ -24,7 +24,7 @@ const LONGEST_METADATA: usize = 512;
 /// How many pairs they hold.
 const MOST_METADATA: usize = 16;
 
-/// No model reads or writes so many tokens in one response.
+/// More tokens than any model reads or writes in one response.
 const MOST_TOKENS: u64 = 1_000_000_000;
 
 /// How an answer ends.

@@ -52,7 +52,7 @@ impl Decoder {
             Some(other) if COMPRESSIONS.iter().any(|name| other.split([',', ' ']).any(|word| word == *name)) => {
                 Err(EncodingError::Unknown(other.chars().take(32).collect()))
             }
-            // What is no compression is a mistake of whoever set it (`utf-8`), or none (`aws-chunked`).
+            // A value that names no compression is a configuration mistake (`utf-8`) or harmless (`aws-chunked`).
             None | Some(_) => Ok(Self::Unknown(Vec::new())),
         }
     }

@@ -171,7 +171,7 @@ impl Lifter {
         })
     }
 
-    /// The tool of this name, also where a known prefix stands before it, or a number behind it.
+    /// The tool of this name, also where a known prefix stands before it, or a number after it.
     fn find(&self, name: &str) -> Option<&Known> {
         let exact = |name: &str| self.known.iter().find(|known| known.wire_name == name);
         let trimmed = name.trim();

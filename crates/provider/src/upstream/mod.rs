@@ -195,7 +195,7 @@ impl Shared {
         // Behind the queue: what has become of the upstream meanwhile counts, and nobody waits there as its probe.
         let pass = self.breaker.pass().map_err(|wait| self.left_alone(wait))?;
         let callee = self.callee(seat.key());
-        // Before anything is sent: whoever gives up while the head is awaited is heard of.
+        // Before anything is sent, so that a caller that leaves while the head is awaited is noticed.
         let mut ticket = Ticket { seat, pass, lease: Lease::default(), upstream: Arc::clone(&self.name), call };
         let sent = self.http.send(outgoing, self.shown(ticket.seat.key()), ticket.call.trace.as_ref()).await;
         let mut response = match sent {

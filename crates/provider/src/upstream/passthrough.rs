@@ -47,7 +47,7 @@ impl Shared {
         if let Circuit::Open(wait) = self.breaker.circuit() {
             return Err(self.left_alone(wait));
         }
-        // Whoever waits holds no second body: it is made when there is a place for it.
+        // A request in the queue holds no second body: the body is made when there is a place for it.
         let seat = self.pool.seat(request.model(), request.call.owner.as_ref()).await?;
         let Passage { outgoing, read } = self.wire.pass(&request).map_err(|fault| Failure::new(fault, Blame::Match))?;
         let (operation, is_stream) = (request.request.operation, request.request.stream);

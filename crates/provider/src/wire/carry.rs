@@ -104,7 +104,7 @@ const QUIET: [&str; 15] = [
     "eager_input_streaming",
 ];
 
-/// What models make beside text, as a message has it. Weir hands it out, so it takes it back, whoever answers next.
+/// What models make beside text, as a message has it. Weir hands it out, so it takes it back, for any upstream.
 const MADE: [&str; 7] = ["audio", "images", CONTENT_PARTS, HOSTED_CALLS, "thinking", "logprobs", "refusal"];
 
 /// Objects that hold fields of their own.

@@ -58,7 +58,7 @@ fn repeat(n: usize, make: impl Fn(usize) -> Value) -> Vec<Value> {
     (0..n).map(make).collect()
 }
 
-/// What is large, how large, and the body of so many.
+/// A name, the size, and a body of that size.
 type Large = (&'static str, usize, fn(usize) -> Value);
 
 fn bodies() -> Vec<Large> {

@@ -142,7 +142,7 @@ impl Reported {
         if let Some(sentence) = named(&SENTENCES).or_else(text) {
             self.read(sentence, depth);
         }
-        // The error of whoever was asked in turn (OpenRouter).
+        // The error of the provider that the upstream asked in turn (OpenRouter).
         let raw = fields.get("metadata").and_then(|metadata| metadata.get("raw"));
         let exception = || fields.iter().find(|(name, value)| is_exception(&plain(name)) && value.is_object()).map(|(_, value)| value);
         if let Some(inner) = named(&CONTAINERS).or(raw).or_else(exception) {

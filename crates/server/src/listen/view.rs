@@ -13,7 +13,7 @@ use super::io::Protocol;
 pub(crate) struct View {
     /// Its number, as in logs.
     pub(crate) id: u64,
-    /// Whose it is.
+    /// The caller that it belongs to.
     pub(crate) client: SocketAddr,
     /// Who made it.
     pub(crate) peer: SocketAddr,

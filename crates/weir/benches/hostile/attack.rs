@@ -89,7 +89,7 @@ async fn once(kind: Kind, target: &Target, bomb: &[u8], request: Option<&Request
 async fn connect(target: &Target) -> Result<TcpStream> {
     let stream = TcpStream::connect(target.address).await?;
     stream.set_nodelay(true)?;
-    // A close is a reset, which leaves no port behind: there are only so many.
+    // A close is a reset, which leaves no port in `TIME_WAIT`: the number of ports is limited.
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     Ok(stream)
 }

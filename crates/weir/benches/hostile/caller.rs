@@ -45,7 +45,7 @@ fn calls() -> Vec<Value> {
 /// Sends it once, on a connection of its own; the status it got.
 pub(crate) async fn ask(target: &Target, request: &Request) -> Result<String> {
     let mut connection = Connection::open(target.address).await?;
-    // A close is a reset, which leaves no port behind: there are only so many.
+    // A close is a reset, which leaves no port in `TIME_WAIT`: the number of ports is limited.
     SockRef::from(&*connection.stream()).set_linger(Some(Duration::ZERO))?;
     let mut response = match &target.key {
         Some(key) => connection.send(&request.clone().bearer(key)).await?,

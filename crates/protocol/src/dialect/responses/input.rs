@@ -34,7 +34,7 @@ pub(super) fn read_input(node: &Node<'_>) -> Result<Vec<InputItem>, Fault> {
     Ok(items)
 }
 
-/// All items together may have so many parts. Used by both dialects.
+/// The most parts that all items together may have. Used by both dialects.
 ///
 /// # Errors
 /// There are more.

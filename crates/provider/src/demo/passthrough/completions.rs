@@ -1,4 +1,4 @@
-//! A text that goes on behind any prompt, and says that it means nothing.
+//! A text that continues any prompt, and says that it means nothing.
 
 use engine::clock;
 use engine::provider::passthrough::{Part, Parts};

@@ -114,7 +114,7 @@ pub(super) fn is_operators(parameter: &str, style: &Style) -> bool {
 pub(super) fn check(create: &Create, style: &Style) -> Result<Vec<String>, Fault> {
     let mut ignored = Vec::new();
     parameters(create, &|name| knows(name, style), &mut ignored)?;
-    // A tool that came in this API's own form goes on to whoever may know it.
+    // A tool that came in this API's own form is passed on to the upstream, which may know it.
     carry::check(create, &style.carrier(), &mut ignored)?;
     if style.family == Family::Compatible {
         ignored.extend(tier_is_omitted(create));

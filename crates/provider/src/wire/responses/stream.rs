@@ -82,7 +82,7 @@ impl Events {
                 "error" => said.fail(event::failure_of_event(data, &said.callee)),
                 _ if is_truthy(&event.error) => said.fail(event::failure_of_event(data, &said.callee)),
                 _ if event.choices.is_array() => said.invalid_data("speaks chat completions at this address, not the Responses API"),
-                // What is no event of this API may be an error of whoever is in between.
+                // What is no event of this API may be an error of a proxy in between.
                 kind if !kind.starts_with("response.") => _ = json::read_all(data, |value: Value| _ = said.fail_if_error(&value)),
                 _ => self.hosted(&kind, &event, data, said),
             }

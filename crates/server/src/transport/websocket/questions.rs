@@ -200,7 +200,7 @@ impl Questions {
         self.say(said, 0);
     }
 
-    /// The credential of whoever opened the socket has ended. What its answer, if one runs, says last is that.
+    /// The credential that opened the socket has ended; the last event of its response, if one runs, says so.
     fn revoked(&mut self, fault: &Fault) -> Exit {
         let mut fold = self.running.take().map_or_else(|| Fold::new(Door::Socket), |running| running.fold);
         // These words have no place for a code, and no `[DONE]`: what ran is not whole.

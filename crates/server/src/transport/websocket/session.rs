@@ -346,7 +346,7 @@ impl Session {
         self.line.out.text(b"", envelope.as_bytes());
     }
 
-    /// The credential of whoever opened the socket has ended: whatever runs here is not for that caller any more.
+    /// The credential that opened the socket has ended: what runs here is not for that caller any more.
     fn revoked(&mut self, fault: &Fault) -> Exit {
         self.refuse(&Lane::default(), fault);
         Exit::Close(CloseCode::POLICY, "the key or session is not good any more".into())

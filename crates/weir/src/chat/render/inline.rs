@@ -38,7 +38,7 @@ struct Reader<'a> {
     brackets: OnceCell<HashMap<usize, usize>>,
     /// By length, where runs of backticks begin.
     ticks: OnceCell<HashMap<usize, Vec<usize>>>,
-    /// Behind the last place at which a link that is still to be written could have ended.
+    /// After the last place at which a link that is still to be written could have ended.
     last_end: OnceCell<usize>,
     /// Marks and their sizes that nothing closes any more.
     dead: RefCell<Vec<(char, usize)>>,
@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
         self.text[index..].iter().take_while(|character| **character == mark).count()
     }
 
-    /// The next run of so many backticks.
+    /// The next run of this many backticks.
     fn closing_ticks(&self, from: usize, ticks: usize) -> Option<usize> {
         let begins = self.ticks.get_or_init(|| runs_of_ticks(self.text)).get(&ticks)?;
         begins.get(begins.partition_point(|begin| *begin < from)).copied()

@@ -216,7 +216,7 @@ proptest! {
     }
 }
 
-/// A text of about so many bytes.
+/// A text of about this many bytes.
 type Input = Box<dyn Fn(usize) -> String>;
 
 /// How much longer four times as much may take. Twice that of linear work leaves room for caches and noise.

@@ -99,7 +99,7 @@ pub(super) fn call(piece: &str) -> String {
     c(&format!(r#"{{"tool_calls":[{piece}]}}"#))
 }
 
-/// A stream of chat completions: each chunk behind `data: ` and followed by a blank line, `[DONE]` at the end.
+/// A stream of chat completions: each chunk after `data: ` and followed by a blank line, `[DONE]` at the end.
 pub(super) fn chunks<T: AsRef<str>>(chunks: impl IntoIterator<Item = T>) -> Script {
     let data = chunks.into_iter().fold(Script::new(), |script, chunk| script.raw(format!("data: {}\n\n", chunk.as_ref())));
     data.raw("data: [DONE]\n\n")

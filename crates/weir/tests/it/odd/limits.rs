@@ -14,7 +14,7 @@ use crate::scenarios::table::Cost;
 const IDLE: Duration = Duration::from_millis(400);
 const KEEP_ALIVE: Duration = Duration::from_millis(1500);
 
-/// A text, then keep-alives for so many times a quarter of [`IDLE`].
+/// A text, then keep-alives for this many times a quarter of [`IDLE`].
 fn kept_alive(times: u32, keep_alive: &'static str) -> Script {
     let start = Script::new().raw(format!("data: {}\n\n", c(r#"{"content":"half"}"#)));
     (0..times).fold(start, |script, _| script.sleep(IDLE / 4).raw(keep_alive))

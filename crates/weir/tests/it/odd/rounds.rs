@@ -151,7 +151,7 @@ pub(super) fn check(asked: &Value, held: &[(&str, Value)], what: &dyn fmt::Debug
     }
 }
 
-/// A stream with pieces of calls, behind some other deltas.
+/// A stream with pieces of calls, after some other deltas.
 fn calls(deltas: &[&str], pieces: &[&str]) -> Script {
     let deltas = deltas.iter().map(|delta| c(delta));
     chunks(deltas.chain(pieces.iter().map(|piece| call(piece))).chain([f("tool_calls"), USAGE.to_owned()]))
