@@ -59,7 +59,7 @@ pub struct Head {
 /// Who may use an idempotency key, and for what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
-    /// The caller that it belongs to.
+    /// The caller.
     pub owner: Owner,
     /// The key it sent.
     pub key: String,
