@@ -19,7 +19,7 @@ use crate::router::App;
 use crate::tickets::{SessionId, Tickets};
 
 /// How often the keys are looked at. What their revocation ends has ended within two seconds, even if they cannot be read at first.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How often sessions are looked at that end by their age.
 const AGED: Duration = Duration::from_secs(30);
