@@ -1,19 +1,19 @@
 //! What is open on behalf of a caller, and ends when its credential does: streams, sockets, and requests that wait for an answer.
 //!
-//! A grant keeps the proof (the digest of a key), not a name. Nothing is checked per event: one task looks twice a second whether the
+//! A grant keeps the proof (the digest of a key), not a name. Nothing is checked per event: one task looks every 200 ms whether the
 //! keys have changed, and only then at all grants.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use engine::keys::{Caller, KeyDigest, Keys};
 use futures_util::task::AtomicWaker;
 use protocol::fault::{Fault, FaultKind};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::router::App;
 use crate::tickets::{SessionId, Tickets};
@@ -57,10 +57,10 @@ pub struct Grants {
     next: AtomicU64,
 }
 
-/// Whether a grant has ended, and the tasks that wait for that.
+/// When a grant ended, and the task that waits for that.
 #[derive(Debug, Default)]
 struct Flag {
-    has_ended: AtomicBool,
+    ended: OnceLock<Instant>,
     waker: AtomicWaker,
 }
 
@@ -98,9 +98,9 @@ impl Grants {
 impl Flag {
     /// Gives whether it had ended before.
     fn end(&self) -> bool {
-        let before = self.has_ended.swap(true, Ordering::AcqRel);
+        let is_first = self.ended.set(Instant::now()).is_ok();
         self.waker.wake();
-        before
+        !is_first
     }
 }
 
@@ -117,18 +117,24 @@ impl Grant {
         Some((granted, caller))
     }
 
-    /// Resolves when the credential is nobody's any more. Costs no lock.
-    pub(crate) async fn ended(&self) {
+    /// Resolves when the credential is nobody's any more, and gives when that was. Costs no lock.
+    pub(crate) async fn ended(&self) -> Instant {
         let flag = &self.0.flag;
         poll_fn(|context| {
-            if flag.has_ended.load(Ordering::Acquire) {
-                return Poll::Ready(());
+            if let Some(ended) = flag.ended.get() {
+                return Poll::Ready(*ended);
             }
             flag.waker.register(context.waker());
             // It may have ended before the waker was there.
-            if flag.has_ended.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+            flag.ended.get().map_or(Poll::Pending, |ended| Poll::Ready(*ended))
         })
-        .await;
+        .await
+    }
+
+    /// Resolves `patience` after the end of the grant, however often it is waited for.
+    pub(crate) async fn overdue(&self, patience: Duration) {
+        let ended = self.ended().await;
+        sleep_until(ended + patience).await;
     }
 
     /// Whether the credential is good at this moment, for what begins something new.
@@ -137,7 +143,7 @@ impl Grant {
     /// [`revoked`].
     pub(crate) fn check(&self) -> Result<(), Fault> {
         let Granted { credential, flag, keys, tickets, .. } = &*self.0;
-        let has_ended = flag.has_ended.load(Ordering::Acquire) || credential.holder(&**keys, tickets).is_none();
+        let has_ended = flag.ended.get().is_some() || credential.holder(&**keys, tickets).is_none();
         if has_ended { Err(revoked()) } else { Ok(()) }
     }
 }

@@ -72,7 +72,7 @@ async fn poll(mut feed: Feed, from: &From, wait: Duration) -> Result<Response, F
     };
     let entries = tokio::select! {
         biased;
-        () = from.grant.ended() => return Err(revoked()),
+        _ = from.grant.ended() => return Err(revoked()),
         entries = feed.next(POLL) => entries.map_err(log_fault)?.unwrap_or_default(),
         () = gone => return Err(left()),
         () = tokio::time::sleep(wait) => Vec::new(),

@@ -54,7 +54,7 @@ async fn whole(app: &App, from: &From, call: PassthroughCall, operation: Operati
     let connection = from.connection.as_ref();
     let document = tokio::select! {
         biased;
-        () = from.grant.ended() => return Err(revoked()),
+        _ = from.grant.ended() => return Err(revoked()),
         document = call.document() => document?,
         () = client_left(connection, app.config.fin_leaves_json) => return Err(left()),
     };
@@ -69,7 +69,7 @@ async fn streamed(app: &App, from: From, call: PassthroughCall, headers: &Header
     let mut events = call.events();
     let first = tokio::select! {
         biased;
-        () = from.grant.ended() => return Err(revoked()),
+        _ = from.grant.ended() => return Err(revoked()),
         first = hold(&mut events, from.connection.as_ref(), patience(&app.config, headers)) => first?,
     };
     Ok(respond_events(EventDelivery {

@@ -175,7 +175,7 @@ impl Stream {
         };
         tokio::select! {
             biased;
-            () = grant.ended() => Next::Revoked,
+            _ = grant.ended() => Next::Revoked,
             signal = signal => Next::Signal(signal),
             next = source.next() => next,
             () = drain.leaving(), if end.is_none() => Next::Leaving,

@@ -68,7 +68,7 @@ impl Failed {
 pub(crate) async fn wait_for_end(mut feed: Feed, from: &From, fin_leaves: bool) -> Ending {
     let ending = tokio::select! {
         biased;
-        () = from.grant.ended() => return Ending::Failed(Failed { fault: revoked(), terminal: None, has_output: false }),
+        _ = from.grant.ended() => return Ending::Failed(Failed { fault: revoked(), terminal: None, has_output: false }),
         ending = feed.ending() => ending,
         () = client_left(from.connection.as_ref(), fin_leaves) => return Ending::Left,
     };

@@ -129,7 +129,7 @@ impl Stream {
         };
         tokio::select! {
             biased;
-            () = self.delivery.grant.ended() => Next::Revoked,
+            _ = self.delivery.grant.ended() => Next::Revoked,
             signal = signal => Next::Signal(signal),
             event = self.delivery.events.next() => Next::Event(event),
             () = self.silence.as_mut() => Next::Silence,

@@ -200,7 +200,7 @@ impl Stream {
         };
         tokio::select! {
             biased;
-            () = self.delivery.grant.ended() => Next::Revoked,
+            _ = self.delivery.grant.ended() => Next::Revoked,
             signal = signal => Next::Signal(signal),
             fed = self.delivery.feed.next(WRITE) => Next::Fed(fed),
             () = self.silence.as_mut() => Next::Silence,

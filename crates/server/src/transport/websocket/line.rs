@@ -11,7 +11,7 @@ use protocol::frame::websocket::encode::{close, ping};
 use protocol::frame::websocket::{CloseCode, Role, Violation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::outbox::{Coding, Outbox};
 use crate::drain::Drain;
@@ -156,7 +156,7 @@ impl Line {
             biased;
             sent = timeout(self.write_timeout, sent) => sent.ok()?.ok()?,
             () = self.drain.broken_off() => return None,
-            () = async { self.grant.ended().await; sleep(LAST_WORDS).await } => return None,
+            () = self.grant.overdue(LAST_WORDS) => return None,
         }
         self.out.clear();
         Some(())

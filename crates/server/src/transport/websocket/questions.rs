@@ -110,7 +110,7 @@ impl Questions {
         };
         tokio::select! {
             biased;
-            () = self.grant.ended() => Next::Revoked,
+            _ = self.grant.ended() => Next::Revoked,
             read = self.line.read() => read.map_or(Next::Gone, |()| Next::Read),
             fed = fed => Next::Fed(fed),
             () = self.app.drain.leaving(), if self.end.is_none() => Next::Leaving,

@@ -122,7 +122,7 @@ impl Session {
         let knock = self.line.knock();
         tokio::select! {
             biased;
-            () = self.grant.ended() => Next::Revoked,
+            _ = self.grant.ended() => Next::Revoked,
             read = self.line.read() => read.map_or(Next::Gone, |()| Next::Read),
             Some(fed) = self.feeds.next(), if !self.feeds.is_empty() => Next::Fed(Box::new(fed)),
             () = self.app.drain.leaving(), if !self.is_leaving => Next::Leaving,
