@@ -5,8 +5,8 @@
 mod pieces;
 
 use libfuzzer_sys::fuzz_target;
-use protocol::frame::EventTooLarge;
-use protocol::frame::ndjson::{Decoded, Decoder};
+use codec::EventTooLarge;
+use codec::ndjson::{Decoded, Decoder};
 
 fn decode(pieces: &[&[u8]], limit: usize) -> Vec<Result<Decoded, EventTooLarge>> {
     let mut decoder = Decoder::new(limit);

@@ -6,9 +6,9 @@
 mod pieces;
 
 use libfuzzer_sys::fuzz_target;
-use protocol::frame::websocket::decode::{Decoder, Incoming, Limits};
-use protocol::frame::websocket::deflate::{Agreement, Context, Inflate};
-use protocol::frame::websocket::{Role, Violation, encode, handshake};
+use codec::websocket::decode::{Decoder, Incoming, Limits};
+use codec::websocket::deflate::{Agreement, Context, Inflate};
+use codec::websocket::{Role, Violation, encode, handshake};
 
 const LIMITS: Limits = Limits { frame_bytes: 4096, message_bytes: 2048 };
 

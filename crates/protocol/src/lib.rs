@@ -1,4 +1,4 @@
-//! The words: Open Responses and the dialects and frames it travels in, without I/O, clock or async.
+//! The vocabulary: Open Responses and the dialects it is told in, without I/O, clock or async. Frames are in the crate `codec`.
 //!
 //! # Glossary
 //!
@@ -38,7 +38,6 @@ pub mod event;
 pub mod snapshot;
 
 pub mod dialect;
-pub mod frame;
 
 pub mod fields;
 pub mod passthrough;

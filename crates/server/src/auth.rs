@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
+use codec::websocket::handshake::offered_key;
 use engine::keys::{Caller, KeyDigest};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use protocol::fault::{Fault, FaultKind};
-use protocol::frame::websocket::handshake::offered_key;
 
 use crate::config::Config;
 use crate::forwarded::{self, Forwarded};

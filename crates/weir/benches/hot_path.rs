@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use codec::{Frame, ndjson, sse};
 use criterion::{BatchSize, Criterion, Throughput};
 use engine::answers::Terms;
 use engine::feed::Feed;
@@ -24,7 +25,6 @@ use protocol::dialect::chat_completions::{ChatOptions, Fold};
 use protocol::dialect::{Dialect, responses};
 use protocol::event::{Entry, Event, TextDelta};
 use protocol::fault::Fault;
-use protocol::frame::{Frame, ndjson, sse};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::request::Create;
 use protocol::usage::{Usage, UsageSource};

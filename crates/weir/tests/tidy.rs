@@ -9,14 +9,15 @@ use toml::{Table, Value};
 /// Which of our crates each may depend on: the arrows of design.md §5. The program may see all of them.
 const ARROWS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
+    ("codec", &[]),
     ("tokens", &[]),
     ("engine", &["protocol", "tokens"]),
-    ("provider", &["engine", "protocol"]),
+    ("provider", &["codec", "engine", "protocol"]),
     ("store", &["engine", "protocol"]),
-    ("server", &["engine", "lens", "protocol"]),
+    ("server", &["codec", "engine", "lens", "protocol"]),
     ("traces", &["engine", "protocol"]),
     ("lens", &[]),
-    ("lab", &["lens", "protocol"]),
+    ("lab", &["codec", "lens", "protocol"]),
 ];
 
 /// The crate that sees all.

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use bytes::{Bytes, BytesMut};
+use codec::websocket::decode::{Decoder, Incoming, Limits};
+use codec::websocket::encode::{self, Head};
+use codec::websocket::{CloseCode, Opcode, Role};
 use h2::client::{Builder, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::Response;
-use protocol::frame::websocket::decode::{Decoder, Incoming, Limits};
-use protocol::frame::websocket::encode::{self, Head};
-use protocol::frame::websocket::{CloseCode, Opcode, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 

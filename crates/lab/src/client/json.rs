@@ -1,7 +1,7 @@
 //! A body of one JSON document.
 
 use anyhow::{Context, Result, ensure};
-use protocol::frame::json;
+use codec::json;
 use serde_json::Value;
 
 use super::{BodyEnd, Response};

@@ -1,7 +1,7 @@
 //! A body of one JSON document per line.
 
 use anyhow::Result;
-use protocol::frame::ndjson::{self, Decoded};
+use codec::ndjson::{self, Decoded};
 
 use super::stream::{self, Found, LARGEST_EVENT};
 use super::{Response, Stream};

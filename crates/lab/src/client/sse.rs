@@ -1,7 +1,7 @@
 //! A body of server-sent events.
 
 use anyhow::Result;
-use protocol::frame::sse::{self, Decoded};
+use codec::sse::{self, Decoded};
 
 use super::stream::{self, Found, LARGEST_EVENT};
 use super::{Response, Stream};

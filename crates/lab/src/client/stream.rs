@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use protocol::frame;
 use serde_json::Value;
 
 use super::{BodyEnd, Connection, Response, ndjson, sse};
@@ -68,8 +67,8 @@ impl Decoder {
     pub fn of(media_type: &str) -> Option<Self> {
         let bare = media_type.split(';').next().unwrap_or_default().trim();
         match bare {
-            frame::sse::MEDIA_TYPE => Some(Self::sse()),
-            frame::ndjson::MEDIA_TYPE => Some(Self::ndjson()),
+            codec::sse::MEDIA_TYPE => Some(Self::sse()),
+            codec::ndjson::MEDIA_TYPE => Some(Self::ndjson()),
             _ => None,
         }
     }

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::{Bytes, BytesMut};
-use protocol::frame::websocket::decode::{Decoder, Incoming, Limits};
-use protocol::frame::websocket::deflate::Agreement;
-use protocol::frame::websocket::encode::{self, Head};
-use protocol::frame::websocket::{CloseCode, Opcode, Role, handshake};
+use codec::websocket::decode::{Decoder, Incoming, Limits};
+use codec::websocket::deflate::Agreement;
+use codec::websocket::encode::{self, Head};
+use codec::websocket::{CloseCode, Opcode, Role, handshake};
 
 use super::stream::LARGEST_EVENT;
 use super::{Connection, Request, Response};

@@ -1,9 +1,9 @@
 //! Golden conversations, and bytes of any kind.
 
 use bytes::BytesMut;
+use codec::websocket::{CloseCode, Opcode as WireOpcode, encode};
+use codec::{ndjson, sse};
 use proptest::prelude::*;
-use protocol::frame::websocket::{CloseCode, Opcode as WireOpcode, encode};
-use protocol::frame::{ndjson, sse};
 
 use super::event::EventKind;
 use super::head::Body;

@@ -34,7 +34,7 @@ fn chunked() -> Script {
 }
 
 fn websocket() -> Script {
-    use protocol::frame::websocket::{CloseCode, Opcode, encode};
+    use codec::websocket::{CloseCode, Opcode, encode};
     let mut script = Script::between("[2001:db8::1]:40000", "[2001:db8::2]:8000", [9, 7]);
     let request = b"GET /v1/responses HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";

@@ -2,8 +2,8 @@
 
 use std::mem;
 
+use codec::{ndjson, sse};
 use engine::provider::{Failure, Word};
-use protocol::frame::{ndjson, sse};
 
 use super::Reader;
 use super::fault::{Callee, Reported};

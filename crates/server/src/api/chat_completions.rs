@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use codec::Frame;
 use engine::answers::{Idempotency, Terms};
 use engine::feed::Feed;
 use http::{HeaderMap, HeaderValue, header};
@@ -10,7 +11,6 @@ use protocol::dialect::Dialect;
 use protocol::dialect::chat_completions::{ChatOptions, Fold, completion, partial_completion, read_create};
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
-use protocol::frame::Frame;
 use protocol::snapshot;
 use serde_json::value::RawValue;
 

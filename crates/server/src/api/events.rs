@@ -5,11 +5,11 @@ use std::time::Duration;
 use axum::extract::{Query as QueryOf, State};
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut, BytesMut};
+use codec::Frame;
 use engine::answers::log_fault;
 use engine::feed::Feed;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::fault::Fault;
-use protocol::frame::Frame;
 use protocol::id::ResponseId;
 
 use super::query::{self, Query};

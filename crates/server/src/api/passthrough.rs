@@ -7,11 +7,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use codec::Frame;
 use engine::passthrough::{Events, PassthroughCall};
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, header};
 use protocol::fault::Fault;
-use protocol::frame::Frame;
 use protocol::passthrough::{Operation, Passthrough};
 
 use super::body::Read;

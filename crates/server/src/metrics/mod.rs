@@ -4,9 +4,9 @@ mod process;
 
 use std::sync::Arc;
 
+use codec::Frame;
 use engine::clock;
 use engine::metrics::{Exposition, Family, Gauge, Held, Kind};
-use protocol::frame::Frame;
 use protocol::passthrough::Operation;
 
 use crate::router::App;

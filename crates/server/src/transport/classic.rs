@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
+use codec::{Frame, emitter, sse};
 use engine::answers::log_fault;
 use engine::feed::Feed;
 use engine::log::LogError;
@@ -13,7 +14,6 @@ use engine::metrics::Held;
 use futures_util::stream::unfold;
 use protocol::dialect::classic::{Fold, Said};
 use protocol::event::Entry;
-use protocol::frame::{Frame, emitter, sse};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
+use codec::{Frame, ndjson, sse};
 use engine::answers::log_fault;
 use engine::feed::Feed;
 use engine::log::LogError;
@@ -16,7 +17,6 @@ use lens::live::Said;
 use protocol::dialect::{Dialect, Spoken};
 use protocol::event::Entry;
 use protocol::fault::Fault;
-use protocol::frame::{Frame, ndjson, sse};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::breaking::LastChunk;

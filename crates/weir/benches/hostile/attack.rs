@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bytes::BytesMut;
+use codec::websocket::Opcode;
+use codec::websocket::deflate::Compressor;
+use codec::websocket::encode::{Head, client_frame};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lab::client::Request;
 use lab::client::websocket::{self, End};
-use protocol::frame::websocket::Opcode;
-use protocol::frame::websocket::deflate::Compressor;
-use protocol::frame::websocket::encode::{Head, client_frame};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

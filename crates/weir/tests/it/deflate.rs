@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use codec::websocket::Opcode;
+use codec::websocket::deflate::Compressor;
+use codec::websocket::encode::Head;
 use lab::client::websocket::{self, Connected, End};
 use lab::upstream::Script;
-use protocol::frame::websocket::Opcode;
-use protocol::frame::websocket::deflate::Compressor;
-use protocol::frame::websocket::encode::Head;
 use serde_json::{Value, json};
 
 use crate::house::{House, MODEL, Plan};
@@ -84,7 +84,7 @@ async fn a_compressed_turn_is_the_log_message_by_message() {
         assert_eq!(house.upstream.requests()[turn].body["messages"][0]["content"], text);
         let created: Value = serde_json::from_str(&texts[0]).unwrap();
         let id = created["response"]["id"].as_str().unwrap();
-        assert_eq!(texts, crate::resume::tail(&house, id, None, protocol::frame::Frame::Sse).await);
+        assert_eq!(texts, crate::resume::tail(&house, id, None, codec::Frame::Sse).await);
     }
     socket.close(1000, "").await.unwrap();
     let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use codec::Frame;
 use lab::client::{Connection, Request};
 use lab::soon;
 use lab::upstream::Script;
-use protocol::frame::Frame;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

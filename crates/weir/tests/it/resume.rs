@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use codec::Frame;
 use lab::client::{BodyEnd, Request, Stream};
 use lab::proxy::{Cut, FaultProxy};
 use lab::soon;
 use lab::upstream::Script;
-use protocol::frame::Frame;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

@@ -1,7 +1,7 @@
 //! The spine over every transport: the table of scenarios, and the cut at every event that mixes them all (promise 2).
 
+use codec::Frame::{Ndjson, Sse};
 use futures_util::future::join_all;
-use protocol::frame::Frame::{Ndjson, Sse};
 
 use self::doors::Doors;
 use self::reader::{Reader, WAYS, Way};

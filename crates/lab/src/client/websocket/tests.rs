@@ -1,6 +1,6 @@
 //! The client against a server that does what it is told, in this process.
 
-use protocol::frame::websocket::deflate::Compressor;
+use codec::websocket::deflate::Compressor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -10,7 +10,7 @@ mod responses;
 pub use passthrough::vector;
 
 use bytes::{Bytes, BytesMut};
-use protocol::frame::sse;
+use codec::sse;
 use serde_json::Value;
 
 use super::answer::Answer;

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::mem;
 
+use codec::sse;
 use engine::provider::Failure;
 use engine::provider::passthrough::Part;
 use protocol::fields::Fields;
-use protocol::frame::sse;
 use protocol::passthrough::Operation;
 use serde_json::Value;
 

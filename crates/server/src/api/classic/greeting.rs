@@ -3,8 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
+use codec::emitter;
 use lens::live::Said;
-use protocol::frame::emitter;
 
 /// The demo's words for "connected".
 const NAME: &str = "连接成功！！！！";

@@ -13,11 +13,11 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use codec::emitter;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use lens::live::Said;
 use protocol::dialect::classic::{Door, Fold};
 use protocol::fault::Fault;
-use protocol::frame::emitter;
 use serde_json::json;
 
 pub(crate) use cors::cors;

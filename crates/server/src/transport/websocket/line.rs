@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use codec::websocket::decode::{Decoder, Incoming, Limits};
+use codec::websocket::deflate::Agreement;
+use codec::websocket::encode::{close, ping};
+use codec::websocket::{CloseCode, Role, Violation};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use protocol::frame::websocket::decode::{Decoder, Incoming, Limits};
-use protocol::frame::websocket::deflate::Agreement;
-use protocol::frame::websocket::encode::{close, ping};
-use protocol::frame::websocket::{CloseCode, Role, Violation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use protocol::frame::websocket::Opcode;
-use protocol::frame::websocket::deflate::Compressor;
-use protocol::frame::websocket::encode::{self, Head};
+use codec::websocket::Opcode;
+use codec::websocket::deflate::Compressor;
+use codec::websocket::encode::{self, Head};
 
 /// Less than this is sent as it is: a delta of a few words would hardly shrink.
 const LEAST: usize = 256;

@@ -2,6 +2,10 @@
 
 use std::collections::VecDeque;
 
+use codec::websocket::CloseCode;
+use codec::websocket::decode::Incoming;
+use codec::websocket::deflate::Agreement;
+use codec::websocket::encode::pong;
 use engine::answers::log_fault;
 use engine::feed::Feed;
 use engine::log::LogError;
@@ -11,10 +15,6 @@ use hyper_util::rt::TokioIo;
 use protocol::dialect::classic::{Door, Fold, Said};
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
-use protocol::frame::websocket::CloseCode;
-use protocol::frame::websocket::decode::Incoming;
-use protocol::frame::websocket::deflate::Agreement;
-use protocol::frame::websocket::encode::pong;
 use protocol::trace::TraceContext;
 use tokio::time::{Instant, sleep_until};
 

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use codec::websocket::CloseCode;
+use codec::websocket::decode::Incoming;
+use codec::websocket::deflate::Agreement;
+use codec::websocket::encode::pong;
 use engine::answers::{Socket, Terms, log_fault};
 use engine::feed::Feed;
 use engine::local::Local;
@@ -16,10 +20,6 @@ use lens::live::Said;
 use protocol::dialect::responses::{ClientEvent, Lane, read_client_event, refusal};
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
-use protocol::frame::websocket::CloseCode;
-use protocol::frame::websocket::decode::Incoming;
-use protocol::frame::websocket::deflate::Agreement;
-use protocol::frame::websocket::encode::pong;
 use protocol::id::Owner;
 use protocol::trace::TraceContext;
 use protocol::weight::Weight;

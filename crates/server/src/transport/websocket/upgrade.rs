@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use codec::websocket::deflate::Agreement;
+use codec::websocket::handshake;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use protocol::fault::{Fault, FaultKind};
-use protocol::frame::websocket::deflate::Agreement;
-use protocol::frame::websocket::handshake;
 
 use super::questions::Questions;
 use super::session::Session;

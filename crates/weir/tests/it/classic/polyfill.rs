@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use codec::sse::{Decoded, Decoder, Event};
 use lab::client::Request;
 use lab::upstream::Script;
-use protocol::frame::sse::{Decoded, Decoder, Event};
 use serde_json::Value;
 use tokio::time::timeout;
 

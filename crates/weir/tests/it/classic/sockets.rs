@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use codec::websocket::Opcode;
+use codec::websocket::encode::Head;
 use lab::client::websocket::{self, End, Handshake, Message, Socket};
 use lab::client::{Connection, Request};
 use lab::upstream::Script;
-use protocol::frame::websocket::Opcode;
-use protocol::frame::websocket::encode::Head;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

@@ -1,8 +1,8 @@
 //! What a caller asks of Weir itself: `functions` as before there were tools, `truncation: "auto"`, and `max_tool_calls`.
 
+use codec::Frame;
 use lab::client::Request;
 use lab::upstream::{Script, Trouble};
-use protocol::frame::Frame;
 use provider::config::Preset;
 use serde_json::{Value, json};
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use codec::Frame;
 use engine::provider::{Retries, Timeouts};
 use futures_util::stream::{StreamExt, iter};
 use lab::client::{BodyEnd, websocket};
 use lab::soon;
 use lab::upstream::{Upstream, Vendor};
-use protocol::frame::Frame;
 use provider::config::{Preset, UpstreamConfig, WireKind};
 use serde_json::{Map, Value, json};
 

@@ -1,9 +1,9 @@
 //! One cell of the matrix: one case of one vendor, asked in one dialect, heard in one frame.
 
+use codec::Frame;
 use lab::client::{BodyEnd, Request, websocket};
 use lab::soon;
 use lab::upstream::Vendor;
-use protocol::frame::Frame;
 use serde_json::{Value, json};
 
 use super::cases::Case;

@@ -1,12 +1,8 @@
-//! The frames: which bytes carry an event; codecs without I/O and without a clock.
-
-pub mod emitter;
-pub mod json;
-pub mod ndjson;
-pub mod sse;
-pub mod websocket;
+//! The frames of a body.
 
 use bytes::Bytes;
+
+use crate::{json, ndjson, sse};
 
 /// How events are laid out on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,35 +42,6 @@ impl Frame {
             Self::Sse => Some(Bytes::from_static(sse::HEARTBEAT)),
         }
     }
-}
-
-/// The peer sent an event, or a line, larger than the decoder was told to hold. The decoder is of no use any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an event is larger than {limit} bytes")]
-pub struct EventTooLarge {
-    /// The limit, in bytes.
-    pub limit: usize,
-}
-
-/// An emptied buffer larger than this is given back: one large event must not cost its size for the stream's whole life.
-const KEPT_CAPACITY: usize = 64 * 1024;
-
-/// Forgets `count` bytes at the front of `buffer`, and the memory too if it was large and is now empty.
-fn consume(buffer: &mut bytes::BytesMut, count: usize) {
-    bytes::Buf::advance(buffer, count);
-    if buffer.is_empty() && buffer.capacity() > KEPT_CAPACITY {
-        *buffer = bytes::BytesMut::new();
-    }
-}
-
-/// For the codecs' tests: `body` cut at the places of `cuts` that lie in it.
-#[cfg(test)]
-fn split_at(body: &[u8], mut cuts: Vec<usize>) -> Vec<&[u8]> {
-    cuts.retain(|cut| *cut <= body.len());
-    cuts.sort_unstable();
-    let ends = cuts.iter().copied().chain([body.len()]);
-    let starts = [0].into_iter().chain(cuts.iter().copied());
-    starts.zip(ends).map(|(start, end)| &body[start..end]).collect()
 }
 
 #[cfg(test)]

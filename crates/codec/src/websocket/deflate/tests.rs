@@ -7,7 +7,7 @@ use super::super::decode::{Decoder, Incoming, Limits};
 use super::super::encode::{Head, client_frame, server_frame};
 use super::super::{CloseCode, Opcode, Role, Violation};
 use super::*;
-use crate::frame::split_at;
+use crate::buffer::split_at;
 
 const LIMITS: Limits = Limits { frame_bytes: 1 << 20, message_bytes: 1 << 16 };
 

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::{memchr, memchr2_iter};
 
-use super::{EventTooLarge, consume};
+use crate::buffer::{EventTooLarge, consume};
 
 /// The media type of ndjson.org, which was never registered, hence the `x-`.
 pub const MEDIA_TYPE: &str = "application/x-ndjson";
@@ -161,14 +161,14 @@ mod tests {
         decoder.push(b"\n");
         let Some(Ok(Decoded::Line(line))) = decoder.next_event() else { unreachable!("the line has ended") };
         assert_eq!(line.len(), 4 << 20);
-        assert!(decoder.buffer.capacity() <= super::super::KEPT_CAPACITY);
+        assert!(decoder.buffer.capacity() <= crate::buffer::KEPT_CAPACITY);
     }
 
     proptest! {
         #[test]
         fn any_split_gives_the_same_lines(body in "[a\r\n]{0,200}", cuts in prop::collection::vec(0usize..200, 0..20), limit in 0usize..20) {
             let whole = decode(&[body.as_bytes()], limit);
-            let pieces = super::super::split_at(body.as_bytes(), cuts);
+            let pieces = crate::buffer::split_at(body.as_bytes(), cuts);
             prop_assert_eq!(decode(&pieces, limit), whole);
         }
 

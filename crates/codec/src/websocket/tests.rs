@@ -327,13 +327,13 @@ proptest! {
     fn any_split_gives_the_same_messages(bytes in frames(), cuts in prop::collection::vec(0usize..1000, 0..20), limit in 0usize..500) {
         let limits = Limits { frame_bytes: limit, message_bytes: limit };
         let whole = decode(Decoder::new(Role::Server, limits), &[&bytes]);
-        prop_assert_eq!(decode(Decoder::new(Role::Server, limits), &super::super::split_at(&bytes, cuts)), whole);
+        prop_assert_eq!(decode(Decoder::new(Role::Server, limits), &crate::buffer::split_at(&bytes, cuts)), whole);
     }
 
     #[test]
     fn any_bytes_in_any_split_are_the_same(bytes in prop::collection::vec(any::<u8>(), 0..200), cuts in prop::collection::vec(0usize..200, 0..20)) {
         let whole = decode(Decoder::new(Role::Client, WIDE), &[&bytes]);
-        prop_assert_eq!(decode(Decoder::new(Role::Client, WIDE), &super::super::split_at(&bytes, cuts)), whole);
+        prop_assert_eq!(decode(Decoder::new(Role::Client, WIDE), &crate::buffer::split_at(&bytes, cuts)), whole);
     }
 
     #[test]

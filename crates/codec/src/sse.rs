@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::{memchr, memchr2};
 
-use super::{EventTooLarge, consume};
+use crate::buffer::{EventTooLarge, consume};
 
 /// Section 9.2.5.
 pub const MEDIA_TYPE: &str = "text/event-stream";

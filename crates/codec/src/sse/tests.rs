@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::{KEPT_CAPACITY, split_at};
 use super::*;
+use crate::buffer::{KEPT_CAPACITY, split_at};
 
 type Found = Vec<Result<Decoded, EventTooLarge>>;
 
