@@ -8,12 +8,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use protocol::fault::{Fault, FaultKind};
 
+use crate::app::App;
 use crate::config::Config;
 use crate::forwarded::{self, Forwarded};
 use crate::grants::{Credential, Grant};
 use crate::listen::Exchange;
 use crate::middleware::Asker;
-use crate::router::App;
 use crate::tickets::purpose::Opening;
 use crate::transport::websocket;
 

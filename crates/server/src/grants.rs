@@ -15,7 +15,7 @@ use futures_util::task::AtomicWaker;
 use protocol::fault::{Fault, FaultKind};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::router::App;
+use crate::app::App;
 use crate::tickets::{SessionId, Tickets};
 
 /// How often the keys are looked at. What their revocation ends has ended within two seconds, even if they cannot be read at first.

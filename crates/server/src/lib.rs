@@ -1,5 +1,7 @@
 //! The face: sockets, routes, transports and callers. It turns requests into commands to the engine, and logs into bytes.
 
+mod app;
+
 pub mod config;
 
 pub mod capture;
@@ -26,6 +28,7 @@ mod pages;
 mod transport;
 mod web;
 
+pub use app::{App, AppParts};
 pub use capture::Capture;
 pub use classic::Classic;
 pub use config::{CaptureMode, ClassicConfig, Config, Keyless, LensConfig, MetricsAccess, ProxyProtocol};
@@ -34,5 +37,5 @@ pub use grants::{Grants, watch as watch_keys};
 pub use listen::{Connection, Connections, Network, NoNetwork, Tls, TlsError, bind, serve};
 pub use live::Live;
 pub use metrics::Metrics;
-pub use router::{App, router};
+pub use router::router;
 pub use tickets::Tickets;

@@ -4,8 +4,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
 
+use crate::app::App;
 use crate::config::Config;
-use crate::router::{self, App};
+use crate::router;
 
 /// The face as it is now. Cheap to clone.
 #[derive(Clone)]
@@ -44,7 +45,7 @@ struct Part {
 impl Current {
     fn new(app: &App, config: &Arc<Config>) -> Self {
         let part = |config: Arc<Config>, router: fn(App) -> Router, is_encrypted| Part {
-            router: router(App { config: Arc::clone(&config), is_encrypted, ..app.clone() }),
+            router: router(app.with_config(Arc::clone(&config), is_encrypted)),
             config,
         };
         Self {

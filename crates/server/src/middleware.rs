@@ -13,9 +13,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
 use protocol::id::Owner;
 use tokio::time::Instant;
 
+use crate::app::App;
 use crate::error::{Refused, panicked};
 use crate::forwarded::Forwarded;
-use crate::router::App;
 use crate::{Connection, auth, forwarded, paths, unread};
 
 /// The version of OpenAI's API, which has had no other since there is one.

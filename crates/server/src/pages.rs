@@ -16,8 +16,8 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
 
+use crate::app::App;
 use crate::forwarded::Forwarded;
-use crate::router::App;
 use crate::{auth, error};
 
 /// Larger than any page or picture of the demo.

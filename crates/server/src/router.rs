@@ -1,59 +1,15 @@
 //! Every route on one page.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::routing::{get, post};
-use engine::Engine;
-use engine::keys::Keys;
-use engine::tasks::Tasks;
 
 use crate::api::{
     chat_completions, classic, events, lens, metrics, models, operations, passthrough, responses, socket, tickets, upstreams,
 };
-use crate::capture::Capture;
-use crate::classic::Classic;
-use crate::config::Config;
-use crate::drain::Drain;
-use crate::grants::Grants;
-use crate::listen::Connections;
-use crate::metrics::Metrics;
-use crate::rates::Rates;
-use crate::tickets::Tickets;
+use crate::app::App;
 use crate::{error, middleware, pages, web};
 
-/// What the handlers share.
-#[derive(Clone)]
-pub struct App {
-    /// Runs the answers.
-    pub engine: Engine,
-    /// Knows the callers.
-    pub keys: Arc<dyn Keys>,
-    /// The settings.
-    pub config: Arc<Config>,
-    /// Counts the connections.
-    pub connections: Arc<Connections>,
-    /// Whether connections are encrypted here, and not by a proxy.
-    pub is_encrypted: bool,
-    /// What the classic API remembers.
-    pub classic: Arc<Classic>,
-    /// What is open for callers, and ends when their keys do.
-    pub grants: Arc<Grants>,
-    /// What browsers show instead of keys.
-    pub tickets: Arc<Tickets>,
-    /// Captures packets while somebody looks.
-    pub capture: Arc<Capture>,
-    /// Counts what the face does.
-    pub metrics: Arc<Metrics>,
-    /// Runs sockets.
-    pub tasks: Tasks,
-    /// How far the server is on its way out.
-    pub drain: Drain,
-    /// How many requests each caller makes.
-    pub rates: Arc<Rates>,
-}
-
-/// The whole face.
+/// Everything that the public listener serves.
 pub fn router(app: App) -> Router {
     let routes = Router::new()
         // Open Responses.

@@ -16,10 +16,10 @@ use protocol::fault::{Fault, FaultKind};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::api::Path;
+use crate::app::App;
 use crate::error::Refused;
 use crate::forwarded::Forwarded;
 use crate::pages;
-use crate::router::App;
 
 #[derive(RustEmbed)]
 #[folder = "../../web"]

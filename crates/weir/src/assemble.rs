@@ -14,7 +14,7 @@ use engine::store::Store;
 use engine::tasks::Tasks;
 use lab::compare::stamps::Stamps;
 use provider::LiveRoutes;
-use server::{App, Connections, Drain, Keyless, Live, Tls};
+use server::{App, AppParts, Connections, Drain, Keyless, Live, Tls};
 use tokio::net::TcpListener;
 use traces::Export;
 
@@ -128,7 +128,7 @@ impl Weir {
             }
             None => None,
         };
-        let app = App {
+        let app = App::new(AppParts {
             engine,
             keys,
             config: Arc::new(server),
@@ -142,7 +142,7 @@ impl Weir {
             tasks,
             drain: Drain::default(),
             rates: Arc::default(),
-        };
+        });
         let (engine, live, tasks, keys) = (app.engine.clone(), Live::new(app.clone()), app.tasks.clone(), Arc::clone(&app.keys));
         let controls = Controls { engine, keys, routes, live, tasks, shutdown: Arc::new(RwLock::new(shutdown)) };
         Ok(Self { listener, admin_listener, app, controls, tls, last })
@@ -187,11 +187,11 @@ impl Weir {
     pub async fn serve_until(self, stop: impl Future<Output = ()> + Send, again: impl Future<Output = ()> + Send) -> shutdown::Report {
         let Self { listener, admin_listener, app, controls, tls, last } = self;
         let watching = server::watch_keys(app.clone());
-        let App { engine, connections, drain, tasks, .. } = app;
-        list_models(&engine, &tasks);
+        let AppParts { engine, connections, drain, tasks, .. } = &*app;
+        list_models(engine, tasks);
         let stopping = async {
             stop.await;
-            let parts = shutdown::Stopping { engine: &engine, connections: &connections, drain: &drain, tasks: &tasks, last: &last };
+            let parts = shutdown::Stopping { engine, connections, drain, tasks, last: &last };
             shutdown::run(parts, controls.shutdown(), again).await
         };
         let operations = async {

@@ -17,8 +17,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use self::coding::{DecodeError, Decoder};
+use crate::app::App;
 use crate::config::Config;
-use crate::router::App;
 
 /// Windows editors put it before JSON, though it must not stand there; a reader may ignore it (RFC 8259 §8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";

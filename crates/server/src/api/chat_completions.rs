@@ -18,10 +18,10 @@ use super::body::Read;
 use super::hold::{Held, hold, patience};
 use super::responses::{idempotency_key, named, warned};
 use super::{From, body};
+use crate::app::App;
 use crate::error::{self, Refused, left};
 use crate::listen::Connection;
 use crate::metrics::Words;
-use crate::router::App;
 use crate::transport::{Delivery, Ending, Failed, respond, response_in, stream_frame, tell_lens, wait_for_end};
 
 /// `POST /v1/chat/completions`

@@ -15,11 +15,11 @@ use protocol::id::ResponseId;
 use super::query::{self, Query};
 use super::responses::{deliver, named};
 use super::{From, Path};
+use crate::app::App;
 use crate::error::{Refused, left};
 use crate::grants::revoked;
 use crate::listen::Signal;
 use crate::metrics::Words;
-use crate::router::App;
 use crate::transport::{StreamFrame, respond};
 
 /// The longest a poll may wait, in seconds: below the idle limits of proxies met so far.

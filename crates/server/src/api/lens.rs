@@ -24,11 +24,11 @@ use serde_json::{Value, json};
 
 use super::Path;
 use super::query::{self, Query};
+use crate::app::App;
 use crate::auth;
 use crate::capture::{Extent, Look, Packets};
 use crate::error::Refused;
 use crate::listen::{Protocol, View, Wanted};
-use crate::router::App;
 
 /// A picture narrower than the first cannot be drawn, and one wider than the second not be read.
 const WIDTHS: std::ops::RangeInclusive<u64> = 340..=2400;

@@ -7,11 +7,11 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 use protocol::fault::{Fault, FaultKind};
 
+use crate::app::App;
 use crate::auth;
 use crate::config::MetricsAccess;
 use crate::error::Refused;
 use crate::metrics;
-use crate::router::App;
 
 /// Whoever asks may know how the server does.
 pub(crate) struct Watcher;

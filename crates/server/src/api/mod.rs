@@ -27,10 +27,10 @@ use protocol::id::Owner;
 use protocol::trace::TraceContext;
 use serde::de::DeserializeOwned;
 
+use crate::app::App;
 use crate::error::Refused;
 use crate::grants::Grant;
 use crate::listen::Connection;
-use crate::router::App;
 use crate::{auth, trace};
 
 /// Whose request this is, and on which connection it came.

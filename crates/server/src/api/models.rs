@@ -7,8 +7,8 @@ use protocol::fault::Fault;
 use serde_json::{Value, json};
 
 use super::{From, Path};
+use crate::app::App;
 use crate::error::Refused;
-use crate::router::App;
 
 /// `GET /v1/models`
 pub(crate) async fn list(State(app): State<App>, _from: From) -> Json<Value> {

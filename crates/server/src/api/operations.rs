@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
 use super::metrics::may_watch;
+use crate::app::App;
 use crate::auth;
 use crate::forwarded::Forwarded;
-use crate::router::App;
 
 /// The description of the whole face; a test holds it to the router.
 const OPENAPI: &str = include_str!("../openapi.json");

@@ -17,11 +17,11 @@ use protocol::passthrough::{Operation, Passthrough};
 use super::body::Read;
 use super::hold::patience;
 use super::{From, body};
+use crate::app::App;
 use crate::error::{Refused, left};
 use crate::grants::revoked;
 use crate::listen::Connection;
 use crate::metrics::Words;
-use crate::router::App;
 use crate::transport::{EventDelivery, client_left, respond_events, stream_frame, tell_lens};
 
 /// `POST /v1/embeddings`

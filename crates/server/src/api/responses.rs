@@ -23,10 +23,10 @@ use super::body::Read;
 use super::hold::{Held, hold, patience};
 use super::query::{self, Query};
 use super::{From, Path, body};
+use crate::app::App;
 use crate::error::{self, Refused, left};
 use crate::listen::Connection;
 use crate::metrics::Words;
-use crate::router::App;
 use crate::transport::{Delivery, Ending, Failed, StreamFrame, respond, response_in, stream_frame, tell_lens, wait_for_end};
 
 /// `POST /v1/responses`

@@ -4,8 +4,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 
 use super::From;
+use crate::app::App;
 use crate::error::Refused;
-use crate::router::App;
 use crate::transport::websocket;
 
 /// `GET /v1/responses` + Upgrade, or an extended CONNECT on HTTP/2.

@@ -10,9 +10,9 @@ use protocol::fault::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use super::body;
+use crate::app::App;
 use crate::error::Refused;
 use crate::forwarded::Forwarded;
-use crate::router::App;
 use crate::tickets::purpose::Purpose;
 use crate::tickets::{SESSION, TICKET};
 use crate::{auth, grants};

@@ -10,7 +10,7 @@ use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
 use super::Admin;
-use crate::router::App;
+use crate::app::App;
 
 /// `GET /v1/upstreams`
 pub(crate) async fn list(State(app): State<App>, _admin: Admin) -> Response {

@@ -16,8 +16,8 @@ use tokio::sync::OnceCell;
 
 pub(crate) use channels::{Channels, Opened};
 
+use crate::app::App;
 use crate::config::ClassicConfig;
-use crate::router::App;
 use crate::transport::Turn;
 
 /// How many messages the model sees of a conversation, with the question; the pages promise it.

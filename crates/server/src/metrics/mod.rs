@@ -9,7 +9,7 @@ use engine::clock;
 use engine::metrics::{Exposition, Family, Gauge, Held, Kind};
 use protocol::passthrough::Operation;
 
-use crate::router::App;
+use crate::app::App;
 
 /// Counts of the face.
 #[derive(Debug)]

@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 
 use crate::api::responses::named;
 use crate::api::{From, body};
+use crate::app::App;
 use crate::classic::{self, Asker};
-use crate::router::App;
 use crate::transport::Turn;
 
 /// Why a question was not taken.

@@ -10,11 +10,11 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use protocol::fault::{Fault, FaultKind};
 
+use crate::app::App;
 use crate::auth::{self, Kin};
 use crate::config::ClassicConfig;
 use crate::error::Refused;
 use crate::forwarded::Forwarded;
-use crate::router::App;
 
 /// How long a browser may remember a preflight, in seconds: Spring's default.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("1800");

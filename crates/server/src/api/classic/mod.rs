@@ -24,9 +24,9 @@ pub(crate) use cors::cors;
 
 use super::responses::named;
 use super::{From, Path};
+use crate::app::App;
 use crate::classic::{self, Asker};
 use crate::error::{self, Refused};
-use crate::router::App;
 use crate::transport::{Source, Telling, tell, websocket};
 
 /// `GET /createSse`: opens the stream on which the answer to the next question comes.

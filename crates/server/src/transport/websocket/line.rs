@@ -14,9 +14,9 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::outbox::{Coding, Outbox};
+use crate::app::App;
 use crate::drain::Drain;
 use crate::grants::Grant;
-use crate::router::App;
 
 /// What one read takes in; an idle socket holds no more than this.
 const READ: usize = 2 << 10;

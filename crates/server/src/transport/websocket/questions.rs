@@ -20,11 +20,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::line::{Exit, Line};
 use crate::api::From;
+use crate::app::App;
 use crate::classic::{self, Asker};
 use crate::grants::{Grant, revoked};
 use crate::listen::Connection;
 use crate::metrics::Words;
-use crate::router::App;
 
 /// How many bytes of events that are ready go out in one write.
 const WRITE: usize = 64 << 10;

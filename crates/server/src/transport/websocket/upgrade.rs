@@ -14,9 +14,9 @@ use protocol::fault::{Fault, FaultKind};
 use super::questions::Questions;
 use super::session::Session;
 use crate::api::From;
+use crate::app::App;
 use crate::classic::Asker;
 use crate::listen::{Connection, Exchange, Gauge};
-use crate::router::App;
 
 /// Answers the handshake and runs a session of the Responses API for the caller when the connection has changed hands.
 ///

@@ -9,7 +9,7 @@ use engine::tasks::Tasks;
 use lab::client::{self, Connection, Request, Response, websocket};
 use lab::upstream::Script;
 use serde_json::{Value, json};
-use server::{App, Capture, CaptureMode, Drain, LensConfig, Live};
+use server::{App, AppParts, Capture, CaptureMode, Drain, LensConfig, Live};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -147,7 +147,7 @@ async fn get_at_a_door_without_permission(house: &House, paths: &[&str]) -> Vec<
     let listener = server::bind(config.listen).unwrap();
     config.listen = listener.local_addr().unwrap();
     let (address, tasks, drain) = (config.listen, Tasks::new(), Drain::default());
-    let app = App {
+    let app = App::new(AppParts {
         engine: house.engine.clone(),
         keys: Arc::new(MemoryKeys::default()),
         config: Arc::new(config),
@@ -161,7 +161,7 @@ async fn get_at_a_door_without_permission(house: &House, paths: &[&str]) -> Vec<
         tasks: tasks.clone(),
         drain: drain.clone(),
         rates: Arc::default(),
-    };
+    });
     let serving = tokio::spawn(server::serve(listener, Live::new(app), None));
     let mut answers = Vec::new();
     for path in paths {

@@ -9,7 +9,7 @@ use engine::tasks::Tasks;
 use lab::client::Connection;
 use lab::client::websocket::{self, Handshake};
 use lab::soon;
-use server::{App, Connections, Drain, Live, Tls};
+use server::{App, AppParts, Connections, Drain, Live, Tls};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
@@ -80,7 +80,7 @@ impl SecondDoor {
         config.listen = listener.local_addr().unwrap();
         let (address, config) = (config.listen, Arc::new(config));
         let (tasks, connections, drain) = (Tasks::new(), Arc::new(Connections::default()), Drain::default());
-        let app = App {
+        let app = App::new(AppParts {
             classic: Arc::default(),
             engine: house.engine.clone(),
             keys: Arc::new(MemoryKeys::default()),
@@ -94,7 +94,7 @@ impl SecondDoor {
             tasks: tasks.clone(),
             drain: drain.clone(),
             rates: Arc::default(),
-        };
+        });
         let tls = Arc::new(Tls::from_files(&pair.certificate(), &pair.key()).unwrap());
         let serving = tokio::spawn(server::serve(listener, Live::new(app), Some(tls)));
         let trusting = |alpn: &[&[u8]]| connector(Path::new(&pair.certificate()), alpn, &[&TLS13]);
