@@ -12,10 +12,29 @@ use crate::store::{Most, Store, StoreError};
 
 /// The conversation of one turn.
 pub(crate) struct Conversation {
-    /// Everything the model sees, oldest first; the last `input.len()` are new.
+    /// Everything the model sees, oldest first.
     pub(crate) context: Vec<Item>,
-    /// What is new in this turn, where it is to be stored.
-    pub(crate) input: Vec<Item>,
+    /// Where in it the items of this turn start.
+    pub(crate) new: usize,
+}
+
+/// Which items of a conversation go into the tree with a turn that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// Those from this one on.
+    From(usize),
+    /// All of them, under names of their own: they are in no tree yet.
+    Copies,
+}
+
+impl Stored {
+    /// Copies the items.
+    pub(crate) fn of(self, context: &[Item]) -> Vec<Item> {
+        match self {
+            Self::From(new) => context.get(new..).unwrap_or_default().to_vec(),
+            Self::Copies => context.iter().cloned().map(renamed).collect(),
+        }
+    }
 }
 
 /// Why there is no conversation.
@@ -42,7 +61,6 @@ impl Conversation {
         owner: &Owner,
         before: Vec<Item>,
         new: Vec<InputItem>,
-        is_stored: bool,
         mut most: Most,
     ) -> Result<Self, ConversationError> {
         let mut context = before;
@@ -55,14 +73,7 @@ impl Conversation {
             calls.extend(called(&item).map(str::to_owned));
             context.push(item);
         }
-        // What goes into the tree, and only that, is held twice.
-        let input = if is_stored { context.get(before..).unwrap_or_default().to_vec() } else { Vec::new() };
-        Ok(Self { context, input })
-    }
-
-    /// The whole of it under names of its own, for a place in the tree.
-    pub(crate) fn copy(&self) -> Vec<Item> {
-        self.context.iter().cloned().map(renamed).collect()
+        Ok(Self { context, new: before })
     }
 }
 

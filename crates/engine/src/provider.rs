@@ -23,6 +23,7 @@ use self::passthrough::{Parts, PassthroughRequest};
 use crate::config::OnLeave;
 use crate::metrics::Exposition;
 use crate::upstreams::State;
+use crate::workers::Workers;
 
 /// Everything a model needs to answer: the caller's request and the conversation it stands in.
 #[derive(Clone, Debug)]
@@ -54,12 +55,27 @@ pub struct Call {
     /// Zero while there is none.
     status: Arc<AtomicU16>,
     is_given_up: Arc<AtomicBool>,
+    /// Where large work on the request is done, and how many bytes are in hand for it; without, it is done where it stands.
+    workers: Option<(Arc<Workers>, u64)>,
 }
 
 impl Call {
     /// A call for `owner` at this place of a trace.
     pub fn new(owner: Owner, trace: Option<TraceContext>) -> Self {
         Self { trace, owner: Some(owner), ..Self::default() }
+    }
+
+    /// Has large work on the request, for which so many bytes are in hand, done by `workers`.
+    pub(crate) fn with_workers(self, workers: Arc<Workers>, bytes: u64) -> Self {
+        Self { workers: Some((workers, bytes)), ..self }
+    }
+
+    /// Works on the request: off the runtime's threads and in its caller's turn where it is large. `None` if that panicked.
+    pub async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        match (&self.workers, &self.owner) {
+            (Some((workers, bytes)), Some(owner)) => workers.run_sized(owner, *bytes, work).await,
+            _ => Some(work()),
+        }
     }
 
     /// The upstream has answered with a status of HTTP.

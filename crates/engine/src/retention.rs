@@ -47,8 +47,8 @@ fn is_too_large(shared: &Shared) -> bool {
     shared.log.bytes() + shared.store.bytes() > shared.config().kept_bytes
 }
 
-/// Expires up to [`STEP`] answers; says whether there may be more. Who has more than its share gives first, and where all of
-/// it is too much, whoever has most.
+/// Expires up to [`STEP`] answers; says whether there may be more. Answers of callers above their share go first, and where
+/// all answers together are too large, those of the caller that stores most.
 async fn step(shared: &Shared) -> bool {
     let now = clock::unix_seconds();
     let Ok(oldest) = shared.store.oldest_ended(None, STEP).await else { return false };

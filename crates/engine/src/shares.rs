@@ -232,6 +232,11 @@ impl Reservation {
         self.grow(all.saturating_sub(self.bytes))
     }
 
+    /// How many there are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Takes more of what cannot be refused any more: the text of a response that runs.
     pub fn add(&mut self, more: u64) {
         self.ledger.change(&self.owner, |state, taken| {

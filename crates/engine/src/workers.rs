@@ -7,16 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::available_parallelism;
 
 use protocol::id::Owner;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::tasks::Tasks;
+
+/// Up to so many bytes in hand for a request, as its reservation counts them (its body, its values and its conversation), work
+/// on it is done where it stands: it takes less than a millisecond, and a change of thread would be a large part of that.
+pub(crate) const QUICK: u64 = 192 << 10;
 
 /// Where the work runs.
 #[derive(Debug)]
 pub(crate) struct Workers {
     tasks: Tasks,
     /// A permit for each core, given in the order in which they were asked for.
-    cores: Semaphore,
+    cores: Arc<Semaphore>,
     /// Whose turn it is among the work of one caller.
     owners: Mutex<HashMap<Owner, Weak<Semaphore>>>,
 }
@@ -25,16 +29,37 @@ impl Workers {
     /// As many as there are cores.
     pub(crate) fn new(tasks: Tasks) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { tasks, cores: Semaphore::new(cores), owners: Mutex::default() }
+        Self { tasks, cores: Arc::new(Semaphore::new(cores)), owners: Mutex::default() }
     }
 
     /// Runs `work` in its caller's turn. `None` if it panicked.
     pub(crate) async fn run<T: Send + 'static>(&self, owner: &Owner, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let own = self.of(owner);
         // Neither is ever closed.
-        let _turn = own.acquire().await.ok()?;
-        let _core = self.cores.acquire().await.ok()?;
+        let turn = self.turn(owner).await?;
+        let core = Arc::clone(&self.cores).acquire_owned().await.ok()?;
+        // The permits go with the work: a caller that leaves does not end it.
+        let work = move || {
+            let done = work();
+            drop((turn, core));
+            done
+        };
         self.tasks.blocking(work).await
+    }
+
+    /// Runs `work` on a request for which so many `bytes` are in hand: at once where that is quick, else in its caller's turn.
+    /// `None` if it panicked there.
+    pub(crate) async fn run_sized<T: Send + 'static>(
+        &self,
+        owner: &Owner,
+        bytes: u64,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        if bytes <= QUICK { Some(work()) } else { self.run(owner, work).await }
+    }
+
+    /// The caller's turn, for large work that is done elsewhere.
+    pub(crate) async fn turn(&self, owner: &Owner) -> Option<OwnedSemaphorePermit> {
+        self.of(owner).acquire_owned().await.ok()
     }
 
     fn of(&self, owner: &Owner) -> Arc<Semaphore> {

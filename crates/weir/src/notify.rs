@@ -72,7 +72,7 @@ impl Notifier {
 fn line(name: &std::ffi::OsStr) -> Option<(UnixDatagram, SocketAddr)> {
     let connected = address(name).and_then(|address| {
         let socket = UnixDatagram::unbound()?;
-        // Whoever does not read must not hold us up.
+        // A reader that does not read must not hold the server up.
         socket.set_nonblocking(true)?;
         Ok((socket, address))
     });

@@ -12,6 +12,7 @@ use protocol::trace::TraceContext;
 
 use super::start::{Setting, Ties};
 use super::{Engine, Started};
+use crate::conversation::Stored;
 use crate::feed::Feed;
 use crate::id;
 use crate::provider::SUMMARISE;
@@ -51,7 +52,7 @@ impl Engine {
         let Setting { mut context, .. } = self.conversation(owner, &mut create, None, &mut bytes).await?;
         let kept = Kept::take(&mut context);
         context.push(Item::Message(Message { id: id::item("msg"), ..Message::new(Role::User, vec![Part::input_text(SUMMARISE)]) }));
-        let setting = Setting { context, input: Vec::new(), head: None };
+        let setting = Setting { context, stored: Stored::Copies, head: None };
         let create = Create { store: false, ..create };
         let ties = Ties { claim: None, socket: None, thread: None, on_leave: self.on_leave(&route, &create, false), trace, bytes };
         let Started { id, feed, .. } = self.run(owner, create, route, setting, ties).await?;

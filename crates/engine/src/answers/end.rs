@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use protocol::fault::{Fault, FaultKind};
-use protocol::id::ResponseId;
+use protocol::id::{Owner, ResponseId};
 use protocol::item::Item;
 use protocol::response::{Response, ResponseStatus};
 use tokio::time::sleep;
@@ -19,6 +19,7 @@ use crate::log::{LogError, LogState};
 use crate::shares::Reservation;
 use crate::store::{Found, Removal, StoreError};
 use crate::turn::{End, Live, Turn};
+use crate::workers::Workers;
 
 /// How long to wait before a log or a store that failed is tried again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -32,7 +33,7 @@ pub(super) struct Remembering {
 }
 
 impl Remembering {
-    fn remember(self, response: &Response) {
+    async fn remember(self, workers: &Workers, owner: &Owner, response: &Response) {
         let Self { socket: Socket { local, lane }, before, mut bytes } = self;
         if response.status == ResponseStatus::Failed {
             if let Some(parent) = &response.previous_response_id {
@@ -40,9 +41,12 @@ impl Remembering {
             }
             return;
         }
-        let context: Arc<[Item]> = before.iter().chain(&response.output).cloned().collect();
+        let weight = before.iter().chain(&response.output).map(|item| item.weight() as u64).sum();
         // It is part of a conversation already: to refuse it now would be to forget it.
-        bytes.add(context.iter().map(|item| item.weight() as u64).sum());
+        bytes.add(weight);
+        let output = response.output.clone();
+        let copy = move || -> Arc<[Item]> { before.iter().cloned().chain(output).collect() };
+        let Some(context) = workers.run_sized(owner, weight, copy).await else { return };
         local.put(lane, response.id.clone(), context, bytes);
     }
 }
@@ -67,7 +71,7 @@ pub(super) async fn run_to_end(shared: Arc<Shared>, live: Arc<Live>, turn: Turn,
 async fn put_away(shared: &Shared, live: &Live, response: Response, remembering: Option<Remembering>) {
     say(&response);
     if let Some(remembering) = remembering {
-        remembering.remember(&response);
+        remembering.remember(&shared.workers, &live.owner, &response).await;
     }
     if response.status == ResponseStatus::Failed && response.output.is_empty() {
         // Nothing was made and nothing paid: who comes back with the same key wants another try, not the same refusal. A

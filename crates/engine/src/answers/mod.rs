@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     /// What each caller has in hand.
     pub(crate) ledger: Arc<Ledger>,
     /// Work on requests that takes long.
-    pub(crate) workers: Workers,
+    pub(crate) workers: Arc<Workers>,
     /// Set once nothing new may begin: after how many seconds to ask again.
     draining: OnceLock<u64>,
     /// Rung when an answer has ended, so that retention looks at once.
@@ -132,7 +132,7 @@ impl Engine {
     pub fn new(config: Config, log: Arc<dyn Log>, store: Arc<dyn Store>, models: Arc<dyn Models>, tasks: Tasks) -> Self {
         let ledger = Arc::new(Ledger::default());
         ledger.configure(config.memory_bytes, config.shares.clone());
-        let workers = Workers::new(tasks.clone());
+        let workers = Arc::new(Workers::new(tasks.clone()));
         let (config, metrics, traces) = (RwLock::new(config), Arc::default(), OnceLock::new());
         let (live, draining, shut_down) = (Mutex::default(), OnceLock::new(), CancellationToken::new());
         let ended = Notify::new();
@@ -181,7 +181,7 @@ impl Engine {
     pub async fn response(&self, owner: &Owner, id: &ResponseId) -> Result<Response, Fault> {
         self.record(owner, id).await?;
         let reader = self.open(owner, id).await?;
-        match self.read(&*reader).await {
+        match self.read(owner, &*reader).await {
             Ok(response) => Ok(response),
             Err(error) => Err(self.why(owner, id, error).await),
         }
@@ -197,7 +197,7 @@ impl Engine {
         let seat = self.running(id).map(|live| live.sit());
         let reader = self.open(owner, id).await?;
         self.stop(id, Cause::Cancelled).await?;
-        let response = self.read(&*reader).await;
+        let response = self.read(owner, &*reader).await;
         drop(seat);
         match response {
             Ok(response) => Ok(response),
@@ -326,6 +326,11 @@ impl Engine {
         self.shared.workers.run(owner, work).await
     }
 
+    /// As [`Self::work`] where the work is on so many bytes that it takes long; else it is done where it stands.
+    pub async fn work_sized<T: Send + 'static>(&self, owner: &Owner, bytes: u64, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        self.shared.workers.run_sized(owner, bytes, work).await
+    }
+
     /// What `owner` may have of the server; `None` where nobody else could have it.
     pub fn share(&self, owner: &Owner) -> Option<Share> {
         self.shared.ledger.share(owner)
@@ -387,7 +392,7 @@ impl Engine {
     }
 
     /// The response as its log has it now.
-    async fn read(&self, reader: &dyn LogReader) -> Result<Response, LogError> {
+    async fn read(&self, owner: &Owner, reader: &dyn LogReader) -> Result<Response, LogError> {
         let mut progress = reader.progress();
         // Its first entries were appended before anybody was told its id, but a log may be slow to commit them.
         drop(progress.wait_for(|progress| progress.committed > 0 || progress.state != LogState::Open).await);
@@ -395,7 +400,8 @@ impl Engine {
         // The terminal event holds the whole response; an answer that still runs is folded from its begin.
         let from = if progress.state == LogState::Ended { progress.committed.saturating_sub(1) } else { 0 };
         let entries = entries(reader, from, progress.committed).await?;
-        snapshot::response(&entries).ok_or(LogError::Unavailable)
+        let bytes = entries.iter().map(|entry| entry.data.len() as u64).sum();
+        self.work_sized(owner, bytes, move || snapshot::response(&entries)).await.flatten().ok_or(LogError::Unavailable)
     }
 
     /// The caller's record. Somebody else's is not there.

@@ -15,7 +15,7 @@ use protocol::trace::TraceContext;
 use super::end::{Remembering, run_to_end};
 use super::{Engine, Shared, Socket, Started, Terms, log_fault, store_fault};
 use crate::config::OnLeave;
-use crate::conversation::{Conversation, ConversationError};
+use crate::conversation::{Conversation, ConversationError, Stored};
 use crate::count::Prompt;
 use crate::log::{Life, LogError, LogReader, LogState};
 use crate::metrics::{Held, Meter};
@@ -24,6 +24,7 @@ use crate::shares::{Reservation, Running};
 use crate::store::{Claim, Claimed, Found, Most, Record, Removal};
 use crate::thread::{Thread, Window};
 use crate::turn::{Answer, Live, Trace, Turn};
+use crate::workers::QUICK;
 use crate::{clock, id};
 
 /// What a new turn stands in.
@@ -31,7 +32,7 @@ pub(super) struct Setting {
     /// Everything the model will see.
     pub(super) context: Vec<Item>,
     /// What of it goes into the tree, if the turn is stored.
-    pub(super) input: Vec<Item>,
+    pub(super) stored: Stored,
     /// Where in the tree it goes on.
     pub(super) head: Option<ItemId>,
 }
@@ -94,10 +95,20 @@ impl Engine {
         let admitted = Admission { shared: &self.shared, id: Some(&id) };
         let life = if create.store || claim.is_some() { Life::Kept } else { Life::Fleeting };
         let mut writer = self.shared.log.take(&id, life).map_err(log_fault)?;
-        let mut answer = Answer::begin(Response::accepted(id.clone(), clock::unix_seconds(), &create));
+        let Setting { context, stored, head } = setting;
+        let begin = {
+            let (response, now) = (id.clone(), clock::unix_seconds());
+            move || {
+                let input = if create.store { stored.of(&context) } else { Vec::new() };
+                let answer = Answer::begin(Response::accepted(response, now, &create));
+                (create, context, input, answer)
+            }
+        };
+        let begun = self.work_sized(owner, bytes.bytes(), begin).await;
+        let (create, context, input, mut answer) = begun.ok_or_else(|| failed("the response could not be started"))?;
         writer.append(&answer.take_entries()).map_err(log_fault)?;
-        let (record, input) = record(&id, owner, &create, claim.is_some(), setting.head, setting.input);
-        self.shared.store.insert(record, input).await.map_err(store_fault)?;
+        let record = record(&id, owner, &create, claim.is_some(), head, &input);
+        self.insert(record, input, bytes.bytes()).await?;
         if let Some(claim) = claim {
             match self.shared.store.claim(claim, &id).await.map_err(store_fault)? {
                 Claimed::New => {}
@@ -107,21 +118,27 @@ impl Engine {
             }
         }
         let reader = self.shared.log.open(&id).await.map_err(log_fault)?;
-        begun(&*reader).await.map_err(log_fault)?;
+        is_begun(&*reader).await.map_err(log_fault)?;
         admitted.keep();
 
         let feed = self.cursor(reader, 0, Some(live.sit()));
-        let request = ModelRequest { create: Arc::new(create), model: None, context: setting.context.into(), call: Call::default() };
+        let request = ModelRequest { create: Arc::new(create), model: None, context: context.into(), call: Call::default() };
         let remembering = match socket {
             Some(socket) => Some(Remembering { socket, before: Arc::clone(&request.context), bytes: self.take_bytes(owner, 0)? }),
             None => None,
         };
         let limit = self.shared.config().answer_bytes;
-        let tasks = self.shared.tasks.clone();
-        let turn =
-            Turn { live: Arc::clone(&live), answer, writer, route, leg: None, request, limit, meter, trace, tasks, bytes, _place: place };
+        let (tasks, workers) = (self.shared.tasks.clone(), Arc::clone(&self.shared.workers));
+        let (leg, running) = (None, Arc::clone(&live));
+        let turn = Turn { live: running, answer, writer, route, leg, request, limit, meter, trace, tasks, workers, bytes, _place: place };
         self.shared.tasks.spawn("turn", run_to_end(Arc::clone(&self.shared), live, turn, remembering));
         Ok(Started { id, feed, ignored: Vec::new() })
+    }
+
+    /// Puts the record and the new items into the store. Of each caller one large request at a time is written.
+    async fn insert(&self, record: Record, input: Vec<Item>, bytes: u64) -> Result<(), Fault> {
+        let _turn = if bytes > QUICK { self.shared.workers.turn(&record.owner).await } else { None };
+        self.shared.store.insert(record, input).await.map_err(store_fault)
     }
 
     /// A caller that names its request will come back for the answer: it is kept, and leaving does not stop it.
@@ -156,7 +173,7 @@ impl Engine {
             }
             LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable => log_fault(error),
         })?;
-        begun(&*reader).await.map_err(log_fault)?;
+        is_begun(&*reader).await.map_err(log_fault)?;
         let seat = self.running(&id).map(|live| live.sit());
         Ok(Started { id, feed: self.cursor(reader, 0, seat), ignored: Vec::new() })
     }
@@ -196,25 +213,25 @@ impl Engine {
         let conversation = self.assemble(owner, before, create, most).await?;
         bytes.grow(conversation.context.iter().map(|item| item.weight() as u64).sum())?;
         // What only a socket remembers is in no tree: a stored turn that continues it takes all of it along.
-        let input = if is_remembered { conversation.copy() } else { conversation.input };
-        Ok(Setting { context: conversation.context, input, head })
+        let stored = if is_remembered { Stored::Copies } else { Stored::From(conversation.new) };
+        Ok(Setting { context: conversation.context, stored, head })
     }
 
     async fn assemble(&self, owner: &Owner, before: Vec<Item>, create: &mut Create, most: Most) -> Result<Conversation, Fault> {
-        let (new, is_stored) = (std::mem::take(&mut create.input), create.store);
+        let new = std::mem::take(&mut create.input);
         // Items that only their references name are looked for, and perhaps once more.
         let has_references = new.iter().any(|item| matches!(item, InputItem::Reference(_)));
         if !has_references {
-            return Conversation::assemble(&*self.shared.store, owner, before, new, is_stored, most).await.map_err(told);
+            return Conversation::assemble(&*self.shared.store, owner, before, new, most).await.map_err(told);
         }
-        match Conversation::assemble(&*self.shared.store, owner, before.clone(), new.clone(), is_stored, most).await {
+        match Conversation::assemble(&*self.shared.store, owner, before.clone(), new.clone(), most).await {
             Err(ConversationError::NoSuchItem(_)) => {
                 // An answer of this caller that has just ended may be about to put the item into the store.
                 let running: Vec<Arc<Live>> = self.shared.live().values().filter(|live| live.owner == *owner).cloned().collect();
                 for live in running {
                     self.settled(Some(live)).await?;
                 }
-                Conversation::assemble(&*self.shared.store, owner, before, new, is_stored, most).await
+                Conversation::assemble(&*self.shared.store, owner, before, new, most).await
             }
             assembled => assembled,
         }
@@ -251,7 +268,7 @@ impl Engine {
     async fn seen(&self, owner: &Owner, window: Window, create: &Create, context: Vec<Item>) -> Result<Vec<Item>, Fault> {
         let create = create.clone();
         let cut = self.work(owner, move || window.cut(&Prompt::from(&create), context));
-        cut.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the conversation could not be counted"))
+        cut.await.ok_or_else(|| failed("the conversation could not be counted"))
     }
 
     /// The answer that the next turn of a thread continues; `None` where it begins anew.
@@ -318,7 +335,7 @@ fn told(error: ConversationError) -> Fault {
 }
 
 /// Waits until the first entries are safe: whoever is told the id will find the answer, whatever happens then.
-async fn begun(reader: &dyn LogReader) -> Result<(), LogError> {
+async fn is_begun(reader: &dyn LogReader) -> Result<(), LogError> {
     let mut progress = reader.progress();
     let begun = progress.wait_for(|progress| progress.committed > 0 || progress.state == LogState::Failed).await;
     match begun.map(|progress| progress.state) {
@@ -328,10 +345,10 @@ async fn begun(reader: &dyn LogReader) -> Result<(), LogError> {
     }
 }
 
-/// The record of a new answer, and the items that go into the tree with it.
-fn record(id: &ResponseId, owner: &Owner, create: &Create, keyed: bool, head: Option<ItemId>, input: Vec<Item>) -> (Record, Vec<Item>) {
-    let (parent, input) = if create.store { (head, input) } else { (None, Vec::new()) };
-    let record = Record {
+/// The record of a new answer, with the items that go into the tree with it.
+fn record(id: &ResponseId, owner: &Owner, create: &Create, keyed: bool, head: Option<ItemId>, input: &[Item]) -> Record {
+    let parent = head.filter(|_| create.store);
+    Record {
         id: id.clone(),
         owner: owner.clone(),
         store: create.store || keyed,
@@ -341,8 +358,12 @@ fn record(id: &ResponseId, owner: &Owner, create: &Create, keyed: bool, head: Op
         output: Vec::new(),
         parent,
         ended_at: None,
-    };
-    (record, input)
+    }
+}
+
+/// Work on a request that did not come to its end.
+fn failed(message: &str) -> Fault {
+    Fault::new(FaultKind::Server, "server_error", message)
 }
 
 /// Takes a place among the running answers back if the answer does not come to run.

@@ -256,7 +256,7 @@ impl PassthroughCall {
             Ok((fields.to_bytes().into(), tokens))
         };
         let panicked = || Unopened::Stopped(Fault::new(FaultKind::Server, "server_error", "the response could not be read"));
-        let (bytes, tokens) = self.shared.tasks.blocking(work).await.ok_or_else(panicked)??;
+        let (bytes, tokens) = self.shared.workers.run(self.record.owner(), work).await.ok_or_else(panicked)??;
         self.record.cost(tokens);
         Ok(bytes)
     }
@@ -353,7 +353,7 @@ impl Streaming {
     async fn count(&mut self) -> Option<Bytes> {
         let usage = self.usage.take()?;
         let request = Arc::clone(&self.call.request.request);
-        let (event, tokens) = self.call.shared.tasks.blocking(move || usage.event(&request)).await.flatten()?;
+        let (event, tokens) = self.call.shared.workers.run(self.call.record.owner(), move || usage.event(&request)).await.flatten()?;
         self.call.record.cost(tokens);
         Some(event.to_bytes().into())
     }

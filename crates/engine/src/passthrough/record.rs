@@ -56,6 +56,11 @@ impl Record {
         self.call.clone()
     }
 
+    /// Whose call it is.
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
     /// Who was asked last.
     pub(super) fn upstream(&self) -> &str {
         &self.upstream

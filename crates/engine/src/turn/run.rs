@@ -23,6 +23,7 @@ use crate::metrics::Meter;
 use crate::provider::{Blame, CONTEXT_LENGTH, Call, Failure, Finish, Leg, ModelRequest, Route, Timeouts, UPSTREAM_CUT, Word, Words};
 use crate::shares::{Reservation, Running};
 use crate::tasks::Tasks;
+use crate::workers::Workers;
 
 /// How many words that are ready at once go into one append. More would only delay the first.
 const BATCH: usize = 64;
@@ -53,6 +54,7 @@ pub(crate) struct Turn {
     pub(crate) meter: Meter,
     pub(crate) trace: Trace,
     pub(crate) tasks: Tasks,
+    pub(crate) workers: Arc<Workers>,
     /// The bytes that are in hand for it.
     pub(crate) bytes: Reservation,
     /// Its place among those that its caller may run.
@@ -202,7 +204,8 @@ impl Turn {
 
     /// Calls one upstream, up to the end of its answer. The answer was first asked for when it `began`.
     async fn call(&mut self, leg: &Leg, began: Instant) -> Outcome {
-        self.request.call = Call::new(self.live.owner.clone(), self.trace.call());
+        let call = Call::new(self.live.owner.clone(), self.trace.call());
+        self.request.call = call.with_workers(Arc::clone(&self.workers), self.bytes.bytes());
         self.request.model.clone_from(&leg.model);
         self.leg = Some(leg.clone());
         self.meter.asked(leg);
@@ -376,7 +379,7 @@ impl Turn {
         let create = Arc::clone(&self.request.create);
         let context = Arc::clone(&self.request.context);
         let output: Vec<Item> = self.answer.response().output.clone();
-        self.tasks.blocking(move || count::usage(&Prompt::from(&*create), &context, &output)).await
+        self.workers.run(&self.live.owner, move || count::usage(&Prompt::from(&*create), &context, &output)).await
     }
 }
 

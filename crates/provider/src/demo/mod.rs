@@ -16,7 +16,7 @@ use engine::provider::passthrough::{Parts, PassthroughRequest};
 use engine::provider::{Blame, CONTEXT_LENGTH, Failure, ModelRequest, Peer, Provider, Words};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use protocol::fault::Fault;
+use protocol::fault::{Fault, FaultKind};
 use protocol::item::{CustomToolCallOutput, FunctionCallOutput, FunctionOutput, Item, Part};
 use protocol::passthrough::Passthrough;
 use protocol::request::{Create, Tool};
@@ -73,8 +73,10 @@ impl Provider for Demo {
         if let Err(fault) = check_context(&request.context) {
             return ready(Err(Failure::new(fault, Blame::Match))).boxed();
         }
-        let words = script::plan(&request).map(|script| play::words(script, &request.create, self.tokens_per_second));
-        ready(words.map_err(told)).boxed()
+        let (call, tokens_per_second) = (request.call.clone(), self.tokens_per_second);
+        let plan = move || script::plan(&request).map(|script| play::words(script, &request.create, tokens_per_second));
+        let failed = || Fault::new(FaultKind::Server, "server_error", "the demo model failed on this request");
+        async move { call.work(plan).await.unwrap_or_else(|| Err(failed())).map_err(told) }.boxed()
     }
 
     fn check(&self, create: &Create) -> Result<Vec<String>, Fault> {

@@ -153,7 +153,7 @@ impl Unreached {
                 let what = "cannot be reached: no TLS connection could be made (is its certificate valid, and does it speak https at all?)";
                 said(name, "upstream_unreachable", what)
             }
-            Self::NotHttp => said(name, "upstream_unreachable", "cannot be asked: whoever is at its address does not speak HTTP"),
+            Self::NotHttp => said(name, "upstream_unreachable", "cannot be asked: the server at its address does not speak HTTP"),
             Self::NoProxy => said(name, "upstream_unreachable", "cannot be reached: its proxy is not there"),
             Self::ProxyPassword => said(name, "upstream_unreachable", "cannot be reached: its proxy wants another user and password"),
             Self::ProxyRefused => said(name, "upstream_unreachable", "cannot be reached: its proxy does not lead there"),

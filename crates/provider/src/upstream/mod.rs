@@ -141,13 +141,10 @@ impl Provider for Upstream {
             }
             // Whoever waits holds no body: it is made when there is a place for it.
             let seat = shared.pool.seat(request.model(), request.call.owner.as_ref()).await?;
-            let mut outgoing = shared.wire.ask(&request).map_err(|fault| Failure::new(request.create.paths.fault(fault), Blame::Match))?;
-            if let Value::Object(body) = &mut outgoing.body {
-                body.extend(shared.compat.body.clone());
-            }
-            let lifter = shared.wire.lifter(&request, shared.compat.unknown_tools);
-            let call = request.call.clone();
-            drop(request);
+            let (call, writer) = (request.call.clone(), Arc::clone(&shared));
+            let written = call.work(move || writer.write(&request)).await;
+            let failed = || Fault::new(FaultKind::Server, "server_error", "the request could not be written for the upstream");
+            let (outgoing, lifter) = written.unwrap_or_else(|| Err(Failure::new(failed(), Blame::Request)))?;
             shared.ask(seat, &outgoing, lifter, call).await
         }
         .boxed()
@@ -176,6 +173,15 @@ impl Provider for Upstream {
 }
 
 impl Shared {
+    /// The request in the upstream's words, its body in bytes, and what turns calls back into calls of the caller's tools.
+    fn write(&self, request: &ModelRequest) -> Result<(Outgoing, Lifter), Failure> {
+        let mut outgoing = self.wire.ask(request).map_err(|fault| Failure::new(request.create.paths.fault(fault), Blame::Match))?;
+        if let Value::Object(body) = &mut outgoing.body {
+            body.extend(self.compat.body.clone());
+        }
+        Ok((outgoing.written(), self.wire.lifter(request, self.compat.unknown_tools)))
+    }
+
     async fn ask(&self, seat: Seat, outgoing: &Outgoing, lifter: Lifter, call: Call) -> Result<Words, Failure> {
         let callee = self.callee(seat.key());
         let (response, mut ticket) = self.open(seat, outgoing, call, |_, failure| failure).await?;

@@ -312,16 +312,16 @@ enum Taken {
 }
 
 impl State {
-    /// Who is served next, behind so many who are but for whose model there is no place: of the callers for whom the fewest
-    /// answers run, whoever came first.
-    fn next(&self, behind: usize) -> Option<usize> {
+    /// The waiting call that is served next, without the first `passed` in order, for whose models there is no place: of the
+    /// callers with the fewest running answers, the one that came first.
+    fn next(&self, passed: usize) -> Option<usize> {
         let running = |index: &usize| self.callers.get(&self.waiting[*index].owner).copied().unwrap_or(0);
         let mut order: Vec<usize> = (0..self.waiting.len()).collect();
         order.sort_by_key(running);
-        order.get(behind).copied()
+        order.get(passed).copied()
     }
 
-    /// Makes room in a full queue for a caller who waits less than another: whoever of that one came last has to go.
+    /// Makes room in a full queue for a caller that has fewer calls waiting than another: the last call of the other goes.
     fn make_room(&mut self, owner: &Owner) -> bool {
         let mut counts: HashMap<&Owner, usize> = HashMap::new();
         self.waiting.iter().for_each(|waiter| *counts.entry(&waiter.owner).or_default() += 1);

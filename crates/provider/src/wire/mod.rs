@@ -122,6 +122,14 @@ impl Outgoing {
         Self { path, query: Vec::new(), fields: HeaderMap::new(), accept: "text/event-stream", body, raw: None, is_whole: false }
     }
 
+    /// The same with its body in bytes.
+    pub(crate) fn written(self) -> Self {
+        match self {
+            Self { body: Value::Null, .. } | Self { raw: Some(_), .. } => self,
+            Self { body, .. } => Self { raw: Some(body.to_string().into()), body: Value::Null, ..self },
+        }
+    }
+
     /// A request for `path`, whose answer is one document.
     pub(crate) fn document(path: &[&str]) -> Self {
         Self { accept: "application/json", ..Self::new(path, Value::Null) }

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use codec::Frame;
 use engine::answers::compact::Compacting;
 use engine::answers::{Idempotency, Terms};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use protocol::dialect::{Dialect, responses};
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::ResponseId;
+use protocol::item::Item;
 use protocol::snapshot;
 use serde_json::{Value, json};
 
@@ -28,6 +29,9 @@ use crate::error::{self, Refused, left};
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::transport::{Delivery, Ending, Failed, StreamFrame, respond, response_in, stream_frame, tell_lens, wait_for_end};
+
+/// The head of a document.
+const JSON: [(HeaderName, HeaderValue); 1] = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
 
 /// `POST /v1/responses`
 pub(crate) async fn create(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
@@ -75,7 +79,8 @@ pub(crate) async fn retrieve(
             let message = "'starting_after' is a position in a stream: leave out stream=false.";
             return Err(Fault::invalid("invalid_value", "starting_after", message).into());
         }
-        return Ok(named(current(&app.engine.response(&from.owner, &id).await?, from.connection.as_ref()), &id));
+        let response = app.engine.response(&from.owner, &id).await?;
+        return Ok(named(current(&app, &from, response).await, &id));
     }
     let feed = app.engine.feed(&from.owner, &id, after).await?;
     Ok(named(respond(deliver(&app, from, feed, stream_frame(&headers))), &id))
@@ -97,7 +102,8 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Refused> {
     // SDKs send an empty body, or `{}`; whatever it says, it changes nothing.
     body::ignore(&app.config, &headers, body).await?;
-    Ok(named(current(&app.engine.cancel(&from.owner, &id).await?, from.connection.as_ref()), &id))
+    let response = app.engine.cancel(&from.owner, &id).await?;
+    Ok(named(current(&app, &from, response).await, &id))
 }
 
 /// `GET /v1/responses/{id}/input_items`
@@ -106,7 +112,7 @@ pub(crate) async fn input_items(
     from: From,
     Path(id): Path<ResponseId>,
     QueryOf(query): QueryOf<Query>,
-) -> Result<Json<Value>, Refused> {
+) -> Result<Response, Refused> {
     let limit = query::integer(&query, "limit", 1..=100)?.unwrap_or(20);
     let mut items = app.engine.input_items(&from.owner, &id).await?;
     match query.get("order").map(String::as_str) {
@@ -122,10 +128,14 @@ pub(crate) async fn input_items(
     }
     let has_more = items.len() as u64 > limit;
     items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let id_of = |item: Option<&protocol::item::Item>| item.map(|item| item.id().clone());
-    Ok(Json(json!({
-        "object": "list", "first_id": id_of(items.first()), "last_id": id_of(items.last()), "has_more": has_more, "data": items,
-    })))
+    let bytes = items.iter().map(|item| item.weight() as u64).sum();
+    let list = move || {
+        let id_of = |item: Option<&Item>| item.map(|item| item.id().clone());
+        let (first, last) = (id_of(items.first()), id_of(items.last()));
+        json!({ "object": "list", "first_id": first, "last_id": last, "has_more": has_more, "data": items }).to_string()
+    };
+    let list = app.engine.work_sized(&from.owner, bytes, list).await.ok_or_else(unreadable)?;
+    Ok((JSON, list).into_response())
 }
 
 /// `POST /v1/responses/input_tokens`
@@ -180,15 +190,20 @@ fn part(failed: &Failed) -> Response {
 }
 
 /// A response as it is now.
-fn current(response: &protocol::response::Response, connection: Option<&Connection>) -> Response {
-    let body = serde_json::to_vec(response).map_err(|_| Refused(unreadable()));
-    body.map_or_else(IntoResponse::into_response, |body| document(body.into(), connection))
+async fn current(app: &App, from: &From, response: protocol::response::Response) -> Response {
+    let output: u64 = response.output.iter().map(|item| item.weight() as u64).sum();
+    let bytes = output + response.instructions.as_ref().map_or(0, |text| text.len() as u64);
+    let written = app.engine.work_sized(&from.owner, bytes, move || serde_json::to_vec(&response).ok()).await.flatten();
+    match written {
+        Some(body) => document(body.into(), from.connection.as_ref()),
+        None => Refused(unreadable()).into_response(),
+    }
 }
 
 /// A response as the body of an answer.
 fn document(body: Bytes, connection: Option<&Connection>) -> Response {
     tell_lens(connection, &body, &body);
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+    (JSON, body).into_response()
 }
 
 fn unreadable() -> Fault {

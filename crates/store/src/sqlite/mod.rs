@@ -4,21 +4,25 @@
 //! neither wait for the writer nor make it wait. A third thread moves the WAL into the file and sees to it that deleted
 //! text leaves both.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::available_parallelism;
 
 use engine::memory::MemoryStore;
 use engine::store::StoreError;
 use engine::tasks::Tasks;
 use rusqlite::Connection;
+use tokio::sync::Semaphore;
 
 use crate::Durability;
 use failure::Failure;
 use janitor::Janitor;
+use job::Change;
 use readers::Readers;
 use shared::Shared;
-use writer::{Change, Writer};
+use writer::Writer;
 
 mod archive;
 mod chunk;
@@ -26,12 +30,16 @@ mod claims;
 mod error;
 mod failure;
 mod janitor;
+mod job;
+mod large;
+mod leftovers;
 mod logs;
 mod open;
 mod readers;
 mod records;
 mod schema;
 mod shared;
+mod steps;
 mod store;
 mod tree;
 mod writer;
@@ -60,6 +68,8 @@ struct Inner {
     readers: Arc<Readers>,
     janitor: Janitor,
     tasks: Tasks,
+    /// A permit for each core, for large items that are being serialised.
+    cores: Arc<Semaphore>,
 }
 
 impl Database {
@@ -75,7 +85,8 @@ impl Database {
         let janitor = Janitor::start(path, durability, Arc::clone(&shared))?;
         let writer = Writer::start(path, connection, Arc::clone(&shared))?;
         let fleeting = MemoryStore::new();
-        Ok(Self { inner: Arc::new(Inner { path: path.to_path_buf(), fleeting, shared, writer, readers, janitor, tasks }) })
+        let cores = Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)));
+        Ok(Self { inner: Arc::new(Inner { path: path.to_path_buf(), fleeting, shared, writer, readers, janitor, tasks, cores }) })
     }
 
     /// Writes down what waits, moves the WAL into the file and closes it. Whoever asks something after that is told that

@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::claims;
 use super::failure::{Failure, taken};
+use super::job::Change;
 use super::logs;
 use super::tree::{self, Side, Written};
-use super::writer::Change;
 
 /// How many expired ids are remembered, so that their owners get a 410 and not a 404.
 pub(super) const TOMBSTONES: i64 = 100_000;
@@ -40,7 +40,27 @@ struct Columns {
 }
 
 /// Adds an answer that runs.
-pub(super) fn insert(change: &mut Change<'_>, record: &Record, input: &[Written]) -> Result<(), Failure> {
+pub(super) fn insert(change: &mut Change<'_>, record: &Record, input: Vec<Written>) -> Result<(), Failure> {
+    let (number, parent) = begin(change, record)?;
+    let head = match tree::grow(change, number, Side::Input, parent, input)? {
+        Some(head) => Some(head),
+        None => tree::number(change.connection, record.head.as_ref())?,
+    };
+    show(change, number, record, head)
+}
+
+/// Adds the row of an answer that nobody finds yet: it has no id. Gives its number and that of the item it continues.
+pub(super) fn begin(change: &mut Change<'_>, record: &Record) -> Result<(i64, Option<i64>), Failure> {
+    let connection = change.connection;
+    let parent = tree::number(connection, record.parent.as_ref())?;
+    let add = "INSERT INTO answers (owner, state, readable, parent) VALUES (?1, ?2, ?3, ?4)";
+    let row = (record.owner.as_str(), State::Running as i64, record.readable, parent);
+    connection.prepare_cached(add)?.execute(row)?;
+    Ok((connection.last_insert_rowid(), parent))
+}
+
+/// Gives an answer its id, and the item where the next turn goes on.
+pub(super) fn show(change: &mut Change<'_>, number: i64, record: &Record, head: Option<i64>) -> Result<(), Failure> {
     let connection = change.connection;
     let there = "SELECT number FROM answers WHERE id = ?1 AND state = ?2";
     let tombstone =
@@ -48,21 +68,13 @@ pub(super) fn insert(change: &mut Change<'_>, record: &Record, input: &[Written]
     if let Some(tombstone) = tombstone {
         forget(connection, tombstone)?;
     }
-    let parent = tree::number(connection, record.parent.as_ref())?;
-    let add = "INSERT INTO answers (id, owner, state, readable, parent) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let row = (record.id.as_str(), record.owner.as_str(), State::Running as i64, record.readable, parent);
-    connection.prepare_cached(add)?.execute(row).map_err(taken)?;
-    let number = connection.last_insert_rowid();
-    let head = match tree::grow(change, number, Side::Input, parent, input)? {
-        Some(head) => Some(head),
-        None => tree::number(connection, record.head.as_ref())?,
-    };
-    connection.prepare_cached("UPDATE answers SET head = ?2 WHERE number = ?1")?.execute((number, head))?;
+    let show = "UPDATE answers SET id = ?2, head = ?3 WHERE number = ?1";
+    connection.prepare_cached(show)?.execute((number, record.id.as_str(), head)).map_err(taken)?;
     Ok(())
 }
 
 /// Ends an answer. Ending it again changes nothing.
-pub(super) fn finish(change: &mut Change<'_>, id: &ResponseId, output: &[Written], ended_at: u64) -> Result<(), Failure> {
+pub(super) fn finish(change: &mut Change<'_>, id: &ResponseId, output: Vec<Written>, ended_at: u64) -> Result<(), Failure> {
     let connection = change.connection;
     let find = "SELECT number, head, state FROM answers WHERE id = ?1 AND state <= ?2";
     let found = connection
@@ -143,7 +155,7 @@ pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<Found, Fa
 
 /// Answers without an end.
 pub(super) fn unfinished(connection: &Connection) -> Result<Vec<Record>, Failure> {
-    let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 0 ORDER BY answers.number"))?;
+    let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 0 AND answers.id IS NOT NULL ORDER BY answers.number"))?;
     let found: Vec<Columns> = find.query_map([], columns)?.collect::<Result<_, _>>()?;
     found.into_iter().map(|columns| record(connection, columns)).collect()
 }

@@ -3,16 +3,37 @@
 //! Records that are not to be kept are in memory. They have neither a parent nor items, as the engine makes them; they
 //! would not hold what they continue.
 
+use std::sync::Arc;
+
 use engine::store::{Claim, Claimed, Found, Head, Most, Record, Removal, Store, StoreError};
 use futures_util::future::{BoxFuture, FutureExt};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 
+use super::large::{self, LargeInsert};
+use super::tree::Written;
 use super::{Database, claims, records, tree};
+
+/// Items of more bytes than this are serialised off the runtime's threads.
+const QUICK: usize = 64 << 10;
 
 impl Database {
     async fn is_fleeting(&self, id: &ResponseId) -> Result<bool, StoreError> {
         Ok(matches!(self.inner.fleeting.find(id).await?, Found::Record(_)))
+    }
+
+    /// Serialises items: large ones off the runtime's threads, no more at once than there are cores.
+    async fn written(&self, items: Vec<Item>) -> Result<Vec<Written>, StoreError> {
+        if items.iter().map(Item::weight).sum::<usize>() <= QUICK {
+            return tree::written(items);
+        }
+        let core = Arc::clone(&self.inner.cores).acquire_owned().await.map_err(|_closed| StoreError::Unavailable)?;
+        let work = move || {
+            let written = tree::written(items);
+            drop(core);
+            written
+        };
+        self.inner.tasks.blocking(work).await.unwrap_or(Err(StoreError::Unavailable))
     }
 }
 
@@ -25,9 +46,11 @@ impl Store for Database {
             if self.is_fleeting(&record.id).await? {
                 return Err(StoreError::Taken);
             }
-            let written = tree::written(&input)?;
-            drop(input);
-            self.write(move |change| records::insert(change, &record, &written)).await
+            let written = self.written(input).await?;
+            if large::is_large(&written) {
+                return self.inner.writer.write_in_steps(LargeInsert::new(record, written)).await;
+            }
+            self.write(move |change| records::insert(change, &record, written)).await
         }
         .boxed()
     }
@@ -38,9 +61,8 @@ impl Store for Database {
             if self.is_fleeting(&id).await? {
                 return self.inner.fleeting.finish(&id, output, ended_at).await;
             }
-            let written = tree::written(&output)?;
-            drop(output);
-            self.write(move |change| records::finish(change, &id, &written, ended_at)).await
+            let written = self.written(output).await?;
+            self.write(move |change| records::finish(change, &id, written, ended_at)).await
         }
         .boxed()
     }

@@ -11,6 +11,8 @@ use protocol::event::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::{Item, Message, Part, Role};
 
+mod steps;
+
 use super::error::DatabaseError;
 use super::failure::Failure;
 use super::{Database, open, schema, tools};

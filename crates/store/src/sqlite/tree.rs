@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::failure::{Failure, taken};
 use super::records::State;
-use super::writer::Change;
+use super::job::Change;
 
 /// Whether an item was sent or made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +24,24 @@ pub(super) struct Written {
     pub(super) json: Option<String>,
 }
 
-/// Serialises items; away from the writer, which has to be quick.
-pub(super) fn written(items: &[Item]) -> Result<Vec<Written>, StoreError> {
-    let written = items.iter().map(|item| Ok(Written { id: item.id().clone(), json: Some(serde_json::to_string(item)?) }));
-    written.collect::<serde_json::Result<_>>().map_err(|_not_json| StoreError::Unavailable)
+impl Written {
+    /// How long its text is.
+    pub(super) fn bytes(&self) -> usize {
+        self.json.as_ref().map_or(0, String::len)
+    }
+}
+
+/// Serialises items; away from the writer, which has to be quick. Each item goes when it is written: large ones are not held twice.
+pub(super) fn written(items: Vec<Item>) -> Result<Vec<Written>, StoreError> {
+    items.into_iter().map(write).collect::<Result<_, _>>().map_err(|_not_json| StoreError::Unavailable)
+}
+
+fn write(item: Item) -> Result<Written, serde_json::Error> {
+    // Room for all of it: what grows by doubling is in memory twice.
+    let mut json = Vec::with_capacity(item.weight());
+    serde_json::to_writer(&mut json, &item)?;
+    let json = String::from_utf8(json).map_err(serde::ser::Error::custom)?;
+    Ok(Written { id: item.id().clone(), json: Some(json) })
 }
 
 /// Hangs `items`, each below the one before, under `parent`. Gives the number of the last one, or `parent`.
@@ -36,14 +50,21 @@ pub(super) fn grow(
     answer: i64,
     side: Side,
     mut parent: Option<i64>,
-    items: &[Written],
+    items: Vec<Written>,
 ) -> Result<Option<i64>, Failure> {
     let connection = change.connection;
     let mut insert = connection.prepare_cached("INSERT INTO items (id, answer, side, parent, json) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for item in items {
-        insert.execute((item.id.as_str(), answer, side as i64, parent, &item.json)).map_err(taken)?;
+        change.item_bytes += weight(item.bytes());
+        insert.raw_bind_parameter(1, item.id.as_str())?;
+        insert.raw_bind_parameter(2, answer)?;
+        insert.raw_bind_parameter(3, side as i64)?;
+        insert.raw_bind_parameter(4, parent)?;
+        insert.raw_bind_parameter(5, &item.json)?;
+        // SQLite has made a copy of it, and makes another for the row.
+        drop(item);
+        insert.raw_execute().map_err(taken)?;
         parent = Some(connection.last_insert_rowid());
-        change.item_bytes += weight(item.json.as_deref().unwrap_or_default().len());
     }
     Ok(parent)
 }

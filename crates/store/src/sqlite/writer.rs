@@ -1,5 +1,6 @@
 //! The one thread that writes: what waits for it goes into one transaction, and nobody is answered before that is committed.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::DatabaseError;
 use super::failure::Failure;
-use super::open;
+use super::job::{Change, Job, Work};
 use super::shared::Shared;
+use super::steps::{Stepped, Steps};
+use super::{leftovers, open};
 
 /// How many changes may wait. Whoever comes then waits for a place.
 const QUEUE: usize = 1024;
@@ -31,38 +34,6 @@ pub(super) struct Writer {
 enum Message {
     Job(Box<dyn Job>),
     Close(oneshot::Sender<()>),
-}
-
-/// What a job has in hand.
-#[derive(Debug)]
-pub(super) struct Change<'a> {
-    pub(super) connection: &'a Connection,
-    /// By how much the weight of the items changes.
-    pub(super) item_bytes: i64,
-    /// By how much the weight of the logs changes.
-    pub(super) log_bytes: i64,
-    /// Whether text goes.
-    pub(super) deletes: bool,
-}
-
-impl<'a> Change<'a> {
-    pub(super) fn new(connection: &'a Connection) -> Self {
-        Self { connection, item_bytes: 0, log_bytes: 0, deletes: false }
-    }
-}
-
-/// One change. All of it happens or nothing.
-trait Job: Send {
-    fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure>;
-
-    /// Tells whoever waits for it.
-    fn answer(self: Box<Self>, is_committed: bool);
-}
-
-struct Work<T, F> {
-    todo: Option<F>,
-    result: Result<T, StoreError>,
-    waiting: oneshot::Sender<Result<T, StoreError>>,
 }
 
 /// What came of a transaction.
@@ -100,9 +71,20 @@ impl Writer {
         F: FnOnce(&mut Change<'_>) -> Result<T, Failure> + Send + 'static,
     {
         let (waiting, answer) = oneshot::channel();
-        let job = Work { todo: Some(work), result: Err(StoreError::Unavailable), waiting };
-        self.messages.send(Message::Job(Box::new(job))).await.map_err(|_closed| StoreError::Unavailable)?;
+        self.send(Work::new(work, waiting)).await?;
         answer.await.unwrap_or(Err(StoreError::Unavailable))
+    }
+
+    /// Changes something large step by step; other changes are made in between. As [`Self::write`], but when this is dropped, it is
+    /// undone unless its last step was made.
+    pub(super) async fn write_in_steps(&self, steps: impl Steps) -> Result<(), StoreError> {
+        let (waiting, answer) = oneshot::channel();
+        self.send(Stepped::new(steps, waiting)).await?;
+        answer.await.unwrap_or(Err(StoreError::Unavailable))
+    }
+
+    async fn send(&self, job: impl Job + 'static) -> Result<(), StoreError> {
+        self.messages.send(Message::Job(Box::new(job))).await.map_err(|_closed| StoreError::Unavailable)
     }
 
     /// Resolves when everything that was asked before is written, the WAL is in the file and the thread lets go of both.
@@ -118,11 +100,21 @@ impl Writer {
 impl Thread {
     fn run(mut self) {
         let mut closing = None;
-        while let Some(message) = self.messages.blocking_recv() {
+        // What was begun and is made step by step.
+        let mut begun: VecDeque<Box<dyn Job>> = leftovers::of(&self.connection).into_iter().collect();
+        loop {
+            let message = if begun.is_empty() { self.messages.blocking_recv() } else { self.messages.try_recv().ok() };
+            if message.is_none() && begun.is_empty() {
+                break;
+            }
             let mut batch = Vec::new();
-            self.gather(message, &mut batch, &mut closing);
+            if let Some(message) = message {
+                self.gather(message, &mut batch, &mut closing);
+            }
+            // One step beside what came meanwhile, which need not wait for more.
+            batch.extend(begun.pop_front());
             if !batch.is_empty() {
-                self.write(batch);
+                begun.extend(self.write(batch));
             }
         }
         // The last connection to go would do this by itself, with the patience of five seconds for whoever still reads.
@@ -146,8 +138,8 @@ impl Thread {
         }
     }
 
-    /// Makes a batch of changes in one transaction and answers each.
-    fn write(&self, mut batch: Vec<Box<dyn Job>>) {
+    /// Makes a batch of changes in one transaction and answers each. Gives those that go on.
+    fn write(&self, mut batch: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
         let committed = self.transaction(&mut batch);
         let is_committed = match &committed {
             Ok(Done { deletions, faults }) => {
@@ -169,9 +161,7 @@ impl Thread {
             }
         };
         self.shared.chores.add();
-        for job in batch {
-            job.answer(is_committed);
-        }
+        batch.into_iter().filter_map(|job| job.answer(is_committed)).collect()
     }
 
     /// On an error nothing has happened.
@@ -233,33 +223,6 @@ pub(super) fn count(connection: &Connection, item_bytes: i64, log_bytes: i64) ->
     connection.prepare_cached(add)?.execute((item_bytes, log_bytes))?;
     let mut totals = connection.prepare_cached("SELECT item_bytes, log_bytes FROM totals")?;
     Ok(Some(totals.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?))
-}
-
-impl<T, F> Job for Work<T, F>
-where
-    T: Send,
-    F: FnOnce(&mut Change<'_>) -> Result<T, Failure> + Send,
-{
-    fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure> {
-        let Some(work) = self.todo.take() else { return Ok(()) };
-        match work(change) {
-            Ok(done) => {
-                self.result = Ok(done);
-                Ok(())
-            }
-            Err(failure) => {
-                self.result = Err(failure.told());
-                Err(failure)
-            }
-        }
-    }
-
-    fn answer(self: Box<Self>, is_committed: bool) {
-        // What was found in a transaction that did not come to be may not be so.
-        let result = if is_committed { self.result } else { Err(StoreError::Unavailable) };
-        // Whoever asked may have gone; it has happened all the same.
-        let _gone = self.waiting.send(result);
-    }
 }
 
 /// The two files, as they were when they were opened. SQLite would go on writing into files that nobody finds again.

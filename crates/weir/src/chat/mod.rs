@@ -42,7 +42,7 @@ const LEAVING: Duration = Duration::from_secs(2);
 /// Talks.
 pub(crate) fn run(settings: Settings, arguments: &ChatArguments) -> Result<ExitCode> {
     let is_person = terminal::is_there() && !arguments.json;
-    // Whoever gives up while typing the question ends the process as usual: Ctrl-C is caught only afterwards.
+    // Giving up while typing the question ends the process as usual: Ctrl-C is caught only afterwards.
     let asked = if is_person { None } else { Some(pipe::question()?) };
     if asked.as_ref().is_some_and(String::is_empty) && arguments.resume.is_none() {
         crate::cli::output::complain(&"weir chat: standard input has no question");

@@ -117,7 +117,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
     setting("limits.memory_bytes", "128MiB", Kind::Bytes(1, |draft, value| draft.engine.shares.usual.memory_bytes = value))
         .help("Its share of engine.memory_bytes."),
     setting("limits.stored_bytes", "4GiB", Kind::Bytes(1, |draft, value| draft.engine.shares.usual.stored_bytes = value))
-        .help("Its share of store.bytes: the oldest finished answers of whoever has more go first. No key may have more than half of store.bytes\nwhile others need the room."),
+        .help("Its share of store.bytes: above it, its oldest finished answers go first. No key may have more than half of store.bytes\nwhile others need the room."),
     setting("limits.connections", "1000", Kind::Count(1, |draft, value| draft.engine.shares.usual.connections = value))
         .help("Open connections."),
     setting("demo.enabled", "auto", Kind::Switch(|draft, value| draft.demo_enabled = value))

@@ -163,7 +163,7 @@ impl Upstreams<'_> {
         added.into_iter().flatten().collect()
     }
 
-    /// Whoever asks itself waits for itself, as often as it may: vLLM's usual port is Weir's, too.
+    /// A server that is its own upstream waits for itself as often as it may: vLLM's usual port is Weir's, too.
     pub(super) fn check_not_ourselves(&mut self, listen: SocketAddr) {
         let is_ours = |config: &UpstreamConfig| {
             let Ok(uri) = config.base_url.parse::<http::Uri>() else { return false };

@@ -201,7 +201,7 @@ async fn a_socket_that_takes_nothing_is_cut() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_an_answer_is_refused() {
+async fn a_caller_that_waits_for_an_answer_is_refused() {
     let house = keyed().await;
     let background = json!({ "model": MODEL, "input": "x", "background": true });
     house.upstream.script(endless());
@@ -251,7 +251,7 @@ async fn what_runs_in_the_background_is_stopped_and_says_why() {
     .await
     .unwrap();
     check_prompt(since);
-    // Whoever gets a key of that owner again, which only this test can do, finds how it ended.
+    // With another key of that owner, which only this test can make, it is found as it ended.
     house.keys.add(ALICE, Caller { owner: Owner::new("alice"), admin: false });
     let ended = house.json(&Request::get(&format!("/v1/responses/{hers}")).bearer(ALICE)).await.1;
     assert_eq!((&ended["status"], &ended["incomplete_details"]["reason"]), (&json!("cancelled"), &json!("key_revoked")), "{ended}");

@@ -171,7 +171,7 @@ async fn a_conversation_has_a_limit_however_it_is_put_together() {
 }
 
 #[tokio::test]
-async fn a_key_runs_so_many_responses_and_leaves_places_to_others() {
+async fn the_running_responses_of_a_key_are_limited_and_others_have_places() {
     let house = with_share(|share| share.running = 2).await;
     let gate = Arc::new(Notify::new());
     for _ in 0..2 {
@@ -192,7 +192,7 @@ async fn a_key_runs_so_many_responses_and_leaves_places_to_others() {
 }
 
 #[tokio::test]
-async fn a_key_makes_so_many_requests_a_second() {
+async fn the_requests_a_second_of_a_key_are_limited() {
     let house = with_share(|share| share.requests_per_second = 5).await;
     let models = |key: &str| Request::get("/v1/models").bearer(key);
     let mut statuses = Vec::new();
@@ -207,7 +207,7 @@ async fn a_key_makes_so_many_requests_a_second() {
 }
 
 #[tokio::test]
-async fn a_key_has_so_many_connections() {
+async fn the_connections_of_a_key_are_limited() {
     let house = with_share(|share| share.connections = 2).await;
     let models = |key: &str| Request::get("/v1/models").bearer(key);
     let mut kept = Vec::new();
@@ -233,7 +233,7 @@ async fn a_key_has_so_many_connections() {
 }
 
 #[tokio::test]
-async fn whoever_stores_most_makes_room() {
+async fn the_caller_that_stores_most_makes_room() {
     let house = house(|engine| engine.kept_bytes = 1_000_000).await;
     house.upstream.script(Script::text(&["Hello"]));
     let (_, kept) = house.json(&ask(&json!({})).bearer(ALICE)).await;

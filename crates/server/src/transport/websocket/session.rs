@@ -221,15 +221,18 @@ impl Session {
         // What was taken for it while it came goes over to it.
         let mut bytes = self.coming.take().map_or_else(|| self.app.engine.take_bytes(&self.owner, 0), Ok)?;
         bytes.grow_to(message.len() as u64)?;
-        let weight = Weight::of(message.as_bytes());
-        weight.check(self.app.config.text_bytes)?;
-        bytes.grow(weight.in_memory())?;
-        if message.len() <= QUICK {
-            return Ok((read_client_event(message.as_bytes()), bytes));
+        let (text_bytes, is_quick) = (self.app.config.text_bytes, message.len() <= QUICK);
+        let read = move || {
+            let weight = Weight::of(message.as_bytes());
+            weight.check(text_bytes)?;
+            bytes.grow(weight.in_memory())?;
+            Ok((read_client_event(message.as_bytes()), bytes))
+        };
+        if is_quick {
+            return read();
         }
-        let read = self.app.engine.work(&self.owner, move || read_client_event(message.as_bytes())).await;
         let failed = || Fault::new(FaultKind::Server, "server_error", "the message could not be read");
-        read.map(|event| (event, bytes)).ok_or_else(failed)
+        self.app.engine.work(&self.owner, read).await.unwrap_or_else(|| Err(failed()))
     }
 
     /// Takes memory for the message that is coming. A small one is counted when it is there.

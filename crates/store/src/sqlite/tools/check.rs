@@ -71,7 +71,7 @@ fn integrity(connection: &Connection) -> Result<Vec<String>, Failure> {
 fn answers(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Option<i64>, Failure> {
     let find = "SELECT number, id, (parent IS NULL OR EXISTS (SELECT 1 FROM items WHERE items.number = answers.parent)), \
                 (head IS NULL OR EXISTS (SELECT 1 FROM items WHERE items.number = answers.head)), \
-                (state != 1 OR ended_at IS NOT NULL), (state = 3 OR id IS NOT NULL) \
+                (state != 1 OR ended_at IS NOT NULL), (state IN (0, 3) OR id IS NOT NULL) \
                 FROM answers WHERE number > ?1 ORDER BY number LIMIT ?2";
     let mut find = connection.prepare_cached(find)?;
     let mut rows = find.query((after, STEP))?;

@@ -13,8 +13,9 @@ use super::line::{self, Answer, Line, Side, State};
 use super::{Progress, ToolError};
 use crate::Durability;
 use crate::sqlite::failure::{Failure, taken};
+use crate::sqlite::job::Change;
 use crate::sqlite::tree::{self, Written};
-use crate::sqlite::writer::{Change, count};
+use crate::sqlite::writer::count;
 use crate::sqlite::{chunk, claims, logs, open, records};
 
 /// Lines that go into one transaction: the server that runs on the same file waits for one to end, some milliseconds.
@@ -184,7 +185,7 @@ fn put_answer(change: &mut Change<'_>, answer: &Answer) -> Result<bool, Failure>
         }
         let written = Written { id: ItemId::new(&item.id), json: item.json.as_ref().map(|json| json.get().to_owned()) };
         let parent = item_number(connection, item.parent.as_deref())?;
-        tree::grow(change, number, side, parent, &[written])?;
+        tree::grow(change, number, side, parent, vec![written])?;
     }
     let head = item_number(connection, answer.head.as_deref())?;
     connection.prepare_cached("UPDATE answers SET head = ?2 WHERE number = ?1")?.execute((number, head))?;

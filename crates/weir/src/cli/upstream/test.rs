@@ -84,7 +84,7 @@ async fn try_key(config: &UpstreamConfig, key: Option<&KeyConfig>, model: Option
         Ok(models) => (Some((models.len(), begun.elapsed())), None),
         Err(trouble) => (None, Some(trouble)),
     };
-    // Some have no list and answer all the same; whoever cannot be reached, or refuses the key, need not be asked more.
+    // Some have no list and answer all the same; one that cannot be reached, or refuses the key, need not be asked more.
     let has_no_list = unlisted.as_ref().is_none_or(|trouble| match trouble {
         Trouble::Refused(refusal) => matches!(refusal.status, 403..=405 | 501),
         Trouble::Misunderstood { .. } => true,

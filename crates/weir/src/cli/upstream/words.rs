@@ -83,7 +83,7 @@ fn unreached(config: &UpstreamConfig, unreached: Unreached, code: &str) -> Findi
         ),
         Unreached::Tls(distrust) => return Finding::new(code, tls(distrust).0, format!("{} base_url is {address}.", tls(distrust).1)),
         Unreached::NotHttp => (
-            "whoever is at its address does not speak HTTP".to_owned(),
+            "the server at its address does not speak HTTP".to_owned(),
             if is_encrypted {
                 format!("Is the port of base_url ({address}) the right one?")
             } else {
@@ -130,7 +130,7 @@ fn tls(distrust: Distrust) -> (&'static str, &'static str) {
         Distrust::NotNow => {
             ("its certificate has expired, or is not good yet", "Its owner must renew it; or is the clock of this machine wrong?")
         }
-        Distrust::NoTls => ("whoever is at its address does not speak TLS", "Should it begin with http://, or has it another port?"),
+        Distrust::NoTls => ("the server at its address does not speak TLS", "Should it begin with http://, or has it another port?"),
         Distrust::Other => ("no TLS connection could be made", "Does it speak https at this port at all?"),
     }
 }

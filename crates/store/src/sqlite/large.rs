@@ -1,0 +1,76 @@
+//! A large input, written in steps: other callers' changes are made in between.
+
+use std::vec;
+
+use engine::store::Record;
+
+use super::failure::Failure;
+use super::job::Change;
+use super::steps::{Step, Steps};
+use super::tree::{self, Side, Written};
+use super::{leftovers, records};
+
+/// How many items are written in one step, some milliseconds.
+const ITEMS: usize = 512;
+
+/// How many bytes of them, but for one item that is larger.
+const BYTES: usize = 1 << 20;
+
+/// A record with its items. Until the last step its row has no id, and so nobody finds it.
+pub(super) struct LargeInsert {
+    record: Record,
+    input: vec::IntoIter<Written>,
+    /// The last item so far.
+    head: Option<i64>,
+    /// The row that the step before this has made; it is there if that was committed.
+    row: Option<i64>,
+    /// The same when it was.
+    committed: Option<i64>,
+}
+
+impl LargeInsert {
+    pub(super) fn new(record: Record, input: Vec<Written>) -> Self {
+        Self { record, input: input.into_iter(), head: None, row: None, committed: None }
+    }
+
+    fn row(&mut self, change: &mut Change<'_>) -> Result<i64, Failure> {
+        if let Some(row) = self.row {
+            return Ok(row);
+        }
+        let (row, parent) = records::begin(change, &self.record)?;
+        (self.row, self.head) = (Some(row), parent);
+        Ok(row)
+    }
+}
+
+/// Whether so much is better written in steps.
+pub(super) fn is_large(input: &[Written]) -> bool {
+    input.len() > 1 && (input.len() > ITEMS || input.iter().map(Written::bytes).sum::<usize>() > BYTES)
+}
+
+impl Steps for LargeInsert {
+    fn step(&mut self, change: &mut Change<'_>) -> Result<Step, Failure> {
+        let row = self.row(change)?;
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while items.len() < ITEMS && bytes < BYTES {
+            let Some(item) = self.input.next() else { break };
+            bytes += item.bytes();
+            items.push(item);
+        }
+        self.head = tree::grow(change, row, Side::Input, self.head, items)?;
+        if self.input.len() > 0 {
+            return Ok(Step::More);
+        }
+        records::show(change, row, &self.record, self.head)?;
+        Ok(Step::Last)
+    }
+
+    fn committed(&mut self) {
+        self.committed = self.row;
+    }
+
+    fn undo(&mut self, change: &mut Change<'_>) -> Result<Step, Failure> {
+        // A row that was not committed is not there, and its number may by now be another's.
+        self.committed.map_or(Ok(Step::Last), |row| leftovers::delete_some(change, row))
+    }
+}
