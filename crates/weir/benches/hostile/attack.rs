@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bytes::BytesMut;
+use client::Request;
+use client::websocket::{self, End};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use lab::client::Request;
-use lab::client::websocket::{self, End};
 use protocol::frame::websocket::Opcode;
 use protocol::frame::websocket::deflate::Compressor;
 use protocol::frame::websocket::encode::{Head, client_frame};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use lab::client::{Connection, Request};
-use lab::soon;
-use lab::upstream::Script;
+use client::soon;
+use client::{Connection, Request};
+use fakes::Script;
 use protocol::frame::Frame;
 use serde_json::{Value, json};
 use tokio::sync::Notify;

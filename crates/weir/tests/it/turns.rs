@@ -1,8 +1,8 @@
 //! Turns that build on each other: what is passed on and what is not, items, counts, and how an answer goes away.
 
-use lab::client::{BodyEnd, Request};
-use lab::soon;
-use lab::upstream::Script;
+use client::soon;
+use client::{BodyEnd, Request};
+use fakes::Script;
 use protocol::frame::Frame;
 use serde_json::{Value, json};
 

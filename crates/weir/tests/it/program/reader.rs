@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
-use lab::client::{self, BodyEnd, Request, Stream, websocket};
-use lab::soon;
+use client::soon;
+use client::{BodyEnd, Request, Stream, websocket};
 use protocol::frame::Frame;
 use serde::Deserialize;
 use serde_json::value::RawValue;

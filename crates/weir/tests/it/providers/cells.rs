@@ -1,8 +1,8 @@
 //! One cell of the matrix: one case of one vendor, asked in one dialect, heard in one frame.
 
-use lab::client::{BodyEnd, Request, websocket};
-use lab::soon;
-use lab::upstream::Vendor;
+use client::soon;
+use client::{BodyEnd, Request, websocket};
+use fakes::Vendor;
 use protocol::frame::Frame;
 use serde_json::{Value, json};
 

@@ -1,9 +1,9 @@
 //! What a provider has no word for is refused by its name, before anything is asked or paid, in every frame.
 
-use lab::client::websocket;
-use lab::soon;
-use lab::upstream::Vendor;
-use lab::upstream::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
+use client::soon;
+use client::websocket;
+use fakes::Vendor;
+use fakes::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
 use protocol::frame::Frame;
 use serde_json::{Value, json};
 
