@@ -1,15 +1,23 @@
-//! The outside view of Weir: clients that see raw bytes, a scripted model server, and a proxy that breaks connections.
-//! Nothing here knows the inside of the server.
+//! Compares the transports: the same conversation on each of them, measured at the client, at the server and on the wire.
+//!
+//! It measures a server from outside, over its sockets, and knows nothing of its internals.
 
-pub mod client;
-pub mod compare;
-pub mod proxy;
-mod runtime;
-pub mod upstream;
-mod wire;
+pub mod bilingual;
+pub mod conversation;
+pub mod plan;
+pub mod session;
 
-pub use runtime::{Task, now, soon, spawn};
-pub use wire::Headers;
+pub mod bytes;
+pub mod captured;
+pub mod numbers;
+pub mod server_view;
+pub mod stamps;
 
-#[cfg(test)]
-mod tests;
+mod clock;
+mod cut;
+mod mid_stream;
+
+pub mod run;
+
+pub mod claims;
+pub mod report;

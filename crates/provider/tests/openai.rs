@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use engine::provider::{Call, Failure, Finish, ModelRequest, Models, Provider, Timeouts, Word, Words};
 use engine::secret::Secret;
+use fakes::{Script, Upstream};
 use futures_util::{StreamExt, future};
-use lab::upstream::{Script, Upstream};
 use protocol::dialect::chat_completions::read_create;
 use protocol::fault::{Fault, FaultKind};
 use serde_json::json;
@@ -183,7 +183,7 @@ async fn who_cannot_be_reached_is_named_in_plain_words() {
     // What a server without TLS says to a handshake.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("https://{}/v1", listener.local_addr().unwrap());
-    let _plain = lab::spawn(async move {
+    let _plain = client::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         let _ = stream.read_to_end(&mut Vec::new()).await;
@@ -191,7 +191,7 @@ async fn who_cannot_be_reached_is_named_in_plain_words() {
     let fault = Asked::new(&config(&address)).unwrap().ask(request()).await.err().unwrap().fault;
     assert!(fault.code == "upstream_unreachable" && fault.message.contains("TLS"), "{fault}");
 
-    let fault = refusal(Script::new().step(lab::upstream::Step::Rst)).await;
+    let fault = refusal(Script::new().step(fakes::Step::Rst)).await;
     assert_eq!(fault.message, "The upstream 'north' closed the connection before it answered.");
 }
 

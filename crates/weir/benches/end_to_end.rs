@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use lab::client::{self, BodyEnd, Request};
-use lab::upstream::{Script, Upstream};
+use client::{BodyEnd, Request};
+use fakes::{Script, Upstream};
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -172,7 +172,7 @@ async fn relay(upstream: SocketAddr) -> Result<()> {
     let mut running = Vec::new();
     loop {
         let (mut client, _) = listener.accept().await?;
-        running.push(lab::spawn(async move {
+        running.push(client::spawn(async move {
             let Ok(mut server) = TcpStream::connect(upstream).await else { return };
             if client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).is_ok() {
                 // However it ends, its reader sees it end.

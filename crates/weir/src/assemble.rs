@@ -12,13 +12,11 @@ use engine::memory::{MemoryLog, MemoryStore};
 use engine::provider::Models;
 use engine::store::Store;
 use engine::tasks::Tasks;
-use lab::compare::stamps::Stamps;
 use provider::LiveRoutes;
 use server::{App, AppParts, Connections, Drain, Keyless, Live, Tls};
 use tokio::net::TcpListener;
 use traces::Export;
 
-use crate::compare::stamped::Stamped;
 use crate::shutdown;
 
 /// What the parts are made from. Tests give their own log and keys; the program gives what its settings say.
@@ -43,10 +41,8 @@ pub struct Blueprint {
     pub shutdown: shutdown::Config,
     /// The tasks of all parts.
     pub tasks: Tasks,
-    /// Where it listens, if that was taken already: by a measurement, in a network that nobody else is in.
+    /// A socket that already listens, as that of a measurement in a network namespace; `None`: one is bound.
     pub listener: Option<TcpListener>,
-    /// Where it is noted when a model said something, for measurements.
-    pub stamps: Option<Stamps>,
 }
 
 impl Blueprint {
@@ -54,7 +50,7 @@ impl Blueprint {
     pub fn in_memory(server: server::Config, engine: engine::Config, provider: provider::Config, keys: Arc<dyn Keys>) -> Self {
         let (log, store) = (Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
         let (tls, traces, shutdown, tasks) = (None, None, shutdown::Config::default(), Tasks::new());
-        Self { server, engine, provider, keys, log, store, tls, traces, shutdown, tasks, listener: None, stamps: None }
+        Self { server, engine, provider, keys, log, store, tls, traces, shutdown, tasks, listener: None }
     }
 }
 
@@ -77,7 +73,18 @@ impl Weir {
     /// An upstream's settings that cannot be used; a store that cannot be written; an address that cannot be had, or must
     /// not be had without a key.
     pub async fn assemble(blueprint: Blueprint) -> anyhow::Result<Self> {
-        let Blueprint { mut server, engine, provider, keys, log, store, tls, traces, shutdown, tasks, listener, stamps } = blueprint;
+        Self::assemble_with(blueprint, |models| models).await
+    }
+
+    /// Like [`Self::assemble`], with something between the engine and its models, as a measurement needs it.
+    ///
+    /// # Errors
+    /// Those of [`Self::assemble`].
+    pub(crate) async fn assemble_with(
+        blueprint: Blueprint,
+        wrap: impl FnOnce(Arc<dyn Models>) -> Arc<dyn Models> + Send,
+    ) -> anyhow::Result<Self> {
+        let Blueprint { mut server, engine, provider, keys, log, store, tls, traces, shutdown, tasks, listener } = blueprint;
         if listener.is_none() && !server.listen.ip().is_loopback() && !keys.configured() {
             bail!(
                 "refusing to listen on {}: it can be reached from other machines, and no key is configured.\n\
@@ -96,11 +103,7 @@ impl Weir {
         }
         settle(&mut server, &provider)?;
         let routes = Arc::new(LiveRoutes::new(provider::build(&provider)?));
-        let models: Arc<dyn Models> = match stamps {
-            Some(stamps) => Arc::new(Stamped::new(Arc::<LiveRoutes>::clone(&routes), stamps)),
-            None => Arc::<LiveRoutes>::clone(&routes),
-        };
-        let engine = Engine::new(engine, log, store, models, tasks.clone());
+        let engine = Engine::new(engine, log, store, wrap(Arc::<LiveRoutes>::clone(&routes)), tasks.clone());
         // Before anybody can ask: what the last process left without an end has one.
         let recovered = engine.recover().await.context("what the last process left behind cannot be ended")?;
         if recovered != Recovered::default() {

@@ -17,7 +17,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("server", &["codec", "engine", "lens", "protocol"]),
     ("traces", &["engine", "protocol"]),
     ("lens", &[]),
-    ("lab", &["codec", "lens", "protocol"]),
+    ("client", &["codec"]),
+    ("lab", &["client", "lens"]),
+    ("fakes", &["client", "codec", "protocol"]),
 ];
 
 /// The crate that sees all.
@@ -26,8 +28,11 @@ const PROGRAM: &str = "weir";
 /// Longer files are not read, only searched.
 const MAX_LINES: usize = 500;
 
-/// Where a task may be started: in the one place that counts and awaits them, and in the outside view, which is no server.
-const MAY_SPAWN: &[&str] = &["crates/engine/src/tasks.rs", "crates/lab/src/"];
+/// Where tasks may be spawned: where the server's tasks are counted and awaited, and where those of clients are aborted.
+const MAY_SPAWN: &[&str] = &["crates/engine/src/tasks.rs", "crates/client/src/runtime.rs"];
+
+/// The test doubles, which only tests and benchmarks may depend on.
+const TEST_DOUBLES: &str = "fakes";
 
 /// The one place where code may be unsafe: system calls that no safe crate has.
 const MAY_BE_UNSAFE: (&str, &str) = ("lens", "crates/lens/src/system/");
@@ -45,6 +50,22 @@ fn arrows_point_upward_only() -> Result<()> {
         wrong.extend(used.map(|used| format!("{name} -> {used}")));
     }
     check_none("a dependency that design.md §5 does not draw", &wrong)
+}
+
+#[test]
+fn test_doubles_are_not_in_the_product() -> Result<()> {
+    let manifests = manifests()?;
+    ensure!(manifests.iter().any(|(name, _)| name == TEST_DOUBLES), "crates/{TEST_DOUBLES} was not found");
+    let depends = |(_, manifest): &&(String, Table)| dependencies(manifest).iter().any(|used| used == TEST_DOUBLES);
+    let mut wrong: Vec<String> = manifests.iter().filter(depends).map(|(name, _)| format!("crates/{name}/Cargo.toml")).collect();
+    let path = format!("{TEST_DOUBLES}::");
+    let names = |line: &str| {
+        let starts = line.match_indices(&path).map(|(index, _)| &line[..index]);
+        starts.into_iter().any(|before| !before.ends_with(|character: char| character.is_alphanumeric() || character == '_'))
+    };
+    let others = rust_files()?.into_iter().filter(|file| file.is_production() && !file.name.starts_with("crates/fakes/"));
+    wrong.extend(others.flat_map(|file| file.lines_with(names)));
+    check_none("test doubles outside tests and benchmarks", &wrong)
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bytes::BytesMut;
+use client::Request;
+use client::websocket::{self, End};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use codec::websocket::Opcode;
 use codec::websocket::deflate::Compressor;
 use codec::websocket::encode::{Head, client_frame};
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use lab::client::Request;
-use lab::client::websocket::{self, End};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

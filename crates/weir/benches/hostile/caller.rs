@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use lab::client::{Connection, Request};
+use client::{Connection, Request};
 use serde_json::{Value, json};
 use socket2::SockRef;
 

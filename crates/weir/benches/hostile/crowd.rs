@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use client::Task;
+use client::websocket;
+use client::{Connection, Request};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use h2::client::Builder;
-use lab::Task;
-use lab::client::websocket;
-use lab::client::{Connection, Request};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -30,12 +30,12 @@ async fn open(kind: Kind, target: &Target, connector: Option<&TlsConnector>, sil
     match kind {
         Kind::WebSocket => {
             let mut socket = websocket::connect(target.address, "/v1/responses", &[]).await?.socket;
-            Ok(lab::spawn(async move { while let Ok(Some(_)) = socket.next().await {} }))
+            Ok(client::spawn(async move { while let Ok(Some(_)) = socket.next().await {} }))
         }
         Kind::Http2 => {
             let (send, connection) = Builder::new().handshake::<_, bytes::Bytes>(TcpStream::connect(target.address).await?).await?;
             let held = send.clone();
-            let task = lab::spawn(async move {
+            let task = client::spawn(async move {
                 drop(connection.await);
                 drop(held);
             });
@@ -52,7 +52,7 @@ async fn open(kind: Kind, target: &Target, connector: Option<&TlsConnector>, sil
             let response = connection.send(&Request::get(&path)).await?;
             ensure!(response.status == 200, "not served: {}", response.status);
             let mut connection = if silent.is_some() { response.abandon() } else { response.into_connection().await? };
-            Ok(lab::spawn(async move { while connection.read_raw().await.is_ok_and(|bytes| !bytes.is_empty()) {} }))
+            Ok(client::spawn(async move { while connection.read_raw().await.is_ok_and(|bytes| !bytes.is_empty()) {} }))
         }
     }
 }
@@ -60,7 +60,7 @@ async fn open(kind: Kind, target: &Target, connector: Option<&TlsConnector>, sil
 /// The id of an answer that says a word and then nothing.
 async fn silent_answer(target: &Target) -> Result<String> {
     let body = json!({ "model": "demo", "input": "/stall 1", "stream": true });
-    let mut stream = lab::client::send(target.address, &Request::post("/v1/responses", &body)).await?.events()?;
+    let mut stream = client::send(target.address, &Request::post("/v1/responses", &body)).await?.events()?;
     let created = stream.next().await?.context("an event")?.json()?;
     Ok(created["response"]["id"].as_str().context("an id")?.to_owned())
 }

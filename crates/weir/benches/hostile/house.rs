@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use lab::client::{Connection, Request};
-use lab::upstream::Upstream;
+use client::{Connection, Request};
+use fakes::Upstream;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
@@ -93,7 +93,7 @@ impl House {
 
     /// Watches the server's processor time during a measurement.
     pub(crate) async fn during<T>(&self, measurement: impl Future<Output = Result<T>>) -> Result<T> {
-        let (begun, before) = (lab::now(), self.ticks()?);
+        let (begun, before) = (client::now(), self.ticks()?);
         let measured = measurement.await?;
         let seconds = (self.ticks()? - before) / TICKS_PER_SECOND;
         self.load.set(100.0 * seconds / begun.elapsed().as_secs_f64());

@@ -134,7 +134,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             format!("{} of {} still there", crowd.iter().filter(|held| !held.is_finished()).count(), target.count)
         } else {
             machine::step_back()?;
-            let begun = lab::now();
+            let begun = client::now();
             let mut tally = Tally::default();
             control.write_all(b"ready\n").await?;
             tokio::select! {

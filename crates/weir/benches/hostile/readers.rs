@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use client::{Request, Stream};
+use fakes::{Marks, Script};
 use futures_util::future::try_join_all;
-use lab::client::{Request, Stream};
-use lab::upstream::{Marks, Script};
 use serde_json::json;
 use tokio::sync::Notify;
 

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use client::websocket::{Handshake, Socket, shake_hands};
+use client::{Connection, Request};
 use h2::RecvStream;
 use h2::client::{Builder, SendRequest};
-use lab::client::websocket::{Handshake, Socket, shake_hands};
-use lab::client::{Connection, Request};
 use serde_json::json;
 use tokio::net::TcpStream;
 
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 pub(crate) enum Stalled {
     Sse(Connection),
     WebSocket(Box<Socket>),
-    Http2 { body: RecvStream, _send: SendRequest<Bytes>, _task: lab::Task },
+    Http2 { body: RecvStream, _send: SendRequest<Bytes>, _task: client::Task },
 }
 
 impl Stalled {
@@ -51,7 +51,7 @@ impl Stalled {
             Kind::Http2 => {
                 let stream = TcpStream::connect(house.address).await?;
                 let (send, connection) = Builder::new().initial_window_size(0).handshake(stream).await?;
-                let task = lab::spawn(async move { drop(connection.await) });
+                let task = client::spawn(async move { drop(connection.await) });
                 let mut send = send.ready().await?;
                 let request = http::Request::get(format!("http://localhost{path}")).body(())?;
                 let body = send.send_request(request, true)?.0.await?.into_body();
@@ -66,7 +66,7 @@ impl Stalled {
             Self::Sse(mut connection) => raw(&mut connection).await,
             Self::WebSocket(mut socket) => raw(socket.connection()).await,
             Self::Http2 { mut body, .. } => {
-                let end = lab::soon(body.data()).await?.context("the stream ended as if it were whole")?;
+                let end = client::soon(body.data()).await?.context("the stream ended as if it were whole")?;
                 Ok(end
                     .map_or_else(|error| format!("its end: {error}"), |data| format!("it got {} bytes through a shut window", data.len())))
             }
@@ -78,7 +78,7 @@ impl Stalled {
 async fn raw(connection: &mut Connection) -> Result<String> {
     let mut count = 0;
     loop {
-        match lab::soon(connection.read_raw()).await? {
+        match client::soon(connection.read_raw()).await? {
             Ok(bytes) if bytes.is_empty() => return Ok(format!("its end: FIN after {} KiB", count >> 10)),
             Ok(bytes) => count += bytes.len(),
             Err(error) => return Ok(format!("its end: {:?} after {} KiB", error.kind(), count >> 10)),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::ValueEnum;
-use lab::client::websocket::{self, Handshake, Message, Socket};
-use lab::client::{Request, Stream};
+use client::websocket::{self, Handshake, Message, Socket};
+use client::{Request, Stream};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 

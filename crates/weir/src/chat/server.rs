@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
+use client::{Connection, Encryption, Request, Response, Trust, json};
 use engine::secret::Secret;
-use lab::client::{Connection, Encryption, Request, Response, Trust, json};
 use serde_json::Value;
 use tokio::net::lookup_host;
 use tokio::time::timeout;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use lab::compare::plan::{Dialect, Transport, Version};
+use lab::plan::{Dialect, Transport, Version};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

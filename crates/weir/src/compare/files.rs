@@ -1,15 +1,19 @@
-//! What a comparison leaves behind: the report, pictures, and the packets for Wireshark.
+//! The files of a comparison: the report, pictures, and the packets for Wireshark.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use lab::compare::claims::Bilingual;
-use lab::compare::numbers::Measured;
-use lab::compare::plan::{Cell, Dialect, Transport, Version};
-use lab::compare::report::{self, Ladder, Report, Words};
-use lab::compare::wire::{Caught, Read};
+use lab::bilingual::Bilingual;
+use lab::captured::{CapturedConnections, ReadConnection};
+use lab::numbers::Measured;
+use lab::plan::{Cell, Dialect, Transport, Version};
+use lab::report::article::article;
+use lab::report::chart::{bytes_chart, delay_chart, strip_chart};
+use lab::report::data::{Ladder, Report};
+use lab::report::labels::Labels;
+use lab::report::page::page;
 use lens::capture::Captured;
 use lens::flow::Side;
 use lens::ladder::words::{Language, holds, remarks};
@@ -17,10 +21,10 @@ use lens::ladder::{Options, draw};
 use lens::packet::link::Link;
 use lens::pcapng::{InterfaceId, Packet, Section, Writer};
 
-/// A ladder of more segments has its middle left out.
-const SEGMENTS: usize = 60;
+/// A longer ladder omits its middle.
+const MAX_SEGMENTS: usize = 60;
 
-/// The directory, and the file that grows while the comparison runs.
+/// The output directory, and the capture that is written during the comparison.
 pub(super) struct Files {
     directory: PathBuf,
     capture: Option<Capture>,
@@ -28,7 +32,7 @@ pub(super) struct Files {
     has_key: bool,
 }
 
-/// The file of packets, with an interface for each link layer that occurs.
+/// The capture file, with an interface for each link layer.
 struct Capture {
     writer: Writer<BufWriter<File>>,
     name: String,
@@ -46,21 +50,21 @@ impl Capture {
     }
 }
 
-/// Whether the client shows a key, which must not be in any file.
+/// Whether the client sends an API key, which must not be in any file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shows {
-    /// It does: of the packets from the client only the heads are kept, and no keys of TLS.
+pub(super) enum Authentication {
+    /// With a key: only the headers of the client's packets are kept, and no TLS secrets.
     Key,
-    /// It has none.
-    Nothing,
+    /// Without a key.
+    None,
 }
 
 impl Files {
-    /// Makes the directory; with packets from an interface, there is a capture in it.
-    pub(super) fn create(directory: &Path, interface: Option<&str>, shows: Shows) -> Result<Self> {
+    /// Creates the directory, and a capture file in it if packets are captured.
+    pub(super) fn create(directory: &Path, interface: Option<&str>, authentication: Authentication) -> Result<Self> {
         let ladders = directory.join("ladders");
         fs::create_dir_all(&ladders).with_context(|| format!("cannot make {}", directory.display()))?;
-        // What an earlier run left does not belong to this one.
+        // Files of an earlier run do not belong to this one.
         let path = directory.join("capture.pcapng");
         let old =
             fs::read_dir(&ladders)?.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "svg"));
@@ -80,11 +84,11 @@ impl Files {
             }
             None => None,
         };
-        Ok(Self { directory: directory.to_owned(), capture, ladders: Vec::new(), has_key: shows == Shows::Key })
+        Ok(Self { directory: directory.to_owned(), capture, ladders: Vec::new(), has_key: authentication == Authentication::Key })
     }
 
-    /// Takes the packets of a cell.
-    pub(super) fn packets(&mut self, cell: Cell, caught: &Caught, key_lines: &str) -> Result<()> {
+    /// Writes the packets of a cell.
+    pub(super) fn packets(&mut self, cell: Cell, caught: &CapturedConnections, key_lines: &str) -> Result<()> {
         let reads = caught.read();
         if let Some(capture) = &mut self.capture {
             if !key_lines.is_empty() && !self.has_key {
@@ -110,10 +114,10 @@ impl Files {
         Ok(())
     }
 
-    /// Draws the first connection of a cell; some cells are shown in the report, too.
-    fn ladder(&mut self, cell: Cell, read: &Read<'_>) -> Result<()> {
+    /// Draws the first connection of a cell. Some of the pictures are also in the report.
+    fn ladder(&mut self, cell: Cell, read: &ReadConnection<'_>) -> Result<()> {
         let pictures = [Language::English, Language::Chinese].map(|language| {
-            let options = Options { language, vantage: Side::Client, segments: SEGMENTS, ..Options::default() };
+            let options = Options { language, vantage: Side::Client, segments: MAX_SEGMENTS, ..Options::default() };
             draw(read.connection, &read.conversation, &options)
         });
         let name = cell.to_string().replace(['/', '+'], "-");
@@ -127,22 +131,22 @@ impl Files {
         Ok(())
     }
 
-    /// The pictures of packets that the report shows.
+    /// The pictures of packets for the report.
     pub(super) fn ladders(&mut self) -> Vec<Ladder> {
         std::mem::take(&mut self.ladders)
     }
 
-    /// Writes the report, and names the files that one would open.
+    /// Writes the report, and returns the paths of interest to the user.
     pub(super) fn report(&self, report: &Report) -> Result<Vec<PathBuf>> {
         self.write("report.json", &serde_json::to_string_pretty(report)?)?;
-        self.write("report.html", &report::page(report))?;
-        let charted: Vec<&Measured> = report::charted(report);
+        self.write("report.html", &page(report))?;
+        let charted: Vec<&Measured> = report.charted();
         for language in [Language::English, Language::Chinese] {
             let end = language.pick("en", "zh");
-            self.write(&format!("ladders/arrivals.{end}.svg"), &report::strip_chart(&charted, language))?;
-            self.write(&format!("ladders/bytes.{end}.svg"), &report::bytes_chart(&charted, language))?;
-            self.write(&format!("ladders/delays.{end}.svg"), &report::delay_chart(&charted, language))?;
-            let article = report::article(report, language, "ladders");
+            self.write(&format!("ladders/arrivals.{end}.svg"), &strip_chart(&charted, language))?;
+            self.write(&format!("ladders/bytes.{end}.svg"), &bytes_chart(&charted, language))?;
+            self.write(&format!("ladders/delays.{end}.svg"), &delay_chart(&charted, language))?;
+            let article = article(report, language, "ladders");
             self.write(language.pick("transports.md", "transports.zh.md"), &article)?;
         }
         let mut names = vec!["report.html", "report.json", "ladders"];
@@ -158,7 +162,7 @@ impl Files {
     }
 }
 
-/// A new file that only this user can read: questions and answers are in it.
+/// A new file that only this user can read, since it contains questions and answers.
 fn private(path: &Path) -> io::Result<File> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -167,8 +171,8 @@ fn private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// How many bytes of a packet are kept where a key must not be seen: all that the server says, and the heads of what the client does.
-fn kept(read: Option<&Read<'_>>, number: u64, packet: &Captured) -> usize {
+/// The number of bytes of a packet that are kept if there is a key: all of the server's, and the headers of the client's.
+fn kept(read: Option<&ReadConnection<'_>>, number: u64, packet: &Captured) -> usize {
     let segment = read.and_then(|read| read.connection.segments().get(usize::try_from(number).ok()?));
     match segment {
         Some(segment) if segment.from == Side::Server => packet.bytes.len(),
@@ -177,8 +181,8 @@ fn kept(read: Option<&Read<'_>>, number: u64, packet: &Captured) -> usize {
     }
 }
 
-/// What a segment holds, and what is remarkable about it.
-fn about(read: &Read<'_>, number: u64) -> String {
+/// The contents of a segment, and remarks on it.
+fn about(read: &ReadConnection<'_>, number: u64) -> String {
     let segment = usize::try_from(number).ok().and_then(|index| read.connection.segments().get(index));
     let Some(segment) = segment else { return String::new() };
     let mut words = remarks(segment, Language::English);
@@ -186,7 +190,7 @@ fn about(read: &Read<'_>, number: u64) -> String {
     if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) }
 }
 
-/// The cells whose packets tell most.
+/// Whether the report shows the packets of a cell.
 fn is_shown(cell: Cell) -> bool {
     let is_one_of = match (cell.transport, cell.version, cell.tls) {
         (Transport::Sse, Version::Http10 | Version::Http11 | Version::Http2, false)
@@ -198,5 +202,5 @@ fn is_shown(cell: Cell) -> bool {
 }
 
 fn title(cell: Cell, language: Language) -> String {
-    Words(language).cell(cell)
+    Labels(language).cell(cell)
 }

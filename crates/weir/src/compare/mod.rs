@@ -1,20 +1,23 @@
-//! `weir compare`: the same conversation on every transport, measured at both ends and on the wire, and shown.
+//! `weir compare`: the same conversation on every transport, measured at both ends and on the wire.
 
 mod files;
-mod ground;
-mod own;
-pub(crate) mod stamped;
+mod local_server;
+mod stamped;
+mod testbed;
 
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lab::client::{Request, Trust};
-use lab::compare::claims::{self, Bilingual};
-use lab::compare::numbers::Measured;
-use lab::compare::plan::{Cell, Plan, cells};
-use lab::compare::report::{self, Report};
+use client::{Request, Trust};
+use lab::bilingual::Bilingual;
+use lab::claims::gather::{EXPERIMENTS, gather};
+use lab::claims::judge::judge;
+use lab::numbers::Measured;
+use lab::plan::{Cell, Plan, cells};
+use lab::report::data::Report;
+use lab::report::table::table;
 use lens::namespace::Network;
 use lens::namespace::road::Path;
 use provider::demo;
@@ -24,45 +27,45 @@ use crate::address::Address;
 use crate::cli::compare::CompareArguments;
 use crate::cli::output::{self, Meter};
 use crate::config::{self, Settings};
-use files::{Files, Shows};
-use ground::{Ground, Way};
+use files::{Authentication, Files};
+use testbed::{LocalOptions, TestBed};
 
-/// Compares.
+/// Runs the comparison and prints its result.
 pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<ExitCode> {
     let pace = Duration::from_millis(arguments.pace.unwrap_or(if arguments.quick { 5 } else { 10 }).into());
-    // Before any thread is started: a user namespace is entered by whole processes only.
+    // Before any thread starts: only a process with a single thread can enter a user namespace.
     let network = network(arguments);
     if let (Err(why), true) = (&network, path(arguments) != Path::default()) {
         bail!("there can be no delay and no bandwidth: {}", why.en);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut ground, model) = match (&arguments.server, network) {
+    let (mut testbed, model) = match (&arguments.server, network) {
         (Some(url), _) => runtime.block_on(elsewhere(url, arguments))?,
-        (None, network) => (Ground::own(settings, Way { network, path: path(arguments), pace })?, demo::MODEL.to_owned()),
+        (None, network) => (TestBed::own(settings, LocalOptions { network, path: path(arguments), pace })?, demo::MODEL.to_owned()),
     };
-    let plan = plan(arguments, pace, &ground, model);
+    let plan = plan(arguments, pace, &testbed, model);
     if plan.cells.is_empty() {
         bail!("there is no such cell: a WebSocket needs HTTP/1.1 at least, and --encrypted must fit the server (see --help)");
     }
-    // An answer takes as long as its model, and some experiments have two of them.
-    ground.bench.patience += 2 * pace * u32::from(tokens(arguments));
-    let shows = if ground.bench.key.is_some() { Shows::Key } else { Shows::Nothing };
-    let mut files = Files::create(&arguments.output, ground.interface, shows)?;
-    let report = runtime.block_on(measure(&ground, &plan, &mut files));
+    // A response takes as long as the model's pace, and some experiments have two.
+    testbed.harness.timeout += 2 * pace * u32::from(tokens(arguments));
+    let authentication = if testbed.harness.key.is_some() { Authentication::Key } else { Authentication::None };
+    let mut files = Files::create(&arguments.output, testbed.interface, authentication)?;
+    let report = runtime.block_on(measure(&testbed, &plan, &mut files));
     let report = Report { conversation: conversation(arguments, &plan, pace), ..report? };
     let written = files.report(&report)?;
     let is_well = report.disagreements().next().is_none() && report.cells.iter().all(|cell| cell.failed.is_none());
     let disagreements = report.disagreements().map(|what| format!("The counts do not agree: {what}"));
     let paths = written.iter().map(|path| path.display().to_string());
-    let lines: Vec<String> = std::iter::once(report::table(&report)).chain(disagreements).chain(paths).collect();
+    let lines: Vec<String> = std::iter::once(table(&report)).chain(disagreements).chain(paths).collect();
     let notes: Vec<&str> = report.notes.iter().map(|note| note.en.as_str()).collect();
     let hints = if notes.is_empty() { String::new() } else { notes.join("\n") + "\n" };
     output::print(&output::Printed { out: lines.join("\n") + "\n", hints })?;
-    ground.close();
+    testbed.close();
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Two hosts and a cable, or why there are none.
+/// The private network, or why there is none.
 fn network(arguments: &CompareArguments) -> Result<Network, Bilingual> {
     match (&arguments.server, arguments.loopback) {
         (Some(_), _) => Err(Bilingual::new("", "")),
@@ -79,40 +82,40 @@ fn network(arguments: &CompareArguments) -> Result<Network, Bilingual> {
     }
 }
 
-/// What packets are to suffer.
+/// The delay and bandwidth of the path.
 fn path(arguments: &CompareArguments) -> Path {
     let kilobytes = arguments.bandwidth.and_then(|kilobytes| NonZero::new(kilobytes.saturating_mul(1000)));
     Path { delay: Duration::from_millis(arguments.delay.unwrap_or(0).into()), bytes_per_second: kilobytes }
 }
 
-/// The server that was named, and which model is asked there.
-async fn elsewhere(url: &str, arguments: &CompareArguments) -> Result<(Ground, String)> {
+/// The given server, and the model to use there.
+async fn elsewhere(url: &str, arguments: &CompareArguments) -> Result<(TestBed, String)> {
     let place = Address::read(url)?;
     let trust = arguments.fingerprint.clone().map_or(Trust::System, Trust::Fingerprint);
     let key = arguments.key.clone().or_else(|| std::env::var(config::API_KEY).ok()).filter(|key| !key.is_empty());
-    let ground = Ground::elsewhere(&place, trust, key).await?;
+    let testbed = TestBed::elsewhere(&place, trust, key).await?;
     if let Some(model) = &arguments.model {
-        return Ok((ground, model.clone()));
+        return Ok((testbed, model.clone()));
     }
-    let mut control = ground.bench.control(place.is_encrypted)?;
-    let listing = lab::soon(control.fetch(Request::get("/v1/models"), 200)).await.and_then(|listing| listing);
+    let mut control = testbed.harness.control(place.is_encrypted)?;
+    let listing = client::soon(control.fetch(Request::get("/v1/models"), 200)).await.and_then(|listing| listing);
     let hint = if place.is_encrypted { "; if you know its certificate, trust it by --fingerprint and its SHA-256" } else { "" };
     let models: Value = serde_json::from_slice(&listing.with_context(|| format!("{place}{hint}"))?)?;
     let model = models["data"][0]["id"].as_str().context("the server names no model: say --model")?.to_owned();
-    Ok((ground, model))
+    Ok((testbed, model))
 }
 
-/// Measures every cell, and gathers evidence.
-async fn measure(ground: &Ground, plan: &Plan, files: &mut Files) -> Result<Report> {
+/// Measures every cell, and gathers the evidence.
+async fn measure(testbed: &TestBed, plan: &Plan, files: &mut Files) -> Result<Report> {
     let (mut measured, mut meter) = (Vec::new(), Meter::new("measuring"));
-    let all = plan.cells.len() as u64 + claims::EXPERIMENTS;
+    let all = plan.cells.len() as u64 + EXPERIMENTS;
     meter.show(0, Some(all));
-    ground.bench.warm_up(plan).await.context("the first connection")?;
+    testbed.harness.warm_up(plan).await.context("the first connection")?;
     for (done, cell) in plan.cells.iter().enumerate() {
         meter.show(done as u64, Some(all));
-        let outcome = ground.bench.measure(*cell, plan).await;
-        if let Some(caught) = &outcome.caught {
-            files.packets(*cell, caught, &outcome.key_lines)?;
+        let outcome = testbed.harness.measure(*cell, plan).await;
+        if let Some(captured) = &outcome.captured {
+            files.packets(*cell, captured, &outcome.key_lines)?;
         }
         measured.push(outcome.measured);
     }
@@ -121,17 +124,17 @@ async fn measure(ground: &Ground, plan: &Plan, files: &mut Files) -> Result<Repo
         done += 1;
         meter.show(done, Some(all));
     };
-    let (evidence, missing) = claims::gather(&ground.bench, plan, &measured, step).await;
+    let (evidence, missing) = gather(&testbed.harness, plan, &measured, step).await;
     meter.done();
-    let verdicts = claims::judge(&evidence);
+    let verdicts = judge(&evidence);
     let missing = missing.into_iter().map(|what| Bilingual::new(format!("Not measured: {what}."), format!("未测量：{what}。")));
     let of_cells = measured.iter().flat_map(of_cell);
-    let notes = ground.notes.iter().cloned().chain(missing).chain(of_cells).collect();
+    let notes = testbed.notes.iter().cloned().chain(missing).chain(of_cells).collect();
     Ok(Report {
         program: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
         at: engine::clock::unix_seconds(),
         machine: format!("{} {}, {} processors", std::env::consts::OS, std::env::consts::ARCH, std::thread::available_parallelism()?),
-        place: ground.place(),
+        place: testbed.place(),
         conversation: Bilingual::new("", ""),
         notes,
         cells: measured,
@@ -141,7 +144,7 @@ async fn measure(ground: &Ground, plan: &Plan, files: &mut Files) -> Result<Repo
     })
 }
 
-/// What could not be tried in a cell.
+/// Notes on what could not be measured in a cell.
 fn of_cell(measured: &Measured) -> impl Iterator<Item = Bilingual> {
     let cell = measured.cell.map(|cell| cell.to_string()).unwrap_or_default();
     measured.missing.iter().map(move |what| Bilingual::new(format!("{cell}: not measured: {what}."), format!("{cell}：未测量：{what}。")))
@@ -164,22 +167,22 @@ fn conversation(arguments: &CompareArguments, plan: &Plan, pace: Duration) -> Bi
     )
 }
 
-/// How many tokens each answer is to have.
+/// The number of tokens of each answer.
 fn tokens(arguments: &CompareArguments) -> u16 {
     arguments.tokens.unwrap_or(if arguments.quick { 12 } else { 40 })
 }
 
-fn plan(arguments: &CompareArguments, pace: Duration, ground: &Ground, model: String) -> Plan {
+fn plan(arguments: &CompareArguments, pace: Duration, testbed: &TestBed, model: String) -> Plan {
     let dialects: Vec<_> = arguments.dialects.iter().map(|name| name.0).collect();
     let transports: Vec<_> = arguments.transports.iter().map(|name| name.0).collect();
     let versions: Vec<_> = arguments.versions.iter().map(|name| name.0).collect();
-    let (has_clear, has_tls) = (ground.bench.clear.is_some(), ground.bench.encrypted.is_some());
+    let (has_clear, has_tls) = (testbed.harness.clear.is_some(), testbed.harness.encrypted.is_some());
     let tls: Vec<bool> = arguments.encrypted.each().iter().copied().filter(|tls| if *tls { has_tls } else { has_clear }).collect();
     let cells: Vec<Cell> = cells(&dialects, &transports, &versions, &tls);
     let turns = arguments.turns.unwrap_or(if arguments.quick { 3 } else { 5 });
     let tokens = tokens(arguments);
     let is_demo = model == demo::MODEL;
-    // Long enough for a path on which packets take their time.
+    // Long enough for a path with a delay.
     let round_trips = Duration::from_millis(arguments.delay.unwrap_or(0).into()) * 12;
     let long = 150 + round_trips.as_millis() / pace.as_millis().max(1);
     let question = match &arguments.text {

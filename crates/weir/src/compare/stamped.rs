@@ -1,22 +1,22 @@
-//! Notes when a model says something, for measurements: what stands between the engine and the upstreams, and looks on.
+//! Records when a model sends text, between the engine and its models. Only the servers of `weir compare` use it.
 
 use std::sync::Arc;
 
-use engine::provider::{Failure, ModelListing, ModelRequest, Models, Peer, Provider, Route, Word, Words};
+use engine::provider::{Failure, Labels, ModelListing, ModelRequest, Models, Peer, Provider, Route, Word};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
-use lab::compare::stamps::Stamps;
+use lab::stamps::Stamps;
 use protocol::fault::Fault;
 use protocol::request::Create;
 
-/// Models whose texts are stamped.
-pub(crate) struct Stamped {
+/// Models whose pieces of text are recorded in [`Stamps`].
+pub(super) struct Stamped {
     models: Arc<dyn Models>,
     stamps: Stamps,
 }
 
 impl Stamped {
-    pub(crate) fn new(models: Arc<dyn Models>, stamps: Stamps) -> Self {
+    pub(super) fn new(models: Arc<dyn Models>, stamps: Stamps) -> Self {
         Self { models, stamps }
     }
 }
@@ -43,8 +43,8 @@ struct StampedProvider {
 }
 
 impl Provider for StampedProvider {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
-        let (asked, stamps) = (self.inner.ask(request), self.stamps.begin());
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Labels, Failure>> {
+        let (asked, stamps) = (self.inner.ask(request), self.stamps.start());
         async move {
             let words = asked.await?;
             let look = move |word: &Result<Word, Failure>| {

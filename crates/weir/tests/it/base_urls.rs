@@ -1,7 +1,7 @@
 //! Base URLs that are written a little differently: their endpoints are served, under the rules of the canonical path, or the right base
 //! URL is named.
 
-use lab::client::{Request, websocket};
+use client::{Request, websocket};
 use serde_json::{Value, json};
 
 use crate::house::{House, Plan};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use client::{BodyEnd, Connection, Request};
+use fakes::Script;
 use h2::Reason;
 use h2::client::Builder;
-use lab::client::{BodyEnd, Connection, Request};
-use lab::upstream::Script;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
@@ -73,7 +73,7 @@ async fn a_slow_reader_gets_the_error_before_the_break() {
     let mut response = Connection::open_narrow(house.address, 64 << 10).await.unwrap().send(&request).await.unwrap();
     // The response has ended before anything is read of it.
     house.quiet().await;
-    let (text, end) = lab::soon(response.collect()).await.unwrap().unwrap();
+    let (text, end) = client::soon(response.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Truncated);
     check_last(std::str::from_utf8(&text).unwrap(), "upstream_cut");
     house.close().await;
@@ -139,7 +139,7 @@ async fn a_stream_of_http_2_is_reset_after_its_error() {
     };
     let (send, connection) =
         Builder::new().initial_window_size(1 << 20).initial_connection_window_size(100 << 20).handshake::<_, Bytes>(stream).await.unwrap();
-    let task = lab::spawn(async move { drop(connection.await) });
+    let task = client::spawn(async move { drop(connection.await) });
     let body = json!({ "model": MODEL, "stream": true, "store": true, "messages": [{ "role": "user", "content": "hi" }] }).to_string();
     let mut responses = Vec::new();
     for _ in 0..STREAMS {
@@ -148,11 +148,11 @@ async fn a_stream_of_http_2_is_reset_after_its_error() {
         sending.send_data(body.clone().into(), true).unwrap();
         responses.push(response);
     }
-    lab::soon(house.upstream.wait_requests(STREAMS)).await.unwrap();
+    client::soon(house.upstream.wait_requests(STREAMS)).await.unwrap();
     house.quiet().await;
     gate.notify_one();
     for response in responses {
-        let (text, end) = collect(lab::soon(response).await.unwrap().unwrap()).await;
+        let (text, end) = collect(client::soon(response).await.unwrap().unwrap()).await;
         assert_eq!(end, Some(Reason::INTERNAL_ERROR));
         check_last(&text, "upstream_cut");
     }
@@ -166,7 +166,7 @@ async fn the_usage_of_a_stopped_stream_comes_before_its_error() {
     house.upstream.script(Script::new().role().content("Once").stall());
     let options = json!({ "stream_options": { "include_usage": true } });
     let mut stream = house.stream(&question((Words::Chat, Frame::Sse), MODEL, &options)).await;
-    while !lab::soon(stream.next()).await.unwrap().unwrap().unwrap().data.windows(4).any(|window| window == b"Once") {}
+    while !client::soon(stream.next()).await.unwrap().unwrap().unwrap().data.windows(4).any(|window| window == b"Once") {}
     let (status, _) = house.json(&cancel(&id_of(&stream))).await;
     assert_eq!(status, 200);
     let (events, end) = stream.collect().await.unwrap();

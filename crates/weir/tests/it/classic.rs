@@ -11,8 +11,8 @@ mod stopping;
 
 use std::sync::Arc;
 
-use lab::client::{BodyEnd, Request, Response, Stream};
-use lab::upstream::Script;
+use client::{BodyEnd, Request, Response, Stream};
+use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -36,7 +36,7 @@ fn chat(uid: &str, question: &str) -> Request {
 async fn open(house: &House, uid: &str) -> Response {
     let mut response = house.send(&create_sse(uid)).await;
     assert_eq!(response.status, 200);
-    assert_eq!(lab::soon(response.chunk()).await.unwrap().unwrap().as_deref(), Some(b"retry:5000\n\n".as_slice()));
+    assert_eq!(client::soon(response.chunk()).await.unwrap().unwrap().as_deref(), Some(b"retry:5000\n\n".as_slice()));
     response
 }
 
@@ -50,7 +50,7 @@ pub(crate) async fn ask(house: &House, uid: &str, question: &str) -> (u64, Strea
 
 /// The text of a stream that tells a whole answer.
 pub(crate) async fn told(mut stream: Stream) -> String {
-    let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+    let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean);
     assert_eq!(events.last().map(|event| &*event.data), Some(b"[DONE]".as_slice()), "{events:?}");
     let contents = events.iter().filter(|event| event.name.is_none()).filter_map(|event| event.json().ok());
@@ -88,7 +88,7 @@ async fn its_answers_are_counted_while_they_are_on_their_way() {
     let (_tokens, stream) = ask(&house, UID, "hello").await;
     let mut socket = sockets::open(&house).await;
     socket.send_text("hello").await.unwrap();
-    lab::soon(house.upstream.wait_requests(2)).await.unwrap();
+    client::soon(house.upstream.wait_requests(2)).await.unwrap();
     let seen = scrape(&house).await;
     let classic = |frame| seen.value("weir_streams_open", &[("frame", frame), ("dialect", "classic")]);
     assert_eq!((classic("sse"), classic("websocket"), seen.sum("weir_streams_open", &[])), (Some(1.0), Some(1.0), 2.0));

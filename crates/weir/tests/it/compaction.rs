@@ -1,9 +1,9 @@
 //! A conversation that the model sums up, and the one that goes on from its summary.
 
+use client::soon;
+use client::{Connection, Request};
 use engine::provider::SUMMARISE;
-use lab::client::{Connection, Request};
-use lab::soon;
-use lab::upstream::Script;
+use fakes::Script;
 use protocol::compaction::{decode, encode};
 use serde_json::{Value, json};
 

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::time::Duration;
 
+use ::client::{Connection, Request};
+use fakes::Script;
 use futures_util::future::join_all;
-use lab::client::{Connection, Request};
-use lab::upstream::Script;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -104,7 +104,7 @@ impl World {
                 figures.kills += usize::from(self.kill_recovery().await);
             }
         }
-        let began = lab::now();
+        let began = ::client::now();
         let server = self.place.start().await;
         self.start = began.elapsed();
         let address = server.address;
@@ -149,9 +149,9 @@ impl World {
         let listening = join_all(clients.map(|client| Box::pin(client.listen(self.server.address, &count))));
         let kill = async {
             if !is_early {
-                lab::soon(self.place.upstream.wait_requests(asked + ANSWERS)).await.unwrap();
+                ::client::soon(self.place.upstream.wait_requests(asked + ANSWERS)).await.unwrap();
             }
-            lab::soon(seen.wait_for(|count| *count >= target)).await.unwrap().unwrap();
+            ::client::soon(seen.wait_for(|count| *count >= target)).await.unwrap().unwrap();
             self.server.kill().await;
         };
         let (clients, ()) = tokio::join!(listening, kill);
@@ -175,7 +175,7 @@ impl World {
                 tokio::task::yield_now().await;
             }
         };
-        lab::soon(taken).await.unwrap();
+        ::client::soon(taken).await.unwrap();
     }
 
     /// Starts and kills at once. Says whether the kill came before the server was ready.

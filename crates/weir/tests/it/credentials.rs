@@ -1,7 +1,7 @@
 //! Where a caller's key may stand in a request, and the subprotocols of a WebSocket, among which it may stand too.
 
-use lab::client::websocket::{self, Handshake};
-use lab::client::{Connection, Request, http2};
+use client::websocket::{self, Handshake};
+use client::{Connection, Request, http2};
 use serde_json::{Value, json};
 
 use crate::drain::event;

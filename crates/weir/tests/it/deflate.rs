@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use client::websocket::{self, Connected, End};
+use fakes::Script;
 use codec::websocket::Opcode;
 use codec::websocket::deflate::Compressor;
 use codec::websocket::encode::Head;
-use lab::client::websocket::{self, Connected, End};
-use lab::upstream::Script;
 use serde_json::{Value, json};
 
 use crate::house::{House, MODEL, Plan};
@@ -42,7 +42,7 @@ async fn it_is_agreed_upon_only_where_both_want_it() {
         assert_eq!(connected.headers.get("sec-websocket-extensions"), agreed, "{is_on} {offer}");
         house.upstream.script(Script::text(&["Hel", "lo"]));
         connected.socket.send_text(&create("hi")).await.unwrap();
-        let first = lab::soon(connected.socket.connection().read_raw()).await.unwrap().unwrap();
+        let first = client::soon(connected.socket.connection().read_raw()).await.unwrap().unwrap();
         assert_eq!(first[0], if agreed.is_some() { 0xC1 } else { 0x81 }, "a response's first event is large enough");
         drop(connected);
         house.quiet().await;
@@ -56,7 +56,7 @@ async fn what_was_not_agreed_upon_is_a_violation() {
         let house = open(is_on).await;
         let mut socket = connect(&house, offer).await.socket;
         socket.send_frame(COMPRESSED, &Compressor::new(1).compress(create(&"hi".repeat(100)).as_bytes()).unwrap()).await.unwrap();
-        let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+        let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
         assert!(matches!(end, End::Closed { code: Some(1002), .. }), "{end:?}");
         drop(socket);
         house.close().await;
@@ -79,7 +79,7 @@ async fn a_compressed_turn_is_the_log_message_by_message() {
         socket.send_frame(Head::whole(Opcode::Continuation), end).await.unwrap();
         let mut texts: Vec<String> = Vec::new();
         while !texts.last().is_some_and(|text| text.starts_with("{\"type\":\"response.completed\"")) {
-            texts.push(lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap());
+            texts.push(client::soon(socket.next_text()).await.unwrap().unwrap().unwrap());
         }
         assert_eq!(house.upstream.requests()[turn].body["messages"][0]["content"], text);
         let created: Value = serde_json::from_str(&texts[0]).unwrap();
@@ -87,7 +87,7 @@ async fn a_compressed_turn_is_the_log_message_by_message() {
         assert_eq!(texts, crate::resume::tail(&house, id, None, codec::Frame::Sse).await);
     }
     socket.close(1000, "").await.unwrap();
-    let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1000), .. }), "{end:?}");
     house.quiet().await;
     house.close().await;
@@ -98,7 +98,7 @@ async fn what_cannot_be_decompressed_is_invalid_data() {
     let house = open(true).await;
     let mut socket = connect(&house, "permessage-deflate").await.socket;
     socket.send_frame(COMPRESSED, b"\xff\xff\xff\xff").await.unwrap();
-    let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1007), .. }), "{end:?}");
     drop(socket);
     house.close().await;
@@ -114,7 +114,7 @@ async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
     block.extend_from_slice(&[0, 0, 0xFF, 0xFF]);
     let before = peak_bytes();
     socket.send_frame(COMPRESSED, &block.repeat(4096)).await.unwrap();
-    let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1009), .. }), "{end:?}");
     // Other tests share the process.
     let grown = peak_bytes() - before;
@@ -126,7 +126,7 @@ async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
     let house = House::open_with(Plan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 64 << 10))).await;
     let mut socket = connect(&house, "permessage-deflate").await.socket;
     socket.send_frame(COMPRESSED, &block).await.unwrap();
-    let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1009), .. }), "{end:?}");
     drop(socket);
     house.close().await;
@@ -145,7 +145,7 @@ async fn others_have_their_turn_while_a_compression_bomb_is_taken_in() {
     let is_over = Cell::new(false);
     let attack = async {
         socket.send_frame(COMPRESSED, &bomb).await.unwrap();
-        let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+        let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
         assert!(matches!(end, End::Closed { code: Some(1009), .. }), "{end:?}");
         is_over.set(true);
     };

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use client::websocket::{self, End, Socket};
+use client::{BodyEnd, Connection, Request, Response};
+use fakes::Script;
 use futures_util::future::join_all;
 use http::Method;
-use lab::client::websocket::{self, End, Socket};
-use lab::client::{self, BodyEnd, Connection, Request, Response};
-use lab::upstream::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -27,7 +27,7 @@ async fn leave(house: House) -> JoinHandle<()> {
     let address = house.address;
     let closing = tokio::spawn(house.close());
     let refused = async { while Connection::open(address).await.is_ok() {} };
-    lab::soon(refused).await.unwrap();
+    client::soon(refused).await.unwrap();
     closing
 }
 
@@ -42,7 +42,7 @@ async fn socket(address: SocketAddr) -> Socket {
 }
 
 pub(crate) async fn event(socket: &mut Socket) -> Value {
-    serde_json::from_str(&lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap()).unwrap()
+    serde_json::from_str(&client::soon(socket.next_text()).await.unwrap().unwrap().unwrap()).unwrap()
 }
 
 async fn body(mut response: Response) -> Value {
@@ -87,10 +87,10 @@ async fn step_3_nothing_new_begins_and_what_is_there_stays_possible() {
     let cancel = Request::post(&format!("/v1/responses/{id}/cancel"), &json!({}));
     let cancelled = connections.next().unwrap().send(&cancel).await.unwrap();
     assert_eq!((cancelled.status, &body(cancelled).await["status"]), (200, &json!("cancelled")));
-    let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+    let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
     assert_eq!((events.last().unwrap().data.as_ref(), end), (&b"[DONE]"[..], BodyEnd::Clean));
     drop((stream, socket, http2, connections));
-    lab::soon(closing).await.unwrap().unwrap();
+    client::soon(closing).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -102,20 +102,20 @@ async fn step_4_idle_clients_are_told_to_come_back_one_by_one() {
     let http2 = join_all((0..5).map(|_| Client::open(address))).await;
     let closing = tokio::spawn(house.close());
     let told = join_all(sockets.into_iter().map(async |mut socket| {
-        let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+        let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
         assert!(matches!(&end, End::Closed { code: Some(1012), .. }), "{end:?}");
-        lab::now()
+        client::now()
     }));
     let closed = join_all(connections.into_iter().map(async |mut connection| {
-        assert!(lab::soon(connection.read_raw()).await.unwrap().unwrap().is_empty());
-        lab::now()
+        assert!(client::soon(connection.read_raw()).await.unwrap().unwrap().is_empty());
+        client::now()
     }));
     let gone = join_all(http2.into_iter().map(async |client| client.ended().await.unwrap()));
     let (told, closed, _) = tokio::join!(told, closed, gone);
     let over = |moments: &[Instant]| *moments.iter().max().unwrap() - *moments.iter().min().unwrap();
     println!("20 WebSockets were told over {:?}, 20 idle connections closed over {:?}", over(&told), over(&closed));
     assert!(over(&told) > 200 * SECONDS / 1000 && over(&closed) > 200 * SECONDS / 1000, "all at once");
-    lab::soon(closing).await.unwrap().unwrap();
+    client::soon(closing).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -138,18 +138,18 @@ async fn steps_4_and_5_readers_stay_to_the_end_and_browsers_hear_when_to_come_ba
             said += &String::from_utf8_lossy(&browser.chunk().await.unwrap().unwrap());
         }
     };
-    lab::soon(advised).await.unwrap();
+    client::soon(advised).await.unwrap();
     let retry: u64 = said.rsplit("retry: ").next().unwrap().split('\n').next().unwrap().parse().unwrap();
     assert!((1000..1200).contains(&retry), "{said}");
     gate.notify_one();
     let (rest, end) = browser.collect().await.unwrap();
     assert!(end == BodyEnd::Clean && String::from_utf8_lossy(&rest).contains("response.completed"));
-    let (events, end) = lab::soon(waiting).await.unwrap().unwrap();
+    let (events, end) = client::soon(waiting).await.unwrap().unwrap();
     assert!(end == BodyEnd::Clean && events.len() > 2);
-    let (messages, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    let (messages, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(messages.last().unwrap().contains("response.completed"));
     assert!(matches!(end, End::Closed { code: Some(1012), .. }), "{end:?}");
-    lab::soon(closing).await.unwrap().unwrap();
+    client::soon(closing).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -162,10 +162,10 @@ async fn step_6_what_does_not_end_in_time_is_ended_truly_in_every_frame() {
         let address = house.address;
         tokio::spawn(async move { (way, client::send(address, &question(way, MODEL, &json!({}))).await.unwrap().collect_all().await) })
     });
-    lab::soon(house.upstream.wait_requests(7)).await.unwrap();
+    client::soon(house.upstream.wait_requests(7)).await.unwrap();
     let closing = tokio::spawn(house.close());
     for reader in readers {
-        let (way, (status, text, end)) = lab::soon(reader).await.unwrap().unwrap();
+        let (way, (status, text, end)) = client::soon(reader).await.unwrap().unwrap();
         assert!(text.contains("server_shutdown"), "{way:?}: {text}");
         let expected = match way {
             (_, Frame::Json) => (503, BodyEnd::Clean),
@@ -175,10 +175,10 @@ async fn step_6_what_does_not_end_in_time_is_ended_truly_in_every_frame() {
         assert_eq!((status, end), expected, "{way:?}");
         assert!(way.0 == Words::Chat || way.1 == Frame::Json || text.contains("response.failed"), "{way:?}: {text}");
     }
-    let (messages, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    let (messages, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(messages.last().unwrap().contains("response.failed"), "{messages:?}");
     assert!(matches!(end, End::Closed { code: Some(1012), .. }), "{end:?}");
-    lab::soon(closing).await.unwrap().unwrap();
+    client::soon(closing).await.unwrap().unwrap();
 }
 
 trait CollectAll {
@@ -211,7 +211,7 @@ async fn step_7_what_is_still_open_is_broken_off() {
     let mut socket = socket(house.address).await;
     socket.send_text(&json!({ "type": "response.resume", "response_id": id }).to_string()).await.unwrap();
     assert_eq!(event(&mut socket).await["sequence_number"], 0);
-    lab::soon(house.close()).await.unwrap();
+    client::soon(house.close()).await.unwrap();
     let mut cuts = Vec::new();
     for mut response in stalled {
         assert_eq!(response.end().await.unwrap(), BodyEnd::Truncated);

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use client::Request;
+use fakes::Script;
 use futures_util::future::join_all;
-use lab::client::Request;
-use lab::upstream::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -303,7 +303,7 @@ async fn expect_expired(server: &Server, id: &str, left: &str) {
             }
         }
     };
-    let body = lab::soon(expired).await.unwrap();
+    let body = client::soon(expired).await.unwrap();
     assert_eq!(code(&body), "response_expired");
     assert!(body["error"]["message"].as_str().unwrap().contains(left), "{left}: {body}");
 }
@@ -331,7 +331,7 @@ async fn between_kept_and_expired_an_answer_is_nothing_else() {
     }));
     place.upstream.script(Script::text(&["abcdefgh".repeat(300).as_str()]));
     let next = ask(&question("hi"));
-    let (_, seen) = tokio::join!(server.json(&next), lab::soon(looks));
+    let (_, seen) = tokio::join!(server.json(&next), client::soon(looks));
     let seen = seen.unwrap();
     assert!(seen.iter().all(|(status, body)| (*status, code(body)) == (410, "response_expired")), "{seen:?}");
     server.stop().await;

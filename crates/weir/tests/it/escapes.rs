@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use lab::upstream::{Script, Upstream};
+use fakes::{Script, Upstream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

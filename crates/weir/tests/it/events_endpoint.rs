@@ -1,7 +1,7 @@
 //! `GET /v1/responses/{id}/events`: an answer as a browser's `EventSource` reads it, and by long poll.
 
-use lab::client::{BodyEnd, Connection, Request, StreamEvent};
-use lab::soon;
+use client::soon;
+use client::{BodyEnd, Connection, Request, StreamEvent};
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -146,7 +146,7 @@ async fn a_long_poll_waits_for_the_next_event() {
             gated.open(gate..gate + 1);
         }
         let mut response = soon(connection.read_response(&request)).await.unwrap().unwrap();
-        let body = soon(lab::client::json::value(&mut response)).await.unwrap().unwrap();
+        let body = soon(client::json::value(&mut response)).await.unwrap().unwrap();
         let events = body["data"].as_array().unwrap();
         assert!(!events.is_empty(), "{body}");
         assert_eq!(events[0]["sequence_number"].as_u64(), Some(position + 1));

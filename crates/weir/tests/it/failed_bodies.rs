@@ -1,8 +1,8 @@
 //! A response that fails midway, told to a caller that waits for JSON: the error, what there is of the response, and no repetition by an
 //! SDK, which would pay again.
 
-use lab::client::Response;
-use lab::upstream::Script;
+use client::Response;
+use fakes::Script;
 use serde_json::{Value, json};
 
 use crate::house::{Frame, House, MODEL, Words, question};

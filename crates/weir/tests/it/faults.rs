@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use client::BodyEnd;
 use engine::provider::Timeouts;
-use lab::client::BodyEnd;
-use lab::upstream::{Script, Step};
+use fakes::{Script, Step};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -163,7 +163,7 @@ async fn row(fault: Fault) -> String {
     house.upstream.default_script(fault.script.clone());
     let mut line = format!("{:<34}", fault.name);
     for way in WAYS {
-        let cell = lab::soon(cell(&house, &fault, way)).await.unwrap_or_else(|_late| panic!("{}, {way:?}: no answer", fault.name));
+        let cell = client::soon(cell(&house, &fault, way)).await.unwrap_or_else(|_late| panic!("{}, {way:?}: no answer", fault.name));
         write!(line, "{cell:<28}").unwrap();
     }
     // Promise 8, and the bill: nothing here is asked twice.

@@ -1,6 +1,6 @@
 //! Behind proxies: what trusted ones say of their clients is believed, and what anybody else says is not.
 
-use lab::client::{Connection, Request, Response};
+use client::{Connection, Request, Response};
 use serde_json::json;
 use server::listen::proxy_protocol::{Malformed, Origin, Parser};
 use server::{Network, ProxyProtocol};
@@ -142,7 +142,7 @@ async fn begin(house: &House, header: &[u8]) -> Option<Response> {
     let mut connection = Connection::open(house.address).await.unwrap();
     let request = Request::get("/healthz");
     connection.write_raw(&[header, &request.encode("localhost")].concat()).await.unwrap();
-    lab::soon(connection.read_response(&request)).await.unwrap().ok()
+    client::soon(connection.read_response(&request)).await.unwrap().ok()
 }
 
 /// The status of the answer, which is read to its end.
@@ -265,7 +265,7 @@ async fn a_client_behind_the_proxy_protocol_cannot_speak_for_a_proxy() {
         let mut connection = Connection::open(house.address).await.unwrap();
         let request = Request::post("/v1/tickets", &json!({ "cookie": true })).header("x-forwarded-proto", "https").bearer(ALICE);
         connection.write_raw(&[header, request.encode("localhost")].concat()).await.unwrap();
-        let response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
+        let response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
         assert_eq!(response.headers.get("set-cookie").unwrap().contains("; Secure"), is_secure);
     }
     house.close().await;

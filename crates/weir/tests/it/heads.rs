@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lab::client::{Connection, Request};
-use lab::upstream::Script;
+use client::{Connection, Request};
+use fakes::Script;
 use serde_json::{Value, json};
 
 use crate::house::{ALICE, Frame, House, MODEL, Plan, WAYS, Words, demo, question};
@@ -80,9 +80,9 @@ async fn a_client_that_has_left_is_told_so_in_words() {
     let request = question((Words::Responses, Frame::Json), MODEL, &json!({ "store": false }));
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write(&request).await.unwrap();
-    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(house.upstream.wait_requests(1)).await.unwrap();
     connection.half_close().await.unwrap();
-    let head = lab::soon(connection.read_raw()).await.unwrap().unwrap();
+    let head = client::soon(connection.read_raw()).await.unwrap().unwrap();
     assert!(head.starts_with(b"HTTP/1.1 499 Client Closed Request\r\n"), "{}", String::from_utf8_lossy(&head));
     drop(connection);
     house.quiet().await;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab::client::{BodyEnd, Connection, Request, Response};
-use lab::upstream::Script;
+use client::{BodyEnd, Connection, Request, Response};
+use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -58,7 +58,7 @@ async fn refusal(response: &mut Response, expected: Expected, what: &str) {
 async fn check(house: &House, request: &Request, expected: Expected) {
     let what = format!("{} {} {}", request.method, request.path, String::from_utf8_lossy(&request.body[..request.body.len().min(80)]));
     let connection = Connection::open(house.address).await.unwrap();
-    let mut response = lab::soon(connection.send(request)).await.unwrap().unwrap_or_else(|error| panic!("{what}: {error:#}"));
+    let mut response = client::soon(connection.send(request)).await.unwrap().unwrap_or_else(|error| panic!("{what}: {error:#}"));
     refusal(&mut response, expected, &what).await;
     let connection = response.into_connection().await.unwrap_or_else(|error| panic!("{what}: {error:#}"));
     good(connection, &what).await;
@@ -67,7 +67,7 @@ async fn check(house: &House, request: &Request, expected: Expected) {
 /// The connection serves a good question.
 async fn good(connection: Connection, what: &str) -> Connection {
     let request = Request::post(RESPONSES, &json!({ "model": "demo", "input": "/echo still here" }));
-    let mut response = lab::soon(connection.send(&request)).await.unwrap().unwrap_or_else(|error| panic!("{what}: then {error:#}"));
+    let mut response = client::soon(connection.send(&request)).await.unwrap().unwrap_or_else(|error| panic!("{what}: then {error:#}"));
     let (body, end) = response.collect().await.unwrap();
     assert_eq!((response.status, end), (200, BodyEnd::Clean), "{what}");
     assert!(String::from_utf8_lossy(&body).contains("still here"), "{what}");
@@ -242,7 +242,7 @@ async fn bodies_above_the_limit_are_refused_with_and_without_a_length() {
         let chunks = typed.clone().header("transfer-encoding", "chunked").body(chunked.clone());
         let expects = endless.clone().header("expect", "100-continue");
         for request in [typed.clone().body(body.clone()), chunks, endless, expects] {
-            let mut response = lab::soon(house.send(&request)).await.unwrap();
+            let mut response = client::soon(house.send(&request)).await.unwrap();
             refusal(&mut response, expect(413, "body_too_large"), path).await;
         }
         // Just as large as it may be.
@@ -260,7 +260,7 @@ async fn bodies_above_the_limit_are_refused_with_and_without_a_length() {
 async fn raw(house: &House, bytes: &[u8]) -> Response {
     let mut connection = Connection::open(house.address).await.unwrap();
     let _cut_off = connection.write_raw(bytes).await;
-    lab::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap()
+    client::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -287,7 +287,7 @@ async fn heads_that_are_no_heads_are_refused_in_words() {
         let mut response = raw(&house, bytes.as_bytes()).await;
         refusal(&mut response, expected, what).await;
         if expected.code != "unknown_path" {
-            let end = lab::soon(response.connection().read_raw()).await.unwrap();
+            let end = client::soon(response.connection().read_raw()).await.unwrap();
             assert!(
                 end.is_ok_and(|bytes| bytes.is_empty()) || expected.status == 431 || expected.status == 414,
                 "{what}: the connection is closed"
@@ -303,7 +303,7 @@ async fn a_garbled_head_behind_a_good_request_is_refused_too() {
     let house = house().await;
     let mut connection = good(Connection::open(house.address).await.unwrap(), "first").await;
     connection.write_raw(b"GARBAGE\r\n\r\n").await.unwrap();
-    let mut response = lab::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap();
+    let mut response = client::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap();
     refusal(&mut response, expect(400, "malformed_request"), "behind a good request").await;
     house.quiet().await;
     house.close().await;
@@ -318,10 +318,10 @@ async fn who_is_too_slow_is_told_so_and_who_says_nothing_is_not() {
     for begun in ["G", "GET /healthz HTTP/1.1\r\n", "GET /healthz HTTP/1.1\r\nhost: loc"] {
         let mut response = raw(&house, begun.as_bytes()).await;
         refusal(&mut response, expect(408, "head_timeout"), begun).await;
-        assert!(lab::soon(response.connection().read_raw()).await.unwrap().unwrap().is_empty(), "closed");
+        assert!(client::soon(response.connection().read_raw()).await.unwrap().unwrap().is_empty(), "closed");
     }
     let mut silent = Connection::open(house.address).await.unwrap();
-    assert!(lab::soon(silent.read_raw()).await.unwrap().unwrap().is_empty(), "closed without a word");
+    assert!(client::soon(silent.read_raw()).await.unwrap().unwrap().is_empty(), "closed without a word");
     for path in [RESPONSES, CHAT] {
         let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n");
         for body in ["content-length: 100\r\n\r\n{\"model\":", "transfer-encoding: chunked\r\n\r\n5\r\n{\"mod\r\n"] {
@@ -340,7 +340,7 @@ async fn a_body_that_breaks_off_starts_nothing() {
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write_raw(format!("{head}{{\"model\":").as_bytes()).await.unwrap();
     connection.half_close().await.unwrap();
-    let mut response = lab::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap();
+    let mut response = client::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap();
     refusal(&mut response, expect(400, "truncated_body"), "a FIN in the body").await;
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write_raw(format!("{head}{{\"model\":").as_bytes()).await.unwrap();
@@ -368,10 +368,10 @@ async fn pipelined_requests_are_answered_in_order() {
     for (request, ..) in &requests {
         connection.write(request).await.unwrap();
     }
-    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(house.upstream.wait_requests(1)).await.unwrap();
     gate.notify_one();
     for (request, status, word) in &requests {
-        let mut response = lab::soon(connection.read_response(request)).await.unwrap().unwrap();
+        let mut response = client::soon(connection.read_response(request)).await.unwrap().unwrap();
         let (body, end) = response.collect().await.unwrap();
         let body = String::from_utf8(body).unwrap();
         assert_eq!((response.status, end), (*status, BodyEnd::Clean), "{} {}: {body}", request.method, request.path);

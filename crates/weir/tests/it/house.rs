@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::{Request, Response, Stream};
 use engine::Engine;
 use engine::keys::{Caller, MemoryKeys};
 use engine::provider::{Retries, Timeouts};
-use lab::client::{self, Request, Response, Stream};
-use lab::upstream::Upstream;
+use fakes::Upstream;
 use protocol::id::Owner;
 use provider::config::{DemoConfig, KeyConfig, Preset, RouteConfig, UpstreamConfig};
 use serde_json::{Value, json};
@@ -156,7 +156,7 @@ impl House {
                 tokio::task::yield_now().await;
             }
         };
-        lab::soon(quiet).await.unwrap_or_else(|_late| panic!("still there: {:?}", self.engine.census()));
+        client::soon(quiet).await.unwrap_or_else(|_late| panic!("still there: {:?}", self.engine.census()));
     }
 
     /// How many client connections are open.
@@ -171,13 +171,13 @@ impl House {
                 tokio::task::yield_now().await;
             }
         };
-        lab::soon(few).await.unwrap_or_else(|_late| panic!("{} connections are open", self.connections()));
+        client::soon(few).await.unwrap_or_else(|_late| panic!("{} connections are open", self.connections()));
     }
 
     /// Ends the server; whatever it leaves behind fails the test.
     pub(crate) async fn close(self) {
         let _asked = self.stop.send(());
-        let left = lab::soon(self.serving).await.unwrap().unwrap();
+        let left = client::soon(self.serving).await.unwrap().unwrap();
         assert_eq!(left, 0, "tasks were left behind");
         assert_eq!(self.connections.open(), 0, "connections were left behind");
         assert_eq!(self.engine.census().running, 0, "answers were left behind");

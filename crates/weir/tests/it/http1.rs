@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use client::{BodyEnd, Connection, Request};
 use engine::contract::FailingLog;
-use lab::client::{BodyEnd, Connection, Request};
-use lab::upstream::Script;
+use fakes::Script;
 use serde_json::{Value, json};
 
 use crate::house::{House, MODEL, Plan, ask};
@@ -21,7 +21,7 @@ async fn say(house: &House, bytes: &[u8]) -> (String, Option<ErrorKind>) {
 async fn rest(connection: &mut Connection) -> (String, Option<ErrorKind>) {
     let mut all = Vec::new();
     loop {
-        match lab::soon(connection.read_raw()).await.unwrap() {
+        match client::soon(connection.read_raw()).await.unwrap() {
             Ok(bytes) if bytes.is_empty() => return (String::from_utf8(all).unwrap(), None),
             Ok(bytes) => all.extend_from_slice(&bytes),
             Err(error) => return (String::from_utf8(all).unwrap(), Some(error.kind())),
@@ -62,7 +62,7 @@ async fn http_1_0_keeps_a_connection_that_asks_for_it() {
     connection.write_raw(&keep).await.unwrap();
     let mut first = String::new();
     while !first.ends_with(r#"{"status":"ok"}"#) {
-        first.push_str(std::str::from_utf8(&lab::soon(connection.read_raw()).await.unwrap().unwrap()).unwrap());
+        first.push_str(std::str::from_utf8(&client::soon(connection.read_raw()).await.unwrap().unwrap()).unwrap());
     }
     assert_eq!((header(&first, "connection"), header(&first, "content-length")), (Some("keep-alive"), Some("15")), "{first}");
     connection.write_raw(&last).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_body_may_wait_for_leave() {
     };
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write_raw(head(body.len()).as_bytes()).await.unwrap();
-    let leave = lab::soon(connection.read_raw()).await.unwrap().unwrap();
+    let leave = client::soon(connection.read_raw()).await.unwrap().unwrap();
     assert_eq!(&*leave, b"HTTP/1.1 100 Continue\r\n\r\n");
     connection.write_raw(body.as_bytes()).await.unwrap();
     let (answer, cut) = rest(&mut connection).await;
@@ -157,7 +157,7 @@ async fn pipelined_requests_are_answered_in_order() {
     all.extend(Request::get("/healthz").header("connection", "close").encode("localhost"));
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write_raw(&all).await.unwrap();
-    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(house.upstream.wait_requests(1)).await.unwrap();
     gate.notify_one();
     let (text, cut) = rest(&mut connection).await;
     let places: Vec<_> = ["slow", "[DONE]", "fast", MODEL, r#"{"status":"ok"}"#].iter().filter_map(|word| text.rfind(word)).collect();
@@ -219,7 +219,7 @@ async fn assets_are_compressed_and_known_again() {
     assert_eq!((packed.headers.get("content-encoding"), packed.headers.get("vary")), (Some("gzip"), Some("accept-encoding")));
     let packed_tag = packed.headers.get("etag").unwrap().to_owned();
     assert_ne!(packed_tag, tag, "two representations have two strong tags");
-    let length = |response: &lab::client::Response| response.headers.get("content-length").unwrap().parse::<usize>().unwrap();
+    let length = |response: &client::Response| response.headers.get("content-length").unwrap().parse::<usize>().unwrap();
     assert!(length(&packed) < length(&plain));
     for refused in ["gzip;q=0", "identity", "br", "*;q=0"] {
         assert_eq!(

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::contract::FailingLog;
+use fakes::Script;
 use h2::client::{Builder, SendRequest};
 use h2::{Reason, RecvStream};
 use http::{Method, Request, Response};
-use lab::upstream::Script;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -20,7 +20,7 @@ use crate::house::{House, MODEL, Plan, ask, demo};
 pub(crate) struct Client {
     send: SendRequest<Bytes>,
     ended: tokio::sync::oneshot::Receiver<Result<(), h2::Error>>,
-    _task: lab::Task,
+    _task: client::Task,
 }
 
 impl Client {
@@ -34,7 +34,7 @@ impl Client {
     ) -> Self {
         let (send, connection) = builder.handshake(stream).await.unwrap();
         let (tell, ended) = tokio::sync::oneshot::channel();
-        let task = lab::spawn(async move { drop(tell.send(connection.await)) });
+        let task = client::spawn(async move { drop(tell.send(connection.await)) });
         Self { send, ended, _task: task }
     }
 
@@ -45,7 +45,7 @@ impl Client {
         if let Some(body) = body {
             sending.send_data(body.to_string().into(), true)?;
         }
-        lab::soon(response).await.unwrap()
+        client::soon(response).await.unwrap()
     }
 
     pub(crate) async fn post(&mut self, path: &str, body: &Value) -> Response<RecvStream> {
@@ -54,7 +54,7 @@ impl Client {
 
     /// Resolves when the connection has ended.
     pub(crate) async fn ended(self) -> Result<(), h2::Error> {
-        lab::soon(self.ended).await.unwrap().unwrap()
+        client::soon(self.ended).await.unwrap().unwrap()
     }
 }
 
@@ -63,7 +63,7 @@ pub(crate) async fn collect(response: Response<RecvStream>) -> (String, Option<R
     let mut body = response.into_body();
     let mut text = Vec::new();
     loop {
-        match lab::soon(body.data()).await.unwrap() {
+        match client::soon(body.data()).await.unwrap() {
             Some(Ok(data)) => {
                 body.flow_control().release_capacity(data.len()).unwrap();
                 text.extend_from_slice(&data);
@@ -136,7 +136,7 @@ async fn a_stream_whose_window_stays_closed_is_cut_and_its_connection_lives() {
     let stream = TcpStream::connect(house.address).await.unwrap();
     let mut client = Client::over(stream, Builder::new().initial_window_size(0)).await;
     let mut body = client.post("/v1/responses", &demo("hi")).await.into_body();
-    let cut = lab::soon(body.data()).await.unwrap().unwrap().unwrap_err();
+    let cut = client::soon(body.data()).await.unwrap().unwrap().unwrap_err();
     assert_eq!(cut.reason(), Some(Reason::CANCEL));
     assert_eq!(client.send(Method::HEAD, "/healthz", None).await.unwrap().status(), 200);
     drop(client);
@@ -150,9 +150,9 @@ async fn a_slow_reader_is_not_cut() {
     let stream = TcpStream::connect(house.address).await.unwrap();
     let mut client = Client::over(stream, Builder::new().initial_window_size(1024)).await;
     let mut body = client.post("/v1/responses", &demo(&format!("echo {}", "word ".repeat(300)))).await.into_body();
-    let begun = lab::now();
+    let begun = client::now();
     let mut length = 0;
-    while let Some(data) = lab::soon(body.data()).await.unwrap() {
+    while let Some(data) = client::soon(body.data()).await.unwrap() {
         length += data.unwrap().len();
         tokio::time::sleep(Duration::from_millis(10)).await;
         let taken = body.flow_control().used_capacity();
@@ -190,7 +190,7 @@ async fn a_reset_stream_is_a_reader_who_left() {
             let waiting = tokio::time::timeout(Duration::from_millis(200), client.post("/v1/responses", &body)).await;
             assert!(waiting.is_err(), "an answer that stalls was answered");
         }
-        lab::soon(house.upstream.wait_closed(request)).await.unwrap();
+        client::soon(house.upstream.wait_closed(request)).await.unwrap();
         house.quiet().await;
     }
     assert_eq!(house.connections.open(), 1);
@@ -205,7 +205,7 @@ async fn a_closed_connection_is_a_reader_who_left() {
     house.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
     let answer = client.post("/v1/responses", &json!({ "model": MODEL, "input": "hi", "stream": true, "store": false })).await;
     drop(client);
-    lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+    client::soon(house.upstream.wait_closed(0)).await.unwrap();
     drop(answer);
     house.quiet().await;
     house.close().await;
@@ -246,9 +246,9 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// The next frame: its kind and its payload.
 async fn next_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 9];
-    lab::soon(stream.read_exact(&mut head)).await.unwrap().ok()?;
+    client::soon(stream.read_exact(&mut head)).await.unwrap().ok()?;
     let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-    lab::soon(stream.read_exact(&mut payload)).await.unwrap().ok()?;
+    client::soon(stream.read_exact(&mut payload)).await.unwrap().ok()?;
     Some((head[3], payload))
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use client::Request;
+use client::http2::{Client, End, Socket};
+use fakes::Script;
 use h2::Reason;
 use h2::client::Builder;
-use lab::client::Request;
-use lab::client::http2::{Client, End, Socket};
-use lab::upstream::Script;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -51,7 +51,7 @@ async fn a_turn_on_a_stream_is_the_log_message_by_message() {
         let texts = turn(&mut socket).await;
         let created: Value = serde_json::from_str(&texts[0]).unwrap();
         let id = created["response"]["id"].as_str().unwrap();
-        let (log, _) = lab::client::send(house.address, &Request::get(&format!("{PATH}/{id}?stream=true")))
+        let (log, _) = client::send(house.address, &Request::get(&format!("{PATH}/{id}?stream=true")))
             .await
             .unwrap()
             .events()
@@ -75,19 +75,19 @@ async fn two_sockets_share_a_connection_and_know_nothing_of_each_other() {
     let (mut first, mut second) = (client.socket(PATH, &[]).await.unwrap(), client.socket(PATH, &[]).await.unwrap());
     house.upstream.script(Script::new().role().content("slow").stall());
     first.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string()).await.unwrap();
-    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(house.upstream.wait_requests(1)).await.unwrap();
     house.upstream.script(Script::text(&["fast"]));
     second.send_text(&create("hi")).await.unwrap();
     assert!(turn(&mut second).await.iter().any(|text| text.contains("\"fast\"")));
     // The first leaves by RST_STREAM: what it asked for stops, and the second goes on.
     first.reset();
-    lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+    client::soon(house.upstream.wait_closed(0)).await.unwrap();
     house.upstream.script(Script::text(&["still"]));
     second.send_text(&create("hi")).await.unwrap();
     assert!(turn(&mut second).await.iter().any(|text| text.contains("\"still\"")));
     // The second by the end of its side of the stream.
     second.half_close().unwrap();
-    assert!(matches!(second.next_text().await, Err(End::Over)));
+    assert!(matches!(second.next_text().await, Err(End::NoClose)));
     close(house, client).await;
 }
 
@@ -126,8 +126,8 @@ async fn a_socket_that_takes_nothing_is_cut_and_its_connection_lives() {
     house.upstream.script(Script::text(&["a"; 200]).first(190).stall());
     socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string()).await.unwrap();
     // What is not stored stops when its reader is gone.
-    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
-    lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+    client::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(house.upstream.wait_closed(0)).await.unwrap();
     close(house, client).await;
 }
 
@@ -139,6 +139,6 @@ async fn the_stream_of_a_socket_that_takes_nothing_is_reset() {
     let mut socket = client.socket(PATH, &[]).await.unwrap();
     let request = json!({ "type": "response.create", "model": "demo", "input": format!("echo {}", "word ".repeat(500)) });
     socket.send_text(&request.to_string()).await.unwrap();
-    assert_eq!(socket.cut().await.unwrap(), Some(Reason::CANCEL));
+    assert_eq!(socket.wait_reset().await.unwrap(), Some(Reason::CANCEL));
     close(house, client).await;
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use client::soon;
+use client::{Connection, Request};
+use fakes::Script;
 use codec::Frame;
-use lab::client::{Connection, Request};
-use lab::soon;
-use lab::upstream::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

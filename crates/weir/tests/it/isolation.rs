@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use lab::client::Request;
-use lab::upstream::Script;
+use client::Request;
+use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use lab::client::{Connection, Request};
+use client::{Connection, Request};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -51,8 +51,8 @@ async fn what_a_proxy_has_passed_on_needs_a_key() {
         }
         for path in ["/v1/responses", "/websocket/u1"] {
             let connection = Connection::open(house.address).await.unwrap();
-            let shaken = lab::client::websocket::shake_hands(connection, path, &[(name, value)]).await.unwrap();
-            let lab::client::websocket::Handshake::Refused(refused) = shaken else { panic!("{path} was opened") };
+            let shaken = client::websocket::shake_hands(connection, path, &[(name, value)]).await.unwrap();
+            let client::websocket::Handshake::Refused(refused) = shaken else { panic!("{path} was opened") };
             assert_eq!(refused.status, 403, "{path} {name}");
         }
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::{Connection, Request, Stream};
 use engine::provider::Retries;
 use engine::secret::Secret;
 use engine::upstreams::{Health, State};
-use lab::client::{Connection, Request, Stream};
-use lab::upstream::{Script, Trouble, Upstream, Vendor};
+use fakes::{Script, Upstream, Vendor, VendorError};
 use provider::config::{KeyConfig, Strategy, UpstreamConfig, WireKind};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -72,7 +72,7 @@ async fn wait_waiting(house: &House, count: usize) {
             tokio::task::yield_now().await;
         }
     };
-    lab::soon(waiting).await.unwrap_or_else(|_late| panic!("{:?}", state(house)));
+    client::soon(waiting).await.unwrap_or_else(|_late| panic!("{:?}", state(house)));
 }
 
 fn gated(gate: &Arc<Notify>) -> Script {
@@ -117,7 +117,7 @@ async fn the_least_busy_key_is_next_while_answers_run() {
     let mut streams = Vec::new();
     for number in 1..=8 {
         streams.push(house.stream(&question((Words::Responses, Frame::Sse), MODEL, &json!({}))).await);
-        lab::soon(lab.wait_requests(number)).await.unwrap();
+        client::soon(lab.wait_requests(number)).await.unwrap();
     }
     assert_eq!(asked(&lab), counts(&[("sk-one", 6), ("sk-two", 2)]));
     assert_eq!(state(&house).keys.iter().map(|key| key.running).collect::<Vec<_>>(), [6, 2]);
@@ -125,7 +125,7 @@ async fn the_least_busy_key_is_next_while_answers_run() {
     assert_eq!(seen.value("weir_upstream_key_running", &[("upstream", NAME), ("key", "one")]), Some(6.0));
     for stream in &mut streams {
         gate.notify_one();
-        lab::soon(stream.collect()).await.unwrap().unwrap();
+        client::soon(stream.collect()).await.unwrap().unwrap();
     }
     house.quiet().await;
     assert_eq!(state(&house).keys.iter().map(|key| key.running).collect::<Vec<_>>(), [0, 0]);
@@ -171,10 +171,10 @@ async fn without_a_key_that_is_good_the_caller_hears_why() {
 async fn a_key_that_was_asked_too_much_rests_for_as_long_as_each_vendor_says() {
     for vendor in Vendor::ALL {
         let lab = Upstream::start().await.unwrap();
-        let (_, wire) = WireKind::ALL.iter().find(|(word, _)| *word == vendor.word()).unwrap();
+        let (_, wire) = WireKind::ALL.iter().find(|(word, _)| *word == vendor.name()).unwrap();
         let config = UpstreamConfig { wire: *wire, base_url: lab.base_url_of(vendor), ..config(&lab, &[("sk-one", 1), ("sk-two", 1)]) };
         let house = open(config).await;
-        lab.script_for_key("sk-one", Script::refused_for(429, Trouble::RateLimit, Duration::from_secs(7)));
+        lab.script_for_key("sk-one", Script::refused_for(429, VendorError::RateLimit, Duration::from_secs(7)));
         for _ in 0..3 {
             let (status, body) = ask(&house).await;
             assert_eq!(status, 200, "{vendor:?}: {body}");
@@ -197,7 +197,7 @@ async fn a_key_that_was_asked_too_much_rests_for_as_long_as_each_vendor_says() {
 async fn a_key_that_has_rested_is_used_again() {
     let lab = Upstream::start().await.unwrap();
     let house = open(UpstreamConfig { key_rest: Duration::from_millis(200), ..config(&lab, &[("sk-one", 1), ("sk-two", 1)]) }).await;
-    lab.script_for_key("sk-one", Script::refused_for(429, Trouble::RateLimit, Duration::from_secs(7)));
+    lab.script_for_key("sk-one", Script::refused_for(429, VendorError::RateLimit, Duration::from_secs(7)));
     assert_eq!(ask(&house).await.0, 200);
     let well = [("upstream", NAME), ("key", "one"), ("state", "well")];
     until(&house, |seen| seen.value("weir_upstream_key_state", &well) == Some(1.0), "the key is well again").await;
@@ -210,8 +210,8 @@ async fn a_key_that_has_rested_is_used_again() {
 async fn with_all_keys_at_rest_the_caller_hears_when_to_come_back() {
     let lab = Upstream::start().await.unwrap();
     let house = open(config(&lab, &[("sk-one", 1), ("sk-two", 1)])).await;
-    lab.script_for_key("sk-one", Script::refused_for(429, Trouble::RateLimit, Duration::from_secs(30)));
-    lab.script_for_key("sk-two", Script::refused_for(429, Trouble::RateLimit, Duration::from_secs(7)));
+    lab.script_for_key("sk-one", Script::refused_for(429, VendorError::RateLimit, Duration::from_secs(30)));
+    lab.script_for_key("sk-two", Script::refused_for(429, VendorError::RateLimit, Duration::from_secs(7)));
     for _ in 0..2 {
         let mut response = house.send(&question((Words::Chat, Frame::Sse), MODEL, &json!({}))).await;
         let body = String::from_utf8(response.collect().await.unwrap().0).unwrap();
@@ -226,19 +226,19 @@ async fn with_all_keys_at_rest_the_caller_hears_when_to_come_back() {
 async fn an_account_without_money_is_asked_once() {
     for (status, vendor) in [(402, Vendor::OpenAi), (429, Vendor::OpenAi), (429, Vendor::Responses), (402, Vendor::Anthropic)] {
         let lab = Upstream::start().await.unwrap();
-        let (_, wire) = WireKind::ALL.iter().find(|(word, _)| *word == vendor.word()).unwrap();
+        let (_, wire) = WireKind::ALL.iter().find(|(word, _)| *word == vendor.name()).unwrap();
         let at = |keys| UpstreamConfig { wire: *wire, base_url: lab.base_url_of(vendor), ..config(&lab, keys) };
         let retries = Retries { count: 2, ..Retries::default() };
         // Alone it is told at once, retries or not.
         let house = House::open_with(Plan { more_upstreams: vec![at(&[("sk-empty", 1)])], retries, ..Plan::default() }).await;
-        lab.script_for_key("sk-empty", Script::refused(status, Trouble::Money));
+        lab.script_for_key("sk-empty", Script::refused(status, VendorError::Quota));
         let (_, body) = ask(&house).await;
         assert_eq!(body["error"]["code"], "upstream_quota_exhausted", "{status} {vendor:?}: {body}");
         assert_eq!(asked(&lab), counts(&[("sk-empty", 1)]), "{status} {vendor:?}");
         house.close().await;
         // With another it gives way to that.
         let house = open(at(&[("sk-empty", 1), ("sk-full", 1)])).await;
-        lab.script_for_key("sk-empty", Script::refused(status, Trouble::Money));
+        lab.script_for_key("sk-empty", Script::refused(status, VendorError::Quota));
         for _ in 0..2 {
             assert_eq!(ask(&house).await.0, 200);
         }
@@ -282,7 +282,7 @@ async fn who_waits_for_a_key_is_served_in_order_and_who_has_left_is_not() {
     lab.default_script(gated(&gate));
     let house = open(narrow(&lab, 3)).await;
     let first = begin(&house, "first").await;
-    lab::soon(lab.wait_requests(1)).await.unwrap();
+    client::soon(lab.wait_requests(1)).await.unwrap();
     let mut waiting = Vec::new();
     for (count, text) in ["second", "left", "third"].into_iter().enumerate() {
         waiting.push(begin(&house, text).await);
@@ -301,10 +301,10 @@ async fn who_waits_for_a_key_is_served_in_order_and_who_has_left_is_not() {
     for served in 1..=3 {
         gate.notify_one();
         let mut stream = stream_of(connections.next().unwrap()).await;
-        let (events, _) = lab::soon(stream.collect()).await.unwrap().unwrap();
+        let (events, _) = client::soon(stream.collect()).await.unwrap().unwrap();
         assert_eq!(events.last().unwrap().data.as_ref(), b"[DONE]");
         if served < 3 {
-            lab::soon(lab.wait_requests(served + 1)).await.unwrap();
+            client::soon(lab.wait_requests(served + 1)).await.unwrap();
         }
     }
     assert_eq!(texts(&lab), ["first", "second", "third"]);
@@ -317,7 +317,7 @@ async fn who_waits_for_too_long_hears_so() {
     lab.default_script(Script::new().role().content("Once").stall());
     let house = open(UpstreamConfig { queue_timeout: Duration::from_millis(100), ..narrow(&lab, 3) }).await;
     let first = begin(&house, "first").await;
-    lab::soon(lab.wait_requests(1)).await.unwrap();
+    client::soon(lab.wait_requests(1)).await.unwrap();
     let mut response = house.send(&numbered("second")).await;
     let body = String::from_utf8(response.collect().await.unwrap().0).unwrap();
     assert_eq!((response.status, response.headers.get("retry-after")), (429, Some("1")), "{body}");

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use client::{BodyEnd, Connection, Request, Stream};
 use engine::config::OnLeave;
-use lab::client::{BodyEnd, Connection, Request, Stream};
-use lab::upstream::{Script, Upstream};
+use fakes::{Script, Upstream};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -56,7 +56,7 @@ pub(crate) struct Slowest(Duration, String);
 impl Slowest {
     /// Waits for the upstream to be closed, and counts from `act`.
     pub(crate) async fn wait(&mut self, upstream: &Upstream, request: usize, act: Instant, what: &str) {
-        let closed = lab::soon(upstream.wait_closed(request)).await;
+        let closed = client::soon(upstream.wait_closed(request)).await;
         let closed = closed.unwrap_or_else(|_late| panic!("{what}: the upstream was not closed"));
         let took = closed.saturating_duration_since(act);
         assert!(took < Duration::from_secs(1), "{what}: {took:?}");
@@ -79,7 +79,7 @@ async fn has_come(house: &House, phase: Phase, before: u64) {
             tokio::task::yield_now().await;
         }
     };
-    lab::soon(come).await.unwrap();
+    client::soon(come).await.unwrap();
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn the_last_reader_of_a_stateless_answer_closes_the_upstream_by_leaving() 
                 let request = stateless(way, MODEL);
                 let mut connection = Connection::open(house.address).await.unwrap();
                 connection.write(&request).await.unwrap();
-                lab::soon(house.upstream.wait_requests(count + 1)).await.unwrap();
+                client::soon(house.upstream.wait_requests(count + 1)).await.unwrap();
                 has_come(&house, phase, before).await;
                 let has_head = way.1 != Frame::Json && (way.0 == Words::Responses || phase == Phase::MidStream);
                 if has_head {
@@ -104,7 +104,7 @@ async fn the_last_reader_of_a_stateless_answer_closes_the_upstream_by_leaving() 
                     assert!(stream.next().await.unwrap().is_some(), "{what}");
                     connection = stream.abandon();
                 }
-                let act = lab::now();
+                let act = client::now();
                 leave.go(connection);
                 slowest.wait(&house.upstream, count, act, &what).await;
                 house.quiet().await;
@@ -121,7 +121,7 @@ async fn the_last_reader_of_a_stateless_answer_closes_the_upstream_by_leaving() 
 /// Reads up to the event of that type.
 pub(crate) async fn read_until(stream: &mut Stream, kind: &str) -> Value {
     loop {
-        let event = lab::soon(stream.next()).await.unwrap().unwrap().unwrap_or_else(|| panic!("no {kind}")).json().unwrap();
+        let event = client::soon(stream.next()).await.unwrap().unwrap().unwrap_or_else(|| panic!("no {kind}")).json().unwrap();
         if event["type"] == kind {
             return event;
         }
@@ -153,9 +153,9 @@ async fn a_cancel_closes_the_upstream_and_every_reader_learns_it() {
                 let accept = if frame == Frame::Ndjson { "application/x-ndjson" } else { "*/*" };
                 let again = Request::get(&format!("/v1/responses/{id}?stream=true")).header("accept", accept);
                 let mut second = house.stream(&again).await;
-                lab::soon(house.upstream.wait_requests(count + 1)).await.unwrap();
+                client::soon(house.upstream.wait_requests(count + 1)).await.unwrap();
                 has_come(&house, phase, before).await;
-                let act = lab::now();
+                let act = client::now();
                 let (status, cancelled) = house.json(&cancel(&id)).await;
                 slowest.wait(&house.upstream, count, act, &what).await;
                 assert_eq!((status, cancelled["status"].as_str()), (200, Some("cancelled")), "{what}");
@@ -214,10 +214,10 @@ async fn a_background_answer_can_be_cancelled_and_a_finished_one_stays_as_it_is(
     let house = House::open().await;
     house.upstream.script(Script::no_head());
     let (_, begun) = house.json(&question((Words::Responses, Frame::Json), MODEL, &json!({ "background": true }))).await;
-    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(house.upstream.wait_requests(1)).await.unwrap();
     let (_, cancelled) = house.json(&cancel(begun["id"].as_str().unwrap())).await;
     assert_eq!(cancelled["status"], "cancelled");
-    lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+    client::soon(house.upstream.wait_closed(0)).await.unwrap();
 
     let (_, done) = house.json(&question((Words::Responses, Frame::Json), MODEL, &json!({}))).await;
     assert_eq!(done["status"], "completed");
@@ -238,7 +238,7 @@ pub(crate) async fn heartbeat(stream: &mut Stream) {
             }
         }
     };
-    lab::soon(beat).await.unwrap_or_else(|_late| panic!("no heartbeat"));
+    client::soon(beat).await.unwrap_or_else(|_late| panic!("no heartbeat"));
 }
 
 #[tokio::test]
@@ -250,13 +250,13 @@ async fn a_half_close_in_mid_stream_is_not_leaving() {
         let mut stream = house.stream(&stateless((words, frame), MODEL)).await;
         // What the client has before the gate: up to the first piece.
         for _ in 0..if words == Words::Chat { 2 } else { 5 } {
-            lab::soon(stream.next()).await.unwrap().unwrap().unwrap();
+            client::soon(stream.next()).await.unwrap().unwrap().unwrap();
         }
         stream.connection().half_close().await.unwrap();
         // The usual one would come after 15 s.
         heartbeat(&mut stream).await;
         gate.notify_one();
-        let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+        let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
         let rest: String = events.iter().map(|event| String::from_utf8_lossy(&event.data).into_owned()).collect();
         assert_eq!(end, BodyEnd::Clean, "{words:?} {frame:?}");
         assert!(
@@ -273,7 +273,7 @@ async fn a_half_close_in_mid_stream_is_not_leaving() {
 async fn half_closed(house: &House, request: &Request) -> Connection {
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write(request).await.unwrap();
-    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(house.upstream.wait_requests(1)).await.unwrap();
     connection.half_close().await.unwrap();
     connection
 }
@@ -285,7 +285,7 @@ async fn a_fin_before_a_json_answer_leaves_unless_a_setting_says_otherwise() {
         let house = House::open().await;
         house.upstream.script(Script::no_head());
         let connection = half_closed(&house, &request).await;
-        lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+        client::soon(house.upstream.wait_closed(0)).await.unwrap();
         drop(connection);
         house.quiet().await;
         house.close().await;
@@ -297,7 +297,7 @@ async fn a_fin_before_a_json_answer_leaves_unless_a_setting_says_otherwise() {
         house.upstream.script(Script::new().wait_for(&gate).content("whole").finish("stop").end());
         let connection = half_closed(&house, &request).await;
         gate.notify_one();
-        let mut response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
+        let mut response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
         let (body, end) = response.collect().await.unwrap();
         assert_eq!((response.status, end), (200, BodyEnd::Clean));
         assert!(String::from_utf8_lossy(&body).contains("whole"));
@@ -317,7 +317,7 @@ async fn a_stored_answer_runs_on_after_its_readers_have_left() {
             let request = question((Words::Responses, frame), MODEL, &json!({}));
             let mut connection = Connection::open(house.address).await.unwrap();
             connection.write(&request).await.unwrap();
-            lab::soon(house.upstream.wait_requests(asked + 1)).await.unwrap();
+            client::soon(house.upstream.wait_requests(asked + 1)).await.unwrap();
             let mut id = None;
             if frame != Frame::Json {
                 let response = connection.read_response(&request).await.unwrap();
@@ -370,9 +370,9 @@ async fn what_leaving_means_is_a_setting() {
     house.upstream.script(Script::no_head());
     let stream = house.stream(&question((Words::Responses, Frame::Sse), MODEL, &json!({})).header("prefer", "wait=0")).await;
     let id = id_of(&stream);
-    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(house.upstream.wait_requests(1)).await.unwrap();
     stream.abandon().reset().unwrap();
-    lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+    client::soon(house.upstream.wait_closed(0)).await.unwrap();
     house.quiet().await;
     let (_, response) = house.get(&format!("/v1/responses/{id}")).await;
     assert_eq!((&response["status"], &response["incomplete_details"]["reason"]), (&json!("cancelled"), &json!("client_left")));
@@ -380,7 +380,7 @@ async fn what_leaving_means_is_a_setting() {
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().wait_for(&gate).content("whole").finish("stop").end());
     let stream = house.stream(&stateless((Words::Responses, Frame::Sse), MODEL).header("prefer", "wait=0")).await;
-    lab::soon(house.upstream.wait_requests(2)).await.unwrap();
+    client::soon(house.upstream.wait_requests(2)).await.unwrap();
     stream.abandon().reset().unwrap();
     house.wait_connections(0).await;
     assert_eq!(house.engine.census().running, 1);

@@ -4,8 +4,8 @@ mod packets;
 mod privacy;
 mod said;
 
-use lab::client::{Request, Response};
-use lab::upstream::Script;
+use client::{Request, Response};
+use fakes::Script;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -46,7 +46,7 @@ async fn raw(house: &House, request: &str) -> (Vec<u8>, u16) {
     let port = stream.local_addr().unwrap().port();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    lab::soon(stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    client::soon(stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     (answer, port)
 }
 
@@ -99,7 +99,7 @@ async fn a_connection_that_is_kept_counts_its_requests_and_says_who_closed_it() 
     for _ in 0..3 {
         stream.write_all(request).await.unwrap();
         let mut answer = [0; 4096];
-        assert!(lab::soon(stream.read(&mut answer)).await.unwrap().unwrap() > 0);
+        assert!(client::soon(stream.read(&mut answer)).await.unwrap().unwrap() > 0);
     }
     let seen = of(&house, port).await;
     assert_eq!((&seen["requests"], &seen["protocol"], &seen["close"]), (&json!(3), &json!("http1"), &Value::Null));
@@ -116,7 +116,7 @@ async fn a_connection_that_is_kept_counts_its_requests_and_says_who_closed_it() 
             }
         }
     };
-    assert_eq!(lab::soon(closed).await.unwrap()["close"]["by"], "client");
+    assert_eq!(client::soon(closed).await.unwrap()["close"]["by"], "client");
     house.close().await;
 }
 
@@ -173,7 +173,7 @@ async fn what_was_sent_for_each_request_of_a_kept_connection_is_told_apart() {
 async fn read_answer(stream: &mut TcpStream) -> usize {
     let mut answer = Vec::new();
     loop {
-        assert!(lab::soon(stream.read_buf(&mut answer)).await.unwrap().unwrap() > 0);
+        assert!(client::soon(stream.read_buf(&mut answer)).await.unwrap().unwrap() > 0);
         let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
         let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
         let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();

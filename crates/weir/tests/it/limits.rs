@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::client::{BodyEnd, Connection, Request};
+use client::{BodyEnd, Connection, Request};
 use serde_json::Value;
 
 use crate::house::{House, Plan};
@@ -14,7 +14,7 @@ async fn wait_open(house: &House, count: u64) {
             tokio::task::yield_now().await;
         }
     };
-    lab::soon(open).await.unwrap();
+    client::soon(open).await.unwrap();
 }
 
 async fn check_refusal(house: &House) {
@@ -58,12 +58,12 @@ async fn a_pause_between_requests_is_longer_than_a_head_may_take() {
     response.collect().await.unwrap();
     let connection = response.into_connection().await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let mut response = lab::soon(connection.send(&Request::get("/healthz"))).await.unwrap().unwrap();
+    let mut response = client::soon(connection.send(&Request::get("/healthz"))).await.unwrap().unwrap();
     response.collect().await.unwrap();
     let mut connection = response.into_connection().await.unwrap();
     // Then it is closed, without a word.
-    let begun = lab::now();
-    assert!(lab::soon(connection.read_raw()).await.unwrap().unwrap().is_empty());
+    let begun = client::now();
+    assert!(client::soon(connection.read_raw()).await.unwrap().unwrap().is_empty());
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
     house.close().await;
 }
@@ -74,7 +74,7 @@ async fn a_slow_head_is_told_so_wherever_it_stops() {
     for begin in ["PRI", "G", "GET / HTTP/1.1\r\nhost: localhost\r\n"] {
         let mut connection = Connection::open(house.address).await.unwrap();
         connection.write_raw(begin.as_bytes()).await.unwrap();
-        let said = lab::soon(connection.read_raw()).await.unwrap().unwrap();
+        let said = client::soon(connection.read_raw()).await.unwrap().unwrap();
         assert!(said.starts_with(b"HTTP/1.1 408 "), "{begin:?}: {}", String::from_utf8_lossy(&said));
     }
     // So is the head of a second request, and one that comes byte by byte.
@@ -85,11 +85,11 @@ async fn a_slow_head_is_told_so_wherever_it_stops() {
         connection.write_raw(b"G").await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let said = lab::soon(connection.read_raw()).await.unwrap().unwrap();
+    let said = client::soon(connection.read_raw()).await.unwrap().unwrap();
     assert!(said.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&said));
     // Who has said nothing is told nothing.
     let mut silent = Connection::open(house.address).await.unwrap();
-    assert!(lab::soon(silent.read_raw()).await.unwrap().unwrap().is_empty());
+    assert!(client::soon(silent.read_raw()).await.unwrap().unwrap().is_empty());
     house.close().await;
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::{BodyEnd, Connection, Request, Stream};
 use engine::contract::{FailingLog, LateLog};
 use engine::log::Log;
-use lab::client::{BodyEnd, Connection, Request, Stream};
-use lab::upstream::Script;
+use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -27,7 +27,7 @@ fn once_and_more(gate: &Arc<Notify>) -> Script {
 
 /// Reads until the first piece of the text is there.
 async fn until_once(stream: &mut Stream) {
-    while !lab::soon(stream.next()).await.unwrap().unwrap().unwrap().data.windows(4).any(|window| window == b"Once") {}
+    while !client::soon(stream.next()).await.unwrap().unwrap().unwrap().data.windows(4).any(|window| window == b"Once") {}
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn readers_of_a_log_that_fails_are_told_and_cut() {
     log.break_after(0);
     gate.notify_one();
     for (frame, stream) in [("sse", &mut sse), ("ndjson", &mut ndjson), ("EventSource", &mut browser)] {
-        let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+        let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
         assert_eq!(end, BodyEnd::Truncated, "{frame}");
         let [error] = &events[..] else { panic!("{frame}: {events:?}") };
         let name = (frame == "sse").then_some("error");
@@ -85,11 +85,11 @@ async fn chat_and_json_readers_of_a_log_that_fails_are_told_too() {
             let request = question((words, frame), MODEL, &json!({}));
             let mut connection = Connection::open(house.address).await.unwrap();
             connection.write(&request).await.unwrap();
-            lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+            client::soon(house.upstream.wait_requests(1)).await.unwrap();
             if frame == Frame::Json {
                 log.break_after(0);
                 gate.notify_one();
-                let mut response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
+                let mut response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
                 assert_eq!(response.status, 503, "{what}");
                 let body: Value = serde_json::from_slice(&response.collect().await.unwrap().0).unwrap();
                 assert_eq!(body["error"]["code"], "log_unavailable", "{what}");
@@ -98,7 +98,7 @@ async fn chat_and_json_readers_of_a_log_that_fails_are_told_too() {
                 until_once(&mut stream).await;
                 log.break_after(0);
                 gate.notify_one();
-                let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+                let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
                 assert_eq!(end, BodyEnd::Truncated, "{what}");
                 let last = events.last().unwrap_or_else(|| panic!("{what}: nothing was said")).json().unwrap();
                 assert_eq!(last["error"]["code"], "log_unavailable", "{what}");
@@ -117,13 +117,13 @@ async fn waiting(log: &LateLog, count: usize) {
             tokio::task::yield_now().await;
         }
     };
-    lab::soon(come).await.unwrap();
+    client::soon(come).await.unwrap();
 }
 
 /// Reads what an answer begins with.
 async fn begin((words, _): (Words, Frame), stream: &mut Stream) {
     for _ in 0..if words == Words::Responses { 2 } else { 1 } {
-        let event = lab::soon(stream.next()).await.unwrap().unwrap().unwrap();
+        let event = client::soon(stream.next()).await.unwrap().unwrap().unwrap();
         assert!(!event.data.is_empty(), "the begin comes before any heartbeat: {event:?}");
     }
 }
@@ -152,7 +152,7 @@ async fn a_late_log_delivers_nothing_before_it_is_released() {
             heartbeat(&mut stream).await;
         }
         log.open_gate();
-        let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+        let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
         assert_eq!(end, BodyEnd::Clean, "{way:?}");
         assert!(events.iter().any(|event| event.data.windows(5).any(|window| window == b" more")), "{way:?}");
         house.quiet().await;
@@ -174,7 +174,7 @@ async fn a_json_answer_from_a_late_log_waits_for_the_release() {
         let early = connection.stream().try_read(&mut [0; 1]).unwrap_err();
         assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock, "{words:?}: it has been answered");
         log.release();
-        let mut response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
+        let mut response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
         let (body, end) = response.collect().await.unwrap();
         assert_eq!((response.status, end), (200, BodyEnd::Clean));
         assert!(String::from_utf8_lossy(&body).contains("whole"));
@@ -189,22 +189,22 @@ async fn a_cancel_is_confirmed_when_its_end_is_in_the_log() {
     let house = house(Arc::new(log.clone())).await;
     house.upstream.script(Script::no_head());
     let mut stream = house.stream(&Request::post("/v1/responses", &ask("hi"))).await;
-    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(house.upstream.wait_requests(1)).await.unwrap();
     let id = stream.response().headers.get("weir-response-id").unwrap().to_owned();
     let request = Request::new("POST", &format!("/v1/responses/{id}/cancel"));
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write(&request).await.unwrap();
     // The upstream is closed at once, whatever the log does.
-    lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+    client::soon(house.upstream.wait_closed(0)).await.unwrap();
     waiting(&log, 1).await;
     begin((Words::Responses, Frame::Sse), &mut stream).await;
     heartbeat(&mut stream).await;
     let early = connection.stream().try_read(&mut [0; 1]).unwrap_err();
     assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
     log.release();
-    let mut response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
+    let mut response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
     assert!(String::from_utf8(response.collect().await.unwrap().0).unwrap().contains("\"cancelled\""));
-    assert_eq!(lab::soon(stream.end()).await.unwrap().unwrap(), BodyEnd::Clean);
+    assert_eq!(client::soon(stream.end()).await.unwrap().unwrap(), BodyEnd::Clean);
     house.quiet().await;
     house.close().await;
 }

@@ -6,8 +6,8 @@ pub(crate) mod exposition;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lab::client::{Connection, Request, websocket};
-use lab::upstream::Script;
+use client::{Connection, Request, websocket};
+use fakes::Script;
 use serde_json::{Value, json};
 use server::MetricsAccess;
 use tokio::sync::Notify;
@@ -40,7 +40,7 @@ pub(crate) async fn until(house: &House, is_so: impl Fn(&Scrape) -> bool, what: 
             }
         }
     };
-    lab::soon(looking).await.unwrap_or_else(|_late| panic!("not so: {what}"))
+    client::soon(looking).await.unwrap_or_else(|_late| panic!("not so: {what}"))
 }
 
 /// Asks in one way and reads to the end.
@@ -49,7 +49,7 @@ async fn ask(house: &House, way: (Words, Frame), model: &str) -> Vec<u8> {
     response.collect().await.unwrap().0
 }
 
-async fn id_of_next(stream: &mut lab::client::Stream) -> String {
+async fn id_of_next(stream: &mut client::Stream) -> String {
     let first = stream.next().await.unwrap().unwrap().json().unwrap();
     first["response"]["id"].as_str().unwrap().to_owned()
 }
@@ -62,7 +62,7 @@ async fn every_way_to_ask_is_counted_and_measured() {
     }
     let mut socket = websocket::connect(house.address, "/v1/responses", &[]).await.unwrap().socket;
     socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi" }).to_string()).await.unwrap();
-    while !lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap().contains("response.completed") {}
+    while !client::soon(socket.next_text()).await.unwrap().unwrap().unwrap().contains("response.completed") {}
     let seen = scrape(&house).await;
     assert_eq!(seen.value("weir_sockets_open", &[]), Some(1.0));
     socket.close(1000, "").await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use lab::client::{self, Request};
+use client::Request;
 use server::MetricsAccess;
 
 use crate::house::{ADMIN, ALICE, House, Plan};
@@ -95,6 +95,6 @@ async fn exchange(stream: &mut tokio::net::TcpStream, request: &str) -> String {
 
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    lab::soon(stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    client::soon(stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }

@@ -9,9 +9,9 @@ mod record;
 
 use std::time::Duration;
 
+use client::Request;
 use engine::provider::Timeouts;
-use lab::client::Request;
-use lab::upstream::{Upstream, Vendor};
+use fakes::{Upstream, Vendor};
 use provider::config::{Preset, RouteConfig, Strategy, TargetConfig, UpstreamConfig, WireKind};
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ impl Vendors {
     async fn close(self) {
         for (model, fake) in &self.fakes {
             assert_eq!(fake.complaints(), Vec::<String>::new(), "{model}");
-            lab::soon(fake.wait_streams(0)).await.unwrap();
+            client::soon(fake.wait_streams(0)).await.unwrap();
         }
         self.house.close().await;
     }

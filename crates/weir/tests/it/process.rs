@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use lab::client::{self, BodyEnd, Request};
-use lab::upstream::{Script, Upstream};
+use client::{BodyEnd, Request};
+use fakes::{Script, Upstream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -40,22 +40,22 @@ async fn running_answers_end_truly_when_it_is_told_to_stop() {
     let question = Request::post("/v1/responses", &json!({ "model": "m", "input": "hi", "stream": true }));
     upstream.script(begun.clone().wait_for(&gate).content(" more").finish("stop").done().end());
     let mut ends = server.send(&question).await.events().unwrap();
-    lab::soon(upstream.wait_requests(1)).await.unwrap();
+    client::soon(upstream.wait_requests(1)).await.unwrap();
     upstream.script(begun.stall());
     let mut hangs = server.send(&question).await.events().unwrap();
-    lab::soon(upstream.wait_requests(2)).await.unwrap();
+    client::soon(upstream.wait_requests(2)).await.unwrap();
     server.terminate();
     // Nothing new is taken, what runs gets its time.
     let refused = async { while client::send(server.address, &Request::get("/healthz")).await.is_ok() {} };
-    lab::soon(refused).await.unwrap();
+    client::soon(refused).await.unwrap();
     gate.notify_one();
-    let (events, end) = lab::soon(ends.collect()).await.unwrap().unwrap();
+    let (events, end) = client::soon(ends.collect()).await.unwrap().unwrap();
     let last = events[events.len() - 2].json().unwrap();
     assert_eq!(
         (&last["type"], &last["response"]["output"][0]["content"][0]["text"], end),
         (&json!("response.completed"), &json!("Once more"), BodyEnd::Clean)
     );
-    let (events, end) = lab::soon(hangs.collect()).await.unwrap().unwrap();
+    let (events, end) = client::soon(hangs.collect()).await.unwrap().unwrap();
     let last = events[events.len() - 2].json().unwrap();
     assert_eq!(
         (&last["type"], &last["response"]["error"]["code"], end),
@@ -63,7 +63,7 @@ async fn running_answers_end_truly_when_it_is_told_to_stop() {
     );
     let (status, log) = server.ended().await;
     assert_eq!(status.code(), Some(0), "{log}");
-    lab::soon(upstream.wait_open(0)).await.unwrap();
+    client::soon(upstream.wait_open(0)).await.unwrap();
 }
 
 #[tokio::test]

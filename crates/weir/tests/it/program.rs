@@ -8,8 +8,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lab::client::{self, BodyEnd, Request, Response};
-use lab::upstream::Upstream;
+use client::{BodyEnd, Request, Response};
+use fakes::Upstream;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -46,7 +46,7 @@ pub(crate) fn weir_on(directory: &Path, data: &OsStr) -> Command {
 /// Runs a command that ends by itself.
 pub(crate) async fn run(mut command: Command) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    lab::soon(spawn_blocking(move || child.wait_with_output())).await.unwrap().unwrap().unwrap()
+    client::soon(spawn_blocking(move || child.wait_with_output())).await.unwrap().unwrap().unwrap()
 }
 
 pub(crate) async fn run_in(directory: &TempDir, arguments: &[&str]) -> (ExitStatus, String, String) {
@@ -179,14 +179,14 @@ impl Starting {
     /// Waits for it to end by itself before it has said anything; gives its status and what it complained of.
     pub(crate) async fn refused(mut self) -> (ExitStatus, String) {
         let (status, log) = self.process.ended().await;
-        assert_eq!(lab::soon(self.greeting).await.unwrap().unwrap().unwrap(), "", "{log}");
+        assert_eq!(client::soon(self.greeting).await.unwrap().unwrap().unwrap(), "", "{log}");
         (status, log)
     }
 
     /// `kill -9`. Says whether it came before the greeting.
     pub(crate) async fn kill(mut self) -> bool {
         self.process.kill().await;
-        lab::soon(self.greeting).await.unwrap().unwrap().unwrap().is_empty()
+        client::soon(self.greeting).await.unwrap().unwrap().unwrap().is_empty()
     }
 }
 
@@ -217,9 +217,9 @@ impl Process {
                 }
             }
         };
-        let status = lab::soon(ended).await.unwrap();
+        let status = client::soon(ended).await.unwrap();
         if let Some(logging) = self.logging.take() {
-            lab::soon(logging).await.unwrap().unwrap();
+            client::soon(logging).await.unwrap().unwrap();
         }
         (status, self.logged())
     }
@@ -255,18 +255,18 @@ impl Server {
     }
 
     pub(crate) async fn send(&self, request: &Request) -> Response {
-        lab::soon(client::send(self.address, request)).await.unwrap().unwrap()
+        client::soon(client::send(self.address, request)).await.unwrap().unwrap()
     }
 
     pub(crate) async fn json(&self, request: &Request) -> (u16, Value) {
         let mut response = self.send(request).await;
-        (response.status, lab::soon(client::json::value(&mut response)).await.unwrap().unwrap())
+        (response.status, client::soon(client::json::value(&mut response)).await.unwrap().unwrap())
     }
 
     /// The body of a request's answer, whatever it is.
     pub(crate) async fn body(&self, request: &Request) -> (u16, Vec<u8>) {
         let mut response = self.send(request).await;
-        let (body, end) = lab::soon(response.collect()).await.unwrap().unwrap();
+        let (body, end) = client::soon(response.collect()).await.unwrap().unwrap();
         assert_eq!(end, BodyEnd::Clean, "the body of {} was cut", request.path);
         (response.status, body)
     }

@@ -1,6 +1,6 @@
 //! A refusal that comes before the request's body: the client still gets it, and keeps its connection.
 
-use lab::client::{Connection, Request};
+use client::{Connection, Request};
 use serde_json::json;
 
 use crate::house::{ALICE, House, Plan};

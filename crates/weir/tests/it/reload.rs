@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
-use lab::client::websocket::Message;
-use lab::client::{self, BodyEnd, Connection, Request};
-use lab::upstream::{Script, Upstream};
+use client::websocket::Message;
+use client::{BodyEnd, Connection, Request};
+use fakes::{Script, Upstream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -174,7 +174,7 @@ async fn the_classic_api_asks_the_model_that_the_new_settings_mean() {
     // Neither says in the settings which models it serves: it is asked.
     let listing = |upstream: &Upstream| format!("[[upstream]]\nname = \"lab\"\nbase_url = \"{}\"\n", upstream.base_url());
     let house = Settled::start(&listing(&first)).await;
-    let mut socket = lab::client::websocket::connect(house.server.address, "/websocket/ada", &[]).await.unwrap().socket;
+    let mut socket = client::websocket::connect(house.server.address, "/websocket/ada", &[]).await.unwrap().socket;
     let mut asked = async |upstream: &Upstream| {
         let models = || upstream.requests().iter().map(|asked| asked.body["model"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
         let before = models().len();

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use client::Request;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
-use lab::client::Request;
 use serde_json::{Value, json};
 
 use crate::house::{House, Plan, Words};

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use client::soon;
+use client::{BodyEnd, Request, Stream};
+use fakes::Script;
+use fakes::{Cut, FaultProxy};
 use codec::Frame;
-use lab::client::{BodyEnd, Request, Stream};
-use lab::proxy::{Cut, FaultProxy};
-use lab::soon;
-use lab::upstream::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -182,7 +182,7 @@ async fn an_answer_can_be_cut_in_the_middle_of_an_event() {
         house.upstream.script(gated.script);
         proxy.cut_after_bytes(bytes, Cut::Rst);
         let request = accept(Request::post("/v1/responses", &ask_rich()), frame);
-        let response = soon(lab::client::send(proxy.address(), &request)).await.unwrap().unwrap();
+        let response = soon(client::send(proxy.address(), &request)).await.unwrap().unwrap();
         let id = response.headers.get("weir-response-id").unwrap().to_owned();
         let (seen, end) = soon(response.events().unwrap().collect_data()).await.unwrap().unwrap();
         if end == BodyEnd::Clean {

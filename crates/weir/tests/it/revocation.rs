@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use client::websocket::{self, End, Handshake, Socket};
+use client::{BodyEnd, Request, http2};
 use engine::keys::Caller;
-use lab::client::websocket::{self, End, Handshake, Socket};
-use lab::client::{BodyEnd, Request, http2};
-use lab::upstream::Script;
+use fakes::Script;
 use protocol::id::Owner;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -34,7 +34,7 @@ async fn connect(house: &House, path: &str, key: Option<&str>) -> Socket {
 
 /// All that a socket says until it is closed by 1008.
 async fn turned_away(socket: &mut Socket) -> Vec<String> {
-    let (messages, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    let (messages, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1008), .. }), "{end:?}");
     messages
 }
@@ -82,7 +82,7 @@ async fn sockets_on_which_something_runs_are_closed_and_it_is_stopped() {
     while crate::drain::event(&mut responses).await["type"] != "response.output_text.delta" {}
     let mut classic = connect(&house, "/websocket/u1", Some(ALICE)).await;
     classic.send_text("hello").await.unwrap();
-    lab::soon(house.upstream.wait_requests(2)).await.unwrap();
+    client::soon(house.upstream.wait_requests(2)).await.unwrap();
     let since = revoke(&house);
     let messages = turned_away(&mut responses).await;
     assert!(is_revoked(messages.last().unwrap()), "{messages:?}");
@@ -90,7 +90,7 @@ async fn sockets_on_which_something_runs_are_closed_and_it_is_stopped() {
     assert!(messages.last().unwrap().contains("invalid_api_key") && !messages.iter().any(|message| message == "[DONE]"), "{messages:?}");
     house.quiet().await;
     check_prompt(since);
-    lab::soon(house.upstream.wait_open(0)).await.unwrap();
+    client::soon(house.upstream.wait_open(0)).await.unwrap();
     house.close().await;
 }
 
@@ -132,7 +132,7 @@ async fn streams_break_off_with_an_error_in_their_own_words() {
     }
     let since = revoke(&house);
     for (request, stream) in requests.iter().zip(&mut streams) {
-        let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+        let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
         let what = format!("{} {events:?}", request.path);
         assert_ne!(end, BodyEnd::Clean, "{what}");
         let said = format!("{events:?}");
@@ -155,14 +155,14 @@ async fn an_http_2_connection_is_cleared_of_what_was_revoked_and_goes_on() {
     let since = revoke(&house);
     let mut said = String::new();
     let end = loop {
-        match lab::soon(http2::chunk(&mut body)).await.unwrap() {
+        match client::soon(http2::chunk(&mut body)).await.unwrap() {
             Some(Ok(bytes)) => said += &String::from_utf8_lossy(&bytes),
             end => break end,
         }
     };
     assert!(matches!(end, Some(Err(_))) && said.contains("invalid_api_key"), "{end:?} {said}");
-    assert!(is_revoked(&lab::soon(socket.next_text()).await.unwrap().unwrap()));
-    let end = lab::soon(socket.next_text()).await.unwrap();
+    assert!(is_revoked(&client::soon(socket.next_text()).await.unwrap().unwrap()));
+    let end = client::soon(socket.next_text()).await.unwrap();
     assert!(matches!(end, Err(http2::End::Closed(Some(1008)))), "{end:?}");
     check_prompt(since);
     let (models, bob) = (Request::get("/v1/models"), format!("Bearer {BOB}"));
@@ -177,7 +177,7 @@ async fn an_http_2_connection_is_cleared_of_what_was_revoked_and_goes_on() {
 #[tokio::test]
 async fn a_socket_that_takes_nothing_is_cut() {
     let house = keyed().await;
-    let connection = lab::client::Connection::open_narrow(house.address, 4096).await.unwrap();
+    let connection = client::Connection::open_narrow(house.address, 4096).await.unwrap();
     let headers = [("authorization", &*format!("Bearer {ALICE}"))];
     let Handshake::Open(mut open) = websocket::shake_hands(connection, "/v1/responses", &headers).await.unwrap() else { panic!("refused") };
     // More than all buffers on the way hold.
@@ -190,7 +190,7 @@ async fn a_socket_that_takes_nothing_is_cut() {
             tokio::task::yield_now().await;
         }
     };
-    lab::soon(all).await.unwrap();
+    client::soon(all).await.unwrap();
     let since = revoke(&house);
     house.wait_connections(0).await;
     // This client reads nothing, so no close reaches it: the connection is cut.
@@ -206,7 +206,7 @@ async fn a_caller_that_waits_for_an_answer_is_refused() {
     let background = json!({ "model": MODEL, "input": "x", "background": true });
     house.upstream.script(endless());
     let id = house.json(&Request::post("/v1/responses", &background).bearer(ALICE)).await.1["id"].as_str().unwrap().to_owned();
-    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(house.upstream.wait_requests(1)).await.unwrap();
     let position = "starting_after=100000";
     house.upstream.script(endless());
     house.upstream.script(endless());
@@ -216,7 +216,7 @@ async fn a_caller_that_waits_for_an_answer_is_refused() {
     ];
     let waiting = requests.iter().map(|request| house.json(request));
     let revoked = async {
-        lab::soon(house.upstream.wait_requests(3)).await.unwrap();
+        client::soon(house.upstream.wait_requests(3)).await.unwrap();
         revoke(&house)
     };
     let (answers, since) = tokio::join!(futures_util::future::join_all(waiting), revoked);
@@ -241,9 +241,9 @@ async fn what_runs_in_the_background_is_stopped_and_says_why() {
         body["id"].as_str().unwrap().to_owned()
     };
     let (hers, his) = (start(ALICE).await, start(BOB).await);
-    lab::soon(house.upstream.wait_requests(2)).await.unwrap();
+    client::soon(house.upstream.wait_requests(2)).await.unwrap();
     let since = revoke(&house);
-    lab::soon(async {
+    client::soon(async {
         while house.engine.census().running > 1 {
             tokio::task::yield_now().await;
         }
@@ -273,7 +273,7 @@ async fn what_was_open_without_a_key_ends_with_the_first_one() {
     let since = Instant::now();
     assert!(is_revoked(turned_away(&mut responses).await.last().unwrap()));
     assert!(turned_away(&mut classic).await.last().unwrap().contains("invalid_api_key"));
-    assert_ne!(lab::soon(stream.collect()).await.unwrap().unwrap().1, BodyEnd::Clean);
+    assert_ne!(client::soon(stream.collect()).await.unwrap().unwrap().1, BodyEnd::Clean);
     house.quiet().await;
     check_prompt(since);
     house.close().await;
@@ -285,7 +285,7 @@ async fn sockets_of_both_kinds_grow_old() {
     let house = House::open_with(Plan::server(|server| server.socket_age = Duration::from_millis(300))).await;
     for path in ["/v1/responses", "/websocket/u1"] {
         let mut socket = connect(&house, path, None).await;
-        let (messages, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+        let (messages, end) = client::soon(socket.collect()).await.unwrap().unwrap();
         assert!(messages.is_empty() && matches!(end, End::Closed { code: Some(1001), .. }), "{path}: {messages:?} {end:?}");
     }
     // What runs is told to its end, and what waits is refused in the words of the API.
@@ -293,11 +293,11 @@ async fn sockets_of_both_kinds_grow_old() {
     house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done());
     let mut classic = connect(&house, "/websocket/u1", None).await;
     classic.send_text("hello").await.unwrap();
-    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(house.upstream.wait_requests(1)).await.unwrap();
     classic.send_text("and?").await.unwrap();
     tokio::time::sleep(Duration::from_millis(400)).await;
     gate.notify_one();
-    let (messages, end) = lab::soon(classic.collect()).await.unwrap().unwrap();
+    let (messages, end) = client::soon(classic.collect()).await.unwrap().unwrap();
     let said = messages.concat();
     assert!(said.contains("Once") && said.contains(" more") && said.contains("connect again"), "{said}");
     assert_eq!(messages.iter().filter(|message| *message == "[DONE]").count(), 2, "{said}");
@@ -333,7 +333,7 @@ async fn the_command_line_reaches_what_a_running_server_has_open() {
     let since = Instant::now();
     assert!(is_revoked(turned_away(&mut responses).await.last().unwrap()));
     turned_away(&mut classic).await;
-    assert_ne!(lab::soon(stream.collect()).await.unwrap().unwrap().1, BodyEnd::Clean);
+    assert_ne!(client::soon(stream.collect()).await.unwrap().unwrap().1, BodyEnd::Clean);
     check_prompt(since);
     // As it says: nobody gets in until there is another key.
     assert_eq!(server.json(&Request::get("/v1/models")).await.0, 401);

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab::client::websocket;
-use lab::client::{self, BodyEnd, Connection, Request, Stream};
+use client::websocket;
+use client::{BodyEnd, Connection, Request, Stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -30,7 +30,7 @@ async fn steps_1_and_2_not_ready_comes_a_delay_before_nothing_new() {
     command.env("WEIR_SHUTDOWN_DELAY", "1s");
     let mut server = Service::start(command).await;
     assert_eq!(server.json(&Request::get("/readyz")).await.0, 200);
-    let told = lab::now();
+    let told = client::now();
     server.signal("TERM");
     server.logged("not ready any more", 1).await;
     let mut unready = server.send(&Request::get("/readyz")).await;
@@ -53,7 +53,7 @@ async fn a_second_signal_ends_at_once_and_says_what_was_cut() {
         stream.next().await.unwrap().unwrap();
         server.signal("TERM");
         server.logged("nothing new is accepted", 1).await;
-        let told = lab::now();
+        let told = client::now();
         server.signal(second);
         let (events, end) = in_time(stream.collect()).await.unwrap();
         let is_told = events.iter().any(|event| String::from_utf8_lossy(&event.data).contains("server_shutdown"));
@@ -313,7 +313,7 @@ fn numbers(text: &str) -> Vec<String> {
 /// Leads each connection to the first server that says it is ready.
 struct Balancer {
     address: SocketAddr,
-    _task: lab::Task,
+    _task: client::Task,
 }
 
 impl Balancer {
@@ -321,11 +321,11 @@ impl Balancer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let servers = Arc::new(servers);
-        let task = lab::spawn(async move {
+        let task = client::spawn(async move {
             let mut leading = Vec::new();
             while let Ok((mut client, _)) = listener.accept().await {
                 let servers = Arc::clone(&servers);
-                leading.push(lab::spawn(async move {
+                leading.push(client::spawn(async move {
                     for server in *servers {
                         let asked = client::send(server, &Request::get("/readyz")).await;
                         if asked.is_ok_and(|answer| answer.status == 200) {

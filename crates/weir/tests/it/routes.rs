@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::websocket;
 use engine::provider::{Retries, Timeouts};
 use engine::upstreams::Circuit;
-use lab::client::{self, websocket};
-use lab::upstream::{Script, Step, Trouble, Upstream};
+use fakes::{Script, Step, Upstream, VendorError};
 use provider::config::{RouteConfig, Strategy, TargetConfig, UpstreamConfig};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -66,14 +66,14 @@ async fn heard(house: &House, way: Option<(Words, Frame)>) -> (u16, String) {
         socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi" }).to_string()).await.unwrap();
         let mut all = String::new();
         while !all.contains("\"type\":\"response.completed\"") && !all.contains("\"type\":\"response.failed\"") {
-            all += &lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
+            all += &client::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
         }
         socket.close(1000, "").await.unwrap();
-        lab::soon(socket.collect()).await.unwrap().unwrap();
+        client::soon(socket.collect()).await.unwrap().unwrap();
         return (200, all);
     };
-    let mut response = lab::soon(house.send(&question(way, MODEL, &json!({})))).await.unwrap();
-    let body = lab::soon(response.collect()).await.unwrap().unwrap().0;
+    let mut response = client::soon(house.send(&question(way, MODEL, &json!({})))).await.unwrap();
+    let body = client::soon(response.collect()).await.unwrap().unwrap().0;
     (response.status, String::from_utf8(body).unwrap())
 }
 
@@ -120,13 +120,13 @@ async fn the_least_busy_upstream_is_asked_first() {
     pair.first.default_script(Script::new().role().content("Once").wait_for(&gate).finish("stop").done().end());
     let house = House::open_with(pair.plan(Strategy::LeastBusy, [1, 1], |_| {})).await;
     let mut running = house.stream(&question((Words::Responses, Frame::Sse), MODEL, &json!({}))).await;
-    lab::soon(pair.first.wait_requests(1)).await.unwrap();
+    client::soon(pair.first.wait_requests(1)).await.unwrap();
     for _ in 0..3 {
         assert_eq!(ask(&house).await.0, 200);
     }
     assert_eq!(pair.asked(), [1, 3]);
     gate.notify_one();
-    lab::soon(running.collect()).await.unwrap().unwrap();
+    client::soon(running.collect()).await.unwrap().unwrap();
     house.close().await;
 }
 
@@ -134,14 +134,14 @@ async fn the_least_busy_upstream_is_asked_first() {
 fn troubles() -> Vec<(&'static str, Option<Script>)> {
     vec![
         ("unreachable", None),
-        ("500", Some(Script::refused(500, Trouble::Broken))),
-        ("overloaded", Some(Script::refused(503, Trouble::Overloaded))),
-        ("429", Some(Script::refused_for(429, Trouble::RateLimit, Duration::from_secs(7)))),
-        ("401", Some(Script::refused_as(Trouble::Key))),
-        ("no money", Some(Script::refused(402, Trouble::Money))),
-        ("no such model", Some(Script::refused(404, Trouble::NotFound))),
+        ("500", Some(Script::refused(500, VendorError::Internal))),
+        ("overloaded", Some(Script::refused(503, VendorError::Overloaded))),
+        ("429", Some(Script::refused_for(429, VendorError::RateLimit, Duration::from_secs(7)))),
+        ("401", Some(Script::refused_as(VendorError::InvalidKey))),
+        ("no money", Some(Script::refused(402, VendorError::Quota))),
+        ("no such model", Some(Script::refused(404, VendorError::NotFound))),
         ("silence behind the head", Some(Script::headers_only())),
-        ("an error in band", Some(Script::new().role().failure(Trouble::Overloaded).end())),
+        ("an error in band", Some(Script::new().role().failure(VendorError::Overloaded).end())),
         ("a cut before any word", Some(Script::new().role().rst())),
         ("an end before any word", Some(Script::new().role().done().end())),
         ("HTML", Some(Script::new().raw("<html>").end())),
@@ -179,7 +179,7 @@ async fn what_fails_before_a_word_is_answered_by_the_next_upstream() {
 #[tokio::test]
 async fn behind_a_word_nobody_else_is_asked() {
     let begun = || Script::new().role().content("Once");
-    for script in [begun().rst(), begun().fin(), begun().done().end(), begun().failure(Trouble::Overloaded).end()] {
+    for script in [begun().rst(), begun().fin(), begun().done().end(), begun().failure(VendorError::Overloaded).end()] {
         for way in every_way() {
             let pair = Pair::start().await;
             let retries = Retries { count: 2, ..Retries::default() };
@@ -199,7 +199,7 @@ async fn a_request_that_nobody_would_take_is_shown_to_one_upstream() {
     let pair = Pair::start().await;
     let retries = Retries { count: 2, ..Retries::default() };
     let house = House::open_with(Plan { retries, ..pair.in_order(|_| {}) }).await;
-    pair.first.script(Script::refused(400, Trouble::Invalid));
+    pair.first.script(Script::refused(400, VendorError::Invalid));
     assert_eq!(ask(&house).await.0, 400);
     assert_eq!(pair.asked(), [1, 0]);
     house.close().await;
@@ -212,12 +212,12 @@ async fn an_upstream_that_fails_again_and_again_is_left_alone_and_asked_once_to_
     let up = async || scrape(&house).await.value("weir_upstream_up", &[("upstream", "lab-first")]);
     let alone = question((Words::Chat, Frame::Json), "first", &json!({}));
     // A 500 may be one request's own; that there is no service is everybody's.
-    pair.first.default_script(Script::refused(500, Trouble::Broken));
+    pair.first.default_script(Script::refused(500, VendorError::Internal));
     for _ in 0..3 {
         assert_eq!((house.json(&alone).await.0, circuit(&house)), (502, Circuit::Closed));
     }
     let before = pair.first.requests().len();
-    pair.first.default_script(Script::refused(503, Trouble::Overloaded));
+    pair.first.default_script(Script::refused(503, VendorError::Overloaded));
     for count in 1..=2 {
         assert_eq!((circuit(&house), up().await), (Circuit::Closed, Some(1.0)));
         assert_eq!(house.json(&alone).await.0, 503);
@@ -241,11 +241,11 @@ async fn an_upstream_that_fails_again_and_again_is_left_alone_and_asked_once_to_
     pair.first.script(Script::new().wait_for(&gate).role().content("back").finish("stop").done().end());
     let (address, request) = (house.address, alone.clone());
     let probe = tokio::spawn(async move { client::send(address, &request).await.unwrap().status });
-    lab::soon(pair.first.wait_requests(before + 3)).await.unwrap();
+    client::soon(pair.first.wait_requests(before + 3)).await.unwrap();
     assert_eq!((house.json(&alone).await.0, up().await), (503, Some(0.5)));
     assert_eq!(pair.first.requests().len(), before + 3);
     gate.notify_one();
-    assert_eq!(lab::soon(probe).await.unwrap().unwrap(), 200);
+    assert_eq!(client::soon(probe).await.unwrap().unwrap(), 200);
     assert_eq!((circuit(&house), up().await), (Circuit::Closed, Some(1.0)));
     pair.first.default_script(Script::text(&["hi"]));
     assert_eq!(house.json(&alone).await.0, 200);
@@ -262,7 +262,7 @@ async fn who_waits_for_a_key_hears_that_the_upstream_is_left_alone() {
     });
     let house = House::open_with(plan).await;
     let gate = Arc::new(Notify::new());
-    pair.first.default_script(Script::new().wait_for(&gate).step(Step::Refuse(None, Trouble::Overloaded, None)));
+    pair.first.default_script(Script::new().wait_for(&gate).step(Step::Refuse(None, VendorError::Overloaded, None)));
     let ask = || {
         let (address, request) = (house.address, question((Words::Chat, Frame::Json), "first", &json!({})));
         tokio::spawn(async move {
@@ -271,14 +271,14 @@ async fn who_waits_for_a_key_hears_that_the_upstream_is_left_alone() {
         })
     };
     let first = ask();
-    lab::soon(pair.first.wait_requests(1)).await.unwrap();
+    client::soon(pair.first.wait_requests(1)).await.unwrap();
     let waiting = [ask(), ask(), ask()];
     until(&house, |seen| seen.value("weir_upstream_waiting", &[("upstream", "lab-first")]) == Some(3.0), "all wait").await;
     // Were another asked, it would be refused as well.
     (0..4).for_each(|_| gate.notify_one());
-    assert_eq!(lab::soon(first).await.unwrap().unwrap(), "upstream_overloaded");
+    assert_eq!(client::soon(first).await.unwrap().unwrap(), "upstream_overloaded");
     for one in waiting {
-        assert_eq!(lab::soon(one).await.unwrap().unwrap(), "upstream_unavailable");
+        assert_eq!(client::soon(one).await.unwrap().unwrap(), "upstream_unavailable");
     }
     assert_eq!(pair.asked(), [1, 0]);
     house.close().await;
@@ -292,8 +292,8 @@ async fn a_failure_that_may_pass_is_asked_again_after_a_pause_and_every_call_is_
     let traced = collector.plan().traces;
     let house = House::open_with(Plan { retries, traces: traced, ..pair.in_order(|_| {}) }).await;
     for upstream in [&pair.first, &pair.second] {
-        upstream.script(Script::refused(500, Trouble::Broken));
-        upstream.script(Script::refused(500, Trouble::Broken));
+        upstream.script(Script::refused(500, VendorError::Internal));
+        upstream.script(Script::refused(500, VendorError::Internal));
     }
     assert_eq!(ask(&house).await.0, 200);
     assert_eq!(pair.asked(), [3, 2]);
@@ -324,7 +324,7 @@ async fn nothing_is_asked_again_behind_the_deadline() {
     let retries = Retries { count: 9, deadline: Duration::from_millis(100) };
     let house = House::open_with(Plan { retries, ..pair.in_order(|_| {}) }).await;
     for upstream in [&pair.first, &pair.second] {
-        upstream.default_script(Script::refused(500, Trouble::Broken));
+        upstream.default_script(Script::refused(500, VendorError::Internal));
     }
     assert_eq!(ask(&house).await.0, 502);
     assert_eq!(pair.asked(), [1, 1]);

@@ -1,7 +1,7 @@
 //! One table of scenarios, run over every frame and dialect: what upstream says, and what each client must hear.
 
+use client::{BodyEnd, Request, StreamEvent};
 use codec::Frame;
-use lab::client::{BodyEnd, Request, StreamEvent};
 use serde_json::{Value, json};
 
 use self::said::Said;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lab::client::{self, Request, Response};
+use client::{Request, Response};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};

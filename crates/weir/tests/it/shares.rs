@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::websocket::{self, Socket};
+use client::{Connection, Request, Response};
 use engine::shares::Share;
-use lab::client::websocket::{self, Socket};
-use lab::client::{Connection, Request, Response};
-use lab::upstream::Script;
+use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -95,7 +95,7 @@ async fn memory_is_taken_before_a_body_is_read_and_given_back() {
             tokio::task::yield_now().await;
         }
     };
-    lab::soon(taken).await.unwrap();
+    client::soon(taken).await.unwrap();
     assert_eq!(refusal(house.send(&ask(&json!({})).bearer(ALICE)).await).await, busy("too_many_bytes"));
     house.upstream.script(Script::text(&["Hello"]));
     assert_eq!(house.json(&ask(&json!({})).bearer(BOB)).await.0, 200, "nobody else notices");
@@ -105,7 +105,7 @@ async fn memory_is_taken_before_a_body_is_read_and_given_back() {
             tokio::task::yield_now().await;
         }
     };
-    lab::soon(given_back).await.unwrap();
+    client::soon(given_back).await.unwrap();
     house.upstream.script(Script::text(&["Hello"]));
     assert_eq!(house.json(&ask(&json!({})).bearer(ALICE)).await.0, 200);
     house.close().await;
@@ -132,7 +132,7 @@ async fn turns_that_wait_on_a_socket_are_weighed() {
             }
         }
     };
-    lab::soon(seen).await.unwrap();
+    client::soon(seen).await.unwrap();
     let refused = refused.unwrap();
     assert_eq!((&refused["status"], &refused["error"]["code"]), (&json!(429), &json!("too_many_bytes")), "{refused}");
     house.upstream.script(Script::text(&["Hello"]));
@@ -228,7 +228,7 @@ async fn the_connections_of_a_key_are_limited() {
             tokio::task::yield_now().await;
         }
     };
-    lab::soon(free).await.unwrap();
+    client::soon(free).await.unwrap();
     house.close().await;
 }
 
@@ -250,7 +250,7 @@ async fn the_caller_that_stores_most_makes_room() {
             tokio::task::yield_now().await;
         }
     };
-    lab::soon(gone).await.unwrap();
+    client::soon(gone).await.unwrap();
     let path = format!("{RESPONSES}/{}", kept["id"].as_str().unwrap());
     assert_eq!(house.json(&Request::get(&path).bearer(ALICE)).await.0, 200, "hers has outlived his");
     house.close().await;

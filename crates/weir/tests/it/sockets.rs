@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab::client::Request;
-use lab::client::websocket::{self, End, Handshake, Message, Socket};
-use lab::upstream::Script;
+use client::Request;
+use client::websocket::{self, End, Handshake, Message, Socket};
+use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -26,7 +26,7 @@ async fn send(socket: &mut Socket, message: &Value) {
 }
 
 async fn next(socket: &mut Socket) -> Value {
-    let text = lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
+    let text = client::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
@@ -61,7 +61,7 @@ async fn a_turn_on_a_socket_is_the_log_message_by_message() {
     send(&mut socket, &create("hi")).await;
     let mut messages = Vec::new();
     loop {
-        let message = lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
+        let message = client::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
         let is_last = is_terminal(&serde_json::from_str(&message).unwrap());
         messages.push(message);
         if is_last {
@@ -196,7 +196,7 @@ async fn a_cancel_overtakes_the_queue() {
     let first = turn(&mut socket).await;
     let end = first.last().unwrap();
     assert_eq!((end["type"].as_str(), end["response"]["status"].as_str()), (Some("response.incomplete"), Some("cancelled")));
-    lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+    client::soon(house.upstream.wait_closed(0)).await.unwrap();
     assert_eq!(text(&turn(&mut socket).await), "second");
     send(&mut socket, &json!({ "type": "response.cancel" })).await;
     assert_eq!(next(&mut socket).await["status"], 404);
@@ -218,7 +218,7 @@ async fn an_answer_is_resumed_on_a_socket_at_every_event() {
     for after in 0..data.len() - 1 {
         send(&mut socket, &json!({ "type": "response.resume", "response_id": id, "starting_after": after })).await;
         for expected in &data[after + 1..] {
-            let message = lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
+            let message = client::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
             assert_eq!(message.as_bytes(), &expected[..], "resumed behind {after}");
         }
     }
@@ -237,7 +237,7 @@ async fn closing_a_socket_stops_what_is_not_stored() {
     send(&mut socket, &json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false })).await;
     house.upstream.wait_requests(1).await;
     socket.reset().unwrap();
-    lab::soon(house.upstream.wait_closed(0)).await.unwrap();
+    client::soon(house.upstream.wait_closed(0)).await.unwrap();
     house.quiet().await;
     house.close().await;
 }
@@ -284,7 +284,7 @@ async fn a_socket_that_is_too_old_ends_what_runs_and_begins_nothing() {
     };
     assert_eq!(refused["error"]["code"], "websocket_connection_limit_reached");
     gate.notify_one();
-    let (messages, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    let (messages, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(messages.last().unwrap().contains("response.completed"));
     assert!(matches!(end, End::Closed { code: Some(1001), .. }), "{end:?}");
     house.close().await;
@@ -297,10 +297,10 @@ async fn the_heartbeat_is_a_ping_and_who_does_not_answer_is_gone() {
     let house = House::open_with(plan).await;
     let mut socket = open(&house).await;
     for _ in 0..3 {
-        assert!(matches!(lab::soon(socket.next()).await.unwrap().unwrap(), Some(Message::Ping(_))));
+        assert!(matches!(client::soon(socket.next()).await.unwrap().unwrap(), Some(Message::Ping(_))));
     }
-    socket.answers(websocket::Answers::None);
-    let ended = lab::soon(async { while socket.next().await.unwrap().is_some() {} }).await;
+    socket.set_replies(websocket::ControlReplies::None);
+    let ended = client::soon(async { while socket.next().await.unwrap().is_some() {} }).await;
     assert!(ended.is_ok(), "a silent peer is let go");
     house.close().await;
 }
@@ -319,8 +319,8 @@ async fn a_foreign_page_and_a_bad_handshake_are_refused() {
     house.close().await;
 }
 
-async fn connection(house: &House) -> lab::client::Connection {
-    lab::client::Connection::open(house.address).await.unwrap()
+async fn connection(house: &House) -> client::Connection {
+    client::Connection::open(house.address).await.unwrap()
 }
 
 fn status(handshake: Handshake) -> u16 {
@@ -345,7 +345,7 @@ async fn a_violation_is_told_by_its_code() {
     ] {
         let mut socket = open(&house).await;
         socket.send_raw(bytes).await.unwrap();
-        let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+        let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
         assert!(matches!(&end, End::Closed { code: Some(given), .. } if *given == code), "{bytes:?}: {end:?}");
     }
     house.close().await;

@@ -1,7 +1,7 @@
 //! The shortest way through the house: a question, a streamed answer, and the same answer again.
 
-use lab::client::{BodyEnd, Request};
-use lab::upstream::Script;
+use client::{BodyEnd, Request};
+use fakes::Script;
 
 use crate::house::{House, ask};
 

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use lab::client::Request;
-use lab::upstream::Script;
+use client::Request;
+use fakes::Script;
 use serde_json::{Value, json};
 
 use crate::program::reader::{Reader, Way, read};
@@ -140,7 +140,7 @@ async fn expect_no_trace(data: &Path, markers: &[&str]) {
             tokio::task::yield_now().await;
         }
     };
-    if lab::soon(gone).await.is_err() {
+    if client::soon(gone).await.is_err() {
         let found: Vec<_> = markers.iter().map(|marker| (marker, holding(data, marker))).collect();
         panic!("still there: {found:?}");
     }
@@ -171,7 +171,7 @@ async fn deleted_text_is_in_no_file() {
     place.upstream.script(long());
     let mut others = vec![Reader::begin(server.address, Way::Ndjson, &question("tell me more")).await.unwrap()];
     others[0].next().await.unwrap();
-    lab::soon(place.upstream.wait_requests(1)).await.unwrap();
+    client::soon(place.upstream.wait_requests(1)).await.unwrap();
     place.upstream.script(Script::text(&["It is ", MARKERS[3], "."]));
     let finished = id_of(&Reader::begin(server.address, Way::Sse, &marked()).await.unwrap().rest().await[0]);
     place.upstream.script(Script::text(&["Well."]));

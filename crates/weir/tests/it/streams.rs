@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lab::client::{BodyEnd, Connection, Request, Response, Stream};
-use lab::upstream::{Script, Step};
+use client::{BodyEnd, Connection, Request, Response, Stream};
+use fakes::{Script, Step};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -63,7 +63,7 @@ async fn every_stream_has_its_headers_and_is_never_compressed() {
 
 /// The next bytes of the body.
 async fn piece(response: &mut Response) -> Bytes {
-    lab::soon(response.chunk()).await.unwrap().unwrap().unwrap()
+    client::soon(response.chunk()).await.unwrap().unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn a_silent_upstream_is_covered_by_heartbeats_from_the_start() {
     let house = House::open_with(plan).await;
     house.upstream.default_script(Script::no_head());
     for way in streamed() {
-        let mut response = lab::soon(house.send(&question(way, MODEL, &json!({ "store": false })))).await.unwrap();
+        let mut response = client::soon(house.send(&question(way, MODEL, &json!({ "store": false })))).await.unwrap();
         let (end, beat): (&[u8], &[u8]) = if way.1 == Frame::Sse { (b"}\n\n", b": ping\n") } else { (b"}\n", b"\n") };
         let mut first = Vec::new();
         let last = if way.0 == Words::Responses { "\"type\":\"response.in_progress\"" } else { "\"role\":\"assistant\"" };
@@ -116,9 +116,9 @@ async fn a_stream_holds_its_head_for_a_true_status_but_not_for_ever() {
         let request = question(way, MODEL, &json!({}));
         let mut connection = Connection::open(house.address).await.unwrap();
         connection.write(&request).await.unwrap();
-        lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+        client::soon(house.upstream.wait_requests(1)).await.unwrap();
         gate.notify_one();
-        let mut response = lab::soon(connection.read_response(&request)).await.unwrap().unwrap();
+        let mut response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
         let headers = ["retry-after", "x-should-retry", "content-type"].map(|name| response.headers.get(name).map(str::to_owned));
         assert_eq!(
             (response.status, headers),
@@ -131,7 +131,7 @@ async fn a_stream_holds_its_head_for_a_true_status_but_not_for_ever() {
         house.close().await;
 
         let house = holding(Duration::from_millis(50), &gate).await;
-        let asked = lab::now();
+        let asked = client::now();
         let stream = house.stream(&request).await;
         assert!(asked.elapsed() >= Duration::from_millis(50));
         refused_in_band(stream, way.0, &gate).await;
@@ -155,7 +155,7 @@ async fn a_request_may_ask_for_its_head_at_once() {
         let gate = Arc::new(Notify::new());
         let house = holding(Duration::from_secs(60), &gate).await;
         let request = question(way, MODEL, &json!({})).header("prefer", "wait=0");
-        let stream = lab::soon(house.stream(&request)).await.unwrap();
+        let stream = client::soon(house.stream(&request)).await.unwrap();
         refused_in_band(stream, way.0, &gate).await;
         house.quiet().await;
         house.close().await;
@@ -167,9 +167,9 @@ async fn what_runs_in_the_background_or_is_read_again_is_not_held() {
     let gate = Arc::new(Notify::new());
     let house = holding(Duration::from_secs(60), &gate).await;
     let request = question((Words::Responses, Frame::Sse), MODEL, &json!({ "background": true }));
-    let stream = lab::soon(house.stream(&request)).await.unwrap();
+    let stream = client::soon(house.stream(&request)).await.unwrap();
     let id = stream.response().headers.get("weir-response-id").unwrap().to_owned();
-    let again = lab::soon(house.stream(&Request::get(&format!("/v1/responses/{id}?stream=true")))).await.unwrap();
+    let again = client::soon(house.stream(&Request::get(&format!("/v1/responses/{id}?stream=true")))).await.unwrap();
     refused_in_band(stream, Words::Responses, &gate).await;
     refused_in_band(again, Words::Responses, &gate).await;
     house.quiet().await;
@@ -179,7 +179,7 @@ async fn what_runs_in_the_background_or_is_read_again_is_not_held() {
 /// The text of the next delta; what is no delta is passed over.
 async fn delta(stream: &mut Stream, words: Words) -> String {
     loop {
-        let event = lab::soon(stream.next()).await.unwrap_or_else(|_late| panic!("the delta waits for the next")).unwrap().unwrap();
+        let event = client::soon(stream.next()).await.unwrap_or_else(|_late| panic!("the delta waits for the next")).unwrap().unwrap();
         let event = event.json().unwrap();
         let text = match words {
             Words::Responses if event["type"] == "response.output_text.delta" => event["delta"].as_str(),
@@ -219,7 +219,7 @@ async fn chunks(house: &House, request: &Request) -> Vec<Vec<u8>> {
     let mut connection = response.abandon();
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n0\r\n\r\n") {
-        let more = lab::soon(connection.read_raw()).await.unwrap().unwrap();
+        let more = client::soon(connection.read_raw()).await.unwrap().unwrap();
         assert!(!more.is_empty(), "the body ends before its last chunk");
         bytes.extend_from_slice(&more);
     }
@@ -296,7 +296,7 @@ async fn a_stalled_reader_is_cut_and_resumes_while_a_hundred_others_finish() {
     flood.notify_one();
     let mut reader = house.stream(&Request::get(&path)).await;
     for _ in 0..=LAST_PIECE {
-        lab::soon(reader.next()).await.unwrap().unwrap().unwrap();
+        client::soon(reader.next()).await.unwrap().unwrap().unwrap();
     }
 
     let before = house.engine.census().log_bytes;
@@ -313,7 +313,7 @@ async fn a_stalled_reader_is_cut_and_resumes_while_a_hundred_others_finish() {
     assert_eq!((census.running, census.log_bytes), (1, before), "readers cost nothing in the log");
     rest.notify_one();
     house.quiet().await;
-    while let Some(end) = lab::soon(others.join_next()).await.unwrap() {
+    while let Some(end) = client::soon(others.join_next()).await.unwrap() {
         assert_eq!(end.unwrap(), BodyEnd::Clean);
     }
     assert_eq!(reader.end().await.unwrap(), BodyEnd::Clean);
@@ -368,7 +368,7 @@ async fn the_first_bytes_come_at_once_though_the_upstream_never_answers() {
         let asked = question((Words::Responses, frame), MODEL, &json!({ "store": false })).header("prefer", "wait=0");
         let mut stream = house.stream(&asked).await;
         for kind in ["response.created", "response.in_progress"] {
-            let event = lab::soon(stream.next()).await.unwrap().unwrap().unwrap();
+            let event = client::soon(stream.next()).await.unwrap().unwrap().unwrap();
             assert_eq!(event.json().unwrap()["type"], kind);
         }
         // A late reader of an answer that says nothing gets a sign at once, too: the usual one would come after 15 s.

@@ -1,7 +1,7 @@
 //! Tickets open one WebSocket or one stream, once, and sessions end what they opened; each caller has a share of its own of both.
 
-use lab::client::websocket::{self, End, Handshake};
-use lab::client::{BodyEnd, Connection, Request, http2};
+use client::websocket::{self, End, Handshake};
+use client::{BodyEnd, Connection, Request, http2};
 use serde_json::{Value, json};
 
 use crate::house::{ADMIN, ALICE, BOB, House, Plan};
@@ -183,12 +183,12 @@ async fn a_session_takes_with_it_what_it_opened() {
     assert_eq!(house.send(&Request::new("DELETE", "/v1/tickets").header("cookie", &cookie)).await.status, 204);
 
     for socket in [&mut by_ticket, &mut by_cookie] {
-        let (messages, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+        let (messages, end) = client::soon(socket.collect()).await.unwrap().unwrap();
         let last: Value = serde_json::from_str(messages.last().unwrap()).unwrap();
         assert_eq!((&last["type"], &last["error"]["code"]), (&json!("error"), &json!("invalid_api_key")), "{last}");
         assert!(matches!(end, End::Closed { code: Some(1008), .. }), "{end:?}");
     }
-    let (_, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+    let (_, end) = client::soon(stream.collect()).await.unwrap().unwrap();
     assert_ne!(end, BodyEnd::Clean);
     assert_eq!(shake(&house, &format!("/v1/responses?ticket={waiting}")).await, 401);
     assert_eq!(house.send(&Request::get("/v1/models").header("cookie", &cookie)).await.status, 401);

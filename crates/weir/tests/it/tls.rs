@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::{BodyEnd, Connection, Request};
+use fakes::Script;
 use h2::client::Builder;
 use http::Method;
-use lab::client::{BodyEnd, Connection, Request};
-use lab::upstream::Script;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -72,14 +72,14 @@ pub(crate) fn connector(certificate: &Path, alpn: &[&[u8]], versions: &[&'static
 pub(crate) async fn connect(connector: &TlsConnector, address: SocketAddr) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    lab::soon(connector.connect(ServerName::try_from("localhost").unwrap(), stream)).await.unwrap().unwrap()
+    client::soon(connector.connect(ServerName::try_from("localhost").unwrap(), stream)).await.unwrap().unwrap()
 }
 
 /// Sends a request that closes, and reads everything.
 async fn say(stream: &mut TlsStream<TcpStream>, request: Request) -> String {
     stream.write_all(&request.header("connection", "close").encode("localhost")).await.unwrap();
     let mut text = String::new();
-    lab::soon(stream.read_to_string(&mut text)).await.unwrap().unwrap();
+    client::soon(stream.read_to_string(&mut text)).await.unwrap().unwrap();
     text
 }
 
@@ -128,7 +128,7 @@ async fn what_is_said_during_an_answer_is_heard_after_it() {
     let mut seen = String::new();
     while !seen.contains("Hel") {
         let mut buffer = [0; 4096];
-        let count = lab::soon(stream.read(&mut buffer)).await.unwrap().unwrap();
+        let count = client::soon(stream.read(&mut buffer)).await.unwrap().unwrap();
         seen.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
     }
     // Much more than one record, in pieces.
@@ -156,9 +156,9 @@ async fn a_client_that_leaves_is_seen_below_tls() {
         let mut tls = connect(&connector(&pair.certificate(), &[], &[&TLS13]), house.address).await;
         let body = json!({ "model": MODEL, "input": "hi", "stream": stream, "store": false });
         tls.write_all(&Request::post("/v1/responses", &body).encode("localhost")).await.unwrap();
-        lab::soon(house.upstream.wait_requests(request + 1)).await.unwrap();
+        client::soon(house.upstream.wait_requests(request + 1)).await.unwrap();
         drop(tls);
-        lab::soon(house.upstream.wait_closed(request)).await.unwrap();
+        client::soon(house.upstream.wait_closed(request)).await.unwrap();
         house.quiet().await;
     }
     house.close().await;
@@ -221,7 +221,7 @@ async fn a_handshake_takes_no_longer_than_a_head() {
     for begin in [&b""[..], b"\x16\x03\x01\x02"] {
         let mut connection = Connection::open(house.address).await.unwrap();
         connection.write_raw(begin).await.unwrap();
-        assert!(lab::soon(connection.read_raw()).await.unwrap().is_ok_and(|bytes| bytes.is_empty()), "{begin:?}");
+        assert!(client::soon(connection.read_raw()).await.unwrap().is_ok_and(|bytes| bytes.is_empty()), "{begin:?}");
     }
     house.close().await;
 }
@@ -247,7 +247,7 @@ async fn who_comes_back_resumes() {
 async fn shows(house: &House, file: &Path) -> bool {
     let stream = TcpStream::connect(house.address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    lab::soon(connector(file, &[], &[&TLS13]).connect(name, stream)).await.unwrap().is_ok()
+    client::soon(connector(file, &[], &[&TLS13]).connect(name, stream)).await.unwrap().is_ok()
 }
 
 #[tokio::test]
@@ -263,7 +263,7 @@ async fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_is_not()
     assert!(shows(&house, &first).await);
     pair.make();
     let changed = async { while !shows(&house, &pair.certificate()).await {} };
-    lab::soon(changed).await.unwrap();
+    client::soon(changed).await.unwrap();
     assert!(!shows(&house, &first).await);
     house.close().await;
 }

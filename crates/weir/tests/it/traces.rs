@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
+use client::{Request, websocket};
 use engine::secret::Secret;
-use lab::client::{Request, websocket};
-use lab::upstream::{Recorded, Script};
+use fakes::{RecordedRequest, Script};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,7 +25,7 @@ type Heard = (String, Vec<u8>);
 pub(crate) struct Collector {
     endpoint: String,
     heard: Arc<Mutex<Vec<Heard>>>,
-    _serving: lab::Task,
+    _serving: client::Task,
 }
 
 impl Collector {
@@ -36,7 +36,7 @@ impl Collector {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let keeping = Arc::clone(&heard);
         let mut statuses: Vec<u16> = statuses.iter().rev().copied().collect();
-        let serving = lab::spawn(async move {
+        let serving = client::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 while let Some(request) = request(&mut stream).await {
                     let status = statuses.pop().unwrap_or(200);
@@ -131,7 +131,7 @@ async fn to_the_end(house: &House, request: &Request) {
     house.send(request).await.collect().await.unwrap();
 }
 
-fn told<'a>(request: &'a Recorded, header: &str) -> Option<&'a str> {
+fn told<'a>(request: &'a RecordedRequest, header: &str) -> Option<&'a str> {
     request.headers.get(header)
 }
 
@@ -226,7 +226,7 @@ async fn without_a_collector_the_trace_is_passed_on_as_it_came() {
     let headers = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
     let mut socket = websocket::connect(house.address, "/v1/responses", &headers).await.unwrap().socket;
     socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi" }).to_string()).await.unwrap();
-    while !lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap().contains("response.completed") {}
+    while !client::soon(socket.next_text()).await.unwrap().unwrap().unwrap().contains("response.completed") {}
     drop(socket);
     let recorded = house.upstream.requests();
     let parents: Vec<_> = recorded.iter().map(|request| told(request, "traceparent")).collect();
@@ -267,7 +267,7 @@ async fn a_collector_that_is_busy_is_asked_again_and_what_it_refuses_is_counted(
     let seen = async |what: &str| {
         while !outcome(&metrics(&house).await, what) {}
     };
-    lab::soon(seen("exported")).await.unwrap();
+    client::soon(seen("exported")).await.unwrap();
     assert_eq!(collector.spans().len(), 2);
     house.close().await;
 
@@ -277,7 +277,7 @@ async fn a_collector_that_is_busy_is_asked_again_and_what_it_refuses_is_counted(
     let seen = async |what: &str| {
         while !outcome(&metrics(&house).await, what) {}
     };
-    lab::soon(seen("dropped")).await.unwrap();
+    client::soon(seen("dropped")).await.unwrap();
     house.close().await;
     assert!(refusing.spans().is_empty());
 }

@@ -68,7 +68,7 @@ async fn all_scenarios_share_a_connection() {
             doors.house.upstream.script(scenario.script.clone());
             let asked = doors.house.upstream.requests().len();
             let reader = Reader::begin(&doors, way, &responses_request(true)).await;
-            lab::soon(doors.house.upstream.wait_requests(asked + 1)).await.unwrap();
+            client::soon(doors.house.upstream.wait_requests(asked + 1)).await.unwrap();
             answers.push((scenario, reader));
         }
         let streams = join_all(answers.into_iter().map(async |(scenario, reader)| (scenario, reader.rest().await))).await;

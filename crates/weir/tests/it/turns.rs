@@ -1,9 +1,9 @@
 //! Turns that build on each other: what is passed on and what is not, items, counts, and how an answer goes away.
 
+use client::soon;
+use client::{BodyEnd, Request};
+use fakes::Script;
 use codec::Frame;
-use lab::client::{BodyEnd, Request};
-use lab::soon;
-use lab::upstream::Script;
 use serde_json::{Value, json};
 
 use crate::house::{House, MODEL, ask};

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use lab::client::Request;
-use lab::upstream::{Script, Trouble, Upstream};
+use client::Request;
+use fakes::{Script, Upstream, VendorError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,7 +20,7 @@ use crate::tls::Pair;
 /// What a server that is none says to whoever comes.
 struct Talker {
     address: String,
-    _serving: lab::Task,
+    _serving: client::Task,
 }
 
 /// When it says it.
@@ -38,7 +38,7 @@ impl Talker {
     async fn start(when: When, says: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let serving = lab::spawn(async move {
+        let serving = client::spawn(async move {
             let mut kept = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut bytes = [0; 4096];
@@ -216,14 +216,14 @@ async fn a_model_is_asked_and_what_stops_it_is_told_apart() {
     assert_eq!((&asked["model"], &asked["stream"]), (&json!("lab-model"), &json!(true)), "{asked}");
 
     for (script, code, what) in [
-        (Script::refused(402, Trouble::Money), "no_quota", "no credit or quota left (402)"),
-        (Script::refused(429, Trouble::Money), "no_quota", "no credit or quota left (429)"),
-        (Script::refused(429, Trouble::RateLimit), "rate_limited", "asked too much (429)"),
-        (Script::refused(403, Trouble::Permission), "forbidden", "may not do this (403)"),
-        (Script::refused(404, Trouble::NotFound), "model_not_found", "it knows no model \"x\""),
-        (Script::refused(503, Trouble::Overloaded), "overloaded", "too much to do (503)"),
-        (Script::refused(500, Trouble::Broken), "upstream_error", "it failed (500)"),
-        (Script::new().role().content("Once").failure(Trouble::Broken).end(), "upstream_error", "its answer broke off"),
+        (Script::refused(402, VendorError::Quota), "no_quota", "no credit or quota left (402)"),
+        (Script::refused(429, VendorError::Quota), "no_quota", "no credit or quota left (429)"),
+        (Script::refused(429, VendorError::RateLimit), "rate_limited", "asked too much (429)"),
+        (Script::refused(403, VendorError::Permission), "forbidden", "may not do this (403)"),
+        (Script::refused(404, VendorError::NotFound), "model_not_found", "it knows no model \"x\""),
+        (Script::refused(503, VendorError::Overloaded), "overloaded", "too much to do (503)"),
+        (Script::refused(500, VendorError::Internal), "upstream_error", "it failed (500)"),
+        (Script::new().role().content("Once").failure(VendorError::Internal).end(), "upstream_error", "its answer broke off"),
         (Script::new().role().content("Once").done().end(), "upstream_truncated", "its answer broke off"),
         (Script::new().role().content("Once").rst(), "upstream_cut", "its answer broke off"),
     ] {

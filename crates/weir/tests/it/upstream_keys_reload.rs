@@ -4,8 +4,8 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab::client::{BodyEnd, Request};
-use lab::upstream::{Script, Trouble, Upstream};
+use client::{BodyEnd, Request};
+use fakes::{Script, Upstream, VendorError};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -73,7 +73,7 @@ async fn what_runs_and_what_rests_outlives_changes_that_are_not_theirs() {
     put(&upstream);
     let server = Service::start(weir(directory.path())).await;
     let gate = Arc::new(Notify::new());
-    lab.script_for_key("sk-busy-secret", Script::refused_for(429, Trouble::RateLimit, Duration::from_secs(60)));
+    lab.script_for_key("sk-busy-secret", Script::refused_for(429, VendorError::RateLimit, Duration::from_secs(60)));
     let held = Script::new().role().content("Once").wait_for(&gate).finish("stop").done().end();
     lab.script_for_key("sk-good-secret", held.clone());
     lab.script_for_key("sk-good-secret", held);

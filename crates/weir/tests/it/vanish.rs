@@ -1,8 +1,8 @@
 //! Two hundred clients that vanish at once leave nothing behind: no upstream connection, no task, no byte.
 
+use client::{Connection, Request};
 use engine::provider::Timeouts;
-use lab::client::{Connection, Request};
-use lab::upstream::{Script, Upstream};
+use fakes::{Script, Upstream};
 use serde_json::json;
 
 use crate::house::{Frame, House, Plan, WAYS, Words, stateless, upstream_of};
@@ -71,7 +71,7 @@ impl Client {
     async fn read(mut self) -> Self {
         if self.reads {
             let mut stream = self.connection.read_response(&self.request).await.unwrap().events().unwrap();
-            lab::soon(stream.next()).await.unwrap().unwrap().unwrap();
+            client::soon(stream.next()).await.unwrap().unwrap().unwrap();
             self.connection = stream.abandon();
         }
         self
@@ -109,7 +109,7 @@ async fn two_hundred_clients_that_vanish_leave_nothing() {
     for (model, upstream) in MODELS.iter().zip(&upstreams) {
         let asked = clients.iter().filter(|client| client.is_asked(model)).count();
         assert!(asked > 20, "{model}: {asked}");
-        lab::soon(upstream.wait_requests(asked)).await.unwrap();
+        client::soon(upstream.wait_requests(asked)).await.unwrap();
     }
     let mut reading = Vec::new();
     for client in clients {
@@ -125,10 +125,10 @@ async fn two_hundred_clients_that_vanish_leave_nothing() {
             tokio::task::yield_now().await;
         }
     };
-    let settled = lab::soon(settled).await;
+    let settled = client::soon(settled).await;
     settled.unwrap_or_else(|_late| panic!("{} connections, {:?}, not {before:?}", house.connections(), house.engine.census()));
     for (model, upstream) in MODELS.iter().zip(&upstreams) {
-        lab::soon(upstream.wait_open(0)).await.unwrap_or_else(|_late| panic!("{model}: {} left", upstream.open_connections()));
+        client::soon(upstream.wait_open(0)).await.unwrap_or_else(|_late| panic!("{model}: {} left", upstream.open_connections()));
     }
     // And it still works.
     let (status, _) = house.post("/v1/responses", &json!({ "model": "demo", "input": "/echo hi" })).await;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use lab::proxy::FaultProxy;
-use lab::upstream::Script;
+use fakes::FaultProxy;
+use fakes::Script;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
@@ -20,9 +20,9 @@ async fn an_answer_survives_its_connection_over_every_transport() {
         let script = Script::new().role().wait_for(&begun).content("One ").content("two ").wait_for(&gate);
         house.upstream.script(script.content("three ").content("four.").finish("stop").usage(9, 4, 0).done().end());
         let asked = tokio::spawn(run(chat(&directory, proxy.address(), &["--transport", transport]), "hi"));
-        lab::soon(house.upstream.wait_requests(index + 1)).await.unwrap();
+        client::soon(house.upstream.wait_requests(index + 1)).await.unwrap();
         // The connection that reads is there: it carried the question, or follows it.
-        lab::soon(async {
+        client::soon(async {
             while proxy.connections() < if transport == "json" { 2 } else { 1 } {
                 tokio::task::yield_now().await;
             }
@@ -48,7 +48,7 @@ async fn a_cut_after_any_byte_loses_nothing_and_doubles_nothing() {
         for bytes in [1_u64, 700, 1900, 3100, 4200] {
             let proxy = FaultProxy::start(house.address).await.unwrap();
             house.upstream.script(Script::text(&pieces));
-            proxy.cut_after_bytes(bytes, lab::proxy::Cut::Fin);
+            proxy.cut_after_bytes(bytes, fakes::Cut::Fin);
             let ran = run(chat(&directory, proxy.address(), &["--transport", transport]), "hi").await;
             let whole = (Some(0), pieces.concat() + "\n");
             if transport == "websocket" && ran.status == Some(1) && ran.out.is_empty() {

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use lab::upstream::Script;
+use fakes::Script;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
@@ -25,7 +25,7 @@ pub(crate) struct Ran {
 pub(crate) async fn run(mut command: Command, question: &str) -> Ran {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(question.as_bytes()).unwrap();
-    let output = lab::soon(spawn_blocking(move || child.wait_with_output())).await.unwrap().unwrap().unwrap();
+    let output = client::soon(spawn_blocking(move || child.wait_with_output())).await.unwrap().unwrap().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { status: output.status.code(), out: text(output.stdout), errors: text(output.stderr) }
 }
@@ -96,7 +96,7 @@ async fn ctrl_c_stops_the_answer_over_every_transport() {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(b"hi").unwrap();
         let mut out = child.stdout.take().unwrap();
-        let (mut out, begun) = lab::soon(spawn_blocking(move || {
+        let (mut out, begun) = client::soon(spawn_blocking(move || {
             let mut begun = [0; 4];
             out.read_exact(&mut begun).unwrap();
             (out, begun)
@@ -106,11 +106,11 @@ async fn ctrl_c_stops_the_answer_over_every_transport() {
         .unwrap();
         assert_eq!(&begun, b"Once");
         assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-        let status = lab::soon(spawn_blocking(move || child.wait())).await.unwrap().unwrap().unwrap();
+        let status = client::soon(spawn_blocking(move || child.wait())).await.unwrap().unwrap().unwrap();
         let mut rest = String::new();
         out.read_to_string(&mut rest).unwrap();
         assert_eq!((status.code(), rest.as_str()), (Some(130), "\n"), "{transport}");
-        lab::soon(house.upstream.wait_closed(index)).await.unwrap();
+        client::soon(house.upstream.wait_closed(index)).await.unwrap();
     }
     house.quiet().await;
     house.close().await;
@@ -142,7 +142,7 @@ async fn an_answer_is_resumed_and_continued() {
     let (_, response) = house.post("/v1/responses", &json!({ "model": MODEL, "input": "first", "background": true })).await;
     let id = response["id"].as_str().unwrap().to_owned();
     let watching = tokio::spawn(run(chat(&directory, house.address, &["--resume", &id]), ""));
-    lab::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(house.upstream.wait_requests(1)).await.unwrap();
     gate.notify_one();
     assert_eq!(watching.await.unwrap(), ran(0, "Once.\n", ""));
     for transport in TRANSPORTS {

@@ -110,7 +110,7 @@ impl Terminal {
                 }
             }
         };
-        let shown = lab::soon(seen).await;
+        let shown = client::soon(seen).await;
         let shown = shown.unwrap_or_else(|_late| panic!("it shows:\n{}", self.shown()));
         assert!(is_so(&shown), "it ended with:\n{shown}");
         shown
@@ -136,7 +136,7 @@ impl Terminal {
     /// Waits for the program to end; gives its exit status.
     pub(super) async fn ended(mut self) -> Option<i32> {
         if let Some(reading) = self.reading.take() {
-            lab::soon(reading).await.unwrap_or_else(|_late| panic!("it runs on:\n{}", self.shown())).unwrap();
+            client::soon(reading).await.unwrap_or_else(|_late| panic!("it runs on:\n{}", self.shown())).unwrap();
         }
         self.child.wait().unwrap().code()
     }

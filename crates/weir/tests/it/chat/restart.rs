@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use lab::client::Request;
+use client::Request;
 use tempfile::TempDir;
 
 use super::pseudo_terminal::Terminal;

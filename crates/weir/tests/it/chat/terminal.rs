@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use lab::proxy::FaultProxy;
-use lab::upstream::Script;
+use fakes::FaultProxy;
+use fakes::Script;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
@@ -77,14 +77,14 @@ async fn ctrl_c_stops_the_answer_and_not_the_program() {
         terminal.wait_for("Begun").await;
         terminal.press(CTRL_C);
         terminal.until(|shown| shown.contains("(stopped)") && shown.ends_with('>')).await;
-        lab::soon(house.upstream.wait_closed(2 * index)).await.unwrap();
+        client::soon(house.upstream.wait_closed(2 * index)).await.unwrap();
         terminal.press("two");
         terminal.press(ENTER);
         terminal.wait_for("Again").await;
         // Blindly typed: a command stops it, and what follows begins the next line.
         terminal.press("/stop\nnext");
         terminal.until(|shown| shown.matches("(stopped)").count() == 2 && shown.ends_with("> next")).await;
-        lab::soon(house.upstream.wait_closed(2 * index + 1)).await.unwrap();
+        client::soon(house.upstream.wait_closed(2 * index + 1)).await.unwrap();
         terminal.press(CTRL_C);
         terminal.wait_for("leaves").await;
         terminal.press(CTRL_C);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lab::client::{Request, websocket};
-use lab::upstream::Script;
+use client::{Request, websocket};
+use fakes::Script;
 use serde_json::json;
 
 use super::sockets::answer;
@@ -102,7 +102,7 @@ async fn b4_streams_and_sockets_share_one_conversation() {
     drop(socket);
     house.upstream.script(Script::text(&["three"]));
     let mut asked = house.stream(&Request::get(&format!("/chat?message=third&uid={UID}"))).await;
-    lab::soon(asked.collect()).await.unwrap().unwrap();
+    client::soon(asked.collect()).await.unwrap().unwrap();
     let expected = [("user", "first"), ("assistant", "one"), ("user", "second"), ("assistant", "two"), ("user", "third")];
     assert_eq!(sent(&house), roles_and_texts(&expected));
     house.upstream.script(Script::text(&["four"]));
@@ -125,7 +125,7 @@ async fn a_turn_that_was_deleted_by_its_id_takes_the_conversation_with_it() {
     let house = House::open().await;
     let started = house.send(&Request::get(&format!("/chat?message=first&uid={UID}"))).await;
     let id = started.headers.get("weir-response-id").unwrap().to_owned();
-    lab::soon(started.events().unwrap().collect()).await.unwrap().unwrap();
+    client::soon(started.events().unwrap().collect()).await.unwrap().unwrap();
     assert_eq!(house.json(&Request::new("DELETE", &format!("/v1/responses/{id}"))).await.0, 200);
     converse(&house, UID, "second").await;
     assert_eq!(sent(&house), roles_and_texts(&[("user", "second")]));
@@ -138,7 +138,7 @@ async fn b19_the_conversation_is_in_the_store_like_any_other() {
     converse(&house, UID, "first").await;
     let second = house.send(&Request::get(&format!("/chat?message=second&uid={UID}"))).await;
     let id = second.headers.get("weir-response-id").unwrap().to_owned();
-    lab::soon(second.events().unwrap().collect()).await.unwrap().unwrap();
+    client::soon(second.events().unwrap().collect()).await.unwrap().unwrap();
     let (_, items) = house.get(&format!("/v1/responses/{id}/input_items?order=asc")).await;
     let texts: Vec<_> = items["data"].as_array().unwrap().iter().map(|item| item["content"][0]["text"].clone()).collect();
     assert_eq!(texts, [json!("first"), json!("Hello, world!"), json!("second")]);

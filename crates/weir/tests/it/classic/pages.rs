@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use lab::client::Request;
+use client::Request;
 
 use super::plan;
 use crate::house::House;

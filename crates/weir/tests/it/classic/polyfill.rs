@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use client::Request;
+use fakes::Script;
 use codec::sse::{Decoded, Decoder, Event};
-use lab::client::Request;
-use lab::upstream::Script;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -152,7 +152,7 @@ async fn what_comes_back_with_a_last_event_id_is_never_a_second_question() {
     let again = "/createSse?lastEventId=%5BDONE%5D&padding=true";
     let mut stream = house.send(&Request::get(again).header("uid", UID)).await;
     assert_eq!(stream.status, 200, "unknown parameters are left alone");
-    assert_eq!(lab::soon(stream.chunk()).await.unwrap().unwrap().as_deref(), Some(b"retry:5000\n\n".as_slice()));
+    assert_eq!(client::soon(stream.chunk()).await.unwrap().unwrap().as_deref(), Some(b"retry:5000\n\n".as_slice()));
     for request in [
         Request::get("/chat?message=hello&lastEventId=chatcmpl-1"),
         Request::get("/chat?lastEventId=chatcmpl-1&message=hello"),

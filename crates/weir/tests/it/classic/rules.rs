@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab::client::{BodyEnd, Connection, Request};
-use lab::upstream::Script;
+use client::{BodyEnd, Connection, Request};
+use fakes::Script;
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -24,7 +24,7 @@ async fn c2_c6_a_stream_is_the_sample_byte_by_byte() {
     let mut stream = open(&house, UID).await;
     let (status, answer) = house.json(&chat(UID, "hello")).await;
     assert_eq!((status, answer), (200, json!({ "question_tokens": 9 })));
-    let (body, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+    let (body, end) = client::soon(stream.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean, "the response ends behind [DONE]");
     let body = String::from_utf8(body).unwrap();
     let id = body.strip_prefix("id:").unwrap().split('\n').next().unwrap();
@@ -71,7 +71,7 @@ async fn c3_b6_a_question_may_come_before_its_stream() {
         assert_eq!(house.get("/healthz").await.0, 200);
     }
     let stream = open(&house, UID).await.events().unwrap();
-    let response = lab::soon(asking.read_response(&chat(UID, "hello"))).await.unwrap().unwrap();
+    let response = client::soon(asking.read_response(&chat(UID, "hello"))).await.unwrap().unwrap();
     assert_eq!(response.status, 200);
     assert_eq!(told(stream).await, "Hi");
     drop(response);
@@ -93,11 +93,11 @@ async fn c4_the_answer_waits_until_its_asker_was_told() {
     let house = House::open_with(plan(|classic| classic.grace = grace)).await;
     let mut stream = open(&house, UID).await.events().unwrap();
     let (status, _) = house.json(&chat(UID, "hello")).await;
-    let told = lab::now();
+    let told = client::now();
     assert_eq!(status, 200);
     // Upstream has long said everything: what the stream waits for is nothing but the page.
     house.quiet().await;
-    let first = lab::soon(stream.next()).await.unwrap().unwrap().unwrap();
+    let first = client::soon(stream.next()).await.unwrap().unwrap().unwrap();
     assert!(first.arrived.duration_since(told) > grace / 2, "{:?}", first.arrived.duration_since(told));
     drop(stream);
     house.close().await;
@@ -110,7 +110,7 @@ async fn c7_b7_an_upstreams_error_is_a_text_on_the_page_at_once() {
         .upstream
         .script(Script::error(401, &json!({ "error": { "message": "<b>bad</b> key", "type": "auth", "code": "invalid_api_key" } })));
     let (_tokens, mut stream) = ask(&house, UID, "hello").await;
-    let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+    let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean);
     let names: Vec<_> = events.iter().map(|event| event.name.as_deref()).collect();
     assert_eq!(names, [None, Some("fault"), None, None, None], "c9: a name of the browser's own would fire its handler");
@@ -144,7 +144,7 @@ async fn c7_the_stream_of_a_question_that_failed_ends_at_once_without_an_end() {
             Some(stream) => stream,
             None => open(&house, UID).await,
         };
-        let (rest, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+        let (rest, end) = client::soon(stream.collect()).await.unwrap().unwrap();
         assert_eq!((rest.as_slice(), end), (b"".as_slice(), BodyEnd::Clean), "late: {is_late}");
     }
     assert_eq!(converse(&house, UID, "hello").await, "Hello, world!", "the next question is not its heir");
@@ -182,7 +182,7 @@ async fn c8_b13_an_open_stream_shows_that_it_lives_and_is_not_to_be_held_up() {
         assert_eq!(stream.headers.get(name), Some(value));
     }
     for _ in 0..3 {
-        assert_eq!(lab::soon(stream.chunk()).await.unwrap().unwrap().as_deref(), Some(b": ping\n".as_slice()));
+        assert_eq!(client::soon(stream.chunk()).await.unwrap().unwrap().as_deref(), Some(b": ping\n".as_slice()));
     }
     drop(stream);
     house.close().await;
@@ -201,7 +201,7 @@ async fn b13_an_event_is_one_write() {
         gate.inspect(|gate| gate.notify_one());
         let mut raw = Vec::new();
         while !raw.ends_with(b"\n\n\r\n") {
-            raw.extend_from_slice(&lab::soon(stream.connection().read_raw()).await.unwrap().unwrap());
+            raw.extend_from_slice(&client::soon(stream.connection().read_raw()).await.unwrap().unwrap());
         }
         let raw = String::from_utf8(raw).unwrap();
         // The end of the chunk before may come with it.
@@ -240,7 +240,7 @@ async fn b8_more_than_five_answers_run_at_once() {
     for (index, gate) in gates.iter().enumerate() {
         house.upstream.script(Script::new().role().wait_for(gate).content("x").finish("stop").usage(1, 1, 0).done().end());
         streams.push(ask(&house, &format!("uid-{index}"), "hello").await.1);
-        lab::soon(house.upstream.wait_requests(index + 1)).await.unwrap();
+        client::soon(house.upstream.wait_requests(index + 1)).await.unwrap();
     }
     for gate in &gates {
         gate.notify_one();
@@ -267,7 +267,7 @@ async fn b11_the_tokens_are_the_models_and_those_of_the_question_its_own() {
         house.upstream.script(Script::text(&["a", "b", "c"]));
         let (tokens, mut stream) = ask(&house, UID, "hello").await;
         assert_eq!(tokens, 9, "the question alone, also when the context has grown");
-        let (events, _) = lab::soon(stream.collect()).await.unwrap().unwrap();
+        let (events, _) = client::soon(stream.collect()).await.unwrap().unwrap();
         let tokens: Vec<_> = events.iter().filter(|event| event.id.as_deref() == Some(b"[TOKENS]")).collect();
         assert_eq!(tokens.len(), 1);
         assert_eq!(&*tokens[0].data, "<br/><br/>tokens：3".as_bytes());
@@ -282,7 +282,7 @@ async fn b12_close_sse_says_that_it_has_closed() {
     assert_eq!(house.json(&close).await.0, 200, "also where there is nothing to close");
     let mut idle = open(&house, UID).await;
     assert_eq!(house.json(&close).await.0, 200);
-    assert_eq!(lab::soon(idle.end()).await.unwrap().unwrap(), BodyEnd::Clean);
+    assert_eq!(client::soon(idle.end()).await.unwrap().unwrap(), BodyEnd::Clean);
     house.close().await;
 }
 
@@ -295,7 +295,7 @@ async fn b14_an_answer_can_be_taken_up_again_in_the_words_of_the_responses_api()
     let id = response.headers.get("weir-response-id").unwrap().to_owned();
     assert_eq!(told(stream).await, "Hello");
     let mut resumed = house.stream(&Request::get(&format!("/v1/responses/{id}/events?lastEventId=4"))).await;
-    let first = lab::soon(resumed.next()).await.unwrap().unwrap().unwrap().json().unwrap();
+    let first = client::soon(resumed.next()).await.unwrap().unwrap().unwrap().json().unwrap();
     assert_eq!((&first["sequence_number"], &first["delta"]), (&json!(5), &json!("lo")));
     drop((resumed, response));
     house.close().await;

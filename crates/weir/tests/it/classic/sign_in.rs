@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lab::client::Request;
+use client::Request;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -1,7 +1,7 @@
 //! Who may ask, from which pages, and under which names: origins, callers and uids.
 
-use lab::client::{Request, Response};
-use lab::upstream::Script;
+use client::{Request, Response};
+use fakes::Script;
 use serde_json::json;
 
 use super::{UID, chat, create_sse, plan, roles_and_texts, sent, told};
@@ -69,7 +69,7 @@ async fn c11_a_browsers_own_event_source_is_known_by_its_cookie() {
     let mut first = house.send(&Request::get("/chat?message={a}[b]|c^d\\%20`e`+100%&f")).await;
     assert_eq!(first.status, 200);
     let cookie = first.headers.get("set-cookie").unwrap().split(';').next().unwrap().to_owned();
-    let (body, _) = lab::soon(first.collect()).await.unwrap().unwrap();
+    let (body, _) = client::soon(first.collect()).await.unwrap().unwrap();
     assert_eq!(sent(&house), roles_and_texts(&[("user", "{a}[b]|c^d\\ `e`+100%&f")]));
     let body = String::from_utf8(body).unwrap();
     let greeting = body.split("\n\n").next().unwrap();

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::websocket::{self, End, Handshake, Message, Socket};
+use client::{Connection, Request};
+use fakes::Script;
 use codec::websocket::Opcode;
 use codec::websocket::encode::Head;
-use lab::client::websocket::{self, End, Handshake, Message, Socket};
-use lab::client::{Connection, Request};
-use lab::upstream::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -22,7 +22,7 @@ pub(super) async fn open(house: &House) -> Socket {
 async fn messages(socket: &mut Socket) -> Vec<String> {
     let mut messages = Vec::new();
     while messages.last().is_none_or(|last| last != "[DONE]") {
-        messages.push(lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap());
+        messages.push(client::soon(socket.next_text()).await.unwrap().unwrap().unwrap());
     }
     messages
 }
@@ -55,7 +55,7 @@ async fn c10_messages_are_json_and_done_and_nothing_else() {
     house.upstream.script(Script::text(&["again"]));
     assert_eq!(answer(&mut socket, "and?").await, "again", "the socket stays open");
     socket.close(1000, "").await.unwrap();
-    let (rest, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    let (rest, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert_eq!((rest.len(), end), (0, End::Closed { code: Some(1000), reason: String::new() }));
     house.close().await;
 }
@@ -80,7 +80,7 @@ async fn c5_thoughts_do_not_erase_what_a_page_shows() {
     drop(socket);
     house.upstream.script(thinking());
     let mut stream = house.stream(&Request::get("/chat?message=hello")).await;
-    let (events, _) = lab::soon(stream.collect()).await.unwrap().unwrap();
+    let (events, _) = client::soon(stream.collect()).await.unwrap().unwrap();
     let shown: Vec<_> =
         events.iter().filter(|event| event.name.is_none()).map(|event| String::from_utf8_lossy(&event.data).into_owned()).collect();
     assert_eq!(shown, ["{\"role\":\"assistant\"}", "{\"content\":\"a\"}", "{\"content\":\"b\"}", "{}", "[DONE]"]);
@@ -124,7 +124,7 @@ async fn too_many_questions_at_once_close_the_socket() {
         // The server may have closed before the last was sent.
         drop(socket.send_text(&number.to_string()).await);
     }
-    let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1008), .. }), "{end:?}");
     house.quiet().await;
     house.close().await;
@@ -134,12 +134,12 @@ async fn too_many_questions_at_once_close_the_socket() {
 async fn b15_a_long_question_is_one_and_the_socket_is_pinged() {
     let house = House::open_with(Plan::server(|server| server.heartbeat = Duration::from_millis(400))).await;
     let mut socket = open(&house).await;
-    assert!(matches!(lab::soon(socket.next()).await.unwrap().unwrap(), Some(Message::Ping(_))));
+    assert!(matches!(client::soon(socket.next()).await.unwrap().unwrap(), Some(Message::Ping(_))));
     let long = "漢".repeat(20_000);
     assert_eq!(answer(&mut socket, &long).await, "Hello, world!");
     assert_eq!(sent(&house)[0].1, long);
     socket.send_frame(Head::whole(Opcode::Binary), b"hello").await.unwrap();
-    let (_, end) = lab::soon(socket.collect()).await.unwrap().unwrap();
+    let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1003), .. }), "{end:?}");
     house.close().await;
 }
@@ -171,10 +171,10 @@ async fn a_shutdown_closes_sockets_that_are_idle_and_ends_answers_that_run() {
     busy.send_text("hello").await.unwrap();
     house.upstream.wait_requests(1).await;
     let closing = tokio::spawn(house.close());
-    let (_, end) = lab::soon(idle.collect()).await.unwrap().unwrap();
+    let (_, end) = client::soon(idle.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1012), .. }), "{end:?}");
-    let (texts, end) = lab::soon(busy.collect()).await.unwrap().unwrap();
+    let (texts, end) = client::soon(busy.collect()).await.unwrap().unwrap();
     assert_eq!(texts.last().map(String::as_str), Some("[DONE]"), "{texts:?}");
     assert!(matches!(end, End::Closed { code: Some(1012), .. }), "{end:?}");
-    lab::soon(closing).await.unwrap().unwrap();
+    client::soon(closing).await.unwrap().unwrap();
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab::client::{BodyEnd, Request};
-use lab::upstream::Script;
+use client::{BodyEnd, Request};
+use fakes::Script;
 use tokio::sync::Notify;
 
 use super::sockets;
@@ -13,7 +13,7 @@ use crate::house::{House, Plan};
 
 /// Upstream was closed, and the conversation knows nothing of it.
 async fn check_stopped(house: &House, request: usize, what: &str) {
-    lab::soon(house.upstream.wait_closed(request)).await.unwrap_or_else(|_late| panic!("{what}: the upstream was not closed"));
+    client::soon(house.upstream.wait_closed(request)).await.unwrap_or_else(|_late| panic!("{what}: the upstream was not closed"));
     house.quiet().await;
     let census = house.engine.census();
     assert_eq!((census.item_bytes, census.log_bytes), (0, 0), "{what}: something stayed");
@@ -29,22 +29,22 @@ async fn b10_closing_a_stream_or_a_socket_stops_the_model() {
     house.upstream.default_script(endless());
     let (_tokens, mut stream) = ask(&house, UID, "hello").await;
     let is_text = |data: &[u8]| data.starts_with(b"{\"content\"");
-    while !is_text(&lab::soon(stream.next()).await.unwrap().unwrap().unwrap().data) {}
+    while !is_text(&client::soon(stream.next()).await.unwrap().unwrap().unwrap().data) {}
     drop(stream);
     check_stopped(&house, 0, "/createSse").await;
 
     let mut stream = house.stream(&Request::get("/chat?message=hello")).await;
-    while !is_text(&lab::soon(stream.next()).await.unwrap().unwrap().unwrap().data) {}
+    while !is_text(&client::soon(stream.next()).await.unwrap().unwrap().unwrap().data) {}
     drop(stream);
     check_stopped(&house, 1, "GET /chat").await;
 
     for is_polite in [true, false] {
         let mut socket = sockets::open(&house).await;
         socket.send_text("hello").await.unwrap();
-        while !is_text(lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap().as_bytes()) {}
+        while !is_text(client::soon(socket.next_text()).await.unwrap().unwrap().unwrap().as_bytes()) {}
         if is_polite {
             socket.close(1000, "").await.unwrap();
-            lab::soon(socket.collect()).await.unwrap().unwrap();
+            client::soon(socket.collect()).await.unwrap().unwrap();
         } else {
             drop(socket);
         }
@@ -71,9 +71,9 @@ async fn close_sse_stops_the_model_and_the_stream_ends_in_order() {
     let house = House::open().await;
     house.upstream.script(endless());
     let (_tokens, mut stream) = ask(&house, UID, "hello").await;
-    while !lab::soon(stream.next()).await.unwrap().unwrap().unwrap().data.starts_with(b"{\"content\"") {}
+    while !client::soon(stream.next()).await.unwrap().unwrap().unwrap().data.starts_with(b"{\"content\"") {}
     assert_eq!(house.json(&Request::get("/closeSse").header("uid", UID)).await.0, 200);
-    let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+    let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean);
     let ids: Vec<_> = events.iter().skip(1).map(|event| event.id.as_deref().unwrap().to_vec()).collect();
     assert_eq!(ids, [b"[TOKENS]".to_vec(), b"[DONE]".to_vec()]);
@@ -101,8 +101,8 @@ async fn a_shutdown_ends_streams_that_wait_and_lets_answers_end() {
     let (_tokens, busy) = ask(&house, UID, "hello").await;
     let mut idle = open(&house, "another").await;
     let closing = tokio::spawn(house.close());
-    assert_eq!(lab::soon(idle.end()).await.unwrap().unwrap(), BodyEnd::Clean);
+    assert_eq!(client::soon(idle.end()).await.unwrap().unwrap(), BodyEnd::Clean);
     gate.notify_one();
     assert_eq!(told(busy).await, "Hi");
-    lab::soon(closing).await.unwrap().unwrap();
+    client::soon(closing).await.unwrap().unwrap();
 }

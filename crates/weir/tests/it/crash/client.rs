@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lab::client::{self, BodyEnd, Request};
-use lab::soon;
+use client::soon;
+use client::{BodyEnd, Request};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::upstream::Script;
+use fakes::Script;
 use serde_json::json;
 
 /// Numbers that look random and can be had again: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).

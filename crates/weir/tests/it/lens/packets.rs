@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::{Connection, Request, Response, websocket};
 use engine::keys::MemoryKeys;
 use engine::tasks::Tasks;
-use lab::client::{self, Connection, Request, Response, websocket};
-use lab::upstream::Script;
+use fakes::Script;
 use serde_json::{Value, json};
 use server::{App, AppParts, Capture, CaptureMode, Drain, LensConfig, Live};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,7 +50,7 @@ async fn ended(house: &House, port: u16) -> Value {
             }
         }
     };
-    lab::soon(ended).await.unwrap()
+    client::soon(ended).await.unwrap()
 }
 
 async fn text(mut response: Response) -> String {
@@ -107,13 +107,13 @@ async fn what_began_before_the_capture_is_drawn_without_a_guess_at_its_contents(
     let body = b"GET /secret HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let head = format!("POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
-    lab::soon(async { while of(&house, port).await["requests"] != 1 {} }).await.unwrap();
+    client::soon(async { while of(&house, port).await["requests"] != 1 {} }).await.unwrap();
     if is_captured(&house, None).await {
         stream.write_all(body).await.unwrap();
         let mut answer = [0; 4096];
-        assert!(lab::soon(stream.read(&mut answer)).await.unwrap().unwrap() > 0);
+        assert!(client::soon(stream.read(&mut answer)).await.unwrap().unwrap() > 0);
         let drawn = async { while of(&house, port).await["packets"].is_null() {} };
-        lab::soon(drawn).await.unwrap();
+        client::soon(drawn).await.unwrap();
         let seen = of(&house, port).await;
         assert_eq!(seen["packets"]["handshake"], Value::Null, "{seen}");
         let picture = text(house.send(&Request::get(&ladder(seen["id"].as_u64().unwrap()))).await).await;
@@ -169,7 +169,7 @@ async fn get_at_a_door_without_permission(house: &House, paths: &[&str]) -> Vec<
         answers.push((response.status, serde_json::from_slice(&response.collect().await.unwrap().0).unwrap()));
     }
     drain.leave(Duration::ZERO);
-    lab::soon(serving).await.unwrap().unwrap();
+    client::soon(serving).await.unwrap().unwrap();
     assert_eq!(tasks.shutdown(Duration::from_secs(2)).await, 0, "tasks were left behind");
     answers
 }
@@ -277,7 +277,7 @@ async fn a_page_can_have_its_connection_closed() {
         let mut stream = TcpStream::connect(house.address).await.unwrap();
         stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
         let mut answer = vec![0; 64 << 10];
-        let count = lab::soon(stream.read(&mut answer)).await.unwrap().unwrap();
+        let count = client::soon(stream.read(&mut answer)).await.unwrap().unwrap();
         let answer = String::from_utf8_lossy(&answer[..count]);
         assert_eq!(answer.contains("connection: close"), is_closed, "{path}: {answer}");
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use lab::client::{Connection, Request};
-use lab::upstream::Script;
+use client::{Connection, Request};
+use fakes::Script;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -103,7 +103,7 @@ async fn hers(house: &House) -> TcpStream {
     let mut stream = TcpStream::connect(house.address).await.unwrap();
     let head = format!("GET /v1/models?lane=hers HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ALICE}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
-    assert!(lab::soon(stream.read(&mut vec![0; 64 << 10])).await.unwrap().unwrap() > 0);
+    assert!(client::soon(stream.read(&mut vec![0; 64 << 10])).await.unwrap().unwrap() > 0);
     stream
 }
 
@@ -117,7 +117,7 @@ async fn until_shared(house: &House, is_shared: bool) -> Value {
             }
         }
     };
-    lab::soon(seen).await.unwrap()
+    client::soon(seen).await.unwrap()
 }
 
 #[tokio::test]
@@ -128,14 +128,14 @@ async fn what_has_come_and_is_no_request_yet_may_be_anybodys() {
     let seen = until_shared(&house, false).await;
     // Packets are taken by a thread, which may be a moment late.
     let captured = async { while is_captured && !of_lane(&house, ALICE, "hers").await["packets"].is_object() {} };
-    lab::soon(captured).await.unwrap();
+    client::soon(captured).await.unwrap();
     let path = ladder(seen["id"].as_u64().unwrap());
     stream.write_all(b"GET /v1/responses/resp_of_somebody HTTP/1.1\r\nhost: localhost\r\n").await.unwrap();
     check_little(&until_shared(&house, true).await);
     assert_eq!(status_and_code(&house, ALICE, &path).await, shared());
     // It was hers.
     stream.write_all(format!("authorization: Bearer {ALICE}\r\n\r\n").as_bytes()).await.unwrap();
-    assert!(lab::soon(stream.read(&mut [0; 4096])).await.unwrap().unwrap() > 0);
+    assert!(client::soon(stream.read(&mut [0; 4096])).await.unwrap().unwrap() > 0);
     until_shared(&house, false).await;
     let picture = if is_captured { (200, String::new()) } else { (404, "not_captured".to_owned()) };
     assert_eq!(status_and_code(&house, ALICE, &path).await, picture);
@@ -148,7 +148,7 @@ async fn what_could_not_be_understood_is_somebody_elses() {
     let house = house().await;
     let mut stream = hers(&house).await;
     stream.write_all(b"GET /secret\x01 HTTP/9\r\n\r\n").await.unwrap();
-    lab::soon(stream.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+    client::soon(stream.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
     house.wait_connections(0).await;
     check_little(&until_shared(&house, true).await);
     house.close().await;

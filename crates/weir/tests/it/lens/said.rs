@@ -1,8 +1,8 @@
 //! What answers are made of, told byte by byte: JSON, the classic API, and messages of sockets.
 
-use lab::client::Request;
-use lab::client::websocket::{self, Socket};
-use lab::upstream::Script;
+use client::Request;
+use client::websocket::{self, Socket};
+use fakes::Script;
 use serde_json::{Value, json};
 
 use super::{PIECES, check_sum, count, of, raw};
@@ -146,7 +146,7 @@ async fn messages(socket: &mut Socket, question: &str, last: &str) -> Vec<String
     socket.send_text(question).await.unwrap();
     let mut messages: Vec<String> = Vec::new();
     while !messages.last().is_some_and(|message| message.contains(last)) {
-        messages.push(lab::soon(socket.next_text()).await.unwrap().unwrap().unwrap());
+        messages.push(client::soon(socket.next_text()).await.unwrap().unwrap().unwrap());
     }
     messages
 }

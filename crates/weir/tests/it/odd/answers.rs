@@ -1,7 +1,7 @@
 //! Finish reasons (K3), summaries that repeat what was streamed (K5), odd characters and fields (K6), fields beyond the vocabulary
 //! (K7) and usage that cannot be true (K10), over chat completions.
 
-use lab::upstream::Script;
+use fakes::Script;
 use serde_json::json;
 
 use super::case::{Case, FILTERED, LENGTH, STOP, UNKNOWN, USAGE, c, call, called, chunks, f, failed, only_calls, whole};

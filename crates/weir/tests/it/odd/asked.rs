@@ -1,6 +1,6 @@
 //! What upstreams are asked: one system message (K9), fields of messages, parts and tools (K7), and what real clients ask for (K12).
 
-use lab::upstream::Script;
+use fakes::Script;
 use provider::config::{Preset, WireKind};
 use serde_json::{Value, json};
 

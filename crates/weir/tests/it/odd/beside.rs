@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use fakes::Script;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use lab::upstream::Script;
 use provider::config::Preset;
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ async fn an_image_that_gemini_made_goes_back_to_it_and_is_left_out_elsewhere() {
     for (preset, is_told) in [(Preset::Anthropic, true), (Preset::Ollama, true), (Preset::OpenRouter, false)] {
         let talk = Talk::open(preset).await;
         talk.fake.default_script(Script::text(&["Done."]));
-        let mut response = talk.house.send(&lab::client::Request::post("/v1/chat/completions", &said)).await;
+        let mut response = talk.house.send(&client::Request::post("/v1/chat/completions", &said)).await;
         assert_eq!(response.status, 200, "{preset:?}");
         let is_there = response.headers.get("weir-warning").is_some_and(|warning| warning.contains("messages[1].images[0]"));
         assert_eq!(is_there, is_told, "{preset:?}");

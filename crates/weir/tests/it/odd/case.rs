@@ -1,6 +1,6 @@
 //! A case: the bytes that an upstream sends, and what every caller gets.
 
-use lab::upstream::{Script, Vendor};
+use fakes::{Script, Vendor};
 use serde_json::Value;
 
 use crate::scenarios::said::{Call, Said};

@@ -1,7 +1,7 @@
 //! Errors in any shape, with status 200 or not, before or after text (K4): the upstream's own words, its name, and no retry that
 //! cannot help.
 
-use lab::upstream::Script;
+use fakes::Script;
 
 use super::case::{Case, c, chunks, failed, refused};
 use super::run::run;

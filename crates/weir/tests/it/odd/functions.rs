@@ -1,8 +1,8 @@
 //! What a caller asks of Weir itself: `functions` as before there were tools, `truncation: "auto"`, and `max_tool_calls`.
 
+use client::Request;
+use fakes::{Script, VendorError};
 use codec::Frame;
-use lab::client::Request;
-use lab::upstream::{Script, Trouble};
 use provider::config::Preset;
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ fn conversation() -> Value {
 #[tokio::test]
 async fn a_conversation_that_is_too_long_is_shortened_where_the_caller_wants_it() {
     let talk = Talk::open(Preset::Compatible).await;
-    let too_long = Script::refused(400, Trouble::ContextLength);
+    let too_long = Script::refused(400, VendorError::ContextLength);
     talk.fake.script(too_long.clone());
     let response = talk.respond(&json!({ "input": conversation(), "truncation": "auto" })).await;
     assert_eq!(response["truncation"], "auto");

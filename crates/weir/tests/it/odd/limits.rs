@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use engine::provider::Timeouts;
-use lab::upstream::Script;
-use lab::upstream::Vendor::{Anthropic, Ollama};
+use fakes::Script;
+use fakes::Vendor::{Anthropic, Ollama};
 
 use super::case::{Case, STOP, c, chunks, f, failed, refused};
 use super::run::{run, run_with};

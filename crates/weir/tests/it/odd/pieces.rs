@@ -1,7 +1,7 @@
 //! Which piece belongs to which tool call (K1), calls of tools that were not offered (K8), and calls without arguments (K12).
 
-use lab::upstream::Script;
-use lab::upstream::Vendor::Ollama;
+use fakes::Script;
+use fakes::Vendor::Ollama;
 
 use super::case::{Case, USAGE, c, call, called, chunks, f, only_calls, whole};
 use super::run::run;

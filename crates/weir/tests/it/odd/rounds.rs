@@ -4,7 +4,7 @@
 use std::fmt;
 
 use engine::provider::Timeouts;
-use lab::upstream::{Script, Upstream, Vendor};
+use fakes::{Script, Upstream, Vendor};
 use provider::config::{Preset, UpstreamConfig, WireKind};
 use serde_json::{Value, json};
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use codec::Frame;
+use client::soon;
+use client::{BodyEnd, websocket};
 use engine::provider::{Retries, Timeouts};
+use fakes::{Upstream, Vendor};
 use futures_util::stream::{StreamExt, iter};
-use lab::client::{BodyEnd, websocket};
-use lab::soon;
-use lab::upstream::{Upstream, Vendor};
+use codec::Frame;
 use provider::config::{Preset, UpstreamConfig, WireKind};
 use serde_json::{Map, Value, json};
 
@@ -48,7 +48,7 @@ pub(super) async fn run_with(cases: Vec<Case>, change: impl Fn(&mut UpstreamConf
             continue;
         }
         let (preset, wire) = speaks(vendor);
-        let usual = upstream_of(vendor.word(), fake.base_url_of(vendor), Timeouts::default());
+        let usual = upstream_of(vendor.name(), fake.base_url_of(vendor), Timeouts::default());
         let mut upstream = UpstreamConfig { models, preset, wire, ..usual };
         change(&mut upstream);
         plan.more_upstreams.push(upstream);

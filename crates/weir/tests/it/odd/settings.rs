@@ -1,6 +1,6 @@
 //! What the operator says of an upstream that nobody can know, and how a finish reason that nobody knows can be seen.
 
-use lab::upstream::Script;
+use fakes::Script;
 use provider::config::{HostedTools, Preset, ReasoningHistory, SystemMessages, UnknownTools, UpstreamConfig};
 use serde_json::{Value, json};
 

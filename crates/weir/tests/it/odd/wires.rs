@@ -1,8 +1,8 @@
 //! The same oddities on the APIs of other vendors: finish reasons (K3), repeated text (K5), split characters (K6), images (K7) and
 //! usage (K10).
 
-use lab::upstream::Script;
-use lab::upstream::Vendor::{Anthropic, Gemini, Ollama, Responses};
+use fakes::Script;
+use fakes::Vendor::{Anthropic, Gemini, Ollama, Responses};
 use serde_json::json;
 
 use super::case::{Case, FILTERED, LENGTH, STOP, UNKNOWN, called, failed, only_calls, whole};

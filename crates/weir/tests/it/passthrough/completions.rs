@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab::client::{BodyEnd, Request};
-use lab::upstream::Script;
+use client::{BodyEnd, Request};
+use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -19,7 +19,7 @@ const WITH: [&str; 4] = ["compatible", "openai", "responses", "ollama"];
 
 /// The data of a whole stream, `[DONE]` included, and how its body ended.
 async fn stream(house: &House, request: &Request) -> (Vec<String>, BodyEnd) {
-    let (events, end) = lab::soon(house.stream(request).await.collect()).await.unwrap().unwrap();
+    let (events, end) = client::soon(house.stream(request).await.collect()).await.unwrap().unwrap();
     assert!(events.iter().all(|event| event.name.is_none() && event.id.is_none()));
     (events.into_iter().map(|event| String::from_utf8(event.data.to_vec()).unwrap()).collect(), end)
 }
@@ -148,10 +148,10 @@ async fn a_silent_stream_shows_that_it_lives() {
     let house = House::open_with(plan).await;
     pair.first.script(Script::new().wait_for(&gate).content("late").finish("stop").done().end());
     let mut stream = house.stream(&request(PATH, "both", &json!({ "stream": true }))).await;
-    lab::soon(pair.first.wait_requests(1)).await.unwrap();
+    client::soon(pair.first.wait_requests(1)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     gate.notify_one();
-    let (events, end) = lab::soon(stream.collect()).await.unwrap().unwrap();
+    let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
     assert_eq!((events.len(), end), (3, BodyEnd::Clean));
     assert!(stream.heartbeats() >= 2, "{}", stream.heartbeats());
     house.close().await;

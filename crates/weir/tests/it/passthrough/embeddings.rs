@@ -1,7 +1,7 @@
 //! `POST /v1/embeddings`, from every API that has them.
 
 use engine::provider::Timeouts;
-use lab::upstream::{Script, Upstream, Vendor, vector};
+use fakes::{Script, Upstream, Vendor, vector};
 use protocol::vector::VectorFormat;
 use provider::config::{Preset, UpstreamConfig};
 use serde_json::value::to_raw_value;
@@ -99,7 +99,7 @@ async fn a_batch_that_fails_fails_the_whole() {
     let vendors = Vendors::open().await;
     let gemini = vendors.fake("gemini");
     gemini.script(Script::text(&[]));
-    gemini.script(Script::refused(429, lab::upstream::Trouble::RateLimit));
+    gemini.script(Script::refused(429, fakes::VendorError::RateLimit));
     let (status, body) = vendors.house.json(&request(PATH, "gemini", &json!({ "input": vec!["x"; 150] }))).await;
     assert_eq!((status, &body["error"]["code"]), (429, &json!("rate_limit_exceeded")), "{body}");
     vendors.close().await;

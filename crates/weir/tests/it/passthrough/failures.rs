@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use client::{BodyEnd, Connection};
 use engine::provider::{Retries, Timeouts};
 use engine::secret::Secret;
-use lab::client::{BodyEnd, Connection};
-use lab::upstream::{Script, Step, Trouble};
+use fakes::{Script, Step, VendorError};
 use provider::config::KeyConfig;
 use serde_json::{Value, json};
 
@@ -28,9 +28,9 @@ fn streamed(is_stream: bool) -> Value {
 
 /// The status, `Retry-After` and the body.
 async fn ask(house: &House, path: &str, is_stream: bool) -> (u16, Option<String>, String) {
-    let mut response = lab::soon(house.send(&request(path, "both", &streamed(is_stream)))).await.unwrap();
+    let mut response = client::soon(house.send(&request(path, "both", &streamed(is_stream)))).await.unwrap();
     let retry_after = response.headers.get("retry-after").map(str::to_owned);
-    let (body, _) = lab::soon(response.collect()).await.unwrap().unwrap();
+    let (body, _) = client::soon(response.collect()).await.unwrap().unwrap();
     (response.status, retry_after, String::from_utf8(body).unwrap())
 }
 
@@ -39,8 +39,8 @@ async fn before_output_the_next_upstream_is_asked_under_its_own_name_for_the_mod
     for (path, is_stream) in ways() {
         let cut = Script::new().step(Step::Partial("{\"data\":[".into())).fin();
         let scripts = [
-            Script::refused(500, Trouble::Broken),
-            Script::refused(404, Trouble::NotFound),
+            Script::refused(500, VendorError::Internal),
+            Script::refused(404, VendorError::NotFound),
             Script::new().rst(),
             cut,
             Script::status(200, &[], "<html>"),
@@ -87,8 +87,8 @@ async fn what_may_pass_is_asked_again_after_a_pause() {
         let pair = Pair::start().await;
         let retries = Retries { count: 1, ..Retries::default() };
         let house = House::open_with(Plan { retries, ..pair.plan(|_| {}) }).await;
-        pair.first.script(Script::refused(503, Trouble::Overloaded));
-        pair.second.script(Script::refused(500, Trouble::Broken));
+        pair.first.script(Script::refused(503, VendorError::Overloaded));
+        pair.second.script(Script::refused(500, VendorError::Internal));
         assert_eq!(ask(&house, path, is_stream).await.0, 200);
         assert_eq!(pair.asked(), [2, 1]);
         house.close().await;
@@ -102,10 +102,10 @@ async fn a_failure_before_the_first_event_has_its_status() {
         let house = House::open_with(pair.plan(|_| {})).await;
         let wait = Duration::from_secs(7);
         let cases = [
-            (Script::refused_for(429, Trouble::RateLimit, wait), 429, "rate_limit_exceeded", Some("7")),
-            (Script::refused(401, Trouble::Key), 502, "upstream_authentication_failed", None),
-            (Script::refused(429, Trouble::Money), 502, "upstream_quota_exhausted", None),
-            (Script::refused(400, Trouble::ContextLength), 400, "context_length_exceeded", None),
+            (Script::refused_for(429, VendorError::RateLimit, wait), 429, "rate_limit_exceeded", Some("7")),
+            (Script::refused(401, VendorError::InvalidKey), 502, "upstream_authentication_failed", None),
+            (Script::refused(429, VendorError::Quota), 502, "upstream_quota_exhausted", None),
+            (Script::refused(400, VendorError::ContextLength), 400, "context_length_exceeded", None),
             (Script::new().rst(), 502, "upstream_unreachable", None),
             (Script::status(200, &[], "{}"), 502, "upstream_invalid_data", None),
         ];
@@ -138,7 +138,7 @@ async fn after_output_a_failure_breaks_the_stream_off_and_nobody_else_is_asked()
         (begun().fin(), "upstream_cut"),
         (begun().end(), "upstream_truncated"),
         (begun().done().end(), "upstream_truncated"),
-        (begun().failure(Trouble::RateLimit).done().end(), "rate_limit_exceeded"),
+        (begun().failure(VendorError::RateLimit).done().end(), "rate_limit_exceeded"),
         (begun().raw("data: {\"choices\":[{\"te\n\n").end(), "upstream_invalid_data"),
         (begun().event(json!({ "object": "error", "message": "no", "code": 400 })).done().end(), "upstream_invalid_request"),
         (begun().event(json!({ "code": 50505, "message": "Model service overloaded", "data": null })).end(), "upstream_error"),
@@ -153,7 +153,7 @@ async fn after_output_a_failure_breaks_the_stream_off_and_nobody_else_is_asked()
             let house = House::open_with(Plan { retries, ..plan }).await;
             pair.first.script(script.clone());
             let request = request(COMPLETIONS, "both", &json!({ "stream": true })).header("accept", accept);
-            let (events, end) = lab::soon(house.stream(&request).await.collect()).await.unwrap().unwrap();
+            let (events, end) = client::soon(house.stream(&request).await.collect()).await.unwrap().unwrap();
             let events: Vec<Value> = events.into_iter().map(|event| event.json().unwrap()).collect();
             let [first, last] = &events[..] else { panic!("{code}: {events:?}") };
             assert_eq!((&first["choices"][0]["text"], &last["error"]["code"]), (&json!("Once"), &json!(code)), "{last}");
@@ -173,10 +173,10 @@ async fn behind_a_head_that_could_not_wait_a_failure_is_an_event() {
     let house = House::open_with(plan).await;
     pair.first.default_script(Script::no_head());
     let stream = request(COMPLETIONS, "both", &json!({ "stream": true }));
-    let (events, end) = lab::soon(house.stream(&stream).await.collect()).await.unwrap().unwrap();
+    let (events, end) = client::soon(house.stream(&stream).await.collect()).await.unwrap().unwrap();
     assert_eq!((events.last().map(|event| &event.data[..]), end), (Some(&b"[DONE]"[..]), BodyEnd::Clean));
-    pair.second.default_script(Script::refused(500, Trouble::Broken));
-    let (events, end) = lab::soon(house.stream(&stream).await.collect()).await.unwrap().unwrap();
+    pair.second.default_script(Script::refused(500, VendorError::Internal));
+    let (events, end) = client::soon(house.stream(&stream).await.collect()).await.unwrap().unwrap();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].json().unwrap()["error"]["code"], "upstream_error");
     assert_ne!(end, BodyEnd::Clean);
@@ -248,9 +248,9 @@ async fn over_http_2_a_client_that_leaves_resets_its_stream_only() {
         pair.first.script(Script::no_head());
         let mut connection = Connection::open(house.address).await.unwrap();
         connection.write(&request(path, "both", &streamed(is_stream))).await.unwrap();
-        lab::soon(pair.first.wait_requests(2 * number + 1)).await.unwrap();
+        client::soon(pair.first.wait_requests(2 * number + 1)).await.unwrap();
         drop(connection);
-        lab::soon(pair.first.wait_streams(0)).await.unwrap();
+        client::soon(pair.first.wait_streams(0)).await.unwrap();
         assert_eq!((ask(&house, path, is_stream).await.0, pair.first.resets()), (200, number + 1), "{path} {is_stream}");
     }
     assert_eq!(pair.first.accepted_connections(), 1);
@@ -269,10 +269,10 @@ async fn a_client_that_leaves_cancels_the_call_at_once() {
             pair.first.script(script);
             let mut connection = Connection::open(house.address).await.unwrap();
             connection.write(&request(path, "both", &streamed(is_stream))).await.unwrap();
-            lab::soon(pair.first.wait_requests(1)).await.unwrap();
+            client::soon(pair.first.wait_requests(1)).await.unwrap();
             if is_stream && phase == "in its middle" {
                 // The head and the first event have come.
-                lab::soon(connection.read_raw()).await.unwrap().unwrap();
+                client::soon(connection.read_raw()).await.unwrap().unwrap();
             }
             let act = Instant::now();
             drop(connection);

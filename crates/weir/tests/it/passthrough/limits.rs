@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lab::client::{self, BodyEnd, Connection, Request};
-use lab::upstream::{Script, Step};
+use client::{BodyEnd, Connection, Request};
+use fakes::{Script, Step};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -33,13 +33,13 @@ async fn calls_count_among_those_that_run_at_once() {
     pair.first.script(Script::new().wait_for(&gate));
     let (address, held) = (house.address, request("/v1/embeddings", "both", &json!({})));
     let running = tokio::spawn(async move { client::send(address, &held).await.unwrap().status });
-    lab::soon(pair.first.wait_requests(1)).await.unwrap();
+    client::soon(pair.first.wait_requests(1)).await.unwrap();
     let (status, body) = house.json(&request("/v1/completions", "both", &json!({}))).await;
     assert_eq!((status, &body["error"]["code"]), (429, &json!("too_many_answers")));
     let (status, _) = house.post("/v1/responses", &json!({ "model": "demo", "input": "x" })).await;
     assert_eq!(status, 429, "answers and calls are counted together");
     gate.notify_one();
-    assert_eq!(lab::soon(running).await.unwrap().unwrap(), 200);
+    assert_eq!(client::soon(running).await.unwrap().unwrap(), 200);
     assert_eq!(house.json(&request("/v1/completions", "both", &json!({}))).await.0, 200);
     house.close().await;
 }
@@ -69,7 +69,7 @@ async fn a_response_that_is_too_large_is_not_taken_in() {
     pair.first.script(Script::new().step(Step::Partial(Bytes::from(vec![b'1'; 129 << 20]))).stall());
     let (status, body) = house.json(&request("/v1/embeddings", "first", &json!({}))).await;
     assert_eq!((status, &body["error"]["code"]), (502, &json!("upstream_response_too_large")), "{body}");
-    lab::soon(pair.first.wait_streams(0)).await.unwrap();
+    client::soon(pair.first.wait_streams(0)).await.unwrap();
     house.close().await;
 }
 
@@ -84,26 +84,26 @@ async fn a_server_that_stops_lets_calls_end_and_ends_those_that_do_not() {
         pair.first.script(script);
         let asked = request("/v1/completions", "both", &json!({ "stream": is_stream }));
         let response = tokio::spawn(async move { client::send(address, &asked).await.unwrap() });
-        lab::soon(pair.first.wait_requests(1)).await.unwrap();
+        client::soon(pair.first.wait_requests(1)).await.unwrap();
         let mut response = if is_stream {
-            lab::soon(response).await.unwrap().unwrap()
+            client::soon(response).await.unwrap().unwrap()
         } else {
             let closing = tokio::spawn(house.close());
             let refused = async { while Connection::open(address).await.is_ok() {} };
-            lab::soon(refused).await.unwrap();
+            client::soon(refused).await.unwrap();
             gate.notify_one();
-            let mut response = lab::soon(response).await.unwrap().unwrap();
+            let mut response = client::soon(response).await.unwrap().unwrap();
             let body: Value = serde_json::from_slice(&response.collect().await.unwrap().0).unwrap();
             let expected = if grace.is_zero() { (503, "/error/code", "server_shutdown") } else { (200, "/choices/0/text", "Once") };
             assert_eq!((response.status, body.pointer(expected.1)), (expected.0, Some(&json!(expected.2))), "{body}");
-            lab::soon(closing).await.unwrap().unwrap();
+            client::soon(closing).await.unwrap().unwrap();
             continue;
         };
         let closing = tokio::spawn(house.close());
-        let (body, end) = lab::soon(response.collect()).await.unwrap().unwrap();
+        let (body, end) = client::soon(response.collect()).await.unwrap().unwrap();
         let body = String::from_utf8(body).unwrap();
         assert!(body.contains("server_shutdown") && !body.contains("[DONE]"), "{body}");
         assert_ne!(end, BodyEnd::Clean);
-        lab::soon(closing).await.unwrap().unwrap();
+        client::soon(closing).await.unwrap().unwrap();
     }
 }

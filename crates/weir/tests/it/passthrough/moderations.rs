@@ -1,8 +1,8 @@
 //! `POST /v1/moderations`.
 
+use client::Request;
 use engine::provider::Timeouts;
-use lab::client::Request;
-use lab::upstream::{Script, Upstream, Vendor};
+use fakes::{Script, Upstream, Vendor};
 use provider::config::{Preset, UpstreamConfig};
 use serde_json::json;
 

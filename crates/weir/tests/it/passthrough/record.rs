@@ -1,7 +1,7 @@
 //! What is measured and traced of pass-through calls.
 #![expect(clippy::float_cmp, reason = "what is counted is whole")]
 
-use lab::upstream::{Script, Trouble};
+use fakes::{Script, VendorError};
 use serde_json::{Value, json};
 
 use super::{Pair, request};
@@ -17,7 +17,7 @@ async fn they_are_measured_as_answers_are() {
         assert_eq!(house.json(&request(path, "both", &json!({}))).await.0, 200);
     }
     house.send(&request("/v1/completions", "both", &json!({ "stream": true }))).await.collect().await.unwrap();
-    pair.first.script(Script::refused(400, Trouble::Invalid));
+    pair.first.script(Script::refused(400, VendorError::Invalid));
     assert_eq!(house.json(&request("/v1/embeddings", "both", &json!({}))).await.0, 400);
     let is_idle = |seen: &crate::metrics::exposition::Scrape| seen.sum("weir_passthrough_calls_running", &[]) < 0.5;
     let seen = until(&house, is_idle, "nothing runs").await;
@@ -48,7 +48,7 @@ async fn each_call_is_a_span_below_that_of_the_request_and_says_nothing_private(
     let pair = Pair::start().await;
     let collector = Collector::start(&[]).await;
     let house = House::open_with(Plan { traces: collector.plan().traces, ..pair.plan(|_| {}) }).await;
-    pair.first.script(Script::refused(500, Trouble::Broken));
+    pair.first.script(Script::refused(500, VendorError::Internal));
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let asked = request("/v1/embeddings", "both", &json!({ "input": "a very private text" })).header("traceparent", parent);
     assert_eq!(house.json(&asked).await.0, 200);

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
+use client::soon;
+use client::{BodyEnd, Request, Stream, websocket};
 use codec::Frame;
-use lab::client::{self, BodyEnd, Request, Stream, websocket};
-use lab::soon;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! The cases of the matrix: what a vendor says, and what every client must hear of it.
 
-use lab::upstream::{Script, Usage, Vendor};
+use fakes::{Script, Usage, Vendor};
 use serde_json::{Value, json};
 
 use self::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
@@ -105,7 +105,7 @@ fn answers(vendor: Vendor) -> Vec<Case> {
             cached: 64,
             ..case(
                 "cached input",
-                thinking.finish("stop").cost_of(Usage { input: 90, cached: 64, output: 7, reasoning: 3 }).done(),
+                thinking.finish("stop").usage_of(Usage { input: 90, cached: 64, output: 7, reasoning: 3 }).done(),
                 thought,
                 STOP,
                 counted(90, 7, 3),

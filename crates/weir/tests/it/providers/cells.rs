@@ -1,9 +1,9 @@
 //! One cell of the matrix: one case of one vendor, asked in one dialect, heard in one frame.
 
+use client::soon;
+use client::{BodyEnd, Request, websocket};
+use fakes::Vendor;
 use codec::Frame;
-use lab::client::{BodyEnd, Request, websocket};
-use lab::soon;
-use lab::upstream::Vendor;
 use serde_json::{Value, json};
 
 use super::cases::Case;

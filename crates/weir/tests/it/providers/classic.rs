@@ -1,7 +1,7 @@
 //! The classic pages before every provider: the words, and a fault as a text on the page.
 
-use lab::soon;
-use lab::upstream::{Script, Trouble, Vendor};
+use client::soon;
+use fakes::{Script, Vendor, VendorError};
 
 use super::vendors::{Patience, Vendors, model};
 use crate::classic::{UID, ask, told};
@@ -16,7 +16,7 @@ async fn the_classic_pages_hear_every_provider() {
         let (_tokens, stream) = ask(&vendors.house, UID, "hello").await;
         assert_eq!(told(stream).await, "Hello", "{vendor:?}");
 
-        vendors.fake(vendor).script(Script::refused_as(Trouble::Broken));
+        vendors.fake(vendor).script(Script::refused_as(VendorError::Internal));
         let (_tokens, mut stream) = ask(&vendors.house, UID, "hello").await;
         let (events, _) = soon(stream.collect()).await.unwrap().unwrap();
         let fault = events.iter().find(|event| event.name.as_deref() == Some("fault")).unwrap().json().unwrap();

@@ -5,10 +5,10 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::soon;
+use client::{Connection, Request, Stream};
+use fakes::{RecordedRequest, Script, Upstream, Vendor};
 use futures_util::stream::{StreamExt, iter};
-use lab::client::{Connection, Request, Stream};
-use lab::soon;
-use lab::upstream::{Recorded, Script, Upstream, Vendor};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -62,7 +62,7 @@ async fn a_thousand_stopped_answers_leave_nothing_over_http_2() {
     assert!(resets > ANSWERS / 3, "{resets} resets");
     // The first connection was kept open by the bystanders to the end, and was given no more streams all the same.
     let requests = fake.requests();
-    let is_first = |request: &&Recorded| request.connection == requests[0].connection;
+    let is_first = |request: &&RecordedRequest| request.connection == requests[0].connection;
     assert!(requests.iter().filter(is_first).count() > RESETS, "nothing was reset beside the bystanders");
     assert!(!requests.iter().rev().take(STREAMS).any(|request| is_first(&request)), "it was not retired");
     // Each connection took so many resets, and those of the streams that it had when it was full of them.
@@ -86,7 +86,7 @@ async fn few(fake: &Upstream, most: usize) {
 
 /// Runs the crowd and checks what is left of it. Gives the vendors, and how many upstream connections there were.
 async fn crowd(is_http2: bool) -> (Vendors, usize) {
-    let began = lab::now();
+    let began = client::now();
     let models = [("text", Patience::Usual)];
     let vendors = Vendors::open_with(Plan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
     let (house, fake) = (&vendors.house, vendors.fake(Vendor::OpenAi));

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use codec::Frame;
+use client::soon;
+use client::{Stream, websocket};
 use engine::config::OnLeave;
-use lab::client::{Stream, websocket};
-use lab::soon;
-use lab::upstream::Script;
+use fakes::Script;
+use codec::Frame;
 use provider::config::{RouteConfig, Strategy, TargetConfig};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -50,7 +50,7 @@ async fn begin(house: &House, way: Way, model: &str, more: &Value) -> (String, R
 
 /// The reader goes, and the server knows it when this returns.
 async fn leave(house: &House, reader: Reader) -> Instant {
-    let left = lab::now();
+    let left = client::now();
     match reader {
         Reader::Stream(stream) => stream.abandon().reset().unwrap(),
         Reader::Socket(socket) => socket.reset().unwrap(),

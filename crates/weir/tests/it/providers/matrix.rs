@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
 
+use fakes::Vendor;
 use futures_util::stream::{StreamExt, iter};
-use lab::upstream::Vendor;
 
 use super::cases::{self, Case};
 use super::cells::{self, WAYS, Way};
@@ -27,7 +27,7 @@ async fn every_provider_in_every_dialect_and_frame_over_http_2() {
 }
 
 async fn matrix(protocol: &str, is_http2: bool) {
-    let began = lab::now();
+    let began = client::now();
     let cases: Vec<(Vendor, Arc<Case>)> =
         Vendor::ALL.into_iter().flat_map(|vendor| cases::of(vendor).into_iter().map(move |case| (vendor, Arc::new(case)))).collect();
     let models = cases.iter().filter(|(vendor, _)| *vendor == Vendor::OpenAi);
@@ -90,7 +90,7 @@ fn check_requests(vendors: &Vendors, vendor: Vendor, case: &Case) {
 fn table(cases: &[(Vendor, Arc<Case>)], results: &[bool]) -> String {
     let mut table = format!("{:<22}", "");
     for vendor in Vendor::ALL {
-        write!(table, "{:<31}", vendor.word()).unwrap();
+        write!(table, "{:<31}", vendor.name()).unwrap();
     }
     let legend = WAYS.map(|way| match way {
         Way::Responses(frame) => format!("responses {frame:?}"),

@@ -1,10 +1,10 @@
 //! What a provider has no word for is refused by its name, before anything is asked or paid, in every frame.
 
+use client::soon;
+use client::websocket;
+use fakes::Vendor;
+use fakes::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
 use codec::Frame;
-use lab::client::websocket;
-use lab::soon;
-use lab::upstream::Vendor;
-use lab::upstream::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
 use serde_json::{Value, json};
 
 use super::cells::{WAYS, Way, turn};

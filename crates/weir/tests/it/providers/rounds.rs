@@ -1,9 +1,9 @@
 //! Several turns with one vendor, and with one after another: tools' outputs and sealed thoughts go back as each vendor wants
 //! them, and to nobody else.
 
-use lab::client::Request;
-use lab::upstream::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
-use lab::upstream::{Recorded, Script, Vendor};
+use client::Request;
+use fakes::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
+use fakes::{RecordedRequest, Script, Vendor};
 use serde_json::{Value, json};
 
 use super::vendors::{Vendors, model};
@@ -15,7 +15,7 @@ const SEAL: &str = "c2VhbC1vZi1vbmU=";
 const OUTPUT: &str = "{\"sun\":true}";
 
 /// Asks a vendor's model, behind an earlier response if there is one. Gives the response and what the vendor was asked.
-async fn ask(vendors: &Vendors, vendor: Vendor, script: Script, more: &Value) -> (Value, Recorded) {
+async fn ask(vendors: &Vendors, vendor: Vendor, script: Script, more: &Value) -> (Value, RecordedRequest) {
     vendors.fake(vendor).script(script);
     let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
     let mut body = json!({ "model": model(vendor, "text"), "input": "Weather?", "tools": [tool], "reasoning": { "effort": "low" } });
@@ -39,7 +39,7 @@ fn answers() -> Script {
 }
 
 /// The first two turns: a call, its output, and the answer. Gives the last response and what the vendor was asked for it.
-async fn round(vendors: &Vendors, vendor: Vendor) -> (Value, Recorded) {
+async fn round(vendors: &Vendors, vendor: Vendor) -> (Value, RecordedRequest) {
     let (first, _) = ask(vendors, vendor, calls(), &json!({})).await;
     let call = first["output"].as_array().unwrap().iter().find(|item| item["type"] == "function_call").unwrap();
     let output = json!([{ "type": "function_call_output", "call_id": call["call_id"], "output": OUTPUT }]);
@@ -98,13 +98,13 @@ fn behind_thoughts(vendor: Vendor) -> Vec<(&'static str, Value)> {
     }
 }
 
-fn check(vendor: Vendor, asked: &Recorded, held: Vec<(&'static str, Value)>) {
+fn check(vendor: Vendor, asked: &RecordedRequest, held: Vec<(&'static str, Value)>) {
     for (place, value) in held {
         assert_eq!(asked.body.pointer(place), Some(&value), "{vendor:?} {place}: {}", asked.body);
     }
 }
 
-fn says_seal(asked: &Recorded) -> bool {
+fn says_seal(asked: &RecordedRequest) -> bool {
     asked.body.to_string().contains(SEAL)
 }
 

@@ -1,9 +1,9 @@
 //! Stop, for each provider: at every point of an answer, by one client or two, once or twice. One end, one settled usage, and
 //! the upstream's socket closed at once.
 
-use lab::client::{BodyEnd, Request, Stream};
-use lab::soon;
-use lab::upstream::{Script, Vendor};
+use client::soon;
+use client::{BodyEnd, Request, Stream};
+use fakes::{Script, Vendor};
 use serde_json::{Value, json};
 
 use super::vendors::{Patience, Vendors, model};
@@ -130,7 +130,7 @@ async fn stop_everywhere(protocol: &str, is_http2: bool) {
         let mut settled = Settled::default();
         for phase in PHASES {
             for is_by_two in [false, true] {
-                let what = format!("{}, {phase:?}, by two clients: {is_by_two}", vendor.word());
+                let what = format!("{}, {phase:?}, by two clients: {is_by_two}", vendor.name());
                 let fake = vendors.fake(vendor);
                 let number = fake.requests().len();
                 fake.script(phase.script());
@@ -138,7 +138,7 @@ async fn stop_everywhere(protocol: &str, is_http2: bool) {
                 let id = id_of(&stream);
                 soon(fake.wait_requests(number + 1)).await.unwrap();
                 phase.reach(&vendors, vendor, &mut stream).await;
-                let act = lab::now();
+                let act = client::now();
                 let cancel = cancel(&id);
                 let cancelled = if is_by_two {
                     let (one, other) = tokio::join!(vendors.house.json(&cancel), vendors.house.json(&cancel));
@@ -175,7 +175,7 @@ async fn a_stop_after_the_end_changes_nothing() {
     for vendor in Vendor::ALL {
         vendors.fake(vendor).script(Script::text(&["Once ", "upon"]));
         let mut stream = vendors.house.stream(&question(vendor)).await;
-        let (id, what) = (id_of(&stream), vendor.word());
+        let (id, what) = (id_of(&stream), vendor.name());
         let done = end(&mut stream, what).await;
         assert_eq!((&done["status"], &done["usage"]["source"]), (&json!("completed"), &json!("provider")), "{what}");
         for _ in 0..2 {

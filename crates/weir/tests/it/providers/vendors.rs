@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::provider::Timeouts;
-use lab::upstream::{Recorded, Upstream, Vendor};
+use fakes::{RecordedRequest, Upstream, Vendor};
 use provider::config::{Preset, UpstreamConfig, WireKind};
 
 use crate::house::{House, Plan, upstream_of};
@@ -55,7 +55,7 @@ impl Vendors {
                 if names.is_empty() {
                     continue;
                 }
-                let usual = upstream_of(&format!("{}-{patience:?}", vendor.word()), fake.base_url(), patience.timeouts());
+                let usual = upstream_of(&format!("{}-{patience:?}", vendor.name()), fake.base_url(), patience.timeouts());
                 let (preset, wire) = speaks(vendor);
                 let mut upstream = UpstreamConfig { models: names, preset, wire, ..usual };
                 change(&mut upstream);
@@ -73,7 +73,7 @@ impl Vendors {
     }
 
     /// What a vendor was last asked.
-    pub(super) fn last(&self, vendor: Vendor) -> Recorded {
+    pub(super) fn last(&self, vendor: Vendor) -> RecordedRequest {
         self.fake(vendor).requests().pop().unwrap()
     }
 
@@ -82,7 +82,7 @@ impl Vendors {
         self.house.quiet().await;
         for fake in &self.fakes {
             assert_eq!(fake.complaints(), Vec::<String>::new());
-            lab::soon(fake.wait_streams(0)).await.unwrap();
+            client::soon(fake.wait_streams(0)).await.unwrap();
         }
         self.house.close().await;
     }

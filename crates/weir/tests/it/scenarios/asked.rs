@@ -1,6 +1,6 @@
 //! What upstream is asked for a request that says all there is to say.
 
-use lab::upstream::Recorded;
+use fakes::RecordedRequest;
 use serde_json::{Value, json};
 
 use crate::house::{House, MODEL};
@@ -96,10 +96,10 @@ async fn a_full_chat_request_goes_upstream_whole() {
 }
 
 /// Asks, and gives what upstream got.
-async fn ask(path: &str, request: &Value) -> Recorded {
+async fn ask(path: &str, request: &Value) -> RecordedRequest {
     let house = House::open().await;
     // A named tool has to be called.
-    house.upstream.default_script(lab::upstream::Script::tool_call("look", "call_2", &["{}"]));
+    house.upstream.default_script(fakes::Script::tool_call("look", "call_2", &["{}"]));
     let (status, answer) = house.post(path, request).await;
     assert_eq!(status, 200, "{answer}");
     let asked = house.upstream.requests().remove(0);

@@ -1,6 +1,6 @@
 //! The dialect `chat_completions`: the shape of its chunks and of a completion, and what they say.
 
-use lab::client::BodyEnd;
+use client::BodyEnd;
 use serde_json::{Value, json};
 
 use super::Said;

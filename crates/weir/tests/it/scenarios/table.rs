@@ -1,6 +1,6 @@
 //! The table: what upstream sends, and what becomes of it.
 
-use lab::upstream::Script;
+use fakes::Script;
 use serde_json::json;
 
 use super::said::{Call, Said};

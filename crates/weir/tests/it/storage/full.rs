@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use lab::client::{Connection, Request};
-use lab::upstream::Script;
+use client::{Connection, Request};
+use fakes::Script;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -145,7 +145,7 @@ async fn weather(disk: Disk) {
     let waits = ask(&question("hi"));
     let mut waiting = Connection::open(server.address).await.unwrap();
     waiting.write(&waits).await.unwrap();
-    lab::soon(place.upstream.wait_requests(3)).await.unwrap();
+    client::soon(place.upstream.wait_requests(3)).await.unwrap();
 
     disk.fill(&place, &server);
     gate.notify_one();
@@ -160,7 +160,7 @@ async fn weather(disk: Disk) {
         }
     }
     other_gate.notify_one();
-    let mut told = lab::soon(waiting.read_response(&waits)).await.unwrap().unwrap();
+    let mut told = client::soon(waiting.read_response(&waits)).await.unwrap().unwrap();
     assert_eq!((told.status, code(&mut told).await.as_str()), (503, "log_unavailable"));
     let chat = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
     for request in [
@@ -200,7 +200,7 @@ async fn weather(disk: Disk) {
             }
         }
     };
-    let (status, body) = lab::soon(asks_again).await.unwrap();
+    let (status, body) = client::soon(asks_again).await.unwrap();
     assert_eq!(status, 200, "{body}");
     server.stop().await;
 
@@ -225,7 +225,7 @@ async fn ended(server: &Server, id: &str, last: u64) -> Vec<String> {
     }
 }
 
-async fn code(response: &mut lab::client::Response) -> String {
-    let body = lab::soon(lab::client::json::value(response)).await.unwrap().unwrap();
+async fn code(response: &mut client::Response) -> String {
+    let body = client::soon(client::json::value(response)).await.unwrap().unwrap();
     body["error"]["code"].as_str().unwrap_or_else(|| panic!("{body}")).to_owned()
 }

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use client::Connection;
+use client::soon;
+use client::websocket::{self, Handshake};
 use engine::keys::MemoryKeys;
 use engine::tasks::Tasks;
-use lab::client::Connection;
-use lab::client::websocket::{self, Handshake};
-use lab::soon;
-use server::{App, AppParts, Connections, Drain, Live, Tls};
+use server::{App, Connections, Drain, Live, Tls};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
@@ -17,7 +17,7 @@ use tokio_rustls::rustls::version::TLS13;
 
 use crate::house::House;
 use crate::tls::{Pair, connect, connector};
-use lab::client::http2::Client;
+use client::http2::Client;
 
 pub(crate) struct Doors {
     pub(crate) house: House,

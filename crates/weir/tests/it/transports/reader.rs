@@ -1,10 +1,10 @@
 //! One reader of an answer for every transport: its events' data as they come, and the cut.
 
-use codec::{Frame, ndjson, sse};
+use client::http2::{self, chunk};
+use client::soon;
+use client::{BodyEnd, Request, Stream, websocket};
 use h2::RecvStream;
-use lab::client::http2::{self, chunk};
-use lab::client::{BodyEnd, Request, Stream, websocket};
-use lab::soon;
+use codec::{Frame, ndjson, sse};
 use serde_json::{Value, json};
 
 use super::doors::Doors;

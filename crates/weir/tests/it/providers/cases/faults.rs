@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lab::upstream::Vendor::{Anthropic, Gemini, Ollama};
-use lab::upstream::{Script, Step, Trouble, Vendor};
+use fakes::Vendor::{Anthropic, Gemini, Ollama};
+use fakes::{Script, Step, Vendor, VendorError};
 
 use super::{Case, case};
 use crate::providers::vendors::Patience;
@@ -34,23 +34,23 @@ fn refusals(vendor: Vendor) -> Vec<Case> {
     let refused = |name: &str, trouble, status, code| before(name, Script::refused_as(trouble), status, code);
     let wait = Duration::from_secs(7);
     vec![
-        refused("400", Trouble::Invalid, 400, "upstream_invalid_request"),
-        refused("400, too long", Trouble::ContextLength, 400, "context_length_exceeded"),
-        refused("413", Trouble::TooLarge, 413, "upstream_invalid_request"),
-        before("422, too long", Script::refused(422, Trouble::ContextLength), 422, "context_length_exceeded"),
-        before("413, too long", Script::refused(413, Trouble::ContextLength), 413, "context_length_exceeded"),
-        refused("401", Trouble::Key, 502, "upstream_authentication_failed"),
-        refused("402", Trouble::Money, 502, "upstream_quota_exhausted"),
-        refused("403", Trouble::Permission, 502, "upstream_authentication_failed"),
-        refused("404", Trouble::NotFound, 404, "model_not_found"),
+        refused("400", VendorError::Invalid, 400, "upstream_invalid_request"),
+        refused("400, too long", VendorError::ContextLength, 400, "context_length_exceeded"),
+        refused("413", VendorError::TooLarge, 413, "upstream_invalid_request"),
+        before("422, too long", Script::refused(422, VendorError::ContextLength), 422, "context_length_exceeded"),
+        before("413, too long", Script::refused(413, VendorError::ContextLength), 413, "context_length_exceeded"),
+        refused("401", VendorError::InvalidKey, 502, "upstream_authentication_failed"),
+        refused("402", VendorError::Quota, 502, "upstream_quota_exhausted"),
+        refused("403", VendorError::Permission, 502, "upstream_authentication_failed"),
+        refused("404", VendorError::NotFound, 404, "model_not_found"),
         Case {
             // Ollama cannot say how long.
             retry_after: (vendor != Ollama).then_some("7"),
-            ..before("429", Script::refused_for(429, Trouble::RateLimit, wait), 429, "rate_limit_exceeded")
+            ..before("429", Script::refused_for(429, VendorError::RateLimit, wait), 429, "rate_limit_exceeded")
         },
-        refused("500", Trouble::Broken, 502, "upstream_error"),
-        refused("503", Trouble::Overloaded, 503, "upstream_overloaded"),
-        refused("504", Trouble::Timeout, 504, "upstream_timeout"),
+        refused("500", VendorError::Internal, 502, "upstream_error"),
+        refused("503", VendorError::Overloaded, 503, "upstream_overloaded"),
+        refused("504", VendorError::Timeout, 504, "upstream_timeout"),
     ]
 }
 
@@ -62,11 +62,11 @@ fn in_band(vendor: Vendor) -> Vec<Case> {
     let overloaded = if matches!(vendor, Anthropic | Gemini) { (503, "upstream_overloaded") } else { (502, "upstream_error") };
     let at_once = |trouble| Script::new().failure(trouble).end();
     vec![
-        before("error in band at once", at_once(Trouble::Broken), 502, "upstream_error"),
-        before("rate in band at once", at_once(Trouble::RateLimit), rate.0, rate.1),
-        after("error in band", begun().failure(Trouble::Broken).end(), 502, "upstream_error"),
-        after("rate in band", begun().failure(Trouble::RateLimit).end(), rate.0, rate.1),
-        after("overload in band", begun().failure(Trouble::Overloaded).end(), overloaded.0, overloaded.1),
+        before("error in band at once", at_once(VendorError::Internal), 502, "upstream_error"),
+        before("rate in band at once", at_once(VendorError::RateLimit), rate.0, rate.1),
+        after("error in band", begun().failure(VendorError::Internal).end(), 502, "upstream_error"),
+        after("rate in band", begun().failure(VendorError::RateLimit).end(), rate.0, rate.1),
+        after("overload in band", begun().failure(VendorError::Overloaded).end(), overloaded.0, overloaded.1),
     ]
 }
 

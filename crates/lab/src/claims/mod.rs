@@ -1,0 +1,7 @@
+//! Thirty common claims about HTTP, server-sent events and WebSocket: measured, and judged by the measurements.
+
+pub mod evidence;
+pub mod verdict;
+
+pub mod gather;
+pub mod judge;

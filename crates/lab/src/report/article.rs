@@ -1,0 +1,117 @@
+//! The report as an article in Markdown: each claim with its ruling and its evidence.
+
+use std::fmt::Write;
+
+use lens::ladder::words::Language;
+
+use super::data::Report;
+use super::labels::{COLUMNS, Labels};
+use super::row::row;
+use crate::plan::Dialect;
+
+/// The article in a language. Its pictures are in the directory `pictures`; the names of ladders end in the language.
+pub fn article(report: &Report, language: Language, pictures: &str) -> String {
+    let end = language.pick("en", "zh");
+    let mut out = String::new();
+    // Writing to a `String` cannot fail, here and below.
+    let _ = write!(
+        out,
+        "<!-- {} -->\n# {}\n\n{}\n\n{}{space}{}{space}{}\n\n",
+        language.pick("Made by scripts/transports; do not edit.", "由 scripts/transports 生成，请勿手改。"),
+        language.pick("What HTTP, SSE and WebSocket really do", "HTTP、SSE 与 WebSocket 的真实面目"),
+        language.pick(
+            "[中文](transports.zh.md). Thirty things that one reads about the three ways in which an answer can travel, most of them in an article around a Java demo from which many \
+             people learnt them: each in short, with what was measured on a running server and on the wire, and what follows. Run it yourself, without root: \
+             `weir compare --quick`. How each number is obtained stands in the last section.",
+            "[English](transports.md)。关于回答的三种传输方式，这里收集了三十种说法，大多出自一篇围绕 Java 示例的文章，许多人由此入门。\
+             每条只述其要点，并给出在运行中的服务器上、在线路上测得的结果及判定。你可以自己运行，无需 root：`weir compare --quick`。每个数字如何得到，见最后一节。",
+        ),
+        report.place.pick(language),
+        report.conversation.pick(language),
+        report.who_counted().pick(language),
+        space = language.pick(" ", ""),
+    );
+    for note in &report.notes {
+        let _ = writeln!(out, "> {}\n", note.pick(language));
+    }
+    seen(&mut out, language, pictures, end);
+    claims(&mut out, report, language);
+    ladders(&mut out, report, language, pictures, end);
+    cells(&mut out, report, language);
+    how(&mut out, language);
+    out
+}
+
+fn seen(out: &mut String, language: Language, pictures: &str, end: &str) {
+    let _ = write!(out, "## {}\n\n", language.pick("At a glance", "一览"));
+    for (name, alt) in [
+        ("arrivals", language.pick("When each token of an answer came, on each transport", "各传输方式下每个 token 到达的时刻")),
+        ("bytes", language.pick("Bytes to the client for each token, by kind", "每个 token 的字节数，按种类")),
+        ("delays", language.pick("How late tokens are", "token 的延迟")),
+    ] {
+        let _ = write!(out, "![{alt}]({pictures}/{name}.{end}.svg)\n\n");
+    }
+}
+
+fn claims(out: &mut String, report: &Report, language: Language) {
+    let _ = write!(out, "## {}\n\n", language.pick("Thirty things that one reads", "三十种说法"));
+    for verdict in &report.verdicts {
+        let ruling = verdict.words.pick(language);
+        let _ = write!(out, "**{}. {}** — *{ruling}*\n\n", verdict.number(), verdict.claim.pick(language));
+        let measured = if verdict.is_measured { language.pick("Measured: ", "实测：") } else { "" };
+        let _ = write!(out, "{measured}{}\n\n", verdict.evidence.pick(language));
+        let _ = write!(out, "{}\n\n", verdict.truth.pick(language));
+    }
+}
+
+fn ladders(out: &mut String, report: &Report, language: Language, pictures: &str, end: &str) {
+    if report.ladders.is_empty() {
+        return;
+    }
+    let _ = write!(out, "## {}\n\n", language.pick("The packets", "数据包"));
+    for ladder in &report.ladders {
+        let title = ladder.title.pick(language);
+        let _ = write!(out, "### {title}\n\n![{title}]({pictures}/{}.{end}.svg)\n\n", ladder.name);
+    }
+}
+
+fn cells(out: &mut String, report: &Report, language: Language) {
+    let _ = write!(out, "## {}\n\n", language.pick("Every cell", "全部单元格"));
+    let words = Labels(language);
+    for dialect in Dialect::ALL {
+        let rows: Vec<_> = report
+            .cells
+            .iter()
+            .filter(|measured| measured.failed.is_none() && measured.cell.is_some_and(|cell| cell.dialect == dialect))
+            .collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let _ = write!(out, "### {}\n\n|", words.dialect(dialect));
+        for head in std::iter::once("").chain(COLUMNS.iter().map(|column| language.pick(column.head.0, column.head.1))) {
+            let _ = write!(out, " {head} |");
+        }
+        let _ = write!(out, "\n|---|{}\n", "--:|".repeat(COLUMNS.len()));
+        for measured in rows {
+            let Some(cell) = measured.cell else { continue };
+            let _ = write!(out, "| {} |", words.cell(cell));
+            for text in row(measured) {
+                let _ = write!(out, " {text} |");
+            }
+            out.push('\n');
+        }
+        out.push('\n');
+    }
+}
+
+fn how(out: &mut String, language: Language) {
+    let _ = write!(out, "## {}\n\n", language.pick("How each number was obtained", "每个数字如何得到"));
+    for column in COLUMNS {
+        let _ = writeln!(out, "- **{}**: {}", language.pick(column.head.0, column.head.1), language.pick(column.how.0, column.how.1));
+    }
+    out.push_str(language.pick(
+        "\nThe verdicts follow from the numbers by code whose tests turn each piece of evidence round and see the verdict turn. Times and processor time are those of one shared machine: \
+         compare them with each other, not with yours.\n",
+        "\n判定由代码根据数字得出；其测试会逐一反转证据，并检查判定随之反转。时间与处理器时间来自一台共享机器：请相互比较，而不要与你的机器比较。\n",
+    ));
+}

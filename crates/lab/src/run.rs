@@ -1,0 +1,416 @@
+//! Runs a plan cell by cell, and combines the measurements of client, server and wire.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use lens::capture::Recorder;
+use lens::http::Conversation;
+use lens::moment::Moment;
+use lens::namespace::road::{Path, Road};
+
+use super::bytes::{BothDirections, ByteKinds, of_tap};
+use super::captured::CapturedConnections;
+use super::conversation::{ConversationClient, Turn};
+use super::cut::CutTarget;
+use super::numbers::{CutCost, Measured, Spread, Strip, Times, milliseconds};
+use super::plan::{Cell, Dialect, Plan, Transport, Version};
+use super::server_view::ServerView;
+use super::session::Session;
+use super::stamps::Stamps;
+use super::{cut, mid_stream};
+use crate::clock::{unique, wall_clock};
+use client::within;
+use client::{ConnectionInfo, Encryption, Endpoint, KeyLines, Trust};
+
+/// Returns the processor time of the server.
+pub type Processor = Arc<dyn Fn() -> Option<Duration> + Send + Sync>;
+
+/// The server under test, and how it is observed.
+#[derive(Clone)]
+pub struct Harness {
+    /// Its address without TLS.
+    pub clear: Option<ServerAddress>,
+    /// Its address with TLS, the name of its certificate, and which certificates to trust.
+    pub encrypted: Option<(ServerAddress, String, Trust)>,
+    /// The API key.
+    pub key: Option<String>,
+    /// The longest wait for a response.
+    pub timeout: Duration,
+    /// When its model sent tokens, if it is in this process.
+    pub stamps: Option<Stamps>,
+    /// Its processor time.
+    pub processor: Option<Processor>,
+    /// The packet capture.
+    pub recorder: Option<Arc<Recorder>>,
+    /// Reads the kernel's tables of sockets on both hosts (`/proc/net/tcp`).
+    pub sockets: Option<Arc<dyn Fn() -> String + Send + Sync>>,
+    /// A path to the same server that can delay and lose packets.
+    pub road: Option<ShapedRoute>,
+}
+
+/// A path to the server with delays and losses.
+#[derive(Clone)]
+pub struct ShapedRoute {
+    /// The path's control.
+    pub road: Arc<Road>,
+    /// The delay and bandwidth outside experiments.
+    pub path: Path,
+    /// The server's address at its end, without TLS.
+    pub server: ServerAddress,
+}
+
+/// A server's address, and its name there.
+#[derive(Clone, Debug)]
+pub struct ServerAddress {
+    /// The address to connect to.
+    pub address: std::net::SocketAddr,
+    /// Its name in requests.
+    pub authority: String,
+    /// The prefix of every path.
+    pub prefix: String,
+}
+
+/// The outcome of a cell.
+pub struct CellOutcome {
+    /// The numbers.
+    pub measured: Measured,
+    /// The packets, if captured.
+    pub captured: Option<CapturedConnections>,
+    /// The TLS secrets, for Wireshark.
+    pub key_lines: String,
+}
+
+impl Harness {
+    /// The endpoint for a cell. Each has a new TLS configuration, without cached sessions.
+    pub fn endpoint(&self, tls: bool, version: Version, key_lines: &Arc<KeyLines>) -> Result<Endpoint> {
+        if !tls {
+            let server = self.clear.clone().context("there is no way in clear")?;
+            return Ok(Endpoint {
+                address: server.address,
+                authority: server.authority,
+                prefix: server.prefix,
+                timeout: self.timeout,
+                encryption: None,
+            });
+        }
+        let (server, name, trust) = self.encrypted.clone().context("there is no way through TLS")?;
+        let protocols = if version == Version::Http2 { ["h2"] } else { ["http/1.1"] };
+        let encryption = Encryption::with_protocols(&trust, &protocols, Arc::<KeyLines>::clone(key_lines))?;
+        Ok(Endpoint {
+            address: server.address,
+            authority: server.authority,
+            prefix: server.prefix,
+            timeout: self.timeout,
+            encryption: Some((encryption, name)),
+        })
+    }
+
+    /// A client for the measurement's own requests, outside all cells.
+    pub fn control(&self, tls: bool) -> Result<Session> {
+        let endpoint = self.endpoint(tls, Version::Http11, &Arc::default())?;
+        Ok(Session::new(endpoint, Version::Http11, self.key.as_deref()))
+    }
+
+    /// Asks one question in each dialect, so that one-time work of the server is in no cell.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub async fn warm_up(&self, plan: &Plan) -> Result<()> {
+        let question = plan.questions.first().map_or("", String::as_str);
+        for tls in [self.clear.is_some().then_some(false), self.encrypted.is_some().then_some(true)].into_iter().flatten() {
+            for dialect in Dialect::ALL {
+                let cell = Cell { dialect, transport: Transport::Sse, version: Version::Http11, tls };
+                if plan.cells.iter().any(|other| other.dialect == dialect && other.tls == tls) {
+                    let mut session = self.control(tls)?;
+                    drop(session.open().await?);
+                    // A failure is reported by its cell.
+                    let mut conversation = ConversationClient::new(cell, &plan.model, session, unique("warm-up"));
+                    drop(self.in_time(Box::pin(conversation.ask(question))).await);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures one cell; if that fails, the outcome contains the reason.
+    pub async fn measure(&self, cell: Cell, plan: &Plan) -> CellOutcome {
+        Box::pin(self.try_to_measure(cell, plan)).await.unwrap_or_else(|error| CellOutcome {
+            measured: Measured { cell: Some(cell), failed: Some(format!("{error:#}")), ..Measured::default() },
+            captured: None,
+            key_lines: String::new(),
+        })
+    }
+
+    async fn try_to_measure(&self, cell: Cell, plan: &Plan) -> Result<CellOutcome> {
+        let mut control = self.control(cell.tls)?;
+        let key_lines = Arc::new(KeyLines::default());
+        let endpoint = self.endpoint(cell.tls, cell.version, &key_lines)?;
+        let open = || Session::new(endpoint.clone(), cell.version, self.key.as_deref());
+        if let Some(recorder) = &self.recorder {
+            drop(recorder.take());
+        }
+        let mut conversation = ConversationClient::new(cell, &plan.model, open(), unique("compare"));
+        let (mut view, mut turns) = (ServerView::default(), CellRecorder::default());
+        for question in &plan.questions {
+            turns.turn(self, Box::pin(conversation.ask(question))).await?;
+            // The server keeps only a limited number of closed connections.
+            self.in_time(view.look(&mut control, &ports(&conversation.session.opened))).await?;
+        }
+        let (opened, requests) = self.in_time(async { conversation.close().await?.close().await }).await?;
+        let ports = ports(&opened);
+        self.in_time(view.wait(&mut control, &ports)).await?;
+        let captured = match &self.recorder {
+            Some(recorder) => Some(CapturedConnections::collect(recorder, &ports).await),
+            None => None,
+        };
+        self.in_time(control.close()).await?;
+        let mut measured = turns.measured(cell, &opened, requests);
+        account(&mut measured, &opened, &view, captured.as_ref(), self.whose());
+        measured.fin_before_end = turns.over.zip(captured.as_ref()).map(|(over, captured)| captured.fins_before(over));
+        self.experiment(&mut measured, cell, plan, open).await;
+        Ok(CellOutcome { measured, captured, key_lines: key_lines.take() })
+    }
+
+    /// Cuts an answer, and sends a request during another. A failure is noted and does not affect the measurement.
+    async fn experiment(&self, measured: &mut Measured, cell: Cell, plan: &Plan, open: impl Fn() -> Session) {
+        let question = plan.questions.last().map_or("", String::as_str);
+        let pieces = measured.tokens.map(|tokens| tokens / measured.answers.max(1));
+        let target = CutTarget { cell, model: &plan.model, question, pieces, pace: plan.pace };
+        self.forget_stamps();
+        match self.in_time(Box::pin(cut::cut(target, &open))).await {
+            Ok(cut) => measured.cut = Some(CutCost { model_gave: self.given_after(&cut, plan.pace).await, ..cut }),
+            Err(error) => measured.missing.push(format!("a cut: {error:#}")),
+        }
+        match self.in_time(Box::pin(mid_stream::measure(cell, &plan.model, &plan.long_question, open()))).await {
+            Ok(request) => measured.mid_stream = request,
+            Err(error) => measured.missing.push(format!("a word while it streams: {error:#}")),
+        }
+        self.forget_stamps();
+    }
+
+    /// The number of tokens that the model sent until some time after a cut that cannot be resumed.
+    async fn given_after(&self, cut: &CutCost, pace: Option<Duration>) -> Option<u64> {
+        let (stamps, pace) = (self.stamps.as_ref()?, pace?);
+        if cut.resumed_by.is_some() {
+            return None;
+        }
+        let rest = cut.pieces_whole.unwrap_or_default().min(TOKENS_AFTER_CUT);
+        tokio::time::sleep(pace * u32::try_from(rest).unwrap_or_default()).await;
+        Some(stamps.take().len() as u64)
+    }
+
+    fn forget_stamps(&self) {
+        if let Some(stamps) = &self.stamps {
+            drop(stamps.take());
+        }
+    }
+
+    /// Limits the wait for a server.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        within(self.timeout, work).await?
+    }
+
+    fn whose(&self) -> ServerOwner {
+        if self.stamps.is_some() { ServerOwner::Ours } else { ServerOwner::Elsewhere }
+    }
+}
+
+/// The number of tokens to wait for after a cut: those of a model that was not stopped.
+const TOKENS_AFTER_CUT: u64 = 30;
+
+/// Whether the server is this process's. A proxy in front of another server has connections of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ServerOwner {
+    Ours,
+    Elsewhere,
+}
+
+fn ports(opened: &[ConnectionInfo]) -> BTreeSet<u16> {
+    opened.iter().map(|opened| opened.local.port()).collect()
+}
+
+/// Records the turns of a cell.
+#[derive(Default)]
+struct CellRecorder {
+    turns: Vec<Turn>,
+    tokens: Option<u64>,
+    added: Vec<f64>,
+    /// Of each turn, in microseconds per token.
+    processor: Vec<f64>,
+    strip: Strip,
+    /// When the last answer ended.
+    over: Option<Moment>,
+}
+
+impl CellRecorder {
+    async fn turn(&mut self, harness: &Harness, ask: impl Future<Output = Result<Turn>>) -> Result<()> {
+        let processor = || harness.processor.as_ref().and_then(|processor| processor());
+        harness.forget_stamps();
+        let before = processor();
+        let turn = harness.in_time(ask).await?;
+        let used = before.zip(processor()).map(|(before, after)| after.saturating_sub(before));
+        self.over = Some(wall_clock());
+        if let Some(stamps) = &harness.stamps {
+            let given = stamps.take();
+            *self.tokens.get_or_insert_default() += given.len() as u64;
+            self.added.extend(added(&given, &turn.arrivals));
+            self.strip.given_ms = given.iter().map(|given| milliseconds(given.saturating_duration_since(turn.asked))).collect();
+            if let Some(used) = used.filter(|_| !given.is_empty()) {
+                self.processor.push(used.as_secs_f64() * 1e6 / f64::from(u32::try_from(given.len())?));
+            }
+        }
+        self.strip.arrived_ms = turn.arrivals.iter().map(|arrived| milliseconds(*arrived - turn.asked)).collect();
+        self.turns.push(turn);
+        Ok(())
+    }
+
+    fn measured(&self, cell: Cell, opened: &[ConnectionInfo], requests: u64) -> Measured {
+        let turns = &self.turns;
+        let of = |time: &dyn Fn(&Turn) -> Option<Duration>| Spread::of_times(turns.iter().filter_map(time));
+        let gaps = turns.iter().flat_map(|turn| turn.arrivals.windows(2).map(|pair| pair[1] - pair[0]));
+        let tls = |is_resumed: bool| {
+            let shaken = opened.iter().filter_map(|opened| opened.tls.as_ref()).filter(move |tls| tls.is_resumed == is_resumed);
+            Spread::of_times(shaken.map(|tls| tls.duration))
+        };
+        let pieces = turns.iter().map(|turn| turn.arrivals.len() as u64).sum();
+        // Without the model's count, each piece that arrived counts as a token.
+        let tokens = self.tokens.or_else(|| (cell.transport != Transport::Json).then_some(pieces)).filter(|tokens| *tokens > 0);
+        Measured {
+            cell: Some(cell),
+            answers: turns.len() as u64,
+            tokens,
+            events: turns.iter().map(|turn| turn.events).sum(),
+            text_bytes: turns.iter().map(|turn| turn.text.len() as u64).sum(),
+            requests,
+            connections: opened.len() as u64,
+            times: Times {
+                connect_ms: Spread::of_times(opened.iter().map(|opened| opened.connected)),
+                tls_full_ms: tls(false),
+                tls_resumed_ms: tls(true),
+                head_ms: of(&|turn| turn.head.map(|head| head - turn.asked)),
+                first_token_ms: of(&|turn| turn.arrivals.first().map(|first| *first - turn.asked)),
+                whole_ms: of(&|turn| Some(turn.ended - turn.asked)),
+                gap_ms: Spread::of_times(gaps),
+                added_ms: Spread::of(self.added.clone()),
+            },
+            processor_us_per_token: Spread::of(self.processor.clone()).map(|spread| spread.p50),
+            strip: self.strip.clone(),
+            ..Measured::default()
+        }
+    }
+}
+
+/// The delay of each token. The tokens of an answer in one piece were delayed until its arrival.
+fn added(given: &[Instant], arrivals: &[Instant]) -> Vec<f64> {
+    let late = |(given, arrived): (&Instant, &Instant)| milliseconds(arrived.saturating_duration_since(*given));
+    match arrivals {
+        [whole] if given.len() > 1 => given.iter().map(|given| late((given, whole))).collect(),
+        _ if given.len() == arrivals.len() => given.iter().zip(arrivals).map(late).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Counts the bytes, up to three times, and records where the counts differ.
+fn account(
+    measured: &mut Measured,
+    opened: &[ConnectionInfo],
+    view: &ServerView,
+    captured: Option<&CapturedConnections>,
+    whose: ServerOwner,
+) {
+    let reads = captured.map(CapturedConnections::read).unwrap_or_default();
+    let (mut wrong, mut gaps, mut unknown) = (Vec::new(), Vec::new(), 0);
+    for one in opened {
+        let port = one.local.port();
+        let mut differ = |what: &str, ours: BothDirections, theirs: Option<BothDirections>| match theirs {
+            Some(theirs) if theirs == ours => {}
+            Some(theirs) => wrong.push(format!("port {port}: the client counts {ours:?}, {what} {theirs:?}")),
+            None => wrong.push(format!("port {port}: {what} cannot tell its bytes")),
+        };
+        let Some((tapped, conversation)) = of_tap(&one.tap.tapped()) else {
+            differ("the client itself", BothDirections::default(), None);
+            continue;
+        };
+        gaps.extend(between_events(&conversation));
+        let server = view.bytes(port);
+        // Only the server and the capture count TLS.
+        let with_tls = |plain: ByteKinds, tls: u64| ByteKinds { tls, ..plain };
+        let ours = match server.filter(|_| one.tls.is_some()) {
+            Some(server) => BothDirections { up: with_tls(tapped.up, server.up.tls), down: with_tls(tapped.down, server.down.tls) },
+            None => tapped,
+        };
+        match (server, whose) {
+            (None, ServerOwner::Elsewhere) => unknown += 1,
+            (None, ServerOwner::Ours) | (Some(_), _) => differ("the server", ours, server),
+        }
+        // With TLS, the capture can only be compared if the server reports the bytes of TLS.
+        if captured.is_some() && (one.tls.is_none() || server.is_some()) {
+            let on_wire = reads.iter().find(|read| read.connection.addresses.client.port() == port);
+            let all_tls = |kinds: ByteKinds| ByteKinds { tls: kinds.total(), ..ByteKinds::default() };
+            let expected = if one.tls.is_some() { BothDirections { up: all_tls(ours.up), down: all_tls(ours.down) } } else { ours };
+            differ("the capture", expected, on_wire.and_then(|read| read.bytes));
+        }
+        measured.bytes += ours;
+    }
+    if let Some(forgotten) = captured.map(|captured| captured.forgotten).filter(|forgotten| *forgotten > 0) {
+        measured.missing.push(format!("{forgotten} packets that the capture had no room for"));
+    }
+    if unknown > 0 && view.is_there() {
+        measured.missing.push(format!("what the server counts of {unknown} connections: it does not know them, as behind a proxy"));
+    }
+    measured.event_bytes = Spread::of(gaps);
+    measured.disagreements = wrong;
+    measured.bodies = (view.known() > 0).then(|| view.bodies());
+    measured.kernel = view.kernel();
+    measured.closed = view.closed();
+    measured.wire = captured.map(CapturedConnections::wire);
+}
+
+/// Bytes from the end of one event to the end of the next, in the stream from the server.
+#[expect(clippy::cast_precision_loss, reason = "events are far shorter than 2^52 bytes")]
+fn between_events(conversation: &Conversation) -> Vec<f64> {
+    let events = &conversation.readings.server.events;
+    events.windows(2).map(|pair| (pair[1].range.end - pair[0].range.end) as f64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use client::Tap;
+
+    /// The disagreements for a connection without bytes and the server's counts of it.
+    fn disagreements(server: &serde_json::Value) -> Vec<String> {
+        let local = std::net::SocketAddr::from(([127, 0, 0, 1], 50_000));
+        let opened = ConnectionInfo { local, peer: local, connected: Duration::ZERO, tls: None, tap: Tap::default() };
+        let view = ServerView::of([(50_000, json!({ "received": server, "sent": { "tls": 0, "head": 0, "framing": 0, "body": 0 } }))]);
+        let mut measured = Measured::default();
+        account(&mut measured, &[opened], &view, None, ServerOwner::Ours);
+        measured.disagreements
+    }
+
+    #[test]
+    fn different_counts_are_reported() {
+        assert!(disagreements(&json!({ "tls": 0, "head": 0, "framing": 0, "body": 0 })).is_empty());
+        for kind in ["tls", "head", "framing", "body"] {
+            let mut counted = json!({ "tls": 0, "head": 0, "framing": 0, "body": 0 });
+            counted[kind] = 1.into();
+            let found = disagreements(&counted);
+            assert!(matches!(&found[..], [one] if one.contains("port 50000") && one.contains("the server")), "{found:?}");
+        }
+        assert!(disagreements(&json!({})).concat().contains("cannot tell"));
+    }
+
+    #[test]
+    fn tokens_of_one_piece_are_delayed_until_its_arrival() {
+        let begin = client::now();
+        let at = |milliseconds: u64| begin + Duration::from_millis(milliseconds);
+        assert_eq!(added(&[at(0), at(5), at(10)], &[at(1), at(7), at(10)]), [1.0, 2.0, 0.0]);
+        assert_eq!(added(&[at(0), at(5), at(10)], &[at(12)]), [12.0, 7.0, 2.0]);
+        assert_eq!(added(&[at(0)], &[at(3)]), [3.0]);
+        assert!(added(&[at(0), at(5)], &[at(1), at(2), at(3)]).is_empty(), "which is which is not known");
+    }
+}
