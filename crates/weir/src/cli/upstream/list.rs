@@ -34,7 +34,7 @@ pub(super) async fn run(settings: &Settings, arguments: &ListArguments) -> Resul
         out.push('\n');
         out += &columns(&[heading].into_iter().chain(settings.provider.routes.iter().map(route)).collect::<Vec<_>>());
     }
-    let none = if upstreams.is_empty() { "There is no upstream but the demo; docs/upstreams.md says how to add one.\n" } else { "" };
+    let none = if upstreams.is_empty() { "There is no upstream but the demo; docs/how-to/upstreams.md says how to add one.\n" } else { "" };
     Ok(Printed { out, hints: format!("{none}{}", running.hint) })
 }
 
