@@ -86,6 +86,16 @@ fn the_front_pages_are_short() -> Result<()> {
 }
 
 #[test]
+fn the_readmes_name_the_command_that_ci_runs() -> Result<()> {
+    let command = "\nscripts/test ";
+    for name in ["README.md", "README.zh.md"] {
+        let text = fs::read_to_string(root().join(name))?;
+        ensure!(text.contains(command) && root().join("scripts/test").exists(), "{name} does not name scripts/test");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_api_reference_has_every_path_and_no_other() -> Result<()> {
     let description: Value = serde_json::from_str(&fs::read_to_string(root().join("crates/server/src/openapi.json"))?)?;
     let mut described = BTreeSet::new();
