@@ -72,7 +72,7 @@ fn listed(keys: &[Key], file: &KeyFile) -> Printed {
             (Err(error), _) => format!("There are no keys, and nobody gets in: {error}.\n"),
             (Ok(()), true) => format!("There are no keys any more: {CLOSED} weir key create makes one.\n"),
             (Ok(()), false) => {
-                "There are no keys: everybody on this machine may use a server that was started without one. weir key create makes one.\n".to_owned()
+                "There are no keys: every program on this machine may use the server. weir key create makes one.\n".to_owned()
             }
         };
         return Printed { out: String::new(), hints };

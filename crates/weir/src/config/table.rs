@@ -134,7 +134,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("How much of engine.memory_bytes each API key may use."),
     setting("limits.stored_bytes", "4GiB", Kind::Bytes(1, |draft, value| draft.engine.shares.usual.stored_bytes = value))
         .advanced()
-        .help("How much of store.bytes each API key may use. The oldest finished responses of the key that stores most are deleted first. No key may have more than half of\nstore.bytes while others need the room."),
+        .help("How much of store.bytes each API key may use; above it, its own oldest finished responses are deleted first. No key may have more than half of\nstore.bytes while others need the room."),
     setting("limits.connections", "1000", Kind::Count(1, |draft, value| draft.engine.shares.usual.connections = value))
         .advanced()
         .help("How many connections each API key may have open."),
