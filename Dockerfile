@@ -24,7 +24,7 @@ USER 65532:65532
 ENV WEIR_LISTEN=0.0.0.0:8000 WEIR_DATA=/data WEIR_LOG_FORMAT=json
 EXPOSE 8000
 VOLUME /data
-# The default, written down: Weir drains on it (docs/operations.md), for up to 29 seconds unless its settings say otherwise.
+# The default, written down: Weir drains on it (docs/how-to/operations.md), for up to 29 seconds unless its settings say otherwise.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/weir", "health"]
 ENTRYPOINT ["/weir"]

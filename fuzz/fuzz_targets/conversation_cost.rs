@@ -28,7 +28,7 @@ const TIME_PER_BYTE: Duration = Duration::from_nanos(400);
 const ALLOCATED_PER_BYTE: usize = 400;
 const SLACK: usize = 64 << 10;
 
-/// What an answer of the demo model may have in memory at once (docs/security.md).
+/// What an answer of the demo model may have in memory at once (docs/reference/security.md).
 const DEMO: usize = 1 << 20;
 
 /// So many words of it are read, and so much each may cost.

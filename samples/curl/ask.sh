@@ -50,7 +50,7 @@ position=$(printf '%s\n' "$first" | position_of)
 printf '%s\n' "$first" | text_of
 echo " …up to event $position"
 
-echo '== Come back behind it'
+echo '== Come back after it'
 rest=$(weir "/v1/responses/$id?stream=true&starting_after=$position" --header 'accept: application/x-ndjson')
 printf '%s\n' "$rest" | text_of
 echo

@@ -1,5 +1,5 @@
 // Asks Weir with nothing but fetch (Node 20 or newer) and prints the answer as it comes. A connection that breaks is no
-// end: the same answer goes on behind the last event that came. Ctrl-C stops the answer at the server.
+// end: the same answer continues after the last event that came. Ctrl-C stops the answer at the server.
 //
 //   WEIR_URL=http://127.0.0.1:8000 node ask.mjs 'Say hello'
 
@@ -27,9 +27,9 @@ export async function* ask(question, { model = 'demo' } = {}) {
   let position = -1;
   for (let failures = 0; ;) {
     try {
-      const behind = position < 0 ? '' : `&starting_after=${position}`;
+      const after = position < 0 ? '' : `&starting_after=${position}`;
       const response = id
-        ? await fetch(`${SERVER}/v1/responses/${id}?stream=true${behind}`, { headers })
+        ? await fetch(`${SERVER}/v1/responses/${id}?stream=true${after}`, { headers })
         : await fetch(`${SERVER}/v1/responses`, create);
       for await (const event of events(response)) {
         id ??= event.response?.id;
@@ -43,7 +43,7 @@ export async function* ask(question, { model = 'demo' } = {}) {
       throw new Error('it was closed');
     } catch (error) {
       if (error instanceof Refused || ++failures === TRIES) throw error;
-      console.error(`lost the connection behind event ${position} (${error.message}); going on`);
+      console.error(`lost the connection after event ${position} (${error.message}); going on`);
       await sleep(200 * 2 ** failures);
     }
   }

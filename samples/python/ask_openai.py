@@ -51,7 +51,7 @@ def ask(question, model="demo"):
         failures += 1
         if failures == TRIES:
             raise ConnectionError(lost)
-        print(f"lost the connection behind event {position} ({lost}); going on", file=sys.stderr)
+        print(f"lost the connection after event {position} ({lost}); going on", file=sys.stderr)
         time.sleep(0.2 * 2**failures)
 
 

@@ -1,6 +1,6 @@
 """Asks Weir with the standard library only, and prints the answer as it comes.
 
-A connection that breaks is no end: the same answer goes on behind the last event that came. Ctrl-C stops it at the server.
+A connection that breaks is no end: the same answer continues after the last event that came. Ctrl-C stops it at the server.
 
     WEIR_URL=http://127.0.0.1:8000 python3 ask_stdlib.py 'Say hello'
 """
@@ -65,8 +65,8 @@ def ask(question, model="demo"):
             if answer is None:
                 connection.request("POST", "/v1/responses", body, headers(**repeatable))
             else:
-                behind = f"&starting_after={position}" if position >= 0 else ""
-                connection.request("GET", f"/v1/responses/{answer}?stream=true{behind}", headers=headers())
+                after = f"&starting_after={position}" if position >= 0 else ""
+                connection.request("GET", f"/v1/responses/{answer}?stream=true{after}", headers=headers())
             for event in events(connection):
                 if "sequence_number" not in event:  # about this connection, and not a part of the answer
                     raise Lost(event.get("message") or event["type"])
@@ -79,7 +79,7 @@ def ask(question, model="demo"):
             failures += 1
             if failures == TRIES:
                 raise
-            print(f"lost the connection behind event {position} ({error!r}); going on", file=sys.stderr)
+            print(f"lost the connection after event {position} ({error!r}); going on", file=sys.stderr)
             time.sleep(0.2 * 2**failures)
         finally:
             connection.close()

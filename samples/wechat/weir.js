@@ -99,10 +99,10 @@ function askOverChunks({ server, header = {}, body, from, onEvent, onEnd, timeou
   const key = `${Date.now()}-${Math.random().toString(36).slice(2)}`;
   const connect = (answer, { take, lost, refused }) => {
     const decoder = createEventDecoder();
-    const behind = answer.position < 0 ? '' : `&starting_after=${answer.position}`;
+    const after = answer.position < 0 ? '' : `&starting_after=${answer.position}`;
     const accept = Object.assign({ accept: 'application/x-ndjson' }, header);
     const request = answer.id
-      ? { url: `${server}/v1/responses/${answer.id}?stream=true${behind}`, method: 'GET', header: accept }
+      ? { url: `${server}/v1/responses/${answer.id}?stream=true${after}`, method: 'GET', header: accept }
       : { url: `${server}/v1/responses`, method: 'POST', data: Object.assign({}, body, { stream: true }),
         header: Object.assign({ 'content-type': 'application/json', 'idempotency-key': key }, accept) };
     const task = wx.request(Object.assign(request, {

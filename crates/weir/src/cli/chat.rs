@@ -8,27 +8,27 @@ use crate::chat::Transport;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  weir chat                                      talk with the server on this machine, or with one of its own
+  weir chat                                      talk with the server on this machine, or start one
   weir chat --server https://chat.example        talk with another; its key is in WEIR_API_KEY
   weir chat --model gpt-5 --system 'Be brief.'   another model, and instructions
   weir chat --transport websocket                the same over a WebSocket
-  weir chat --resume resp_0123…                  go on from an answer, or watch one that still comes
-  git diff | weir chat --system 'Review this.'   in a pipe: the answer and nothing else on standard output
+  weir chat --resume resp_0123…                  continue from a response, or watch one that is running
+  git diff | weir chat --system 'Review this.'   in a pipe: only the response on standard output
   echo hi | weir chat --json                     each event as a line of JSON
 
-While an answer comes, Ctrl-C stops it. /help shows the commands. In a pipe the exit status is 0 for a whole answer,
+Ctrl-C stops a running response. /help shows the commands. In a pipe the exit status is 0 for a complete response,
 1 for one that failed, 2 for a question that cannot be asked, and 130 after Ctrl-C.";
 
 /// What `weir chat` takes.
 #[derive(Clone, PartialEq, Eq, Args)]
 pub(crate) struct ChatArguments {
-    /// How the answer travels
+    /// The transport of the response
     #[arg(long, value_name = "NAME", default_value = "sse")]
     pub(crate) transport: Transport,
     /// Which model to ask [default: the first that the server names]
     #[arg(long, value_name = "NAME")]
     pub(crate) model: Option<String>,
-    /// Which server to ask [default: the one at --listen; where nobody listens, one of its own]
+    /// Which server to ask [default: the one at --listen; if none is there, it starts one]
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// The API key; better in WEIR_API_KEY, where no list of processes shows it
@@ -37,7 +37,7 @@ pub(crate) struct ChatArguments {
     /// Instructions for the model
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,
-    /// Go on from this answer, which is shown first; one that still comes is watched
+    /// Continue from this response, which is shown first; a running one is watched
     #[arg(long, value_name = "ID")]
     pub(crate) resume: Option<String>,
     /// Print each event as a line of JSON; the question is standard input

@@ -10,23 +10,23 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   weir compare --quick                               everything, in less than a minute
   weir compare --dialect responses --transport sse,websocket --http 1.1,2
-  weir compare --delay 30 --turns 3                  over a line on which every packet takes 30 ms
+  weir compare --delay 30 --turns 3                  over a line with 30 ms of delay
   weir compare --server https://chat.example         a server elsewhere; its key is in WEIR_API_KEY
 
 It leaves report.html, report.json, ladders of the packets as SVG, and capture.pcapng for Wireshark in --output.
-No root is needed on Linux: client and server stand in a network of their own, with a cable between them, where every
-packet can be seen. Where that is not allowed it measures on loopback, and says what is missing.
-A server elsewhere is asked hundreds of questions, and keeps its answers as it does those of others: choose cells.
+No root is needed on Linux: client and server are in a network of their own, joined by a cable, where every
+packet is captured. If that is not allowed, it measures on loopback and says what is missing.
+A server elsewhere gets hundreds of questions, and stores its responses: choose cells.
 
-The exit status is 0 if every cell was measured and all that count agree, else 1.";
+The exit status is 0 if every cell was measured and all counts agree, else 1.";
 
 /// What `weir compare` takes.
 #[derive(Clone, PartialEq, Eq, Args)]
 pub(crate) struct CompareArguments {
-    /// Short answers at a fast pace: less than a minute
+    /// Short responses at a fast pace: less than a minute
     #[arg(long)]
     pub(crate) quick: bool,
-    /// In which words
+    /// In which API
     #[arg(long = "dialect", value_name = "NAME", value_delimiter = ',', default_values_t = DialectName::ALL)]
     pub(crate) dialects: Vec<DialectName>,
     /// On which transports
@@ -35,25 +35,25 @@ pub(crate) struct CompareArguments {
     /// Over which versions of HTTP; 1.1-close is a connection for each question
     #[arg(long = "http", value_name = "VERSION", value_delimiter = ',', default_values_t = VersionName::ALL)]
     pub(crate) versions: Vec<VersionName>,
-    /// In clear, through TLS, or both
+    /// Without TLS, with it, or both
     #[arg(long, value_name = "WORD", default_value_t = Encrypted::Both, id = "encrypted")]
     pub(crate) encrypted: Encrypted,
     /// How many questions each conversation has [default: 5; 3 with --quick]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) turns: Option<u16>,
-    /// How many tokens each answer has [default: 40; 12 with --quick]
+    /// How many tokens each response has [default: 40; 12 with --quick]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(5..=2000))]
     pub(crate) tokens: Option<u16>,
     /// The pause between two tokens, in milliseconds [default: 10; 5 with --quick]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) pace: Option<u16>,
-    /// What the model is to say, instead of so many words; from another server: what it is asked
+    /// What the model says, in place of --tokens; for another server: what it is asked
     #[arg(long, value_name = "TEXT", conflicts_with = "tokens")]
     pub(crate) text: Option<String>,
-    /// How long a packet takes in each direction, in milliseconds; all of it takes longer, too
+    /// Delay of a packet in each direction, in milliseconds; the whole run takes longer
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..=500))]
     pub(crate) delay: Option<u16>,
-    /// How many kilobytes pass in a second, in each direction
+    /// Bandwidth in each direction, in kilobytes per second
     #[arg(long, value_name = "KB", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) bandwidth: Option<u32>,
     /// A server elsewhere, instead of one of its own with the demo model
@@ -68,10 +68,10 @@ pub(crate) struct CompareArguments {
     /// Which model to ask there [default: the first that the server names]
     #[arg(long, value_name = "NAME", requires = "server")]
     pub(crate) model: Option<String>,
-    /// Stay on loopback, though a network of our own would be possible
+    /// Measure on loopback, even if a network of its own is possible
     #[arg(long, conflicts_with_all = ["delay", "bandwidth"])]
     pub(crate) loopback: bool,
-    /// Where the report goes; the directory is made
+    /// The directory of the report; it is created
     #[arg(long, short, value_name = "DIRECTORY", default_value = "weir-compare")]
     pub(crate) output: PathBuf,
 }

@@ -3,16 +3,19 @@
 use clap::Args;
 
 use super::output::{Printed, columns};
-use crate::config::Settings;
 use crate::config::example::example;
+use crate::config::{Settings, is_advanced};
 
 /// What `weir config` takes.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct ConfigArguments {
-    /// Print a file of settings with every default instead, to begin a weir.toml with
+    /// Print a settings file with every default instead, to start a weir.toml with
     #[arg(long)]
     example: bool,
 }
+
+/// What stands above the settings that hardly anybody changes.
+const ADVANCED: &str = "\n# Advanced: the defaults are right for nearly every server.";
 
 /// The settings in force, or the example.
 pub(crate) fn run(settings: &Settings, arguments: &ConfigArguments) -> Printed {
@@ -20,13 +23,19 @@ pub(crate) fn run(settings: &Settings, arguments: &ConfigArguments) -> Printed {
         return Printed { out: example(), hints: String::new() };
     }
     let shown = |value: &str| if value.is_empty() { "(none)".to_owned() } else { value.to_owned() };
-    let rows: Vec<[String; 3]> = settings.in_force.iter().map(|row| [row.path.clone(), shown(&row.value), row.place.to_string()]).collect();
+    let (advanced, usual): (Vec<_>, Vec<_>) = settings.in_force.iter().partition(|row| is_advanced(&row.path));
+    let rows: Vec<[String; 3]> =
+        usual.iter().chain(&advanced).map(|row| [row.path.clone(), shown(&row.value), row.place.to_string()]).collect();
+    let mut lines: Vec<String> = columns(&rows).lines().map(str::to_owned).collect();
+    // Both parts are laid out together, so that their columns agree.
+    lines.insert(usual.len(), ADVANCED.to_owned());
+    let out = lines.iter().map(|line| format!("{line}\n")).collect();
     let file = match &settings.file {
         Some(file) => format!("Settings were read from {}.\n", file.display()),
-        None => "There is no weir.toml; weir config --example > weir.toml begins one.\n".to_owned(),
+        None => "There is no weir.toml; weir config --example > weir.toml starts one.\n".to_owned(),
     };
     let notes = settings.notes.iter().map(|note| format!("Note: {note}.\n"));
-    Printed { out: columns(&rows), hints: std::iter::once(file).chain(notes).collect() }
+    Printed { out, hints: std::iter::once(file).chain(notes).collect() }
 }
 
 #[cfg(test)]
@@ -59,6 +68,15 @@ mod tests {
             assert_eq!(line.split_whitespace().collect::<Vec<_>>().join(" "), expected);
         }
         assert!(!format!("{printed:?}").contains("hunter"), "{}", printed.out);
+        Ok(())
+    }
+
+    #[test]
+    fn advanced_settings_come_last() -> Outcome {
+        let printed = run(&settings(&[("data", ":memory:")], &environment(&[]), None)?, &ConfigArguments { example: false });
+        let (usual, advanced) = printed.out.split_once(ADVANCED).ok_or("nothing is advanced")?;
+        assert!(usual.contains("server.listen ") && !usual.contains("lens.sampling"), "{usual}");
+        assert!(advanced.contains("lens.sampling ") && !advanced.contains("server.listen"), "{advanced}");
         Ok(())
     }
 

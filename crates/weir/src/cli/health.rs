@@ -1,4 +1,4 @@
-//! `weir health`: asks a running server whether it lives. Images without a shell have no other way.
+//! `weir health`: checks that a server is up. Images without a shell have no other way.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};

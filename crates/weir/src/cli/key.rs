@@ -1,4 +1,4 @@
-//! `weir key create|list|revoke`: works on the data directory, and a running server obeys at once.
+//! `weir key create|list|revoke`: works on the data directory, and takes effect immediately, even on a running server.
 
 use std::time::SystemTime;
 
@@ -11,21 +11,21 @@ use crate::config::Settings;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  weir key create --name laptop            make a key; it is shown this once
-  KEY=$(weir key create --name ci)         the same in a script: standard output has the key alone
-  weir key list                            who has one
-  weir key revoke key_0123456789abcdef     take it back; a running server obeys at once, and
-                                           ends the streams, sockets and responses of that key";
+  weir key create --name laptop            make a key; it is shown only this once
+  KEY=$(weir key create --name ci)         the same in a script: standard output is the key alone
+  weir key list                            list the keys
+  weir key revoke key_0123456789abcdef     revoke one; it takes effect immediately, and the
+                                           streams, sockets and responses of that key end";
 
 /// What to do with keys.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Make a key and print it, this once
+    /// Make a key and print it, only this once
     Create {
         /// What to call it in the list
         #[arg(long, default_value = "", hide_default_value = true)]
         name: String,
-        /// Let its holder look after the server, too
+        /// Allow its holder to read metrics, upstreams and all connections
         #[arg(long)]
         admin: bool,
     },
@@ -57,10 +57,9 @@ pub(crate) fn run(settings: &Settings, command: &KeyCommand, now: SystemTime) ->
 
 fn created(new: &NewKey, settings: &Settings) -> Printed {
     let (id, address) = (&new.key.id, settings.server.listen);
-    let first =
-        "It is the first key: from now on every caller needs one, also of a server that runs; what was open there without one ends.\n";
+    let first = "This is your first key. From now on every request needs one, including on servers already running; what is open there without one ends.\n";
     let hints = format!(
-        "Made {id}. The line above is the key; it is shown this once. For example, with KEY set to it:\n  \
+        "Made {id}. The line above is the key; it is shown only this once. For example, with KEY set to it:\n  \
          curl -H \"Authorization: Bearer $KEY\" http://{address}/v1/models\n{}",
         if new.first { first } else { "" }
     );
@@ -99,7 +98,7 @@ fn revoke(keys: &KeyFile, id: &str) -> Result<Printed> {
 
 /// What becomes of a server whose last key was revoked.
 const CLOSED: &str =
-    "a server that runs lets nobody in until there is another, and one that is started without keys serves this machine's loopback alone.";
+    "a running server lets nobody in until there is another key, and a server started without keys serves this machine alone.";
 
 fn role(role: Role) -> &'static str {
     match role {

@@ -17,18 +17,18 @@ use crate::config::Flags;
 const EXAMPLES: &str = "\
 Examples:
   weir                                     serve on http://127.0.0.1:8000 with the demo model
-  OPENAI_API_KEY=sk-… weir                 serve OpenAI's models, too
+  OPENAI_API_KEY=sk-… weir                 serve OpenAI's models
   weir --listen 127.0.0.1:9000             serve elsewhere
-  weir --tls self-signed                   serve on https://127.0.0.1:8000, to try it
+  weir --tls self-signed                   serve on https://127.0.0.1:8000, for a trial
   weir chat                                talk with a model in the terminal
   weir compare --quick                     see what HTTP, SSE and WebSocket really do
   weir config                              show every setting in force and where it comes from
-  weir config --example > weir.toml        begin a file of settings
+  weir config --example > weir.toml        start a settings file
   weir key create --name laptop            make an API key
-  weir upstream test                       see whether every upstream and its keys work
-  weir store backup copy.db                copy what is stored, while a server runs";
+  weir upstream test                       check every upstream and its keys
+  weir store backup copy.db                back up what is stored, while a server runs";
 
-/// A streaming chat server for language models: it serves unless told otherwise.
+/// A streaming chat server for language models. Without a command it serves.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "weir", version, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub(crate) struct Cli {
@@ -46,12 +46,12 @@ pub(crate) enum Command {
     /// Talk with a model in the terminal
     #[command(after_help = chat::EXAMPLES)]
     Chat(chat::ChatArguments),
-    /// Measure one conversation on every transport, with real packets, and judge what is said of them
+    /// Measure one conversation on every transport, with real packets, and judge common claims
     #[command(after_help = compare::EXAMPLES)]
     Compare(Box<compare::CompareArguments>),
     /// Show every setting in force and where it comes from
     Config(config::ConfigArguments),
-    /// Ask a running server whether it lives
+    /// Check that a server is up
     Health(health::HealthArguments),
     /// Make, list and revoke API keys
     #[command(subcommand, after_help = key::EXAMPLES)]
@@ -59,7 +59,7 @@ pub(crate) enum Command {
     /// Check, back up, export, import and compact what is stored
     #[command(subcommand, after_help = store::EXAMPLES)]
     Store(store::StoreCommand),
-    /// List the upstreams, and test whether they work
+    /// List the upstreams, and test them
     #[command(subcommand, after_help = upstream::EXAMPLES)]
     Upstream(upstream::UpstreamCommand),
     /// Print a script that completes commands in a shell
@@ -76,7 +76,7 @@ struct Options {
     /// Where to listen [default: 127.0.0.1:8000]
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Whether to speak HTTPS: auto, off or self-signed [default: auto, which is with --tls-cert and --tls-key]
+    /// Whether to speak HTTPS: auto, off or self-signed [default: auto: on if --tls-cert and --tls-key are given]
     #[arg(long, global = true, value_name = "WORD")]
     tls: Option<String>,
     /// The certificate for HTTPS, in PEM; it is read again when it changes
@@ -85,13 +85,13 @@ struct Options {
     /// Its private key, in PEM
     #[arg(long, global = true, value_name = "FILE")]
     tls_key: Option<String>,
-    /// Where data is kept; :memory: keeps nothing [default: the platform's place for data]
+    /// Where data is kept; :memory: keeps nothing [default: the platform's directory for data]
     #[arg(long, global = true, value_name = "DIRECTORY")]
     data: Option<String>,
-    /// The file of settings [default: weir.toml, here or in the user's settings]
+    /// The settings file [default: weir.toml, here or in the user's configuration]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<String>,
-    /// How the log is written: text or json [default: text]
+    /// The format of the log: text or json [default: text]
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<String>,
     /// What is logged: off, error, warn, info, debug or trace, or levels by module [default: info]

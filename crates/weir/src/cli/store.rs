@@ -15,26 +15,26 @@ use crate::config::Settings;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  weir store check                                    is everything whole?
+  weir store check                                    verify what is stored
   weir store backup weir-2026-11-23.db                a copy, while a server runs
-  weir store export > answers.jsonl                   everything that has ended, as JSON Lines
+  weir store export > answers.jsonl                   all finished responses, as JSON Lines
   weir store export --format markdown -o chats.md     the same for reading
   weir store import answers.jsonl                     into this data directory; the server must be stopped
-  weir store compact                                  give back the room of what was deleted; the server must be stopped";
+  weir store compact                                  return the space of deleted data; the server must be stopped";
 
 /// What to do with the data directory.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum StoreCommand {
-    /// Look whether everything that is stored is whole
+    /// Verify stored data
     Check,
-    /// Give back the room of what was deleted; the server must be stopped
+    /// Return the space of deleted data; the server must be stopped
     Compact,
     /// Copy the database and the hashes of the API keys, also while a server runs
     Backup {
         /// The file to make
         file: PathBuf,
     },
-    /// Write down everything that has ended, also while a server runs
+    /// Export all finished responses, also while a server runs
     Export {
         /// JSON Lines for `weir store import`, or Markdown for reading
         #[arg(long, value_enum, default_value = "jsonl")]
@@ -43,7 +43,7 @@ pub(crate) enum StoreCommand {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Take in what was exported; what is there already stays as it is. The server must be stopped
+    /// Import an export; existing data stays as it is. The server must be stopped
     Import {
         /// The JSON Lines; - is standard input
         file: PathBuf,

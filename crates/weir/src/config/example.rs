@@ -3,17 +3,19 @@
 use super::table::{Definition, SETTINGS};
 use super::{limit, route, upstream};
 
-/// The text of the example.
+/// The text of the example. Within each table, advanced settings come last.
 pub(crate) fn example() -> String {
     let mut parts = vec![HEAD.to_owned()];
-    let mut open = "";
-    for definition in SETTINGS {
-        let (table, key) = definition.table_and_key();
-        if table != open {
+    for table in tables() {
+        if !table.is_empty() {
             parts.push(format!("\n[{table}]\n"));
-            open = table;
         }
-        parts.push(entry(definition, key));
+        let (advanced, usual): (Vec<_>, Vec<_>) = of_table(table).partition(|definition| definition.is_advanced);
+        parts.extend(usual.into_iter().map(entry));
+        if !advanced.is_empty() {
+            parts.push(ADVANCED.to_owned());
+        }
+        parts.extend(advanced.into_iter().map(entry));
     }
     parts.push(UPSTREAMS.to_owned());
     let line = |(key, line): &(&str, &str)| format!("# {key} = {line}\n");
@@ -25,17 +27,33 @@ pub(crate) fn example() -> String {
     parts.concat()
 }
 
+/// The tables of the file in their order; the empty one is its top.
+pub(super) fn tables() -> Vec<&'static str> {
+    let mut tables: Vec<&str> = SETTINGS.iter().map(|definition| definition.table_and_key().0).collect();
+    tables.dedup();
+    tables
+}
+
+/// The settings of a table.
+pub(super) fn of_table(table: &str) -> impl Iterator<Item = &'static Definition> {
+    SETTINGS.iter().filter(move |definition| definition.table_and_key().0 == table)
+}
+
 const HEAD: &str = "\
 # Settings of Weir, with their defaults: remove the # of those you change.
-# Flags and variables of the environment outrank this file. `weir config` shows what is in force, and why.
+# Flags and environment variables override this file. `weir config` shows what is in force, and why.
 # A running server reads it again when it changes, and on SIGHUP.
 # It is read from --config, else WEIR_CONFIG, else ./weir.toml, else the user's weir/weir.toml (~/.config on Linux).
-# Paths in it are meant from its directory. Durations: 500ms, 30s, 2m, 1h, 7d. Bytes: 4096, 64KiB, 32MiB.
+# Paths are relative to its directory. Durations: 500ms, 30s, 2m, 1h, 7d. Bytes: 4096, 64KiB, 32MiB.
+";
+
+const ADVANCED: &str = "
+# Advanced: the defaults are right for nearly every server.
 ";
 
 const UPSTREAMS: &str = "
-# Models of others, in order: the first upstream that serves a model gets it. See docs/upstreams.md.
-# Variables of the environment add some: OPENAI_API_KEY and OPENAI_BASE_URL, ANTHROPIC_API_KEY, GEMINI_API_KEY, OLLAMA_HOST.
+# Models of others, in order: the first upstream that serves a model gets it. See docs/how-to/upstreams.md.
+# Environment variables add some: OPENAI_API_KEY and OPENAI_BASE_URL, ANTHROPIC_API_KEY, GEMINI_API_KEY, OLLAMA_HOST.
 # [[upstream]]
 ";
 
@@ -49,16 +67,17 @@ const LIMITS: &str = "
 # [[limit]]
 ";
 
-fn entry(definition: &Definition, key: &str) -> String {
+fn entry(definition: &Definition) -> String {
     let help = definition.help.replace('\n', "\n# ");
     let names = definition.variables().join(" or ");
     let flag = definition.flag.map(|flag| format!(" or --{flag}")).unwrap_or_default();
-    // Where something else decides, any value serves as an example.
+    // A default that depends on the machine is shown by an example.
     let typed = match definition.path {
         "data" => "/var/lib/weir",
         "store.bytes" => "8GiB",
         _ => definition.default,
     };
+    let (_, key) = definition.table_and_key();
     let value = definition.kind.toml(typed);
     let restart = if definition.needs_restart { "; a change needs a restart" } else { "" };
     format!("\n# {help}\n# ({names}{flag}{restart})\n# {key} = {value}\n")

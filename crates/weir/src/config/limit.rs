@@ -10,7 +10,7 @@ use super::value::{self, Raw};
 /// The keys of a `[[limit]]`, each with a line of an example.
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("key", r#""key_3f2a"                      # the id of the API key, as `weir key list` shows it"#),
-    ("running", "10                             # answers that run or wait at once"),
+    ("running", "10                             # responses that run or wait at once"),
     ("requests_per_second", "5                  # on average; twice as many may come at once"),
     ("memory_bytes", r#""32MiB"                 # of engine.memory_bytes"#),
     ("stored_bytes", r#""1GiB"                  # of store.bytes"#),

@@ -17,6 +17,8 @@ mod upstream;
 mod value;
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 pub(crate) mod tests;
 
 use std::collections::BTreeMap;
@@ -181,6 +183,11 @@ pub(crate) fn load(flags: &Flags) -> Loaded {
 /// Whether a change of this setting waits for the next start.
 pub(crate) fn needs_restart(path: &str) -> bool {
     SETTINGS.iter().any(|definition| definition.path == path && definition.needs_restart)
+}
+
+/// Whether the default of this setting is right for nearly every server.
+pub(crate) fn is_advanced(path: &str) -> bool {
+    SETTINGS.iter().any(|definition| definition.path == path && definition.is_advanced)
 }
 
 /// The names of the flags that are settings, for the test that the command line has them all.

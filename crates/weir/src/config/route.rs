@@ -10,14 +10,11 @@ use super::value::{self, Raw};
 
 /// The keys of a `[[route]]`, each with a line of an example.
 pub(super) const KEYS: &[(&str, &str)] = &[
-    ("model", r#""fast"                          # the name that callers say"#),
-    ("upstreams", r#"["local:qwen3", "openai:gpt-5-mini"]  # who serves it, and under which name; the next where the one before fails"#),
-    ("weights", r#"["1", "1"]                    # how much each gets; alike if it is not said"#),
-    ("strategy", r#""order"                      # who is asked first: order, least_busy, round_robin or random"#),
-    (
-        "on_leave",
-        r#""finish_within 30s, 500 tokens"  # when the last reader leaves: cancel, finish, or finish_within; else what [engine] says"#,
-    ),
+    ("model", r#""fast"                          # the name that callers use"#),
+    ("upstreams", r#"["local:qwen3", "openai:gpt-5-mini"]  # the upstreams, and the model's name there; the next one if one fails"#),
+    ("weights", r#"["1", "1"]                    # the share of each; equal by default"#),
+    ("strategy", r#""order"                      # which is asked first: order, least_busy, round_robin or random"#),
+    ("on_leave", r#""finish_within 30s, 500 tokens"  # when the last reader leaves: cancel, finish, or finish_within; default: [engine]"#),
 ];
 
 /// What reading routes needs, and what it gathers.

@@ -1,4 +1,4 @@
-//! Every setting, once: its place in the file, its variable, its flag, what it may be, its default and what it is for.
+//! Every setting, once: its place in the file, its variable, its flag, its type, its default and its purpose.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,163 +16,187 @@ use super::tls::{TlsDraft, TlsWord};
 use super::value::{self, Raw};
 use super::{Data, LogConfig, LogFormat};
 
-/// All settings, in the order of the file. Defaults are also in the rooms' own `Default`; a test holds them together.
+/// All settings, in the order of the file. Defaults are also in each module's own `Default`; a test compares them.
 pub(crate) const SETTINGS: &[Definition] = &[
     setting("data", "", Kind::Data(|draft, value| draft.data = Some(value)))
         .flag("data")
         .restart()
-        .help("Where Weir keeps what must survive: answers, conversations, API keys. \":memory:\" keeps nothing.\nDefault: the platform's place for data, ~/.local/share/weir on Linux."),
+        .help("Where Weir keeps responses, conversations and API keys. \":memory:\" keeps nothing.\nDefault: the platform's directory for data, ~/.local/share/weir on Linux."),
     setting("server.listen", "127.0.0.1:8000", Kind::Address(|draft, value| draft.server.listen = value))
         .also("WEIR_LISTEN")
         .flag("listen")
         .restart()
-        .help("Where to listen. Port 0 takes a free one. Beyond loopback there must be an API key: weir key create."),
+        .help("The address to listen on. Port 0 picks a free port. An address beyond loopback needs an API key first: weir key create."),
     setting("server.admin_listen", "", Kind::OptionalAddress(|draft, value| draft.server.admin_listen = value))
         .restart()
-        .help("Where else to listen, for operations: /healthz, /readyz and /metrics, in clear. On loopback, such as 127.0.0.1:8001, without a\nkey; elsewhere numbers want the key of an admin."),
+        .help("A second address, for operations only: /healthz, /readyz and /metrics, without TLS. On loopback, such as 127.0.0.1:8001, it\nneeds no key; elsewhere the numbers need the key of an admin."),
     setting("server.tls", "auto", Kind::Tls(|draft, value| draft.tls.word = value))
         .flag("tls")
         .restart()
-        .help("Whether to speak HTTPS: auto (with tls_cert and tls_key), off, or self-signed, which makes a certificate for trying it."),
+        .help("Whether to serve HTTPS: auto (if tls_cert and tls_key are set), off, or self-signed (makes a certificate for a trial)."),
     setting("server.tls_cert", "", Kind::File(|draft, value| draft.tls.certificate = value))
         .flag("tls-cert")
         .restart()
-        .help("The file of the certificate and those that lead up from it, in PEM. It is read again when it changes."),
+        .help("The PEM file of the certificate and its chain. It is read again when it changes."),
     setting("server.tls_key", "", Kind::File(|draft, value| draft.tls.key = value))
         .flag("tls-key")
         .restart()
-        .help("The file of its private key, in PEM."),
+        .help("The PEM file of the certificate's private key."),
     setting("server.hosts", "", Kind::List(value::host, |draft, value| draft.server.hosts = value))
-        .help("Names under which the server may be addressed (Host), beside localhost; for a reverse proxy or a tunnel. Wants a key."),
+        .help("Names that requests may use for this server (Host), besides localhost: for a reverse proxy or a tunnel. Needs an API key."),
     setting("server.origins", "", Kind::List(value::origin, |draft, value| draft.server.origins = value))
-        .help("Web origins whose pages may use the API, such as https://chat.example.org."),
+        .help("Origins whose web pages may use the API, such as https://chat.example.org."),
     setting("server.trusted_proxies", "", Kind::Networks(|draft, value| draft.server.trusted_proxies = value))
-        .help("Addresses or networks (10.0.0.0/8) of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Prefix are believed. Wants a key."),
+        .help("Addresses or networks (10.0.0.0/8) of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Prefix are trusted. Needs an API key."),
     setting("server.proxy_protocol", "off", Kind::ProxyProtocol(|draft, value| draft.server.proxy_protocol = value))
-        .help("Whether these proxies must begin every connection with a PROXY protocol header, version 1 or 2: off or on. On wants a key."),
+        .help("Whether these proxies must start every connection with a PROXY protocol header, version 1 or 2: off or on. \"on\" needs an API key."),
     setting("server.body_bytes", "32MiB", Kind::Bytes(1, |draft, value| draft.server.body_bytes = size(value)))
-        .help("The largest request body, decoded: for a compressed one it is the limit on what comes out."),
+        .help("The largest request body. A compressed body is measured after decompression."),
     setting("server.text_bytes", "8MiB", Kind::Bytes(1, |draft, value| draft.server.text_bytes = size(value)))
-        .help("How much of a request body may be anything but images and files in base64: text, tools, JSON itself."),
+        .advanced()
+        .help("How much of a request body may be anything other than base64 images and files: text, tools, JSON itself."),
     setting("server.head_bytes", "64KiB", Kind::Bytes(LEAST_HEAD, |draft, value| draft.server.head_bytes = size(value)))
-        .help("The largest request head; 8KiB or more."),
+        .advanced()
+        .help("The largest request head; at least 8KiB."),
     setting("server.head_timeout", "10s", Kind::Duration(MOMENT, |draft, value| draft.server.head_timeout = value))
-        .help("How long a request head may take."),
+        .advanced()
+        .help("How long a client may take to send a request head."),
     setting("server.idle_timeout", "75s", Kind::Duration(MOMENT, |draft, value| draft.server.idle_timeout = value))
-        .help("How long a connection may be without a request. Longer than a reverse proxy keeps its own."),
+        .advanced()
+        .help("How long a connection may stay open without a request. Should be longer than a reverse proxy keeps its own connections."),
     setting("server.connections", "10000", Kind::Count(1, |draft, value| draft.server.connections = value))
-        .help("How many connections there may be; what is more gets a 503. Lower where the system allows too few open files."),
+        .help("How many connections may be open; more get a 503. The number is lowered if the system allows too few open files."),
     setting("server.connections_per_address", "0", Kind::Count(0, |draft, value| draft.server.connections_per_address = value))
-        .help("How many of them may come from one address. 0: a thousand, and no limit for this machine itself."),
+        .advanced()
+        .help("How many connections may come from one address. 0: a thousand, and no limit for this machine itself."),
     setting("server.body_timeout", "60s", Kind::Duration(MOMENT, |draft, value| draft.server.body_timeout = value))
-        .help("How long a request body may take."),
+        .advanced()
+        .help("How long a client may take to send a request body."),
     setting("server.heartbeat", "15s", Kind::Duration(MOMENT, |draft, value| draft.server.heartbeat = value))
-        .help("The pause after which a stream shows that it lives. Shorter than the idle limit of every proxy in between."),
+        .help("After how long without an event a stream sends a heartbeat. Must be shorter than the idle timeout of every proxy in between."),
     setting("server.write_timeout", "30s", Kind::Duration(MOMENT, |draft, value| draft.server.write_timeout = value))
-        .help("How long a reader may take nothing before it is cut; it can resume."),
+        .advanced()
+        .help("How long a client may read nothing before its connection is closed. It can resume."),
     setting("server.hold", "5s", Kind::Duration(Duration::ZERO, |draft, value| draft.server.hold = value))
         .formerly("server.chat_hold")
-        .help("How long a stream waits for the first result of its upstream before it answers 200, so that an early refusal keeps its\nstatus and SDKs try again. 0s: it answers at once. A request may ask for less: Prefer: wait=0. Its former name is chat_hold."),
+        .advanced()
+        .help("How long a stream waits for the first result of its upstream before it sends its 200, so that an early failure keeps its status and\nSDKs retry. 0s: not at all. A request may ask for less: Prefer: wait=0. The former name of this setting is chat_hold."),
     setting("server.socket_age", "1h", Kind::Duration(MOMENT, |draft, value| draft.server.socket_age = value))
-        .help("How long a WebSocket, of the classic API too, may begin new turns; a turn that runs then still ends."),
+        .advanced()
+        .help("How long a WebSocket, of the classic API too, may start new turns. A turn that is running then still ends."),
     setting("server.websocket_deflate", "false", Kind::Boolean(|draft, value| draft.server.websocket_deflate = value))
-        .help("Whether a WebSocket is compressed where its client offers it (permessage-deflate)."),
+        .advanced()
+        .help("Whether a WebSocket is compressed if its client offers it (permessage-deflate)."),
     setting("server.fin_leaves_json", "true", Kind::Boolean(|draft, value| draft.server.fin_leaves_json = value))
-        .help("Whether a client that closes its half of the connection before a JSON answer begins has left."),
+        .advanced()
+        .help("Whether a client that closes its half of the connection before a JSON response starts counts as gone."),
     setting("store.durability", "process", Kind::Durability(|draft, value| draft.durability = value))
         .restart()
-        .help("What an answer survives while it runs, before a client sees it: memory (nothing), process (kill -9 and crashes) or disk (loss of power).\nWith --data :memory: it is always memory."),
+        .help("What a running response survives, before a client sees it: memory (nothing), process (kill -9 and crashes) or disk (loss of power).\nWith --data :memory: it is always memory."),
     setting("store.retention", "30d", Kind::Duration(Duration::ZERO, |draft, value| draft.engine.retention = value))
-        .help("How long a finished answer stays."),
+        .help("How long a finished response is kept."),
     setting("store.bytes", "", Kind::Bytes(1, |draft, value| draft.kept_bytes = Some(value)))
-        .help("Bytes of all answers together, above which the oldest finished ones go.\nDefault: 8GiB, or 256MiB with --data :memory:."),
+        .help("How many bytes all responses may take; above that the oldest finished ones are deleted.\nDefault: 8GiB, or 256MiB with --data :memory:."),
     setting("classic.enabled", "true", Kind::Boolean(|draft, value| draft.server.classic.enabled = value))
-        .help("Whether there is the API of the Java demo of 2023: /createSse, /chat, /closeSse, /websocket. See docs/classic.md."),
+        .help("Whether to serve the API of the Java demo of 2023: /createSse, /chat, /closeSse, /websocket. See docs/how-to/classic.md."),
     setting("classic.origins", "", Kind::List(value::page, |draft, value| draft.server.classic.origins = value))
-        .help("Web origins whose pages may use it from elsewhere; \"null\" is a page opened from a file, \"*\" is every page there is."),
+        .help("Origins whose web pages may use the classic API. \"null\" is a page opened from a file, \"*\" is every page."),
     setting("classic.pages", "", Kind::File(|draft, value| draft.server.classic.pages = value))
         .help("The directory of your own copy of the demo's pages, such as its src/main/resources. They replace the page at /."),
     setting("classic.model", "", Kind::Name(|draft, value| draft.server.classic.model = value))
-        .help("The model that answers there. Without it: the first that an upstream serves, or else the demo."),
+        .help("The model of the classic API. Default: the first model that an upstream serves, or else the demo."),
     setting("classic.context_tokens", "12000", Kind::Count(1, |draft, value| draft.server.classic.context_tokens = count(value)))
-        .help("How many tokens it is shown of a conversation, with the question; older turns are left out. The rest of its window is for the answer."),
+        .help("How many tokens of a conversation the model is given, including the question; older turns are left out. The rest of its window is for the response."),
     setting("engine.answer_bytes", "16MiB", Kind::Bytes(1, |draft, value| draft.engine.answer_bytes = value))
-        .help("Bytes of one answer, above which it is ended."),
+        .advanced()
+        .help("How many bytes one response may have; a longer one is ended."),
     setting("engine.running", "10000", Kind::Count(1, |draft, value| draft.engine.running = value))
-        .help("How many answers may run at once."),
+        .help("How many responses may run at once."),
     setting("engine.memory_bytes", "512MiB", Kind::Bytes(1, |draft, value| draft.engine.memory_bytes = value))
-        .help("Bytes of requests, conversations and running answers that may be in memory at once, of all callers; what is more gets a 503."),
+        .advanced()
+        .help("How many bytes of requests, conversations and running responses of all callers may be in memory; more get a 503."),
     setting("engine.context_bytes", "64MiB", Kind::Bytes(1, |draft, value| draft.engine.context_bytes = value))
-        .help("Bytes of one conversation that is continued; a longer one is refused before it is loaded."),
+        .advanced()
+        .help("How many bytes a conversation may have to be continued; a longer one is refused before it is loaded."),
     setting("engine.context_items", "20000", Kind::Count(1, |draft, value| draft.engine.context_items = value))
-        .help("Items of one conversation, likewise."),
+        .advanced()
+        .help("How many items a conversation may have to be continued."),
     setting("engine.on_leave_stored", "finish", Kind::OnLeave(|draft, value| draft.engine.on_leave_stored = value))
-        .help("What happens to a stored answer when its last reader leaves: cancel, finish, or finish_within with a time, a number of tokens,\nor both: \"finish_within 30s, 500 tokens\". A [[route]] and a request (on_leave) may say otherwise.\ncancel: a POST /v1/responses ends with its connection, as OpenAI's does, and so does an aborted stream of an SDK; a background\nresponse runs on."),
+        .help("What happens to a stored response when its last reader leaves: cancel, finish, or finish_within with a time, a number of tokens,\nor both: \"finish_within 30s, 500 tokens\". A [[route]] and a request (on_leave) override it.\nWith cancel, a POST /v1/responses ends with its connection, as OpenAI's does; a background response runs on."),
     setting("engine.on_leave_stateless", "cancel", Kind::OnLeave(|draft, value| draft.engine.on_leave_stateless = value))
-        .help("The same for an answer that is not stored (store: false)."),
+        .help("The same for a response that is not stored (store: false)."),
     setting("limits.running", "1000", Kind::Count(1, |draft, value| draft.engine.shares.usual.running = value))
-        .help("What each API key may have of the server: answers that run or wait at once. Without keys there is one caller, and no such limit."),
+        .help("How many responses of each API key may run or wait at once. A server without keys has one caller, who has none of these limits."),
     setting("limits.requests_per_second", "500", Kind::Count(1, |draft, value| draft.engine.shares.usual.requests_per_second = u32::try_from(value).unwrap_or(u32::MAX)))
-        .help("Requests a second, on average; twice as many may come at once."),
+        .help("How many requests a second each API key may make, on average. Twice as many may come at once."),
     setting("limits.memory_bytes", "128MiB", Kind::Bytes(1, |draft, value| draft.engine.shares.usual.memory_bytes = value))
-        .help("Its share of engine.memory_bytes."),
+        .advanced()
+        .help("How much of engine.memory_bytes each API key may use."),
     setting("limits.stored_bytes", "4GiB", Kind::Bytes(1, |draft, value| draft.engine.shares.usual.stored_bytes = value))
         .help("Its share of store.bytes: above it, its oldest finished answers go first. No key may have more than half of store.bytes\nwhile others need the room."),
     setting("limits.connections", "1000", Kind::Count(1, |draft, value| draft.engine.shares.usual.connections = value))
-        .help("Open connections."),
+        .advanced()
+        .help("How many connections each API key may have open."),
     setting("demo.enabled", "auto", Kind::Switch(|draft, value| draft.demo_enabled = value))
         .help("Whether there is the built-in demo model, which needs no key: true, false, or auto (as long as there is no upstream)."),
     setting("demo.tokens_per_second", "60", Kind::Rate(|draft, value| draft.demo.tokens_per_second = value))
-        .help("Its pace; 0 is as fast as it can."),
+        .advanced()
+        .help("Its speed; 0 is as fast as possible."),
     setting("timeouts.connect", "10s", Kind::Duration(MOMENT, |draft, value| draft.timeouts.connect = value))
         .instead("WEIR_UPSTREAM_CONNECT_TIMEOUT")
-        .help("How long to wait for the connection to an upstream. Each [[upstream]] may say otherwise."),
+        .help("How long to wait for the connection to an upstream. Each [[upstream]] may override these."),
     setting("timeouts.headers", "2m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.headers = value))
         .instead("WEIR_UPSTREAM_HEADERS_TIMEOUT")
-        .help("How long to wait for the head of its answer."),
+        .help("How long to wait for the head of its response."),
     setting("timeouts.first_token", "10m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.first_token = value))
         .instead("WEIR_UPSTREAM_FIRST_TOKEN_TIMEOUT")
-        .help("How long to wait for the first word of the model."),
+        .help("How long to wait for the model's first token."),
     setting("timeouts.idle", "2m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.idle = value))
         .instead("WEIR_UPSTREAM_IDLE_TIMEOUT")
-        .help("How long to wait while an upstream sends nothing at all once its model has begun. Keep-alives count as something."),
+        .help("How long an upstream may send nothing at all after the first token. Keep-alives count as something."),
     setting("timeouts.keep_alive", "10m", Kind::Duration(MOMENT, |draft, value| draft.timeouts.keep_alive = value))
-        .help("How long to wait for the model's next word while its upstream sends nothing but keep-alives."),
+        .advanced()
+        .help("How long an upstream may send nothing but keep-alives after the first token."),
     setting("timeouts.total", "0s", Kind::Duration(Duration::ZERO, |draft, value| draft.timeouts.total = value))
         .instead("WEIR_UPSTREAM_TOTAL_TIMEOUT")
-        .help("How long an answer may take in all. 0s: as long as it likes."),
+        .help("How long a response may take in all. 0s: no limit."),
     setting("retries.count", "2", Kind::Count(0, |draft, value| draft.retries.count = u32::try_from(value).unwrap_or(u32::MAX)))
-        .help("How often a call is made again that failed before the model said anything, each time after a longer pause.\nGoing on to another key or another upstream is no retry."),
+        .advanced()
+        .help("How often a call that failed before the first token is repeated, each time after a longer pause.\nUsing another key or another upstream does not count as a retry."),
     setting("retries.deadline", "60s", Kind::Duration(Duration::ZERO, |draft, value| draft.retries.deadline = value))
-        .help("How long after the first call nothing is tried again."),
+        .advanced()
+        .help("How long after the first call no retry is started any more."),
     setting("shutdown.delay", "0s", Kind::Duration(Duration::ZERO, |draft, value| draft.shutdown.delay = value))
-        .help("Once told to stop: how long to serve on while /readyz says 503. As long as load balancers take to notice."),
+        .help("When told to stop: how long to go on serving while /readyz returns 503. As long as load balancers take to notice."),
     setting("shutdown.spread", "1s", Kind::Duration(Duration::ZERO, |draft, value| draft.shutdown.spread = value))
-        .help("Then nothing new is accepted, and connections on which nothing runs end one by one over this time, or over grace if that is shorter."),
+        .advanced()
+        .help("After the delay nothing new is accepted, and idle connections are closed one by one over this time, or over grace if that is shorter."),
     setting("shutdown.grace", "25s", Kind::Duration(Duration::ZERO, |draft, value| draft.shutdown.grace = value))
-        .help("How long answers that run may take from then on. What has not ended is ended as failed, with server_shutdown."),
+        .help("How long running responses may take from then on. Those that have not ended fail with server_shutdown."),
     setting("metrics.access", "admin", Kind::MetricsAccess(|draft, value| draft.server.metrics = value))
-        .help("Who may read /metrics where there are keys: admin (who shows the key of an admin) or open (everybody)."),
+        .help("Who may read /metrics if there are API keys: admin (requests with the key of an admin) or open (everybody)."),
     setting("lens.capture", "auto", Kind::CaptureMode(|draft, value| draft.server.lens.capture = value))
-        .help("Whether the packets of the server's port are captured while somebody looks at them (docs/lens.md): auto (where this process\nmay: Linux, with CAP_NET_RAW) or off."),
+        .advanced()
+        .help("Whether packets of the server's port are captured while somebody looks at them (docs/explanation/lens.md): auto (if the process\nmay: Linux, with CAP_NET_RAW) or off."),
     setting("lens.sampling", "1.0", Kind::Share(|draft, value| draft.server.lens.sampling = value))
-        .help("The share of the connections whose bytes are counted by kind, from 0.0 to 1.0. The others have totals only."),
+        .advanced()
+        .help("The share of connections whose bytes are counted by kind, from 0.0 to 1.0. The others have totals only."),
     setting("traces.endpoint", "", Kind::Endpoint(|draft, value| draft.traces = value))
         .restart()
-        .help("Where traces go, by OTLP over HTTP, such as http://localhost:4318. OTEL_EXPORTER_OTLP_ENDPOINT says the same."),
+        .help("Where to send traces, by OTLP over HTTP, such as http://localhost:4318. OTEL_EXPORTER_OTLP_ENDPOINT does the same."),
     setting("log.format", "text", Kind::LogFormat(|draft, value| draft.log.format = value))
         .flag("log-format")
         .restart()
-        .help("How the log is written: text or json."),
+        .help("The format of the log: text or json."),
     setting("log.level", "info", Kind::Filter(|draft, value| draft.log.level = value))
         .flag("log-level")
-        .help("What is logged: off, error, warn, info, debug or trace, or by module: info,weir_engine=debug."),
+        .help("What is logged: off, error, warn, info, debug or trace, or a level for each module: info,weir_engine=debug."),
 ];
 
-/// How one types what a running answer survives.
+/// The names of the durabilities.
 const DURABILITIES: &[(&str, Durability)] = &[("memory", Durability::Memory), ("process", Durability::Process), ("disk", Durability::Disk)];
 
-/// Shorter than this is a mistake: a timeout of nothing lets nothing through.
+/// The shortest timeout: with none at all nothing would get through.
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// hyper refuses smaller read buffers.
@@ -221,15 +245,15 @@ pub(crate) enum Kind {
     Share(Set<f64>),
     /// True or false.
     Boolean(Set<bool>),
-    /// True, false, or what fits the other settings.
+    /// True, false, or depending on other settings.
     Switch(Set<Option<bool>>),
-    /// Texts, each of which the first accepts.
+    /// Texts, each checked by the first.
     List(fn(&str) -> Result<String, String>, Set<Vec<String>>),
     /// Addresses and networks.
     Networks(Set<Vec<Network>>),
     /// Whether proxies speak the PROXY protocol.
     ProxyProtocol(Set<ProxyProtocol>),
-    /// What a running answer survives.
+    /// What a running response survives.
     Durability(Set<Durability>),
     /// Who may read the metrics.
     MetricsAccess(Set<MetricsAccess>),
@@ -254,7 +278,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Puts a value where it belongs, or says what was expected. Paths are meant from `base`.
+    /// Stores a value, or says what was expected. Paths are relative to `base`.
     pub(crate) fn put(&self, draft: &mut Draft, raw: &Raw, base: &Path) -> Result<(), String> {
         match self {
             Self::Address(set) => set(draft, value::address(raw)?),
@@ -316,17 +340,17 @@ fn network(text: &str) -> Result<Network, String> {
 
 fn data(raw: &Raw, base: &Path) -> Result<Data, String> {
     let path = value::path(raw, base)?;
-    // Before `base` came in: the word is not a file's name.
+    // Compared before `base` is applied: it is not a file's name.
     Ok(if raw.to_string() == Data::MEMORY { Data::Memory } else { Data::Directory(path) })
 }
 
 fn size(bytes: u64) -> usize {
-    // More than the machine can address is no limit at all.
+    // More than the machine can address is no limit.
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn count(value: usize) -> u64 {
-    // More than one can count is no limit at all.
+    // More than a `u64` is no limit.
     u64::try_from(value).unwrap_or(u64::MAX)
 }
 
@@ -335,7 +359,7 @@ fn count(value: usize) -> u64 {
 pub(crate) struct Definition {
     /// Its place in the file: `table.key`, or a key at the top.
     pub(crate) path: &'static str,
-    /// Its default, as one would type it; empty where the machine decides.
+    /// Its default, as one would type it; empty if it depends on the machine.
     pub(crate) default: &'static str,
     /// What it may be.
     pub(crate) kind: Kind,
@@ -343,6 +367,8 @@ pub(crate) struct Definition {
     pub(crate) flag: Option<&'static str>,
     /// Whether a change waits for the next start.
     pub(crate) needs_restart: bool,
+    /// Whether its default is right for nearly every server.
+    pub(crate) is_advanced: bool,
     /// What it is for.
     pub(crate) help: &'static str,
     variable: Variable,
@@ -362,7 +388,17 @@ enum Variable {
 }
 
 const fn setting(path: &'static str, default: &'static str, kind: Kind) -> Definition {
-    Definition { path, default, kind, flag: None, needs_restart: false, help: "", variable: Variable::Rule, former: None }
+    Definition {
+        path,
+        default,
+        kind,
+        flag: None,
+        needs_restart: false,
+        is_advanced: false,
+        help: "",
+        variable: Variable::Rule,
+        former: None,
+    }
 }
 
 impl Definition {
@@ -373,6 +409,11 @@ impl Definition {
 
     const fn restart(mut self) -> Self {
         self.needs_restart = true;
+        self
+    }
+
+    const fn advanced(mut self) -> Self {
+        self.is_advanced = true;
         self
     }
 
@@ -411,7 +452,7 @@ impl Definition {
         self.path.split_once('.').unwrap_or(("", self.path))
     }
 
-    /// Its names in the environment, the best first.
+    /// Its names in the environment, the preferred one first.
     pub(crate) fn variables(&self) -> Vec<String> {
         match self.variable {
             Variable::Rule => vec![rule(self.path)],
@@ -421,7 +462,7 @@ impl Definition {
     }
 }
 
-/// The variable of a path, if nothing else is said.
+/// The variable of a path without a name of its own.
 fn rule(path: &str) -> String {
     format!("WEIR_{}", path.replace('.', "_").to_uppercase())
 }

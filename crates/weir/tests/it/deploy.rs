@@ -116,7 +116,7 @@ fn the_unit_is_sound_and_waits_as_long_as_a_shutdown_takes() {
 
 #[test]
 fn every_line_of_the_log_is_explained() {
-    let documented = read("docs/operations.md");
+    let documented = read("docs/reference/log.md");
     let mut lines = Vec::new();
     for room in ["engine", "provider", "server", "store", "traces", "weir"] {
         collect(&root().join("crates").join(room).join("src"), &mut lines);
@@ -125,7 +125,7 @@ fn every_line_of_the_log_is_explained() {
     // What is in brackets or put in is not always the same.
     let known = |line: &String| documented.contains(line.split(['(', '{']).next().unwrap_or(line).trim_end());
     let missing: Vec<&String> = lines.iter().filter(|line| !known(line)).collect();
-    assert!(missing.is_empty(), "docs/operations.md does not explain: {missing:#?}");
+    assert!(missing.is_empty(), "docs/reference/log.md does not explain: {missing:#?}");
 }
 
 /// The last text among the arguments of a call, which is the message.

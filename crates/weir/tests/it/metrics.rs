@@ -271,7 +271,7 @@ async fn metrics_are_an_admins_where_there_are_keys() {
 async fn every_metric_is_documented_and_no_other() {
     let house = House::open().await;
     let seen = scrape(&house).await;
-    let text = include_str!("../../../../docs/metrics.md");
+    let text = include_str!("../../../../docs/reference/metrics.md");
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let documented: BTreeSet<&str> =
         rows.filter(|name| ["gen_ai_", "weir_", "process_"].iter().any(|room| name.starts_with(room))).collect();

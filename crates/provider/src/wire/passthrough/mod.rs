@@ -79,9 +79,9 @@ impl Outgoing {
 pub(crate) fn remedy(operation: Operation) -> &'static str {
     match operation {
         Operation::Completions => {
-            "Use POST /v1/chat/completions with this model, or ask a model whose upstream has text completions (docs/upstreams.md)."
+            "Use POST /v1/chat/completions with this model, or ask a model whose upstream has text completions (docs/how-to/upstreams.md)."
         }
-        Operation::Embeddings => "Ask a model whose upstream has embeddings (docs/upstreams.md), by its name or by a route.",
+        Operation::Embeddings => "Ask a model whose upstream has embeddings (docs/how-to/upstreams.md), by its name or by a route.",
         Operation::Moderations => "Ask a model whose upstream has moderations, such as OpenAI's omni-moderation-latest.",
     }
 }

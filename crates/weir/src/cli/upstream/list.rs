@@ -34,7 +34,7 @@ pub(super) async fn run(settings: &Settings, arguments: &ListArguments) -> Resul
         out.push('\n');
         out += &columns(&[heading].into_iter().chain(settings.provider.routes.iter().map(route)).collect::<Vec<_>>());
     }
-    let none = if upstreams.is_empty() { "There is no upstream but the demo; docs/upstreams.md says how to add one.\n" } else { "" };
+    let none = if upstreams.is_empty() { "There is no upstream but the demo; docs/how-to/upstreams.md says how to add one.\n" } else { "" };
     Ok(Printed { out, hints: format!("{none}{}", running.hint) })
 }
 
@@ -52,15 +52,15 @@ impl Running {
         let key = std::env::var(config::API_KEY).ok().filter(|key| !key.is_empty()).map(Secret::new);
         let server = match chat::configured(settings, None, key).await {
             Ok(Some(server)) => server,
-            Ok(None) => return silent(format!("No server listens on {}, so nothing is known of how they are.\n", settings.server.listen)),
-            Err(error) => return silent(format!("The server on {} cannot be asked how they are: {error:#}\n", settings.server.listen)),
+            Ok(None) => return silent(format!("No server listens on {}, so the state of the upstreams is unknown.\n", settings.server.listen)),
+            Err(error) => return silent(format!("The server on {} cannot be asked for the state of the upstreams: {error:#}\n", settings.server.listen)),
         };
         match server.json(&server.request("GET", "/v1/upstreams")).await {
             Ok(list) => {
                 let upstreams = list["data"].as_array().cloned().unwrap_or_default();
                 Self { address: Some(server.address()), upstreams, hint: String::new() }
             }
-            Err(trouble) => silent(format!("The server on {} does not say how they are: {trouble}\n", server.address())),
+            Err(trouble) => silent(format!("The server on {} does not give the state of the upstreams: {trouble}\n", server.address())),
         }
     }
 

@@ -1,5 +1,5 @@
 // Asks Weir with OkHttp and prints the answer as it comes. A connection that breaks is no end: the same answer goes on
-// behind the last event that came. Ctrl-C stops the answer at the server.
+// after the last event that came. Ctrl-C stops the answer at the server.
 //
 //   WEIR_URL=http://127.0.0.1:8000 mvn -q compile exec:java -Dexec.args="'Say hello'"
 
@@ -63,7 +63,7 @@ public final class Ask {
             if (end != null) break;
             failures = position > before ? 0 : failures + 1;
             if (failures == TRIES) throw new IOException("gave up: " + lost);
-            System.err.println("lost the connection behind event " + position + " (" + lost + "); going on");
+            System.err.println("lost the connection after event " + position + " (" + lost + "); going on");
             Thread.sleep(200L << failures);
         }
         return end;
