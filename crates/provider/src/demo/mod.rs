@@ -5,6 +5,7 @@ mod content;
 mod facts;
 mod passthrough;
 mod pieces;
+mod plan;
 mod play;
 mod scene;
 mod schema;
@@ -73,7 +74,7 @@ impl Provider for Demo {
         if let Err(fault) = check_context(&request.context) {
             return ready(Err(Failure::new(fault, Blame::Match))).boxed();
         }
-        let words = script::plan(&request).map(|script| play::words(script, &request.create, self.tokens_per_second));
+        let words = plan::plan(&request).map(|script| play::words(script, &request.create, self.tokens_per_second));
         ready(words.map_err(told)).boxed()
     }
 
