@@ -10,9 +10,11 @@ use lab::client::Trust;
 use lab::compare::claims::Bilingual;
 use lab::compare::run::{Bench, Door, RoadDoor};
 use lab::compare::stamps::Stamps;
-use lens::capture::{Config, Recorder};
-use lens::namespace::road::Path;
-use lens::namespace::{End, Network};
+use lens::capture::Recorder;
+use lens::capture::config::Config;
+use lens::namespace::Network;
+use lens::namespace::end::End;
+use lens::namespace::road::path::Path;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 

@@ -16,7 +16,7 @@ use lab::compare::numbers::Measured;
 use lab::compare::plan::{Cell, Plan, cells};
 use lab::compare::report::{self, Report};
 use lens::namespace::Network;
-use lens::namespace::road::Path;
+use lens::namespace::road::path::Path;
 use provider::demo;
 use serde_json::Value;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lens::flow::Side;
+use lens::flow::side::Side;
 use serde_json::json;
 
 use super::evidence::{Chunking, Delay, Evidence, Exchanges, Parallel, Speaking};
