@@ -7,20 +7,12 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::claims;
 use super::failure::{Failure, taken};
 use super::logs;
+use super::state::State;
 use super::tree::{self, Side, Written};
 use super::writer::Change;
 
 /// How many expired ids are remembered, so that their owners get a 410 and not a 404.
 pub(super) const TOMBSTONES: i64 = 100_000;
-
-/// What an answer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Running = 0,
-    Ended = 1,
-    Expired = 2,
-    Deleted = 3,
-}
 
 /// The columns of a record, but for its items.
 const COLUMNS: &str = "SELECT answers.number, answers.id, answers.owner, answers.state, answers.readable, parents.id, heads.id, \

@@ -6,7 +6,7 @@ use protocol::item::Item;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::failure::{Failure, taken};
-use super::records::State;
+use super::state::State;
 use super::writer::Change;
 
 /// Whether an item was sent or made.

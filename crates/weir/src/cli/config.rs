@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::output::{Printed, columns};
-use crate::config::Settings;
 use crate::config::example::example;
+use crate::config::settings::Settings;
 
 /// What `weir config` takes.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]

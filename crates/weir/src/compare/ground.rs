@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::own::{Own, Wanted, processor};
 use crate::address::Address;
-use crate::config::Settings;
+use crate::config::settings::Settings;
 
 /// A server that says nothing for so long will not; the time that the model's own pace takes comes on top.
 const PATIENCE: Duration = Duration::from_secs(120);

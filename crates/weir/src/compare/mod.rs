@@ -23,7 +23,8 @@ use serde_json::Value;
 use crate::address::Address;
 use crate::cli::compare::CompareArguments;
 use crate::cli::output::{self, Meter};
-use crate::config::{self, Settings};
+use crate::config;
+use crate::config::settings::Settings;
 use files::{Files, Shows};
 use ground::{Ground, Way};
 

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::assemble::{Blueprint, Weir};
 use crate::certificate;
-use crate::config::Settings;
+use crate::config::settings::Settings;
 use crate::shutdown;
 
 /// The threads of the server, whose processor time is its own.

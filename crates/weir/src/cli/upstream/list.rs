@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::super::output::{Printed, columns};
 use super::{ListArguments, address, wire};
 use crate::chat;
-use crate::config::{self, Settings};
+use crate::config;
+use crate::config::settings::Settings;
 
 /// Lists them.
 pub(super) async fn run(settings: &Settings, arguments: &ListArguments) -> Result<Printed> {
