@@ -4,7 +4,9 @@
 
 mod pieces;
 
-use lens::flow::{Flows, Limits, Side};
+use lens::flow::Flows;
+use lens::flow::limits::Limits;
+use lens::flow::side::Side;
 use lens::http::read_connection;
 use lens::ladder::{Options, draw};
 use lens::moment::Moment;

@@ -2,7 +2,8 @@
 
 #![no_main]
 
-use lens::http::{Reading, Source, read};
+use lens::http::piece::Reading;
+use lens::http::{Source, read};
 use libfuzzer_sys::fuzz_target;
 
 fn check(reading: &Reading, length: usize) {

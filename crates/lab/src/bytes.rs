@@ -2,7 +2,8 @@
 
 use std::ops::AddAssign;
 
-use lens::http::{self, Source, Sums};
+use lens::http::piece::Sums;
+use lens::http::{self, Source};
 use serde::Serialize;
 use serde_json::Value;
 

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lens::capture::{Captured, Recorder};
+use lens::capture::Recorder;
+use lens::capture::captured::Captured;
+use lens::flow::Flows;
 use lens::flow::close::{Closed, Ending, Steps};
 use lens::flow::connection::Connection;
-use lens::flow::{Flows, Limits, Side};
+use lens::flow::limits::Limits;
+use lens::flow::side::Side;
 use lens::http::{Conversation, read_connection};
 use lens::moment::Moment;
 use lens::packet::tcp::Flags;

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use lens::capture::Recorder;
 use lens::http::Conversation;
 use lens::moment::Moment;
-use lens::namespace::road::{Path, Road};
+use lens::namespace::road::Road;
+use lens::namespace::road::path::Path;
 
 use super::bytes::{BothDirections, ByteKinds, of_tap};
 use super::captured::CapturedConnections;

@@ -9,9 +9,14 @@ use std::io::BufWriter;
 use std::path::Path;
 use std::process::ExitCode;
 
-use lens::capture::{Capture, Captured, Config, Next};
-use lens::flow::connection::{Connection, Segment};
-use lens::flow::{ConnectionId, Flows, Limits, Side};
+use lens::capture::Capture;
+use lens::capture::captured::{Captured, Next};
+use lens::capture::config::Config;
+use lens::flow::connection::Connection;
+use lens::flow::limits::Limits;
+use lens::flow::segment::Segment;
+use lens::flow::side::Side;
+use lens::flow::{ConnectionId, Flows};
 use lens::http::{Conversation, read_connection};
 use lens::ladder::words::{Depth, Language, duration, facts, holds, offset, remarks};
 use lens::ladder::{Options, draw};

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::capture::{Captured, Direction, Statistics};
+use crate::capture::captured::{Captured, Direction, Statistics};
 use crate::moment::Moment;
 use crate::packet::link::Link;
 
@@ -18,7 +18,7 @@ const TLS_KEY_LOG: u32 = 0x544C_534B;
 const OPTION_END: u16 = 0;
 const OPTION_COMMENT: u16 = 1;
 
-/// What stands at the begin of a file.
+/// The first blocks of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Section<'a> {
     /// The machine.
@@ -86,7 +86,7 @@ impl<W: Write> Writer<W> {
         Ok(InterfaceId(self.interfaces - 1))
     }
 
-    /// Adds the keys of TLS, as lines of a key log. They are used for packets behind them.
+    /// Adds the keys of TLS, as lines of a key log. They apply to the packets after them.
     pub fn tls_keys(&mut self, key_log: &str) -> io::Result<()> {
         let mut block = Block::new(DECRYPTION_SECRETS);
         block.u32(TLS_KEY_LOG).u32(length_of(key_log.as_bytes())).padded(key_log.as_bytes());

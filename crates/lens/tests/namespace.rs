@@ -22,12 +22,19 @@ mod linux {
     use std::process::Command;
     use std::time::{Duration, Instant};
 
-    use lens::capture::{Capture, Config, Direction, Next};
+    use lens::capture::Capture;
+    use lens::capture::captured::{Direction, Next};
+    use lens::capture::config::Config;
+    use lens::flow::Flows;
     use lens::flow::connection::Connection;
-    use lens::flow::direction::Mark;
-    use lens::flow::{Flows, Limits, Side};
-    use lens::namespace::road::{Path, QUEUE_FRAMES, Road, Target};
-    use lens::namespace::{End, Network, Unable};
+    use lens::flow::limits::Limits;
+    use lens::flow::mark::Mark;
+    use lens::flow::side::Side;
+    use lens::namespace::Network;
+    use lens::namespace::end::End;
+    use lens::namespace::road::Road;
+    use lens::namespace::road::path::{Path, QUEUE_FRAMES, Target};
+    use lens::namespace::unable::Unable;
     use lens::packet::checksum::Checksum;
     use lens::packet::link::Link;
     use lens::packet::{Transport, decode};
@@ -242,7 +249,7 @@ mod linux {
         }
         let counts = road.counts(End::Near).unwrap();
         assert!(counts.held >= QUEUE_FRAMES as u64 && counts.held <= QUEUE_FRAMES as u64 + 1, "{counts:?}");
-        // What waits is let through when the path is wide again, as soon as the narrow place is free.
+        // What waits is let through when the path is wide again, as soon as the bottleneck is free.
         road.set(End::Near, Path::default());
         receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         assert_eq!(receiver.recv(&mut [0; 200]).unwrap(), 100);

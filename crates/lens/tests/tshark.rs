@@ -8,9 +8,12 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use lens::capture::{Capture, Captured, Config, Next, Unable};
-use lens::flow::connection::Segment;
-use lens::flow::{Flows, Limits};
+use lens::capture::Capture;
+use lens::capture::captured::{Captured, Next};
+use lens::capture::config::{Config, Unable};
+use lens::flow::Flows;
+use lens::flow::limits::Limits;
+use lens::flow::segment::Segment;
 use lens::packet::decode;
 use lens::packet::link::Link;
 use lens::packet::tcp::Flags;
@@ -27,7 +30,7 @@ fn has_net_raw() -> bool {
 }
 
 /// Three answers on one connection, closed by the client; a second connection that is reset.
-fn capture() -> Option<(Vec<Captured>, u16, lens::capture::Statistics)> {
+fn capture() -> Option<(Vec<Captured>, u16, lens::capture::captured::Statistics)> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut capture = match Capture::open(&Config { port: Some(port), ..Config::default() }) {

@@ -20,9 +20,10 @@ use protocol::event::{Entry, Event, TextDelta};
 use protocol::id::{ItemId, ResponseId};
 use tokio::time::{Instant, sleep_until};
 use weir_store::Durability;
+use weir_store::journal::Journal;
+use weir_store::journal::config::Config;
 use weir_store::journal::disk::Directory;
 use weir_store::journal::simulated::Shelf;
-use weir_store::journal::{Config, Journal};
 
 /// One measurement.
 #[derive(Clone, Copy)]

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+/// The name of the database in the data directory.
+pub const DATABASE: &str = "weir.db";
+
 /// Why a directory cannot hold Weir's data.
 #[derive(Debug, Error)]
 pub enum DirectoryError {

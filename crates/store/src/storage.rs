@@ -10,15 +10,14 @@ use thiserror::Error;
 
 use crate::Durability;
 use crate::archive::Archive;
-use crate::directory::{self, DirectoryError};
+use crate::directory::{self, DATABASE, DirectoryError};
+use crate::journal::config::Config;
 use crate::journal::disk::Directory;
-use crate::journal::{self, Journal, JournalError};
-use crate::keys::{self, KeyError};
+use crate::journal::{Journal, JournalError};
+use crate::keys;
+use crate::keys::error::KeyError;
 use crate::lock::{Lock, LockError};
 use crate::sqlite::{Database, DatabaseError};
-
-/// The name of the database in the data directory.
-pub const DATABASE: &str = "weir.db";
 
 /// The name of the journal's directory in the data directory.
 pub const JOURNAL: &str = "journal";
@@ -65,7 +64,7 @@ impl Storage {
         keys::forget(&path)?;
         let disk = Arc::new(Directory::open(&directory.join(JOURNAL))?);
         let archive: Arc<dyn Archive> = Arc::new(database.clone());
-        let config = journal::Config { durability, ..journal::Config::default() };
+        let config = Config { durability, ..Config::default() };
         let journal = Arc::new(Journal::open(disk, archive, config, tasks.clone()).await?);
         Ok(Self { journal, database, _lock: lock })
     }

@@ -12,9 +12,10 @@ use protocol::event::{Entry, Event, TextDelta};
 use protocol::id::{ItemId, ResponseId};
 use weir_store::Durability;
 use weir_store::archive::Archive;
+use weir_store::journal::config::Config;
 use weir_store::journal::disk::{Directory, Disk};
 use weir_store::journal::simulated::{Shelf, Simulated};
-use weir_store::journal::{Config, Journal, JournalError};
+use weir_store::journal::{Journal, JournalError};
 
 type Tested = Result<(), Box<dyn std::error::Error>>;
 

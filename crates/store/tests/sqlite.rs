@@ -459,7 +459,7 @@ async fn a_backup_is_a_file_of_its_own_whatever_was_put_in_its_way() -> Outcome 
     // A link that leads nowhere is something that is there, too.
     let dangling = shared.path().join("other.db");
     symlink(shared.path().join("nowhere"), &dangling)?;
-    assert!(matches!(database.backup(&dangling).await, Err(tools::ToolError::Exists { .. })));
+    assert!(matches!(database.backup(&dangling).await, Err(tools::error::ToolError::Exists { .. })));
     let mut names: Vec<_> = fs::read_dir(shared.path())?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()?;
     names.sort();
     assert_eq!(names, ["copy.db", "copy.db.part", "other.db", "precious"], "nothing is left");
@@ -475,7 +475,7 @@ async fn a_backup_is_made_while_it_is_used() -> Outcome {
     let (copied, more) = futures_util::future::join(database.backup(&copy), fill_from(&database, 50, 60)).await;
     more?;
     assert_eq!(copied?, fs::metadata(&copy)?.len());
-    assert!(matches!(database.backup(&copy).await, Err(tools::ToolError::Exists { .. })), "a backup replaces nothing");
+    assert!(matches!(database.backup(&copy).await, Err(tools::error::ToolError::Exists { .. })), "a backup replaces nothing");
     let checked = tools::check(&copy, |_| {})?;
     assert_eq!(checked.problems, Vec::<String>::new());
     assert!(checked.answers >= 50, "{checked:?}");
@@ -490,7 +490,7 @@ async fn compaction_gives_room_back() -> Outcome {
     let path = directory.path().join("weir.db");
     let database = open(directory.path())?;
     fill(&database, 200).await?;
-    assert!(matches!(tools::compact(&path, |_| {}), Err(tools::ToolError::InUse { .. })), "not while it is used");
+    assert!(matches!(tools::compact(&path, |_| {}), Err(tools::error::ToolError::InUse { .. })), "not while it is used");
     for number in 0..190 {
         Archive::remove(&database, &id(&number.to_string())).await?;
     }

@@ -1,6 +1,6 @@
-//! What a list of chat messages costs beyond its texts.
+//! The tokens of a list of chat messages beyond its texts.
 
-use crate::{Encoding, base_name};
+use crate::encoding::{Encoding, base_name};
 
 /// The tokens that wrap messages into a prompt, by OpenAI's cookbook, "How to count tokens with tiktoken", section 6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct ChatOverhead {
     pub per_message: u64,
     /// Tokens that a message's name adds to its own; negative where the name replaced the role.
     pub per_name: i64,
-    /// Tokens that open the answer: `<|start|>assistant<|message|>`.
+    /// Tokens that open the response: `<|start|>assistant<|message|>`.
     pub priming: u64,
 }
 
@@ -32,7 +32,7 @@ pub struct Message<'a, Texts> {
     pub texts: Texts,
 }
 
-/// The overhead of a model; of one that the cookbook does not know, that of the current ones.
+/// The overhead of a model; for models that are not in the cookbook, the current one.
 pub fn chat_overhead(model: &str) -> ChatOverhead {
     match base_name(model) {
         "gpt-3.5-turbo" | "gpt-3.5-turbo-0301" => ChatOverhead::FIRST,
@@ -40,7 +40,7 @@ pub fn chat_overhead(model: &str) -> ChatOverhead {
     }
 }
 
-/// The tokens of a whole prompt for `model`: each message with its role, name and texts, and the priming of the answer.
+/// The tokens of a whole prompt for `model`: each message with its role, name and texts, and the priming of the response.
 pub fn count_messages<'a, Texts>(model: &str, messages: impl IntoIterator<Item = Message<'a, Texts>>) -> u64
 where
     Texts: IntoIterator<Item = &'a str>,

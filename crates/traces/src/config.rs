@@ -14,14 +14,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// What a server is called that has no other name.
+    /// The name of a server without a configured one.
     pub const SERVICE: &str = "weir";
 }
 
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// A header that HTTP has no place for. Its value stays out: it may be a key.
+    /// A header that is not valid in HTTP. Its value is not shown: it may be a key.
     #[error("the header '{name}' for traces cannot be sent")]
     Header {
         /// Which.

@@ -1,4 +1,4 @@
-//! Takes spans out of the queue and sends them, several at once.
+//! Takes spans out of the queue and sends them in batches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The pauses before a request is tried again. Then its spans are dropped: newer ones wait.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 
-/// The far end of the queue.
+/// The receiving end of the queue.
 #[derive(Debug)]
 pub struct Export {
     client: Client,
@@ -37,17 +37,17 @@ pub struct Export {
     is_failing: bool,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 enum Sent {
     Taken,
-    /// It may be taken later.
+    /// It failed, but may be repeated.
     NotNow(String),
-    /// It will never be.
+    /// It was refused for good.
     Refused(String),
 }
 
 impl Export {
-    /// An export to where `config` says. Nothing is connected yet.
+    /// An export to the endpoint of `config`. Nothing is connected yet.
     ///
     /// # Errors
     /// A header that cannot be sent.
@@ -74,7 +74,7 @@ impl Export {
         Ok((queue, export))
     }
 
-    /// Sends what comes until `tasks` stop, and then what is left.
+    /// Sends spans until `tasks` stop, and then what is left.
     pub async fn run(mut self, tasks: Tasks) {
         loop {
             let mut batch = Vec::new();
@@ -133,7 +133,7 @@ impl Export {
             }
         };
         self.queue.dropped.add(count);
-        // Once for each time of trouble.
+        // Once for each period of failures.
         if !std::mem::replace(&mut self.is_failing, true) {
             tracing::warn!(spans = count, why, "traces are not taken, and were dropped");
         }
@@ -143,7 +143,7 @@ impl Export {
         match self.client.post(&self.endpoint).body(document).send().await {
             Ok(response) if response.status().is_success() => Sent::Taken,
             Ok(response) => match response.status().as_u16() {
-                // The statuses after which OTLP lets one try again.
+                // The statuses after which OTLP allows a retry.
                 status @ (429 | 502 | 503 | 504) => Sent::NotNow(status.to_string()),
                 status => Sent::Refused(status.to_string()),
             },

@@ -1,4 +1,4 @@
-//! Traces on their way out: a bounded queue of spans, and OpenTelemetry's protocol (OTLP) over HTTP, in JSON.
+//! Export of traces: a bounded queue of spans, and OpenTelemetry's protocol (OTLP) over HTTP, in JSON.
 //!
 //! OpenTelemetry's own SDK is deliberately absent: it would cost a quarter of a clean build for what is one document.
 

@@ -5,10 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use engine::trace::{Span, SpanKind, Value};
 use serde_json::{Map, Value as Json, json};
 
-/// Says that the next bit means something (`SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`).
+/// The next bit is valid (`SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`).
 const KNOWS_REMOTE: u32 = 0x100;
 
-/// Says that the parent is in another process.
+/// The parent is in another process.
 const IS_REMOTE: u32 = 0x200;
 
 /// The code of a span's status that is an error.

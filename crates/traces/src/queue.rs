@@ -1,4 +1,4 @@
-//! What waits to be taken away: never more than a bound, and what is above is dropped and counted.
+//! The bounded queue of spans; what does not fit is dropped and counted.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 /// As many spans as a thousand answers have.
 const BOUND: usize = 2048;
 
-/// The near end of the queue.
+/// The sending end of the queue.
 #[derive(Debug)]
 pub struct Queue {
     spans: mpsc::Sender<Span>,

@@ -7,7 +7,8 @@ use std::path::Path;
 use anyhow::Context;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
-use crate::config::{Data, Tls};
+use crate::config::Tls;
+use crate::config::settings::Data;
 
 /// The files of a certificate that we made, in the data directory.
 const CERTIFICATE: &str = "self-signed.pem";

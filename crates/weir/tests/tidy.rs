@@ -1,10 +1,18 @@
-//! Holds the house to its plan: what clippy and cargo-deny cannot see, read from the files themselves.
+//! Holds the repository to its plan: what clippy and cargo-deny cannot see, read from the files themselves.
 
+#[path = "tidy/imports.rs"]
+mod imports;
+#[path = "tidy/tolerated.rs"]
+mod tolerated;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use toml::{Table, Value};
+
+use imports::{Crate, circles};
 
 /// Which of our crates each may depend on: the arrows of design.md §5. The program may see all of them.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -37,6 +45,19 @@ const TEST_DOUBLES: &str = "fakes";
 /// The one place where code may be unsafe: system calls that no safe crate has.
 const MAY_BE_UNSAFE: (&str, &str) = ("lens", "crates/lens/src/system/");
 
+/// Names that were replaced and must not come back: each with its replacement, and the files that it is forbidden in.
+const FORBIDDEN: &[Forbidden] = &[
+    Forbidden { name: "rung", instead: "notified", within: "crates/" },
+    Forbidden { name: "Said", instead: "ByteBreakdown", within: "crates/lens/" },
+    Forbidden { name: "misunderstood", instead: "mark_unparsed", within: "crates/lens/" },
+];
+
+struct Forbidden {
+    name: &'static str,
+    instead: &'static str,
+    within: &'static str,
+}
+
 #[test]
 fn arrows_point_upward_only() -> Result<()> {
     let mut wrong = Vec::new();
@@ -66,6 +87,63 @@ fn test_doubles_are_not_in_the_product() -> Result<()> {
     let others = rust_files()?.into_iter().filter(|file| file.is_production() && !file.name.starts_with("crates/fakes/"));
     wrong.extend(others.flat_map(|file| file.lines_with(names)));
     check_none("test doubles outside tests and benchmarks", &wrong)
+}
+
+#[test]
+fn files_import_each_other_in_no_new_circles() -> Result<()> {
+    let mut wrong = Vec::new();
+    let mut found = BTreeSet::new();
+    for (name, _) in manifests()? {
+        let read = Crate::read(&root().join("crates").join(&name).join("src"))?;
+        let tolerated: BTreeSet<&str> =
+            tolerated::CIRCLES.iter().filter(|(owner, _)| *owner == name).flat_map(|(_, files)| files.iter().copied()).collect();
+        for circle in circles(&read.files()) {
+            if !circle.is_subset(&tolerated) {
+                wrong.push(format!("{name}: a circle that is not in tolerated::CIRCLES: {circle:?}"));
+            }
+            found.extend(circle.into_iter().map(|file| (name.clone(), file.to_owned())));
+        }
+    }
+    for (name, file) in tolerated::CIRCLES.iter().flat_map(|(name, files)| files.iter().map(move |file| (*name, *file))) {
+        if !found.contains(&(name.to_owned(), file.to_owned())) {
+            wrong.push(format!("{name}: {file} is in no circle any more; remove it from tolerated::CIRCLES"));
+        }
+    }
+    check_none("import circles; move what both need to a file of its own", &wrong)
+}
+
+#[test]
+fn modules_of_the_server_import_no_higher_layer() -> Result<()> {
+    let read = Crate::read(&root().join("crates/server/src"))?;
+    let place = |module: &str| tolerated::LAYERS.iter().position(|layer| *layer == module);
+    let mut wrong = Vec::new();
+    let mut upward = BTreeSet::new();
+    for (module, imported) in read.layers() {
+        let Some(own) = place(module) else {
+            wrong.push(format!("{module} has no place in tolerated::LAYERS"));
+            continue;
+        };
+        let higher = imported.into_iter().filter(|other| place(other).is_some_and(|other| other > own));
+        upward.extend(higher.map(|other| (module.to_owned(), other)));
+    }
+    let tolerated: BTreeSet<_> = tolerated::UPWARD.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
+    wrong.extend(upward.difference(&tolerated).map(|(from, to)| format!("{from} imports {to}, which is a higher layer")));
+    let gone = tolerated.difference(&upward);
+    wrong.extend(gone.map(|(from, to)| format!("{from} does not import {to} any more; remove the pair from tolerated::UPWARD")));
+    check_none("layers of the server", &wrong)
+}
+
+#[test]
+fn names_that_were_replaced_stay_away() -> Result<()> {
+    let mut wrong = Vec::new();
+    for file in rust_files()?.iter().filter(|file| file.is_production()) {
+        for Forbidden { name, instead, .. } in FORBIDDEN.iter().filter(|forbidden| file.name.starts_with(forbidden.within)) {
+            let words =
+                |line: &str| line.split(|character: char| !(character.is_alphanumeric() || character == '_')).any(|word| word == *name);
+            wrong.extend(file.lines_with(words).into_iter().map(|line| format!("{line} (`{name}` is now `{instead}`)")));
+        }
+    }
+    check_none("a name that was replaced", &wrong)
 }
 
 #[test]

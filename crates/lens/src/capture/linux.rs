@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::captured::{Captured, Direction, Next, Statistics};
+use super::config::{Config, Unable};
+use super::filter;
 use super::stamps::Stamps;
-use super::{Captured, Config, Direction, Next, Statistics, Unable, filter};
 use crate::moment::Moment;
 use crate::packet::link::Link;
 use crate::system::{packet, socket};
@@ -95,7 +97,7 @@ impl Capture {
         }
     }
 
-    /// How many packets there were, since the begin.
+    /// How many packets there were since the start.
     pub fn statistics(&mut self) -> io::Result<Statistics> {
         let (received, dropped) = packet::statistics(self.socket.as_fd())?;
         self.statistics.received += received;
@@ -116,7 +118,7 @@ impl Capture {
         };
         let mut bytes = self.buffer[..received.captured].to_vec();
         let mut original_length = received.original;
-        // The kernel takes the tag out; it stood behind the two addresses.
+        // The kernel takes the tag out; it stood after the two addresses.
         if let Some((kind, tag)) = received.tag.filter(|_| bytes.len() >= 12 && link == Link::Ethernet) {
             let [a, b] = kind.to_be_bytes();
             let [c, d] = tag.to_be_bytes();

@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
-use super::{Config, Next, Statistics, Unable};
+use super::captured::{Next, Statistics};
+use super::config::{Config, Unable};
 
 /// A capture, of which there is none on this system.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub struct Capture(Infallible);
 pub struct Stopper(Infallible);
 
 impl Capture {
-    /// Says why not.
+    /// Always fails.
     pub fn open(_: &Config) -> Result<Self, Unable> {
         Err(Unable::NotLinux)
     }

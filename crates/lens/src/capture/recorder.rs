@@ -6,7 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use super::{Capture, Captured, Config, Next, Statistics, Stopper, Unable};
+use super::captured::{Captured, Next, Statistics};
+use super::config::{Config, Unable};
+#[cfg(target_os = "linux")]
+use super::linux::{Capture, Stopper};
+#[cfg(not(target_os = "linux"))]
+use super::other::{Capture, Stopper};
 
 /// A capture in a thread of its own. Dropping it ends and awaits it.
 #[derive(Debug)]
@@ -24,7 +29,7 @@ pub struct Recording {
     pub packets: Vec<Captured>,
     /// How many had to make room for later ones.
     pub forgotten: u64,
-    /// What the kernel counted since the begin, as it was a moment ago.
+    /// The kernel's counts since the start, as of the last query.
     pub statistics: Statistics,
 }
 
@@ -102,12 +107,12 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // Who drops it does not want to know.
+        // Nothing can be done about an error in `drop`.
         let _ = self.end();
     }
 }
 
-/// After so many packets, and when none came for so long, the kernel is asked how many it had no room for.
+/// The kernel is asked for the number of dropped packets after this many packets, or when none arrived for this long.
 const MANY: u32 = 1024;
 const LONG: Duration = Duration::from_millis(250);
 
@@ -139,7 +144,7 @@ fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::Direction;
+    use crate::capture::captured::Direction;
     use crate::moment::Moment;
     use crate::packet::link::Link;
 

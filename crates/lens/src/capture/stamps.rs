@@ -1,4 +1,4 @@
-//! The time that the kernel gives to packets when they come, which it begins to do only some time after somebody wants it.
+//! Receive timestamps of the kernel, which it enables only some time after they are requested.
 
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -17,7 +17,7 @@ pub(super) struct Stamps {
     pub(super) have_begun: bool,
 }
 
-/// How long the kernel may take to begin. It waits for its workers, which is a millisecond or so (net_enable_timestamp()).
+/// How long the kernel may take to enable them. It waits for its workers, a millisecond or so (net_enable_timestamp()).
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Between two tries.

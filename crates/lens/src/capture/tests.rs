@@ -4,10 +4,14 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use super::captured::{Captured, Next, Statistics};
+use super::config::{Config, Unable};
 use super::*;
+use crate::flow::Flows;
 use crate::flow::close::{Closed, Ending, Steps};
 use crate::flow::direction::Direction;
-use crate::flow::{Flows, Limits, Side};
+use crate::flow::limits::Limits;
+use crate::flow::side::Side;
 use crate::packet::checksum::Checksum;
 use crate::packet::decode;
 
@@ -70,7 +74,7 @@ fn once(direction: &Direction) -> u64 {
 fn check_connection(listen: &str) {
     let config = |address: SocketAddr| Config { port: Some(address.port()), ..Config::default() };
     let Some((packets, flows, statistics)) = capture(listen, config) else { return };
-    assert!(packets.iter().all(|packet| packet.direction == super::Direction::Incoming));
+    assert!(packets.iter().all(|packet| packet.direction == super::captured::Direction::Incoming));
     assert_eq!((statistics.received, statistics.dropped, statistics.unreadable), (packets.len() as u64, 0, 0));
     assert_eq!(flows.total(), 1);
     let (_, connection) = flows.iter().next().unwrap();

@@ -1,8 +1,9 @@
-//! How a connection ends (RFC 9293, section 3.6): who closes first, in how many segments, and who has to wait.
+//! How a connection ends (RFC 9293, section 3.6): which side closes first, in how many segments, and which side waits.
 
-use super::connection::Segment;
 use super::direction::Direction;
-use super::{Both, Side};
+use super::mark::Mark;
+use super::segment::Segment;
+use super::side::{Both, Side};
 use crate::moment::Moment;
 use crate::packet::tcp::Flags;
 
@@ -13,19 +14,19 @@ pub enum Ending {
     Open,
     /// One side will send no more; the other may (RFC 9293, section 3.6.1).
     HalfClosed {
-        /// Who sent the FIN.
+        /// The side that sent the FIN.
         by: Side,
     },
     /// Both have sent a FIN, but one was not acknowledged.
     Closing {
-        /// Who sent the first FIN.
+        /// The side that sent the first FIN.
         first: Side,
     },
     /// Both FINs were acknowledged.
     Closed(Closed),
     /// One side ended it at once (RFC 9293, section 3.5.2).
     Reset {
-        /// Who sent the RST.
+        /// The side that sent the RST.
         by: Side,
     },
 }
@@ -39,7 +40,8 @@ impl Ending {
         }
     }
 
-    /// Who holds TIME-WAIT for twice the longest life of a segment (RFC 9293, section 3.6.1): who closed first, or both.
+    /// Whether a side holds TIME-WAIT for twice the maximum segment lifetime (RFC 9293, section 3.6.1): the side that closed
+    /// first, or both.
     pub fn holds_time_wait(self, side: Side) -> bool {
         match self {
             Self::Closed(closed) => closed.is_simultaneous || closed.first == side,
@@ -75,7 +77,7 @@ pub struct Fin {
     pub segment: u64,
     /// When it was captured.
     pub at: Moment,
-    /// Its relative sequence number: the one behind the last byte (RFC 9293, section 3.4).
+    /// Its relative sequence number: the one after the last byte (RFC 9293, section 3.4).
     pub number: u64,
     /// Which segment acknowledged it.
     pub acknowledged: Option<u64>,
@@ -86,9 +88,9 @@ pub struct Fin {
 pub struct Closing {
     /// Each side's FIN.
     pub fins: Both<Option<Fin>>,
-    /// Who sent the first FIN.
+    /// The side that sent the first FIN.
     pub first: Option<Side>,
-    /// The first RST: who sent it, in which segment, and when.
+    /// The first RST: its sender, its segment, and when.
     pub reset: Option<(Side, u64, Moment)>,
     /// Bytes that the other side sent after the first FIN: a half-closed connection at work.
     pub bytes_after_first: u64,
@@ -137,9 +139,7 @@ impl Closing {
             self.reset = self.reset.or(Some((from, segment.number, segment.at)));
             return;
         }
-        if self.first == Some(from.other())
-            && !segment.marks.iter().any(|mark| matches!(mark, super::direction::Mark::Retransmission { .. }))
-        {
+        if self.first == Some(from.other()) && !segment.marks.iter().any(|mark| matches!(mark, Mark::Retransmission { .. })) {
             self.bytes_after_first += segment.payload_bytes;
         }
         if segment.flags.contains(Flags::FIN)

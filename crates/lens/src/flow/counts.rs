@@ -1,7 +1,7 @@
 //! What one side of a connection sent, counted exactly.
 
-use super::connection::Segment;
-use super::direction::Mark;
+use super::mark::Mark;
+use super::segment::Segment;
 use crate::packet::tcp::Flags;
 
 /// Sums over all segments of one side, also over those that are not listed any more.
@@ -28,13 +28,13 @@ pub struct Counts {
     pub retransmitted_segments: u64,
     /// Bytes of payload that had been seen before, without those of keep-alives.
     pub retransmitted_bytes: u64,
-    /// Segments that came after one behind them.
+    /// Segments that arrived after one with a higher sequence number.
     pub out_of_order: u64,
     /// Acknowledgments of what was acknowledged before, while more is under way.
     pub duplicate_acks: u64,
     /// Segments that forbid the other side to send.
     pub zero_windows: u64,
-    /// Probes of whether the other side still lives (RFC 9293, section 3.8.4).
+    /// Probes of whether the other side is still there (RFC 9293, section 3.8.4).
     pub keep_alives: u64,
     /// Segments with SYN.
     pub syn: u64,

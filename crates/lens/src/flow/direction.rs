@@ -1,35 +1,9 @@
 //! One side of a connection: what it sent, and what of it was remarkable.
 
-use super::Limits;
 use super::counts::Counts;
+use super::limits::Limits;
 use super::sequence::{relative, wrapped};
 use super::stream::Stream;
-
-/// What is remarkable about a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// It repeats what was seen before: so many bytes of payload, or only a SYN or a FIN.
-    Retransmission {
-        /// Bytes that had been seen.
-        bytes: u64,
-    },
-    /// It brings bytes that belong before others that were seen already.
-    OutOfOrder,
-    /// Segments before it have not been seen.
-    Gap,
-    /// It acknowledges what was acknowledged already, while more is under way (RFC 5681, section 2).
-    DuplicateAck,
-    /// Its sender can take no more (RFC 9293, section 3.8.6).
-    ZeroWindow,
-    /// Its sender has room again, or more of it.
-    WindowUpdate,
-    /// It asks whether there is room again (RFC 9293, section 3.8.6.1).
-    WindowProbe,
-    /// It asks whether the other side still lives (RFC 9293, section 3.8.4).
-    KeepAlive,
-    /// It answers that, or a window probe.
-    KeepAliveAnswer,
-}
 
 /// What one side sends. Numbers are relative to its initial sequence number, which counts as 0: the first byte is 1.
 #[derive(Clone, Debug)]
@@ -38,9 +12,9 @@ pub struct Direction {
     pub initial: Option<u32>,
     /// Whether the initial number is known from a SYN, or from the acknowledgment of one.
     pub is_initial_certain: bool,
-    /// The number behind the highest that was sent.
+    /// The number after the highest that was sent.
     pub next: u64,
-    /// The highest number that the other side said it expects.
+    /// The highest acknowledgment number of the other side.
     pub acknowledged: u64,
     /// The FIN's number.
     pub fin: Option<u64>,

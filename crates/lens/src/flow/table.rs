@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
-use super::connection::{Connection, Segment};
-use super::{Both, Limits};
+use super::connection::Connection;
+use super::limits::Limits;
+use super::segment::Segment;
+use super::side::Both;
 use crate::moment::Moment;
 use crate::packet::network::Network;
 use crate::packet::tcp::{Flags, Tcp};
@@ -41,7 +43,7 @@ impl Flows {
         Self { limits, server_port: None, connections: BTreeMap::new(), by_addresses: HashMap::new(), next: 0, other_packets: 0 }
     }
 
-    /// Where the begin of a connection was not seen, its server is the side with this port.
+    /// If the start of a connection was not captured, its server is the side with this port.
     #[must_use]
     pub fn with_server_port(self, port: u16) -> Self {
         Self { server_port: Some(port), ..self }
@@ -82,7 +84,7 @@ impl Flows {
         self.other_packets
     }
 
-    /// Whether a segment is of a connection that has the same addresses as one before it, whose begin may have been missed.
+    /// Whether a segment is of a connection that has the same addresses as one before it, whose start may have been missed.
     fn is_another(&self, id: ConnectionId, source: SocketAddr, tcp: &Tcp<'_>) -> bool {
         let Some(connection) = self.connections.get(&id) else { return true };
         let own = connection.directions.of(connection.side(source));
@@ -115,7 +117,8 @@ impl Flows {
     }
 }
 
-/// Who is who: a SYN tells; otherwise the port that is known to be a server's, or else servers have the smaller port, usually.
+/// Which end is the client: the sender of a SYN. Without a SYN, the server has the port that is known to be a server's, or else the
+/// smaller one.
 fn sides(network: &Network<'_>, tcp: &Tcp<'_>, server_port: Option<u16>) -> Both<SocketAddr> {
     let source = SocketAddr::new(network.source, tcp.source_port);
     let destination = SocketAddr::new(network.destination, tcp.destination_port);

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::close::{Closed, Ending, Steps};
 use super::connection::Connection;
-use super::direction::Mark;
+use super::limits::Limits;
+use super::mark::Mark;
+use super::side::Side;
 use super::*;
 use crate::moment::Moment;
 use crate::packet::decode;
@@ -88,7 +90,7 @@ fn a_close_takes_four_segments_or_three() {
     let connection = only(&three);
     assert_eq!(connection.ending(), closed(Side::Server, false, Steps::Three));
     assert!(connection.ending().holds_time_wait(Side::Server));
-    // The FIN's number is the one behind the last byte.
+    // The FIN's number is the one after the last byte.
     assert_eq!(connection.closing().fins.server.unwrap().number, 4);
 }
 

@@ -1,7 +1,7 @@
 //! Cuts a stream into pieces that leave nothing out.
 
 use super::event::{Event, Scanner};
-use super::{Kind, Piece, Reading, What};
+use super::piece::{Kind, Piece, Reading, What};
 
 /// A place in a stream, and the pieces before it.
 #[derive(Debug)]

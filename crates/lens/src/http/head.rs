@@ -1,4 +1,7 @@
-//! Heads of HTTP/1 (RFC 9112, sections 3 to 5), as far as they tell what follows.
+//! Heads of HTTP/1 (RFC 9112, sections 3 to 5), as far as the framing of what follows depends on them.
+//!
+//! This is not `httparse`: the servers that are measured parse with it, through hyper, and a measurement that shared their parser
+//! would share its faults. It also refuses a whole head for one invalid field, where a reader of captured bytes has to go on.
 
 /// Values of these fields are secrets: they are never kept.
 const SECRET: [&str; 8] = [
@@ -55,7 +58,7 @@ impl Fields {
 pub enum Body {
     /// There is none.
     None,
-    /// After so many bytes.
+    /// After this many bytes.
     Length(u64),
     /// With the last chunk.
     Chunked,
@@ -90,7 +93,7 @@ impl Request {
     }
 }
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// Three digits.
@@ -120,7 +123,7 @@ fn keeps_alive(minor_version: u8, fields: &Fields) -> bool {
 /// What begins here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// A head, or trailers, of so many bytes with the empty line.
+    /// The length in bytes of a head or of trailers, including the empty line.
     Whole(usize),
     /// More bytes are needed.
     Unfinished,
@@ -128,7 +131,7 @@ pub(super) enum Extent {
     TooLong,
 }
 
-/// How far the head goes: a line end, and behind it another one. A lone LF is a line end (RFC 9112, section 2.2).
+/// The length of the head, which ends with an empty line. A lone LF is a line end (RFC 9112, section 2.2).
 pub(super) fn extent(bytes: &[u8]) -> Extent {
     let mut line = 0;
     for (at, _) in bytes.iter().enumerate().take(LONGEST).filter(|(_, byte)| **byte == b'\n') {

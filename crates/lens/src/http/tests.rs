@@ -7,8 +7,9 @@ use proptest::prelude::*;
 
 use super::event::EventKind;
 use super::head::Body;
-use super::two::{Detail, FrameKind, Part};
-use super::websocket::Opcode;
+use super::http2_frame::{Detail, FrameKind, Part};
+use super::piece::{Piece, What};
+use super::websocket_frame::Opcode;
 use super::*;
 
 fn say(client: &[u8], server: &[u8]) -> Conversation {
@@ -193,7 +194,7 @@ fn frames_of_http2_are_told_by_their_parts() {
         Detail::GoAway { last_stream: 1, code: 2 },
     ];
     assert_eq!(details, expected);
-    assert_eq!((two::error_name(8), two::setting_name(3)), ("CANCEL", "MAX_CONCURRENT_STREAMS"));
+    assert_eq!((http2::error_name(8), http2::setting_name(3)), ("CANCEL", "MAX_CONCURRENT_STREAMS"));
     let reading = &conversation.readings.server;
     assert_eq!(sums(reading), [0, 5, 7 * 9 + 1 + 3 + 11 + 1, 11 + 6 + 11, 0]);
     assert!(matches!(reading.pieces[5].what, What::Http2Head(ref frame) if frame.kind == FrameKind::Data && !frame.ends_stream()));

@@ -1,72 +1,8 @@
-//! Records of TLS (RFC 8446, section 5.1), and of the handshake what is said in clear.
+//! Records of TLS (RFC 8446, section 5.1), and the part of the handshake that is not encrypted.
 
 use super::cut::Cutter;
-use super::{Kind, What};
-
-/// A record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// What it says it is; from TLS 1.3 on, what is encrypted says it is application data.
-    pub content: Content,
-    /// The version in its head, which is a legacy: `0x0303` for both TLS 1.2 and 1.3.
-    pub version: u16,
-    /// Bytes behind its head.
-    pub length: u16,
-    /// The first message of a handshake that is readable.
-    pub hello: Option<Hello>,
-}
-
-/// What a record holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// Left for the sake of old machines in the middle.
-    ChangeCipherSpec,
-    /// An alert: a fault, or the end.
-    Alert,
-    /// The handshake.
-    Handshake,
-    /// Anything that is encrypted.
-    ApplicationData,
-}
-
-impl Content {
-    fn new(number: u8) -> Option<Self> {
-        match number {
-            20 => Some(Self::ChangeCipherSpec),
-            21 => Some(Self::Alert),
-            22 => Some(Self::Handshake),
-            23 => Some(Self::ApplicationData),
-            _ => None,
-        }
-    }
-
-    /// As the standard writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ChangeCipherSpec => "change_cipher_spec",
-            Self::Alert => "alert",
-            Self::Handshake => "handshake",
-            Self::ApplicationData => "application_data",
-        }
-    }
-}
-
-/// A hello (RFC 8446, sections 4.1.2 and 4.1.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hello {
-    /// Whether the client said it.
-    pub is_client: bool,
-    /// The server's choice of a version, or the client's highest offer.
-    pub version: u16,
-    /// Which server the client wants (RFC 6066, section 3).
-    pub server_name: Option<String>,
-    /// What may be spoken (RFC 7301); a server's choice is encrypted from TLS 1.3 on.
-    pub application_protocols: Vec<String>,
-    /// Whether a former session is offered, or taken up (`pre_shared_key`; a ticket in TLS 1.2's client hello).
-    pub resumes: bool,
-    /// Whether the server asks for another client hello (RFC 8446, section 4.1.4).
-    pub is_retry: bool,
-}
+use super::piece::{Kind, What};
+use super::tls_record::{Content, Hello, Record};
 
 /// The longest record: 2^14 bytes and what encryption adds (RFC 5246, section 6.2.3).
 const LONGEST: u16 = (1 << 14) + 2048;
@@ -103,7 +39,7 @@ pub(super) fn read(stream: &mut Cutter<'_>) {
     }
 }
 
-/// The record at the begin of `bytes`, and whether it can be one.
+/// The record at the start of `bytes`, and whether it can be one.
 fn record(bytes: &[u8]) -> Option<(Record, bool)> {
     let [content, major, minor, high, low]: [u8; HEAD] = *bytes.first_chunk()?;
     let length = u16::from_be_bytes([high, low]);
@@ -112,7 +48,7 @@ fn record(bytes: &[u8]) -> Option<(Record, bool)> {
     Some((record, kind.is_some() && major == 3 && length <= LONGEST))
 }
 
-/// The hello in the handshake records at the begin of `bytes`; it may be spread over several.
+/// The hello in the handshake records at the start of `bytes`; it may be spread over several.
 fn hello(mut bytes: &[u8]) -> Option<Hello> {
     let mut message = Vec::new();
     while let Some((record, true)) = record(bytes) {
@@ -204,7 +140,7 @@ impl<'a> Reader<'a> {
         self.take(2)?.first_chunk().copied().map(u16::from_be_bytes)
     }
 
-    /// A vector whose length takes so many bytes.
+    /// A vector whose length field has `length` bytes.
     fn vector(&mut self, length_bytes: usize) -> Option<Self> {
         let length = self.take(length_bytes)?.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
         self.take(length).map(Reader)

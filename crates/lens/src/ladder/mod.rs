@@ -1,7 +1,7 @@
 //! One connection as a picture (SVG): two life lines, a time axis, and an arrow for each segment.
 //!
 //! Colours come from CSS variables (`--ladder-…`), which a page may set; by themselves they follow the reader's light or dark
-//! scheme. They are Okabe and Ito's, which the colour-blind can tell apart, and shapes say the same once more.
+//! scheme. They are Okabe and Ito's, which the colour-blind can tell apart, and shapes repeat what colours mean.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -20,9 +20,10 @@ use axis::{Axis, Step, Stretch};
 use svg::{Svg, wrap};
 use words::{Colour, Depth, Language};
 
-use crate::flow::Side;
-use crate::flow::connection::{Connection, Segment};
-use crate::flow::direction::Mark;
+use crate::flow::connection::Connection;
+use crate::flow::mark::Mark;
+use crate::flow::segment::Segment;
+use crate::flow::side::Side;
 use crate::http::Conversation;
 
 /// How to draw.

@@ -128,7 +128,7 @@ pub(super) fn columns(text: &str) -> usize {
     text.chars().map(|character| if character >= '\u{1100}' && !matches!(character, '\u{2000}'..='\u{2E7F}') { 2 } else { 1 }).sum()
 }
 
-/// Words joined into lines of at most so many columns. A word that is longer is cut.
+/// Words joined into lines of at most `columns` columns. Longer words are cut.
 pub(super) fn wrap(words: &[String], separator: &str, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in words {

@@ -1,18 +1,23 @@
-//! Segments in words: what TCP says, and what the payload holds; English or Chinese.
+//! Segments in words: the TCP header and the payload; English or Chinese.
 
 use std::fmt::Write;
 use std::ops::Range;
 use std::time::Duration;
 
 use crate::flow::close::{Ending, Steps};
-use crate::flow::connection::{Connection, Segment};
-use crate::flow::direction::Mark;
-use crate::flow::{Both, Side};
+use crate::flow::connection::Connection;
+use crate::flow::mark::Mark;
+use crate::flow::segment::Segment;
+use crate::flow::side::{Both, Side};
+use crate::http::Conversation;
 use crate::http::event::{Event, EventKind};
-use crate::http::tls::{Content, Hello, Record, version_name};
-use crate::http::two::{Detail, Frame, Part, error_name};
-use crate::http::websocket::FrameHead;
-use crate::http::{Conversation, Kind, Piece, Protocol, Reading, What};
+use crate::http::http2::error_name;
+use crate::http::http2_frame::{Detail, Frame, Part};
+use crate::http::piece::{Kind, Piece, Reading, What};
+use crate::http::protocol::Protocol;
+use crate::http::tls::version_name;
+use crate::http::tls_record::{Content, Hello, Record};
+use crate::http::websocket_frame::FrameHead;
 use crate::packet::tcp::Flags;
 
 /// In which language labels are.
@@ -44,7 +49,7 @@ impl Language {
     }
 }
 
-/// How much of TCP's header is told.
+/// How much of the TCP header is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     /// Flags, relative numbers, length and window; where a connection begins or ends absolute numbers and options, too.
@@ -53,7 +58,7 @@ pub enum Depth {
     Short,
 }
 
-/// What TCP says, word by word: flags, numbers, window, options.
+/// The TCP header, field by field: flags, numbers, window, options.
 pub fn facts(segment: &Segment, depth: Depth) -> Vec<String> {
     let mut words = vec![segment.flags.to_string()];
     let is_full = depth == Depth::Full;
@@ -319,7 +324,7 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// A time after the begin, fine enough that near ones can be told apart.
+/// A time after the start, fine enough that near ones can be told apart.
 pub fn offset(offset: Duration) -> String {
     let nanoseconds = offset.as_nanos() as f64;
     match offset.as_nanos() {

@@ -1,13 +1,17 @@
-//! HTTP/1.0 and 1.1 (RFC 9112): where heads end, and how the bodies behind them are framed.
+//! HTTP/1.0 and 1.1 (RFC 9112): where heads end, and how the bodies after them are framed.
+//!
+//! It reads on the path of every response, as the bytes come and however they are split. It looks at three fields of a head and
+//! keeps no others, so neither `httparse`, which starts again with every part of a head, nor the reader of captures in
+//! [`crate::http`], which needs the whole stream and keeps all fields, takes its place.
 
 use std::collections::VecDeque;
 
-use super::split::{Bytes, Kind};
+use super::bytes::{Bytes, Kind};
 
 /// The longest head that is kept to be read. What is longer is refused by the server, and is body to us.
 const LONGEST_HEAD: usize = 64 << 10;
 
-/// Requests that wait for their answers; nobody pipelines more.
+/// Requests that may wait for their responses; no client pipelines more.
 const MOST_WAITING: usize = 1024;
 
 /// Both directions of a connection.
@@ -17,23 +21,23 @@ pub(super) struct Http1 {
     down: Half,
     /// What was asked and not answered.
     asked: VecDeque<Asked>,
-    /// The client has asked for another language, and may already speak it: kept until the server has decided.
+    /// What the client sent after it asked for an upgrade: kept until the server has decided.
     held: Vec<u8>,
 }
 
-/// What of a request an answer's framing depends on.
+/// What the framing of a response depends on.
 #[derive(Clone, Copy, Debug, Default)]
 struct Asked {
     is_head: bool,
     wants_switch: bool,
 }
 
-/// To what a connection changes. What the client has said of it already goes along.
+/// What a connection switches to, with what the client has already sent in the new protocol.
 #[derive(Debug)]
 pub(super) enum Switch {
     WebSocket(Vec<u8>),
     Opaque(Vec<u8>),
-    /// To nothing: the server has declined.
+    /// Nothing: the server has declined.
     Stay(Vec<u8>),
 }
 
@@ -41,15 +45,15 @@ pub(super) enum Switch {
 enum Half {
     /// In a head, of which this much has come.
     Head(Vec<u8>),
-    /// So many bytes of a body are to come.
+    /// This many bytes of a body are still to come.
     Length(u64),
     /// In the line that says how long a chunk is.
     ChunkSize(SizeLine),
-    /// So many bytes of a chunk, and then the line end behind it.
+    /// This many bytes of a chunk are still to come, and then the line end after it.
     Chunk(u64),
-    /// So many bytes of the line end behind a chunk.
+    /// This many bytes of the line end after a chunk are still to come.
     ChunkEnd(u8),
-    /// In the fields behind the last chunk; whether the line so far is empty.
+    /// In the trailers; whether the line so far is empty.
     Trailers(bool),
     /// Everything up to the close is body.
     Close,
@@ -107,11 +111,11 @@ impl From<Framing> for Half {
 }
 
 impl Http1 {
-    /// What the client sent. It can only ask for another language.
+    /// What the client sent. A client can only ask for an upgrade.
     pub(super) fn up(&mut self, mut bytes: &[u8], count: &mut Bytes) {
         while !bytes.is_empty() {
             if self.asked.back().is_some_and(|asked| asked.wants_switch) && matches!(&self.up, Half::Head(head) if head.is_empty()) {
-                // Until the server has said yes or no, nobody can tell what this is.
+                // Until the server accepts or declines the upgrade, the protocol of these bytes is not known.
                 self.held.extend_from_slice(bytes);
                 return;
             }
@@ -128,12 +132,12 @@ impl Http1 {
         }
     }
 
-    /// How many bytes are kept because nobody can tell yet what they are.
+    /// How many bytes are kept until their protocol is known.
     pub(super) fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// What the server sent. Where it changes the language, to what, and what is left of the bytes.
+    /// What the server sent. If it switches the protocol: to which, and the bytes that are left.
     pub(super) fn down<'a>(&mut self, mut bytes: &'a [u8], count: &mut Bytes) -> Option<(Switch, &'a [u8])> {
         while !bytes.is_empty() {
             let (taken, head) = self.down.take(bytes, count);
@@ -288,7 +292,7 @@ impl Fields {
         fields
     }
 
-    /// How the body behind this head is framed (RFC 9112, section 6.3); `otherwise` where nothing is said.
+    /// How the body after this head is framed (RFC 9112, section 6.3); `otherwise` if the head has no framing field.
     fn framing(self, otherwise: Framing) -> Framing {
         match (self.is_chunked, self.length) {
             (true, _) => Framing::Chunked,

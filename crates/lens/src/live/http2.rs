@@ -1,6 +1,6 @@
 //! HTTP/2 (RFC 9113): frames, of which only the heads are read.
 
-use super::split::{Bytes, Kind};
+use super::bytes::{Bytes, Kind};
 
 /// The preface, which comes before the client's first frame (section 3.4).
 const PREFACE: usize = 24;

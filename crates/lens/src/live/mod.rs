@@ -2,11 +2,12 @@
 //!
 //! A server feeds it what it reads and writes, above TLS, in the order in which it does. It keeps counts and no contents.
 
+pub mod bytes;
 mod http1;
 mod http2;
 mod split;
 mod timeline;
 mod websocket;
 
-pub use split::{Bytes, Split};
-pub use timeline::{Asked, Close, Closer, Counts, Handshake, Record, Request, Said, Sent, Share, Subject, Timeline};
+pub use split::Split;
+pub use timeline::{Asked, ByteBreakdown, Close, Closer, Counts, Handshake, Record, Request, Sent, Share, Subject, Timeline};

@@ -1,61 +1,12 @@
-//! Tells of every byte of a connection what kind it is, from both directions together: an answer's framing depends on what was
-//! asked.
+//! Assigns a kind to every byte of a connection, from both directions together: the framing of a response depends on its request.
 
+use super::bytes::{Bytes, Kind};
 use super::http1::{Http1, Switch};
 use super::http2::Http2;
 use super::websocket::WebSocket;
 
 /// How an HTTP/2 connection begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Bytes of one direction, by kind. Together they are all bytes of that direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bytes {
-    /// Heads: request and status lines, fields, and the header blocks of HTTP/2.
-    pub head: u64,
-    /// What marks where a body, or a message in it, begins and ends: chunk sizes, frame heads, and control frames.
-    pub framing: u64,
-    /// What is in the bodies, and in the messages of a WebSocket.
-    pub body: u64,
-    /// Chunks, or frames, whichever there are.
-    pub frames: u64,
-}
-
-impl Bytes {
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.head + self.framing + self.body
-    }
-
-    /// As many as have come since an earlier moment.
-    pub(super) fn since(&self, earlier: &Self) -> Self {
-        Self {
-            head: self.head.saturating_sub(earlier.head),
-            framing: self.framing.saturating_sub(earlier.framing),
-            body: self.body.saturating_sub(earlier.body),
-            frames: self.frames.saturating_sub(earlier.frames),
-        }
-    }
-}
-
-/// Which of the kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Head,
-    Framing,
-    Body,
-}
-
-impl Bytes {
-    pub(super) fn add(&mut self, kind: Kind, count: usize) {
-        let count = count as u64;
-        match kind {
-            Kind::Head => self.head += count,
-            Kind::Framing => self.framing += count,
-            Kind::Body => self.body += count,
-        }
-    }
-}
 
 /// Splits both directions of one connection.
 #[derive(Debug)]
@@ -69,12 +20,12 @@ pub struct Split {
 
 #[derive(Debug)]
 enum Spoken {
-    /// Not known yet: what the client said so far, which is less than the preface, and equal to its begin.
+    /// Not known yet: what the client sent so far, which is a prefix of the preface.
     Unknown(Vec<u8>),
     Http1(Box<Http1>),
     Http2(Box<Http2>),
     WebSocket(Box<WebSocket>),
-    /// A tunnel, or something after which nobody can tell: all of it is body.
+    /// A tunnel, or bytes that cannot be parsed: all of it is body.
     Opaque,
 }
 
@@ -111,7 +62,7 @@ impl Split {
             return;
         }
         if matches!(self.spoken, Spoken::Unknown(_)) {
-            // A server that speaks first says in HTTP/1 why it will not listen, or sends its SETTINGS of HTTP/2 (RFC 9113,
+            // A server that sends first refuses the connection in HTTP/1, or sends its SETTINGS of HTTP/2 (RFC 9113,
             // section 3.4), which begin with the length of a frame.
             let spoken = if bytes[0] == b'H' { Spoken::Http1(Box::default()) } else { Spoken::Http2(Box::default()) };
             let Spoken::Unknown(held) = std::mem::replace(&mut self.spoken, spoken) else { return };
@@ -147,7 +98,7 @@ impl Split {
         self.down
     }
 
-    /// The connection changes its language behind these bytes, of which `rest` is already in the new one.
+    /// The connection switches its protocol; `rest` is already in the new one.
     fn switch(&mut self, switch: Switch, rest: &[u8]) {
         self.spoken = match switch {
             Switch::Stay(held) => {

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::split::{Bytes, Split};
+use super::bytes::Bytes;
+use super::split::Split;
 
 /// Requests that are remembered of one connection; the oldest go first. Ten thousand connections must not hold much.
 const REQUESTS: usize = 8;
@@ -31,7 +32,7 @@ struct State {
     handshake: Option<Handshake>,
     split: Split,
     counts: Counts,
-    said: Said,
+    said: ByteBreakdown,
     asked: u64,
     requests: VecDeque<Request>,
     /// Those that are being answered.
@@ -45,7 +46,7 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 struct Running {
     number: u64,
-    /// Whether it is somebody's, and not known yet whose.
+    /// Whether it belongs to a caller that is not known yet.
     is_unclaimed: bool,
 }
 
@@ -83,7 +84,7 @@ pub struct Counts {
 
 /// What the bodies held that were answers of a model, as their writers know it. It is a part of [`Bytes::body`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct ByteBreakdown {
     /// Events; a JSON answer is none.
     pub events: u64,
     /// Bytes that mark where events begin and end, and heartbeats.
@@ -102,16 +103,16 @@ pub struct Sent {
     /// Those in it, by kind.
     pub bytes: Bytes,
     /// What of them were answers of a model.
-    pub said: Said,
+    pub said: ByteBreakdown,
 }
 
 impl Sent {
     /// What was sent since an earlier moment.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let Said { events, framing, dialect, text } = earlier.said;
-        // Counts are read one after another: one may be from a little earlier than the begin of what is beside it.
-        let said = Said {
+        let ByteBreakdown { events, framing, dialect, text } = earlier.said;
+        // Counts are read one after another: one may be a little older than the others.
+        let said = ByteBreakdown {
             events: self.said.events.saturating_sub(events),
             framing: self.said.framing.saturating_sub(framing),
             dialect: self.said.dialect.saturating_sub(dialect),
@@ -121,7 +122,7 @@ impl Sent {
     }
 }
 
-/// What was sent for a request, of those with a lane: from its begin on to the next one's, as long as it was alone.
+/// What was sent for a request with a lane: from its start to the start of the next request, while no other was running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// It cannot be told apart from what was sent for others.
@@ -173,11 +174,11 @@ impl Request {
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// Something of a caller's: until somebody shows that it is his, it counts as somebody else's.
+    /// A caller's resource: until its owner is known, the request is attributed to other callers.
     Callers,
-    /// The lens itself: it is a caller's too, but no news to who looks, and is not listed.
+    /// The lens itself: it is a caller's too, but is not listed, since its reader knows of it.
     Lens,
-    /// What is there for everybody, such as a page.
+    /// A public resource, such as a page.
     Public,
 }
 
@@ -199,7 +200,7 @@ pub struct Asked<'a> {
 /// How a connection ended, as its server saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Close {
-    /// Who was first.
+    /// The side that closed first.
     pub by: Closer,
     /// How: `fin`, `reset`, `write_timeout`…
     pub how: &'static str,
@@ -233,17 +234,17 @@ pub struct Record {
     pub down: Bytes,
     /// Reads and writes.
     pub counts: Counts,
-    /// Events.
-    pub said: Said,
+    /// The bytes of responses, by purpose.
+    pub said: ByteBreakdown,
     /// How many requests there were.
     pub asked: u64,
     /// The last of them.
     pub requests: Vec<Request>,
-    /// Whose the first request was that was anybody's.
+    /// The owner of the first request that had one.
     pub owner: Option<Arc<str>>,
-    /// Whether there was one of somebody else, or of somebody who did not say who he is, also among those that are forgotten.
+    /// Whether requests had different owners, or one had none that is known; forgotten requests count too.
     pub is_shared: bool,
-    /// Whether there is one of which it is not known yet whose it is.
+    /// Whether the owner of a running request is not known yet.
     pub is_unclaimed: bool,
     /// How it ended, if it has.
     pub close: Option<Close>,
@@ -305,8 +306,8 @@ impl Timeline {
         self.state().handshake = Some(handshake);
     }
 
-    /// Something of an answer was put into a body.
-    pub fn said(&self, said: Said) {
+    /// A part of a response was put into a body.
+    pub fn said(&self, said: ByteBreakdown) {
         if !self.is_sampled {
             return;
         }
@@ -347,7 +348,7 @@ impl Timeline {
             let mut state = self.state();
             let first = Arc::clone(state.owner.get_or_insert_with(|| owner.into()));
             state.is_shared |= *first != *owner;
-            // Only now: nobody may look between the two.
+            // Only now: the two must not be observed apart.
             if let Some(running) = state.running.iter_mut().find(|running| running.number == number) {
                 running.is_unclaimed = false;
             }
@@ -356,17 +357,17 @@ impl Timeline {
         self.change(number, |request, _now| request.owner = Some(owner));
     }
 
-    /// Somebody has asked in words that were not understood: there is no request, and nobody's name.
-    pub fn misunderstood(&self) {
+    /// A request could not be parsed, so its owner is not known.
+    pub fn mark_unparsed(&self) {
         self.state().is_shared = true;
     }
 
-    /// The head of an answer is ready.
+    /// The head of a response is ready.
     pub fn answered(&self, number: u64, status: u16) {
         self.change(number, |request, now| (request.answered, request.status) = (Some(now), Some(status)));
     }
 
-    /// An answer's body is over, or nobody wants more of it.
+    /// The body of a response is complete, or its reader has left.
     pub fn ended(&self, number: u64) {
         self.state().settle(number);
         self.change(number, |request, now| request.end = Some(now));
@@ -448,7 +449,7 @@ impl State {
         if self.running.is_empty() { Share::Since(now) } else { Share::Mixed }
     }
 
-    /// A request is over. Who has not said by now that it is his is somebody else.
+    /// A request is over. Unclaimed requests are attributed to other callers.
     fn settle(&mut self, number: u64) {
         if let Some(index) = self.running.iter().position(|running| running.number == number) {
             self.is_shared |= self.running.swap_remove(index).is_unclaimed;

@@ -1,6 +1,6 @@
 //! WebSocket (RFC 6455): frames, of which only the heads are read.
 
-use super::split::{Bytes, Kind};
+use super::bytes::{Bytes, Kind};
 
 /// The longest head of a frame (section 5.2): two bytes, eight of length, four of a mask.
 const LONGEST_HEAD: usize = 14;

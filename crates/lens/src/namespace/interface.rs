@@ -5,8 +5,9 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
+use super::end::MTU;
 use super::message::Message;
-use super::{MTU, Unable};
+use super::unable::Unable;
 use crate::system::{netlink, packet};
 
 // Of an interface (linux/if_link.h, linux/veth.h).
@@ -102,7 +103,7 @@ pub(super) fn add_address(name: &str, address: IpAddr) -> Result<(), Unable> {
     if address.is_ipv6() { unless_without_ipv6(sent) } else { sent }.map_err(|error| Unable::new("an address", error))
 }
 
-/// Says for good where a neighbour is, so that nobody has to ask (ARP, RFC 826; neighbour discovery, RFC 4861).
+/// Adds a permanent neighbour entry, so that no ARP (RFC 826) or neighbour discovery (RFC 4861) is needed.
 pub(super) fn add_neighbour(name: &str, address: IpAddr, hardware_address: [u8; 6]) -> Result<(), Unable> {
     let (family, octets) = family_and_octets(address);
     let mut body = [0; 12]; // `struct ndmsg`

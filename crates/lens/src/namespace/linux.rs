@@ -4,9 +4,12 @@ use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::process::Command;
 
+use super::end::End;
 use super::interface::{self, Plug};
-use super::road::{Path, Road};
-use super::{End, Unable, visit};
+use super::road::Road;
+use super::unable::Unable;
+use super::visit;
+use crate::namespace::road::path::Path;
 use crate::system::process;
 
 /// Two hosts and a cable. The near one is where the process is; threads may go to the far one for a moment.
@@ -45,14 +48,14 @@ impl Network {
         visit::inside(self.namespace(end), work)
     }
 
-    /// Makes a program begin at an end, when it is started. The network has to live until then.
+    /// Makes a program start in the namespace of an end. The network has to live until then.
     pub fn start_at(&self, end: End, command: &mut Command) {
         process::start_in_network(command, self.namespace(end).as_fd());
     }
 
     /// Builds a second, longer way between the ends, at any time. There can be one at a time.
     pub fn road(&self, path: Path) -> Result<Road, Unable> {
-        Road::build(self, path)
+        Road::build(&self.near, &self.far, path)
     }
 
     fn namespace(&self, end: End) -> &File {

@@ -57,7 +57,7 @@ impl Message {
         self.attribute(kind, &[value.as_bytes(), &[0]].concat())
     }
 
-    /// Attributes in an attribute, behind a structure that may be empty.
+    /// Attributes nested in an attribute, after a structure that may be empty.
     pub(super) fn nested(mut self, kind: u16, body: &[u8], fill: impl FnOnce(Self) -> Self) -> Self {
         let start = self.bytes.len();
         self.bytes.extend([0; 2]);

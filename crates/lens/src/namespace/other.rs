@@ -3,15 +3,17 @@
 use std::convert::Infallible;
 use std::process::Command;
 
-use super::road::{Path, Road};
-use super::{End, Unable};
+use super::end::End;
+use super::road::Road;
+use super::unable::Unable;
+use crate::namespace::road::path::Path;
 
 /// The network, which there is none of on this system.
 #[derive(Debug)]
 pub struct Network(Infallible);
 
 impl Network {
-    /// Says why not.
+    /// Always fails.
     pub fn enter() -> Result<Self, Unable> {
         Err(Unable::NotLinux)
     }
@@ -21,7 +23,7 @@ impl Network {
         match self.0 {}
     }
 
-    /// Makes a program begin at an end.
+    /// Makes a program start in the namespace of an end.
     pub fn start_at(&self, _: End, _: &mut Command) {
         match self.0 {}
     }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use super::Unable;
+use super::unable::Unable;
 use crate::system::process;
 
 /// The network namespace of this thread.

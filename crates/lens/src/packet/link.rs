@@ -1,9 +1,9 @@
 //! The link layer: Ethernet with VLAN tags, Linux's cooked headers, the loopback of the BSDs, or none.
 
 use super::bytes::{array_at, u16_at};
-use super::{Layer, Malformed};
+use super::malformed::{Layer, Malformed};
 
-/// How packets of an interface begin. The numbers are those of the registry of link types (draft-ietf-opsawg-pcaplinktype).
+/// The link layer header of an interface's packets. The numbers are those of the registry of link types (draft-ietf-opsawg-pcaplinktype).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Link {
     /// Ethernet (IEEE 802.3), and what Linux's loopback pretends to be.

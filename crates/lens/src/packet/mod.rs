@@ -1,17 +1,24 @@
-//! Packets, decoded where they lie: link, network and transport layer, without I/O, for any bytes whatever.
+//! Packets, decoded in place: link, network and transport layer, without I/O, for arbitrary bytes.
+//!
+//! This is not `etherparse`. Its decoders that accept truncated packets start at Ethernet, an EtherType or IP, so the cooked headers
+//! of Linux and the loopback of the BSDs would remain here. So would the checksums that the kernel leaves to the network card, the
+//! length of zero that Linux writes for packets above 64 KiB, and the position of each header, from which bytes are counted. What
+//! it would replace is shorter than the conversion of its types and errors would be.
 
 mod bytes;
 pub mod checksum;
 pub mod link;
+pub mod malformed;
 pub mod network;
 pub mod options;
 pub mod tcp;
 
 use link::Link;
+use malformed::Malformed;
 use network::Network;
 use tcp::Tcp;
 
-/// What one packet says, as far as it can be read.
+/// The layers of one packet, as far as they can be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
     /// The outermost VLAN it belongs to, as it stands in the bytes (IEEE 802.1Q).
@@ -33,33 +40,6 @@ pub enum Transport<'a> {
     Fragment,
     /// Another protocol, by IANA's number; or none, where there is no network layer either.
     Other(Option<u8>),
-}
-
-/// Which layer a complaint is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layer {
-    /// Ethernet, or what stands for it.
-    Link,
-    /// IPv4.
-    Ipv4,
-    /// IPv6, or one of its extension headers.
-    Ipv6,
-    /// TCP.
-    Tcp,
-}
-
-/// Why a packet cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// The bytes end before the header does.
-    #[error("{0:?}: the header is cut off")]
-    Short(Layer),
-    /// A length field that contradicts the header it stands in.
-    #[error("{0:?}: a length is smaller than the header it counts")]
-    Length(Layer),
-    /// The version of IP is neither what the link layer said nor one we know.
-    #[error("{0} is no version of IP")]
-    Version(u8),
 }
 
 /// Decodes one packet. Bytes may be missing at its end (a capture that was told to cut): lengths come from the headers.

@@ -1,22 +1,22 @@
-//! The network layer: IPv4 (RFC 791) and IPv6 with its extension headers (RFC 8200), told in the same words.
+//! The network layer: IPv4 (RFC 791) and IPv6 with its extension headers (RFC 8200), in one type.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::bytes::{array_at, u8_at, u16_at, u32_at};
 use super::checksum::{self, Checksum};
 use super::link::Version;
-use super::{Layer, Malformed};
+use super::malformed::{Layer, Malformed};
 
 /// A packet of the network layer.
 #[derive(Clone, Copy, Debug)]
 pub struct Network<'a> {
     /// Which one.
     pub version: Version,
-    /// Who sent it.
+    /// The sender.
     pub source: IpAddr,
-    /// To whom.
+    /// The receiver.
     pub destination: IpAddr,
-    /// How many more routers may pass it on: `TTL`, or `Hop Limit`.
+    /// `TTL`, or `Hop Limit`.
     pub hop_limit: u8,
     /// Bytes of its header, with options or extension headers.
     pub header_length: usize,
@@ -30,7 +30,7 @@ pub struct Network<'a> {
     pub protocol: u8,
     /// Whether IPv4's checksum is right (section 3.1); IPv6 has none.
     pub checksum: Checksum,
-    /// What it carries, as far as it was captured; what the link layer added behind it is left out.
+    /// What it carries, as far as it was captured; padding that the link layer added is left out.
     pub payload: &'a [u8],
 }
 
@@ -49,6 +49,29 @@ impl Network<'_> {
     /// Bytes that it carries, as the header says.
     pub fn payload_length(&self) -> usize {
         self.total_length - self.header_length
+    }
+
+    /// Whether the checksum `found` in the transport layer is right.
+    pub(super) fn transport_checksum(&self, found: u16) -> Checksum {
+        if self.payload.len() < self.payload_length() {
+            return Checksum::Unknown;
+        }
+        let pseudo = self.pseudo_header();
+        if checksum::fold(pseudo + checksum::add(self.payload)) == 0xFFFF {
+            return Checksum::Right;
+        }
+        // A checksum that the network card is to complete starts as the sum of the pseudo-header alone (Linux's CHECKSUM_PARTIAL).
+        if checksum::fold(pseudo) == found { Checksum::Offloaded } else { Checksum::Wrong }
+    }
+
+    /// The sum of the pseudo-header (RFC 9293, section 3.1; RFC 8200, section 8.1), not complemented.
+    fn pseudo_header(&self) -> u64 {
+        let sum = |address: IpAddr| match address {
+            IpAddr::V4(address) => checksum::add(&address.octets()),
+            IpAddr::V6(address) => checksum::add(&address.octets()),
+        };
+        let length = self.payload_length() as u64;
+        sum(self.source) + sum(self.destination) + u64::from(self.protocol) + (length >> 16) + (length & 0xFFFF)
     }
 }
 

@@ -13,7 +13,7 @@ pub enum TcpOption<'a> {
     WindowScale(u8),
     /// Selective acknowledgments may be sent (RFC 2018, section 2).
     SackPermitted,
-    /// What came behind a hole (RFC 2018, section 3).
+    /// Blocks that were received after a gap (RFC 2018, section 3).
     Sack(Sack),
     /// A clock's value, and the value that it answers (RFC 7323, section 3).
     Timestamps {
@@ -31,11 +31,11 @@ pub enum TcpOption<'a> {
         /// What it says.
         value: &'a [u8],
     },
-    /// Bytes that are no option; nothing behind them can be read.
+    /// Bytes that are not an option; nothing after them can be read.
     Malformed(&'a [u8]),
 }
 
-/// Up to four blocks, each from its first number to the one behind its last.
+/// Up to four blocks, each from its first number to the one after its last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sack {
     blocks: [(u32, u32); 4],
@@ -122,7 +122,7 @@ pub struct Options {
     pub window_scale: Option<u8>,
     /// Whether selective acknowledgments may be sent.
     pub sack_permitted: bool,
-    /// What came behind a hole.
+    /// Blocks that were received after a gap.
     pub sack: Sack,
     /// Value and echo.
     pub timestamps: Option<(u32, u32)>,

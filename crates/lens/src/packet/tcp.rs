@@ -3,10 +3,10 @@
 use std::fmt;
 
 use super::bytes::{u16_at, u32_at};
-use super::checksum::{self, Checksum};
+use super::checksum::Checksum;
+use super::malformed::{Layer, Malformed};
 use super::network::Network;
 use super::options::{OptionIterator, Options};
-use super::{Layer, Malformed};
 
 /// IANA's number.
 pub const PROTOCOL: u8 = 6;
@@ -134,7 +134,7 @@ pub(super) fn decode<'a>(network: &Network<'a>) -> Result<Tcp<'a>, Malformed> {
             flags: Flags(bits & 0x1FF),
             window: u16_at(bytes, 14)?,
             urgent: u16_at(bytes, 18)?,
-            checksum: checksum::of_transport(network, u16_at(bytes, 16)?),
+            checksum: network.transport_checksum(u16_at(bytes, 16)?),
             header_length,
             option_bytes: bytes.get(20..header_length)?,
             payload_length: network.payload_length() - header_length,

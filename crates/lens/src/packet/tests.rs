@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::checksum::Checksum;
 use super::link::Link;
+use super::malformed::Layer;
 use super::options::TcpOption;
 use super::tcp::Flags;
 use super::*;

@@ -143,7 +143,7 @@ fn read_control(message: &libc::msghdr, received: &mut Received) {
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
     // SAFETY: the pointer is null or to a whole header within the control part; so are those that CMSG_NXTHDR returns.
     while let Some(one) = unsafe { header.as_ref() } {
-        // SAFETY: the data of a message stands behind its header, and is as long as the type of the message says: the kernel
+        // SAFETY: the data of a message stands after its header, and is as long as the type of the message says: the kernel
         // wrote it whole, or else MSG_CTRUNC, for which there is room enough. It need not be aligned.
         unsafe {
             let data = libc::CMSG_DATA(header);

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::flow::{Flows, Limits, Side};
+use crate::flow::Flows;
+use crate::flow::limits::Limits;
+use crate::flow::side::Side;
 use crate::moment::Moment;
 use crate::packet::checksum::sum;
 use crate::packet::decode;

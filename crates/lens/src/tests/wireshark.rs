@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
-use crate::capture::Direction;
-use crate::flow::connection::{Connection, Segment};
-use crate::flow::direction::Mark;
+use crate::capture::captured::Direction;
+use crate::flow::connection::Connection;
+use crate::flow::mark::Mark;
+use crate::flow::segment::Segment;
 use crate::packet::decode;
 use crate::packet::link::Link;
 use crate::pcapng::{Packet, Section, Writer};

@@ -7,7 +7,7 @@ use protocol::fault::{Fault, FaultKind};
 
 use super::content::{HELP, LOREM};
 use super::pieces::Pieces;
-use super::scene::Scene;
+use super::scene::{Scene, split};
 use super::script::{Script, Step, json_object, json_text, say};
 use super::{schema, talk, tool};
 
@@ -41,12 +41,6 @@ pub(super) fn obey(scene: &Scene, request: &ModelRequest) -> Option<Result<Scrip
         _ => return None,
     };
     Some(Ok(script))
-}
-
-/// `/command rest`; any other text is no command.
-pub(super) fn split(said: &str) -> Option<(&str, &str)> {
-    let (command, rest) = said.strip_prefix('/')?.split_once(char::is_whitespace).unwrap_or((&said[1..], ""));
-    Some((command, rest.trim()))
 }
 
 fn count(rest: &str) -> Script {

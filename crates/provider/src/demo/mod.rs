@@ -5,6 +5,7 @@ mod content;
 mod facts;
 mod passthrough;
 mod pieces;
+mod plan;
 mod play;
 mod scene;
 mod schema;
@@ -74,7 +75,7 @@ impl Provider for Demo {
             return ready(Err(Failure::new(fault, Blame::Match))).boxed();
         }
         let (call, tokens_per_second) = (request.call.clone(), self.tokens_per_second);
-        let plan = move || script::plan(&request).map(|script| play::words(script, &request.create, tokens_per_second));
+        let plan = move || plan::plan(&request).map(|script| play::words(script, &request.create, tokens_per_second));
         let failed = || Fault::new(FaultKind::Server, "server_error", "the demo model failed on this request");
         async move { call.work(plan).await.unwrap_or_else(|| Err(failed())).map_err(told) }.boxed()
     }

@@ -103,3 +103,9 @@ fn output(item: &Item, names: &HashMap<&str, &str>) -> Option<Output> {
     let name = names.get(call_id.as_str()).map(|name| (*name).to_owned());
     Some(Output { name, text: output.text() })
 }
+
+/// `/command rest`; any other text is no command.
+pub(super) fn split(said: &str) -> Option<(&str, &str)> {
+    let (command, rest) = said.strip_prefix('/')?.split_once(char::is_whitespace).unwrap_or((&said[1..], ""));
+    Some((command, rest.trim()))
+}

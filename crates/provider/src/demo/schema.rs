@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value, json};
 
+use super::scene::split;
+
 /// Deeper, a schema that contains itself would never end.
 const MAX_DEPTH: usize = 16;
 
@@ -79,7 +81,7 @@ struct Said<'a> {
 impl<'a> Said<'a> {
     fn of(said: &'a str) -> Self {
         let part = beginning(said, MAX_SAID);
-        let whole = super::command::split(said).map_or(said, |(_, rest)| rest);
+        let whole = split(said).map_or(said, |(_, rest)| rest);
         Self {
             whole: beginning(whole, MAX_BYTES / 4),
             lower: part.to_lowercase(),

@@ -1,15 +1,13 @@
-//! What the demo will say, step by step; decided before the first word.
+//! What the demo will say, step by step.
 
 use std::time::Duration;
 
-use engine::provider::{Finish, ModelRequest, SUMMARISE, Word};
+use engine::provider::{Finish, Word};
 use protocol::fault::Fault;
-use protocol::request::TextFormat;
 use serde_json::Value;
 
 use super::pieces::Pieces;
 use super::scene::Scene;
-use super::{command, schema, talk, tool};
 
 /// One step of an answer.
 #[derive(Debug)]
@@ -47,32 +45,6 @@ impl Script {
 /// The steps that say a text.
 pub(super) fn say(text: impl Into<String>) -> impl Iterator<Item = Step> + Send + 'static {
     Pieces::new(text).map(|text| Step::Say(Word::Text { text, logprobs: Vec::new() }))
-}
-
-/// Decides what to say.
-///
-/// # Errors
-/// The refusal that `/status` asks for.
-pub(super) fn plan(request: &ModelRequest) -> Result<Script, Fault> {
-    let scene = Scene::of(request);
-    if scene.said == SUMMARISE {
-        return Ok(Script::text(talk::summary(&scene)));
-    }
-    if scene.outputs.is_empty() {
-        if let Some(script) = command::obey(&scene, request) {
-            return script;
-        }
-        if let Some(call) = tool::choose(request, &scene) {
-            return Ok(call);
-        }
-    }
-    Ok(Script::text(match &request.create.text.format {
-        TextFormat::Text => talk::answer(&scene),
-        format @ (TextFormat::JsonObject { .. } | TextFormat::JsonSchema { .. }) => match format.schema() {
-            Some(schema) => json_text(&schema::generate(schema, &scene.said)),
-            None => json_object(&scene),
-        },
-    }))
 }
 
 /// An object for callers that want just some JSON.

@@ -7,9 +7,9 @@ use protocol::request::{ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
 use super::pieces::Pieces;
-use super::scene::Scene;
+use super::scene::{Scene, split};
+use super::schema;
 use super::script::{Script, Step};
-use super::{command, schema};
 use crate::tools::{Offer, Offered};
 
 /// More of a description is not looked at.
@@ -37,7 +37,7 @@ pub(super) fn is_any_allowed(request: &ModelRequest) -> bool {
 /// The script of a call; `None` where the demo would rather talk.
 pub(super) fn choose(request: &ModelRequest, scene: &Scene) -> Option<Script> {
     let tools = allowed(request);
-    if let Some(("tool", rest)) = command::split(&scene.said) {
+    if let Some(("tool", rest)) = split(&scene.said) {
         let named = named(&tools, rest).or_else(|| tools.first().map(|tool| (tool, "")));
         return named.map(|(tool, arguments)| call(tool, arguments, scene));
     }

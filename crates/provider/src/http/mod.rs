@@ -16,7 +16,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use self::client::Clients;
 use self::encoding::Decoder;
 use crate::config::{BuildError, ProxyConfig, UpstreamConfig};
-use crate::wire::Outgoing;
+use crate::wire::outgoing::Outgoing;
 
 pub(crate) use self::client::Lease;
 pub use self::explain::{Distrust, Unreached};

@@ -35,6 +35,3 @@ impl UnknownTools {
     /// Each with its word in the settings.
     pub const ALL: &'static [(&'static str, Self)] = &[("pass", Self::Pass), ("refuse", Self::Refuse)];
 }
-
-/// The type of a tool with which a client lets the model search for further tools of the client's.
-const TOOL_SEARCH: &str = "tool_search";

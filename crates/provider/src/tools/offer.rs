@@ -11,7 +11,8 @@ use protocol::limits;
 use protocol::request::{Create, CustomTool, FunctionTool, Tool, ToolChoice};
 use serde_json::{Value, json};
 
-use super::TOOL_SEARCH;
+/// The type of a tool with which a client lets the model search for further tools of the client's.
+pub(super) const TOOL_SEARCH: &str = "tool_search";
 
 /// The longest name of a function that every vendor takes.
 const LONGEST_NAME: usize = 64;

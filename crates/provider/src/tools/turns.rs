@@ -8,7 +8,7 @@ use protocol::extra::Extra;
 use protocol::item::{FunctionOutput, Item, ItemStatus, Message, OpaqueItem, Reasoning};
 use serde_json::{Value, json};
 
-use super::offer::Offer;
+use super::offer::{Offer, TOOL_SEARCH};
 
 /// One step of a conversation.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ fn opaque<'a>(item: &'a OpaqueItem, offer: &Offer<'a>) -> Option<Turn<'a>> {
         ("additional_tools", _) => return None,
         ("tool_search_call", Some(call_id)) => Turn::Call(Call {
             id: call_id,
-            name: name(super::TOOL_SEARCH, None, offer),
+            name: name(TOOL_SEARCH, None, offer),
             arguments: Cow::Owned(item.fields.get("arguments").map_or_else(|| "{}".to_owned(), Value::to_string)),
             extra: None,
         }),

@@ -10,8 +10,8 @@ use reqwest::Response;
 
 use super::Ticket;
 use crate::http::encoding::{self, Decoder, EncodingError};
-use crate::wire::Reader;
 use crate::wire::fault::Callee;
+use crate::wire::reader::Reader;
 
 /// The body's end comes right behind the last event. Who reads it can use the connection again and saves a handshake; the
 /// answer's end waits for it, so it must not be long.

@@ -7,6 +7,7 @@ mod listing;
 mod passthrough;
 mod pool;
 mod probe;
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +32,11 @@ use crate::config::{BuildError, Compat, UpstreamConfig};
 use crate::http::{self, Http, Lease, Shown};
 use crate::tools::Lifter;
 use crate::wire::fault::{Callee, ERROR};
+use crate::wire::outgoing::{Outgoing, Refused};
 use crate::wire::secrets::Secrets;
-use crate::wire::{self, Outgoing, Refused, Wire};
+use crate::wire::{self, Wire};
 
-pub use self::probe::{Answered, Refusal, Trouble};
+pub use self::trouble::{Answered, Refusal, Trouble};
 pub use crate::http::{Distrust, Unreached};
 
 /// One upstream. Clones share its connections, its keys and its list of models.

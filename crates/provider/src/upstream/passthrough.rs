@@ -18,8 +18,8 @@ use super::answer::LAST_CHUNK_TIMEOUT;
 use super::{Shared, Ticket};
 use crate::http::encoding::{self, Decoder, EncodingError};
 use crate::wire::fault::{Callee, Reported};
+use crate::wire::outgoing::{Outgoing, Refused};
 use crate::wire::passthrough::{EventReader, Passage, Translate, Unserved, remedy};
-use crate::wire::{Outgoing, Refused};
 
 /// The largest response that is taken in: the vectors of 2048 texts, of 3072 numbers each, at some 20 characters a number.
 const MAX_RESPONSE_BYTES: usize = 128 << 20;

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::{Call, Failure, ModelListing, ModelRequest, Word};
-use protocol::fault::Fault;
+use engine::provider::{Call, ModelListing, ModelRequest, Word};
 use protocol::id::ItemId;
 use protocol::item::{Item, Message, Part, Role};
 use protocol::request::Create;
@@ -13,11 +12,12 @@ use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use tokio::time::{Instant, timeout};
 
+use super::trouble::{Answered, Refusal, Trouble};
 use super::{Shared, Upstream};
 use crate::http::{self, Lease, Unreached};
 use crate::tools::Lifter;
-use crate::wire::Outgoing;
 use crate::wire::fault::Callee;
+use crate::wire::outgoing::Outgoing;
 
 /// A list of models that takes longer would hold up everyone who opens the page.
 const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,58 +27,6 @@ const MAX_LISTING_BYTES: usize = 8 << 20;
 
 /// The longest answer that is asked for: OpenAI takes no smaller limit.
 const ANSWER_TOKENS: u64 = 16;
-
-/// What is wrong with an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// It gave no answer at all.
-    Unreached(Unreached),
-    /// It answered with an error.
-    Refused(Box<Refusal>),
-    /// It answered with something else than was asked for.
-    Misunderstood {
-        /// Whether that was a page for people.
-        is_page: bool,
-    },
-    /// The answer of the model failed after its head.
-    Failed(Failure),
-    /// Its wire has no word for the question.
-    Unsaid(Fault),
-}
-
-/// An answer with an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The status.
-    pub status: u16,
-    /// What it means.
-    pub failure: Failure,
-    /// Where a redirect leads, without its query.
-    pub location: Option<String>,
-    /// Whether the body was a page for people.
-    pub is_page: bool,
-}
-
-/// How long a model took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answered {
-    /// From the question to the first word.
-    pub first_token: Duration,
-    /// From the question to the end.
-    pub total: Duration,
-}
-
-impl Trouble {
-    /// A word for it, for machines.
-    pub fn code(&self) -> &str {
-        match self {
-            Self::Unreached(unreached) => unreached.code(),
-            Self::Refused(refusal) => &refusal.failure.fault.code,
-            Self::Misunderstood { .. } => "not_understood",
-            Self::Failed(Failure { fault, .. }) | Self::Unsaid(fault) => &fault.code,
-        }
-    }
-}
 
 impl Upstream {
     /// Asks it for its models, under the first key that can be used.

@@ -5,9 +5,9 @@ use std::mem;
 use codec::{ndjson, sse};
 use engine::provider::{Failure, Word};
 
-use super::Reader;
 use super::fault::{Callee, Reported};
 use super::json::{self, Broken};
+use super::reader::Reader;
 use super::said::Said;
 use crate::tools::Lifter;
 

@@ -15,7 +15,9 @@ mod json;
 mod lenient;
 mod list;
 mod ollama;
+pub(crate) mod outgoing;
 pub(crate) mod passthrough;
+pub(crate) mod reader;
 mod repeat;
 mod reported;
 mod responses;
@@ -29,17 +31,17 @@ mod text;
 
 use std::fmt;
 
-use bytes::Bytes;
 use engine::provider::passthrough::PassthroughRequest;
-use engine::provider::{Failure, ModelListing, ModelRequest, Word};
+use engine::provider::{Failure, ModelListing, ModelRequest};
 use protocol::fault::Fault;
 use protocol::passthrough::Passthrough;
 use protocol::request::Create;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName};
-use serde_json::Value;
+use reqwest::header::{AUTHORIZATION, HeaderName};
 
 use self::fault::{Callee, Reported};
+use self::outgoing::{Outgoing, Refused};
 use self::passthrough::{Passage, Unserved};
+use self::reader::Reader;
 use crate::config::{UpstreamConfig, WireKind};
 use crate::tools::{Lifter, Offer, UnknownTools};
 
@@ -93,74 +95,6 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
     /// # Errors
     /// The first field that it cannot carry and must not leave out, by its path.
     fn check(&self, create: &Create) -> Result<Vec<String>, Fault>;
-}
-
-/// A request to be sent below the upstream's address.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Outgoing {
-    /// The segments of the path behind `base_url`.
-    pub(crate) path: Vec<String>,
-    /// What is added to the query.
-    pub(crate) query: Vec<(&'static str, String)>,
-    /// Fields of the head beside the usual ones.
-    pub(crate) fields: HeaderMap,
-    /// The media type of the answer.
-    pub(crate) accept: &'static str,
-    /// The JSON of its body.
-    pub(crate) body: Value,
-    /// A body that is written already. It goes before `body`.
-    pub(crate) raw: Option<Bytes>,
-    /// Whether the head of the response comes only when all of it is made. That takes as long as the model does, and whoever
-    /// asked sees to the time.
-    pub(crate) is_whole: bool,
-}
-
-impl Outgoing {
-    /// A request for `path`, whose answer is a stream of events.
-    pub(crate) fn new(path: &[&str], body: Value) -> Self {
-        let path = path.iter().map(|segment| (*segment).to_owned()).collect();
-        Self { path, query: Vec::new(), fields: HeaderMap::new(), accept: "text/event-stream", body, raw: None, is_whole: false }
-    }
-
-    /// The same with its body in bytes.
-    pub(crate) fn written(self) -> Self {
-        match self {
-            Self { body: Value::Null, .. } | Self { raw: Some(_), .. } => self,
-            Self { body, .. } => Self { raw: Some(body.to_string().into()), body: Value::Null, ..self },
-        }
-    }
-
-    /// A request for `path`, whose answer is one document.
-    pub(crate) fn document(path: &[&str]) -> Self {
-        Self { accept: "application/json", ..Self::new(path, Value::Null) }
-    }
-}
-
-/// An answer with an error status.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Refused<'a> {
-    /// Its status.
-    pub(crate) status: u16,
-    /// Its head.
-    pub(crate) headers: &'a HeaderMap,
-    /// Its body, as far as it came.
-    pub(crate) body: &'a [u8],
-}
-
-/// A push parser of one answer: give it bytes as they come, then take words until there are none. It makes no `Finish` up:
-/// whether the answer is whole is for its reader to say (promise 4). After a failure it has nothing more to say.
-pub(crate) trait Reader: Send {
-    /// Takes the next bytes. Call [`Self::next_word`] until `None` before the next push.
-    fn push(&mut self, bytes: &[u8]);
-
-    /// The next word; `None` when more bytes are needed, or nothing more can come.
-    fn next_word(&mut self) -> Option<Result<Word, Failure>>;
-
-    /// The body has ended. What is left then comes by [`Self::next_word`].
-    fn finish(&mut self);
-
-    /// Whether nothing more can come, whatever the body still holds.
-    fn is_over(&self) -> bool;
 }
 
 /// The wire that `config` names.

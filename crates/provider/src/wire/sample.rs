@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use protocol::request::{Create, Tool};
 use serde_json::{Map, Value, json};
 
-use super::Reader;
 use super::fault::Callee;
+use super::reader::Reader;
 use crate::tools::{Lifter, Offer, UnknownTools};
 
 /// What a reader made of a body.

@@ -13,11 +13,13 @@ use engine::keys::Caller;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use lens::flow::connection::Connection;
-use lens::flow::{Both, Side};
-use lens::http::{Conversation, Protocol as Spoken, read_connection};
+use lens::flow::side::{Both, Side};
+use lens::http::protocol::Protocol as Spoken;
+use lens::http::{Conversation, read_connection};
 use lens::ladder::words::Language;
 use lens::ladder::{Options, draw};
-use lens::live::{Bytes, Closer, Record, Request, Said, Sent};
+use lens::live::bytes::Bytes;
+use lens::live::{ByteBreakdown, Closer, Record, Request, Sent};
 use lens::tcp_info::TcpInfo;
 use protocol::fault::{Fault, FaultKind};
 use serde_json::{Value, json};
@@ -274,7 +276,7 @@ fn bytes(network: u64, kinds: Option<(u64, Bytes)>) -> Value {
     })
 }
 
-fn object_of(said: &Said) -> Value {
+fn object_of(said: &ByteBreakdown) -> Value {
     json!({ "events": said.events, "framing": said.framing, "dialect": said.dialect, "text": said.text })
 }
 

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::tasks::Tasks;
-use lens::capture::{Config, Recorder, Unable};
-use lens::flow::Limits;
+use lens::capture::Recorder;
+use lens::capture::config::{Config, Unable};
+use lens::flow::limits::Limits;
 use tokio::sync::{Mutex as Turn, Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
@@ -208,7 +209,7 @@ mod tests {
     #[test]
     fn what_is_held_is_bounded() {
         let Limits { connections, segments, stream_bytes, pending_bytes } = LIMITS;
-        let most = connections * (segments * size_of::<lens::flow::connection::Segment>() + 2 * (stream_bytes + pending_bytes));
+        let most = connections * (segments * size_of::<lens::flow::segment::Segment>() + 2 * (stream_bytes + pending_bytes));
         assert!(most < 100_000_000, "{most}");
     }
 

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lens::capture::{Captured, Direction, Recording};
+use lens::capture::Recording;
+use lens::capture::captured::{Captured, Direction};
+use lens::flow::Flows;
 use lens::flow::connection::Connection;
-use lens::flow::{Both, Flows, Limits, Side};
+use lens::flow::limits::Limits;
+use lens::flow::side::{Both, Side};
 use lens::moment::Moment;
 use lens::packet::tcp::Flags;
 use lens::packet::{Packet, Transport, decode};

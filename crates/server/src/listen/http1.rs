@@ -80,7 +80,7 @@ where
     };
     let cause = served.err().as_ref().map(cause);
     if matches!(cause, Some("malformed" | "head_timeout")) {
-        connection.timeline().misunderstood();
+        connection.timeline().mark_unparsed();
     }
     end(&connection, cause);
 }

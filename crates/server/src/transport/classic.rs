@@ -43,7 +43,7 @@ pub(crate) struct Telling {
     /// What is said before it, at once.
     pub(crate) opening: Bytes,
     /// What the bytes that go out next hold, for the lens; of the framing it does not know.
-    pub(crate) counted: lens::live::Said,
+    pub(crate) counted: lens::live::ByteBreakdown,
     pub(crate) fold: Fold,
     pub(crate) grant: Grant,
     pub(crate) connection: Option<Connection>,
@@ -229,10 +229,10 @@ impl Stream {
 
     /// So many bytes go out: what is no data in them is framing, and what is no text in the data is dialect.
     fn tell_lens(&mut self, bytes: u64) {
-        let lens::live::Said { events, dialect: data, text, .. } = std::mem::take(&mut self.telling.counted);
+        let lens::live::ByteBreakdown { events, dialect: data, text, .. } = std::mem::take(&mut self.telling.counted);
         let Some(connection) = &self.telling.connection else { return };
         let (dialect, framing) = (data.saturating_sub(text), bytes.saturating_sub(data));
-        connection.timeline().said(lens::live::Said { events, framing, dialect, text });
+        connection.timeline().said(lens::live::ByteBreakdown { events, framing, dialect, text });
     }
 
     /// There is an answer for it.

@@ -3,7 +3,7 @@
 use engine::answers::log_fault;
 use engine::feed::Feed;
 use engine::log::LogError;
-use lens::live::Said;
+use lens::live::ByteBreakdown;
 use protocol::event::{Entry, EventKind};
 use protocol::fault::Fault;
 use protocol::snapshot;
@@ -107,7 +107,7 @@ pub(crate) fn response_in(terminal: &Entry) -> Option<&RawValue> {
 pub(crate) fn tell_lens(connection: Option<&Connection>, response: &[u8], body: &[u8]) {
     let Some(connection) = connection.filter(|connection| connection.timeline().is_sampled()) else { return };
     let text = text_bytes(response);
-    connection.timeline().said(Said { text, dialect: (body.len() as u64).saturating_sub(text), ..Said::default() });
+    connection.timeline().said(ByteBreakdown { text, dialect: (body.len() as u64).saturating_sub(text), ..ByteBreakdown::default() });
 }
 
 /// How many bytes of a response are the model's text, as JSON writes it: every dialect writes it alike.

@@ -11,7 +11,7 @@ use engine::passthrough::Events;
 use futures_util::stream::unfold;
 use futures_util::{FutureExt, StreamExt};
 use http::{HeaderName, HeaderValue, header};
-use lens::live::Said;
+use lens::live::ByteBreakdown;
 use protocol::fault::Fault;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -49,7 +49,7 @@ struct Stream {
     is_begun: bool,
     state: State,
     /// What the next bytes hold, for the lens.
-    said: Said,
+    said: ByteBreakdown,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,8 @@ enum State {
 pub(crate) fn respond_events(delivery: EventDelivery) -> Response {
     let content_type = delivery.frame.frame().content_type();
     let silence = Box::pin(sleep(delivery.config.heartbeat));
-    let stream = Stream { delivery, silence, is_half_closed: false, is_begun: false, state: State::Running, said: Said::default() };
+    let stream =
+        Stream { delivery, silence, is_half_closed: false, is_begun: false, state: State::Running, said: ByteBreakdown::default() };
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
@@ -163,7 +164,7 @@ impl Stream {
     fn count(&mut self, bytes: u64) {
         let said = std::mem::take(&mut self.said);
         let Some(connection) = &self.delivery.connection else { return };
-        connection.timeline().said(Said { framing: bytes.saturating_sub(said.dialect), ..said });
+        connection.timeline().said(ByteBreakdown { framing: bytes.saturating_sub(said.dialect), ..said });
     }
 
     fn heartbeat(&self, out: &mut BytesMut) {

@@ -13,7 +13,7 @@ use engine::log::LogError;
 use engine::metrics::Held;
 use futures_util::stream::unfold;
 use http::{HeaderName, HeaderValue, header};
-use lens::live::Said;
+use lens::live::ByteBreakdown;
 use protocol::dialect::{Dialect, Spoken};
 use protocol::event::Entry;
 use protocol::fault::Fault;
@@ -106,7 +106,7 @@ struct Stream {
     last_chunk: LastChunk,
     spoken: Vec<Spoken>,
     /// What the next bytes hold, for the lens.
-    said: Said,
+    said: ByteBreakdown,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,7 +133,7 @@ pub(crate) fn respond(delivery: Delivery) -> Response {
         state: State::Running,
         last_chunk: LastChunk::default(),
         spoken: Vec::new(),
-        said: Said::default(),
+        said: ByteBreakdown::default(),
     };
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
     (head(content_type), body).into_response()
@@ -244,10 +244,10 @@ impl Stream {
 
     /// So many bytes go out: what is neither JSON nor text in them is framing.
     fn count(&mut self, bytes: u64) {
-        let Said { events, dialect: data, text, .. } = std::mem::take(&mut self.said);
+        let ByteBreakdown { events, dialect: data, text, .. } = std::mem::take(&mut self.said);
         let Some(connection) = &self.delivery.connection else { return };
         let (dialect, framing) = (data.saturating_sub(text), bytes.saturating_sub(data));
-        connection.timeline().said(Said { events, framing, dialect, text });
+        connection.timeline().said(ByteBreakdown { events, framing, dialect, text });
     }
 
     fn end(&mut self, out: &mut BytesMut) {

@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use engine::log::{LogError, LogState, Progress};
 use protocol::event::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
 
-use super::lock;
-use super::queue::{Queue, Queued};
+use super::mutex::lock;
+use super::queued::Queued;
 
 /// Where a frame is, and the position of its first entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,10 +157,10 @@ impl Answer {
     }
 
     /// Takes entries and queues them.
-    pub(super) fn append(self: &Arc<Self>, epoch: u64, entries: &[Entry], queue: &Queue) -> Result<Queued, LogError> {
+    pub(super) fn append(&self, epoch: u64, entries: &[Entry], push: impl FnOnce() -> Option<Queued>) -> Result<Queued, LogError> {
         let mut held = lock(&self.held);
         held.may_append(epoch, entries)?;
-        let Some(queued) = queue.push_entries(self, entries) else {
+        let Some(queued) = push() else {
             // Its readers wait for an event that does not come.
             held.set_state(LogState::Failed);
             return Err(LogError::Unavailable);

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Shared;
 use super::error::JournalError;
 use super::reader::Chunk;
+use super::shared::Shared;
 use crate::Durability;
 
 /// How long passes are apart. Deletions that come together are one copy.

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
 use super::frame::Gone;
-use super::{Shared, lock};
+use super::mutex::lock;
+use super::shared::Shared;
 
 /// How many logs are put away at once. Each is in memory as a whole while that lasts.
 const AT_ONCE: usize = 16;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use engine::log::LogError;
 use protocol::event::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::{Notify, oneshot};
@@ -11,7 +12,8 @@ use tokio::time::Instant;
 
 use super::answer::{self, Answer, Place};
 use super::frame::{self, Gone};
-use super::lock;
+use super::mutex::lock;
+use super::queued::Queued;
 
 /// A buffer that one large batch has blown up beyond this is given back.
 const SPARE: usize = 1 << 20;
@@ -67,14 +69,6 @@ pub(super) enum Hands {
     Thread,
 }
 
-/// What was queued.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Queued {
-    pub(super) bytes: u64,
-    /// Nobody writes: it is for whoever asked.
-    pub(super) is_mine: bool,
-}
-
 /// The queue of all logs.
 pub(super) struct Queue {
     generation: u32,
@@ -102,8 +96,16 @@ impl Queue {
         Self { generation, gate: Mutex::new(gate), work: Condvar::new(), waiting: AtomicU64::new(0), drained: Notify::new() }
     }
 
+    /// Appends entries to a log and queues their frame.
+    ///
+    /// # Errors
+    /// The log is not this writer's any more, or has ended; or nothing is taken now.
+    pub(super) fn append(&self, answer: &Arc<Answer>, epoch: u64, entries: &[Entry]) -> Result<Queued, LogError> {
+        answer.append(epoch, entries, || self.push_entries(answer, entries))
+    }
+
     /// Queues a frame of entries. `None`: nothing is taken now.
-    pub(super) fn push_entries(&self, answer: &Arc<Answer>, entries: &[Entry]) -> Option<Queued> {
+    fn push_entries(&self, answer: &Arc<Answer>, entries: &[Entry]) -> Option<Queued> {
         let mut gate = self.gate();
         let length = frame::entries_length(answer.id.as_str(), entries);
         if gate.is_failing || gate.is_closed || gate.batch.bytes.len() + length > MOST {

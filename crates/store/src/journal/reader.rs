@@ -10,10 +10,10 @@ use futures_util::future::{BoxFuture, FutureExt};
 use protocol::event::Entry;
 use tokio::sync::watch;
 
-use super::Shared;
 use super::answer::{Answer, Look, Place, within};
 use super::disk::{Segment, read_full};
 use super::frame;
+use super::shared::Shared;
 
 /// How much is read from a file at once: frames of one log are near each other, and one call costs more than some KiB.
 const CHUNK: usize = 16 << 10;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::disk::Segment;
-use super::lock;
+use super::mutex::lock;
 
 /// The segments that are on the disk.
 #[derive(Default)]

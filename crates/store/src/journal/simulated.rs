@@ -12,7 +12,7 @@ use protocol::id::ResponseId;
 
 use super::answer::within;
 use super::disk::{Disk, Segment};
-use super::lock;
+use super::mutex::lock;
 use crate::archive::Archive;
 
 /// A disk in memory. Cheap to clone; clones are the same disk.

@@ -9,11 +9,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::answer::{Committed, Place};
-use super::appender::{Appender, Put};
+use super::appender::Put;
+use super::desk::Desk;
 use super::error::JournalError;
 use super::frame::{self, Gone};
+use super::mutex::lock;
 use super::queue::{Batch, What};
-use super::{Shared, lock};
+use super::shared::Shared;
 
 /// How many batches the task writes before it lets the thread go on, so that its runtime is not held up for ever.
 const ROUNDS: usize = 8;
@@ -23,15 +25,6 @@ const SLOW: Duration = Duration::from_millis(1);
 
 /// How long to wait before a write that failed is tried again, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// What only the writer touches.
-pub(super) struct Desk {
-    pub(super) appender: Appender,
-    /// What could not be written. It comes before everything else.
-    pub(super) stuck: Option<Batch>,
-    /// A buffer to gather in.
-    pub(super) spare: Batch,
-}
 
 /// What one round of writing came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

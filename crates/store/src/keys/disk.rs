@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Key, KeyError, Role};
+use super::error::KeyError;
+use super::key::{Key, Role};
 use crate::directory;
 
 /// The name of the key file in the data directory.

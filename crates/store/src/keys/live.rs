@@ -4,31 +4,26 @@ use std::error::Error;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::Path;
-use std::sync::{PoisonError, RwLockReadGuard};
 use std::time::SystemTime;
 
-use engine::keys::{Caller, KeyDigest, Keys};
-use protocol::id::Owner;
-use subtle::ConstantTimeEq;
-
 use super::disk::{Disk, StoredKey};
-use super::{KeyError, KeyFile};
+use super::error::KeyError;
 
 /// The keys as last read.
 #[derive(Debug)]
 pub(super) struct Live {
     /// What the file looked like then. Taken before reading: a change in between is seen at the next look. `None` where
     /// the system could not say, which may pass without a change of the file.
-    mark: Option<Mark>,
-    keys: Vec<StoredKey>,
-    condition: Condition,
+    pub(super) mark: Option<Mark>,
+    pub(super) keys: Vec<StoredKey>,
+    pub(super) condition: Condition,
     /// How often they have changed.
-    version: u64,
+    pub(super) version: u64,
 }
 
 /// How the file stands, and so who gets in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Condition {
+pub(super) enum Condition {
     /// There has never been a key while this process ran: nobody needs one.
     Open,
     /// There are keys, or there were: nobody gets in without one.
@@ -39,13 +34,13 @@ enum Condition {
 
 /// By what a change of the file is noticed. Replacing it changes the inode, even within one tick of the clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Mark {
+pub(super) enum Mark {
     Absent,
     Present { modified: Option<SystemTime>, bytes: u64, inode: u64 },
 }
 
 impl Mark {
-    fn of(path: &Path) -> io::Result<Self> {
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
             Ok(file) => Ok(Self::Present { modified: file.modified().ok(), bytes: file.len(), inode: inode(&file) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Absent),
@@ -78,7 +73,7 @@ impl Live {
     }
 
     /// Looks again, after `mark` was taken.
-    fn look(&mut self, disk: &Disk, mark: Mark) {
+    pub(super) fn look(&mut self, disk: &Disk, mark: Mark) {
         let path = disk.path().display();
         self.mark = Some(mark);
         self.keys.clear();
@@ -110,73 +105,12 @@ impl Live {
         }
     }
 
-    fn fail(&mut self, disk: &Disk, error: &(dyn Error + 'static)) {
+    pub(super) fn fail(&mut self, disk: &Disk, error: &(dyn Error + 'static)) {
         if self.condition != Condition::Broken {
             tracing::error!(path = %disk.path().display(), error, "the key file is lost; nobody gets in until it is back");
         }
         self.condition = Condition::Broken;
         self.version += 1;
         self.keys.clear();
-    }
-}
-
-impl KeyFile {
-    /// The keys as they are now. Costs a `stat` while the file is the same.
-    fn now(&self) -> RwLockReadGuard<'_, Live> {
-        // Nothing panics while the lock is held, and a panic would leave it whole: a poisoned one is as good.
-        let mark = Mark::of(self.disk.path());
-        let same = |live: &Live| mark.as_ref().is_ok_and(|mark| live.mark.as_ref() == Some(mark));
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        if same(&live) {
-            return live;
-        }
-        drop(live);
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        if !same(&live) {
-            match mark {
-                Ok(mark) => live.look(&self.disk, mark),
-                Err(error) => {
-                    live.mark = None;
-                    live.fail(&self.disk, &error);
-                }
-            }
-        }
-        drop(live);
-        self.live.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Keys for KeyFile {
-    fn configured(&self) -> bool {
-        self.now().condition != Condition::Open
-    }
-
-    fn holder(&self, digest: &KeyDigest) -> Option<Caller> {
-        let live = self.now();
-        let mut found = None;
-        for key in &live.keys {
-            // No early end: how long it takes does not say which key, or how much of one, was right.
-            if bool::from(key.sha256.ct_eq(digest.as_bytes())) {
-                found = Some(key);
-            }
-        }
-        found.map(|key| Caller { owner: Owner::new(&key.id), admin: key.admin })
-    }
-
-    fn admits(&self, owner: &Owner) -> bool {
-        let live = self.now();
-        match live.condition {
-            Condition::Open => *owner == Owner::local(),
-            Condition::Keyed => live.keys.iter().any(|key| key.id == owner.as_str()),
-            Condition::Broken => true,
-        }
-    }
-
-    fn version(&self) -> u64 {
-        self.now().version
-    }
-
-    fn is_unreadable(&self) -> bool {
-        self.now().condition == Condition::Broken
     }
 }

@@ -1,119 +1,28 @@
 //! API keys in `DIR/keys.json`: made, listed and revoked from the command line, obeyed at once by a running server.
 
+pub mod error;
+pub mod key;
+
 mod disk;
 mod live;
+mod lookup;
 mod restore;
 #[cfg(test)]
 mod tests;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::RwLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::secret::Secret;
 use sha2::{Digest, Sha256};
-use thiserror::Error;
 
-use crate::directory::DirectoryError;
 pub(crate) use restore::{forget, put};
 
 use disk::{Disk, StoredKey};
+use error::{KeyError, NAME_CHARACTERS};
+use key::{Key, NewKey, Role};
 use live::Live;
-
-/// The longest name of a key, in characters; it has to fit into a line of `weir key list`.
-const NAME_CHARACTERS: usize = 60;
-
-/// Why the keys could not be read or changed.
-#[derive(Debug, Error)]
-pub enum KeyError {
-    /// There is no place for the file.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// The file, or the lock beside it, cannot be read or written.
-    #[error("{} cannot be read or written", path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file is not what Weir writes. It is never overwritten.
-    #[error("{} is not a key file", path.display())]
-    Corrupt {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        source: serde_json::Error,
-    },
-    /// The file is from a later Weir.
-    #[error("{} has version {version}, which this weir does not know; it was written by a later one", path.display())]
-    Version {
-        /// Which file.
-        path: PathBuf,
-        /// The version it says.
-        version: u64,
-    },
-    /// There have been keys, but their file is gone.
-    #[error(
-        "{} is gone, but there have been keys: put it back from a backup, or make a new key with `weir key create`. \
-         To serve this machine without keys, delete {}",
-        path.display(), marker.display()
-    )]
-    Lost {
-        /// The file that is gone.
-        path: PathBuf,
-        /// The file that says that there have been keys.
-        marker: PathBuf,
-    },
-    /// The keys in a database that was put back from a backup cannot be read.
-    #[error("the keys in {} cannot be read", path.display())]
-    Backup {
-        /// The database.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// A name that does not fit into a line.
-    #[error("a key's name has at most {NAME_CHARACTERS} characters and no control characters")]
-    Name,
-    /// The system gives no randomness.
-    #[error("no random bytes from the system: {0}")]
-    Random(getrandom::Error),
-}
-
-/// A key as it is listed. Its secret is not known to anybody but its holder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// Its id, which owns what is made with it.
-    pub id: String,
-    /// What its maker called it; may be empty.
-    pub name: String,
-    /// What it may do.
-    pub role: Role,
-    /// When it was made, in seconds since 1970.
-    pub created_at: u64,
-}
-
-/// What a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Talk to models.
-    User,
-    /// That, and look after the server.
-    Admin,
-}
-
-/// A key just made, with the only copy of its secret.
-#[derive(Clone, Debug)]
-pub struct NewKey {
-    /// The key as it will be listed.
-    pub key: Key,
-    /// What its holder presents: `wk_` and 64 hexadecimal digits.
-    pub secret: Secret,
-    /// Whether it is the only one: from now on callers need a key.
-    pub first: bool,
-}
 
 /// The keys of one data directory. As [`engine::keys::Keys`] it obeys changes of the file from the next request on.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::KeyError;
 use super::disk::{Disk, FILE};
-use crate::storage::DATABASE;
+use super::error::KeyError;
+use crate::directory::DATABASE;
 
 /// Only a backup has this table. The first start on a backup takes the table away: revoked keys must not come back from it a
 /// year later.

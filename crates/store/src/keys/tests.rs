@@ -222,8 +222,8 @@ fn a_backup_takes_the_keys_along() -> Outcome {
     runtime.block_on(open_and_close(&place.directory, &tasks))?;
     let elsewhere = place.directory.with_file_name("elsewhere");
     fs::create_dir(&elsewhere)?;
-    let database = elsewhere.join(crate::storage::DATABASE);
-    crate::sqlite::tools::backup(&place.directory.join(crate::storage::DATABASE), &database)?;
+    let database = elsewhere.join(crate::directory::DATABASE);
+    crate::sqlite::tools::backup(&place.directory.join(crate::directory::DATABASE), &database)?;
 
     let keys = KeyFile::open(&elsewhere)?;
     assert_eq!(keys.authenticate(new.secret.reveal()), Some(Caller { owner: Owner::new(&new.key.id), admin: true }));

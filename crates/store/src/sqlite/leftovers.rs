@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::failure::Failure;
 use super::job::{Change, Job};
-use super::records::State;
+use super::state::State;
 use super::steps::Step;
 use super::tree;
 

@@ -39,6 +39,7 @@ mod readers;
 mod records;
 mod schema;
 mod shared;
+mod state;
 mod steps;
 mod store;
 mod tree;
@@ -114,10 +115,10 @@ impl Database {
     ///
     /// # Errors
     /// As [`tools::backup`].
-    pub async fn backup(&self, to: &Path) -> Result<u64, tools::ToolError> {
+    pub async fn backup(&self, to: &Path) -> Result<u64, tools::error::ToolError> {
         let (from, to) = (self.inner.path.clone(), to.to_path_buf());
         let copied = self.inner.tasks.blocking(move || tools::backup(&from, &to)).await;
-        copied.unwrap_or(Err(tools::ToolError::Stopped))
+        copied.unwrap_or(Err(tools::error::ToolError::Stopped))
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>

@@ -8,19 +8,11 @@ use super::claims;
 use super::failure::{Failure, taken};
 use super::job::Change;
 use super::logs;
+use super::state::State;
 use super::tree::{self, Side, Written};
 
 /// How many expired ids are remembered, so that their owners get a 410 and not a 404.
 pub(super) const TOMBSTONES: i64 = 100_000;
-
-/// What an answer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Running = 0,
-    Ended = 1,
-    Expired = 2,
-    Deleted = 3,
-}
 
 /// The columns of a record, but for its items.
 const COLUMNS: &str = "SELECT answers.number, answers.id, answers.owner, answers.state, answers.readable, parents.id, heads.id, \
@@ -155,7 +147,8 @@ pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<Found, Fa
 
 /// Answers without an end.
 pub(super) fn unfinished(connection: &Connection) -> Result<Vec<Record>, Failure> {
-    let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 0 AND answers.id IS NOT NULL ORDER BY answers.number"))?;
+    let mut find =
+        connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 0 AND answers.id IS NOT NULL ORDER BY answers.number"))?;
     let found: Vec<Columns> = find.query_map([], columns)?.collect::<Result<_, _>>()?;
     found.into_iter().map(|columns| record(connection, columns)).collect()
 }

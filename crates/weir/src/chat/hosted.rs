@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::assemble::{Blueprint, Weir};
-use crate::config::Settings;
+use crate::config::settings::Settings;
 use crate::shutdown;
 
 /// A server on this machine says within this time whether it is there.

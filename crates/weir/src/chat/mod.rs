@@ -27,7 +27,8 @@ use engine::tasks::Tasks;
 
 use crate::certificate;
 use crate::cli::chat::ChatArguments;
-use crate::config::{self, Settings, Tls};
+use crate::config::settings::Settings;
+use crate::config::{self, Tls};
 
 use hosted::Hosted;
 use server::Server;

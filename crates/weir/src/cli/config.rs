@@ -4,7 +4,8 @@ use clap::Args;
 
 use super::output::{Printed, columns};
 use crate::config::example::example;
-use crate::config::{Settings, is_advanced};
+use crate::config::is_advanced;
+use crate::config::settings::Settings;
 
 /// What `weir config` takes.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]

@@ -9,7 +9,7 @@ use clap::Args;
 use http::Uri;
 
 use super::output::Printed;
-use crate::config::Settings;
+use crate::config::settings::Settings;
 
 /// How long to wait for each step.
 const PATIENCE: Duration = Duration::from_secs(3);

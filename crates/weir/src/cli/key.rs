@@ -4,10 +4,11 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use store::keys::{Key, KeyFile, NewKey, Role};
+use store::keys::KeyFile;
+use store::keys::key::{Key, NewKey, Role};
 
 use super::output::{Printed, columns};
-use crate::config::Settings;
+use crate::config::settings::Settings;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

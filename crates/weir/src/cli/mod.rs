@@ -12,7 +12,7 @@ pub(crate) mod upstream;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Flags;
+use crate::config::settings::Flags;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Subcommand, ValueEnum};
+use store::directory::DATABASE;
 use store::lock::Lock;
 use store::sqlite::tools::{self, Checked, Imported};
-use store::storage::DATABASE;
 
 use super::output::{Meter, Printed};
-use crate::config::Settings;
+use crate::config::settings::Settings;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -107,7 +107,7 @@ fn backup(database: &Path, file: &Path) -> Result<Printed> {
 
 fn export(database: &Path, format: Format, output: Option<&Path>) -> Result<Printed> {
     let mut meter = Meter::new("exporting");
-    let progress = |at: tools::Progress| meter.show(at.done, at.total);
+    let progress = |at: tools::read::Progress| meter.show(at.done, at.total);
     let count = match output {
         Some(path) => {
             let mut file = BufWriter::new(make(path).with_context(|| format!("cannot make {}", path.display()))?);
@@ -121,7 +121,7 @@ fn export(database: &Path, format: Format, output: Option<&Path>) -> Result<Prin
     Ok(Printed { out: String::new(), hints: format!("Exported {count} answers.\n") })
 }
 
-fn write(database: &Path, format: Format, out: &mut impl Write, progress: impl FnMut(tools::Progress)) -> Result<u64> {
+fn write(database: &Path, format: Format, out: &mut impl Write, progress: impl FnMut(tools::read::Progress)) -> Result<u64> {
     Ok(match format {
         Format::Jsonl => tools::export(database, out, progress)?,
         Format::Markdown => tools::export_markdown(database, out, progress)?,
@@ -141,7 +141,7 @@ fn import(directory: &Path, database: &Path, file: &Path) -> Result<Printed> {
     store::directory::prepare(directory)?;
     let _alone = Lock::take(directory)?;
     let mut meter = Meter::new("importing");
-    let progress = |at: tools::Progress| meter.show(at.done, at.total);
+    let progress = |at: tools::read::Progress| meter.show(at.done, at.total);
     let imported = if file == Path::new("-") {
         tools::import(database, io::stdin().lock(), progress)?
     } else {

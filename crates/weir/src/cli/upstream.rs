@@ -9,7 +9,8 @@ use clap::{Args, Subcommand};
 use provider::config::{KeyConfig, ProxyConfig, UpstreamConfig, WireKind};
 
 use super::output::Printed;
-use crate::config::{Settings, without_password};
+use crate::config::settings::Settings;
+use crate::config::without_password;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::stamped::Stamped;
 use crate::assemble::{Blueprint, Weir};
 use crate::certificate;
-use crate::config::Settings;
+use crate::config::settings::Settings;
 use crate::shutdown;
 
 /// The name of the servers' threads, whose processor time is measured.

@@ -19,14 +19,15 @@ use lab::plan::{Cell, Plan, cells};
 use lab::report::data::Report;
 use lab::report::table::table;
 use lens::namespace::Network;
-use lens::namespace::road::Path;
+use lens::namespace::road::path::Path;
 use provider::demo;
 use serde_json::Value;
 
 use crate::address::Address;
 use crate::cli::compare::CompareArguments;
 use crate::cli::output::{self, Meter};
-use crate::config::{self, Settings};
+use crate::config;
+use crate::config::settings::Settings;
 use files::{Authentication, Files};
 use testbed::{LocalOptions, TestBed};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::provider::{Failure, Labels, ModelListing, ModelRequest, Models, Peer, Provider, Route, Word};
+use engine::provider::{Failure, ModelListing, ModelRequest, Models, Peer, Provider, Route, Word, Words};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use lab::stamps::Stamps;
@@ -43,7 +43,7 @@ struct StampedProvider {
 }
 
 impl Provider for StampedProvider {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Labels, Failure>> {
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
         let (asked, stamps) = (self.inner.ask(request), self.stamps.start());
         async move {
             let words = asked.await?;

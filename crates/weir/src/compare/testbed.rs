@@ -10,15 +10,17 @@ use client::Trust;
 use lab::bilingual::Bilingual;
 use lab::run::{Harness, ServerAddress, ShapedRoute};
 use lab::stamps::Stamps;
-use lens::capture::{Config, Recorder};
-use lens::namespace::road::Path;
-use lens::namespace::{End, Network};
+use lens::capture::Recorder;
+use lens::capture::config::Config;
+use lens::namespace::Network;
+use lens::namespace::end::End;
+use lens::namespace::road::path::Path;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::local_server::{LocalServerOptions, LocalServers, processor};
 use crate::address::Address;
-use crate::config::Settings;
+use crate::config::settings::Settings;
 
 /// The longest wait for a server; the time of the model's own pace is added.
 const TIMEOUT: Duration = Duration::from_secs(120);

@@ -10,10 +10,12 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeString, DeTable, DeValue};
 
 use super::environment::{self, Environment};
+use super::field::{Field, Table};
 use super::problem::{Place, Problem, did_you_mean};
+use super::settings::Flags;
 use super::table::{Definition, SETTINGS};
 use super::value::Raw;
-use super::{Flags, limit, route, upstream};
+use super::{limit, route, upstream};
 
 /// A file of settings, read but not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,20 +60,6 @@ fn usual(environment: &Environment) -> Vec<PathBuf> {
 fn read(name: &Path) -> Result<FileText, String> {
     let text = fs::read_to_string(name).map_err(|error| format!("cannot read {}: {error}", name.display()))?;
     Ok(FileText { name: name.to_path_buf(), text })
-}
-
-/// A value and where it stands.
-#[derive(Clone, Debug)]
-pub(super) struct Field {
-    pub(super) place: Place,
-    pub(super) raw: Raw,
-}
-
-/// One `[[upstream]]`, `[[route]]` or `[[limit]]`, its keys known, its values not yet looked at.
-#[derive(Clone, Debug)]
-pub(super) struct Table {
-    pub(super) place: Place,
-    pub(super) fields: BTreeMap<&'static str, Field>,
 }
 
 /// What stands in a file.

@@ -2,9 +2,9 @@
 
 use engine::shares::{Share, Shares};
 
-use super::InForce;
-use super::file::Table;
+use super::field::Table;
 use super::problem::Problem;
+use super::settings::InForce;
 use super::value::{self, Raw};
 
 /// The keys of a `[[limit]]`, each with a line of an example.

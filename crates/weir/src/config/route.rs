@@ -2,9 +2,9 @@
 
 use provider::config::{RouteConfig, Strategy, TargetConfig, UpstreamConfig};
 
-use super::InForce;
-use super::file::Table;
+use super::field::Table;
 use super::problem::Problem;
+use super::settings::InForce;
 use super::upstream::STRATEGIES;
 use super::value::{self, Raw};
 

@@ -12,9 +12,9 @@ use store::Durability;
 
 use crate::shutdown;
 
+use super::settings::{Data, LogConfig, LogFormat};
 use super::tls::{TlsDraft, TlsWord};
 use super::value::{self, Raw};
-use super::{Data, LogConfig, LogFormat};
 
 /// All settings, in the order of the file. Defaults are also in each module's own `Default`; a test compares them.
 pub(crate) const SETTINGS: &[Definition] = &[

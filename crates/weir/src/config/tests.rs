@@ -11,6 +11,7 @@ use provider::config::{Strategy, WireKind};
 
 use super::example::example;
 use super::problem::Problems;
+use super::settings::{LogConfig, LogFormat};
 use super::*;
 
 pub(crate) type Outcome = Result<(), Box<dyn Error>>;

@@ -13,10 +13,10 @@ use provider::config::{
     Compat, Connection, HostedTools, KeyConfig, Preset, ReasoningHistory, Strategy, SystemMessages, UnknownTools, UpstreamConfig, WireKind,
 };
 
-use super::InForce;
 use super::environment::{self, Environment};
-use super::file::{Field, Table};
+use super::field::{Field, Table};
 use super::problem::{Place, Problem};
+use super::settings::InForce;
 use super::value::{self, Raw};
 
 mod values;

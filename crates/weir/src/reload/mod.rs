@@ -11,7 +11,8 @@ use tokio::time::sleep;
 
 use crate::assemble::Controls;
 use crate::config::problem::Place;
-use crate::config::{self, Flags, InForce, Loaded, Settings, Version};
+use crate::config::settings::{Flags, InForce, Settings};
+use crate::config::{self, Loaded, Version};
 use crate::descriptors;
 use crate::log::SetLevel;
 use crate::notify::Notifier;

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use lens::flow::connection::Segment;
-use lens::flow::{Flows, Limits};
+use lens::flow::Flows;
+use lens::flow::limits::Limits;
+use lens::flow::segment::Segment;
 use lens::moment::Moment;
 use lens::packet::decode;
 use lens::packet::link::Link;

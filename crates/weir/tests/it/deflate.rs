@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use client::websocket::{self, Connected, End};
-use fakes::Script;
 use codec::websocket::Opcode;
 use codec::websocket::deflate::Compressor;
 use codec::websocket::encode::Head;
+use fakes::Script;
 use serde_json::{Value, json};
 
 use crate::house::{House, MODEL, Plan};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use client::soon;
 use client::{Connection, Request};
-use fakes::Script;
 use codec::Frame;
+use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use client::soon;
 use client::{BodyEnd, Request, Stream};
+use codec::Frame;
 use fakes::Script;
 use fakes::{Cut, FaultProxy};
-use codec::Frame;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

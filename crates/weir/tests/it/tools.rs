@@ -1,9 +1,9 @@
 //! Function tools: their outputs go back to the model, and the choice of them is enforced.
 
 use client::Request;
+use codec::Frame;
 use engine::provider::Timeouts;
 use fakes::{Script, Upstream};
-use codec::Frame;
 use provider::config::{Compat, HostedTools, UpstreamConfig};
 use serde_json::{Value, json};
 

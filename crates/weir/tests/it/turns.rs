@@ -2,8 +2,8 @@
 
 use client::soon;
 use client::{BodyEnd, Request};
-use fakes::Script;
 use codec::Frame;
+use fakes::Script;
 use serde_json::{Value, json};
 
 use crate::house::{House, MODEL, ask};

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
+use lens::flow::Flows;
 use lens::flow::connection::Connection;
-use lens::flow::{Flows, Side};
+use lens::flow::side::Side;
 use lens::packet::tcp::Flags;
 
 use super::experiment::Experiment;

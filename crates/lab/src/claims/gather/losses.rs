@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lens::namespace::End;
-use lens::namespace::road::{Path, Target};
+use lens::namespace::end::End;
+use lens::namespace::road::path::{Path, Target};
 
 use super::experiment::Experiment;
 use crate::claims::evidence::Loss;

@@ -54,7 +54,7 @@ fn a_request_of_which_nobody_says_that_it_is_his_is_somebody_elses() {
     assert_eq!(shared(), (true, false));
     assert_eq!(timeline.record().requests.len(), 2, "the lens is not among what it shows");
     let other = Timeline::new(SystemTime::UNIX_EPOCH, true);
-    other.misunderstood();
+    other.mark_unparsed();
     assert!(other.record().is_shared);
 }
 
@@ -82,7 +82,7 @@ fn what_was_sent_for_a_request_is_told_apart_where_it_was_alone() {
     let page = begin(None, 100);
     timeline.ended(page);
     let first = begin(Some("first"), 200);
-    timeline.said(Said { text: 7, ..Said::default() });
+    timeline.said(ByteBreakdown { text: 7, ..ByteBreakdown::default() });
     timeline.ended(first);
     // A look of the page's own, and two at once.
     let look = begin(None, 1000);
@@ -91,7 +91,7 @@ fn what_was_sent_for_a_request_is_told_apart_where_it_was_alone() {
     timeline.ended(one);
     timeline.ended(two);
     let last = begin(Some("last"), 50);
-    let now = Sent { network: network + 6, said: Said { text: 9, ..Said::default() }, ..Sent::default() };
+    let now = Sent { network: network + 6, said: ByteBreakdown { text: 9, ..ByteBreakdown::default() }, ..Sent::default() };
     let sent = || {
         timeline.record().requests.iter().map(|request| request.sent(&now).map(|sent| (sent.network, sent.said.text))).collect::<Vec<_>>()
     };
@@ -106,7 +106,7 @@ fn what_is_not_sampled_has_requests_and_no_bytes() {
     timeline.up(b"GET / HTTP/1.1\r\n\r\n");
     ask(&timeline, Subject::Callers, "/", None);
     timeline.down(b"HTTP/1.1 204 No Content\r\n\r\n");
-    timeline.said(Said { events: 1, ..Said::default() });
+    timeline.said(ByteBreakdown { events: 1, ..ByteBreakdown::default() });
     let record = timeline.record();
     assert_eq!((record.up, record.down, record.said, record.counts), Default::default());
     assert_eq!((record.asked, record.is_sampled), (1, false));

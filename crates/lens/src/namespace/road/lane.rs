@@ -5,13 +5,14 @@ use std::num::NonZero;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use super::{Counts, Lost, Path, QUEUE_FRAMES, Target};
+use super::counts::Counts;
+use super::path::{Lost, Path, QUEUE_FRAMES, Target};
 use crate::moment::Moment;
 use crate::packet::link::Link;
 use crate::packet::{Transport, decode};
 
 /// How many frames travel at most, so that there is a bound: 100 MB, which are 0.8 seconds at a gigabit. When there are that
-/// many, the narrow place lets none in.
+/// many, the bottleneck lets none in.
 const TRAVELLING_FRAMES: usize = 1 << 16;
 
 /// What is under way in one direction.
@@ -20,20 +21,20 @@ pub(super) struct Lane {
     path: Path,
     targets: VecDeque<(Target, SyncSender<Lost>)>,
     waiting: VecDeque<Waiting>,
-    /// When the last frame will have passed the narrow place.
+    /// When the last frame will have passed the bottleneck.
     free_at: Duration,
     travelling: VecDeque<Travelling>,
     counts: Counts,
 }
 
-/// A frame before the narrow place.
+/// A frame that waits for the bottleneck.
 #[derive(Debug)]
 struct Waiting {
     since: Duration,
     bytes: Vec<u8>,
 }
 
-/// A frame behind the narrow place.
+/// A frame that has passed the bottleneck.
 #[derive(Debug)]
 struct Travelling {
     due: Duration,
@@ -52,7 +53,7 @@ impl Lane {
         }
     }
 
-    /// Changes it for all that have not come to the narrow place yet.
+    /// Changes it for all that have not come to the bottleneck yet.
     pub(super) fn set(&mut self, path: Path) {
         self.path = path;
     }
@@ -76,7 +77,7 @@ impl Lane {
         self.advance(now);
         if let Some(tell) = self.hit(bytes) {
             self.counts.lost += 1;
-            // Who has dropped the other end does not want to know.
+            // The receiver may have been dropped.
             let _ = tell.try_send(Lost { at, bytes: bytes.to_vec() });
         } else if self.waiting.len() >= QUEUE_FRAMES {
             self.counts.overflowed += 1;
@@ -107,7 +108,7 @@ impl Lane {
         due.into_iter().chain(first.map(|frame| self.free_at.max(frame.since))).min()
     }
 
-    /// Lets frames through the narrow place that are first in the row when it is free.
+    /// Lets frames through the bottleneck that are first in the row when it is free.
     fn advance(&mut self, now: Duration) {
         while self.free_at <= now
             && self.travelling.len() < TRAVELLING_FRAMES
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn the_queue_has_a_bound_and_the_tail_is_lost() {
         let mut lane = Lane::new(path(1000, 1000));
-        // One is in the narrow place, and so many wait.
+        // One frame is in the bottleneck, and the others wait.
         (0..=QUEUE_FRAMES + 3).for_each(|_| lane.push(Duration::ZERO, Moment(0), &[0]));
         assert_eq!((lane.counts().overflowed, lane.counts().held), (3, QUEUE_FRAMES as u64 + 1));
         lane.push(milliseconds(1), Moment(0), &[0]);

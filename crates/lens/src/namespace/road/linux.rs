@@ -7,10 +7,13 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use super::counts::Counts;
+use super::path::{Lost, Path, Target};
 use super::relay::Relay;
-use super::{Counts, Lost, Path, Target};
+use crate::namespace::end::End;
 use crate::namespace::interface::{self, Plug};
-use crate::namespace::{End, Network, Unable, visit};
+use crate::namespace::unable::Unable;
+use crate::namespace::visit;
 
 /// A road that is there until it is dropped; what is under way then is lost.
 #[derive(Debug)]
@@ -27,13 +30,18 @@ pub struct Road {
 pub struct Loss(Receiver<Lost>);
 
 impl Road {
-    pub(in crate::namespace) fn build(network: &Network, path: Path) -> Result<Self, Unable> {
+    /// Builds a road between two namespaces.
+    pub(in crate::namespace) fn build(near: &File, far: &File, path: Path) -> Result<Self, Unable> {
+        let namespace = |end: End| match end {
+            End::Near => near,
+            End::Far => far,
+        };
         let middle = Middle(visit::create("a third network namespace")?);
         for end in End::BOTH {
-            network.at(end, || interface::connect(plug(end), middle_plug(end), &middle.0))??;
-            // In this order: the middle must not say anything to the end.
+            visit::inside(namespace(end), || interface::connect(plug(end), middle_plug(end), &middle.0))??;
+            // In this order: the middle must not send anything to the end.
             visit::inside(&middle.0, || set_up(middle_plug(end).name))??;
-            network.at(end, || set_up(end.road_interface()).and_then(|()| give_addresses(end)))??;
+            visit::inside(namespace(end), || set_up(end.road_interface()).and_then(|()| give_addresses(end)))??;
         }
         let names = End::BOTH.map(|end| middle_plug(end).name);
         let relay = Arc::new(visit::inside(&middle.0, || Relay::new(names, path))??);
@@ -43,12 +51,12 @@ impl Road {
         Ok(Self { relay, thread: Some(thread), _middle: middle })
     }
 
-    /// Changes the path of what leaves an end: of frames that have not come to the narrow place yet.
+    /// Changes the path of what leaves an end: of frames that have not come to the bottleneck yet.
     pub fn set(&self, from: End, path: Path) {
         self.relay.lane(from).set(path);
     }
 
-    /// Loses the next segment from an end that fits, before it comes to the narrow place. It happens once, or never; each
+    /// Loses the next segment from an end that fits, before it comes to the bottleneck. It happens once, or never; each
     /// segment is lost for one loss only, the first that waits for it.
     pub fn lose_next(&self, from: End, target: Target) -> Loss {
         let (tell, told) = sync_channel(1);
@@ -61,7 +69,7 @@ impl Road {
         self.relay.counts(from)
     }
 
-    /// Removes it, and says whether it had worked until now.
+    /// Removes it, and returns the error with which it failed, if it did.
     pub fn end(mut self) -> io::Result<()> {
         self.join()
     }
@@ -75,7 +83,7 @@ impl Road {
 
 impl Drop for Road {
     fn drop(&mut self) {
-        // Who drops it does not want to know.
+        // Nothing can be done about an error in `drop`.
         let _ = self.join();
     }
 }
@@ -121,7 +129,7 @@ fn set_up(name: &str) -> Result<(), Unable> {
 fn give_addresses(end: End) -> Result<(), Unable> {
     let (name, other) = (end.road_interface(), end.other());
     [end.road_ipv6(), end.road_ipv4()].into_iter().try_for_each(|address| interface::add_address(name, address))?;
-    // Behind a router, whom one asks at once, a host would not have to ask over the road either.
+    // A host with a router would not have to resolve addresses over the road either.
     let Some(hardware_address) = plug(other).hardware_address else { return Ok(()) };
     let mut neighbours = [other.road_ipv6(), other.road_ipv4()].into_iter();
     neighbours.try_for_each(|address| interface::add_neighbour(name, address, hardware_address))

@@ -4,8 +4,9 @@ use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
-use super::{Counts, Lost, Path, Target};
-use crate::namespace::End;
+use super::counts::Counts;
+use super::path::{Lost, Path, Target};
+use crate::namespace::end::End;
 
 /// A road, of which there is none on this system.
 #[derive(Debug)]

@@ -5,10 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::counts::Counts;
 use super::lane::Lane;
-use super::{Counts, Path};
+use super::path::Path;
 use crate::moment::Moment;
-use crate::namespace::{End, MTU, Unable};
+use crate::namespace::end::{End, MTU};
+use crate::namespace::unable::Unable;
 use crate::system::{packet, socket, timer};
 
 /// The longest frame: with Ethernet's header.
@@ -20,7 +22,7 @@ const AT_ONCE: usize = 32;
 /// How much the kernel may hold for us, if it lets us: a megabyte of frames, each with what the kernel needs besides.
 const KERNEL_BYTES: libc::c_int = 4 << 20;
 
-/// How long a frame can have been in the kernel's hands. If it seems to be more, somebody has set the clock.
+/// How long the kernel may have held a frame. If it seems longer, the clock was set.
 const LONGEST_IN_KERNEL: Duration = Duration::from_millis(100);
 
 /// The two directions, and what ends the relay.
@@ -66,7 +68,7 @@ impl Relay {
         }
     }
 
-    /// Ends it, soon.
+    /// Asks it to end.
     pub(super) fn stop(&self) {
         socket::signal(self.stop.as_fd());
     }
@@ -97,7 +99,7 @@ impl Relay {
         let side = self.side(from);
         for _ in 0..AT_ONCE {
             match packet::receive(side.socket.as_fd(), buffer) {
-                // What the middle itself says is not on the road.
+                // What the middle itself sends is not on the road.
                 Ok(received) if received.direction == libc::PACKET_OUTGOING => {}
                 Ok(received) if received.original > buffer.len() => side.lane().miss(1),
                 Ok(received) => {

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::carry::{self, Place};
 use super::super::shared::{self, DataUrl, is_web_address, put};
-use super::request::field;
-use super::{REDACTED, SIGNATURE};
+use super::fields::field;
+use super::thought::{REDACTED, SIGNATURE};
 use crate::tools::{Call, Offer, Output, Turn as Step, turns};
 
 /// What was read of a conversation so far.

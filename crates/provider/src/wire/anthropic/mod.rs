@@ -1,11 +1,13 @@
 //! Anthropic's Messages API.
 
+mod fields;
 mod list;
 mod messages;
 mod model;
 mod refusal;
 mod request;
 mod stream;
+mod thought;
 
 use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::{Failure, ModelListing, ModelRequest};
@@ -17,15 +19,12 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use self::stream::Events;
 use super::body::Reading;
 use super::fault::Callee;
+use super::outgoing::{Outgoing, Refused};
 use super::passthrough::{Passage, Unserved};
-use super::{Outgoing, Reader, Refused, Wire, shared};
+use super::reader::Reader;
+use super::{Wire, shared};
 use crate::config::{HostedTools, UpstreamConfig};
 use crate::tools::Lifter;
-
-/// What the `encrypted_content` of a thought begins with; behind it is the signature of the thoughts in the item.
-const SIGNATURE: &str = "anthropic.signature.";
-/// The same for thoughts of which nothing is shown; behind it are the thoughts.
-const REDACTED: &str = "anthropic.redacted.";
 
 /// What this API is called in errors.
 const API: &str = "Anthropic's Messages API";

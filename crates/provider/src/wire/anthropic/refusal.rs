@@ -5,7 +5,8 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use super::super::fault::{Callee, Reported, is_truthy};
-use super::super::{Refused, retry_after};
+use super::super::retry_after;
+use crate::wire::outgoing::Refused;
 
 /// An answer with an error status. Its `request_id` stays out: it is the operator's, not the caller's.
 pub(super) fn by_status(callee: &Callee, refused: &Refused<'_>) -> Failure {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::carry::{self, Carrier, Inner, Place};
 use super::super::shared::{self, no_value, no_word, put};
+use super::fields::field;
 use super::messages::Conversation;
 use super::model::Generation;
 use crate::config::HostedTools;
@@ -22,17 +23,6 @@ const LEAST_BUDGET: u64 = 1_024;
 
 /// The highest temperature.
 const MAX_TEMPERATURE: f64 = 1.0;
-
-/// Which fields beyond the vocabulary it takes, and where.
-pub(super) fn field(place: Place, name: &str) -> bool {
-    match place {
-        Place::Message | Place::Output => name == "cache_control",
-        Place::Call => ["cache_control", "caller"].contains(&name),
-        Place::Part => ["cache_control", "citations", "context"].contains(&name),
-        Place::Tool => ["cache_control", "eager_input_streaming", "defer_loading", "input_examples", "allowed_callers"].contains(&name),
-        Place::Reasoning => false,
-    }
-}
 
 /// Whether this wire has a word for a parameter that the vocabulary has none for.
 fn knows(parameter: &str) -> bool {

@@ -14,7 +14,8 @@ use super::super::fault::is_truthy;
 use super::super::finish::{self, Verdict};
 use super::super::json::{self, Broken};
 use super::super::said::Said;
-use super::{REDACTED, SIGNATURE, refusal};
+use super::refusal;
+use super::thought::{REDACTED, SIGNATURE};
 
 /// What was read of one answer so far.
 #[derive(Debug, Default)]

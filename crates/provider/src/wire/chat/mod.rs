@@ -4,6 +4,7 @@ mod calls;
 mod chunk;
 mod request;
 mod stream;
+mod style;
 
 use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::{ModelListing, ModelRequest};
@@ -13,19 +14,18 @@ use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
 pub(super) use self::calls::is_empty_object;
-use self::request::Style;
 use self::stream::Chunks;
+use self::style::Style;
 use super::body::Reading;
 use super::family::Family;
 use super::fault::{Callee, unknown_parameter};
+use super::outgoing::Outgoing;
 use super::passthrough::openai::Dialect;
 use super::passthrough::{Passage, Unserved};
-use super::{Outgoing, Reader, Wire, list};
+use super::reader::Reader;
+use super::{Wire, list};
 use crate::config::{Preset, UpstreamConfig};
 use crate::tools::Lifter;
-
-/// What this API is called in errors.
-const API: &str = "The chat completions API";
 
 /// The wire of `POST /chat/completions`.
 #[derive(Clone, Debug)]
@@ -85,8 +85,8 @@ mod tests {
     use engine::provider::Blame;
     use reqwest::header::HeaderMap;
 
-    use super::super::Refused;
     use super::*;
+    use crate::wire::outgoing::Refused;
 
     fn check(status: u16, body: &str, expected: (u16, &str, Blame)) {
         let wire = Chat::new(&UpstreamConfig::new("north", Preset::Compatible, "https://north.example/v1"));

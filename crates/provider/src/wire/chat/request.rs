@@ -9,11 +9,11 @@ use protocol::request::{Create, NamedKind, TextFormat, Tool, ToolChoice, ToolMod
 use serde_json::{Map, Value, json};
 
 use self::messages::Messages;
-use super::super::carry::{self, Carrier, Inner, Place};
+use super::super::carry::{self, Place};
 use super::super::family::Family;
-use super::super::shared::{UPSTREAM_FIELDS, parameters, put, tier_is_omitted};
-use super::API;
-use crate::config::{Compat, Preset, ReasoningHistory, SystemMessages};
+use super::super::shared::{parameters, put, tier_is_omitted};
+use super::style::Style;
+use crate::config::Preset;
 use crate::tools::{HostedTools, Offer, Offered};
 
 /// What Weir itself decides; `extra` cannot change it.
@@ -33,68 +33,6 @@ const NEVER: &[&str] = &[
     "background",
     "input",
 ];
-
-/// What an upstream of this wire takes.
-#[derive(Clone, Debug)]
-pub(super) struct Style {
-    pub(super) family: Family,
-    pub(super) preset: Preset,
-    pub(super) stream_options: bool,
-    pub(super) system_messages: SystemMessages,
-    pub(super) reasoning: ReasoningHistory,
-    pub(super) hosted_tools: HostedTools,
-}
-
-impl Style {
-    /// What the settings say, and what is usual where they say nothing.
-    pub(super) fn new(family: Family, preset: Preset, base_url: &str, compat: &Compat) -> Self {
-        // These two refuse fields that they do not know, and thoughts are among those.
-        let is_strict = ["api.mistral.ai", "api.groq.com"].iter().any(|host| base_url.contains(host));
-        let (system_messages, reasoning) = match family {
-            Family::OpenAi | Family::Azure => (SystemMessages::InPlace, ReasoningHistory::Never),
-            Family::Compatible if is_strict => (SystemMessages::First, ReasoningHistory::Never),
-            Family::Compatible => (SystemMessages::First, ReasoningHistory::WithCalls),
-        };
-        Self {
-            family,
-            preset,
-            stream_options: compat.stream_options,
-            system_messages: compat.system_messages.unwrap_or(system_messages),
-            reasoning: compat.reasoning_history.unwrap_or(reasoning),
-            hosted_tools: compat.hosted_tools,
-        }
-    }
-
-    /// Which fields beyond the vocabulary go through. Servers of the compatible kind say themselves what they do not know; OpenAI
-    /// is not sent what is known to be another vendor's.
-    pub(super) fn field(&self) -> fn(Place, &str) -> bool {
-        match self.family {
-            Family::OpenAi | Family::Azure => |_, name| !carry::is_hint(name) || name == "name",
-            Family::Compatible => |place, name| !is_own(place, name),
-        }
-    }
-
-    fn carrier(&self) -> Carrier<'static> {
-        Carrier {
-            vendor: API,
-            field: self.field(),
-            part: |_| true,
-            item: |kind| kind == "image_generation_call",
-            inner: Inner::Carried,
-            thoughts: match self.reasoning {
-                ReasoningHistory::Never => |_| false,
-                ReasoningHistory::WithCalls | ReasoningHistory::Always => |_| true,
-            },
-            hosted: Some(self.hosted_tools),
-        }
-    }
-}
-
-/// Fields that Weir itself, or the Responses API, puts on items: chat completions have other places for them.
-fn is_own(place: Place, name: &str) -> bool {
-    let is_everywhere = matches!(name, "status" | "upstream_id" | UPSTREAM_FIELDS);
-    is_everywhere || (name == "namespace" && place == Place::Call) || (name == "id" && place == Place::Message)
-}
 
 /// Whether it has a word for a parameter beyond the vocabulary. Servers differ in what they know and say it themselves; what Weir
 /// could not give back is known by none.

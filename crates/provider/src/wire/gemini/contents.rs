@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::shared::{self, DataUrl, is_web_address, put};
 use super::model::Thinking;
-use super::{EXTRA_CONTENT, PARTS, SIGNATURE};
+use super::names::{EXTRA_CONTENT, PARTS, SIGNATURE};
 use crate::tools::{Call, Offer, Output, Turn, turns};
 
 /// What Google's documentation names for calls that another model made: models since Gemini 3 refuse a conversation in which

@@ -3,7 +3,7 @@
 
 use engine::provider::{Failure, Word};
 
-use super::super::Reader;
+use crate::wire::reader::Reader;
 
 /// A reader of bodies that may hold JSON between their lines.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ mod embeddings;
 mod lines;
 mod list;
 mod model;
+mod names;
 mod refusal;
 mod request;
 mod stream;
@@ -20,28 +21,15 @@ use self::lines::LooseLines;
 use self::stream::Chunks;
 use super::body::Reading;
 use super::fault::Callee;
+use super::outgoing::{Outgoing, Refused};
 use super::passthrough::{Passage, Unserved};
-use super::{Outgoing, Reader, Refused, Wire, shared};
+use super::reader::Reader;
+use super::{Wire, shared};
 use crate::config::{HostedTools, UpstreamConfig};
 use crate::tools::Lifter;
 
-/// What the `encrypted_content` of a thought begins with; behind it is the signature of the part that follows it.
-const SIGNATURE: &str = "gemini.signature.";
-
-/// The field of a call in which Google's compatible API has what is Google's own.
-const EXTRA_CONTENT: &str = "extra_content";
-
 /// What this API is called in errors.
 const API: &str = "Gemini's API";
-
-/// The names of parts that Weir does not interpret, as the types of items and as Gemini's fields.
-const PARTS: [(&str, &str); 5] = [
-    ("executable_code", "executableCode"),
-    ("code_execution_result", "codeExecutionResult"),
-    ("tool_call", "toolCall"),
-    ("tool_response", "toolResponse"),
-    ("file_data", "fileData"),
-];
 
 /// The wire of `POST /models/{model}:streamGenerateContent`.
 #[derive(Clone, Copy, Debug)]

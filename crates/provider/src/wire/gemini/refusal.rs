@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::super::fault::{Callee, Reported};
 use super::super::json;
-use super::super::{Refused, retry_after};
+use super::super::retry_after;
+use crate::wire::outgoing::Refused;
 
 /// Nobody waits longer.
 const MAX_SECONDS: f64 = 86_400.0;

@@ -9,7 +9,7 @@ use super::super::carry::{self, Carrier, Inner, Place};
 use super::super::shared::{self, no_value, put};
 use super::contents::Contents;
 use super::model::Thinking;
-use super::{EXTRA_CONTENT, PARTS, SIGNATURE};
+use super::names::{EXTRA_CONTENT, PARTS, SIGNATURE};
 use crate::config::HostedTools;
 use crate::tools::{Offer, Offered};
 

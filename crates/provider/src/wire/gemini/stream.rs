@@ -15,7 +15,8 @@ use super::super::json::{self, Broken};
 use super::super::repeat::SoFar;
 use super::super::said::Said;
 use super::super::shared::image_call;
-use super::{EXTRA_CONTENT, SIGNATURE, refusal};
+use super::names::{EXTRA_CONTENT, SIGNATURE};
+use super::refusal;
 
 /// What was read of one answer so far.
 #[derive(Debug, Default)]

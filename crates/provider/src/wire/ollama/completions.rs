@@ -5,8 +5,9 @@ use protocol::fault::Fault;
 use protocol::passthrough::{Inputs, Operation, Passthrough};
 use serde_json::Value;
 
-use super::super::Outgoing;
-use super::super::passthrough::{Passage, document};
+use super::super::passthrough::Passage;
+use crate::wire::outgoing::Outgoing;
+use crate::wire::passthrough::document::document;
 
 const VENDOR: &str = "Ollama";
 

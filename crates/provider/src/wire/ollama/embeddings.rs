@@ -8,9 +8,10 @@ use protocol::passthrough::{Operation, Passthrough};
 use protocol::vector::VectorFormat;
 use serde_json::value::RawValue;
 
-use super::super::Outgoing;
 use super::super::fault::Callee;
-use super::super::passthrough::{Passage, document, vectors};
+use super::super::passthrough::{Passage, vectors};
+use crate::wire::outgoing::Outgoing;
+use crate::wire::passthrough::document::document;
 
 const VENDOR: &str = "Ollama";
 

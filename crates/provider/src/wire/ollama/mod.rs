@@ -15,8 +15,10 @@ use protocol::request::Create;
 use self::stream::Lines;
 use super::body::Reading;
 use super::fault::{Callee, Reported};
+use super::outgoing::{Outgoing, Refused};
 use super::passthrough::{Passage, Unserved};
-use super::{Outgoing, Reader, Refused, Wire, retry_after, shared};
+use super::reader::Reader;
+use super::{Wire, retry_after, shared};
 use crate::config::{HostedTools, SystemMessages, UpstreamConfig};
 use crate::tools::Lifter;
 

@@ -13,8 +13,9 @@ use serde_json::Value;
 use super::super::body::MAX_EVENT_BYTES;
 use super::super::fault::Callee;
 use super::super::json;
+use super::completions;
+use super::document::{document, error_in, of_value};
 use super::halves::Halves;
-use super::{completions, document, error_in, of_value};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 

@@ -1,6 +1,7 @@
 //! Pass-through calls on the wires: which requests are sent, and how their responses become OpenAI's.
 
 mod completions;
+pub(super) mod document;
 mod events;
 mod halves;
 pub(super) mod openai;
@@ -13,15 +14,10 @@ use engine::provider::{Blame, Failure};
 use protocol::fault::{Fault, FaultKind};
 use protocol::fields::Fields;
 use protocol::passthrough::Operation;
-use serde_json::Value;
 
 pub(crate) use self::events::EventReader;
-use super::body::MAX_EVENT_BYTES;
-use super::fault::{Callee, Reported, is_truthy};
-use super::{Outgoing, json, text};
-
-/// What is read of an error: more is no error message.
-const MAX_ERROR_BYTES: usize = 64 << 10;
+use super::fault::{Callee, Reported};
+use super::outgoing::Outgoing;
 
 /// Why a wire cannot serve a pass-through call.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,61 +92,4 @@ impl Callee {
         let fault = Fault { kind: FaultKind::InvalidRequest, message, ..told }.with_status(400).with_param("model");
         Failure::new(fault, Blame::Match)
     }
-}
-
-/// Reads a document that is to have a field. Errors come with status 200, too.
-///
-/// # Errors
-/// What the upstream says instead, or that it is something else.
-pub(super) fn document(body: &[u8], field: &str, operation: Operation, callee: &Callee) -> Result<Fields, Failure> {
-    let fields = Fields::parse(body).ok().or_else(|| repaired(body, operation));
-    match fields {
-        Some(mut fields) if fields.get(field).is_some() && error_in(&fields, operation).is_none() => {
-            if operation == Operation::Completions {
-                completions::translate(&mut fields, callee)?;
-                completions::check_end(&fields, callee)?;
-            }
-            Ok(fields)
-        }
-        Some(_) | None => Err(failure(body, operation, callee)),
-    }
-}
-
-/// A document that is JSON but for an odd character. A vector in which a number is none stays unreadable.
-fn repaired(body: &[u8], operation: Operation) -> Option<Fields> {
-    let is_wanted = operation != Operation::Embeddings && body.len() <= MAX_EVENT_BYTES;
-    is_wanted.then(|| json::value(body).ok().and_then(of_value)).flatten()
-}
-
-/// The fields of a value that had to be repaired.
-fn of_value(mut value: Value) -> Option<Fields> {
-    text::remove_marks(&mut value);
-    Fields::parse(value.to_string().as_bytes()).ok()
-}
-
-/// The error in a document or an event. Some servers send an `error` that says nothing with every event.
-fn error_in(fields: &Fields, operation: Operation) -> Option<Reported> {
-    let error = fields.get("error").filter(|error| error.get().len() <= MAX_ERROR_BYTES);
-    let error: Option<Value> = error.and_then(|error| serde_json::from_str(error.get()).ok());
-    if let Some(error) = error.filter(is_truthy) {
-        return Some(Reported::from_error(&error));
-    }
-    // What is a part of a response may have any other field.
-    let bytes = fields.get(operation.result()).is_none().then(|| fields.to_bytes()).filter(|bytes| bytes.len() <= MAX_ERROR_BYTES)?;
-    Reported::in_document(&serde_json::from_slice(&bytes).ok()?)
-}
-
-/// What a document means that is not the response.
-fn failure(body: &[u8], operation: Operation, callee: &Callee) -> Failure {
-    // What is longer is no error, and would be many times as large once it is taken apart.
-    let reported = Reported::from_body(if body.len() <= MAX_ERROR_BYTES { body } else { &[] });
-    let Some(message) = &reported.message else {
-        let what = format!("sent something else than {}", operation.noun());
-        return callee.plain("upstream_invalid_data", &what);
-    };
-    // LM Studio, which "returns 200 anyway".
-    if message.starts_with("Unexpected endpoint or method") {
-        return callee.lacks(operation, 200, Some(message));
-    }
-    callee.in_band(reported)
 }

@@ -11,11 +11,12 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::super::Outgoing;
 use super::super::family::Family;
 use super::super::fault::Callee;
-use super::{Passage, document};
+use super::Passage;
+use super::document::document;
 use crate::config::{Preset, UpstreamConfig};
+use crate::wire::outgoing::Outgoing;
 
 /// What an upstream of OpenAI's form takes beyond its smallest part.
 #[derive(Clone, Debug)]

@@ -18,9 +18,11 @@ use self::stream::Events;
 use super::body::Reading;
 use super::family::Family;
 use super::fault::Callee;
+use super::outgoing::Outgoing;
 use super::passthrough::openai::Dialect;
 use super::passthrough::{Passage, Unserved};
-use super::{Outgoing, Reader, Wire, list};
+use super::reader::Reader;
+use super::{Wire, list};
 use crate::config::{HostedTools, SystemMessages, UpstreamConfig};
 use crate::tools::{Lifter, Offer, UnknownTools};
 
@@ -101,9 +103,9 @@ mod tests {
     use engine::provider::Blame;
     use reqwest::header::HeaderMap;
 
-    use super::super::Refused;
     use super::*;
     use crate::config::Preset;
+    use crate::wire::outgoing::Refused;
 
     fn wire(preset: Preset) -> Responses {
         Responses::new(&UpstreamConfig::new("north", preset, "https://north.example/v1"))

@@ -4,17 +4,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use codec::emitter;
-use lens::live::Said;
+use lens::live::ByteBreakdown;
 
 /// The demo's words for "connected".
 const NAME: &str = "连接成功！！！！";
 
 /// The event at `now`, as the demo said it but for its time zone, which is UTC; and what the lens counts of it.
-pub(super) fn connected(uid: &str, now: SystemTime) -> (Bytes, Said) {
+pub(super) fn connected(uid: &str, now: SystemTime) -> (Bytes, ByteBreakdown) {
     let mut out = BytesMut::new();
     let data = format!("\"{}\"", date(now));
     emitter::encode(&mut out, uid, Some(NAME), data.as_bytes());
-    (out.freeze(), Said { events: 1, dialect: data.len() as u64, ..Said::default() })
+    (out.freeze(), ByteBreakdown { events: 1, dialect: data.len() as u64, ..ByteBreakdown::default() })
 }
 
 /// `2023-03-12T15:03:59.158`

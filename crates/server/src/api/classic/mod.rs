@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use codec::emitter;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use lens::live::Said;
+use lens::live::ByteBreakdown;
 use protocol::dialect::classic::{Door, Fold};
 use protocol::fault::Fault;
 use serde_json::json;
@@ -36,7 +36,7 @@ pub(crate) async fn create_sse(State(app): State<App>, from: From, headers: Head
         return Err(fault.into());
     }
     let opened = app.classic.channels.open(&asker)?;
-    let opening = (Bytes::from_static(emitter::OPENING), Said::default());
+    let opening = (Bytes::from_static(emitter::OPENING), ByteBreakdown::default());
     Ok(tell(telling(&app, from, Source::Idle(opened), Door::Channel, opening)))
 }
 
@@ -105,7 +105,7 @@ pub(crate) async fn socket(State(app): State<App>, from: From, Path(uid): Path<S
     Ok(websocket::open_classic(&app, asker, from, request)?)
 }
 
-fn telling(app: &App, from: From, source: Source, door: Door, opening: (Bytes, Said)) -> Telling {
+fn telling(app: &App, from: From, source: Source, door: Door, opening: (Bytes, ByteBreakdown)) -> Telling {
     let From { grant, connection, is_http_1_0, .. } = from;
     let (opening, counted) = opening;
     Telling {

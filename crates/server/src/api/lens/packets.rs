@@ -1,9 +1,9 @@
 //! What the packets of a connection say, as JSON: the handshake, counts of each side, and how it ended. Never what is in them.
 
-use lens::flow::Side;
 use lens::flow::close::{Ending, Steps};
 use lens::flow::connection::{Connection, Handshake};
 use lens::flow::counts::Counts;
+use lens::flow::side::Side;
 use lens::moment::Moment;
 use serde_json::{Value, json};
 

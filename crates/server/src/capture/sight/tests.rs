@@ -198,7 +198,7 @@ fn what_is_asked_of_another_server_on_the_same_port_is_not_held() {
 fn what_was_lost_is_counted() {
     let mut sight = sight([]);
     for (forgotten, dropped) in [(2, 3), (1, 3), (0, 5)] {
-        let statistics = lens::capture::Statistics { dropped, ..Default::default() };
+        let statistics = lens::capture::captured::Statistics { dropped, ..Default::default() };
         sight.take_in(Recording { forgotten, statistics, ..Recording::default() });
     }
     assert_eq!(sight.dropped(), 3 + 5, "the kernel counts from the begin on");

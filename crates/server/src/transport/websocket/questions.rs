@@ -250,7 +250,7 @@ impl Questions {
         if let Some(connection) = &self.connection {
             let bytes: usize = said.iter().map(|said| said.data.len()).sum();
             let dialect = bytes.saturating_sub(text) as u64;
-            connection.timeline().said(lens::live::Said { events: said.len() as u64, framing: 0, dialect, text: text as u64 });
+            connection.timeline().said(lens::live::ByteBreakdown { events: said.len() as u64, framing: 0, dialect, text: text as u64 });
         }
         for said in said {
             self.line.out.text(b"", &said.data);

@@ -16,7 +16,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use lens::live::Said;
+use lens::live::ByteBreakdown;
 use protocol::dialect::responses::{ClientEvent, Lane, read_client_event, refusal};
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
@@ -340,7 +340,7 @@ impl Session {
     fn count(&self, text: usize, bytes: usize) {
         let Some(connection) = &self.connection else { return };
         let dialect = bytes.saturating_sub(text) as u64;
-        connection.timeline().said(Said { events: 1, framing: 0, dialect, text: text as u64 });
+        connection.timeline().said(ByteBreakdown { events: 1, framing: 0, dialect, text: text as u64 });
     }
 
     fn refuse(&mut self, lane: &Lane, fault: &Fault) {

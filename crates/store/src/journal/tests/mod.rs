@@ -11,9 +11,11 @@ use protocol::event::{Entry, Event, TextDelta};
 use protocol::id::{ItemId, ResponseId};
 
 use super::answer::{Answer, Look};
+use super::config::Config;
 use super::reader::read_frames;
+use super::shared::Shared;
 use super::simulated::{Shelf, Simulated};
-use super::{Config, JournalError, Shared, recover};
+use super::{JournalError, recover};
 
 /// A journal without a thread and without tasks: the test takes every step.
 fn open(disk: &Simulated, config: Config) -> Result<Arc<Shared>, JournalError> {

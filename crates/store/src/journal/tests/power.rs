@@ -11,9 +11,11 @@ use super::super::answer::Answer;
 use super::super::frame::Gone;
 use super::super::simulated::{Random, Simulated};
 use super::super::writer::Turn;
-use super::super::{Config, Shared, lock};
 use super::{end, id, open, read, text};
 use crate::Durability;
+use crate::journal::config::Config;
+use crate::journal::mutex::lock;
+use crate::journal::shared::Shared;
 
 /// How a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +178,7 @@ impl World {
         if self.random.once_in(8) {
             entries.push(end(from + entries.len() as u64));
         }
-        if answer.append(epoch, &entries, &shared.queue).is_ok() {
+        if shared.queue.append(&answer, epoch, &entries).is_ok() {
             known.entries.extend(entries);
         }
     }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use super::super::JournalError;
 use super::super::answer::Answer;
 use super::super::frame;
 use super::super::simulated::Simulated;
 use super::super::writer::Turn;
-use super::super::{Config, JournalError, Shared, lock};
 use super::{end, id, open, read, text};
+use crate::journal::config::Config;
+use crate::journal::mutex::lock;
+use crate::journal::shared::Shared;
 
 fn answer(shared: &Arc<Shared>, name: &str) -> Arc<Answer> {
     Arc::clone(lock(&shared.logs).entry(id(name)).or_insert_with(|| Arc::new(Answer::new(id(name)))))
@@ -21,7 +24,7 @@ fn two_logs(disk: &Simulated, count: u64) {
     }
     for position in 0..count {
         for name in ["a", "b"] {
-            answer(&shared, name).append(1, &[text(position, &format!("{name}{position}"))], &shared.queue).expect("it is taken");
+            shared.queue.append(&answer(&shared, name), 1, &[text(position, &format!("{name}{position}"))]).expect("it is taken");
             assert!(matches!(shared.turn(), Turn::Wrote { .. }));
         }
     }
@@ -46,7 +49,7 @@ fn damage_in_the_middle_costs_what_stands_behind_it_in_that_log_only() {
     // The log goes on at the hole, with other words; another start, and what stood behind the hole stays away.
     let a = answer(&shared, "a");
     let epoch = a.take();
-    a.append(epoch, &[text(1, "other"), text(2, "words")], &shared.queue).expect("it is taken");
+    shared.queue.append(&a, epoch, &[text(1, "other"), text(2, "words")]).expect("it is taken");
     assert!(matches!(shared.turn(), Turn::Wrote { .. }));
     for _ in 0..2 {
         let again = open(&disk, Config::default()).expect("it starts");
@@ -112,7 +115,7 @@ fn a_segment_that_vanished_costs_the_logs_it_held() {
     let shared = open(&disk, config).expect("it starts");
     for (name, entry) in [("a", text(0, "a")), ("b", text(0, "b")), ("a", text(1, "a")), ("b", end(1))] {
         let answer = answer(&shared, name);
-        answer.append(answer.take(), &[entry], &shared.queue).expect("it is taken");
+        shared.queue.append(&answer, answer.take(), &[entry]).expect("it is taken");
         assert!(matches!(shared.turn(), Turn::Wrote { .. }));
     }
     super::super::disk::Disk::remove(&disk, 1).expect("the first segment is there");

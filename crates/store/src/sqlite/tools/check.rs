@@ -4,8 +4,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::error::ToolError;
 use super::export::last_answer;
-use super::{Progress, STEP, ToolError, ask, reader};
+use super::read::{Progress, STEP, ask, reader};
 use crate::sqlite::failure::Failure;
 use crate::sqlite::{logs, tree};
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::{Progress, ToolError, reader};
+use super::error::ToolError;
+use super::read::{Progress, reader};
 use crate::Durability;
 use crate::keys;
 use crate::sqlite::open;

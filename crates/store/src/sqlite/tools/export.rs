@@ -7,10 +7,11 @@ use protocol::visible::visible_json;
 use rusqlite::{Connection, Row};
 use serde_json::value::RawValue;
 
+use super::error::ToolError;
 use super::line::{self, Answer, Claim, Head, Header, Item, Line, Side};
-use super::{Progress, STEP, ToolError, ask, reader};
+use super::read::{Progress, STEP, ask, reader};
 use crate::sqlite::failure::Failure;
-use crate::sqlite::records::State;
+use crate::sqlite::state::State;
 use crate::sqlite::{logs, tree};
 
 /// Writes everything that has ended to `out`: one line for each answer, then one for each head of a conversation. What

@@ -9,14 +9,16 @@ use protocol::event::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
 use rusqlite::{Connection, OptionalExtension};
 
+use super::error::ToolError;
 use super::line::{self, Answer, Line, Side, State};
-use super::{Progress, ToolError};
+use super::read::Progress;
 use crate::Durability;
 use crate::sqlite::failure::{Failure, taken};
 use crate::sqlite::job::Change;
+use crate::sqlite::state::State as RowState;
 use crate::sqlite::tree::{self, Written};
 use crate::sqlite::writer::count;
-use crate::sqlite::{chunk, claims, logs, open, records};
+use crate::sqlite::{chunk, claims, logs, open};
 
 /// Lines that go into one transaction: the server that runs on the same file waits for one to end, some milliseconds.
 const BATCH: usize = 64;
@@ -169,9 +171,9 @@ fn put_answer(change: &mut Change<'_>, answer: &Answer) -> Result<bool, Failure>
         return Ok(false);
     }
     let state = match answer.state {
-        State::Ended => records::State::Ended,
-        State::Expired => records::State::Expired,
-        State::Deleted => records::State::Deleted,
+        State::Ended => RowState::Ended,
+        State::Expired => RowState::Expired,
+        State::Deleted => RowState::Deleted,
     };
     let parent = item_number(connection, answer.parent.as_deref())?;
     let add = "INSERT INTO answers (id, owner, state, readable, parent, ended_at, place) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";

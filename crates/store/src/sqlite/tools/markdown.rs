@@ -9,8 +9,9 @@ use protocol::item::{Item, Part, Role};
 use protocol::visible::{visible, visible_in_line};
 use rusqlite::Connection;
 
+use super::error::ToolError;
 use super::export::last_answer;
-use super::{Progress, STEP, ToolError, ask, reader};
+use super::read::{Progress, STEP, ask, reader};
 use crate::sqlite::failure::Failure;
 use crate::sqlite::tree;
 

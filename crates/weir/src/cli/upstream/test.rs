@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::super::output::Printed;
 use super::words::{self, Finding};
 use super::{Outcome, TestArguments, address, label};
-use crate::config::Settings;
+use crate::config::settings::Settings;
 
 /// Nobody at a terminal waits longer for a head; a model that is loaded first may take this long.
 const PATIENCE: Duration = Duration::from_secs(60);

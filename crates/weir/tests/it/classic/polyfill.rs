@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use client::Request;
-use fakes::Script;
 use codec::sse::{Decoded, Decoder, Event};
+use fakes::Script;
 use serde_json::Value;
 use tokio::time::timeout;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use client::websocket::{self, End, Handshake, Message, Socket};
 use client::{Connection, Request};
-use fakes::Script;
 use codec::websocket::Opcode;
 use codec::websocket::encode::Head;
+use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

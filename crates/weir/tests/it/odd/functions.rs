@@ -1,8 +1,8 @@
 //! What a caller asks of Weir itself: `functions` as before there were tools, `truncation: "auto"`, and `max_tool_calls`.
 
 use client::Request;
-use fakes::{Script, VendorError};
 use codec::Frame;
+use fakes::{Script, VendorError};
 use provider::config::Preset;
 use serde_json::{Value, json};
 

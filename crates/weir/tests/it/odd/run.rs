@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use client::soon;
 use client::{BodyEnd, websocket};
+use codec::Frame;
 use engine::provider::{Retries, Timeouts};
 use fakes::{Upstream, Vendor};
 use futures_util::stream::{StreamExt, iter};
-use codec::Frame;
 use provider::config::{Preset, UpstreamConfig, WireKind};
 use serde_json::{Map, Value, json};
 

@@ -2,8 +2,8 @@
 
 use client::soon;
 use client::{BodyEnd, Request, websocket};
-use fakes::Vendor;
 use codec::Frame;
+use fakes::Vendor;
 use serde_json::{Value, json};
 
 use super::cases::Case;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use client::soon;
 use client::{Stream, websocket};
+use codec::Frame;
 use engine::config::OnLeave;
 use fakes::Script;
-use codec::Frame;
 use provider::config::{RouteConfig, Strategy, TargetConfig};
 use serde_json::{Value, json};
 use tokio::sync::Notify;

@@ -2,9 +2,9 @@
 
 use client::soon;
 use client::websocket;
+use codec::Frame;
 use fakes::Vendor;
 use fakes::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
-use codec::Frame;
 use serde_json::{Value, json};
 
 use super::cells::{WAYS, Way, turn};

@@ -9,7 +9,7 @@ use client::soon;
 use client::websocket::{self, Handshake};
 use engine::keys::MemoryKeys;
 use engine::tasks::Tasks;
-use server::{App, Connections, Drain, Live, Tls};
+use server::{App, AppParts, Connections, Drain, Live, Tls};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;

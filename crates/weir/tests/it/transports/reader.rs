@@ -3,8 +3,8 @@
 use client::http2::{self, chunk};
 use client::soon;
 use client::{BodyEnd, Request, Stream, websocket};
-use h2::RecvStream;
 use codec::{Frame, ndjson, sse};
+use h2::RecvStream;
 use serde_json::{Value, json};
 
 use super::doors::Doors;

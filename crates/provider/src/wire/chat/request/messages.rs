@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 use super::super::super::carry::{self, Place};
 use super::super::super::family::Family;
 use super::super::super::shared::{CONTENT_PARTS, image_url, put};
-use super::Style;
 use crate::config::{Preset, ReasoningHistory, SystemMessages};
 use crate::tools::{Call, Offer, Output, Turn, turns};
+use crate::wire::chat::style::Style;
 
 /// OpenAI's limit on ids of calls; ids of other vendors may be longer.
 const LONGEST_CALL_ID: usize = 64;

@@ -8,6 +8,7 @@ use protocol::item::{Item, Part, Role};
 use protocol::request::{ReasoningConfig, TextConfig};
 
 use super::*;
+use crate::config::{Compat, ReasoningHistory};
 use crate::sample;
 
 fn style(family: Family) -> Style {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::super::lenient::{self, read_count};
-use super::super::PARTS;
+use crate::wire::gemini::names::PARTS;
 
 /// A chunk of a response. Any field may be missing or of another type; unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]

@@ -5,10 +5,12 @@ use std::collections::VecDeque;
 use super::cut::Cutter;
 use super::event::Scanner;
 use super::head::{self, Body, Extent};
-use super::{Kind, Protocol, What, two, websocket};
-use crate::flow::Side;
+use super::piece::{Kind, What};
+use super::protocol::Protocol;
+use super::{http2, websocket};
+use crate::flow::side::Side;
 
-/// What is to be known of a request when its answer comes.
+/// What the framing of a response depends on.
 #[derive(Debug)]
 struct Asked {
     method: String,
@@ -46,8 +48,8 @@ fn switch(protocol: &str, client: &mut Cutter<'_>, server: &mut Cutter<'_>) -> P
             Protocol::WebSocket
         }
         "h2c" => {
-            two::read(client, Side::Client);
-            two::read(server, Side::Server);
+            http2::read(client, Side::Client);
+            http2::read(server, Side::Server);
             Protocol::Http1
         }
         _ => {

@@ -4,136 +4,17 @@ use std::collections::BTreeMap;
 
 use super::cut::Cutter;
 use super::event::Scanner;
-use super::{Kind, What};
-use crate::flow::Side;
+use super::http2_frame::{Detail, Frame, FrameKind, Part};
+use super::piece::{Kind, What};
+use crate::flow::side::Side;
 
-/// What a client says first (section 3.4).
+/// The client's connection preface (section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const HEAD: usize = 9;
 
 /// Of how many streams events are looked for; later ones have only their frames.
 const MAX_STREAMS: usize = 10_000;
-
-/// A frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    /// Its type.
-    pub kind: FrameKind,
-    /// Its flags, whose meaning depends on the type.
-    pub flags: u8,
-    /// Which stream it is about; 0 is the connection.
-    pub stream: u32,
-    /// Bytes of its payload.
-    pub length: u32,
-    /// What it says beyond that, where it says it in clear.
-    pub detail: Detail,
-}
-
-impl Frame {
-    /// Whether its sender ends the stream with it (sections 6.1 and 6.2).
-    pub fn ends_stream(&self) -> bool {
-        matches!(self.kind, FrameKind::Data | FrameKind::Headers) && self.flags & 0x1 != 0
-    }
-
-    /// Whether it acknowledges one of the other side (sections 6.5 and 6.7).
-    pub fn is_acknowledgment(&self) -> bool {
-        matches!(self.kind, FrameKind::Settings | FrameKind::Ping) && self.flags & 0x1 != 0
-    }
-
-    fn is_padded(&self) -> bool {
-        matches!(self.kind, FrameKind::Data | FrameKind::Headers | FrameKind::PushPromise) && self.flags & 0x8 != 0
-    }
-}
-
-/// The types of section 6, and those of extensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the standard's names")]
-pub enum FrameKind {
-    Data,
-    Headers,
-    Priority,
-    RstStream,
-    Settings,
-    PushPromise,
-    Ping,
-    GoAway,
-    WindowUpdate,
-    Continuation,
-    Other(u8),
-}
-
-impl FrameKind {
-    fn new(number: u8) -> Self {
-        match number {
-            0 => Self::Data,
-            1 => Self::Headers,
-            2 => Self::Priority,
-            3 => Self::RstStream,
-            4 => Self::Settings,
-            5 => Self::PushPromise,
-            6 => Self::Ping,
-            7 => Self::GoAway,
-            8 => Self::WindowUpdate,
-            9 => Self::Continuation,
-            other => Self::Other(other),
-        }
-    }
-
-    /// As the standard writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Data => "DATA",
-            Self::Headers => "HEADERS",
-            Self::Priority => "PRIORITY",
-            Self::RstStream => "RST_STREAM",
-            Self::Settings => "SETTINGS",
-            Self::PushPromise => "PUSH_PROMISE",
-            Self::Ping => "PING",
-            Self::GoAway => "GOAWAY",
-            Self::WindowUpdate => "WINDOW_UPDATE",
-            Self::Continuation => "CONTINUATION",
-            Self::Other(_) => "extension",
-        }
-    }
-}
-
-/// What a frame says in clear.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Detail {
-    /// Nothing, or not all of it was seen.
-    None,
-    /// Identifiers and values (section 6.5).
-    Settings(Vec<(u16, u32)>),
-    /// Why a stream ends (section 7).
-    Reset(u32),
-    /// Why a connection ends, and the last stream that was looked at (section 6.8).
-    GoAway {
-        /// The last stream.
-        last_stream: u32,
-        /// Why (section 7).
-        code: u32,
-    },
-    /// How much more may be sent (section 6.9).
-    WindowUpdate(u32),
-}
-
-/// A part of a frame's payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// How much padding there is.
-    PadLength,
-    /// Dependency and weight in HEADERS, the promised stream in PUSH_PROMISE.
-    Fixed,
-    /// A header block, or a part of one.
-    Block,
-    /// A body's bytes.
-    Data,
-    /// Padding.
-    Padding,
-    /// All of any other frame.
-    Control,
-}
 
 pub(super) fn begins(client: &[u8]) -> bool {
     client.len() >= 4 && (client.starts_with(PREFACE) || PREFACE.starts_with(client))
@@ -204,7 +85,7 @@ fn payload(stream: &mut Cutter<'_>, frame: &Frame, scanners: &mut BTreeMap<u32, 
     is_whole && (padding == 0 || stream.take(padding, Kind::Framing, what(Part::Padding)))
 }
 
-/// The frame at the begin of `bytes` (section 4.1).
+/// The frame at the start of `bytes` (section 4.1).
 fn frame(bytes: &[u8]) -> Option<Frame> {
     let [one, two, three, kind, flags, id @ ..]: [u8; HEAD] = *bytes.first_chunk()?;
     let length = u32::from_be_bytes([0, one, two, three]);

@@ -1,0 +1,148 @@
+//! The pieces of a stream, each with its kind.
+
+use std::ops::Range;
+
+use super::event::Event;
+use super::head::{Request, Response};
+use super::http2_frame::{Frame, Part};
+use super::tls_record::Record;
+use super::websocket_frame::FrameHead;
+
+/// What a byte is for. Every byte of a stream has one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Anything in a record of TLS: what is in it cannot be told without the keys.
+    Tls,
+    /// Heads and trailers of HTTP: start lines, fields, header blocks.
+    Head,
+    /// Delimiters: chunk sizes, heads of frames, padding, control frames.
+    Framing,
+    /// What the application sent.
+    Body,
+    /// Bytes that the capture missed or did not keep, and what follows them, and what is none of the above.
+    Unknown,
+}
+
+/// How many bytes there are of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// [`Kind::Tls`].
+    pub tls: u64,
+    /// [`Kind::Head`].
+    pub head: u64,
+    /// [`Kind::Framing`].
+    pub framing: u64,
+    /// [`Kind::Body`].
+    pub body: u64,
+    /// [`Kind::Unknown`].
+    pub unknown: u64,
+}
+
+impl Sums {
+    /// All bytes.
+    pub fn total(&self) -> u64 {
+        self.tls + self.head + self.framing + self.body + self.unknown
+    }
+}
+
+/// A part of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Which bytes.
+    pub range: Range<u64>,
+    /// What they are for.
+    pub kind: Kind,
+    /// What they are.
+    pub what: What,
+    /// Whether its end has been seen.
+    pub is_whole: bool,
+}
+
+/// What a piece is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A record of TLS with its head.
+    TlsRecord(Record),
+    /// The head of a request in HTTP/1.
+    Request(Request),
+    /// The head of a response in HTTP/1.
+    Response(Response),
+    /// A chunk's size with its line end (RFC 9112, section 7.1); the last chunk's is 0.
+    ChunkSize {
+        /// Its number in the body.
+        index: u64,
+        /// As it says.
+        size: u64,
+    },
+    /// What a chunk holds.
+    ChunkData {
+        /// Its number in the body.
+        index: u64,
+    },
+    /// The line end after a chunk's data.
+    ChunkEnd,
+    /// The trailer fields after the last chunk, with the empty line that ends them (RFC 9112, section 7.1.2).
+    Trailers,
+    /// A body that has a length, or that the end of the connection ends; or what is said after another upgrade.
+    Body,
+    /// A line end between messages (RFC 9112, section 2.2).
+    EmptyLine,
+    /// The head of a WebSocket frame.
+    WebSocketHead(FrameHead),
+    /// The payload of a WebSocket frame, masked as it was.
+    WebSocketPayload(FrameHead),
+    /// The client's preface (RFC 9113, section 3.4).
+    Http2Preface,
+    /// The nine bytes of an HTTP/2 frame's head, with what the frame says.
+    Http2Head(Frame),
+    /// A part of an HTTP/2 frame's payload.
+    Http2Payload {
+        /// Whose.
+        stream: u32,
+        /// Which part.
+        part: Part,
+    },
+    /// Not read.
+    Unread,
+}
+
+/// What one side sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// All of the stream, piece by piece, without a gap.
+    pub pieces: Vec<Piece>,
+    /// What lies in the bodies; an event may span pieces, or share one.
+    pub events: Vec<Event>,
+}
+
+impl Reading {
+    /// How many bytes there are of each kind.
+    pub fn sums(&self) -> Sums {
+        let mut sums = Sums::default();
+        for piece in &self.pieces {
+            let length = piece.range.end - piece.range.start;
+            match piece.kind {
+                Kind::Tls => sums.tls += length,
+                Kind::Head => sums.head += length,
+                Kind::Framing => sums.framing += length,
+                Kind::Body => sums.body += length,
+                Kind::Unknown => sums.unknown += length,
+            }
+        }
+        sums
+    }
+
+    /// The pieces that have bytes in `range`.
+    pub fn within(&self, range: Range<u64>) -> &[Piece] {
+        let first = self.pieces.partition_point(|piece| piece.range.end <= range.start);
+        let behind = self.pieces.partition_point(|piece| piece.range.start < range.end);
+        self.pieces.get(first..behind).unwrap_or_default()
+    }
+
+    /// The events that end in `range`.
+    pub fn ending_within(&self, range: Range<u64>) -> impl Iterator<Item = &Event> {
+        // They stand in the order of their ends.
+        let first = self.events.partition_point(|event| event.range.end <= range.start);
+        self.events[first..].iter().take_while(move |event| event.range.end <= range.end)
+    }
+}

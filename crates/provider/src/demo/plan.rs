@@ -1,0 +1,35 @@
+//! Decides what the demo says, before its first word.
+
+use engine::provider::{ModelRequest, SUMMARISE};
+use protocol::fault::Fault;
+use protocol::request::TextFormat;
+
+use super::scene::Scene;
+use super::script::{Script, json_object, json_text};
+use super::{command, schema, talk, tool};
+
+/// Decides what to say.
+///
+/// # Errors
+/// The refusal that `/status` asks for.
+pub(super) fn plan(request: &ModelRequest) -> Result<Script, Fault> {
+    let scene = Scene::of(request);
+    if scene.said == SUMMARISE {
+        return Ok(Script::text(talk::summary(&scene)));
+    }
+    if scene.outputs.is_empty() {
+        if let Some(script) = command::obey(&scene, request) {
+            return script;
+        }
+        if let Some(call) = tool::choose(request, &scene) {
+            return Ok(call);
+        }
+    }
+    Ok(Script::text(match &request.create.text.format {
+        TextFormat::Text => talk::answer(&scene),
+        format @ (TextFormat::JsonObject { .. } | TextFormat::JsonSchema { .. }) => match format.schema() {
+            Some(schema) => json_text(&schema::generate(schema, &scene.said)),
+            None => json_object(&scene),
+        },
+    }))
+}

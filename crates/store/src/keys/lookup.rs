@@ -1,0 +1,71 @@
+//! Looks callers up among the keys of the file, which is read again whenever it changes.
+
+use std::sync::{PoisonError, RwLockReadGuard};
+
+use engine::keys::{Caller, KeyDigest, Keys};
+use protocol::id::Owner;
+use subtle::ConstantTimeEq;
+
+use super::KeyFile;
+use super::live::{Condition, Live, Mark};
+
+impl KeyFile {
+    /// The keys as they are now. Costs a `stat` while the file is the same.
+    fn now(&self) -> RwLockReadGuard<'_, Live> {
+        // Nothing panics while the lock is held, and a panic would leave it whole: a poisoned one is as good.
+        let mark = Mark::of(self.disk.path());
+        let same = |live: &Live| mark.as_ref().is_ok_and(|mark| live.mark.as_ref() == Some(mark));
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        if same(&live) {
+            return live;
+        }
+        drop(live);
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        if !same(&live) {
+            match mark {
+                Ok(mark) => live.look(&self.disk, mark),
+                Err(error) => {
+                    live.mark = None;
+                    live.fail(&self.disk, &error);
+                }
+            }
+        }
+        drop(live);
+        self.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keys for KeyFile {
+    fn configured(&self) -> bool {
+        self.now().condition != Condition::Open
+    }
+
+    fn holder(&self, digest: &KeyDigest) -> Option<Caller> {
+        let live = self.now();
+        let mut found = None;
+        for key in &live.keys {
+            // No early end: how long it takes does not say which key, or how much of one, was right.
+            if bool::from(key.sha256.ct_eq(digest.as_bytes())) {
+                found = Some(key);
+            }
+        }
+        found.map(|key| Caller { owner: Owner::new(&key.id), admin: key.admin })
+    }
+
+    fn admits(&self, owner: &Owner) -> bool {
+        let live = self.now();
+        match live.condition {
+            Condition::Open => *owner == Owner::local(),
+            Condition::Keyed => live.keys.iter().any(|key| key.id == owner.as_str()),
+            Condition::Broken => true,
+        }
+    }
+
+    fn version(&self) -> u64 {
+        self.now().version
+    }
+
+    fn is_unreadable(&self) -> bool {
+        self.now().condition == Condition::Broken
+    }
+}

@@ -1,0 +1,10 @@
+//! What a row of an answer stands for.
+
+/// What an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Running = 0,
+    Ended = 1,
+    Expired = 2,
+    Deleted = 3,
+}
