@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::chunk::Chunk;
 use super::failure::Failure;
-use super::tree::weight;
 use super::job::Change;
+use super::tree::weight;
 
 /// Puts a log away, unless it is there.
 pub(super) fn put(change: &mut Change<'_>, id: &ResponseId, entries: usize, chunks: &[Chunk]) -> Result<(), Failure> {

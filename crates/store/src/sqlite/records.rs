@@ -155,7 +155,8 @@ pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<Found, Fa
 
 /// Answers without an end.
 pub(super) fn unfinished(connection: &Connection) -> Result<Vec<Record>, Failure> {
-    let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 0 AND answers.id IS NOT NULL ORDER BY answers.number"))?;
+    let mut find =
+        connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 0 AND answers.id IS NOT NULL ORDER BY answers.number"))?;
     let found: Vec<Columns> = find.query_map([], columns)?.collect::<Result<_, _>>()?;
     found.into_iter().map(|columns| record(connection, columns)).collect()
 }

@@ -6,8 +6,8 @@ use protocol::item::Item;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::failure::{Failure, taken};
-use super::records::State;
 use super::job::Change;
+use super::records::State;
 
 /// Whether an item was sent or made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,7 +33,8 @@ fn written(input: Vec<Item>) -> Result<Vec<Written>, StoreError> {
 /// Rows of answers and of items, and what the latter weigh.
 async fn rows(database: &Database) -> Result<(i64, i64, u64), StoreError> {
     let count = "SELECT (SELECT count(*) FROM answers), (SELECT count(*) FROM items)";
-    let (answers, items) = database.read(move |connection| Ok(connection.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?)))?)).await?;
+    let (answers, items) =
+        database.read(move |connection| Ok(connection.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?)))?)).await?;
     Ok((answers, items, database.figures().item_bytes))
 }
 
