@@ -13,8 +13,6 @@ use crate::resume::id_of;
 
 #[cfg(target_os = "linux")]
 mod full;
-#[cfg(target_os = "linux")]
-mod memory;
 
 #[tokio::test]
 async fn the_second_process_is_told_who_was_first() {
