@@ -102,4 +102,25 @@ mod tests {
         assert_eq!(most.load(Ordering::SeqCst), 1);
         assert!(workers.run(&Owner::new("key_bob"), || -> () { panic!("it panics") }).await.is_none());
     }
+
+    #[tokio::test]
+    async fn only_large_work_changes_threads() {
+        let (workers, owner) = (Workers::new(Tasks::new()), Owner::new("key_ada"));
+        let place = || std::thread::current().id();
+        assert_eq!(workers.run_sized(&owner, QUICK, place).await, Some(place()));
+        assert_ne!(workers.run_sized(&owner, QUICK + 1, place).await, Some(place()));
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_leaves_does_not_get_its_turn_back_before_the_work_ends() {
+        let (workers, owner) = (Workers::new(Tasks::new()), Owner::new("key_ada"));
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let mut first = Box::pin(workers.run(&owner, move || ended.recv().is_err()));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        drop(first);
+        let mut second = Box::pin(workers.run(&owner, || ()));
+        assert!(futures_util::poll!(&mut second).is_pending(), "the first still works");
+        drop(end);
+        assert_eq!(second.await, Some(()));
+    }
 }

@@ -13,6 +13,7 @@ pub mod flow;
 pub mod http;
 pub mod ladder;
 pub mod live;
+pub mod memory;
 pub mod moment;
 pub mod namespace;
 pub mod packet;

@@ -87,6 +87,7 @@ fn serve(mut settings: Settings, flags: Flags, sources: Vec<Version>) -> anyhow:
     let set_level = log::start(&settings.log)?;
     let as_typed = settings.clone();
     settings.server.connections = descriptors::fit(settings.server.connections);
+    lens::memory::give_back_large_blocks();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let status = runtime.block_on(async {
         let keys: Arc<dyn Keys> = match settings.data.directory() {

@@ -30,15 +30,13 @@ pub(super) fn facts<'a>(messages: impl Iterator<Item = &'a str>) -> Vec<Fact> {
     let told: Vec<Fact> = messages.flat_map(|message| message.split(SENTENCE_ENDS)).filter_map(read_fact).collect();
     // From the last to the first: the first that is seen of a subject is the one that counts.
     let mut seen = HashSet::new();
-    let mut facts: Vec<Fact> = Vec::new();
+    let mut counts = Vec::with_capacity(told.len());
     for fact in told.iter().rev() {
         let value = Some(fact.value.as_str()).filter(|_| fact.subject.is_empty());
-        if seen.insert((fact.subject.as_str(), value)) {
-            facts.push(fact.clone());
-        }
+        counts.push(seen.insert((fact.subject.as_str(), value)));
     }
-    facts.reverse();
-    facts
+    drop(seen);
+    told.into_iter().zip(counts.into_iter().rev()).filter_map(|(fact, counts)| counts.then_some(fact)).collect()
 }
 
 /// The question in a message, if it asks for facts.

@@ -28,7 +28,7 @@ impl<'a> Change<'a> {
 pub(super) trait Job: Send {
     fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure>;
 
-    /// Tells whoever waits for it, or gives it back where another step is to be made.
+    /// Sends the result to the caller, or gives the job back where another step is to be made.
     fn answer(self: Box<Self>, is_committed: bool) -> Option<Box<dyn Job>>;
 }
 
@@ -67,7 +67,7 @@ where
     fn answer(self: Box<Self>, is_committed: bool) -> Option<Box<dyn Job>> {
         // What was found in a transaction that did not come to be may not be so.
         let result = if is_committed { self.result } else { Err(StoreError::Unavailable) };
-        // Whoever asked may have gone; it has happened all the same.
+        // The caller may have gone; it has happened all the same.
         let _gone = self.waiting.send(result);
         None
     }

@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::steps::{Stepped, Steps};
 use super::{leftovers, open};
 
-/// How many changes may wait. Whoever comes then waits for a place.
+/// How many changes may wait; callers of more wait for a place.
 const QUEUE: usize = 1024;
 
 /// How many changes go into one transaction, so that none waits long for those that came with it.
