@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub use protocol::on_leave::OnLeave;
+use protocol::on_leave::OnLeave;
 
 use crate::shares::Shares;
 

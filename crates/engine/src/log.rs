@@ -54,7 +54,7 @@ pub enum Life {
     /// Beyond its end, and beyond the process where the log can do that (promise 1).
     Kept,
     /// Until its end: a stateless answer. It lives in memory, whatever the log is made of.
-    Fleeting,
+    Ephemeral,
 }
 
 /// Holds the logs of all answers.

@@ -9,8 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
 
-use crate::metrics::{Exposition, Kind};
-
 /// What one caller may have at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
@@ -103,7 +101,7 @@ impl Ledger {
     ///
     /// # Errors
     /// 429 where this caller runs as many as may.
-    pub(crate) fn run(self: &Arc<Self>, owner: &Owner) -> Result<Running, Fault> {
+    pub(crate) fn run(self: &Arc<Self>, owner: &Owner) -> Result<RunningSlot, Fault> {
         let mut state = self.state();
         let limit = state.shares.of(owner).map(|share| share.running);
         let taken = state.owners.entry(owner.clone()).or_default();
@@ -113,7 +111,7 @@ impl Ledger {
             return Err(Fault { retry_after: Some(1), ..fault });
         }
         taken.running += 1;
-        Ok(Running { ledger: Arc::clone(self), owner: owner.clone() })
+        Ok(RunningSlot { ledger: Arc::clone(self), owner: owner.clone() })
     }
 
     /// Counts a connection on which `owner` calls.
@@ -145,17 +143,9 @@ impl Ledger {
         self.state().shares.of(owner)
     }
 
-    /// Writes down what each key has, of those that have anything.
-    pub(crate) fn write_metrics(&self, text: &mut Exposition) {
-        let usage = self.usage();
-        let labels: Vec<[(&str, &str); 1]> = usage.iter().map(|usage| [("key", usage.owner.as_str())]).collect();
-        let mut gauges = |name: &str, help: &str, value: fn(&Usage) -> u64| {
-            text.numbers(name, help, Kind::Gauge, labels.iter().zip(&usage).map(|(labels, usage)| (&labels[..], value(usage))));
-        };
-        gauges("weir_key_memory_bytes", "Bytes of requests, conversations and answers in memory, by key.", |usage| usage.bytes);
-        gauges("weir_key_answers_running", "Answers and calls that run, by key.", |usage| usage.running as u64);
-        gauges("weir_key_connections", "Connections on which a key calls.", |usage| usage.connections as u64);
-        text.gauge("weir_memory_bytes", "Bytes of requests, conversations and answers in memory.", self.state().bytes);
+    /// Bytes of all callers together.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.state().bytes
     }
 
     /// What each caller has that has anything.
@@ -261,12 +251,12 @@ impl Drop for Reservation {
 
 /// The place of a response that runs. It is given back when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct RunningSlot {
     ledger: Arc<Ledger>,
     owner: Owner,
 }
 
-impl Drop for Running {
+impl Drop for RunningSlot {
     fn drop(&mut self) {
         self.ledger.change(&self.owner, |_, taken| Taken { running: taken.running.saturating_sub(1), ..taken });
     }

@@ -1,10 +1,10 @@
-//! What is known of answers beside their logs: who owns them, where they hang in the tree of items, what was asked.
+//! The store: what is kept of responses beside their logs. Records, the tree of items, idempotency keys and conversation heads.
 
 use futures_util::future::BoxFuture;
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 
-/// What is known of one answer.
+/// What is known of one response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// Its id.
@@ -13,7 +13,7 @@ pub struct Record {
     pub owner: Owner,
     /// Whether it is kept after its end.
     pub store: bool,
-    /// Whether it can be fetched by id after its end. A stateless answer that is only kept for its idempotency key cannot.
+    /// Whether it can be fetched by id after its end. A stateless response that is only kept for its idempotency key cannot.
     pub readable: bool,
     /// The item that this turn continues.
     pub parent: Option<ItemId>,
@@ -30,27 +30,27 @@ pub struct Record {
 /// What there is under an id.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
-    /// An answer.
+    /// An response.
     Record(Record),
-    /// An answer that was there, until retention took it.
+    /// An response that was there, until retention took it.
     Expired(Expired),
     /// Nothing, or nothing any more because its owner deleted it.
     Missing,
 }
 
-/// What is left of an answer that retention took.
+/// What is left of an response that retention took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expired {
     /// Whose it was.
     pub owner: Owner,
-    /// How many of its items are left, because later answers continue them.
+    /// How many of its items are left, because later responses continue them.
     pub items_left: usize,
 }
 
 /// Where a named conversation stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The answer that the next turn continues.
+pub struct ConversationHead {
+    /// The response that the next turn continues.
     pub response: ResponseId,
     /// Seconds since 1970 at which it was last used.
     pub used_at: u64,
@@ -78,7 +78,7 @@ pub enum Claimed {
     Other,
 }
 
-/// Why a removed answer is gone.
+/// Why a removed response is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
     /// Its owner deleted it: its text is gone at once, also as a part of longer conversations.
@@ -181,7 +181,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     fn claim(&self, claim: Claim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>>;
 
-    /// Gives a claimed key back: the answer failed before anything was made, and the same request may try again.
+    /// Gives a claimed key back: the response failed before anything was made, and the same request may try again.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -191,13 +191,13 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<Head>, StoreError>>;
+    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<ConversationHead>, StoreError>>;
 
     /// Says where it stands now; `None` forgets it.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn set_head(&self, owner: &Owner, name: &str, head: Option<Head>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn set_head(&self, owner: &Owner, name: &str, head: Option<ConversationHead>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Forgets the heads that were not used since `before`, in seconds since 1970.
     ///

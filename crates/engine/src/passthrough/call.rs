@@ -14,26 +14,30 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::evidence::Evidence;
 use super::record::Record;
 use super::usage::{self, StreamUsage};
-use crate::answers::Shared;
-use crate::metrics::{Ending, Held, Tokens};
+use crate::instruments::counter::GaugeGuard;
+use crate::provider::call::Call;
+use crate::provider::failure::{Failure, UPSTREAM_CUT};
 use crate::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
-use crate::provider::{Call, Failure, Leg, Route, Timeouts, UPSTREAM_CUT};
-use crate::shares::{Reservation, Running};
-use crate::turn::{Attempts, Next, Reason, only_keep_alives, silent, until};
+use crate::provider::route::{Leg, Route, Timeouts};
+use crate::response::meter::{PassthroughEnd, Tokens};
+use crate::response::retry::{Attempts, NextStep, RetryReason};
+use crate::response::state::EngineState;
+use crate::response::timeouts::{only_keep_alives, silent, until};
+use crate::shares::{Reservation, RunningSlot};
 
 /// How long after its last finish reason the usage and the end of a stream may come.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
 
 /// A pass-through call. Dropping it, or what it becomes, cancels it upstream at once.
 pub struct PassthroughCall {
-    shared: Arc<Shared>,
+    shared: Arc<EngineState>,
     route: Route,
     request: PassthroughRequest,
     record: Record,
     /// When the first upstream was asked.
     began: Instant,
     /// It counts as running for as long.
-    _running: (Held, Running, Reservation),
+    _running: (GaugeGuard, RunningSlot, Reservation),
 }
 
 /// The events of a stream: the data of each, as JSON. Without a failure its end is that of a whole response.
@@ -129,11 +133,11 @@ impl Timers {
 
 impl PassthroughCall {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<EngineState>,
         route: Route,
         request: Passthrough,
         record: Record,
-        running: (Held, Running, Reservation),
+        running: (GaugeGuard, RunningSlot, Reservation),
     ) -> Self {
         let request = PassthroughRequest { request: Arc::new(request), model: None, call: Call::default() };
         Self { shared, route, request, record, began: Instant::now(), _running: running }
@@ -147,7 +151,7 @@ impl PassthroughCall {
         let opened = self.open().await;
         match opened {
             Ok(Opened::Document(bytes)) => {
-                self.record.end(Ending::Completed);
+                self.record.end(PassthroughEnd::Completed);
                 Ok(bytes)
             }
             // Providers stream where that was asked for, and nowhere else.
@@ -157,7 +161,7 @@ impl PassthroughCall {
     }
 
     fn fail(&mut self, fault: Fault) -> Fault {
-        self.record.end(Ending::Failed(&fault));
+        self.record.end(PassthroughEnd::Failed(&fault));
         fault
     }
 
@@ -181,14 +185,14 @@ impl PassthroughCall {
                 Err(Unopened::Failed(failure)) => failure,
             };
             let reason = match attempts.failed(&route, self.request.model(), failure.clone(), fastrand::f64()) {
-                Next::Fail(fault) => return Err(fault),
-                Next::Ask(reason) => reason,
-                Next::Wait(pause) => {
+                NextStep::Fail(fault) => return Err(fault),
+                NextStep::Ask(reason) => reason,
+                NextStep::Wait(pause) => {
                     self.record.closed();
                     tokio::select! {
                         biased;
                         () = self.shared.shut_down.cancelled() => return Err(shut_down()),
-                        () = sleep(pause) => Reason::Retry,
+                        () = sleep(pause) => RetryReason::Retry,
                     }
                 }
             };
@@ -310,8 +314,8 @@ impl Stage {
                     let event = streaming.next().await;
                     match &event {
                         Some(Ok(_)) => *self = Self::Streaming(streaming),
-                        Some(Err(fault)) => streaming.call.record.end(Ending::Failed(fault)),
-                        None => streaming.call.record.end(Ending::Completed),
+                        Some(Err(fault)) => streaming.call.record.end(PassthroughEnd::Failed(fault)),
+                        None => streaming.call.record.end(PassthroughEnd::Completed),
                     }
                     return event;
                 }

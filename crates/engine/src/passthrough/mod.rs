@@ -1,7 +1,7 @@
 //! Pass-through calls: embeddings, text completions and moderations. They take the same routes, keys, retries and timers as
 //! answers do, and are counted and traced like them; but nothing of them is logged or stored, and they end with their client.
 
-mod call;
+pub mod call;
 mod evidence;
 mod record;
 mod usage;
@@ -13,11 +13,10 @@ use protocol::id::Owner;
 use protocol::passthrough::{Operation, Passthrough};
 use protocol::trace::TraceContext;
 
-pub use call::{Events, PassthroughCall};
-
+use self::call::PassthroughCall;
 use self::record::Record;
-use crate::answers::Engine;
-use crate::provider::Route;
+use crate::engine::Engine;
+use crate::provider::route::Route;
 use crate::shares::Reservation;
 
 impl Engine {

@@ -8,10 +8,14 @@ use protocol::passthrough::{Operation, Passthrough};
 use protocol::trace::TraceContext;
 use tokio::time::Instant;
 
-use crate::answers::Shared;
-use crate::metrics::{Ending, Meter, Tokens, kinds};
-use crate::provider::{Call, Leg, Peer, Route};
-use crate::turn::{Attributes, Reason, Trace, bounded};
+use crate::provider::call::{Call, Peer};
+use crate::provider::route::{Leg, Route};
+use crate::response::labels;
+use crate::response::meter::{Meter, PassthroughEnd, Tokens};
+use crate::response::retry::RetryReason;
+use crate::response::spans::{Attributes, Trace, bounded};
+use crate::response::state::EngineState;
+use crate::trace::Value;
 
 /// The record of one call.
 pub(super) struct Record {
@@ -31,7 +35,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Of a call that was accepted just now.
-    pub(super) fn new(shared: &Shared, owner: &Owner, route: &Route, request: &Passthrough, client: Option<TraceContext>) -> Self {
+    pub(super) fn new(shared: &EngineState, owner: &Owner, route: &Route, request: &Passthrough, client: Option<TraceContext>) -> Self {
         Self {
             operation: request.operation,
             model: request.model.clone(),
@@ -77,7 +81,7 @@ impl Record {
     }
 
     /// A call has failed and another follows it.
-    pub(super) fn again(&mut self, failure: &Fault, reason: Reason) {
+    pub(super) fn again(&mut self, failure: &Fault, reason: RetryReason) {
         tracing::debug!(
             operation = self.operation.name(),
             upstream = %self.upstream,
@@ -90,15 +94,15 @@ impl Record {
     }
 
     /// The call has ended. Later ends change nothing.
-    pub(super) fn end(&mut self, ending: Ending<'_>) {
+    pub(super) fn end(&mut self, ending: PassthroughEnd<'_>) {
         if std::mem::replace(&mut self.is_ended, true) {
             return;
         }
         self.meter.closed();
         self.meter.passed(ending, self.tokens);
         let failure = match ending {
-            Ending::Failed(fault) => Some(fault),
-            Ending::Completed | Ending::Left => None,
+            PassthroughEnd::Failed(fault) => Some(fault),
+            PassthroughEnd::Completed | PassthroughEnd::Left => None,
         };
         if let Some(fault) = failure {
             tracing::warn!(
@@ -111,10 +115,10 @@ impl Record {
         }
         self.call_ended(failure.filter(|fault| fault.kind != FaultKind::Server));
         let mut attributes = self.attributes();
-        attributes.push(("gen_ai.request.stream", crate::trace::Value::Boolean(self.stream)));
+        attributes.push(("gen_ai.request.stream", Value::Boolean(self.stream)));
         attributes.extend(self.tokens.input.map(|input| ("gen_ai.usage.input_tokens", input.into())));
         attributes.extend(self.tokens.output.map(|output| ("gen_ai.usage.output_tokens", output.into())));
-        let error = failure.map(kinds::of_fault);
+        let error = failure.map(labels::of_fault);
         attributes.extend(error.map(|error| ("error.type", error.into())));
         self.trace.give(self.name(), self.meter.elapsed(), attributes, error);
     }
@@ -128,7 +132,7 @@ impl Record {
             attributes.push(("server.port", u64::from(*port).into()));
         }
         attributes.extend(self.call.status().map(|status| ("http.response.status_code", u64::from(status).into())));
-        let error = failure.map(kinds::of_fault);
+        let error = failure.map(labels::of_fault);
         attributes.extend(error.map(|error| ("error.type", error.into())));
         self.trace.give_call(self.name(), peer, times, attributes, error);
     }
@@ -147,6 +151,6 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.end(Ending::Left);
+        self.end(PassthroughEnd::Left);
     }
 }

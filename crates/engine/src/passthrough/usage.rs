@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokens::Encoding;
 
-use crate::metrics::Tokens;
+use crate::response::meter::Tokens;
 
 #[derive(Deserialize)]
 struct Choice {

@@ -8,7 +8,8 @@ use protocol::fault::{Fault, FaultKind};
 use protocol::fields::Fields;
 use protocol::passthrough::Passthrough;
 
-use super::{Call, Failure};
+use super::call::Call;
+use super::failure::Failure;
 
 /// A call of an upstream whose body passes through.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use engine::provider::{Finish, ModelRequest, SUMMARISE, Word};
+use engine::provider::event::{Finish, Word};
+use engine::provider::request::{ModelRequest, SUMMARISE};
 use protocol::fault::Fault;
 use protocol::request::TextFormat;
 use serde_json::Value;

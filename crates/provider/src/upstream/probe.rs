@@ -4,7 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::{Call, Failure, ModelListing, ModelRequest, Word};
+use engine::provider::call::Call;
+use engine::provider::event::Word;
+use engine::provider::failure::Failure;
+use engine::provider::models::ModelListing;
+use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
 use protocol::id::ItemId;
 use protocol::item::{Item, Message, Part, Role};

@@ -2,7 +2,8 @@
 
 use std::mem;
 
-use engine::provider::{Failure, Word};
+use engine::provider::event::Word;
+use engine::provider::failure::Failure;
 use protocol::frame::{ndjson, sse};
 
 use super::Reader;

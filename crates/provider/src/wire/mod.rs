@@ -30,8 +30,11 @@ mod text;
 use std::fmt;
 
 use bytes::Bytes;
+use engine::provider::event::Word;
+use engine::provider::failure::Failure;
+use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
-use engine::provider::{Failure, ModelListing, ModelRequest, Word};
+use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
 use protocol::passthrough::Passthrough;
 use protocol::request::Create;

@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use engine::answers::{Idempotency, Terms};
 use engine::feed::Feed;
+use engine::response::options::{Idempotency, Terms};
 use http::{HeaderMap, HeaderValue, header};
 use protocol::dialect::Dialect;
 use protocol::dialect::chat_completions::{ChatOptions, Fold, completion, partial_completion, read_create};

@@ -4,6 +4,7 @@
 //! thousand streams share one call. Then watermarks move and readers are released.
 
 pub mod disk;
+#[cfg(any(test, feature = "testing"))]
 pub mod simulated;
 
 mod answer;
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
 use engine::log::{Life, Log, LogError, LogReader, LogWriter};
-use engine::memory::MemoryLog;
+use engine::memory::log::MemoryLog;
 use engine::tasks::Tasks;
 use futures_util::future::{BoxFuture, FutureExt};
 use protocol::event::Entry;
@@ -339,7 +340,7 @@ impl Log for Journal {
     fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError> {
         let shared = &self.shared;
         let mut logs = lock(&shared.logs);
-        let is_fleeting = || life == Life::Fleeting || shared.fleeting.open(id).now_or_never().is_some_and(|open| open.is_ok());
+        let is_fleeting = || life == Life::Ephemeral || shared.fleeting.open(id).now_or_never().is_some_and(|open| open.is_ok());
         if !logs.contains_key(id) && is_fleeting() {
             return shared.fleeting.take(id, life);
         }

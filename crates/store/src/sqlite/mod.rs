@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use engine::memory::MemoryStore;
+use engine::memory::store::MemoryStore;
 use engine::store::StoreError;
 use engine::tasks::Tasks;
 use rusqlite::Connection;

@@ -1,6 +1,6 @@
 //! A conversation that the model sums up, and the one that goes on from its summary.
 
-use engine::provider::SUMMARISE;
+use engine::provider::request::SUMMARISE;
 use lab::client::{Connection, Request};
 use lab::soon;
 use lab::upstream::Script;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use lab::client::BodyEnd;
 use lab::upstream::{Script, Step};
 use serde_json::{Value, json};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Engine;
-use engine::keys::{Caller, MemoryKeys};
-use engine::provider::{Retries, Timeouts};
+use engine::keys::Caller;
+use engine::memory::keys::MemoryKeys;
+use engine::provider::route::{Retries, Timeouts};
 use lab::client::{self, Request, Response, Stream};
 use lab::upstream::Upstream;
 use protocol::id::Owner;

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use engine::contract::FailingLog;
+use engine::testing::failing::FailingLog;
 use lab::client::{BodyEnd, Connection, Request};
 use lab::upstream::Script;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::contract::FailingLog;
+use engine::testing::failing::FailingLog;
 use h2::client::{Builder, SendRequest};
 use h2::{Reason, RecvStream};
 use http::{Method, Request, Response};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::config::OnLeave;
 use lab::client::{BodyEnd, Connection, Request, Stream};
 use lab::upstream::{Script, Upstream};
+use protocol::on_leave::OnLeave;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

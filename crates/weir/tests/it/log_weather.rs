@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::contract::{FailingLog, LateLog};
 use engine::log::Log;
+use engine::testing::failing::FailingLog;
+use engine::testing::late::LateLog;
 use lab::client::{BodyEnd, Connection, Request, Stream};
 use lab::upstream::Script;
 use serde_json::{Value, json};

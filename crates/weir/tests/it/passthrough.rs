@@ -9,7 +9,7 @@ mod record;
 
 use std::time::Duration;
 
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use lab::client::Request;
 use lab::upstream::{Upstream, Vendor};
 use provider::config::{Preset, RouteConfig, Strategy, TargetConfig, UpstreamConfig, WireKind};

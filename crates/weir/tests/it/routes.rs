@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::{Retries, Timeouts};
+use engine::provider::route::{Retries, Timeouts};
 use engine::upstreams::Circuit;
 use lab::client::{self, websocket};
 use lab::upstream::{Script, Step, Trouble, Upstream};

@@ -1,6 +1,6 @@
 //! Function tools: their outputs go back to the model, and the choice of them is enforced.
 
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use lab::client::Request;
 use lab::upstream::{Script, Upstream};
 use protocol::frame::Frame;

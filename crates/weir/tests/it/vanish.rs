@@ -1,6 +1,6 @@
 //! Two hundred clients that vanish at once leave nothing behind: no upstream connection, no task, no byte.
 
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use lab::client::{Connection, Request};
 use lab::upstream::{Script, Upstream};
 use serde_json::json;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use engine::provider::Failure;
+use engine::provider::failure::Failure;
 use engine::provider::passthrough::Part;
 use protocol::fields::Fields;
 use protocol::frame::sse;
@@ -206,7 +206,7 @@ fn is_whole(data: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use engine::provider::Blame;
+    use engine::provider::failure::Blame;
     use proptest::prelude::*;
 
     use super::super::super::sample;

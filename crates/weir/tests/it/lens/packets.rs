@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::keys::MemoryKeys;
+use engine::memory::keys::MemoryKeys;
 use engine::tasks::Tasks;
 use lab::client::{self, Connection, Request, Response, websocket};
 use lab::upstream::Script;

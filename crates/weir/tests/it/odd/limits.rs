@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use lab::upstream::Script;
 use lab::upstream::Vendor::{Anthropic, Ollama};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use engine::provider::{Retries, Timeouts};
+use engine::provider::route::{Retries, Timeouts};
 use futures_util::stream::{StreamExt, iter};
 use lab::client::{BodyEnd, websocket};
 use lab::soon;

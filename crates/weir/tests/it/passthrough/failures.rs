@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use engine::provider::{Retries, Timeouts};
+use engine::provider::route::{Retries, Timeouts};
 use engine::secret::Secret;
 use lab::client::{BodyEnd, Connection};
 use lab::upstream::{Script, Step, Trouble};

@@ -1,6 +1,6 @@
 //! `POST /v1/moderations`.
 
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use lab::client::Request;
 use lab::upstream::{Script, Upstream, Vendor};
 use provider::config::{Preset, UpstreamConfig};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::config::OnLeave;
 use lab::client::{Stream, websocket};
 use lab::soon;
 use lab::upstream::Script;
 use protocol::frame::Frame;
+use protocol::on_leave::OnLeave;
 use provider::config::{RouteConfig, Strategy, TargetConfig};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
