@@ -5,23 +5,23 @@ use std::fmt;
 use protocol::id::Owner;
 use sha2::{Digest, Sha256};
 
-/// Somebody who has been let in.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Whose things they may see and make: the id of their key.
+    /// The owner of what it creates: the id of its key.
     pub owner: Owner,
-    /// Whether they may look after the server.
+    /// Whether it may administer the server.
     pub admin: bool,
 }
 
 impl Caller {
-    /// The one caller of a server without keys, who sits at the machine and so may look after it.
+    /// The only caller of a server without keys. It is on the same machine, and so may administer it.
     pub fn local() -> Self {
         Self { owner: Owner::local(), admin: true }
     }
 }
 
-/// The SHA-256 of an API key. It is kept where a key would be kept to be checked again later, so that no key stays in memory.
+/// The SHA-256 of an API key. It is kept for later checks, so that no key stays in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyDigest([u8; 32]);
 
@@ -43,29 +43,29 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
-/// The API keys of a server. Asked at every request, so all answers must be quick.
+/// The API keys of a server. Used at every request, so every method must be fast.
 pub trait Keys: Send + Sync + 'static {
-    /// Whether callers need a key. Without one, everybody is [`Caller::local`].
+    /// Whether callers need a key. If not, every caller is [`Caller::local`].
     ///
     /// Once true it stays true while the process runs: losing the last key must close a server, not open it.
     fn configured(&self) -> bool;
 
-    /// Whose key has this digest; `None` where it is nobody's. Takes the same time for every wrong key.
+    /// The holder of the key with this digest, if there is one. Takes the same time for every wrong key.
     fn holder(&self, digest: &KeyDigest) -> Option<Caller>;
 
-    /// Whose key `presented` is; `None` where it is nobody's.
+    /// The holder of the key `presented`, if there is one.
     fn authenticate(&self, presented: &str) -> Option<Caller> {
         self.holder(&KeyDigest::of(presented))
     }
 
     /// Whether what `owner` has started may go on: there is a key with this id, or no key is needed and the owner is
-    /// [`Owner::local`]. Also true while the keys cannot be read, since nobody can say then.
+    /// [`Owner::local`]. Also true while the keys cannot be read.
     fn admits(&self, owner: &Owner) -> bool;
 
     /// A number that changes when the keys do.
     fn version(&self) -> u64;
 
-    /// Whether the keys cannot be read at the moment.
+    /// Whether the keys cannot be read now.
     fn is_unreadable(&self) -> bool {
         false
     }

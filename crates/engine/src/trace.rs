@@ -37,7 +37,7 @@ pub struct Span {
     /// Its kind.
     pub kind: SpanKind,
     /// Its start.
-    pub begin: SystemTime,
+    pub start: SystemTime,
     /// Its end.
     pub end: SystemTime,
     /// Its attributes, under OpenTelemetry's names.

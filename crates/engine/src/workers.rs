@@ -1,5 +1,5 @@
-//! Long work on requests: off the runtime's threads, no more at once than there are cores, and of each caller one at a time, so
-//! that a caller with much work waits for its own, and others do not wait for it.
+//! Long work on requests: outside the runtime's threads, one job for each core at most, and one job of each caller, so that a
+//! caller with much work delays only itself.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -11,27 +11,27 @@ use tokio::sync::Semaphore;
 
 use crate::tasks::Tasks;
 
-/// Where the work runs.
+/// Runs long work.
 #[derive(Debug)]
 pub(crate) struct Workers {
     tasks: Tasks,
-    /// A permit for each core, given in the order in which they were asked for.
+    /// A permit for each core, in the order of requests.
     cores: Semaphore,
-    /// Whose turn it is among the work of one caller.
+    /// The queue of each caller.
     owners: Mutex<HashMap<Owner, Weak<Semaphore>>>,
 }
 
 impl Workers {
-    /// As many as there are cores.
+    /// One worker for each core.
     pub(crate) fn new(tasks: Tasks) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self { tasks, cores: Semaphore::new(cores), owners: Mutex::default() }
     }
 
-    /// Runs `work` in its caller's turn. `None` if it panicked.
+    /// Runs `work` after the earlier work of its caller. `None` if it panicked.
     pub(crate) async fn run<T: Send + 'static>(&self, owner: &Owner, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let own = self.of(owner);
-        // Neither is ever closed.
+        // The semaphores are never closed.
         let _turn = own.acquire().await.ok()?;
         let _core = self.cores.acquire().await.ok()?;
         self.tasks.blocking(work).await
@@ -43,7 +43,7 @@ impl Workers {
             return own;
         }
         owners.retain(|_, own| own.strong_count() > 0);
-        // A server without keys has one caller, who may have all cores.
+        // A server without keys has one caller, which may use all cores.
         let turns = if *owner == Owner::local() { Semaphore::MAX_PERMITS } else { 1 };
         let own = Arc::new(Semaphore::new(turns));
         owners.insert(owner.clone(), Arc::downgrade(&own));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that only grows.
+/// A number that only increases.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -13,30 +13,30 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// What it has come to.
+    /// Its value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// How many there are of something.
+/// The number of existing things of one kind.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicU64);
 
 impl Gauge {
-    /// One more, for as long as what this gives lives.
+    /// Counts one more while the returned guard lives.
     pub fn hold(self: &Arc<Self>) -> GaugeGuard {
         self.0.fetch_add(1, Ordering::Relaxed);
         GaugeGuard(Arc::clone(self))
     }
 
-    /// How many there are.
+    /// Its value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// One of what a gauge counts.
+/// One thing that a gauge counts.
 #[derive(Debug)]
 pub struct GaugeGuard(Arc<Gauge>);
 
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_is_counted() {
+    fn a_gauge_counts_its_guards() {
         let gauge = Arc::new(Gauge::default());
         let held = [gauge.hold(), gauge.hold()];
         assert_eq!(gauge.get(), 2);

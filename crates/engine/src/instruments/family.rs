@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The most series of one family. Labels are bounded where they are made; this holds where that is a mistake.
+/// The most series of one family. Label values are bounded at their source; this is the safety net.
 const MAX_SERIES: usize = 1000;
 
-/// What a label says in place of a value that is not known beforehand.
+/// The label value that replaces unbounded ones.
 pub const OTHER: &str = "other";
 
-/// Instruments of one kind, by the values of their labels. An empty value is no label.
+/// Instruments of one kind, by the values of their labels. A label with an empty value is omitted.
 #[derive(Debug)]
 pub struct Family<T> {
     /// The names of the labels.
@@ -19,7 +19,7 @@ pub struct Family<T> {
 }
 
 impl<T> Family<T> {
-    /// None yet.
+    /// An empty family.
     pub fn new(labels: &'static [&'static str], make: fn() -> T) -> Self {
         Self { labels, make, series: RwLock::default() }
     }
@@ -35,7 +35,7 @@ impl<T> Family<T> {
         Arc::clone(series.entry(key).or_insert_with(|| Arc::new((self.make)())))
     }
 
-    /// All there are, in the order of their values.
+    /// All instruments, in the order of their label values.
     pub(crate) fn all(&self) -> Vec<(Vec<Box<str>>, Arc<T>)> {
         let series = self.series.read().unwrap_or_else(PoisonError::into_inner);
         series.iter().map(|(key, one)| (key.clone(), Arc::clone(one))).collect()

@@ -2,23 +2,23 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How values are distributed: how many were not greater than each bound, and their sum.
+/// A distribution: how many values were not greater than each bound, and their sum.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// One for each bound, and one for what is above all of them.
+    /// One for each bound, and one for larger values.
     buckets: Box<[AtomicU64]>,
     /// The bits of an `f64`.
     sum: AtomicU64,
 }
 
 impl Histogram {
-    /// No values yet. The bounds rise.
+    /// No values. The bounds increase.
     pub fn new(bounds: &'static [f64]) -> Self {
         Self { bounds, buckets: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(), sum: AtomicU64::new(0) }
     }
 
-    /// Takes one value in.
+    /// Adds one value.
     pub fn observe(&self, value: f64) {
         if let Some(bucket) = self.buckets.get(index(self.bounds, value)) {
             bucket.fetch_add(1, Ordering::Relaxed);
@@ -26,7 +26,7 @@ impl Histogram {
         self.add(value);
     }
 
-    /// Takes in what was tallied under the same bounds.
+    /// Adds the values of a tally with the same bounds.
     pub fn merge(&self, tally: &Tally) {
         for (bucket, count) in self.buckets.iter().zip(&tally.buckets) {
             bucket.fetch_add(*count, Ordering::Relaxed);
@@ -34,7 +34,7 @@ impl Histogram {
         self.add(tally.sum);
     }
 
-    /// What it has come to.
+    /// Its values.
     pub fn get(&self) -> Tally {
         let buckets = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
         Tally { bounds: self.bounds, buckets, sum: f64::from_bits(self.sum.load(Ordering::Relaxed)) }
@@ -42,12 +42,12 @@ impl Histogram {
 
     fn add(&self, value: f64) {
         let added = |bits| Some((f64::from_bits(bits) + value).to_bits());
-        // It gives what was there before, and cannot fail.
+        // It returns the previous value and cannot fail.
         let _before = self.sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, added);
     }
 }
 
-/// A histogram of one task's own, for what happens too often to share: plain numbers.
+/// A histogram that one task owns, for values that are too frequent for shared atomics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tally {
     bounds: &'static [f64],
@@ -56,12 +56,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// No values yet.
+    /// No values.
     pub fn new(bounds: &'static [f64]) -> Self {
         Self { bounds, buckets: vec![0; bounds.len() + 1], sum: 0.0 }
     }
 
-    /// Takes the same value in `count` times.
+    /// Adds the same value `count` times.
     pub fn observe(&mut self, value: f64, count: u32) {
         if let Some(bucket) = self.buckets.get_mut(index(self.bounds, value)) {
             *bucket += u64::from(count);
@@ -69,7 +69,7 @@ impl Tally {
         self.sum += value * f64::from(count);
     }
 
-    /// How many values there are.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
@@ -79,7 +79,7 @@ impl Tally {
         self.sum
     }
 
-    /// How many are not greater than each bound, in rising order; the last one is infinity.
+    /// The number of values not greater than each bound, in increasing order; the last bound is infinity.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         bounds.zip(&self.buckets).scan(0, |total, (bound, count)| {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tally_is_taken_in_as_if_each_value_had_been_observed() {
+    fn merging_a_tally_equals_observing_its_values() {
         let (histogram, mut tally) = (Histogram::new(&[1.0, 2.0]), Tally::new(&[1.0, 2.0]));
         tally.observe(1.5, 3);
         tally.observe(9.0, 1);

@@ -7,7 +7,7 @@ use protocol::id::Owner;
 
 use crate::keys::{Caller, KeyDigest, Keys};
 
-/// Keys in memory: the reference, for tests and for servers that keep nothing. Clones share the keys.
+/// Keys in memory. Clones share the keys.
 #[derive(Clone, Default)]
 pub struct MemoryKeys(Arc<RwLock<Held>>);
 
@@ -19,7 +19,7 @@ struct Held {
 }
 
 impl MemoryKeys {
-    /// These keys: the secret text and whose it is.
+    /// Keys with their callers.
     pub fn new<'a>(keys: impl IntoIterator<Item = (&'a str, Caller)>) -> Self {
         let made = Self::default();
         keys.into_iter().for_each(|(secret, caller)| made.add(secret, caller));

@@ -1,4 +1,4 @@
-//! What is measured, traced and logged of one pass-through call. One that is dropped before its end was left by its client.
+//! What is measured, traced and logged of one pass-through call. If it is dropped before its end, its client left.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) struct Record {
     stream: bool,
     meter: Meter,
     trace: Trace,
-    /// Who was asked last.
+    /// The upstream of the last call.
     upstream: Arc<str>,
     peer: Option<Peer>,
     call: Call,
@@ -34,14 +34,14 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Of a call that was accepted just now.
+    /// For a call that was accepted just now.
     pub(super) fn new(shared: &EngineState, owner: &Owner, route: &Route, request: &Passthrough, client: Option<TraceContext>) -> Self {
         Self {
             operation: request.operation,
             model: request.model.clone(),
             stream: request.stream,
             meter: Meter::of(request.operation.name(), Arc::clone(&shared.metrics), route, &request.model),
-            trace: Trace::begin(shared.traces.get().cloned(), client),
+            trace: Trace::start(shared.traces.get().cloned(), client),
             owner: owner.clone(),
             upstream: "".into(),
             peer: None,
@@ -51,7 +51,7 @@ impl Record {
         }
     }
 
-    /// An upstream is asked. Gives the call as traces see it.
+    /// A call of an upstream starts. Returns it for the provider.
     pub(super) fn asked(&mut self, leg: &Leg) -> Call {
         self.upstream = Arc::clone(&leg.upstream);
         self.peer = leg.provider.peer();
@@ -60,17 +60,17 @@ impl Record {
         self.call.clone()
     }
 
-    /// Who was asked last.
+    /// The upstream of the last call.
     pub(super) fn upstream(&self) -> &str {
         &self.upstream
     }
 
-    /// Something of the response came.
-    pub(super) fn heard(&mut self) {
-        self.meter.heard(1, Instant::now());
+    /// A part of the response came.
+    pub(super) fn received(&mut self) {
+        self.meter.received(1, Instant::now());
     }
 
-    /// What it cost so far.
+    /// Sets the tokens so far.
     pub(super) fn cost(&mut self, tokens: Tokens) {
         self.tokens = tokens;
     }
@@ -80,7 +80,7 @@ impl Record {
         self.meter.closed();
     }
 
-    /// A call has failed and another follows it.
+    /// A call has failed and is repeated.
     pub(super) fn again(&mut self, failure: &Fault, reason: RetryReason) {
         tracing::debug!(
             operation = self.operation.name(),
@@ -93,7 +93,7 @@ impl Record {
         self.call_ended(Some(failure));
     }
 
-    /// The call has ended. Later ends change nothing.
+    /// The call has ended. Only the first end counts.
     pub(super) fn end(&mut self, ending: PassthroughEnd<'_>) {
         if std::mem::replace(&mut self.is_ended, true) {
             return;

@@ -6,30 +6,30 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use protocol::id::Owner;
 use protocol::trace::TraceContext;
 
-/// One call of an upstream, as traces see it.
+/// One call of an upstream.
 #[derive(Clone, Debug, Default)]
 pub struct Call {
-    /// Where in a trace it stands, if that is to be passed on.
+    /// Its place in a trace, if that is passed on.
     pub trace: Option<TraceContext>,
-    /// For whom it is: callers wait for an upstream in turn.
+    /// Its caller, for fair queueing at the upstream.
     pub owner: Option<Owner>,
-    /// Zero while there is none.
+    /// Zero if there is none.
     status: Arc<AtomicU16>,
     is_given_up: Arc<AtomicBool>,
 }
 
 impl Call {
-    /// A call for `owner` at this place of a trace.
+    /// A call of `owner` at this place of a trace.
     pub fn new(owner: Owner, trace: Option<TraceContext>) -> Self {
         Self { trace, owner: Some(owner), ..Self::default() }
     }
 
-    /// The upstream has answered with a status of HTTP.
+    /// Records the HTTP status of the upstream.
     pub fn answered(&self, status: u16) {
         self.status.store(status, Ordering::Relaxed);
     }
 
-    /// Whoever asked waits no longer: the upstream was silent for too long. To be said before the words are dropped.
+    /// Records that the upstream was silent for too long. Called before the stream is dropped.
     pub fn give_up(&self) {
         self.is_given_up.store(true, Ordering::Relaxed);
     }
@@ -39,17 +39,17 @@ impl Call {
         self.is_given_up.load(Ordering::Relaxed)
     }
 
-    /// The status it answered with.
+    /// The HTTP status of the upstream.
     pub fn status(&self) -> Option<u16> {
         Some(self.status.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 }
 
-/// Who is asked, for metrics and traces.
+/// The peer of a call, for metrics and traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// OpenTelemetry's word for it (`gen_ai.provider.name`), or the name of the upstream.
+    /// OpenTelemetry's `gen_ai.provider.name`, or the name of the upstream.
     pub system: Arc<str>,
-    /// The host and the port, unless it is a part of this process.
+    /// The host and the port, unless it is in this process.
     pub address: Option<(Arc<str>, u16)>,
 }

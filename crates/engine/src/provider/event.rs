@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 
 use super::failure::Failure;
 
-/// Words as they come. Dropping it closes the upstream connection at once (promise 5). A failure is the last of them.
+/// The stream of a model. Dropping it closes the upstream connection at once (promise 5). A failure is its last item.
 pub type Words = BoxStream<'static, Result<Word, Failure>>;
 
-/// One word from upstream, normalised. What a provider sends beyond these is tolerated and left out.
+/// One event from upstream, normalised. Anything else that a provider sends is ignored.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Word {
     /// More text, with its log probabilities as they came (often none).
@@ -22,16 +22,16 @@ pub enum Word {
     },
     /// What the text before it rests on (a citation), in Open Responses' form.
     Annotation(Value),
-    /// More thoughts.
+    /// More reasoning.
     Reasoning(String),
-    /// More of a summary of thoughts. A word of the other kind between two of them parts them.
+    /// More of a reasoning summary. Reasoning of the other kind starts a new part.
     ReasoningSummary(String),
-    /// The end of a piece of thoughts or of its summary: what comes next of either begins anew.
+    /// The end of a part of reasoning or of its summary: more of either starts a new part.
     ReasoningBreak,
-    /// The end of these thoughts, with what only the upstream can read of them and wants back in the next turn. It comes
-    /// also where nothing of them was shown.
+    /// The end of a reasoning item, with its encrypted form, which the upstream needs back in the next turn. It also comes
+    /// where no reasoning was shown.
     ReasoningEnd {
-        /// Opaque; what it begins with says whose it is.
+        /// Opaque; its prefix names the vendor.
         encrypted: String,
     },
     /// More of a refusal.
@@ -40,15 +40,15 @@ pub enum Word {
     ToolCall(ToolCallDelta),
     /// An item that Weir does not interpret: a tool that the upstream ran, an image.
     Item(OpaqueStep),
-    /// Fields beyond the vocabulary that belong to the thoughts.
+    /// Fields beyond the vocabulary that belong to the reasoning.
     ReasoningExtra(Map<String, Value>),
     /// Fields beyond the vocabulary that belong to the message.
     Extra(Map<String, Value>),
-    /// What it cost so far; a later one replaces it.
+    /// The usage so far; a later one replaces it.
     Usage(Usage),
     /// Why the model stopped: the evidence of completion (promise 4).
     Finish(Finish),
-    /// The upstream is there, but said nothing: it does not count as a sign of the model.
+    /// A keep-alive of the upstream. It is not output of the model.
     KeepAlive,
 }
 
@@ -61,7 +61,7 @@ pub struct ToolCallDelta {
     pub id: Option<String>,
     /// The tool, by the name that the caller gave it.
     pub name: Option<String>,
-    /// Whether it is a custom tool, whose `arguments` are free text. Said with the name.
+    /// Whether it is a custom tool, whose `arguments` are free text. Sent with the name.
     pub is_custom: bool,
     /// The next piece of the arguments; may be empty.
     pub arguments: String,
@@ -79,7 +79,7 @@ pub enum OpaqueStep {
         /// The item so far, with its `type`.
         item: Map<String, Value>,
     },
-    /// Something happened to it.
+    /// An event of the item.
     Event {
         /// Which item.
         key: u64,
@@ -100,12 +100,12 @@ pub enum OpaqueStep {
 /// Why a model stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// It had said everything, or waits for its tools.
+    /// It was done, or waits for its tools.
     Stop,
     /// It hit the limit on output tokens.
     Length,
     /// A filter cut it.
     ContentFilter,
-    /// A reason that Weir does not know, in the upstream's word. It is no evidence that the response is complete.
+    /// An unknown reason, as the upstream sent it. It is not evidence that the response is complete.
     Unknown(String),
 }

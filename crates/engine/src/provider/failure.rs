@@ -4,45 +4,45 @@ use std::time::Duration;
 
 use protocol::fault::Fault;
 
-/// The code of a fault that says no more than that the connection broke in the middle of the answer.
+/// The code of a fault for a connection that broke in the middle of a response.
 pub const UPSTREAM_CUT: &str = "upstream_cut";
 
-/// The code of a fault that says that the conversation is longer than the model can read.
+/// The code of a fault for a conversation that is longer than the context of the model.
 pub const CONTEXT_LENGTH: &str = "context_length_exceeded";
 
-/// A call that failed: what the caller is told, and on whom it was, which decides what is tried next (promise 8).
+/// A failed call: the fault for the caller, and the scope of the failure, which decides what is tried next (promise 8).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Fit for the caller: never with a key in it.
+    /// The fault for the caller. It never contains a key.
     pub fault: Fault,
-    /// On whom it was.
+    /// The scope of the failure.
     pub blame: Blame,
 }
 
-/// On whom a failure was.
+/// The scope of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// On the request, which nobody would take; or the upstream asks not to be asked again.
+    /// The request is invalid for every upstream, or the upstream forbids a retry.
     Request,
-    /// On the match of the two: this upstream lacks the model, or a word for what was asked. Another may have it.
+    /// This upstream does not support the request or the model. Another may.
     Match,
-    /// On the key: it is wrong, or its account is closed. It stays so until somebody changes it.
+    /// The key is invalid, or its account is closed. That is permanent until the configuration changes.
     Key,
-    /// On the key's account: no credit, no quota left. It may be filled up.
+    /// The account of the key has no credit or quota left.
     Money,
-    /// On the key's pace: it was asked too much, and may be asked again after a while.
+    /// The key is rate limited, with the time after which to retry, if known.
     Rate(Option<Duration>),
-    /// On the upstream: it cannot be reached, is overloaded, broken or silent; it may be asked again after a while.
+    /// The upstream is unreachable, overloaded, broken or silent, with the time after which to retry, if known.
     Upstream(Option<Duration>),
 }
 
 impl Failure {
-    /// A failure that is on `blame`.
+    /// A failure with the scope `blame`.
     pub fn new(fault: Fault, blame: Blame) -> Self {
         Self { fault, blame }
     }
 
-    /// A failure that is on the upstream, which says nothing of when to come back.
+    /// A failure of the upstream, without a time after which to retry.
     pub fn upstream(fault: Fault) -> Self {
         Self::new(fault, Blame::Upstream(None))
     }

@@ -22,30 +22,30 @@ use self::request::ModelRequest;
 
 /// An upstream model.
 pub trait Provider: Send + Sync + 'static {
-    /// Asks the model. Resolves when the upstream has answered with a head that promises a stream; dropping the future
-    /// closes the connection.
+    /// Sends a request. Resolves when the upstream has sent the head of a stream; dropping the future closes the
+    /// connection.
     ///
     /// # Errors
-    /// The upstream's refusal, that it could not be reached, or that its head did not come in time.
+    /// The upstream refused, could not be reached, or did not send a head in time.
     fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>>;
 
-    /// Checks before the call that it can do what the request asks for. Gives the fields, by path, that it leaves out because
-    /// they cannot matter.
+    /// Checks before the call that the provider supports the request. Returns the fields, by path, that it ignores because they
+    /// have no effect.
     ///
     /// # Errors
-    /// The first field that it cannot serve and must not leave out, by its path.
+    /// The first field that is not supported and must not be ignored, by its path.
     fn check(&self, create: &Create) -> Result<Vec<String>, Fault>;
 
-    /// Says before a pass-through call whether it can serve it.
+    /// Checks before a pass-through call that the provider supports it.
     ///
     /// # Errors
-    /// It has no such operation, or no word for a field of the request.
+    /// The operation or a field of the request is not supported.
     fn serves(&self, request: &Passthrough) -> Result<(), Fault> {
         Err(passthrough::unsupported(request))
     }
 
-    /// Makes a pass-through call. Resolves when the upstream has answered with a head that promises a response; dropping the
-    /// future closes the connection.
+    /// Makes a pass-through call. Resolves when the upstream has sent the head of a response; dropping the future closes the
+    /// connection.
     ///
     /// # Errors
     /// As [`Self::serves`] and [`Self::ask`].
@@ -53,12 +53,12 @@ pub trait Provider: Send + Sync + 'static {
         ready(Err(Failure::new(passthrough::unsupported(&request.request), Blame::Match))).boxed()
     }
 
-    /// Whether it has another way to answer at once, such as another key, after a call for `model` that failed.
+    /// Whether the call can be repeated at once in another way, such as with another key, after a call for `model` failed.
     fn has_another_way(&self, _model: &str) -> bool {
         false
     }
 
-    /// Who is asked; `None` where nobody is, and there is nothing to measure.
+    /// The peer; `None` if there is none and nothing is measured.
     fn peer(&self) -> Option<Peer> {
         None
     }

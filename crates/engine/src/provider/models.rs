@@ -5,15 +5,15 @@ use futures_util::future::BoxFuture;
 use super::route::Route;
 use crate::upstreams::State;
 
-/// All models there are.
+/// All configured models.
 pub trait Models: Send + Sync + 'static {
-    /// Where `model` leads; `None` where nobody serves it.
+    /// The route of `model`; `None` if no upstream serves it.
     fn route(&self, model: &str) -> Option<Route>;
 
-    /// Every model, in the order of the configuration. An upstream that does not answer is left out.
+    /// Every model, in the order of the configuration. Upstreams that do not respond are left out.
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>>;
 
-    /// How the upstreams are, in the order of the configuration.
+    /// The state of the upstreams, in the order of the configuration.
     fn upstreams(&self) -> Vec<State> {
         Vec::new()
     }
@@ -24,8 +24,8 @@ pub trait Models: Send + Sync + 'static {
 pub struct ModelListing {
     /// Its name.
     pub id: String,
-    /// Who serves it.
+    /// Its owner.
     pub owned_by: String,
-    /// Seconds since 1970, where the upstream says so.
+    /// Seconds since 1970, as the upstream reports it.
     pub created: u64,
 }

@@ -7,21 +7,21 @@ use protocol::request::Create;
 
 use super::call::Call;
 
-/// Everything a model needs to answer: the caller's request and the conversation it stands in.
+/// A request to a model: the caller's request and the conversation it continues.
 #[derive(Clone, Debug)]
 pub struct ModelRequest {
     /// The request as the caller made it.
     pub create: Arc<Create>,
-    /// What the upstream calls the model, where that is another name than the caller's.
+    /// The upstream's name for the model, if it differs from the caller's.
     pub model: Option<Arc<str>>,
     /// The conversation so far and the new input, oldest first. The request's `input` is in it.
     pub context: Arc<[Item]>,
-    /// What is passed on of the trace, and told back.
+    /// The call, for traces and back-pressure.
     pub call: Call,
 }
 
 impl ModelRequest {
-    /// The model's name as the upstream knows it.
+    /// The upstream's name for the model.
     pub fn model(&self) -> &str {
         self.model.as_deref().unwrap_or(&self.create.model)
     }

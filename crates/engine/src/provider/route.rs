@@ -10,36 +10,35 @@ use super::Provider;
 /// Where a model's name leads.
 #[derive(Clone)]
 pub struct Route {
-    /// Whom to ask, the first before the others; never empty.
+    /// The targets, in order of preference; never empty.
     pub legs: Arc<[Leg]>,
-    /// How often and how long it is tried again.
+    /// How often and how long a call is retried.
     pub retries: Retries,
-    /// What happens to an answer when its last reader leaves, where the route says it.
+    /// What happens to a response when its last reader leaves, if the route configures it.
     pub on_leave: Option<OnLeave>,
-    /// Whether the settings or an upstream itself name the model, so that its name may be a label of metrics. What a caller
-    /// makes up may not.
+    /// Whether the configuration or an upstream lists the model. Only then may its name be a label of metrics.
     pub is_listed: bool,
 }
 
-/// One of those that may be asked.
+/// One target of a route.
 #[derive(Clone)]
 pub struct Leg {
     /// The name of the upstream, for logs.
     pub upstream: Arc<str>,
-    /// The provider to ask.
+    /// The provider.
     pub provider: Arc<dyn Provider>,
-    /// Its own name for the model, where that is another.
+    /// Its name for the model, if that differs.
     pub model: Option<Arc<str>>,
-    /// How long to wait for it.
+    /// Its timeouts.
     pub timeouts: Timeouts,
 }
 
-/// How often and how long a call that failed is made again, before anything of an answer has come (promise 8).
+/// How often and how long a failed call is retried, before any output (promise 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
-    /// How often all legs are tried again. Going on to another leg or another key is no retry.
+    /// How often all targets are tried again. Trying another target or another key is not a retry.
     pub count: u32,
-    /// How long after the first call nothing is tried any more.
+    /// The time after the first call at which retries stop.
     pub deadline: Duration,
 }
 
@@ -49,20 +48,20 @@ impl Default for Retries {
     }
 }
 
-/// How long to wait for what.
+/// Timeouts of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// For the connection, TLS included.
     pub connect: Duration,
-    /// From asking to the upstream's head; the provider sees to it, as it sees to `connect`.
+    /// From the request to the head of the response. The provider applies it, like `connect`.
     pub headers: Duration,
-    /// From the head to the first word of the model.
+    /// From the head to the first output of the model.
     pub first_token: Duration,
-    /// Between two signs of life, once the model has started: a connection that is silent for longer is dead.
+    /// Between two events or keep-alives, after the first output: a connection that is silent for longer is dead.
     pub idle: Duration,
-    /// Between two words of the model while the upstream sends keep-alives only: it may withhold long arguments, or queue.
+    /// Between two events of the model while only keep-alives come: an upstream may buffer long arguments, or queue.
     pub keep_alive: Duration,
-    /// From the first asking to the end, retries included; zero is no limit.
+    /// From the first call to the end, retries included; zero is no limit.
     pub total: Duration,
 }
 

@@ -6,22 +6,22 @@ use protocol::response::ResponseStatus;
 /// Why an answer was stopped before the model had finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// Somebody asked for it.
+    /// A caller cancelled it.
     Cancelled,
-    /// Its last reader left, and that meant stop.
+    /// Its last reader left, and the policy is to stop then.
     ClientLeft,
     /// Its owner deleted it.
     Deleted,
     /// The key that it was started with was revoked.
     KeyRevoked,
-    /// The server shuts down and could not wait longer.
+    /// The deadline of a shutdown passed.
     ServerShutdown,
     /// The process that ran it died.
     ServerRestarted,
 }
 
 impl Cause {
-    /// The word in `incomplete_details.reason`.
+    /// The value of `incomplete_details.reason`.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Cancelled | Self::Deleted => "cancelled",
@@ -32,7 +32,7 @@ impl Cause {
         }
     }
 
-    /// What becomes of the answer: a wish is a cancel, everything else is only an early end.
+    /// The status of the response: a request of the caller is a cancel, everything else an early end.
     pub(crate) fn status(self) -> ResponseStatus {
         match self {
             Self::Cancelled | Self::ClientLeft | Self::Deleted | Self::KeyRevoked => ResponseStatus::Cancelled,
@@ -41,7 +41,7 @@ impl Cause {
         }
     }
 
-    /// A shutdown is nobody's wish: it is a failure (promise 3).
+    /// The fault, if the cause is a failure: only a shutdown is (promise 3).
     pub(crate) fn fault(self) -> Option<Fault> {
         match self {
             Self::ServerShutdown => {

@@ -1,4 +1,4 @@
-//! The handle on a running response: it stops the response, counts its readers and tells when the end is in the store.
+//! The handle on a running response: stops it, counts its readers and resolves when its end is in the store.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -146,7 +146,7 @@ impl RunningResponse {
         self.recorded.send_replace(Recorded::Yes);
     }
 
-    /// The store cannot take the end now: those who wait for it get an error.
+    /// The store cannot take the end now: waiting callers get an error.
     pub(crate) fn cannot_record(&self) {
         self.recorded.send_replace(Recorded::Failing);
     }

@@ -1,4 +1,4 @@
-//! What is measured of one answer: its own while it runs, and everybody's at its end.
+//! The measurements of one response: its own while it runs, and added to the engine's metrics at its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use crate::instruments::family::OTHER;
 use crate::instruments::histogram::Tally;
 use crate::provider::route::{Leg, Route};
 
-/// Times of one answer. Words cost it one reading of the clock for all that came together.
+/// The times of one response. Events that come together cost one reading of the clock.
 #[derive(Debug)]
 pub(crate) struct Meter {
     metrics: Arc<EngineMetrics>,
     operation: &'static str,
     model: Arc<str>,
-    /// Who was asked last.
+    /// The upstream of the last call.
     upstream: Arc<str>,
-    /// `None` where no model is asked.
+    /// `None` if nothing is measured.
     subject: Option<Subject>,
     accepted: Instant,
     call: Option<Call>,
@@ -38,12 +38,12 @@ struct Call {
     gaps: Tally,
 }
 
-/// When a call of a model was, from the acceptance of its request on.
+/// The times of a call, from the acceptance of its request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    pub(crate) begin: Duration,
+    pub(crate) start: Duration,
     pub(crate) end: Duration,
-    /// From its begin.
+    /// From its start.
     pub(crate) first_chunk: Option<Duration>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) enum PassthroughEnd<'a> {
     Left,
 }
 
-/// What a pass-through call cost, as far as it is known.
+/// The tokens of a pass-through call, as far as they are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tokens {
     pub(crate) input: Option<u64>,
@@ -66,7 +66,7 @@ pub(crate) struct Tokens {
 }
 
 impl Meter {
-    /// For an answer that was accepted just now.
+    /// For a response that was accepted just now.
     pub(crate) fn new(metrics: Arc<EngineMetrics>, route: &Route, model: &str) -> Self {
         Self::of(OPERATION, metrics, route, model)
     }
@@ -74,7 +74,7 @@ impl Meter {
     /// The same for a call of another operation.
     pub(crate) fn of(operation: &'static str, metrics: Arc<EngineMetrics>, route: &Route, model: &str) -> Self {
         let model: Arc<str> = if route.is_listed { model.into() } else { OTHER.into() };
-        // Until one is asked, it is the first who would be: an answer may end while it waits for its turn.
+        // Until the first call it is the first target: a response may end while it is queued.
         let mut meter = Self { metrics, operation, model, upstream: "".into(), subject: None, accepted: Instant::now(), call: None };
         if let Some(leg) = route.legs.first() {
             meter.meet(leg);
@@ -82,7 +82,7 @@ impl Meter {
         meter
     }
 
-    /// A model is asked.
+    /// A call starts.
     pub(crate) fn asked(&mut self, leg: &Leg) {
         self.meet(leg);
         let now = Instant::now();
@@ -95,7 +95,7 @@ impl Meter {
         self.subject = leg.provider.peer().map(|peer| Subject { provider: peer.system, model: Arc::clone(model) });
     }
 
-    /// The call has failed and another follows it: it is taken in. `reason` says why there is another.
+    /// The call has failed and is repeated, for `reason`.
     pub(crate) fn again(&mut self, failure: &Fault, reason: &str) {
         self.closed();
         self.metrics.retries.of(&[&self.upstream, reason]).add(1);
@@ -105,8 +105,8 @@ impl Meter {
         }
     }
 
-    /// So many words of the model came together.
-    pub(crate) fn heard(&mut self, count: u32, now: Instant) {
+    /// `count` events of the model came together.
+    pub(crate) fn received(&mut self, count: u32, now: Instant) {
         let (Some(call), 1..) = (&mut self.call, count) else { return };
         if call.first.is_some() {
             call.gaps.observe((now - call.last).as_secs_f64(), 1);
@@ -116,18 +116,18 @@ impl Meter {
         call.last = now;
     }
 
-    /// The call of the model is over.
+    /// The call is over.
     pub(crate) fn closed(&mut self) {
         if let Some(call) = &mut self.call {
             call.closed.get_or_insert_with(Instant::now);
         }
     }
 
-    /// When the call was.
+    /// The times of the call.
     pub(crate) fn call(&self) -> Option<Times> {
         let call = self.call.as_ref()?;
         let end = call.closed.unwrap_or_else(Instant::now) - self.accepted;
-        Some(Times { begin: call.asked - self.accepted, end, first_chunk: call.first.map(|first| first - call.asked) })
+        Some(Times { start: call.asked - self.accepted, end, first_chunk: call.first.map(|first| first - call.asked) })
     }
 
     /// The time since the acceptance.
@@ -135,7 +135,7 @@ impl Meter {
         self.accepted.elapsed()
     }
 
-    /// The answer has ended: all of it is taken in. To be called before anybody can hear of it.
+    /// The response has ended: its measurements are added to the metrics. Called before readers can see the end.
     pub(crate) fn ended(&self, response: &Response, cause: Option<Cause>, failure: Option<&Fault>, peak_readers: usize) {
         self.metrics.ended(response, failure);
         if let Some(cause) = cause {
@@ -159,7 +159,7 @@ impl Meter {
         self.server(subject, response.usage.map(|usage| usage.output_tokens).filter(|_| is_success), is_success, failure);
     }
 
-    /// A pass-through call has ended. `tokens` are those of its input and its output, as far as they are known.
+    /// A pass-through call has ended.
     pub(crate) fn passed(&self, ending: PassthroughEnd<'_>, tokens: Tokens) {
         let (status, reason, failure) = match ending {
             PassthroughEnd::Completed => ("completed", "", None),
@@ -188,7 +188,7 @@ impl Meter {
         let labels = [self.operation, &*subject.provider, &*subject.model];
         let error = failure.map_or("", labels::of_fault);
         let duration = self.metrics.client_duration.of(&[self.operation, &subject.provider, &subject.model, error]);
-        duration.observe(span.end.saturating_sub(span.begin).as_secs_f64());
+        duration.observe(span.end.saturating_sub(span.start).as_secs_f64());
         if let Some(first) = span.first_chunk {
             self.metrics.client_first_chunk.of(&labels).observe(first.as_secs_f64());
             self.metrics.client_per_chunk.of(&labels).merge(&call.gaps);
@@ -203,9 +203,9 @@ impl Meter {
         duration.observe(self.elapsed().as_secs_f64());
         let Some((first, last)) = self.call.as_ref().and_then(|call| Some((call.first?, call.last))).filter(|_| is_success) else { return };
         self.metrics.server_first_token.of(&labels).observe((first - self.accepted).as_secs_f64());
-        let behind = output_tokens.map_or(0, |tokens| tokens.saturating_sub(1));
-        if let Some(behind) = u32::try_from(behind).ok().filter(|behind| *behind > 0) {
-            self.metrics.server_per_token.of(&labels).observe((last - first).as_secs_f64() / f64::from(behind));
+        let following = output_tokens.map_or(0, |tokens| tokens.saturating_sub(1));
+        if let Some(following) = u32::try_from(following).ok().filter(|following| *following > 0) {
+            self.metrics.server_per_token.of(&labels).observe((last - first).as_secs_f64() / f64::from(following));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What comes after a call of a model that failed before it made anything (promise 8): another key, another upstream, a
-//! pause and all of it again, or the end.
+//! What follows a call that failed before any output (promise 8): another key, another upstream, a pause and another round, or
+//! the end.
 
 use std::time::Duration;
 
@@ -12,31 +12,31 @@ use crate::provider::route::{Leg, Route};
 /// The pause before the first retry; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest pause that no upstream has asked for.
+/// The longest pause, unless an upstream asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
-/// Calls of one leg in one round: it says itself whether it has another key, and this holds where it is mistaken.
+/// The most calls of one target in one round. A provider reports itself whether it has another key; this is the safety net.
 const CALLS: usize = 64;
 
-/// Where in a route an answer stands.
+/// The attempts of one response on its route.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     leg: usize,
     calls: usize,
     round: u32,
     deadline: Instant,
-    /// The failure that says the most so far.
-    told: Option<Failure>,
+    /// The most informative failure so far.
+    reported: Option<Failure>,
 }
 
-/// What to do now.
+/// What to do after a failure.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NextStep {
-    /// Ask again, at once: another key or another upstream.
+    /// Call again at once, with another key or another upstream.
     Ask(RetryReason),
-    /// Wait, and ask all of them again.
+    /// Wait, and start another round.
     Wait(Duration),
-    /// Tell the caller.
+    /// Fail.
     Fail(Fault),
 }
 
@@ -59,21 +59,21 @@ impl RetryReason {
 }
 
 impl Attempts {
-    /// At the begin of `route`.
+    /// At the start of `route`.
     pub(crate) fn new(route: &Route) -> Self {
-        Self { leg: 0, calls: 0, round: 0, deadline: Instant::now() + route.retries.deadline, told: None }
+        Self { leg: 0, calls: 0, round: 0, deadline: Instant::now() + route.retries.deadline, reported: None }
     }
 
-    /// Who is to be asked now.
+    /// The target to call now.
     pub(crate) fn leg<'a>(&self, route: &'a Route) -> Option<&'a Leg> {
         route.legs.get(self.leg)
     }
 
-    /// A call has failed. `dice` is evenly distributed from 0 to 1: it spreads the retries of those who failed together.
+    /// A call has failed. `dice` is uniformly distributed from 0 to 1: it spreads retries of calls that failed together.
     pub(crate) fn failed(&mut self, route: &Route, model: &str, failure: Failure, dice: f64) -> NextStep {
         let blame = failure.blame;
         let is_final = blame == Blame::Request;
-        self.tell(failure);
+        self.report(failure);
         if is_final {
             return self.fail();
         }
@@ -90,18 +90,18 @@ impl Attempts {
         self.again(route, dice)
     }
 
-    /// All have failed: whether they are asked again, and when.
+    /// All targets have failed: whether and when there is another round.
     fn again(&mut self, route: &Route, dice: f64) -> NextStep {
-        let wish = match self.told.as_ref().map(|failure| failure.blame) {
+        let wish = match self.reported.as_ref().map(|failure| failure.blame) {
             Some(Blame::Rate(wish) | Blame::Upstream(wish)) => wish,
-            // Waiting mends neither a key nor a name.
+            // Waiting does not change a key or a model name.
             Some(Blame::Request | Blame::Match | Blame::Key | Blame::Money) | None => return self.fail(),
         };
         if self.round == route.retries.count {
             return self.fail();
         }
         let doubled = (FIRST_PAUSE * 2_u32.saturating_pow(self.round.min(16))).min(LONGEST_PAUSE);
-        // Never before the time that was asked for, and never all at once.
+        // Never before the requested time, and never all at once.
         let pause = wish.map_or(doubled.mul_f64(0.75 + dice / 2.0), |wish| wish + doubled.mul_f64(dice / 2.0));
         if Instant::now() + pause > self.deadline {
             return self.fail();
@@ -110,22 +110,22 @@ impl Attempts {
         NextStep::Wait(pause)
     }
 
-    /// Keeps what says the most to a caller: what may pass before what stays, and the later of two that are alike.
-    fn tell(&mut self, failure: Failure) {
+    /// Keeps the failure that is most useful to the caller: temporary ones before permanent ones, and the later of equal ones.
+    fn report(&mut self, failure: Failure) {
         let weight = |failure: &Failure| match failure.blame {
             Blame::Request => 3,
             Blame::Rate(_) | Blame::Upstream(_) => 2,
             Blame::Key | Blame::Money => 1,
             Blame::Match => 0,
         };
-        if self.told.as_ref().is_none_or(|told| weight(told) <= weight(&failure)) {
-            self.told = Some(failure);
+        if self.reported.as_ref().is_none_or(|reported| weight(reported) <= weight(&failure)) {
+            self.reported = Some(failure);
         }
     }
 
     fn fail(&mut self) -> NextStep {
         let nobody = || Fault::new(protocol::fault::FaultKind::Server, "server_error", "there is nobody to ask");
-        NextStep::Fail(self.told.take().map_or_else(nobody, |failure| failure.fault))
+        NextStep::Fail(self.reported.take().map_or_else(nobody, |failure| failure.fault))
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
     use crate::provider::request::ModelRequest;
     use crate::provider::route::{Retries, Timeouts};
 
-    /// Has so many other ways.
+    /// A provider with this many other keys.
     struct Keys(AtomicUsize);
 
     impl Provider for Keys {
@@ -176,7 +176,7 @@ mod tests {
         Failure::new(Fault::new(FaultKind::Upstream, code, ""), blame)
     }
 
-    /// What is done after each of these failures, in short.
+    /// The steps after each of these failures, in short.
     fn course(route: &Route, blames: &[Blame]) -> Vec<String> {
         let mut attempts = Attempts::new(route);
         let numbered = blames.iter().enumerate();
@@ -191,7 +191,7 @@ mod tests {
     const BROKEN: Blame = Blame::Upstream(None);
 
     #[tokio::test(start_paused = true)]
-    async fn a_wrong_request_is_told_at_once() {
+    async fn an_invalid_request_fails_at_once() {
         assert_eq!(course(&route(&[0, 0], Retries::default()), &[Blame::Request]), ["fail 0"]);
     }
 
@@ -202,21 +202,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_may_pass_is_tried_again_with_longer_pauses() {
+    async fn temporary_failures_are_retried_with_longer_pauses() {
         assert_eq!(course(&route(&[0], Retries::default()), &[BROKEN; 3]), ["500ms", "1s", "fail 2"]);
         let none = Retries { count: 0, ..Retries::default() };
         assert_eq!(course(&route(&[0, 0], none), &[BROKEN; 2]), ["other_upstream", "fail 1"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_that_was_asked_for_is_kept_and_one_behind_the_deadline_is_not_begun() {
+    async fn a_requested_wait_is_kept_unless_it_ends_after_the_deadline() {
         let wish = |seconds| Blame::Rate(Some(Duration::from_secs(seconds)));
         assert_eq!(course(&route(&[0], Retries::default()), &[wish(7)]), ["7.125s"]);
         assert_eq!(course(&route(&[0], Retries::default()), &[wish(61)]), ["fail 0"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_failure_that_says_the_most_is_told() {
+    async fn the_most_informative_failure_is_reported() {
         let route = route(&[0, 0, 0], Retries { count: 0, ..Retries::default() });
         assert_eq!(course(&route, &[BROKEN, Blame::Match, Blame::Key]), ["other_upstream", "other_upstream", "fail 0"]);
     }

@@ -1,4 +1,4 @@
-//! The loop of one answer: one `select` over the upstream, the stop command and the timers.
+//! The loop of one response: one `select` over the upstream, the stop command and the timers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,45 +31,45 @@ use crate::provider::route::{Leg, Route, Timeouts};
 use crate::shares::{Reservation, RunningSlot};
 use crate::tasks::Tasks;
 
-/// How many words that are ready at once go into one append. More would only delay the first.
+/// The most events that go into one append. More would only delay the first.
 const BATCH: usize = 64;
 
-/// How long to wait before a log that failed is tried again.
+/// The pause before a log that failed is tried again.
 const LOG_RETRY: Duration = Duration::from_millis(50);
 
-/// How long tokens may be counted when the server shuts down.
+/// The time for counting tokens when the server shuts down.
 const LAST_COUNT: Duration = Duration::from_millis(100);
 
-/// Why a call is made again with a shorter conversation, as a label of metrics.
+/// The label of a retry with a shorter conversation.
 const SHORTENED: &str = "shortened";
 
-/// How long the usage and the end of the stream may lag behind the finish reason.
+/// How long after the finish reason the usage and the end of the stream may come.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
 
-/// One answer, about to run.
+/// One response, about to run.
 pub(crate) struct Turn {
     pub(crate) handle: Arc<RunningResponse>,
     pub(crate) builder: ResponseBuilder,
     pub(crate) writer: Box<dyn LogWriter>,
     pub(crate) route: Route,
-    /// Whom the last call went to.
+    /// The target of the last call.
     pub(crate) leg: Option<Leg>,
     pub(crate) request: ModelRequest,
-    /// Bytes of log above which the answer is ended.
+    /// Bytes of log above which the response is ended.
     pub(crate) limit: u64,
     pub(crate) meter: Meter,
     pub(crate) trace: Trace,
     pub(crate) tasks: Tasks,
-    /// The bytes that are in hand for it.
+    /// The bytes that are reserved for it.
     pub(crate) bytes: Reservation,
-    /// Its place among those that its caller may run.
+    /// Its slot among those of its caller.
     pub(crate) _slot: RunningSlot,
 }
 
-/// What was heard of an upstream since its last word.
+/// What came from an upstream since its last event.
 #[derive(Clone, Copy)]
 struct Silence {
-    /// Whether there was a word at all.
+    /// Whether there was any event.
     spoken: bool,
     has_keep_alives: bool,
     last_word: Instant,
@@ -78,13 +78,13 @@ struct Silence {
 /// Why the loop over the upstream ended.
 enum Stop {
     End(End),
-    /// The log failed: nobody can be told now.
+    /// The log failed: readers cannot see the end now.
     Log(Vec<Entry>),
-    /// The log belongs to somebody else, or is gone.
+    /// Another writer has the log, or it was removed.
     Lost,
 }
 
-/// How a stream of words has ended.
+/// How the stream of a model has ended.
 enum StreamEnd {
     Over,
     Failed(Failure),
@@ -92,9 +92,9 @@ enum StreamEnd {
 
 /// How a call of an upstream went.
 enum Outcome {
-    /// There is no more to do for this answer.
+    /// The response ends.
     Stop(Stop),
-    /// It made nothing, and may be made again.
+    /// It failed before any output, and may be repeated.
     Failed(Failure),
 }
 
@@ -105,7 +105,7 @@ impl From<End> for Stop {
 }
 
 impl Turn {
-    /// Runs the answer to its end. Gives the response as it ended, unless the log was lost to another writer.
+    /// Runs the response to its end. Returns it as it ended, unless the log was lost to another writer.
     pub(crate) async fn run(mut self) -> Option<Response> {
         // The upstream's connection is closed when `upstream` returns, before anything else is done.
         let stop = self.upstream().await;
@@ -126,13 +126,13 @@ impl Turn {
             tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), finish_reason = ?word, "unknown finish reason; the response counts as incomplete");
         }
         let usage = match &end {
-            // Whoever reads it is about to be cut: the end must not wait for a vocabulary that is not loaded yet.
+            // Its readers are about to be cut: the end must not wait for a vocabulary that is not loaded yet.
             End::Stopped(Cause::ServerShutdown) => timeout(LAST_COUNT, self.usage()).await.ok().flatten(),
             End::Stopped(_) | End::Failed(_) | End::Over => self.usage().await,
         };
         let upstream = self.upstream_name().to_owned();
         let failure = self.builder.end(&end, usage, clock::unix_seconds(), &upstream);
-        // Before its readers hear of the end: who looks then finds it counted.
+        // Before readers can see the end, so that metrics read after it include it.
         self.account(&end, failure.as_ref());
         let entries = self.builder.take_entries();
         if self.append(&entries).is_err() {
@@ -147,11 +147,11 @@ impl Turn {
             End::Over | End::Failed(_) => None,
         };
         self.meter.ended(self.builder.response(), cause, failure, self.handle.peak_readers());
-        self.trace.ended(&self.told(failure));
+        self.trace.ended(&self.span_source(failure));
     }
 
-    /// What there is to be said of the call and the answer now.
-    fn told<'a>(&'a self, failure: Option<&'a Fault>) -> SpanSource<'a> {
+    /// What spans are made from.
+    fn span_source<'a>(&'a self, failure: Option<&'a Fault>) -> SpanSource<'a> {
         SpanSource {
             create: &self.request.create,
             response: self.builder.response(),
@@ -164,12 +164,12 @@ impl Turn {
         }
     }
 
-    /// Who is asked.
+    /// The name of the upstream.
     fn upstream_name(&self) -> &str {
         self.leg.as_ref().map_or("", |leg| &*leg.upstream)
     }
 
-    /// Asks for the answer until somebody gives it, or nobody is left.
+    /// Calls the targets until one responds, or none is left.
     async fn upstream(&mut self) -> Stop {
         let route = self.route.clone();
         let mut attempts = Attempts::new(&route);
@@ -182,11 +182,11 @@ impl Turn {
                 Outcome::Stop(stop) => return stop,
                 Outcome::Failed(failure) => failure,
             };
-            // Whatever comes now, a stop or another call: what this one has cost is not what the answer has cost.
+            // Whatever follows: the usage of a failed call is not the usage of the response.
             self.builder.forget();
             if failure.fault.code == CONTEXT_LENGTH && self.shorten() {
                 self.meter.again(&failure.fault, SHORTENED);
-                self.trace.call_ended(&self.told(Some(&failure.fault)));
+                self.trace.call_ended(&self.span_source(Some(&failure.fault)));
                 continue;
             }
             let reason = match attempts.failed(&route, self.request.model(), failure.clone(), fastrand::f64()) {
@@ -203,11 +203,11 @@ impl Turn {
             };
             tracing::debug!(response = %self.handle.id, upstream = %leg.upstream, code = ?failure.fault.code, reason = reason.as_str(), "asking again");
             self.meter.again(&failure.fault, reason.as_str());
-            self.trace.call_ended(&self.told(Some(&failure.fault)));
+            self.trace.call_ended(&self.span_source(Some(&failure.fault)));
         }
     }
 
-    /// Calls one upstream, up to the end of its answer. The answer was first asked for when it `began`.
+    /// Calls one upstream, up to the end of its stream. The first call was at `began`.
     async fn call(&mut self, leg: &Leg, began: Instant) -> Outcome {
         self.request.call = Call::new(self.handle.owner.clone(), self.trace.call());
         self.request.model.clone_from(&leg.model);
@@ -237,9 +237,9 @@ impl Turn {
                 word = words.next() => word,
                 () = &mut deadline => return self.silent(silence, total, leg.timeouts),
             };
-            let (end, heard) = self.take_in(word, &mut words);
+            let (end, received) = self.take_in(word, &mut words);
             let now = Instant::now();
-            self.meter.heard(heard, now);
+            self.meter.received(received, now);
             let entries = self.builder.take_entries();
             let more = entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
             written += more;
@@ -251,7 +251,7 @@ impl Turn {
             }
             match end {
                 None => {}
-                // Nothing that the model made is in the log yet.
+                // No output is in the log yet.
                 Some(StreamEnd::Failed(failure)) if written == 0 => return Outcome::Failed(failure),
                 Some(StreamEnd::Failed(failure)) => return Outcome::Stop(End::Failed(failure.fault).into()),
                 Some(StreamEnd::Over) if !self.builder.is_finished() => {
@@ -261,7 +261,7 @@ impl Turn {
                 Some(StreamEnd::Over) => return Outcome::Stop(End::Over.into()),
             }
             if let Some(room) = self.writer.backlog() {
-                // The log is behind: what upstream says waits in its connection and not in our memory.
+                // Back-pressure: what the upstream sends waits in its connection and not in memory.
                 tokio::select! {
                     biased;
                     cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
@@ -272,13 +272,13 @@ impl Turn {
                 let message = format!("the answer is longer than this server keeps ({} bytes of events)", self.limit);
                 return Outcome::Stop(End::Failed(Fault::new(FaultKind::Server, "answer_too_large", message)).into());
             }
-            // Words behind the last reader's leaving; who comes back finds the count begun anew.
-            unread = if self.handle.allowance().is_some() { unread + u64::from(heard) } else { 0 };
-            // One whose finish reason has come is whole: there is nothing left to save.
+            // Events since the last reader left; the count restarts when one comes back.
+            unread = if self.handle.allowance().is_some() { unread + u64::from(received) } else { 0 };
+            // After the finish reason nothing is left to save.
             if !self.builder.is_finished() && self.handle.allowance().is_some_and(|allowance| unread > allowance) {
                 return Outcome::Stop(End::Stopped(Cause::ClientLeft).into());
             }
-            if heard > 0 {
+            if received > 0 {
                 silence = Silence { spoken: true, has_keep_alives: false, last_word: now };
             } else {
                 silence.has_keep_alives = true;
@@ -294,7 +294,7 @@ impl Turn {
         }
     }
 
-    /// Leaves the oldest part of the conversation out, where the caller has asked for it. Says whether there was one.
+    /// Leaves out the oldest part of the conversation, if the request allows it. Returns whether there was one.
     fn shorten(&mut self) -> bool {
         if self.request.create.truncation.as_deref() != Some("auto") {
             return false;
@@ -305,7 +305,7 @@ impl Turn {
         true
     }
 
-    /// What a silence means. After the finish reason only the end of the stream is missing.
+    /// What a timeout means. After the finish reason only the end of the stream is missing.
     fn silent(&self, silence: Silence, total: Option<Instant>, timeouts: Timeouts) -> Outcome {
         if self.builder.is_finished() {
             return Outcome::Stop(End::Over.into());
@@ -327,40 +327,40 @@ impl Turn {
         Outcome::Stop(End::Failed(fault).into())
     }
 
-    /// Takes in a word and those that are ready behind it. Says whether that was the end, and how many words were the model's.
+    /// Takes an event and those that are ready after it. Returns whether that was the end, and how many were output of the model.
     fn take_in(&mut self, first: Option<Result<Word, Failure>>, words: &mut Words) -> (Option<StreamEnd>, u32) {
-        let mut heard = 0;
+        let mut received = 0;
         let mut next = Some(first);
         let mut left = BATCH;
         while let Some(word) = next {
             let word = match word {
-                None => return (Some(StreamEnd::Over), heard),
-                // A connection that breaks behind the finish reason takes nothing of the answer with it.
+                None => return (Some(StreamEnd::Over), received),
+                // A connection that breaks after the finish reason loses nothing of the response.
                 Some(Err(failure)) if failure.fault.code == UPSTREAM_CUT && self.builder.is_finished() => {
-                    return (Some(StreamEnd::Over), heard);
+                    return (Some(StreamEnd::Over), received);
                 }
-                Some(Err(failure)) => return (Some(StreamEnd::Failed(failure)), heard),
+                Some(Err(failure)) => return (Some(StreamEnd::Failed(failure)), received),
                 Some(Ok(word)) => word,
             };
-            heard += u32::from(is_model_word(&word));
+            received += u32::from(is_model_word(&word));
             let upstream = self.leg.as_ref().map_or("", |leg| &*leg.upstream);
             if let Err(fault) = self.builder.word(word, upstream) {
-                // The model would do the same again.
-                return (Some(StreamEnd::Failed(Failure::new(fault, Blame::Request))), heard);
+                // A retry would fail in the same way.
+                return (Some(StreamEnd::Failed(Failure::new(fault, Blame::Request))), received);
             }
             left -= 1;
             next = if left == 0 { None } else { words.next().now_or_never() };
         }
-        (None, heard)
+        (None, received)
     }
 
     fn append(&mut self, entries: &[Entry]) -> Result<(), LogError> {
         if entries.is_empty() { Ok(()) } else { self.writer.append(entries) }
     }
 
-    /// Tries until the log writes again, so that the answer gets its one end; its readers were told meanwhile.
+    /// Retries until the log can be written again, so that the response gets its one end. Readers have seen the failure.
     async fn recover(&mut self, entries: &[Entry]) -> Option<()> {
-        tracing::error!(response = %self.handle.id, "the log cannot be written; its answer ends when it can");
+        tracing::error!(response = %self.handle.id, "log cannot be written; the response ends when it can");
         loop {
             tokio::select! {
                 () = sleep_until(Instant::now() + LOG_RETRY) => {}
@@ -374,7 +374,7 @@ impl Turn {
         }
     }
 
-    /// What upstream says it cost, or what we count. Nothing where the model was not heard: an error is not an answer.
+    /// The reported usage, or a counted one. `None` if there was no output.
     async fn usage(&self) -> Option<Usage> {
         if let Some(usage) = self.builder.usage() {
             return Some(usage);

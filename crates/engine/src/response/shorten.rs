@@ -2,9 +2,9 @@
 
 use protocol::item::{Item, Role};
 
-/// The conversation without its oldest part: about half of its turns or, where there is one turn only, half of the steps in it.
-/// System messages and summaries stay, the newest question stays, and no call is parted from its output. `None` where nothing
-/// can be left out.
+/// The conversation without its oldest part: about half of its turns or, if there is only one, half of the steps in it. System
+/// messages, summaries and the newest question stay, and no call is separated from its output. `None` if nothing can be left
+/// out.
 pub(super) fn shorter(context: &[Item]) -> Option<Vec<Item>> {
     let is_question = |item: &Item| matches!(item, Item::Message(message) if message.role == Role::User);
     let questions: Vec<usize> = (0..context.len()).filter(|index| is_question(&context[*index])).collect();
@@ -21,7 +21,7 @@ pub(super) fn shorter(context: &[Item]) -> Option<Vec<Item>> {
     (shorter.len() < context.len()).then_some(shorter)
 }
 
-/// Whether an item holds for the whole conversation.
+/// Whether an item applies to the whole conversation.
 fn is_standing(item: &Item) -> bool {
     match item {
         Item::Message(message) => matches!(message.role, Role::System | Role::Developer),
@@ -35,7 +35,7 @@ fn is_standing(item: &Item) -> bool {
     }
 }
 
-/// Where the steps of an agent start, from an index on: what the model does after it has the output of its tools is a new step.
+/// The starts of the steps of an agent, from an index on: a new step starts after the outputs of tools.
 fn steps(context: &[Item], from: usize) -> Vec<usize> {
     let is_output = |index: usize| matches!(context[index], Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_));
     (from..context.len()).filter(|index| *index == from || (is_output(index - 1) && !is_output(*index))).collect()
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_shortened_stays_as_it_is() {
+    fn a_conversation_that_cannot_be_shortened_is_kept() {
         check("s1 u1", None);
         check("u1 c1 o1", None);
     }

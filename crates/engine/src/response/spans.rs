@@ -1,4 +1,4 @@
-//! The spans of one answer, and what of its trace is passed on.
+//! The spans of one response, and the trace context that upstreams get.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,29 +16,29 @@ use crate::provider::event::Finish;
 use crate::trace::{Sink, Span, SpanKind, Value};
 use crate::{clock, id};
 
-/// What is known of a span.
+/// Attributes of a span.
 pub(crate) type Attributes = Vec<(&'static str, Value)>;
 
-/// The name of a model is the caller's. No real one is longer.
+/// The longest model name in a span. Callers choose the name; no real one is longer.
 const LONGEST_MODEL: usize = 128;
 
-/// The place of an answer in a trace.
+/// The place of a response in a trace.
 pub(crate) struct Trace {
-    /// The span of the answer, where somebody takes it.
+    /// The span of the response, if it is recorded.
     answer: Option<Recording>,
-    /// Where the client stands.
+    /// The client's place.
     client: Option<TraceContext>,
-    begin: SystemTime,
+    start: SystemTime,
 }
 
 struct Recording {
     sink: Arc<dyn Sink>,
     answer: TraceContext,
-    /// The last call of an upstream.
+    /// The last call.
     call: Option<TraceContext>,
 }
 
-/// What there is to be said of an answer that has ended.
+/// What the spans of a response and of its call are made from.
 pub(crate) struct SpanSource<'a> {
     pub(crate) create: &'a Create,
     pub(crate) response: &'a Response,
@@ -51,8 +51,8 @@ pub(crate) struct SpanSource<'a> {
 }
 
 impl Trace {
-    /// Begins with an answer. A client that wants its trace not to be recorded is obeyed.
-    pub(crate) fn begin(sink: Option<Arc<dyn Sink>>, client: Option<TraceContext>) -> Self {
+    /// For a response that starts now. It is not recorded if the client's trace is not sampled.
+    pub(crate) fn start(sink: Option<Arc<dyn Sink>>, client: Option<TraceContext>) -> Self {
         let is_wanted = client.as_ref().is_none_or(TraceContext::is_sampled);
         let answer = sink.filter(|_| is_wanted).map(|sink| {
             let answer = match &client {
@@ -61,25 +61,25 @@ impl Trace {
             };
             Recording { sink, call: None, answer }
         });
-        Self { answer, client, begin: clock::now() }
+        Self { answer, client, start: clock::now() }
     }
 
-    /// Another call begins. Gives what the upstream is told: where nothing is recorded here, that is the client's own place,
-    /// because a span that nobody has would be a hole in its trace.
+    /// Another call starts. Returns the context for the upstream: the client's own if nothing is recorded here, because an
+    /// unrecorded span would be a gap in its trace.
     pub(crate) fn call(&mut self) -> Option<TraceContext> {
         let Some(recording) = &mut self.answer else { return self.client.clone() };
         recording.call = Some(recording.answer.child(span_id()));
         recording.call.clone()
     }
 
-    /// Gives away the span of a call that has ended.
-    pub(crate) fn call_ended(&self, told: &SpanSource<'_>) {
-        let (Some(peer), Some(times)) = (&told.peer, told.meter.call()) else { return };
-        let (attributes, error) = told.of_call(peer, times.first_chunk.map(|first| first.as_secs_f64()));
-        self.give_call(told.name(), peer, times, attributes, error);
+    /// Exports the span of a call that has ended.
+    pub(crate) fn call_ended(&self, source: &SpanSource<'_>) {
+        let (Some(peer), Some(times)) = (&source.peer, source.meter.call()) else { return };
+        let (attributes, error) = source.of_call(peer, times.first_chunk.map(|first| first.as_secs_f64()));
+        self.give_call(source.name(), peer, times, attributes, error);
     }
 
-    /// Gives away the span of the last call.
+    /// Exports the span of the last call.
     pub(crate) fn give_call(&self, name: String, peer: &Peer, times: Times, attributes: Attributes, error: Option<&'static str>) {
         let Some(Recording { sink, answer, call: Some(call) }) = &self.answer else { return };
         sink.take(Span {
@@ -87,21 +87,21 @@ impl Trace {
             parent: Some(answer.span_id),
             name,
             kind: if peer.address.is_some() { SpanKind::Client } else { SpanKind::Internal },
-            begin: self.begin + times.begin,
-            end: self.begin + times.end,
+            start: self.start + times.start,
+            end: self.start + times.end,
             attributes,
             error,
         });
     }
 
-    /// Gives away the spans of the answer and of its last call.
-    pub(crate) fn ended(&self, told: &SpanSource<'_>) {
-        self.call_ended(told);
-        let (attributes, error) = told.of_answer();
-        self.give(told.name(), told.meter.elapsed(), attributes, error);
+    /// Exports the spans of the response and of its last call.
+    pub(crate) fn ended(&self, source: &SpanSource<'_>) {
+        self.call_ended(source);
+        let (attributes, error) = source.of_response();
+        self.give(source.name(), source.meter.elapsed(), attributes, error);
     }
 
-    /// Gives away the span of the whole.
+    /// Exports the span of the response.
     pub(crate) fn give(&self, name: String, elapsed: Duration, attributes: Attributes, error: Option<&'static str>) {
         let Some(Recording { sink, answer, .. }) = &self.answer else { return };
         sink.take(Span {
@@ -109,8 +109,8 @@ impl Trace {
             parent: self.client.as_ref().map(|client| client.span_id),
             name,
             kind: SpanKind::Server,
-            begin: self.begin,
-            end: self.begin + elapsed,
+            start: self.start,
+            end: self.start + elapsed,
             attributes,
             error,
         });
@@ -132,7 +132,7 @@ impl SpanSource<'_> {
         both.into_iter().chain(provider).collect()
     }
 
-    fn of_answer(&self) -> (Vec<(&'static str, Value)>, Option<&'static str>) {
+    fn of_response(&self) -> (Vec<(&'static str, Value)>, Option<&'static str>) {
         let mut attributes = self.of_both();
         attributes.push(("gen_ai.request.stream", Value::Boolean(self.create.stream)));
         attributes.push(("gen_ai.response.id", self.response.id.as_str().into()));
@@ -165,12 +165,12 @@ impl SpanSource<'_> {
     }
 }
 
-/// A model's name, no longer than real ones are.
+/// A model's name, truncated.
 pub(crate) fn bounded(model: &str) -> &str {
     model.char_indices().nth(LONGEST_MODEL).map_or(model, |(end, _)| &model[..end])
 }
 
-/// What a model said of its end; what it made up itself is not passed on.
+/// The finish reason as an attribute. Unknown ones are not passed on.
 fn word(finish: &Finish) -> &'static str {
     match finish {
         Finish::Stop => "stop",

@@ -65,7 +65,7 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with the request, by its field; too many responses; a log or store that cannot write.
-    pub async fn start(&self, owner: &Owner, create: Create, terms: Terms) -> Result<Started, Fault> {
+    pub async fn start(&self, owner: &Owner, mut create: Create, terms: Terms) -> Result<Started, Fault> {
         let Terms { idempotency, socket, warm_up, conversation, on_leave, trace, bytes } = terms;
         let mut bytes = bytes.map_or_else(|| self.take_bytes(owner, 0), Ok)?;
         let claim = idempotency.map(|asked| Claim { owner: owner.clone(), key: asked.key, request: asked.request });
@@ -77,7 +77,6 @@ impl Engine {
         let (route, mut ignored) = self.route(&create)?;
         ignored.splice(0..0, create.ignored.iter().cloned());
         let route = if warm_up { warm_up::route(&route) } else { route };
-        let mut create = create;
         let previous = match &conversation {
             Some(conversation) => {
                 let last = self.last_of(owner, conversation).await?;
@@ -107,7 +106,7 @@ impl Engine {
     ) -> Result<Started, Fault> {
         let StartContext { claim, socket, conversation, on_leave, trace, bytes } = context;
         let meter = Meter::new(Arc::clone(&self.shared.metrics), &route, &create.model);
-        let trace = Trace::begin(self.shared.traces.get().cloned(), trace);
+        let trace = Trace::start(self.shared.traces.get().cloned(), trace);
         let id = id::response();
         let keeping = Keeping { store: create.store || claim.is_some(), readable: create.store };
         let handle = RunningResponse::new(id.clone(), owner.clone(), on_leave, conversation.map(|named| named.name), keeping);
@@ -115,7 +114,7 @@ impl Engine {
         let admission = Admission::new(&self.shared, &id);
         let life = if keeping.store { Life::Kept } else { Life::Ephemeral };
         let mut writer = self.shared.log.take(&id, life).map_err(log_fault)?;
-        let mut builder = ResponseBuilder::begin(Response::accepted(id.clone(), clock::unix_seconds(), &create));
+        let mut builder = ResponseBuilder::start(Response::accepted(id.clone(), clock::unix_seconds(), &create));
         writer.append(&builder.take_entries()).map_err(log_fault)?;
         let (record, input) = record(&id, owner, keeping, turn.head, turn.input);
         self.shared.store.insert(record, input).await.map_err(store_fault)?;

@@ -11,16 +11,18 @@ use tokio::sync::watch;
 use crate::log::{Life, Log, LogError, LogReader, LogState, LogWriter, Progress};
 use crate::memory::log::MemoryLog;
 
-/// A [`MemoryLog`] that refuses appends while it is broken, and then tells its readers so.
+/// A [`MemoryLog`] that refuses appends while it is broken, and shows its readers that it has failed.
 #[derive(Clone, Default)]
 pub struct FailingLog {
     inner: MemoryLog,
-    weather: Arc<Mutex<Weather>>,
+    state: Arc<Mutex<FailureState>>,
 }
 
 #[derive(Default)]
-struct Weather {
+struct FailureState {
     broken: bool,
+    /// Whether logs cannot be opened.
+    unreachable: bool,
     /// How many appends still succeed before it breaks by itself.
     left: Option<u64>,
     progress: HashMap<ResponseId, watch::Sender<Progress>>,
@@ -29,7 +31,7 @@ struct Weather {
 struct Writer {
     id: ResponseId,
     inner: Box<dyn LogWriter>,
-    weather: Arc<Mutex<Weather>>,
+    state: Arc<Mutex<FailureState>>,
 }
 
 struct Reader {
@@ -38,47 +40,59 @@ struct Reader {
 }
 
 impl FailingLog {
-    /// A log that works, for now.
+    /// A log that works.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Fails from the append after the next `appends` on.
     pub fn break_after(&self, appends: u64) {
-        self.weather().left = Some(appends);
+        self.state().left = Some(appends);
+    }
+
+    /// Refuses to open logs from now on. Writers and readers that are open go on.
+    pub fn make_unreachable(&self) {
+        self.state().unreachable = true;
     }
 
     /// Works again.
-    pub fn mend(&self) {
-        let mut weather = self.weather();
-        weather.broken = false;
-        weather.left = None;
+    pub fn repair(&self) {
+        let mut state = self.state();
+        state.broken = false;
+        state.unreachable = false;
+        state.left = None;
     }
 
     /// Whether it fails now.
     pub fn is_broken(&self) -> bool {
-        self.weather().broken
+        self.state().broken
     }
 
-    fn weather(&self) -> MutexGuard<'_, Weather> {
-        self.weather.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, FailureState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Log for FailingLog {
     fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError> {
-        let mut weather = self.weather();
-        if weather.broken {
+        let mut state = self.state();
+        if state.broken {
             return Err(LogError::Unavailable);
         }
-        weather.progress.entry(id.clone()).or_default();
-        Ok(Box::new(Writer { id: id.clone(), inner: self.inner.take(id, life)?, weather: Arc::clone(&self.weather) }))
+        state.progress.entry(id.clone()).or_default();
+        Ok(Box::new(Writer { id: id.clone(), inner: self.inner.take(id, life)?, state: Arc::clone(&self.state) }))
     }
 
     fn open(&self, id: &ResponseId) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>> {
-        let progress = self.weather().progress.get(id).map(watch::Sender::subscribe);
+        let (progress, unreachable) = {
+            let state = self.state();
+            (state.progress.get(id).map(watch::Sender::subscribe), state.unreachable)
+        };
         let inner = self.inner.open(id);
         async move {
+            if unreachable {
+                return Err(LogError::Unavailable);
+            }
             let progress = progress.ok_or(LogError::Missing)?;
             Ok(Box::new(Reader { inner: inner.await?, progress }) as Box<dyn LogReader>)
         }
@@ -86,7 +100,7 @@ impl Log for FailingLog {
     }
 
     fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>> {
-        self.weather().progress.remove(id);
+        self.state().progress.remove(id);
         self.inner.remove(id)
     }
 
@@ -101,14 +115,14 @@ impl LogWriter for Writer {
     }
 
     fn append(&mut self, entries: &[Entry]) -> Result<(), LogError> {
-        let mut weather = self.weather.lock().unwrap_or_else(PoisonError::into_inner);
-        match weather.left {
-            Some(0) => weather.broken = true,
-            Some(left) => weather.left = Some(left - 1),
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.left {
+            Some(0) => state.broken = true,
+            Some(left) => state.left = Some(left - 1),
             None => {}
         }
-        let Some(progress) = weather.progress.get(&self.id) else { return Err(LogError::Missing) };
-        if weather.broken {
+        let Some(progress) = state.progress.get(&self.id) else { return Err(LogError::Missing) };
+        if state.broken {
             progress.send_modify(|progress| progress.state = LogState::Failed);
             return Err(LogError::Unavailable);
         }

@@ -1,4 +1,4 @@
-//! A log that takes entries at once and commits them when it is told to.
+//! A log that commits entries when the test says so.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use protocol::id::ResponseId;
 use crate::log::{Life, Log, LogError, LogReader, LogWriter};
 use crate::memory::log::MemoryLog;
 
-/// A [`MemoryLog`] behind a gate: what is appended waits for [`LateLog::release`], unless the gate is open.
+/// A [`MemoryLog`] whose appends wait for [`LateLog::release`], unless its gate is open.
 #[derive(Clone, Default)]
 pub struct LateLog {
     inner: MemoryLog,
@@ -21,7 +21,7 @@ pub struct LateLog {
 struct Gate {
     open: bool,
     /// Whether the first append to each log is committed at once.
-    lets_begin: bool,
+    commits_first: bool,
     waiting: HashMap<ResponseId, Waiting>,
 }
 
@@ -45,10 +45,10 @@ impl LateLog {
         Self::default()
     }
 
-    /// A log whose gate is closed to all but the first append to each: answers begin, and nothing more is seen of them.
-    pub fn behind_the_begin() -> Self {
+    /// A log whose gate is closed to all but the first append of each response: responses start, and show nothing more.
+    pub fn with_first_commits() -> Self {
         let log = Self::default();
-        log.gate().lets_begin = true;
+        log.gate().commits_first = true;
         log
     }
 
@@ -118,7 +118,7 @@ impl LogWriter for Writer {
 
     fn append(&mut self, entries: &[Entry]) -> Result<(), LogError> {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let (open, lets_begin) = (gate.open, gate.lets_begin);
+        let (open, commits_first) = (gate.open, gate.commits_first);
         let waiting = gate.waiting.get_mut(&self.id).filter(|waiting| waiting.epoch == self.epoch).ok_or(LogError::Fenced)?;
         if waiting.ended {
             return Err(LogError::Ended);
@@ -129,7 +129,7 @@ impl LogWriter for Writer {
         waiting.entries.extend_from_slice(entries);
         waiting.next += entries.len() as u64;
         waiting.ended = entries.last().is_some_and(|entry| entry.kind.is_terminal());
-        if open || lets_begin && entries.first().is_some_and(|entry| entry.position == 0) {
+        if open || commits_first && entries.first().is_some_and(|entry| entry.position == 0) {
             waiting.commit();
         }
         Ok(())

@@ -1,6 +1,6 @@
-//! The laws of a log. Each takes a fresh one; `settle` makes it commit what it has taken.
+//! The laws of a log. Each takes a new one; `settle` makes it commit what was appended.
 //!
-//! A law that is broken panics with its name.
+//! A broken law panics with its description.
 #![expect(clippy::panic, clippy::unused_async, reason = "a broken law has to end the test that runs it; all laws are called alike")]
 
 use futures_util::future::BoxFuture;
@@ -97,7 +97,7 @@ async fn a_budget_bounds_a_read_but_never_to_nothing(subject: Subject<'_>) {
 }
 
 async fn an_unknown_log_is_missing(subject: Subject<'_>) {
-    require(subject.log.open(&id("nobody")).await.err() == Some(LogError::Missing), "an unknown log is missing");
+    require(subject.log.open(&id("unknown")).await.err() == Some(LogError::Missing), "an unknown log is missing");
 }
 
 async fn a_removed_log_is_gone(subject: Subject<'_>) {

@@ -1,4 +1,4 @@
-//! The laws of a store. Each takes a fresh one. A law that is broken panics with its name.
+//! The laws of a store. Each takes a new one. A broken law panics with its description.
 #![expect(clippy::panic, reason = "a broken law has to end the test that runs it")]
 
 use protocol::id::{ItemId, Owner, ResponseId};
@@ -54,16 +54,16 @@ async fn an_item_belongs_to_its_owner(store: &dyn Store) {
     turn(store, "one", None, &["a"], &["b"]).await;
     let of = |owner: Owner| async move { store.item(&owner, &ItemId::new("msg_a")).await.ok().flatten() };
     require(of(alice()).await.is_some(), "an owner has its items");
-    require(of(Owner::new("bob")).await.is_none(), "nobody else has them");
+    require(of(Owner::new("bob")).await.is_none(), "other callers do not have them");
 }
 
 async fn a_key_is_claimed_once(store: &dyn Store) {
     let claim = |request: u8| Claim { owner: alice(), key: "key".into(), request: [request; 32] };
-    require(store.claimed(&claim(1)).await == Ok(Claimed::New), "a key that nobody claimed is new");
+    require(store.claimed(&claim(1)).await == Ok(Claimed::New), "an unclaimed key is new");
     require(store.claim(claim(1), &id("one")).await == Ok(Claimed::New), "a new key is new");
     require(store.claimed(&claim(1)).await == Ok(Claimed::Same(id("one"))), "looking does not claim");
     require(store.claim(claim(1), &id("two")).await == Ok(Claimed::Same(id("one"))), "the same request finds the first");
-    require(store.claim(claim(2), &id("three")).await == Ok(Claimed::Other), "another request is told");
+    require(store.claim(claim(2), &id("three")).await == Ok(Claimed::Other), "another request conflicts");
     remove(store, "one", Removal::Forgotten).await;
     require(store.claim(claim(2), &id("four")).await == Ok(Claimed::New), "a key goes with its answer");
 }
@@ -120,7 +120,7 @@ async fn what_a_running_turn_continues_stays_for_it(store: &dyn Store) {
     require(path(store, &ItemId::new("msg_e")).await == ["a", "b", "e"], "only what was deleted is missing from it");
     remove(store, "three", Removal::Deleted).await;
     remove(store, "one", Removal::Deleted).await;
-    require(store.bytes() == 0, "and nothing is left behind");
+    require(store.bytes() == 0, "and nothing is left");
 }
 
 async fn a_released_key_is_new_again(store: &dyn Store) {
@@ -153,21 +153,21 @@ async fn the_oldest_end_comes_first(store: &dyn Store) {
 async fn what_is_stored_is_known_by_whose_it_is(store: &dyn Store) {
     let bob = Owner::new("bob");
     turn(store, "one", None, &["a"], &["b"]).await;
-    let item = message("a longer text of somebody else");
+    let item = message("a longer text of another caller");
     let record = Record { owner: bob.clone(), ..record("two", std::slice::from_ref(&item)) };
     require(store.insert(record, vec![item]).await == Ok(()), "a record of another caller is taken");
     require(store.finish(&id("two"), vec![message("and its answer, which is long as well")], 2).await == Ok(()), "it ends");
     let stored = store.stored_by_caller().await.unwrap_or_default();
     let owners: Vec<_> = stored.iter().map(|(owner, _)| owner.clone()).collect();
-    require(owners == [bob.clone(), alice()], "who has most comes first");
+    require(owners == [bob.clone(), alice()], "the caller that stores most comes first");
     require(stored.iter().map(|(_, bytes)| bytes).sum::<u64>() == store.bytes(), "and all of it is counted");
     let oldest = store.oldest_ended(Some(&bob), 9).await.unwrap_or_default();
     require(oldest.len() == 1 && oldest[0].id == id("two"), "the oldest of one caller are that caller's");
     remove(store, "two", Removal::Expired).await;
     let stored = store.stored_by_caller().await.unwrap_or_default();
-    require(stored.len() == 1 && stored[0].0 == alice(), "who has nothing is not counted");
+    require(stored.len() == 1 && stored[0].0 == alice(), "a caller that stores nothing is left out");
     remove(store, "one", Removal::Deleted).await;
-    require(store.stored_by_caller().await == Ok(Vec::new()), "and nobody has anything when nothing is left");
+    require(store.stored_by_caller().await == Ok(Vec::new()), "and the list is empty when nothing is left");
 }
 
 async fn a_conversation_is_loaded_up_to_a_limit(store: &dyn Store) {
@@ -187,7 +187,7 @@ async fn what_has_not_ended_is_unfinished(store: &dyn Store) {
 
 async fn a_head_stands_where_it_was_put(store: &dyn Store) {
     let head = |used_at: u64| ConversationHead { response: id("one"), used_at };
-    require(store.head(&alice(), "uid").await == Ok(None), "a head that nobody put is not there");
+    require(store.head(&alice(), "uid").await == Ok(None), "an unset head is missing");
     require(store.set_head(&alice(), "uid", Some(head(1))).await == Ok(()), "a head is put");
     require(store.set_head(&alice(), "uid", Some(head(2))).await == Ok(()), "and moved");
     require(store.head(&alice(), "uid").await == Ok(Some(head(2))), "it stands where it was put");
@@ -207,7 +207,7 @@ async fn what_is_not_kept_is_a_record_too(store: &dyn Store) {
     require(store.finish(&id("one"), Vec::new(), 5).await == Ok(()), "it ends");
     require(matches!(find(store, "one").await, Found::Record(record) if record.ended_at == Some(5)), "and is known to have ended");
     let oldest = store.oldest_ended(None, 9).await.unwrap_or_default();
-    require(oldest.len() == 1, "retention finds it, should nobody else");
+    require(oldest.len() == 1, "retention finds it");
     remove(store, "one", Removal::Forgotten).await;
     require(find(store, "one").await == Found::Missing, "then it is gone");
 }

@@ -260,7 +260,7 @@ async fn a_log_that_fails_ends_its_readers_and_gets_its_end_when_it_recovers() {
     assert_eq!(read(&mut started.feed).await, Err(LogError::Unavailable));
     stage.closed().await;
     assert!(log.is_broken());
-    log.mend();
+    log.repair();
     let mut feed = loop {
         // Until the writer has tried again, readers are still told of the failure.
         let mut feed = stage.engine.feed(&alice(), &started.id, None).await.unwrap();

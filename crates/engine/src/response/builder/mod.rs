@@ -1,4 +1,4 @@
-//! One answer as a pure state machine: words from upstream go in, numbered entries come out.
+//! A response as a pure state machine: model events go in, numbered entries come out.
 
 mod calls;
 pub(super) mod fault;
@@ -22,50 +22,50 @@ use self::fault::{nameless, of_upstream, truncated};
 use super::cause::Cause;
 use crate::provider::event::{Finish, Word};
 
-/// The longest text that a response's metadata hold, in characters.
+/// The longest value in a response's metadata, in characters.
 const LONGEST_METADATA: usize = 512;
 
-/// How many pairs they hold.
+/// The most pairs in the metadata.
 const MOST_METADATA: usize = 16;
 
 /// More tokens than any model reads or writes in one response.
 const MOST_TOKENS: u64 = 1_000_000_000;
 
-/// How an answer ends.
+/// How a response ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The upstream's stream is over. Whether the answer is whole, the evidence says (promise 4).
+    /// The upstream's stream is over. The evidence decides whether the response is complete (promise 4).
     Over,
     /// Something failed.
     Failed(Fault),
-    /// Somebody stopped it.
+    /// It was stopped.
     Stopped(Cause),
 }
 
-/// An answer in the making.
+/// A response that is being built.
 pub(crate) struct ResponseBuilder {
     response: Response,
     position: u64,
     open: Option<Open>,
-    /// Whether the last part of the open item still grows.
+    /// Whether the last part of the open item is open.
     is_part_open: bool,
-    /// Whether the last thoughts were a summary, as the upstream sends them.
+    /// Whether the last reasoning from upstream was a summary.
     was_summary: bool,
     calls: Calls,
-    /// Items that are passed on as they are and not done yet, by their key: where they stand in the output.
+    /// Opaque items that are not done, by their key: their index in the output.
     opaque: BTreeMap<u64, usize>,
-    /// Fields beyond the vocabulary for the message that comes next.
+    /// Fields beyond the vocabulary for the next message.
     pending_extra: Extra,
-    /// How many bytes of such fields came, all told: they grow with the stream and are in no entry before its end.
+    /// The bytes of all such fields: they grow with the stream and are in no entry before its end.
     extra_bytes: u64,
     finish: Option<Finish>,
     usage: Option<Usage>,
-    /// Whether output came after the usage, which then is not the usage of the output.
+    /// Whether output came after the usage, which then does not include it.
     is_usage_stale: bool,
     entries: Vec<Entry>,
 }
 
-/// The item that grows: it closes when another kind of word comes.
+/// The kind of the open item. It is closed when an event of another kind comes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Open {
     Reasoning,
@@ -75,7 +75,7 @@ enum Open {
 }
 
 impl Open {
-    /// Whether both go into one item.
+    /// Whether both kinds share one item.
     fn shares_item(self, other: Self) -> bool {
         let is_thought = |open| matches!(open, Self::Reasoning | Self::Summary);
         is_thought(self) == is_thought(other)
@@ -83,8 +83,8 @@ impl Open {
 }
 
 impl ResponseBuilder {
-    /// An answer to `response`, which has just been accepted. Its first entries are ready.
-    pub(crate) fn begin(response: Response) -> Self {
+    /// Starts `response`, which has just been accepted. Its first entries are ready.
+    pub(crate) fn start(response: Response) -> Self {
         let queued = response.status == ResponseStatus::Queued;
         let mut answer = Self {
             response,
@@ -113,12 +113,12 @@ impl ResponseBuilder {
         answer
     }
 
-    /// The entries made since the last call.
+    /// The entries since the last call.
     pub(crate) fn take_entries(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.entries)
     }
 
-    /// How many bytes of fields beyond the vocabulary the response holds, at most.
+    /// The most bytes of fields beyond the vocabulary that the response holds.
     pub(crate) fn extra_bytes(&self) -> u64 {
         self.extra_bytes
     }
@@ -128,8 +128,7 @@ impl ResponseBuilder {
         &self.response
     }
 
-    /// The usage as the upstream reports it, where that can be true: whoever wrote something read and wrote some tokens, and
-    /// what was reported before the output is not the usage of the output.
+    /// The reported usage, if it is plausible: with output, both counts are positive, and the usage came after the output.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let is_possible = |usage: &Usage| {
             let is_too_much = usage.input_tokens > MOST_TOKENS || usage.output_tokens > MOST_TOKENS;
@@ -139,28 +138,28 @@ impl ResponseBuilder {
         self.usage.filter(is_possible).map(Usage::within_its_sums)
     }
 
-    /// Why the model stopped.
+    /// The finish reason.
     pub(crate) fn finish(&self) -> Option<&Finish> {
         self.finish.as_ref()
     }
 
-    /// Whether the model has said why it stopped.
+    /// Whether there is a finish reason.
     pub(crate) fn is_finished(&self) -> bool {
         self.finish.is_some()
     }
 
-    /// Whether the model has made anything.
+    /// Whether there is any output.
     pub(crate) fn has_output(&self) -> bool {
         !self.response.output.is_empty()
     }
 
-    /// Forgets what was heard of a call that failed before it made anything: another begins anew.
+    /// Resets what came of a call that failed before any output, for another call.
     pub(crate) fn forget(&mut self) {
         (self.calls, self.finish, self.usage) = (Calls::default(), None, None);
         (self.pending_extra, self.is_usage_stale) = (Extra::default(), false);
     }
 
-    /// Takes a word in.
+    /// Takes a model event.
     ///
     /// # Errors
     /// The upstream's stream makes no sense.
@@ -191,8 +190,8 @@ impl ResponseBuilder {
         Ok(())
     }
 
-    /// Ends the answer: closes what is open and appends the terminal event, with an `error` before it where it failed. Gives
-    /// that failure.
+    /// Ends the response: closes what is open and appends the terminal event, after an `error` if it failed. Returns the
+    /// failure.
     pub(crate) fn end(&mut self, end: &End, usage: Option<Usage>, now: u64, upstream: &str) -> Option<Fault> {
         let failure = match end {
             End::Failed(fault) => Some(fault.clone()),
@@ -213,7 +212,7 @@ impl ResponseBuilder {
         }
         let response = &mut self.response;
         if let (Some(IncompleteDetails::UNKNOWN_FINISH_REASON), Some(Finish::Unknown(word))) = (reason, &self.finish) {
-            // The caller's own notes come first: a response with more than the limit could not be given back.
+            // The caller's own metadata have priority: a response with more pairs than the limit would not be accepted back.
             if response.metadata.len() < MOST_METADATA {
                 let word: String = word.chars().take(LONGEST_METADATA).collect();
                 response.metadata.insert(FINISH_REASON.to_owned(), word.into());
@@ -236,7 +235,7 @@ impl ResponseBuilder {
         failure
     }
 
-    /// Why a stream that is over was not the whole answer.
+    /// Why a stream that is over is not a complete response.
     fn missing_evidence(&self, upstream: &str) -> Option<Fault> {
         if self.finish.is_none() {
             return Some(truncated(upstream));
@@ -272,11 +271,11 @@ impl ResponseBuilder {
     }
 }
 
-/// Whether a word is something that the model wrote.
+/// Whether an event is output of the model.
 fn is_output(word: &Word) -> bool {
     match word {
         Word::Text { .. } | Word::Reasoning(_) | Word::ReasoningSummary(_) | Word::ToolCall(_) | Word::Item(_) => true,
-        // Where a filter held the answer back, the vendor's own explanation comes last, and cost nothing.
+        // If a filter withheld the output, the vendor's own explanation comes last, and is not in the usage.
         Word::Refusal(_)
         | Word::Annotation(_)
         | Word::ReasoningBreak

@@ -1,4 +1,4 @@
-//! What of a response is passed on as it is: items that Weir does not interpret, and fields beyond the vocabulary.
+//! Items that Weir does not interpret, and fields beyond the vocabulary.
 
 use protocol::event::{Event, HostedEvent, ItemEvent};
 use protocol::extra::Extra;
@@ -42,7 +42,7 @@ impl ResponseBuilder {
         output_index
     }
 
-    /// Ends an item that its upstream has not ended.
+    /// Closes an item that the upstream has not closed.
     pub(super) fn close_opaque(&mut self, output_index: usize, status: ItemStatus) {
         let Some(Item::Opaque(item)) = self.response.output.get_mut(output_index) else { return };
         if status != ItemStatus::Completed && item.fields.get("status").is_some() {
@@ -52,7 +52,7 @@ impl ResponseBuilder {
         self.push(&Event::OutputItemDone(ItemEvent { output_index, item }));
     }
 
-    /// Adds fields to the thoughts that are being written, or to new ones.
+    /// Adds fields to the open reasoning item, or to a new one.
     pub(super) fn reasoning_extra(&mut self, fields: Map<String, Value>) {
         self.count(&fields);
         if !matches!(self.open, Some(Open::Reasoning | Open::Summary)) {
@@ -61,7 +61,7 @@ impl ResponseBuilder {
         self.merge(fields);
     }
 
-    /// Adds fields to the message that is being written, or to the next one.
+    /// Adds fields to the open message, or to the next one.
     pub(super) fn message_extra(&mut self, fields: Map<String, Value>) {
         self.count(&fields);
         if matches!(self.open, Some(Open::Text | Open::Refusal)) {
@@ -80,8 +80,8 @@ impl ResponseBuilder {
         }
     }
 
-    /// Finds a place for fields that wait for a message: where none came, one that says nothing carries them. Those of a response
-    /// that failed before anything came are of no use.
+    /// Puts pending fields into an empty message, if no message came. Those of a response that failed before any output are
+    /// dropped.
     pub(super) fn place_extra(&mut self) {
         if !self.pending_extra.is_empty() && (self.has_output() || self.is_finished()) {
             self.open_item(Open::Text);
@@ -89,7 +89,7 @@ impl ResponseBuilder {
     }
 }
 
-/// An item that came whole, as it was when it started. An image is not told twice.
+/// The `added` form of an item that came complete. An image is not sent twice.
 fn started(item: &Map<String, Value>) -> Map<String, Value> {
     let mut started = item.clone();
     if started.get("status").is_some_and(|status| status == "completed") {
@@ -101,7 +101,7 @@ fn started(item: &Map<String, Value>) -> Map<String, Value> {
     started
 }
 
-/// An item under an id of Weir's; the one that it has at its upstream stands beside it.
+/// An item under a new id; the upstream's id is kept in a field.
 fn opaque(mut fields: Map<String, Value>) -> Item {
     let kind = match fields.shift_remove("type") {
         Some(Value::String(kind)) => kind,

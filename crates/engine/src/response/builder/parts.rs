@@ -1,4 +1,4 @@
-//! The items and parts of an answer in the making: what opens, grows and closes, and the events that say so.
+//! The items and parts of a response: how they open, grow and close, and the events of that.
 
 use protocol::event::{
     AnnotationAdded, Delta, Event, ItemEvent, PartEvent, PartPlace, PlacedText, RefusalDone, SummaryDelta, SummaryPartEvent, SummaryPlace,
@@ -13,8 +13,8 @@ use super::{Open, ResponseBuilder};
 use crate::id;
 
 impl ResponseBuilder {
-    /// Opens what a word needs, and closes what it cannot go into. Text and refusal share a message, thoughts and their
-    /// summary an item.
+    /// Opens the part that an event needs, and closes others. Text and refusal share a message; reasoning and its summary share
+    /// an item.
     pub(super) fn open(&mut self, wanted: Open) {
         if self.open == Some(wanted) && self.is_part_open {
             return;
@@ -40,8 +40,8 @@ impl ResponseBuilder {
         }
     }
 
-    /// Takes in more thoughts. They are told in one form: as a summary where the caller asked for one, else as they are. A switch
-    /// between the upstream's two forms parts them.
+    /// Adds reasoning, in one form: as a summary if the caller asked for one, or else as reasoning text. A change of the
+    /// upstream's form starts a new part.
     pub(super) fn think(&mut self, text: String, is_summary: bool) {
         let is_asked_for = self.response.reasoning.as_ref().is_some_and(|asked| asked.summary.is_some());
         let wanted = if is_asked_for { Open::Summary } else { Open::Reasoning };
@@ -55,7 +55,7 @@ impl ResponseBuilder {
         }
     }
 
-    /// Opens an item for what is wanted, unless the open one takes it.
+    /// Opens an item of the wanted kind, unless the open one is of that kind.
     pub(super) fn open_item(&mut self, wanted: Open) {
         if self.open.is_some_and(|open| open.shares_item(wanted)) {
             self.close_part();
@@ -82,7 +82,7 @@ impl ResponseBuilder {
         self.open = Some(wanted);
     }
 
-    /// Closes these thoughts, with what the upstream wants back of them.
+    /// Closes the reasoning item, with its encrypted form.
     pub(super) fn end_reasoning(&mut self, encrypted: String) {
         self.open_item(Open::Reasoning);
         if let Some(Item::Reasoning(reasoning)) = self.response.output.last_mut() {
@@ -91,7 +91,7 @@ impl ResponseBuilder {
         self.close_open(ItemStatus::Completed);
     }
 
-    /// Notes what the text rests on. Without a text there is nothing that could.
+    /// Adds an annotation to the open text. Without one it is dropped.
     pub(super) fn annotate(&mut self, annotation: Value) {
         if self.open != Some(Open::Text) || !self.is_part_open {
             return;
@@ -216,7 +216,7 @@ impl ResponseBuilder {
     }
 }
 
-/// The place of a part in `summary`, counted like one in `content`.
+/// The place of a part in `summary`, with the index it would have in `content`.
 fn of_summary(place: PartPlace) -> SummaryPlace {
     SummaryPlace { item_id: place.item_id, output_index: place.output_index, summary_index: place.content_index }
 }

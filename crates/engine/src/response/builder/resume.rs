@@ -1,4 +1,4 @@
-//! An answer taken up again from its log, where the turn that wrote it is gone. It can be ended; no words go in any more.
+//! Rebuilds a response from its log when its turn is gone. It can be ended; it takes no more events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ struct AtIndex {
 }
 
 impl ResponseBuilder {
-    /// The answer as its whole log has it. `None` where that is not the log of an answer.
+    /// The response of a whole log. `None` if it is not the log of a response.
     pub(crate) fn resume(entries: &[Entry]) -> Option<Self> {
         let response = snapshot::response(entries)?;
         let position = entries.last()?.position + 1;
@@ -38,7 +38,7 @@ impl ResponseBuilder {
             }
         }
         let last_part = entries.iter().rev().find_map(|entry| part_change(entry.kind));
-        // Thoughts and their summary are in one item: the last part says which of them grew.
+        // Reasoning and its summary share an item: the last part decides which of them is open.
         let open = match (open, last_part) {
             (Some(Open::Reasoning), Some((Open::Summary, _))) => Some(Open::Summary),
             (open, _) => open,
@@ -62,13 +62,13 @@ impl ResponseBuilder {
     }
 }
 
-/// The places in the output that events of one kind speak of.
+/// The output indices of all events of one kind.
 fn indices(entries: &[Entry], kind: EventKind) -> BTreeSet<usize> {
     let of_kind = entries.iter().filter(|entry| entry.kind == kind);
     of_kind.filter_map(|entry| serde_json::from_slice::<AtIndex>(&entry.data).ok()).map(|at| at.output_index).collect()
 }
 
-/// What an event says of a part: whether it is one of a summary or of the content (told as [`Open::Text`]), and whether it grows.
+/// Whether an event opens or closes a part, and of what: of a summary, or of the content (as [`Open::Text`]).
 fn part_change(kind: EventKind) -> Option<(Open, bool)> {
     let changes = [
         (EventKind::ContentPartAdded, (Open::Text, true)),
@@ -79,7 +79,7 @@ fn part_change(kind: EventKind) -> Option<(Open, bool)> {
     changes.into_iter().find(|(changing, _)| *changing == kind).map(|(_, change)| change)
 }
 
-/// What grows in an item that is open.
+/// The kind of an open item.
 fn kind_of(item: &Item) -> Option<Open> {
     let last = match item {
         Item::Message(message) => message.content.last()?,

@@ -77,17 +77,17 @@ impl ResponseBuilder {
         self.push(&event);
     }
 
-    /// Closes the call at a place of the output, if there is one.
+    /// Closes the call at an index of the output, if there is one.
     pub(super) fn close_call(&mut self, output_index: usize, status: ItemStatus) {
         let is_whole = status == ItemStatus::Completed;
         if let Some(Item::FunctionCall(call)) = self.response.output.get(output_index)
             && is_whole
             && call.arguments.trim().is_empty()
         {
-            // A function that needs no arguments is called with none: callers parse them, and an empty text is no JSON.
+            // A function without parameters gets an empty object: callers parse the arguments, and an empty text is not JSON.
             self.arguments(output_index, "{}".to_owned());
         }
-        // Arguments that were cut are not called done: a client might run them.
+        // Truncated arguments get no `done` event: a client might execute them.
         let done = match self.response.output.get_mut(output_index) {
             Some(Item::FunctionCall(call)) => {
                 call.status = status;
