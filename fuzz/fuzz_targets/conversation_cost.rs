@@ -9,7 +9,9 @@ mod shapes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::{Call, ModelRequest, Provider};
+use engine::provider::call::Call;
+use engine::provider::request::ModelRequest;
+use engine::provider::Provider;
 use futures_util::StreamExt;
 use libfuzzer_sys::fuzz_target;
 use protocol::dialect::{chat_completions, responses};

@@ -2,32 +2,32 @@
 
 use std::time::Duration;
 
-pub use protocol::on_leave::OnLeave;
+use protocol::on_leave::OnLeave;
 
 use crate::shares::Shares;
 
 /// The engine's settings; the defaults fit one small machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Bytes of all logs and items together, above which the oldest finished answers go.
+    /// Bytes of all logs and items together, above which the oldest finished responses expire.
     pub kept_bytes: u64,
-    /// Bytes of one answer's log, above which it is ended.
+    /// Bytes of one response's log, above which the response is ended.
     pub answer_bytes: u64,
-    /// How long a finished answer stays.
+    /// How long a finished response is kept.
     pub retention: Duration,
-    /// How many answers may run at once.
+    /// How many responses may run at once.
     pub running: usize,
     /// Bytes of requests, conversations and responses that may be in memory at once.
     pub memory_bytes: u64,
-    /// Bytes of one conversation that the model is shown.
+    /// The most bytes of one conversation.
     pub context_bytes: u64,
-    /// Items of one.
+    /// The most items of one conversation.
     pub context_items: usize,
-    /// What one caller may have of all this.
+    /// The limits of each caller.
     pub shares: Shares,
-    /// Stored answers when their last reader leaves.
+    /// What happens to stored responses when their last reader leaves.
     pub on_leave_stored: OnLeave,
-    /// Stateless answers (`store: false`) when their last reader leaves.
+    /// What happens to stateless responses (`store: false`) when their last reader leaves.
     pub on_leave_stateless: OnLeave,
 }
 

@@ -1,6 +1,6 @@
-//! Counts tokens with the model's vocabulary, where upstream does not.
+//! Counts tokens with the model's vocabulary, if the upstream does not.
 //!
-//! Images and files are not counted: what they cost is each provider's own rule.
+//! Images and files are not counted: each provider has its own rule for them.
 
 use protocol::item::{Item, Part};
 use protocol::request::{Create, TextFormat, Tool};
@@ -30,7 +30,7 @@ impl<'a> From<&'a Response> for Prompt<'a> {
     }
 }
 
-/// The usage of an answer that its upstream said nothing about.
+/// The usage of a response whose upstream reported none.
 pub(crate) fn usage(prompt: &Prompt<'_>, context: &[Item], output: &[Item]) -> Usage {
     let (all, reasoning) = self::output(prompt.model, output);
     let mut usage = Usage::new(UsageSource::Counted, input(prompt, context), all);
@@ -43,7 +43,7 @@ pub(crate) fn input(prompt: &Prompt<'_>, context: &[Item]) -> u64 {
     beside(prompt) + context.iter().map(|item| self::item(prompt.model, item)).sum::<u64>()
 }
 
-/// Tokens of what the model reads beside the conversation, with those that open the answer.
+/// Tokens of what the model reads beside the conversation, with those that open the reply.
 pub(crate) fn beside(prompt: &Prompt<'_>) -> u64 {
     let instructions = prompt.instructions.map(|text| Message { role: "system", name: None, texts: [text] });
     count_messages(prompt.model, instructions) + definitions(prompt)
@@ -56,8 +56,8 @@ pub(crate) fn item(model: &str, item: &Item) -> u64 {
     count_messages(model, [message]).saturating_sub(chat_overhead(model).priming)
 }
 
-/// Tokens of what the model may call and of the form it must keep to. How a provider words them is its own; their JSON is
-/// close, and far better than nothing: tools are often the larger part of a prompt.
+/// Tokens of the tools and of the output schema. Providers render them in their own ways; their JSON is a close estimate, and
+/// tools are often the larger part of a prompt.
 fn definitions(prompt: &Prompt<'_>) -> u64 {
     let encoding = Encoding::for_model(prompt.model);
     let tools = prompt.tools.iter().filter_map(|tool| serde_json::to_string(tool).ok());
@@ -65,14 +65,14 @@ fn definitions(prompt: &Prompt<'_>) -> u64 {
     tools.chain(schema).map(|text| encoding.count(&text)).sum()
 }
 
-/// Tokens of a question by itself, wrapped as the classic API's users know it: `hello` is 9, whatever the model.
+/// Tokens of a single question in the classic API's wrapping: `hello` is 9, whatever the model.
 pub(crate) fn question(model: &str, text: &str) -> u64 {
     let encoding = Encoding::for_model(model);
     let ChatOverhead { per_message, priming, .. } = ChatOverhead::FIRST;
     per_message + encoding.count("user") + encoding.count(text) + priming
 }
 
-/// Tokens the model wrote: all of them, and those of them that are reasoning.
+/// Output tokens: all of them, and those that are reasoning.
 fn output(model: &str, output: &[Item]) -> (u64, u64) {
     let encoding = Encoding::for_model(model);
     let (mut all, mut reasoning) = (0, 0);
@@ -103,11 +103,11 @@ fn texts(item: &Item) -> Vec<String> {
         Item::FunctionCallOutput(output) => vec![output.output.text()],
         Item::CustomToolCall(call) => vec![call.name.clone(), call.input.clone()],
         Item::CustomToolCallOutput(output) => vec![output.output.text()],
-        // Where the thoughts themselves are not shown, their summary is all there is to count.
+        // If the reasoning itself is not shown, only its summary can be counted.
         Item::Reasoning(reasoning) if reasoning.content.is_empty() => of_parts(&reasoning.summary),
         Item::Reasoning(reasoning) => of_parts(&reasoning.content),
         Item::Compaction(compaction) => vec![compaction.told()],
-        // What a model reads of it, only its upstream knows.
+        // Only the upstream knows what the model reads of it.
         Item::Opaque(_) => Vec::new(),
     }
 }

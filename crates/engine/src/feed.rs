@@ -1,33 +1,33 @@
-//! A reader of an answer: a cursor that catches up from the log and then goes on live, in one loop.
+//! A reader of a response: a cursor that catches up from the log and then follows it, in one loop.
 
 use protocol::event::Entry;
 use tokio::sync::watch;
 
+use crate::instruments::counter::GaugeGuard;
 use crate::log::{LogError, LogReader, LogState, Progress};
-use crate::metrics::Held;
-use crate::turn::Seat;
+use crate::response::handle::ReaderGuard;
 
-/// A cursor on one log. Its memory is a position, whatever the reader's pace (promise 7).
+/// A cursor on one log. It holds a position and no queue, however slow its reader is (promise 7).
 pub struct Feed {
     reader: Box<dyn LogReader>,
     progress: watch::Receiver<Progress>,
     next: u64,
-    _seat: Option<Seat>,
-    _counted: Held,
+    _guard: Option<ReaderGuard>,
+    _counted: GaugeGuard,
 }
 
 impl Feed {
-    /// A cursor that stands before `position`. While it lives it counts as a reader of the answer, if it has a seat.
-    pub(crate) fn new(reader: Box<dyn LogReader>, position: u64, seat: Option<Seat>, counted: Held) -> Self {
+    /// A cursor before `position`. While it lives it counts as a reader of the response, if there is a guard.
+    pub(crate) fn new(reader: Box<dyn LogReader>, position: u64, guard: Option<ReaderGuard>, counted: GaugeGuard) -> Self {
         let progress = reader.progress();
-        Self { reader, progress, next: position, _seat: seat, _counted: counted }
+        Self { reader, progress, next: position, _guard: guard, _counted: counted }
     }
 
     /// The next entries, as many as are ready and fit `budget` bytes; at least one. `None` after the terminal event.
     /// Dropping the future loses nothing.
     ///
     /// # Errors
-    /// The log failed or is gone: what the reader has is a part, not the whole.
+    /// The log failed or was removed: the reader has only a part.
     pub async fn next(&mut self, budget: usize) -> Result<Option<Vec<Entry>>, LogError> {
         loop {
             let progress = *self.progress.borrow_and_update();
@@ -47,10 +47,10 @@ impl Feed {
         }
     }
 
-    /// Waits for the end and gives the terminal entry, with the one before it, which says why where the answer failed.
+    /// Waits for the end and returns the terminal entry, after the one before it, which is the `error` of a failed response.
     ///
     /// # Errors
-    /// The log failed or is gone.
+    /// The log failed or was removed.
     pub async fn ending(&mut self) -> Result<Vec<Entry>, LogError> {
         let ended = self.progress.wait_for(|progress| progress.state != LogState::Open).await;
         let progress = *ended.map_err(|_closed| LogError::Missing)?;
@@ -68,10 +68,10 @@ impl Feed {
         Ok(entries)
     }
 
-    /// Waits until the answer is beyond `position`, or will never be, and gives the entry there. The cursor stays.
+    /// Waits until the log has an entry at `position`, or will never have one, and returns it. The cursor does not move.
     ///
     /// # Errors
-    /// The log failed or is gone.
+    /// The log failed or was removed.
     pub async fn peek(&mut self, position: u64) -> Result<Option<Entry>, LogError> {
         let come = self.progress.wait_for(|progress| progress.committed > position || progress.state != LogState::Open).await;
         let progress = *come.map_err(|_closed| LogError::Missing)?;
@@ -81,7 +81,7 @@ impl Feed {
         if progress.state == LogState::Failed { Err(LogError::Unavailable) } else { Ok(None) }
     }
 
-    /// Whether the answer has ended and everything was read.
+    /// Whether the response has ended and everything was read.
     pub fn is_at_end(&self) -> bool {
         let progress = *self.progress.borrow();
         progress.state == LogState::Ended && self.next >= progress.committed
@@ -93,7 +93,7 @@ impl Feed {
         self.next < progress.committed || progress.state != LogState::Open
     }
 
-    /// How many entries of the answer readers may have.
+    /// How many entries are committed.
     pub fn committed(&self) -> u64 {
         self.progress.borrow().committed
     }

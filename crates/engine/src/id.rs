@@ -1,4 +1,4 @@
-//! Makes ids: 128 random bits behind a prefix, so that none can be guessed; and those of traces, which are bits only.
+//! New ids: a prefix and 128 random bits, so that they cannot be guessed; and trace ids, which have no prefix.
 
 use protocol::id::{ItemId, ResponseId};
 
@@ -16,8 +16,8 @@ pub(crate) fn item(prefix: &str) -> ItemId {
 pub(crate) fn bits<const N: usize>() -> [u8; N] {
     let mut bits = [0_u8; N];
     if getrandom::fill(&mut bits).is_err() {
-        // Without a source of randomness ids could be guessed and another caller's answer read: there is no way to go on.
-        tracing::error!("the operating system gives no random bytes");
+        // Without randomness ids could be guessed and other callers' responses read.
+        tracing::error!("the operating system provides no random bytes; aborting");
         std::process::abort();
     }
     bits

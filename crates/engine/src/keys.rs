@@ -1,28 +1,27 @@
-//! Who may come in: what the face needs of a store of API keys, and one in memory for tests.
+//! API keys: what the server needs of a store of them.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use protocol::id::Owner;
 use sha2::{Digest, Sha256};
 
-/// Somebody who has been let in.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Whose things they may see and make: the id of their key.
+    /// The owner of what it creates: the id of its key.
     pub owner: Owner,
-    /// Whether they may look after the server.
+    /// Whether it may administer the server.
     pub admin: bool,
 }
 
 impl Caller {
-    /// The one caller of a server without keys, who sits at the machine and so may look after it.
+    /// The only caller of a server without keys. It is on the same machine, and so may administer it.
     pub fn local() -> Self {
         Self { owner: Owner::local(), admin: true }
     }
 }
 
-/// The SHA-256 of an API key. It is kept where a key would be kept to be checked again later, so that no key stays in memory.
+/// The SHA-256 of an API key. It is kept for later checks, so that no key stays in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyDigest([u8; 32]);
 
@@ -44,130 +43,30 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
-/// The API keys of a server. Asked at every request, so all answers must be quick.
+/// The API keys of a server. Used at every request, so every method must be fast.
 pub trait Keys: Send + Sync + 'static {
-    /// Whether callers need a key. Without one, everybody is [`Caller::local`].
+    /// Whether callers need a key. If not, every caller is [`Caller::local`].
     ///
     /// Once true it stays true while the process runs: losing the last key must close a server, not open it.
     fn configured(&self) -> bool;
 
-    /// Whose key has this digest; `None` where it is nobody's. Takes the same time for every wrong key.
+    /// The holder of the key with this digest, if there is one. Takes the same time for every wrong key.
     fn holder(&self, digest: &KeyDigest) -> Option<Caller>;
 
-    /// Whose key `presented` is; `None` where it is nobody's.
+    /// The holder of the key `presented`, if there is one.
     fn authenticate(&self, presented: &str) -> Option<Caller> {
         self.holder(&KeyDigest::of(presented))
     }
 
     /// Whether what `owner` has started may go on: there is a key with this id, or no key is needed and the owner is
-    /// [`Owner::local`]. Also true while the keys cannot be read, since nobody can say then.
+    /// [`Owner::local`]. Also true while the keys cannot be read.
     fn admits(&self, owner: &Owner) -> bool;
 
     /// A number that changes when the keys do.
     fn version(&self) -> u64;
 
-    /// Whether the keys cannot be read at the moment.
+    /// Whether the keys cannot be read now.
     fn is_unreadable(&self) -> bool {
         false
-    }
-}
-
-/// Keys in memory: the reference, for tests and for servers that keep nothing. Clones share the keys.
-#[derive(Clone, Default)]
-pub struct MemoryKeys(Arc<RwLock<Held>>);
-
-#[derive(Default)]
-struct Held {
-    keys: Vec<(KeyDigest, Caller)>,
-    is_configured: bool,
-    version: u64,
-}
-
-impl MemoryKeys {
-    /// These keys: the secret text and whose it is.
-    pub fn new<'a>(keys: impl IntoIterator<Item = (&'a str, Caller)>) -> Self {
-        let made = Self::default();
-        keys.into_iter().for_each(|(secret, caller)| made.add(secret, caller));
-        made
-    }
-
-    /// Adds a key.
-    pub fn add(&self, secret: &str, caller: Caller) {
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        held.keys.push((KeyDigest::of(secret), caller));
-        held.is_configured = true;
-        held.version += 1;
-    }
-
-    /// Revokes all keys of `owner`.
-    pub fn revoke(&self, owner: &Owner) {
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        held.keys.retain(|(_, caller)| caller.owner != *owner);
-        held.version += 1;
-    }
-
-    fn held(&self) -> RwLockReadGuard<'_, Held> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Keys for MemoryKeys {
-    fn configured(&self) -> bool {
-        self.held().is_configured
-    }
-
-    fn holder(&self, digest: &KeyDigest) -> Option<Caller> {
-        self.held().keys.iter().find(|(known, _)| known == digest).map(|(_, caller)| caller.clone())
-    }
-
-    fn admits(&self, owner: &Owner) -> bool {
-        let held = self.held();
-        if held.is_configured { held.keys.iter().any(|(_, caller)| caller.owner == *owner) } else { *owner == Owner::local() }
-    }
-
-    fn version(&self) -> u64 {
-        self.held().version
-    }
-}
-
-impl fmt::Debug for MemoryKeys {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "MemoryKeys({})", self.held().keys.len())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_keys_nobody_needs_one() {
-        assert!(!MemoryKeys::default().configured());
-        assert_eq!(MemoryKeys::default().authenticate(""), None);
-    }
-
-    #[test]
-    fn a_key_opens_for_its_owner_alone() {
-        let ada = Caller { owner: Owner::new("key_ada"), admin: false };
-        let keys = MemoryKeys::new([("wk_ada", ada.clone())]);
-        assert!(keys.configured());
-        assert_eq!(keys.authenticate("wk_ada"), Some(ada));
-        assert_eq!(keys.authenticate("wk_eve"), None);
-        assert!(!format!("{keys:?}").contains("wk_"));
-    }
-
-    #[test]
-    fn a_revoked_key_opens_nothing_and_the_last_one_leaves_the_server_closed() {
-        let ada = Caller { owner: Owner::new("key_ada"), admin: false };
-        let keys = MemoryKeys::default();
-        let before = keys.version();
-        assert!(keys.admits(&Owner::local()) && !keys.admits(&ada.owner));
-        keys.add("wk_ada", ada.clone());
-        assert!(keys.admits(&ada.owner) && !keys.admits(&Owner::local()));
-        assert_eq!(keys.holder(&KeyDigest::of("wk_ada")), Some(ada.clone()));
-        keys.revoke(&ada.owner);
-        assert_eq!(keys.authenticate("wk_ada"), None);
-        assert!(keys.configured() && !keys.admits(&ada.owner) && !keys.admits(&Owner::local()));
-        assert_ne!(keys.version(), before);
     }
 }

@@ -1,33 +1,31 @@
-//! The heart: it runs answers, keeps their logs and feeds their readers, without HTTP, SQL or Redis.
+//! The engine: it runs responses, keeps their logs and feeds their readers, without HTTP or SQL.
 //!
-//! An answer is an append-only log of events. [`turn`] writes it, [`feed`] reads it, and everything else here says who may.
+//! A response is an append-only log of events. [`response`] writes it and [`feed`] reads it.
 
 pub mod config;
+mod engine;
 
-pub mod answers;
-mod conversation;
-pub mod local;
-pub mod thread;
-
-mod retention;
-pub mod shares;
-pub mod turn;
-
+pub mod conversation;
 pub mod passthrough;
+pub mod response;
 
 pub mod feed;
-pub mod log;
-pub mod store;
+mod retention;
+pub mod shares;
 
 pub mod keys;
+pub mod log;
 pub mod provider;
+pub mod store;
+pub mod trace;
 pub mod upstreams;
 
-pub mod metrics;
-pub mod trace;
+pub mod exposition;
+pub mod instruments;
 
-pub mod contract;
 pub mod memory;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub mod clock;
 mod count;
@@ -36,5 +34,5 @@ pub mod secret;
 pub mod tasks;
 mod workers;
 
-pub use answers::{Engine, Started};
 pub use config::Config;
+pub use engine::Engine;

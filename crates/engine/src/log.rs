@@ -1,6 +1,6 @@
-//! The log of an answer: one writer appends, a watermark moves, readers read what is below it.
+//! The log of a response: one writer appends, a watermark moves, readers read what is below it.
 //!
-//! A log does not know what its entries mean, except that the terminal one ends it.
+//! A log does not interpret its entries, except that the terminal one ends it.
 
 use futures_util::future::BoxFuture;
 use protocol::event::Entry;
@@ -12,55 +12,55 @@ use tokio::sync::watch;
 pub struct Progress {
     /// How many entries are durable; the next position. Readers see those and no others (promise 1).
     pub committed: u64,
-    /// What is to be expected.
+    /// Its state.
     pub state: LogState,
 }
 
-/// What is to be expected of a log.
+/// The state of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogState {
-    /// More entries.
+    /// More entries may follow.
     #[default]
     Open,
-    /// Nothing: the terminal event is committed.
+    /// The terminal event is committed.
     Ended,
-    /// Nobody knows: the log cannot write. It may recover.
+    /// The log cannot write. It may recover.
     Failed,
 }
 
-/// Why a log does not do what it was asked.
+/// Errors of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// There is no such log.
     #[error("no such log")]
     Missing,
-    /// A later writer has taken it over: this one has lost the right to append.
+    /// A later writer has taken the log.
     #[error("another writer holds the log")]
     Fenced,
     /// It has ended; nothing may follow the terminal event.
     #[error("the log has ended")]
     Ended,
-    /// The entries do not follow on what is there.
+    /// The position of the first entry is not the next one.
     #[error("the position is not the next one")]
     Gap,
-    /// It cannot write now; nothing of this append is kept.
+    /// The log cannot be read or written now; nothing of this append is kept.
     #[error("the log cannot be written")]
     Unavailable,
 }
 
-/// How long a log is wanted.
+/// How long a log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
-    /// Beyond its end, and beyond the process where the log can do that (promise 1).
+    /// After its end, and after the end of the process if the log supports that (promise 1).
     Kept,
-    /// Until its end: a stateless answer. It lives in memory, whatever the log is made of.
-    Fleeting,
+    /// Until its end: a stateless response. It is held in memory, whatever the log is made of.
+    Ephemeral,
 }
 
-/// Holds the logs of all answers.
+/// Holds the logs of all responses.
 pub trait Log: Send + Sync + 'static {
-    /// Takes the right to append to a log, which is created if there is none; only then `life` counts. Whoever held it
-    /// before is fenced off.
+    /// Takes the right to append to a log, which is created if there is none; only then `life` counts. Earlier writers are
+    /// fenced.
     ///
     /// # Errors
     /// [`LogError::Unavailable`].
@@ -72,14 +72,13 @@ pub trait Log: Send + Sync + 'static {
     /// [`LogError::Missing`], [`LogError::Unavailable`].
     fn open(&self, id: &ResponseId) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>>;
 
-    /// Forgets a log. Its readers end with [`LogError::Missing`]. Nothing happens where there is none.
+    /// Removes a log. Its readers end with [`LogError::Missing`]. Idempotent.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`]; then it may be there again after a restart.
+    /// [`LogError::Unavailable`]; then it may exist again after a restart.
     fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>>;
 
-    /// The logs that a process before this one left behind without having put them away: without an end, or ended and
-    /// not yet known to be recorded.
+    /// The logs that an earlier process left: without an end, or ended and perhaps not stored yet.
     fn left_behind(&self) -> Vec<ResponseId> {
         Vec::new()
     }
@@ -93,26 +92,25 @@ pub trait LogWriter: Send + Sync {
     /// The position that comes next.
     fn next_position(&self) -> u64;
 
-    /// Appends entries whose positions follow each other, all or none: after a crash, too, what was appended in one call is
-    /// there as a whole or not at all. It does not wait for durability: the watermark moves when they are safe.
+    /// Appends entries with consecutive positions, all or none, also after a crash. It does not wait for durability: the
+    /// watermark moves when they are durable.
     ///
     /// # Errors
     /// Any [`LogError`] but [`LogError::Missing`]; then none of them is appended.
     fn append(&mut self, entries: &[Entry]) -> Result<(), LogError>;
 
-    /// What to wait for before more is appended, where so much waits to be written that it would fill the memory. `None`:
-    /// the log keeps up.
+    /// Back-pressure: a future to await before more is appended, if too much waits to be written. `None` if the log keeps up.
     fn backlog(&self) -> Option<BoxFuture<'static, ()>> {
         None
     }
 }
 
-/// A window on one log.
+/// A reader of one log.
 pub trait LogReader: Send + Sync {
     /// The watermark, as it moves. The channel closes when the log is removed.
     fn progress(&self) -> watch::Receiver<Progress>;
 
-    /// Committed entries from `position` on: at least one if there is one, and no more than `budget` bytes beyond that.
+    /// Committed entries from `position` on: at least one if there is one, and then no more than `budget` bytes in all.
     ///
     /// # Errors
     /// [`LogError::Missing`], [`LogError::Unavailable`].

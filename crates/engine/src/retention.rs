@@ -1,4 +1,4 @@
-//! Takes the oldest finished answers away when they are too old, or all of them together too large.
+//! Retention: expires finished responses that are too old, and the oldest ones when all together are too large.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,24 +6,24 @@ use std::time::Duration;
 use protocol::id::Owner;
 use tokio::time::{Instant, sleep};
 
-use crate::answers::Shared;
 use crate::clock;
+use crate::response::state::EngineState;
 use crate::store::{Record, Removal};
 
-/// How often age is looked at; size is looked at whenever an answer ends.
+/// The interval at which age is checked; size is checked whenever a response ends.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a named conversation's head is kept without use, and how often it is looked for those. Each thread has a
-/// shorter time of its own after which it begins anew.
+/// How long the head of an unused named conversation is kept, and the interval at which old heads are removed. Each
+/// conversation has a shorter time of its own after which it starts anew.
 const HEADS: Duration = Duration::from_secs(3600);
 
-/// How many responses one step expires for their age, so that nobody waits long for it.
+/// How many responses one step expires for their age, so that no request waits long for the store.
 const STEP: usize = 32;
 
-/// How many go for their size before it is looked again whose turn it is.
+/// How many responses of one caller expire for their size before the callers are compared again.
 const SIZE_STEP: usize = 4;
 
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(shared: Arc<EngineState>) {
     let mut heads_at = Instant::now();
     loop {
         let is_time = tokio::select! {
@@ -32,24 +32,24 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             () = sleep(INTERVAL) => true,
         };
         if Instant::now() >= heads_at {
-            // Those that cannot be forgotten now are found the next time.
+            // Heads that cannot be removed now are found the next time.
             let _forgotten = shared.store.forget_heads(clock::unix_seconds().saturating_sub(HEADS.as_secs())).await;
             heads_at = Instant::now() + HEADS;
         }
-        // An answer that ends makes nothing older: then only the size of all is worth a question to the store.
+        // The end of a response makes no other older: then only the total size is checked.
         while (is_time || is_too_large(&shared)) && step(&shared).await {
             tokio::task::yield_now().await;
         }
     }
 }
 
-fn is_too_large(shared: &Shared) -> bool {
+fn is_too_large(shared: &EngineState) -> bool {
     shared.log.bytes() + shared.store.bytes() > shared.config().kept_bytes
 }
 
-/// Expires up to [`STEP`] answers; says whether there may be more. Answers of callers above their share go first, and where
-/// all answers together are too large, those of the caller that stores most.
-async fn step(shared: &Shared) -> bool {
+/// Expires up to [`STEP`] responses; returns whether there may be more. A caller over its share gives first; if all of them
+/// together use too much, the caller that uses most.
+async fn step(shared: &EngineState) -> bool {
     let now = clock::unix_seconds();
     let Ok(oldest) = shared.store.oldest_ended(None, STEP).await else { return false };
     let retention = shared.config().retention;
@@ -62,11 +62,7 @@ async fn step(shared: &Shared) -> bool {
         }
         return old.len() == STEP;
     }
-    let Some(giver) = giver(shared).await else { return false };
-    let oldest = match &giver {
-        Giver::Somebody(owner) => shared.store.oldest_ended(Some(owner), STEP).await.unwrap_or_default(),
-        Giver::Anybody => oldest,
-    };
+    let Some(oldest) = to_make_room(shared, oldest).await else { return false };
     for record in oldest.iter().take(SIZE_STEP) {
         if !expire(shared, record).await {
             return false;
@@ -75,41 +71,36 @@ async fn step(shared: &Shared) -> bool {
     !oldest.is_empty()
 }
 
-/// Whose oldest answers make room.
-enum Giver {
-    Somebody(Owner),
-    /// There is one caller, or only one caller has anything that could go.
-    Anybody,
-}
-
-async fn giver(shared: &Shared) -> Option<Giver> {
+/// The responses that make room, oldest first: those of one caller, or the `oldest` of all. `None` if there is room.
+async fn to_make_room(shared: &EngineState, oldest: Vec<Record>) -> Option<Vec<Record>> {
     let is_too_large = is_too_large(shared);
     let shares = shared.config().shares;
     let Ok(stored) = shared.store.stored_by_caller().await else { return None };
     let is_over = |(owner, bytes): &&(Owner, u64)| shares.of(owner).is_some_and(|share| *bytes > share.stored_bytes);
     if let Some((owner, _)) = stored.iter().find(is_over)
-        && has_ended(shared, owner).await
+        && let Some(ended) = ended(shared, owner).await
     {
-        return Some(Giver::Somebody(owner.clone()));
+        return Some(ended);
     }
     if !is_too_large {
         return None;
     }
-    // The caller that stores most may have nothing that has ended.
-    for (owner, _) in stored.iter().take(SIZE_STEP) {
-        if stored.len() > 1 && has_ended(shared, owner).await {
-            return Some(Giver::Somebody(owner.clone()));
+    // The caller that uses most may have nothing that has ended.
+    for (owner, _) in stored.iter().take(SIZE_STEP).filter(|_| stored.len() > 1) {
+        if let Some(ended) = ended(shared, owner).await {
+            return Some(ended);
         }
     }
-    Some(Giver::Anybody)
+    Some(oldest)
 }
 
-async fn has_ended(shared: &Shared, owner: &Owner) -> bool {
-    shared.store.oldest_ended(Some(owner), 1).await.is_ok_and(|ended| !ended.is_empty())
+/// The oldest ended responses of a caller, if it has any.
+async fn ended(shared: &EngineState, owner: &Owner) -> Option<Vec<Record>> {
+    shared.store.oldest_ended(Some(owner), STEP).await.ok().filter(|ended| !ended.is_empty())
 }
 
-/// Takes an answer away. Says whether that could be done.
-async fn expire(shared: &Shared, record: &Record) -> bool {
+/// Removes a response. Returns whether that succeeded.
+async fn expire(shared: &EngineState, record: &Record) -> bool {
     let removal = if record.readable { Removal::Expired } else { Removal::Forgotten };
     shared.store.remove(&record.id, removal).await.is_ok() && shared.log.remove(&record.id).await.is_ok()
 }

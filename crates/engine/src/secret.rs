@@ -1,18 +1,18 @@
-//! A text that cannot be printed: an upstream's key.
+//! A text that cannot be printed, such as an upstream's key.
 
 use std::fmt;
 
-/// A secret. `Debug` and `Display` show only that it is there.
+/// A secret. `Debug` and `Display` show `(hidden)`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a text in.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that sends it.
+    /// The text, for the code that sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

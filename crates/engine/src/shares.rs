@@ -1,7 +1,6 @@
-//! What one caller may have of the server, so that it cannot take it from the others: bytes in hand and running responses.
+//! The share of each caller: limits on memory, running responses and connections, so that one caller cannot starve the others.
 //!
-//! Each is counted when it is taken and given back when its holder is dropped. A server without keys has one caller, who may have
-//! all of it.
+//! Each resource is counted while its guard lives. A server without keys has one caller, which may use all of it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,18 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
 
-use crate::metrics::{Exposition, Kind};
-
-/// What one caller may have at once.
+/// The limits of one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Responses that run, or wait for their upstream.
+    /// Responses that run or wait for their upstream.
     pub running: usize,
     /// Bytes of requests, conversations and responses in memory.
     pub memory_bytes: u64,
     /// Bytes of finished responses in the store; a caller over this limit loses its oldest responses first.
     pub stored_bytes: u64,
-    /// Requests in a second, on average; twice as many may come at once.
+    /// Requests per second, on average; twice as many may come at once.
     pub requests_per_second: u32,
     /// Open connections, streams and sockets.
     pub connections: usize,
@@ -35,20 +32,20 @@ impl Default for Share {
 /// The shares of all callers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shares {
-    /// The share of a key that has none of its own.
+    /// The share of keys without one of their own.
     pub usual: Share,
-    /// Those of some keys, by the key's id.
+    /// Shares of single keys, by the key's id.
     pub keys: HashMap<String, Share>,
 }
 
 impl Shares {
-    /// What `owner` may have; `None` where nobody else could have it: the server has no keys.
+    /// The share of `owner`; `None` if the server has no keys, and so one caller only.
     pub fn of(&self, owner: &Owner) -> Option<Share> {
         (*owner != Owner::local()).then(|| self.keys.get(owner.as_str()).copied().unwrap_or(self.usual))
     }
 }
 
-/// Counts what callers have.
+/// Counts what callers use.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     state: Mutex<State>,
@@ -69,41 +66,41 @@ struct Taken {
     connections: usize,
 }
 
-/// What one caller has, for metrics.
+/// What one caller uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// The caller that it belongs to.
+    /// The caller.
     pub owner: Owner,
     /// Bytes in memory now.
     pub bytes: u64,
-    /// Responses that run.
+    /// Running responses.
     pub running: usize,
-    /// Connections that are open.
+    /// Open connections.
     pub connections: usize,
 }
 
 impl Ledger {
-    /// Obeys other limits from now on: all callers together may have `limit` bytes in hand.
+    /// Replaces the limits: all callers together may use `limit` bytes.
     pub(crate) fn configure(&self, limit: u64, shares: Shares) {
         let mut state = self.state();
         (state.limit, state.shares) = (limit, shares);
     }
 
-    /// Takes bytes for something of `owner`'s.
+    /// Reserves bytes for `owner`.
     ///
     /// # Errors
-    /// 503 where all callers together have too much in hand, 429 where this one has.
+    /// 503 if all callers together use too much, 429 if this one does.
     pub(crate) fn take(self: &Arc<Self>, owner: &Owner, bytes: u64) -> Result<Reservation, Fault> {
         let mut taken = Reservation { ledger: Arc::clone(self), owner: owner.clone(), bytes: 0 };
         taken.grow(bytes)?;
         Ok(taken)
     }
 
-    /// Takes the place of one response of `owner`'s.
+    /// Takes a slot for one response of `owner`.
     ///
     /// # Errors
-    /// 429 where this caller runs as many as may.
-    pub(crate) fn run(self: &Arc<Self>, owner: &Owner) -> Result<Running, Fault> {
+    /// 429 if this caller has reached its limit.
+    pub(crate) fn run(self: &Arc<Self>, owner: &Owner) -> Result<RunningSlot, Fault> {
         let mut state = self.state();
         let limit = state.shares.of(owner).map(|share| share.running);
         let taken = state.owners.entry(owner.clone()).or_default();
@@ -113,13 +110,13 @@ impl Ledger {
             return Err(Fault { retry_after: Some(1), ..fault });
         }
         taken.running += 1;
-        Ok(Running { ledger: Arc::clone(self), owner: owner.clone() })
+        Ok(RunningSlot { ledger: Arc::clone(self), owner: owner.clone() })
     }
 
-    /// Counts a connection on which `owner` calls.
+    /// Counts a connection of `owner`.
     ///
     /// # Errors
-    /// 429 where this caller has as many open as may.
+    /// 429 if this caller has reached its limit.
     pub(crate) fn connect(self: &Arc<Self>, owner: &Owner) -> Result<Connected, Fault> {
         let mut state = self.state();
         let limit = state.shares.of(owner).map(|share| share.connections);
@@ -133,32 +130,24 @@ impl Ledger {
         Ok(Connected { ledger: Arc::clone(self), owner: owner.clone() })
     }
 
-    /// How many responses `owner` may run, and how many of them do; `None` without a limit.
+    /// How many responses `owner` may run, and how many run; `None` without a limit.
     pub(crate) fn running(&self, owner: &Owner) -> Option<(usize, usize)> {
         let state = self.state();
         let limit = state.shares.of(owner)?.running;
         Some((limit, state.owners.get(owner).map_or(0, |taken| taken.running)))
     }
 
-    /// What `owner` may have.
+    /// The share of `owner`.
     pub(crate) fn share(&self, owner: &Owner) -> Option<Share> {
         self.state().shares.of(owner)
     }
 
-    /// Writes down what each key has, of those that have anything.
-    pub(crate) fn write_metrics(&self, text: &mut Exposition) {
-        let usage = self.usage();
-        let labels: Vec<[(&str, &str); 1]> = usage.iter().map(|usage| [("key", usage.owner.as_str())]).collect();
-        let mut gauges = |name: &str, help: &str, value: fn(&Usage) -> u64| {
-            text.numbers(name, help, Kind::Gauge, labels.iter().zip(&usage).map(|(labels, usage)| (&labels[..], value(usage))));
-        };
-        gauges("weir_key_memory_bytes", "Bytes of requests, conversations and answers in memory, by key.", |usage| usage.bytes);
-        gauges("weir_key_answers_running", "Answers and calls that run, by key.", |usage| usage.running as u64);
-        gauges("weir_key_connections", "Connections on which a key calls.", |usage| usage.connections as u64);
-        text.gauge("weir_memory_bytes", "Bytes of requests, conversations and answers in memory.", self.state().bytes);
+    /// Bytes of all callers together.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.state().bytes
     }
 
-    /// What each caller has that has anything.
+    /// What each caller uses; callers that use nothing are left out.
     pub(crate) fn usage(&self) -> Vec<Usage> {
         let state = self.state();
         let usage = |(owner, taken): (&Owner, &Taken)| {
@@ -184,7 +173,7 @@ impl Ledger {
     }
 }
 
-/// Bytes reserved for a body, a conversation or a response; dropping this gives them back.
+/// Bytes that are reserved for a body, a conversation or a response, until it is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     ledger: Arc<Ledger>,
@@ -193,12 +182,12 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Takes more.
+    /// Reserves more.
     ///
     /// # Errors
-    /// As for the first; what was taken stays.
+    /// As for the first; what was reserved stays reserved.
     pub fn grow(&mut self, more: u64) -> Result<(), Fault> {
-        // Nothing can always be had.
+        // Zero bytes are never refused.
         if more == 0 {
             return Ok(());
         }
@@ -224,7 +213,7 @@ impl Reservation {
         result
     }
 
-    /// Takes as much as there is to be in all, where that is more.
+    /// Reserves up to `all` bytes in total.
     ///
     /// # Errors
     /// As [`Self::grow`].
@@ -232,12 +221,12 @@ impl Reservation {
         self.grow(all.saturating_sub(self.bytes))
     }
 
-    /// How many there are.
+    /// The number of reserved bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Takes more of what cannot be refused any more: the text of a response that runs.
+    /// Reserves more without a limit, for what cannot be refused any more: the text of a running response.
     pub fn add(&mut self, more: u64) {
         self.ledger.change(&self.owner, |state, taken| {
             state.bytes = state.bytes.saturating_add(more);
@@ -247,7 +236,7 @@ impl Reservation {
     }
 }
 
-/// Two are equal where they are as large and of one caller.
+/// Two are equal if they have the same size and caller.
 impl PartialEq for Reservation {
     fn eq(&self, other: &Self) -> bool {
         (&self.owner, self.bytes) == (&other.owner, other.bytes)
@@ -264,20 +253,20 @@ impl Drop for Reservation {
     }
 }
 
-/// The place of a response that runs. It is given back when this is dropped.
+/// The slot of a running response, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct RunningSlot {
     ledger: Arc<Ledger>,
     owner: Owner,
 }
 
-impl Drop for Running {
+impl Drop for RunningSlot {
     fn drop(&mut self) {
         self.ledger.change(&self.owner, |_, taken| Taken { running: taken.running.saturating_sub(1), ..taken });
     }
 }
 
-/// A connection on which a caller calls. It is given back when this is dropped.
+/// A counted connection of a caller, until it is dropped.
 #[derive(Debug)]
 pub struct Connected {
     ledger: Arc<Ledger>,
@@ -285,7 +274,7 @@ pub struct Connected {
 }
 
 impl Connected {
-    /// The caller that it belongs to.
+    /// The caller.
     pub fn owner(&self) -> &Owner {
         &self.owner
     }

@@ -1,91 +1,91 @@
-//! What is known of answers beside their logs: who owns them, where they hang in the tree of items, what was asked.
+//! The store: what is kept of responses beside their logs. Records, the tree of items, idempotency keys and conversation heads.
 
 use futures_util::future::BoxFuture;
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 
-/// What is known of one answer.
+/// The record of one response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// Its id.
     pub id: ResponseId,
-    /// The caller that it belongs to.
+    /// Its owner.
     pub owner: Owner,
     /// Whether it is kept after its end.
     pub store: bool,
-    /// Whether it can be fetched by id after its end. A stateless answer that is only kept for its idempotency key cannot.
+    /// Whether it can be fetched by id after its end. A stateless response that is kept for its idempotency key cannot.
     pub readable: bool,
     /// The item that this turn continues.
     pub parent: Option<ItemId>,
-    /// The items that were sent for this turn, in order.
+    /// The input items of this turn, in order.
     pub input: Vec<ItemId>,
-    /// The items that the model made in it, in order; none before its end.
+    /// The output items of this turn, in order; none before its end.
     pub output: Vec<ItemId>,
-    /// Where the next turn goes on: the last item of the output, or of the input, or of what this turn continued.
+    /// The item that the next turn continues: the last one of the output, or of the input, or of what this turn continued.
     pub head: Option<ItemId>,
     /// Seconds since 1970 at which it ended.
     pub ended_at: Option<u64>,
 }
 
-/// What there is under an id.
+/// What the store has under an id.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
-    /// An answer.
+    /// A response.
     Record(Record),
-    /// An answer that was there, until retention took it.
+    /// A response that has expired.
     Expired(Expired),
-    /// Nothing, or nothing any more because its owner deleted it.
+    /// Nothing, or a response that its owner deleted.
     Missing,
 }
 
-/// What is left of an answer that retention took.
+/// What is left of an expired response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expired {
-    /// Whose it was.
+    /// Its owner.
     pub owner: Owner,
-    /// How many of its items are left, because later answers continue them.
+    /// The number of its items that are kept because later responses continue them.
     pub items_left: usize,
 }
 
-/// Where a named conversation stands.
+/// The head of a named conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The answer that the next turn continues.
+pub struct ConversationHead {
+    /// The response that the next turn continues.
     pub response: ResponseId,
     /// Seconds since 1970 at which it was last used.
     pub used_at: u64,
 }
 
-/// Who may use an idempotency key, and for what.
+/// An idempotency key, its caller and its request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// The caller.
     pub owner: Owner,
-    /// The key it sent.
+    /// The key.
     pub key: String,
     /// SHA-256 of the path and the body.
     pub request: [u8; 32],
 }
 
-/// What became of a claim.
+/// The result of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {
     /// The key is new and now belongs to the given id.
     New,
     /// The same request was made before.
     Same(ResponseId),
-    /// Another request was made under this key.
+    /// The key was used for another request.
     Other,
 }
 
-/// Why a removed answer is gone.
+/// Why a response is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
     /// Its owner deleted it: its text is gone at once, also as a part of longer conversations.
     Deleted,
-    /// Retention took it: what later turns build on stays for them.
+    /// It has expired: items that later turns continue are kept.
     Expired,
-    /// It was stateless and has ended, or its creation failed.
+    /// It was ephemeral and has ended, or could not be started.
     Forgotten,
 }
 
@@ -99,13 +99,13 @@ pub struct Most {
 }
 
 impl Most {
-    /// All there is.
+    /// No limit.
     pub const ALL: Self = Self { items: usize::MAX, bytes: u64::MAX };
 
-    /// What is left when another item of this many bytes is loaded.
+    /// The rest after another item of this many bytes.
     ///
     /// # Errors
-    /// [`StoreError::TooLarge`]: there is no room for it.
+    /// [`StoreError::TooLarge`].
     pub fn without(self, bytes: usize) -> Result<Self, StoreError> {
         let items = self.items.checked_sub(1);
         let bytes = self.bytes.checked_sub(bytes as u64);
@@ -113,16 +113,16 @@ impl Most {
     }
 }
 
-/// Why a store does not do what it was asked.
+/// Errors of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// There is such a record already.
+    /// The id exists already.
     #[error("the id is taken")]
     Taken,
     /// There is no such record.
     #[error("no such record")]
     Missing,
-    /// The conversation is larger than the caller wants to load.
+    /// The conversation is larger than the limit.
     #[error("the conversation is too large")]
     TooLarge,
     /// It cannot be read or written now.
@@ -132,8 +132,8 @@ pub enum StoreError {
 
 /// Holds the records and the tree of items.
 pub trait Store: Send + Sync + 'static {
-    /// Adds a record, whose new items `input` continue its parent. While the record is there, so is what it continues,
-    /// unless that is deleted.
+    /// Adds a record, whose new items `input` continue its parent. While the record exists, the items it continues are kept,
+    /// unless they are deleted.
     ///
     /// # Errors
     /// [`StoreError::Taken`], [`StoreError::Unavailable`].
@@ -145,31 +145,31 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Missing`], [`StoreError::Unavailable`].
     fn finish(&self, id: &ResponseId, output: Vec<Item>, ended_at: u64) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// What there is under `id`.
+    /// The record under `id`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<Found, StoreError>>;
 
-    /// Takes a record away.
+    /// Removes a record.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn remove(&self, id: &ResponseId, removal: Removal) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// The conversation up to and with `head`, oldest first. No more than `most` is loaded.
+    /// The conversation up to and including `head`, oldest first, at most `most`.
     ///
     /// # Errors
     /// [`StoreError::TooLarge`], [`StoreError::Unavailable`].
     fn path(&self, head: &ItemId, most: Most) -> BoxFuture<'_, Result<Vec<Item>, StoreError>>;
 
-    /// One item of `owner`, if it has one under this id.
+    /// One item of `owner`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn item(&self, owner: &Owner, id: &ItemId) -> BoxFuture<'_, Result<Option<Item>, StoreError>>;
 
-    /// What an idempotency key was claimed for, if it was. [`Claimed::New`] where it was not.
+    /// What an idempotency key was claimed for; [`Claimed::New`] if it was not.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -181,37 +181,37 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     fn claim(&self, claim: Claim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>>;
 
-    /// Gives a claimed key back: the answer failed before anything was made, and the same request may try again.
+    /// Releases a claimed key: the response failed before any output, and the same request may be tried again.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn release(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Where the conversation that `owner` calls `name` stands.
+    /// The head of `owner`'s conversation `name`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<Head>, StoreError>>;
+    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<ConversationHead>, StoreError>>;
 
-    /// Says where it stands now; `None` forgets it.
+    /// Sets the head of a conversation; `None` removes it.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn set_head(&self, owner: &Owner, name: &str, head: Option<Head>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn set_head(&self, owner: &Owner, name: &str, head: Option<ConversationHead>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Forgets the heads that were not used since `before`, in seconds since 1970.
+    /// Removes the heads that were not used since `before`, in seconds since 1970.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn forget_heads(&self, before: u64) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Records without an end. At start, those are of a process that died.
+    /// Records without an end. At start, those are of an earlier process.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
 
-    /// What each caller has stored, in bytes, roughly; most first.
+    /// The stored bytes of each caller, roughly; most first.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

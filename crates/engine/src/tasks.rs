@@ -1,4 +1,4 @@
-//! The only place that spawns: every task has a name, is counted, and is awaited at shutdown.
+//! The only place that spawns tasks: each has a name, is counted, and is awaited at shutdown.
 
 use std::future::Future;
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Tasks {
         }));
     }
 
-    /// Runs work that would hold up the runtime for more than half a millisecond. `None` if it panicked.
+    /// Runs work that would block the runtime for more than half a millisecond. `None` if it panicked.
     #[expect(clippy::disallowed_methods, reason = "this is the one spawn: tracked and awaited")]
     pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let running = self.tracker.token();
@@ -45,16 +45,16 @@ impl Tasks {
         self.stopping.cancelled().await;
     }
 
-    /// How many tasks run.
+    /// The number of running tasks.
     pub fn running(&self) -> usize {
         self.tracker.len()
     }
 
-    /// Tells every task to stop and waits for them, at most `deadline`. Gives the number still running.
+    /// Tells every task to stop and waits for them, at most `deadline`. Returns the number still running.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         self.stopping.cancel();
         self.tracker.close();
-        // Whoever is not done by the deadline is counted below.
+        // Tasks that miss the deadline are counted below.
         let _ended = tokio::time::timeout(deadline, self.tracker.wait()).await;
         self.tracker.len()
     }

@@ -1,21 +1,28 @@
-//! Traces: one span for each answer, one below it for the call of its upstream, and the trait of whoever takes them away.
+//! Traces: one span for each response, a child span for each call of its upstream, and the trait of an exporter.
 //!
-//! No prompt, no answer and no key is in a span.
+//! A span contains no prompt, no output and no key.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use protocol::trace::{SpanId, TraceContext};
 
-use crate::metrics::Exposition;
-
-/// Takes spans. It must not wait: what it cannot keep it drops, and counts.
+/// Exports spans. It must not block: spans that it cannot take are dropped and counted.
 pub trait Sink: Send + Sync + 'static {
-    /// A span has ended.
+    /// Takes a span that has ended.
     fn take(&self, span: Span);
 
-    /// Writes down how many it took away, and how many not.
-    fn write_metrics(&self, text: &mut Exposition);
+    /// How many spans were exported and dropped so far.
+    fn counts(&self) -> SpanCounts;
+}
+
+/// What became of the spans that a sink was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpanCounts {
+    /// Spans that were exported.
+    pub exported: u64,
+    /// Spans that were dropped.
+    pub dropped: u64,
 }
 
 /// Something that took time.
@@ -23,34 +30,34 @@ pub trait Sink: Send + Sync + 'static {
 pub struct Span {
     /// Its trace and its own id.
     pub context: TraceContext,
-    /// What it is a part of.
+    /// The parent span.
     pub parent: Option<SpanId>,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Whose view it is.
+    /// Its kind.
     pub kind: SpanKind,
-    /// When it began.
-    pub begin: SystemTime,
-    /// When it ended.
+    /// Its start.
+    pub start: SystemTime,
+    /// Its end.
     pub end: SystemTime,
-    /// What is known of it, by OpenTelemetry's names.
+    /// Its attributes, under OpenTelemetry's names.
     pub attributes: Vec<(&'static str, Value)>,
-    /// The kind of the error in which it ended.
+    /// The type of the error with which it ended.
     pub error: Option<&'static str>,
 }
 
-/// Whose view of an operation a span is.
+/// OpenTelemetry's span kinds, as far as they are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
-    /// Of who was asked.
+    /// The operation of a server.
     Server,
-    /// Of who asked over the network.
+    /// A call over the network.
     Client,
-    /// Of who did it by itself.
+    /// A call inside the process.
     Internal,
 }
 
-/// What an attribute may be.
+/// The value of an attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A text.

@@ -1,58 +1,58 @@
-//! How the upstreams are, for those who look after the server. Never with a key or an address in it.
+//! The state of the upstreams, for operators. It contains no key and no address.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How an upstream is.
+/// The state of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// Its name.
     pub upstream: Arc<str>,
-    /// Whether it is asked at all.
+    /// Its circuit breaker.
     pub circuit: Circuit,
-    /// Its keys; one that is called `none` where it wants none.
+    /// Its keys; one called `none` if it needs none.
     pub keys: Vec<KeyState>,
-    /// Answers that wait for a key.
+    /// Responses that wait for a key.
     pub waiting: usize,
 }
 
-/// What a circuit breaker is at.
+/// The state of a circuit breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Circuit {
-    /// Calls pass.
+    /// Calls are made.
     Closed,
-    /// None passes for so long.
+    /// No calls are made for this time.
     Open(Duration),
-    /// One has passed, or may pass, to see whether the upstream is back.
+    /// One call is made, to see whether the upstream has recovered.
     HalfOpen,
 }
 
-/// What is known of a key. Never the key.
+/// The state of a key. It does not contain the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyState {
-    /// What it is called.
+    /// Its label.
     pub label: Arc<str>,
-    /// Answers that run on it.
+    /// Responses that run on it.
     pub running: usize,
-    /// How it is.
+    /// Its health.
     pub health: Health,
 }
 
-/// How a key is.
+/// The health of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// It is used.
+    /// It is usable.
     Well,
-    /// It was asked too much, and rests for so long.
+    /// It is rate limited for this time.
     Cooling(Duration),
-    /// It was refused; it is tried again after so long.
+    /// It was refused; it is tried again after this time.
     Refused(Duration),
-    /// Its account is empty; it is tried again after so long.
+    /// Its account is empty; it is tried again after this time.
     Empty(Duration),
 }
 
 impl Circuit {
-    /// The word for it, and for how long it stays so where that is known.
+    /// Its name, and how long it stays so, if known.
     pub fn said(self) -> (&'static str, Option<Duration>) {
         match self {
             Self::Closed => ("closed", None),
@@ -63,7 +63,7 @@ impl Circuit {
 }
 
 impl Health {
-    /// The word for it, and for how long it stays so where that is known.
+    /// Its name, and how long it stays so, if known.
     pub fn said(self) -> (&'static str, Option<Duration>) {
         match self {
             Self::Well => ("well", None),

@@ -1,5 +1,5 @@
-//! Long work on requests: off the runtime's threads, no more at once than there are cores, and of each caller one at a time, so
-//! that a caller with much work waits for its own, and others do not wait for it.
+//! Long work on requests: outside the runtime's threads, one job for each core at most, and one job of each caller, so that a
+//! caller with much work delays only itself.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -11,30 +11,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::tasks::Tasks;
 
-/// Up to so many bytes in hand for a request, as its reservation counts them (its body, its values and its conversation), work
-/// on it is done where it stands: it takes less than a millisecond, and a change of thread would be a large part of that.
+/// Work on a request runs on the current thread up to this many reserved bytes (its body, its values and its conversation): it
+/// takes less than a millisecond, and a change of thread would be a large part of that.
 pub(crate) const QUICK: u64 = 192 << 10;
 
-/// Where the work runs.
+/// Runs long work.
 #[derive(Debug)]
 pub(crate) struct Workers {
     tasks: Tasks,
-    /// A permit for each core, given in the order in which they were asked for.
+    /// A permit for each core, in the order of requests.
     cores: Arc<Semaphore>,
-    /// Whose turn it is among the work of one caller.
+    /// The queue of each caller.
     owners: Mutex<HashMap<Owner, Weak<Semaphore>>>,
 }
 
 impl Workers {
-    /// As many as there are cores.
+    /// One worker for each core.
     pub(crate) fn new(tasks: Tasks) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self { tasks, cores: Arc::new(Semaphore::new(cores)), owners: Mutex::default() }
     }
 
-    /// Runs `work` in its caller's turn. `None` if it panicked.
+    /// Runs `work` after the earlier work of its caller. `None` if it panicked.
     pub(crate) async fn run<T: Send + 'static>(&self, owner: &Owner, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        // Neither is ever closed.
+        // The semaphores are never closed.
         let turn = self.turn(owner).await?;
         let core = Arc::clone(&self.cores).acquire_owned().await.ok()?;
         // The permits go with the work: a caller that leaves does not end it.
@@ -46,7 +46,7 @@ impl Workers {
         self.tasks.blocking(work).await
     }
 
-    /// Runs `work` on a request for which so many `bytes` are in hand: at once where that is quick, else in its caller's turn.
+    /// Runs `work` on a request for which `bytes` are reserved: on this thread up to [`QUICK`], else as [`Self::run`].
     /// `None` if it panicked there.
     pub(crate) async fn run_sized<T: Send + 'static>(
         &self,
@@ -68,7 +68,7 @@ impl Workers {
             return own;
         }
         owners.retain(|_, own| own.strong_count() > 0);
-        // A server without keys has one caller, who may have all cores.
+        // A server without keys has one caller, which may use all cores.
         let turns = if *owner == Owner::local() { Semaphore::MAX_PERMITS } else { 1 };
         let own = Arc::new(Semaphore::new(turns));
         owners.insert(owner.clone(), Arc::downgrade(&own));

@@ -1,8 +1,11 @@
 //! The laws, run on the backends of this crate: in memory, late, and failing while it works.
 
 use futures_util::future::{FutureExt, ready};
-use weir_engine::contract::{FailingLog, LateLog, log_laws, store_laws};
-use weir_engine::memory::{MemoryLog, MemoryStore};
+use weir_engine::memory::log::MemoryLog;
+use weir_engine::memory::store::MemoryStore;
+use weir_engine::testing::failing::FailingLog;
+use weir_engine::testing::late::LateLog;
+use weir_engine::testing::{log_laws, store_laws};
 
 #[tokio::test]
 async fn memory_log() {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::config::OnLeave;
-use engine::provider::{Retries, Timeouts};
+use engine::provider::route::{Retries, Timeouts};
 use engine::secret::Secret;
+use protocol::on_leave::OnLeave;
 
 use serde_json::{Map, Value};
 

@@ -7,7 +7,6 @@ pub mod config;
 pub mod demo;
 mod http;
 pub mod live;
-mod metrics;
 mod preset;
 pub mod route;
 mod tools;
@@ -31,7 +30,7 @@ pub fn build(config: &Config) -> Result<Routes, BuildError> {
 pub fn read_pieces<'a>(
     wire: config::WireKind,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-    mut hear: impl FnMut(Result<engine::provider::Word, engine::provider::Failure>),
+    mut hear: impl FnMut(Result<engine::provider::event::Word, engine::provider::failure::Failure>),
 ) {
     let mut config = config::UpstreamConfig::new("measured", config::Preset::Compatible, "http://127.0.0.1/v1");
     config.wire = wire;
@@ -50,7 +49,7 @@ pub fn read_pieces<'a>(
 /// # Errors
 /// What the wire has no word for.
 #[doc(hidden)]
-pub fn write_request(wire: config::WireKind, request: &engine::provider::ModelRequest) -> Result<Vec<u8>, protocol::fault::Fault> {
+pub fn write_request(wire: config::WireKind, request: &engine::provider::request::ModelRequest) -> Result<Vec<u8>, protocol::fault::Fault> {
     let mut config = config::UpstreamConfig::new("measured", config::Preset::Compatible, "http://127.0.0.1/v1");
     config.wire = wire;
     let wire = wire::of(&config);

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use engine::metrics::Exposition;
-use engine::provider::{ModelListing, Models, Route};
+use engine::provider::models::{ModelListing, Models};
+use engine::provider::route::Route;
 use engine::upstreams::State;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -48,10 +48,6 @@ impl Models for LiveRoutes {
 
     fn upstreams(&self) -> Vec<State> {
         self.now().upstreams()
-    }
-
-    fn write_metrics(&self, text: &mut Exposition) {
-        self.now().write_metrics(text);
     }
 }
 

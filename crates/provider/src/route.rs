@@ -4,16 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use engine::config::OnLeave;
-use engine::metrics::Exposition;
-use engine::provider::{Leg, ModelListing, Models, Provider, Retries, Route, Timeouts};
+use engine::provider::Provider;
+use engine::provider::models::{ModelListing, Models};
+use engine::provider::route::{Leg, Retries, Route, Timeouts};
 use engine::upstreams::State;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
+use protocol::on_leave::OnLeave;
 
 use crate::config::{BuildError, Config, RouteConfig, Strategy, UpstreamConfig};
 use crate::demo::{self, Demo};
-use crate::metrics;
 use crate::upstream::Upstream;
 use crate::upstream::choice::{Candidate, choose};
 
@@ -137,10 +137,6 @@ impl Models for Routes {
 
     fn upstreams(&self) -> Vec<State> {
         self.upstreams.iter().map(|listed| listed.upstream.state()).collect()
-    }
-
-    fn write_metrics(&self, text: &mut Exposition) {
-        metrics::write(&self.upstreams(), text);
     }
 }
 

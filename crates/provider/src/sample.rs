@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use engine::provider::{Call, ModelRequest};
+use engine::provider::call::Call;
+use engine::provider::request::ModelRequest;
 use protocol::dialect::chat_completions;
 use protocol::extra::Extra;
 use protocol::id::ItemId;

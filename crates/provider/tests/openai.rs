@@ -6,7 +6,13 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::{Call, Failure, Finish, ModelRequest, Models, Provider, Timeouts, Word, Words};
+use engine::provider::Provider;
+use engine::provider::call::Call;
+use engine::provider::event::{Finish, Word, Words};
+use engine::provider::failure::Failure;
+use engine::provider::models::Models;
+use engine::provider::request::ModelRequest;
+use engine::provider::route::Timeouts;
 use engine::secret::Secret;
 use fakes::{Script, Upstream};
 use futures_util::{StreamExt, future};

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::contract::log_laws::{self, entries, terminal};
 use engine::log::{Life, Log, LogError, LogState};
 use engine::tasks::Tasks;
+use engine::testing::log_laws::{self, entries, terminal};
 use futures_util::future::FutureExt;
 use protocol::event::{Entry, Event, TextDelta};
 use protocol::id::{ItemId, ResponseId};
@@ -206,7 +206,7 @@ async fn a_restart_finds_what_ran_and_moves_what_had_ended() -> Tested {
     running.append(&entries(0, 50))?;
     let mut ended = journal.take(&id("ended"), Life::Kept)?;
     ended.append(&[entries(0, 5), vec![terminal(5)]].concat())?;
-    let mut fleeting = journal.take(&id("fleeting"), Life::Fleeting)?;
+    let mut fleeting = journal.take(&id("fleeting"), Life::Ephemeral)?;
     fleeting.append(&entries(0, 1))?;
     assert!(matches!(open(Directory::open(root.path())?, &shelf, config).await, Err(JournalError::InUse { .. })));
     let bytes = journal.bytes();

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use engine::log::LogError;
-use engine::memory::MemoryStore;
-use engine::store::{Claim, Claimed, Found, Head, Most, Record, Removal, Store, StoreError};
+use engine::memory::store::MemoryStore;
+use engine::store::{Claim, Claimed, ConversationHead, Found, Most, Record, Removal, Store, StoreError};
 use engine::tasks::Tasks;
 use protocol::event::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
@@ -22,7 +22,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 async fn it_keeps_the_laws_of_a_store() {
     for durability in [Durability::Process, Durability::Disk] {
         let directories = std::cell::RefCell::new(Vec::new());
-        engine::contract::store_laws::all(async || {
+        engine::testing::store_laws::all(async || {
             let directory = tempfile::tempdir().expect("a directory");
             let database = Database::open(&directory.path().join("weir.db"), durability, Tasks::new()).expect("a database");
             directories.borrow_mut().push(directory);
@@ -185,7 +185,7 @@ async fn everything_is_there_after_a_start() -> Outcome {
         assert_eq!(Store::find(&database, &id("fleeting")).await, Ok(Found::Missing), "what is not to be kept never reached the disk");
         let claim = Claim { owner: alice(), key: "key 3".into(), request: [3; 32] };
         assert_eq!(database.claimed(&claim).await, Ok(Claimed::Same(id("3"))));
-        assert_eq!(database.head(&alice(), "uid 4").await, Ok(Some(Head { response: id("4"), used_at: 4 })));
+        assert_eq!(database.head(&alice(), "uid 4").await, Ok(Some(ConversationHead { response: id("4"), used_at: 4 })));
         assert_eq!(Archive::read(&database, &id("4"), 0, usize::MAX).await, Ok(log(40)));
     }
     Ok(())
@@ -556,7 +556,7 @@ async fn fill_from(database: &Database, from: u64, to: u64) -> Outcome {
         database.claim(claim, &id).await?;
         database.put(&id, log(40)).await?;
         database.finish(&id, vec![message(&format!("a{number}"), &format!("answer {number}"))], number / 10).await?;
-        database.set_head(&alice(), &format!("uid {number}"), Some(Head { response: id, used_at: number })).await?;
+        database.set_head(&alice(), &format!("uid {number}"), Some(ConversationHead { response: id, used_at: number })).await?;
     }
     Ok(())
 }

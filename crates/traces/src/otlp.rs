@@ -40,7 +40,7 @@ fn span(span: &Span) -> Json {
         "flags": flags,
         "name": span.name,
         "kind": kind,
-        "startTimeUnixNano": nanoseconds(span.begin),
+        "startTimeUnixNano": nanoseconds(span.start),
         "endTimeUnixNano": nanoseconds(span.end),
         "attributes": attributes,
     });
@@ -90,14 +90,14 @@ mod tests {
     fn a_span_is_written_as_the_specification_says() {
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let parent = TraceContext::parse(parent, Some("a=b")).unwrap();
-        let begin = UNIX_EPOCH + Duration::from_nanos(1_544_712_660_300_000_001);
+        let start = UNIX_EPOCH + Duration::from_nanos(1_544_712_660_300_000_001);
         let given = Span {
             context: parent.child(SpanId([7; 8])),
             parent: Some(parent.span_id),
             name: "chat demo".into(),
             kind: SpanKind::Server,
-            begin,
-            end: begin + Duration::from_secs(1),
+            start,
+            end: start + Duration::from_secs(1),
             attributes: vec![
                 ("gen_ai.usage.input_tokens", Value::Number(9)),
                 ("gen_ai.response.finish_reasons", Value::Texts(vec!["stop".into()])),

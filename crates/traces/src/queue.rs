@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use engine::metrics::{Counter, Exposition, Kind};
-use engine::trace::{Sink, Span};
+use engine::instruments::counter::Counter;
+use engine::trace::{Sink, Span, SpanCounts};
 use tokio::sync::mpsc;
 
 /// As many spans as a thousand answers have.
@@ -31,10 +31,7 @@ impl Sink for Queue {
         }
     }
 
-    fn write_metrics(&self, text: &mut Exposition) {
-        let (exported, dropped) = (&[("outcome", "exported")], &[("outcome", "dropped")]);
-        let outcomes: [(&[_], u64); 2] = [(exported, self.exported.get()), (dropped, self.dropped.get())];
-        let help = "Spans of traces, by what became of them.";
-        text.numbers("weir_trace_spans_total", help, Kind::Counter, outcomes);
+    fn counts(&self) -> SpanCounts {
+        SpanCounts { exported: self.exported.get(), dropped: self.dropped.get() }
     }
 }

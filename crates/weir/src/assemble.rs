@@ -5,11 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
 use engine::Engine;
-use engine::answers::recover::Recovered;
 use engine::keys::Keys;
 use engine::log::Log;
-use engine::memory::{MemoryLog, MemoryStore};
-use engine::provider::Models;
+use engine::memory::log::MemoryLog;
+use engine::memory::store::MemoryStore;
+use engine::provider::models::Models;
+use engine::response::recover::Recovered;
 use engine::store::Store;
 use engine::tasks::Tasks;
 use provider::LiveRoutes;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use engine::clock;
-use engine::keys::{Keys, MemoryKeys};
+use engine::keys::Keys;
+use engine::memory::keys::MemoryKeys;
 use engine::tasks::Tasks;
 use store::keys::KeyFile;
 use store::storage::Storage;

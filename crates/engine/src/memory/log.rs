@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::log::{Life, Log, LogError, LogReader, LogState, LogWriter, Progress};
 
-/// What an entry costs beside its data: its place in the list and the header of the shared bytes.
+/// Bytes of an entry beside its data: its place in the list and the header of the shared bytes.
 const ENTRY_OVERHEAD: u64 = 72;
 
 /// Logs that live as long as the process.
@@ -40,7 +40,7 @@ struct Writer {
     epoch: u64,
 }
 
-/// A reader keeps the log's entries, but not the log: when it is removed, the sender goes and readers learn of it.
+/// A reader does not keep its log alive: when the log is removed, the channel closes.
 struct Reader {
     log: std::sync::Weak<One>,
     progress: watch::Receiver<Progress>,
@@ -73,7 +73,7 @@ impl Log for MemoryLog {
     fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>> {
         let removed = self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         if let Some(log) = removed {
-            // A writer that is still there must not go on filling a log that nobody can open.
+            // A remaining writer must not fill a log that cannot be opened any more.
             log.held.lock().unwrap_or_else(PoisonError::into_inner).epoch += 1;
         }
         ready(Ok(())).boxed()
@@ -136,7 +136,7 @@ impl LogReader for Reader {
     }
 }
 
-/// The first entries that fit `budget` bytes, and one in any case.
+/// The first entries that fit `budget` bytes, and at least one.
 fn take_budget(entries: &[Entry], budget: usize) -> Vec<Entry> {
     let mut left = budget;
     let fitting = entries.iter().take_while(|entry| {

@@ -1,7 +1,5 @@
 //! The reference implementations: everything in memory, as small as the contract allows.
 
-mod log;
-mod store;
-
-pub use log::MemoryLog;
-pub use store::MemoryStore;
+pub mod keys;
+pub mod log;
+pub mod store;

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 
-use crate::store::{Claim, Claimed, Expired, Found, Head, Most, Record, Removal, Store, StoreError};
+use crate::store::{Claim, Claimed, ConversationHead, Expired, Found, Most, Record, Removal, Store, StoreError};
 
 /// How many expired ids are remembered, so that their owners get a 410 and not a 404.
 const TOMBSTONES: usize = 100_000;
@@ -33,7 +33,7 @@ struct Held {
     nodes: HashMap<ItemId, Node>,
     claims: HashMap<(Owner, String), ([u8; 32], ResponseId)>,
     claimed: HashMap<ResponseId, (Owner, String)>,
-    heads: HashMap<(Owner, String), Head>,
+    heads: HashMap<(Owner, String), ConversationHead>,
     bytes: u64,
     /// The same by whose they are.
     stored: HashMap<Owner, u64>,
@@ -130,11 +130,11 @@ impl Store for MemoryStore {
         ready(Ok(())).boxed()
     }
 
-    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
+    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<ConversationHead>, StoreError>> {
         ready(Ok(self.held().heads.get(&(owner.clone(), name.to_owned())).cloned())).boxed()
     }
 
-    fn set_head(&self, owner: &Owner, name: &str, head: Option<Head>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn set_head(&self, owner: &Owner, name: &str, head: Option<ConversationHead>) -> BoxFuture<'_, Result<(), StoreError>> {
         let (mut held, name) = (self.held(), (owner.clone(), name.to_owned()));
         match head {
             Some(head) => drop(held.heads.insert(name, head)),
@@ -322,7 +322,7 @@ mod tests {
     async fn the_head_that_was_not_used_for_longest_makes_room() {
         let (store, owner) = (MemoryStore::new(), Owner::local());
         for used_at in 0..=HEADS as u64 {
-            let head = Head { response: ResponseId::new("resp_1"), used_at };
+            let head = ConversationHead { response: ResponseId::new("resp_1"), used_at };
             assert_eq!(store.set_head(&owner, &used_at.to_string(), Some(head)).await, Ok(()));
         }
         assert_eq!(store.head(&owner, "0").await, Ok(None));

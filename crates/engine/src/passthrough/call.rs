@@ -1,4 +1,4 @@
-//! One pass-through call: asks the route's targets until one responds, and hands its response over.
+//! One pass-through call: calls the route's targets until one responds, and passes its response on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,35 +14,39 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::evidence::Evidence;
 use super::record::Record;
 use super::usage::{self, StreamUsage};
-use crate::answers::Shared;
-use crate::metrics::{Ending, Held, Tokens};
+use crate::instruments::counter::GaugeGuard;
+use crate::provider::call::Call;
+use crate::provider::failure::{Failure, UPSTREAM_CUT};
 use crate::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
-use crate::provider::{Call, Failure, Leg, Route, Timeouts, UPSTREAM_CUT};
-use crate::shares::{Reservation, Running};
-use crate::turn::{Attempts, Next, Reason, only_keep_alives, silent, until};
+use crate::provider::route::{Leg, Route, Timeouts};
+use crate::response::meter::{PassthroughEnd, Tokens};
+use crate::response::retry::{Attempts, NextStep, RetryReason};
+use crate::response::state::EngineState;
+use crate::response::timeouts::{only_keep_alives, silent, until};
+use crate::shares::{Reservation, RunningSlot};
 
 /// How long after its last finish reason the usage and the end of a stream may come.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
 
 /// A pass-through call. Dropping it, or what it becomes, cancels it upstream at once.
 pub struct PassthroughCall {
-    shared: Arc<Shared>,
+    shared: Arc<EngineState>,
     route: Route,
     request: PassthroughRequest,
     record: Record,
-    /// When the first upstream was asked.
+    /// The time of the first call.
     began: Instant,
-    /// It counts as running for as long.
-    _running: (Held, Running, Reservation),
+    /// It counts as running while these live.
+    _running: (GaugeGuard, RunningSlot, Reservation),
 }
 
-/// The events of a stream: the data of each, as JSON. Without a failure its end is that of a whole response.
+/// The events of a stream: the data of each, as JSON. Without a failure at its end the response is complete.
 pub type Events = BoxStream<'static, Result<Bytes, Fault>>;
 
-/// What an upstream responded.
+/// The response of an upstream.
 enum Opened {
     Document(Bytes),
-    /// A stream with its first event. From here on nothing is asked again (promise 8).
+    /// A stream with its first event. From here on there is no retry (promise 8).
     Stream {
         first: Box<Fields>,
         parts: Parts,
@@ -50,11 +54,11 @@ enum Opened {
     },
 }
 
-/// Why a call of one upstream gave no response.
+/// Why a call has no response.
 enum Unopened {
-    /// Another may give one.
+    /// Another target may be called.
     Failed(Failure),
-    /// No other is asked.
+    /// No other target is called.
     Stopped(Fault),
 }
 
@@ -64,7 +68,7 @@ impl From<Failure> for Unopened {
     }
 }
 
-/// The timers of a response that comes.
+/// The timers of a response.
 #[derive(Clone, Copy)]
 struct Timers {
     timeouts: Timeouts,
@@ -72,9 +76,9 @@ struct Timers {
     total: Option<Instant>,
     /// When the next part must have come.
     deadline: Instant,
-    /// When something of the response came last.
+    /// When a part of the response came last.
     last: Instant,
-    /// Whether something of the response has come.
+    /// Whether a part of the response has come.
     is_begun: bool,
     /// Whether keep-alives have come since.
     has_keep_alives: bool,
@@ -91,8 +95,8 @@ impl Timers {
         Self { deadline: self.total.map_or(deadline, |total| total.min(deadline)), ..self }
     }
 
-    /// Something of the response has come.
-    fn heard(self) -> Self {
+    /// A part of the response has come.
+    fn received(self) -> Self {
         let now = Instant::now();
         Self { last: now, is_begun: true, has_keep_alives: false, ..self.until(now + self.timeouts.idle) }
     }
@@ -102,14 +106,14 @@ impl Timers {
         self.until(Instant::now() + FINISH_GRACE)
     }
 
-    /// A sign of life has come. Before the response begins it changes nothing.
+    /// A keep-alive has come. Before the response starts it has no effect.
     fn kept_alive(self) -> Self {
         let timers = Self { has_keep_alives: true, ..self };
         let longest = self.last + self.timeouts.keep_alive;
         if self.is_begun { timers.until((Instant::now() + self.timeouts.idle).min(longest)) } else { timers }
     }
 
-    /// Which of them has run out, waiting for `upstream`.
+    /// The fault of the timer that has expired.
     fn silence(self, upstream: &str) -> Fault {
         let Timeouts { first_token, idle, keep_alive, total, .. } = self.timeouts;
         let is_kept_alive = self.has_keep_alives && self.last + keep_alive <= Instant::now();
@@ -129,11 +133,11 @@ impl Timers {
 
 impl PassthroughCall {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<EngineState>,
         route: Route,
         request: Passthrough,
         record: Record,
-        running: (Held, Running, Reservation),
+        running: (GaugeGuard, RunningSlot, Reservation),
     ) -> Self {
         let request = PassthroughRequest { request: Arc::new(request), model: None, call: Call::default() };
         Self { shared, route, request, record, began: Instant::now(), _running: running }
@@ -142,22 +146,22 @@ impl PassthroughCall {
     /// The whole response, as JSON.
     ///
     /// # Errors
-    /// Nobody gave one: what says the most of why.
+    /// No upstream gave one: the most informative failure.
     pub async fn document(mut self) -> Result<Bytes, Fault> {
         let opened = self.open().await;
         match opened {
             Ok(Opened::Document(bytes)) => {
-                self.record.end(Ending::Completed);
+                self.record.end(PassthroughEnd::Completed);
                 Ok(bytes)
             }
-            // Providers stream where that was asked for, and nowhere else.
+            // Providers stream only if that was requested.
             Ok(Opened::Stream { .. }) => Err(self.fail(Fault::new(FaultKind::Server, "server_error", "the response came as a stream"))),
             Err(fault) => Err(self.fail(fault)),
         }
     }
 
     fn fail(&mut self, fault: Fault) -> Fault {
-        self.record.end(Ending::Failed(&fault));
+        self.record.end(PassthroughEnd::Failed(&fault));
         fault
     }
 
@@ -167,7 +171,7 @@ impl PassthroughCall {
         unfold(stage, |mut stage| async move { stage.next().await.map(|event| (event, stage)) }).fuse().boxed()
     }
 
-    /// Asks until somebody responds, or nobody is left.
+    /// Calls the targets until one responds, or none is left.
     async fn open(&mut self) -> Result<Opened, Fault> {
         let route = self.route.clone();
         let mut attempts = Attempts::new(&route);
@@ -181,14 +185,14 @@ impl PassthroughCall {
                 Err(Unopened::Failed(failure)) => failure,
             };
             let reason = match attempts.failed(&route, self.request.model(), failure.clone(), fastrand::f64()) {
-                Next::Fail(fault) => return Err(fault),
-                Next::Ask(reason) => reason,
-                Next::Wait(pause) => {
+                NextStep::Fail(fault) => return Err(fault),
+                NextStep::Ask(reason) => reason,
+                NextStep::Wait(pause) => {
                     self.record.closed();
                     tokio::select! {
                         biased;
                         () = self.shared.shut_down.cancelled() => return Err(shut_down()),
-                        () = sleep(pause) => Reason::Retry,
+                        () = sleep(pause) => RetryReason::Retry,
                     }
                 }
             };
@@ -201,9 +205,9 @@ impl PassthroughCall {
         self.request.call = self.record.asked(leg);
         self.request.model.clone_from(&leg.model);
         let total = Some(leg.timeouts.total).filter(|total| !total.is_zero()).map(|total| self.began + total);
-        // The head of a document comes with its end. That of a stream is the provider's to wait for.
+        // The head of a document comes with its end. The provider applies the timeout for the head of a stream.
         let whole = (!self.request.request.stream).then(|| Timers::of(leg, total));
-        // It outlives the timers: that it is given up must be said before it is dropped.
+        // It outlives the timers: giving up must be recorded before it is dropped.
         let mut passing = leg.provider.pass(self.request.clone());
         let mut parts = tokio::select! {
             biased;
@@ -222,12 +226,12 @@ impl PassthroughCall {
             };
             match part {
                 Some(Ok(Part::KeepAlive)) => timers = timers.kept_alive(),
-                Some(Ok(Part::Progress)) => timers = timers.heard(),
+                Some(Ok(Part::Progress)) => timers = timers.received(),
                 Some(Ok(Part::Event(event))) => {
-                    return Ok(Opened::Stream { first: Box::new(event), parts, timers: timers.heard() });
+                    return Ok(Opened::Stream { first: Box::new(event), parts, timers: timers.received() });
                 }
                 Some(Ok(Part::Document(document))) => {
-                    self.record.heard();
+                    self.record.received();
                     return self.read(document).await.map(Opened::Document);
                 }
                 Some(Err(failure)) => return Err(failure.into()),
@@ -236,7 +240,7 @@ impl PassthroughCall {
         }
     }
 
-    /// An upstream was silent for too long. Before anything of its response came, another may be asked.
+    /// An upstream was silent for too long. Before any part of its response, another may be called.
     fn silent(&self, timers: Timers) -> Unopened {
         let fault = timers.silence(self.record.upstream());
         if timers.is_total() {
@@ -246,7 +250,7 @@ impl PassthroughCall {
         Unopened::Failed(Failure::upstream(fault))
     }
 
-    /// Reads a document, and brings it into the caller's terms.
+    /// Parses a document, and replaces the names in it by the caller's.
     async fn read(&mut self, document: Document) -> Result<Bytes, Unopened> {
         let request = Arc::clone(&self.request.request);
         let work = move || -> Result<(Bytes, Tokens), Failure> {
@@ -262,9 +266,9 @@ impl PassthroughCall {
     }
 }
 
-/// Where a stream stands.
+/// The state of a stream.
 enum Stage {
-    /// Nobody has responded yet.
+    /// No target has responded yet.
     Waiting(Box<PassthroughCall>),
     Streaming(Box<Streaming>),
     Over,
@@ -276,9 +280,9 @@ struct Streaming {
     parts: Parts,
     timers: Timers,
     evidence: Evidence,
-    /// What is to be counted, until the upstream says it.
+    /// What is counted if the upstream reports no usage.
     usage: Option<StreamUsage>,
-    /// Nothing more comes of the upstream.
+    /// The stream of the upstream has ended.
     is_ended: bool,
 }
 
@@ -300,7 +304,7 @@ impl Stage {
                             is_ended: false,
                         }));
                     }
-                    // Providers give events where a stream was asked for, and nothing else.
+                    // Providers send only events if a stream was requested.
                     Ok(Opened::Document(_)) => {
                         return Some(Err(call.fail(Fault::new(FaultKind::Server, "server_error", "the response is no stream"))));
                     }
@@ -310,8 +314,8 @@ impl Stage {
                     let event = streaming.next().await;
                     match &event {
                         Some(Ok(_)) => *self = Self::Streaming(streaming),
-                        Some(Err(fault)) => streaming.call.record.end(Ending::Failed(fault)),
-                        None => streaming.call.record.end(Ending::Completed),
+                        Some(Err(fault)) => streaming.call.record.end(PassthroughEnd::Failed(fault)),
+                        None => streaming.call.record.end(PassthroughEnd::Completed),
                     }
                     return event;
                 }
@@ -322,7 +326,7 @@ impl Stage {
 }
 
 impl Streaming {
-    /// The next event, in the caller's terms.
+    /// The next event, with the caller's names.
     async fn next(&mut self) -> Option<Result<Bytes, Fault>> {
         if self.is_ended {
             return None;
@@ -338,18 +342,18 @@ impl Streaming {
                 }
             },
         };
-        self.evidence.hear(&event);
-        self.call.record.heard();
+        self.evidence.add(&event);
+        self.call.record.received();
         if let Some(tokens) = usage::of_upstream(&mut event) {
             self.usage = None;
             self.call.record.cost(tokens);
         }
         rename(&self.call.request.request, &mut event);
-        self.usage = self.usage.take().and_then(|mut usage| usage.hear(&event).then_some(usage));
+        self.usage = self.usage.take().and_then(|mut usage| usage.add(&event).then_some(usage));
         Some(Ok(event.to_bytes().into()))
     }
 
-    /// An event with the usage, where the caller wants one and the upstream has sent none.
+    /// An event with the usage, if the caller wants one and the upstream has sent none.
     async fn count(&mut self) -> Option<Bytes> {
         let usage = self.usage.take()?;
         let request = Arc::clone(&self.call.request.request);
@@ -360,7 +364,7 @@ impl Streaming {
 
     /// The next event as the upstream sent it.
     async fn event(&mut self) -> Option<Result<Fields, Fault>> {
-        self.timers = if self.evidence.is_whole() { self.timers.finished() } else { self.timers.heard() };
+        self.timers = if self.evidence.is_whole() { self.timers.finished() } else { self.timers.received() };
         loop {
             let part = tokio::select! {
                 biased;
@@ -376,7 +380,7 @@ impl Streaming {
                     continue;
                 }
                 Some(Ok(Part::Event(event))) => Some(Ok(event)),
-                // A connection that breaks after the last finish reason takes nothing with it.
+                // A connection that breaks after the last finish reason loses nothing.
                 Some(Err(failure)) if failure.fault.code == UPSTREAM_CUT && self.evidence.is_whole() => None,
                 Some(Err(failure)) => Some(Err(failure.fault)),
                 None if self.evidence.is_whole() => None,
@@ -396,7 +400,7 @@ impl Streaming {
     }
 }
 
-/// Gives the model the name that the caller knows it by.
+/// Replaces the model's name by the caller's.
 fn rename(request: &Passthrough, fields: &mut Fields) {
     if request.body.get("model").is_some() && fields.get("model").is_some() {
         fields.set("model", &request.model);

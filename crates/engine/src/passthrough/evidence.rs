@@ -1,4 +1,4 @@
-//! Whether a stream of completions is whole: every choice that began has a finish reason (promise 4).
+//! Whether a stream of completions is complete: every choice that started has a finish reason (promise 4).
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(super) struct Evidence {
     is_finished: BTreeMap<u64, bool>,
 }
 
-/// What is looked at of a choice.
+/// The fields of a choice that matter here.
 #[derive(Deserialize)]
 struct Choice<'a> {
     #[serde(default)]
@@ -22,17 +22,17 @@ struct Choice<'a> {
 }
 
 impl Evidence {
-    /// Hears the next event. What is in another form is no evidence.
-    pub(super) fn hear(&mut self, event: &Fields) {
+    /// Takes the next event. Events in another form are not evidence.
+    pub(super) fn add(&mut self, event: &Fields) {
         let choices: Vec<&RawValue> = event.read("choices").unwrap_or_default();
         for choice in choices.into_iter().filter_map(|choice| serde_json::from_str::<Choice<'_>>(choice.get()).ok()) {
-            // A reason is a word; some servers send `false` or an empty text with every event.
+            // A reason is a non-empty string; some servers send `false` or an empty one with every event.
             let is_reason = choice.finish_reason.is_some_and(|reason| reason.get().starts_with('"') && reason.get() != "\"\"");
             *self.is_finished.entry(choice.index).or_default() |= is_reason;
         }
     }
 
-    /// Whether all that began has ended.
+    /// Whether every choice that started has ended.
     pub(super) fn is_whole(&self) -> bool {
         !self.is_finished.is_empty() && self.is_finished.values().all(|is_finished| *is_finished)
     }
@@ -45,7 +45,7 @@ mod tests {
     fn is_whole(events: &[&str]) -> bool {
         let mut evidence = Evidence::default();
         for event in events {
-            evidence.hear(&Fields::parse(event.as_bytes()).unwrap());
+            evidence.add(&Fields::parse(event.as_bytes()).unwrap());
         }
         evidence.is_whole()
     }
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn oddities_are_no_evidence_and_no_index_is_the_first() {
+    fn odd_reasons_are_not_evidence_and_a_missing_index_is_zero() {
         assert!(is_whole(&[r#"{"choices":[{"text":"a","finish_reason":"eos"}]}"#]));
         for odd in
             [r#"{"choices":[{"index":0,"finish_reason":""}]}"#, r#"{"choices":[{"finish_reason":false}]}"#, r#"{"choices":{}}"#, "{}"]

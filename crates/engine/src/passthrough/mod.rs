@@ -1,7 +1,7 @@
-//! Pass-through calls: embeddings, text completions and moderations. They take the same routes, keys, retries and timers as
-//! answers do, and are counted and traced like them; but nothing of them is logged or stored, and they end with their client.
+//! Pass-through calls: embeddings, text completions and moderations. They use the same routes, keys, retries and timeouts as
+//! responses, and are measured and traced like them; but they are not logged or stored, and they end with their client.
 
-mod call;
+pub mod call;
 mod evidence;
 mod record;
 mod usage;
@@ -13,18 +13,17 @@ use protocol::id::Owner;
 use protocol::passthrough::{Operation, Passthrough};
 use protocol::trace::TraceContext;
 
-pub use call::{Events, PassthroughCall};
-
+use self::call::PassthroughCall;
 use self::record::Record;
-use crate::answers::Engine;
-use crate::provider::Route;
+use crate::engine::Engine;
+use crate::provider::route::Route;
 use crate::shares::Reservation;
 
 impl Engine {
-    /// Prepares a pass-through call: nothing is asked before the call is polled, and dropping it cancels it upstream.
+    /// Prepares a pass-through call. It starts when it is polled; dropping it cancels it upstream.
     ///
     /// # Errors
-    /// Nobody serves the model or the operation; as much runs as may.
+    /// No upstream serves the model or the operation; a limit is reached.
     pub fn passthrough(
         &self,
         owner: &Owner,
@@ -43,7 +42,7 @@ impl Engine {
 /// The route without the targets that cannot serve the request.
 ///
 /// # Errors
-/// None is left: what the first of them lacks.
+/// None is left: the first one's reason.
 fn able(mut route: Route, request: &Passthrough) -> Result<Route, Fault> {
     let (mut legs, mut first) = (Vec::new(), None);
     for leg in &*route.legs {

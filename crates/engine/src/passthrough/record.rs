@@ -1,4 +1,4 @@
-//! What is measured, traced and logged of one pass-through call. One that is dropped before its end was left by its client.
+//! What is measured, traced and logged of one pass-through call. If it is dropped before its end, its client left.
 
 use std::sync::Arc;
 
@@ -8,10 +8,14 @@ use protocol::passthrough::{Operation, Passthrough};
 use protocol::trace::TraceContext;
 use tokio::time::Instant;
 
-use crate::answers::Shared;
-use crate::metrics::{Ending, Meter, Tokens, kinds};
-use crate::provider::{Call, Leg, Peer, Route};
-use crate::turn::{Attributes, Reason, Trace, bounded};
+use crate::provider::call::{Call, Peer};
+use crate::provider::route::{Leg, Route};
+use crate::response::labels;
+use crate::response::meter::{Meter, PassthroughEnd, Tokens};
+use crate::response::retry::RetryReason;
+use crate::response::spans::{Attributes, Trace, bounded};
+use crate::response::state::EngineState;
+use crate::trace::Value;
 
 /// The record of one call.
 pub(super) struct Record {
@@ -20,7 +24,7 @@ pub(super) struct Record {
     stream: bool,
     meter: Meter,
     trace: Trace,
-    /// Who was asked last.
+    /// The upstream of the last call.
     upstream: Arc<str>,
     peer: Option<Peer>,
     call: Call,
@@ -30,14 +34,14 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Of a call that was accepted just now.
-    pub(super) fn new(shared: &Shared, owner: &Owner, route: &Route, request: &Passthrough, client: Option<TraceContext>) -> Self {
+    /// For a call that was accepted just now.
+    pub(super) fn new(shared: &EngineState, owner: &Owner, route: &Route, request: &Passthrough, client: Option<TraceContext>) -> Self {
         Self {
             operation: request.operation,
             model: request.model.clone(),
             stream: request.stream,
             meter: Meter::of(request.operation.name(), Arc::clone(&shared.metrics), route, &request.model),
-            trace: Trace::begin(shared.traces.get().cloned(), client),
+            trace: Trace::start(shared.traces.get().cloned(), client),
             owner: owner.clone(),
             upstream: "".into(),
             peer: None,
@@ -47,7 +51,7 @@ impl Record {
         }
     }
 
-    /// An upstream is asked. Gives the call as traces see it.
+    /// A call of an upstream starts. Returns it for the provider.
     pub(super) fn asked(&mut self, leg: &Leg) -> Call {
         self.upstream = Arc::clone(&leg.upstream);
         self.peer = leg.provider.peer();
@@ -56,22 +60,22 @@ impl Record {
         self.call.clone()
     }
 
-    /// Whose call it is.
+    /// The caller.
     pub(super) fn owner(&self) -> &Owner {
         &self.owner
     }
 
-    /// Who was asked last.
+    /// The upstream of the last call.
     pub(super) fn upstream(&self) -> &str {
         &self.upstream
     }
 
-    /// Something of the response came.
-    pub(super) fn heard(&mut self) {
-        self.meter.heard(1, Instant::now());
+    /// A part of the response came.
+    pub(super) fn received(&mut self) {
+        self.meter.received(1, Instant::now());
     }
 
-    /// What it cost so far.
+    /// Sets the tokens so far.
     pub(super) fn cost(&mut self, tokens: Tokens) {
         self.tokens = tokens;
     }
@@ -81,8 +85,8 @@ impl Record {
         self.meter.closed();
     }
 
-    /// A call has failed and another follows it.
-    pub(super) fn again(&mut self, failure: &Fault, reason: Reason) {
+    /// A call has failed and is repeated.
+    pub(super) fn again(&mut self, failure: &Fault, reason: RetryReason) {
         tracing::debug!(
             operation = self.operation.name(),
             upstream = %self.upstream,
@@ -94,16 +98,16 @@ impl Record {
         self.call_ended(Some(failure));
     }
 
-    /// The call has ended. Later ends change nothing.
-    pub(super) fn end(&mut self, ending: Ending<'_>) {
+    /// The call has ended. Only the first end counts.
+    pub(super) fn end(&mut self, ending: PassthroughEnd<'_>) {
         if std::mem::replace(&mut self.is_ended, true) {
             return;
         }
         self.meter.closed();
         self.meter.passed(ending, self.tokens);
         let failure = match ending {
-            Ending::Failed(fault) => Some(fault),
-            Ending::Completed | Ending::Left => None,
+            PassthroughEnd::Failed(fault) => Some(fault),
+            PassthroughEnd::Completed | PassthroughEnd::Left => None,
         };
         if let Some(fault) = failure {
             tracing::warn!(
@@ -116,10 +120,10 @@ impl Record {
         }
         self.call_ended(failure.filter(|fault| fault.kind != FaultKind::Server));
         let mut attributes = self.attributes();
-        attributes.push(("gen_ai.request.stream", crate::trace::Value::Boolean(self.stream)));
+        attributes.push(("gen_ai.request.stream", Value::Boolean(self.stream)));
         attributes.extend(self.tokens.input.map(|input| ("gen_ai.usage.input_tokens", input.into())));
         attributes.extend(self.tokens.output.map(|output| ("gen_ai.usage.output_tokens", output.into())));
-        let error = failure.map(kinds::of_fault);
+        let error = failure.map(labels::of_fault);
         attributes.extend(error.map(|error| ("error.type", error.into())));
         self.trace.give(self.name(), self.meter.elapsed(), attributes, error);
     }
@@ -133,7 +137,7 @@ impl Record {
             attributes.push(("server.port", u64::from(*port).into()));
         }
         attributes.extend(self.call.status().map(|status| ("http.response.status_code", u64::from(status).into())));
-        let error = failure.map(kinds::of_fault);
+        let error = failure.map(labels::of_fault);
         attributes.extend(error.map(|error| ("error.type", error.into())));
         self.trace.give_call(self.name(), peer, times, attributes, error);
     }
@@ -152,6 +156,6 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.end(Ending::Left);
+        self.end(PassthroughEnd::Left);
     }
 }

@@ -1,5 +1,5 @@
-//! What a pass-through call cost, and who says so: the upstream, or Weir's own count where that says nothing, or nothing that
-//! can be true.
+//! The usage of a pass-through call and its source: the upstream's report, or Weir's own count if that is missing or
+//! implausible.
 
 use protocol::fields::Fields;
 use protocol::passthrough::{Inputs, Operation, Passthrough};
@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokens::Encoding;
 
-use crate::metrics::Tokens;
+use crate::response::meter::Tokens;
 
 #[derive(Deserialize)]
 struct Choice {
@@ -17,10 +17,10 @@ struct Choice {
     text: String,
 }
 
-/// The most text of a stream that is kept to be counted: more than any model writes.
+/// The most text of a stream that is kept for counting: more than any model writes.
 const MOST_COUNTED_BYTES: usize = 8 << 20;
 
-/// Adds to the usage of a document or an event where it comes from. Gives what it says; `None` where it says nothing.
+/// Adds its source to the usage of a document or an event, and returns its tokens; `None` if there is no usage.
 pub(super) fn of_upstream(fields: &mut Fields) -> Option<Tokens> {
     let mut usage: Fields = fields.read("usage")?;
     if usage.get("source").is_none() {
@@ -30,12 +30,12 @@ pub(super) fn of_upstream(fields: &mut Fields) -> Option<Tokens> {
     Some(Tokens { input: usage.read("prompt_tokens"), output: usage.read("completion_tokens") })
 }
 
-/// Sees to it that a whole document says what it cost. Blocks while it counts.
+/// Ensures that a complete document has a usage. Blocks while it counts.
 pub(super) fn of_document(request: &Passthrough, document: &mut Fields) -> Tokens {
     let said = of_upstream(document).unwrap_or_default();
     match request.operation {
         Operation::Moderations => return said,
-        // Somebody read something: no tokens cannot be true. What cannot be taken apart cannot be counted either.
+        // Zero tokens are implausible. Input that cannot be parsed cannot be counted either.
         Operation::Embeddings | Operation::Completions if said.input.is_some_and(|input| input > 0) => return said,
         Operation::Embeddings | Operation::Completions => {}
     }
@@ -49,23 +49,23 @@ pub(super) fn of_document(request: &Passthrough, document: &mut Fields) -> Token
     tokens
 }
 
-/// The usage of a stream whose caller asked for it (`stream_options.include_usage`), where the upstream does not give it.
+/// The usage of a stream whose caller asked for it (`stream_options.include_usage`), if the upstream does not send it.
 #[derive(Default)]
 pub(super) struct StreamUsage {
     text: String,
-    /// The event that is like the one with the usage.
+    /// The template of the event with the usage.
     last: Option<Fields>,
 }
 
 impl StreamUsage {
-    /// For a request; `None` where nobody asked.
+    /// For a request; `None` if it does not ask for usage.
     pub(super) fn of(request: &Passthrough) -> Option<Self> {
         let options: Fields = request.body.read("stream_options")?;
         options.read::<bool>("include_usage").filter(|is_wanted| *is_wanted).map(|_| Self::default())
     }
 
-    /// Hears an event. `false`: there is more than is counted.
-    pub(super) fn hear(&mut self, event: &Fields) -> bool {
+    /// Adds an event. `false`: the limit of what is counted is reached.
+    pub(super) fn add(&mut self, event: &Fields) -> bool {
         self.text.extend(texts(event));
         self.last = Some(event.clone());
         self.text.len() <= MOST_COUNTED_BYTES
@@ -87,7 +87,7 @@ fn texts(fields: &Fields) -> impl Iterator<Item = String> {
     choices.into_iter().filter_map(|choice| serde_json::from_str::<Choice>(choice.get()).ok()).map(|choice| choice.text)
 }
 
-/// What the model has read; `None` where that cannot be taken apart.
+/// Input tokens; `None` if the input cannot be parsed.
 fn input(request: &Passthrough) -> Option<u64> {
     Some(match request.inputs().ok()? {
         Inputs::Texts(texts) => texts.iter().map(|text| count(request, text)).sum(),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_upstream_says_stays_and_gets_its_source() {
+    fn a_reported_usage_is_kept_and_gets_its_source() {
         let document = r#"{"data":[],"usage":{"prompt_tokens":7,"total_tokens":7,"odd":{"x":1.0}}}"#;
         let expected = r#"{"prompt_tokens":7,"total_tokens":7,"odd":{"x":1.0},"source":"provider"}"#;
         let tokens = Tokens { input: Some(7), output: None };
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_says_or_cannot_be_true_is_counted() {
+    fn a_missing_or_implausible_usage_is_counted() {
         let counted = r#"{"prompt_tokens":3,"total_tokens":3,"source":"counted"}"#;
         for document in [r#"{"data":[]}"#, r#"{"usage":null}"#, r#"{"usage":{"prompt_tokens":0,"total_tokens":0}}"#, r#"{"usage":"odd"}"#] {
             let (usage, tokens) = usage(Operation::Embeddings, r#"{"model":"m","input":["hello","hello world"]}"#, document);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_counted_where_its_caller_asked() {
+    fn a_stream_is_counted_if_its_caller_asked() {
         let request = |options: &str| {
             let body = format!(r#"{{"model":"m","prompt":"hello","stream":true{options}}}"#);
             Passthrough::read(Operation::Completions, body.as_bytes()).unwrap()
@@ -155,7 +155,7 @@ mod tests {
         let asked = request(r#","stream_options":{"include_usage":true}"#);
         let mut usage = StreamUsage::of(&asked).unwrap();
         for text in [" wor", "ld"] {
-            assert!(usage.hear(&Fields::parse(format!(r#"{{"id":"a","choices":[{{"text":"{text}"}}]}}"#).as_bytes()).unwrap()));
+            assert!(usage.add(&Fields::parse(format!(r#"{{"id":"a","choices":[{{"text":"{text}"}}]}}"#).as_bytes()).unwrap()));
         }
         let (event, tokens) = usage.event(&asked).unwrap();
         let expected = r#"{"id":"a","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"source":"counted"}}"#;
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_made_up() {
+    fn no_usage_is_invented() {
         assert_eq!(usage(Operation::Moderations, r#"{"input":"a"}"#, "{}").0, "");
         assert_eq!(usage(Operation::Embeddings, r#"{"model":"m","messages":[]}"#, "{}").0, "");
         let zero = r#"{"prompt_tokens":0,"total_tokens":0,"source":"provider"}"#;

@@ -8,42 +8,43 @@ use protocol::fault::{Fault, FaultKind};
 use protocol::fields::Fields;
 use protocol::passthrough::Passthrough;
 
-use super::{Call, Failure};
+use super::call::Call;
+use super::failure::Failure;
 
 /// A call of an upstream whose body passes through.
 #[derive(Clone, Debug)]
 pub struct PassthroughRequest {
     /// The request as the caller made it.
     pub request: Arc<Passthrough>,
-    /// What the upstream calls the model, where that is another name than the caller's.
+    /// The upstream's name for the model, if it differs from the caller's.
     pub model: Option<Arc<str>>,
-    /// What is passed on of the trace, and told back.
+    /// The call, for traces.
     pub call: Call,
 }
 
 impl PassthroughRequest {
-    /// The model's name as the upstream knows it.
+    /// The upstream's name for the model.
     pub fn model(&self) -> &str {
         self.model.as_deref().unwrap_or(&self.request.model)
     }
 }
 
-/// A part of a response, as it comes.
+/// A part of a response.
 #[derive(Debug)]
 pub enum Part {
-    /// The upstream is there, but sent nothing of the response.
+    /// A keep-alive.
     KeepAlive,
-    /// Bytes of a document came; it is not whole yet.
+    /// Bytes of a document that is not complete yet.
     Progress,
     /// An event of a stream.
     Event(Fields),
-    /// The whole document, yet to be read.
+    /// The whole document, not parsed yet.
     Document(Document),
 }
 
-/// A document that has come and is yet to be read. That may take milliseconds for each megabyte, so it is not done on an async task.
+/// A complete document. Parsing may take milliseconds for each megabyte, so it is not done on an async task.
 pub struct Document {
-    /// Reads it.
+    /// Parses it.
     pub read: Box<dyn FnOnce() -> Result<Fields, Failure> + Send>,
 }
 
@@ -53,11 +54,11 @@ impl fmt::Debug for Document {
     }
 }
 
-/// The parts of a response. Dropping it closes the upstream connection at once. A failure is the last of them; without
-/// one, the stream or the document has come to its end.
+/// The parts of a response. Dropping it closes the upstream connection at once. A failure is the last item; without one, the
+/// stream or the document is complete.
 pub type Parts = BoxStream<'static, Result<Part, Failure>>;
 
-/// What a model is told that has no such operation.
+/// The fault of a model without such an operation.
 pub(super) fn unsupported(request: &Passthrough) -> Fault {
     let message = format!("The model '{}' has no {}.", request.model, request.operation.noun());
     Fault::new(FaultKind::InvalidRequest, "unsupported_operation", message).with_param("model")

@@ -16,11 +16,13 @@ use protocol::item::{FunctionCallOutput, FunctionOutput, Item, ItemStatus};
 use protocol::request::{Create, InputItem, ToolChoice, ToolMode};
 use protocol::response::ResponseStatus;
 use weir_engine::Config;
-use weir_engine::answers::{Idempotency, Terms};
-use weir_engine::contract::{FailingLog, LateLog};
 use weir_engine::log::LogError;
-use weir_engine::memory::MemoryLog;
-use weir_engine::provider::{Failure, Finish, Word};
+use weir_engine::memory::log::MemoryLog;
+use weir_engine::provider::event::{Finish, Word};
+use weir_engine::provider::failure::Failure;
+use weir_engine::response::options::{Idempotency, Terms};
+use weir_engine::testing::failing::FailingLog;
+use weir_engine::testing::late::LateLog;
 
 use crate::stage::{alice, asking, call, kinds, last_response, read, run, say, stage, stage_on, text, tool};
 
@@ -258,7 +260,7 @@ async fn a_log_that_fails_ends_its_readers_and_gets_its_end_when_it_recovers() {
     assert_eq!(read(&mut started.feed).await, Err(LogError::Unavailable));
     stage.closed().await;
     assert!(log.is_broken());
-    log.mend();
+    log.repair();
     let mut feed = loop {
         // Until the writer has tried again, readers are still told of the failure.
         let mut feed = stage.engine.feed(&alice(), &started.id, None).await.unwrap();

@@ -8,8 +8,9 @@ use protocol::request::{Create, ReasoningConfig};
 use protocol::response::{Response, ResponseStatus};
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::{Map, Value, json};
-use weir_engine::answers::Terms;
-use weir_engine::provider::{Failure, Finish, OpaqueStep, ToolCallDelta, Word};
+use weir_engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
+use weir_engine::provider::failure::Failure;
+use weir_engine::response::options::Terms;
 
 use crate::stage::{alice, asking, call, kinds, last_response, read, run, say, stage, text, tool};
 

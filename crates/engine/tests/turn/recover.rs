@@ -11,13 +11,16 @@ use protocol::response::{Response, ResponseStatus};
 use protocol::usage::UsageSource;
 use tokio::sync::Semaphore;
 use weir_engine::Config;
-use weir_engine::answers::Terms;
-use weir_engine::answers::recover::Recovered;
-use weir_engine::contract::log_laws::entries;
 use weir_engine::log::{Life, Log, LogError, LogReader, LogWriter};
-use weir_engine::memory::{MemoryLog, MemoryStore};
-use weir_engine::provider::{Finish, Word};
+use weir_engine::memory::log::MemoryLog;
+use weir_engine::memory::store::MemoryStore;
+use weir_engine::provider::event::{Finish, Word};
+use weir_engine::response::options::Terms;
+use weir_engine::response::recover::Recovered;
 use weir_engine::store::{Found, Store};
+use weir_engine::testing::failing::FailingLog;
+use weir_engine::testing::late::LateLog;
+use weir_engine::testing::log_laws::entries;
 
 use crate::stage;
 use crate::stage::{Said, Stage, alice, asking, kinds, last_response, read, run, say, stage_over, text};
@@ -207,4 +210,55 @@ async fn a_deletion_is_carried_through_when_its_caller_leaves() {
         }
     };
     assert!(tokio::time::timeout(second, gone).await.is_ok(), "its text is left behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_not_stored_while_its_log_is_unreachable() {
+    let (log, store) = (FailingLog::new(), Arc::new(MemoryStore::new()));
+    let stage = stage_over(Arc::new(log.clone()), Arc::clone(&store) as Arc<dyn Store>, Config::default());
+    let script = stage.script();
+    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    log.make_unreachable();
+    say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
+    drop(script);
+    read(&mut started.feed).await.unwrap();
+    let ended_at = async || match store.find(&started.id).await.unwrap() {
+        Found::Record(record) => record.ended_at,
+        other => panic!("{other:?}"),
+    };
+    // Several attempts to open the log; on paused time they take none.
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(ended_at().await, None, "an unreachable log is not a missing one");
+    log.repair();
+    let next = Create { previous_response_id: Some(started.id.clone()), ..asking("and then?") };
+    let script = stage.script();
+    let mut next = loop {
+        match stage.engine.start(&alice(), next.clone(), Terms::default()).await {
+            Ok(next) => break next,
+            Err(fault) => assert_eq!(fault.code, "previous_response_in_progress"),
+        }
+    };
+    assert!(ended_at().await.is_some());
+    say(&script, [text("Bye"), Ok(Word::Finish(Finish::Stop))]).await;
+    drop(script);
+    read(&mut next.feed).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_whose_log_is_missing_is_not_waited_for() {
+    let (log, store) = (LateLog::with_first_commits(), Arc::new(MemoryStore::new()));
+    let stage = stage_over(Arc::new(log.clone()), Arc::clone(&store) as Arc<dyn Store>, Config::default());
+    let script = stage.script();
+    let started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
+    drop(script);
+    stage.closed().await;
+    // Paused time passes only when everything waits: then the end is appended, and waits for its commit.
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    assert_eq!(stage.engine.census().running, 1);
+    log.remove(&started.id).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    assert_eq!(stage.engine.census().running, 0);
+    assert!(matches!(store.find(&started.id).await.unwrap(), Found::Record(record) if record.ended_at.is_some()));
 }

@@ -9,8 +9,9 @@ use protocol::on_leave::OnLeave;
 use protocol::request::{Create, ReasoningConfig};
 use protocol::response::ResponseStatus;
 use tokio::time::Instant;
-use weir_engine::answers::Terms;
-use weir_engine::provider::{Blame, Failure, Finish, Word};
+use weir_engine::provider::event::{Finish, Word};
+use weir_engine::provider::failure::{Blame, Failure};
+use weir_engine::response::options::Terms;
 
 use crate::stage::{Said, Stage, alice, asking, call, kinds, last_response, read, run, say, stage, stage_that_retries, text};
 

@@ -11,15 +11,19 @@ use protocol::id::Owner;
 use protocol::item::{Item, Message, Part, Role};
 use protocol::request::{Create, FunctionTool, InputItem, Tool};
 use tokio::sync::{mpsc, watch};
-use weir_engine::answers::Terms;
-use weir_engine::contract::log_laws::request;
 use weir_engine::log::{Log, LogError};
-use weir_engine::memory::{MemoryLog, MemoryStore};
-use weir_engine::provider::{
-    Failure, Leg, ModelListing, ModelRequest, Models, Provider, Retries, Route, Timeouts, ToolCallDelta, Word, Words,
-};
+use weir_engine::memory::log::MemoryLog;
+use weir_engine::memory::store::MemoryStore;
+use weir_engine::provider::Provider;
+use weir_engine::provider::event::{ToolCallDelta, Word, Words};
+use weir_engine::provider::failure::Failure;
+use weir_engine::provider::models::{ModelListing, Models};
+use weir_engine::provider::request::ModelRequest;
+use weir_engine::provider::route::{Leg, Retries, Route, Timeouts};
+use weir_engine::response::options::Terms;
 use weir_engine::store::Store;
 use weir_engine::tasks::Tasks;
+use weir_engine::testing::log_laws::request;
 use weir_engine::{Config, Engine};
 
 pub(crate) type Said = Result<Word, Failure>;

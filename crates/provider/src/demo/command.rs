@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use engine::provider::{Finish, ModelRequest, Word};
+use engine::provider::event::{Finish, Word};
+use engine::provider::request::ModelRequest;
 use protocol::fault::{Fault, FaultKind};
 
 use super::content::{HELP, LOREM};

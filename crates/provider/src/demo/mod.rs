@@ -13,8 +13,12 @@ mod script;
 mod talk;
 mod tool;
 
+use engine::provider::Provider;
+use engine::provider::call::Peer;
+use engine::provider::event::Words;
+use engine::provider::failure::{Blame, CONTEXT_LENGTH, Failure};
 use engine::provider::passthrough::{Parts, PassthroughRequest};
-use engine::provider::{Blame, CONTEXT_LENGTH, Failure, ModelRequest, Peer, Provider, Words};
+use engine::provider::request::ModelRequest;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use protocol::fault::{Fault, FaultKind};

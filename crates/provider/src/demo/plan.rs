@@ -1,6 +1,6 @@
 //! Decides what the demo says, before its first word.
 
-use engine::provider::{ModelRequest, SUMMARISE};
+use engine::provider::request::{ModelRequest, SUMMARISE};
 use protocol::fault::Fault;
 use protocol::request::TextFormat;
 

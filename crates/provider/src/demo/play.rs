@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use engine::provider::{Failure, Finish, Word, Words};
+use engine::provider::event::{Finish, Word, Words};
+use engine::provider::failure::Failure;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use protocol::request::Create;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use engine::provider::ModelRequest;
+use engine::provider::request::ModelRequest;
 use protocol::item::{Item, Message, Role};
 
 use super::pieces::is_cjk;

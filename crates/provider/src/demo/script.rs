@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::provider::{Finish, Word};
+use engine::provider::event::{Finish, Word};
 use protocol::fault::Fault;
 use serde_json::Value;
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use engine::provider::{Finish, SUMMARISE, ToolCallDelta, Word};
+use engine::provider::event::{Finish, ToolCallDelta, Word};
+use engine::provider::request::SUMMARISE;
 use futures_util::{FutureExt, StreamExt};
 use protocol::compaction::Compaction;
 use protocol::extra::Extra;

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use engine::provider::{Finish, ModelRequest, ToolCallDelta, Word};
+use engine::provider::event::{Finish, ToolCallDelta, Word};
+use engine::provider::request::ModelRequest;
 use protocol::request::{ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use engine::provider::Failure;
+use engine::provider::failure::Failure;
 use protocol::fault::{Fault, FaultKind};
 
 /// Why there was no answer at all.

@@ -7,7 +7,7 @@ mod peer;
 
 use std::time::Duration;
 
-use engine::provider::Peer;
+use engine::provider::call::Peer;
 use engine::secret::Secret;
 use protocol::trace::TraceContext;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};

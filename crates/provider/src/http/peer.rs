@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::provider::Peer;
+use engine::provider::call::Peer;
 use reqwest::Url;
 
 use crate::preset::Preset;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::provider::{OpaqueStep, ToolCallDelta, Word};
+use engine::provider::event::{OpaqueStep, ToolCallDelta, Word};
 use protocol::fault::{Fault, FaultKind};
 use serde_json::{Map, Value};
 

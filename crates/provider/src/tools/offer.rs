@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
-use engine::provider::ModelRequest;
+use engine::provider::request::ModelRequest;
 use protocol::extra::Extra;
 use protocol::item::Item;
 use protocol::limits;

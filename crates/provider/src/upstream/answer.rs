@@ -4,7 +4,8 @@ use std::mem;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::provider::{Failure, Word, Words};
+use engine::provider::event::{Word, Words};
+use engine::provider::failure::Failure;
 use futures_util::stream::{StreamExt, unfold};
 use reqwest::Response;
 

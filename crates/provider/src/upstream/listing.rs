@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use engine::provider::ModelListing;
+use engine::provider::models::ModelListing;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 

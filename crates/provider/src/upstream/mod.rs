@@ -12,8 +12,13 @@ mod trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::provider::Provider;
+use engine::provider::call::{Call, Peer};
+use engine::provider::event::Words;
+use engine::provider::failure::{Blame, Failure};
+use engine::provider::models::ModelListing;
 use engine::provider::passthrough::{Parts, PassthroughRequest};
-use engine::provider::{Blame, Call, Failure, ModelListing, ModelRequest, Peer, Provider, Words};
+use engine::provider::request::ModelRequest;
 use engine::secret::Secret;
 use engine::upstreams::{Circuit, State};
 use futures_util::FutureExt;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::vec;
 
 use bytes::Bytes;
+use engine::provider::failure::{Blame, Failure};
 use engine::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
-use engine::provider::{Blame, Failure};
 use engine::upstreams::Circuit;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::provider::{Blame, Failure};
+use engine::provider::failure::{Blame, Failure};
 use engine::secret::Secret;
 use engine::upstreams::{Health, KeyState};
 use protocol::fault::{Fault, FaultKind};

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::{Call, ModelListing, ModelRequest, Word};
+use engine::provider::call::Call;
+use engine::provider::event::Word;
+use engine::provider::models::ModelListing;
+use engine::provider::request::ModelRequest;
 use protocol::id::ItemId;
 use protocol::item::{Item, Message, Part, Role};
 use protocol::request::Create;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::provider::Failure;
+use engine::provider::failure::Failure;
 use protocol::fault::Fault;
 
 use crate::http::Unreached;

@@ -3,7 +3,8 @@
 use std::mem;
 
 use codec::{ndjson, sse};
-use engine::provider::{Failure, Word};
+use engine::provider::event::Word;
+use engine::provider::failure::Failure;
 
 use super::fault::{Callee, Reported};
 use super::json::{self, Broken};

@@ -6,7 +6,8 @@ mod shapes;
 
 use std::time::{Duration, Instant};
 
-use engine::provider::{ModelRequest, Provider};
+use engine::provider::Provider;
+use engine::provider::request::ModelRequest;
 use protocol::dialect::{chat_completions, responses};
 use protocol::item::{Item, ItemStatus};
 use protocol::request::InputItem;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::{Blame, CONTEXT_LENGTH, Failure, UPSTREAM_CUT};
+use engine::provider::failure::{Blame, CONTEXT_LENGTH, Failure, UPSTREAM_CUT};
 use engine::secret::Secret;
 use protocol::fault::{Fault, FaultKind};
 use reqwest::header::HeaderMap;

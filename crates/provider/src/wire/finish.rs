@@ -2,7 +2,7 @@
 //!
 //! A reason that means cut, filtered or failed never counts as complete, and neither does one that is not in the table (promise 4).
 
-use engine::provider::Finish;
+use engine::provider::event::Finish;
 
 /// What a reason means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

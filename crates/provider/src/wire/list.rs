@@ -1,6 +1,6 @@
 //! The list of models as OpenAI writes it, and most others after it.
 
-use engine::provider::ModelListing;
+use engine::provider::models::ModelListing;
 use serde_json::{Map, Value};
 
 use super::json;

@@ -31,8 +31,10 @@ mod text;
 
 use std::fmt;
 
+use engine::provider::failure::Failure;
+use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
-use engine::provider::{Failure, ModelListing, ModelRequest};
+use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
 use protocol::passthrough::Passthrough;
 use protocol::request::Create;

@@ -1,6 +1,7 @@
 //! How the body of a response is read, whatever its grammar.
 
-use engine::provider::{Failure, Word};
+use engine::provider::event::Word;
+use engine::provider::failure::Failure;
 
 /// A push parser of one answer: give it bytes as they come, then take words until there are none. It makes no `Finish` up:
 /// whether the answer is whole is for its reader to say (promise 4). After a failure it has nothing more to say.

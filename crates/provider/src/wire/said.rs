@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use engine::provider::{Blame, Failure, Finish, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::failure::{Blame, Failure};
 use serde_json::Value;
 
 use super::fault::{Callee, ERROR, Reported};

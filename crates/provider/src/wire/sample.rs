@@ -4,7 +4,8 @@
 
 use std::fmt::Write;
 
-use engine::provider::{Blame, Failure, Finish, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::failure::{Blame, Failure};
 use proptest::prelude::*;
 use protocol::request::{Create, Tool};
 use serde_json::{Map, Value, json};

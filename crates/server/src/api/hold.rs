@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use engine::answers::log_fault;
 use engine::feed::Feed;
+use engine::response::fault::log_fault;
 use http::HeaderMap;
 use protocol::event::EventKind;
 use protocol::fault::Fault;

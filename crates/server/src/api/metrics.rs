@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
-use engine::metrics::Exposition;
+use engine::exposition::Exposition;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use protocol::fault::{Fault, FaultKind};

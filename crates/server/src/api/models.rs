@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use engine::provider::ModelListing;
+use engine::provider::models::ModelListing;
 use protocol::fault::Fault;
 use serde_json::{Value, json};
 

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use codec::Frame;
-use engine::passthrough::{Events, PassthroughCall};
+use engine::passthrough::call::{Events, PassthroughCall};
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, header};
 use protocol::fault::Fault;

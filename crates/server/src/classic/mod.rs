@@ -5,12 +5,13 @@ mod channels;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use engine::answers::{Started, Terms};
-use engine::config::OnLeave;
-use engine::thread::{Thread, Window};
+use engine::conversation::named::{Conversation, Window};
+use engine::response::options::Terms;
+use engine::response::start::Started;
 use protocol::dialect::classic;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
+use protocol::on_leave::OnLeave;
 use protocol::trace::TraceContext;
 use tokio::sync::OnceCell;
 
@@ -89,8 +90,8 @@ pub(crate) async fn start(app: &App, asker: &Asker, model: &str, question: Strin
     let ClassicConfig { context_tokens: tokens, idle, .. } = app.classic.asking().config;
     let window = Window { messages: MESSAGES, tokens, idle };
     // Behind a prefix, so that no other kind of named conversation can be reached by a uid.
-    let thread = Thread { name: format!("classic:{}", asker.uid), window };
-    let terms = Terms { thread: Some(thread), on_leave: Some(OnLeave::Cancel), trace, ..Terms::default() };
+    let conversation = Conversation { name: format!("classic:{}", asker.uid), window };
+    let terms = Terms { conversation: Some(conversation), on_leave: Some(OnLeave::Cancel), trace, ..Terms::default() };
     app.engine.start(&asker.owner, classic::create(model, question), terms).await
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use engine::clock;
-use engine::metrics::Held;
+use engine::instruments::counter::GaugeGuard;
 use engine::shares::Connected;
 use lens::live::{Closer, Timeline};
 use lens::tcp_info::TcpInfo;
@@ -71,7 +71,7 @@ struct Shared {
     /// The same for all connections together.
     traffic: Arc<Traffic>,
     /// Its place among those that speak the same.
-    counted: Mutex<Held>,
+    counted: Mutex<GaugeGuard>,
     /// Set once, as soon as it is known.
     protocol: OnceLock<Protocol>,
     /// How many hold that a request is being answered; while nobody does, what comes in is a head.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use engine::metrics::{Counter, Exposition, Gauge, Held, Kind};
+use engine::exposition::{Exposition, MetricKind};
+use engine::instruments::counter::{Counter, Gauge, GaugeGuard};
 
 use super::Protocol;
 
@@ -29,12 +30,12 @@ struct Spoken {
 
 impl Traffic {
     /// A connection that has not said anything.
-    pub(super) fn opening(&self) -> Held {
+    pub(super) fn opening(&self) -> GaugeGuard {
         self.opening.hold()
     }
 
     /// A connection speaks this, from now on.
-    pub(super) fn speaks(&self, protocol: Protocol) -> Held {
+    pub(super) fn speaks(&self, protocol: Protocol) -> GaugeGuard {
         let spoken = match protocol {
             Protocol::Http1 => &self.http1,
             Protocol::Http2 => &self.http2,
@@ -53,12 +54,12 @@ impl Traffic {
         let (none, http1, http2) = (&[("protocol", "none")], &[("protocol", "http1")], &[("protocol", "http2")]);
         let open: [(&[_], u64); 3] = [(none, self.opening.get()), (http1, self.http1.open.get()), (http2, self.http2.open.get())];
         let help = "Connections that are open, by what is spoken on them.";
-        text.numbers("weir_connections_open", help, Kind::Gauge, open);
+        text.numbers("weir_connections_open", help, MetricKind::Gauge, open);
         let total: [(&[_], u64); 3] = [(none, self.silent.get()), (http1, self.http1.total.get()), (http2, self.http2.total.get())];
         let help = "Connections that have spoken, by what, and those that closed before (none).";
-        text.numbers("weir_connections_total", help, Kind::Counter, total);
+        text.numbers("weir_connections_total", help, MetricKind::Counter, total);
         let (received, sent) = (&[("direction", "received")], &[("direction", "sent")]);
         let bytes: [(&[_], u64); 2] = [(received, self.received.get()), (sent, self.sent.get())];
-        text.numbers("weir_bytes_total", "Bytes on all connections, as they were on the network.", Kind::Counter, bytes);
+        text.numbers("weir_bytes_total", "Bytes on all connections, as they were on the network.", MetricKind::Counter, bytes);
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use codec::Frame;
 use engine::clock;
-use engine::metrics::{Exposition, Family, Gauge, Held, Kind};
+use engine::exposition::{Exposition, MetricKind};
+use engine::instruments::counter::{Gauge, GaugeGuard};
+use engine::instruments::family::Family;
 use protocol::passthrough::Operation;
 
 use crate::app::App;
@@ -74,17 +76,17 @@ impl Metrics {
     }
 
     /// An answer is on its way to a client, as long as what this gives lives.
-    pub(crate) fn stream(&self, frame: Frame, words: Words) -> Held {
+    pub(crate) fn stream(&self, frame: Frame, words: Words) -> GaugeGuard {
         self.streams.of(&[word(frame), words.as_str()]).hold()
     }
 
     /// The same on a WebSocket.
-    pub(crate) fn lane(&self, words: Words) -> Held {
+    pub(crate) fn lane(&self, words: Words) -> GaugeGuard {
         self.streams.of(&[WEBSOCKET, words.as_str()]).hold()
     }
 
     /// A WebSocket is open.
-    pub(crate) fn socket(&self) -> Held {
+    pub(crate) fn socket(&self) -> GaugeGuard {
         self.sockets.hold()
     }
 }
@@ -106,9 +108,9 @@ pub(crate) fn text(app: &App) -> String {
     app.connections.traffic().write(&mut text);
     let refused: [(&[_], u64); 1] = [(&[], app.connections.refused())];
     let help = "Connections for which there was no place.";
-    text.numbers("weir_connections_refused_total", help, Kind::Counter, refused);
+    text.numbers("weir_connections_refused_total", help, MetricKind::Counter, refused);
     let version: [(&[_], u64); 1] = [(&[("version", env!("CARGO_PKG_VERSION"))], 1)];
-    text.numbers("weir_build_info", "What runs; always 1.", Kind::Gauge, version);
+    text.numbers("weir_build_info", "What runs; always 1.", MetricKind::Gauge, version);
     process::write(app.metrics.begun, &mut text);
     text.into_text()
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use engine::metrics::{Exposition, Kind};
+use engine::exposition::{Exposition, MetricKind};
 
 /// How many parts of a second Linux counts CPU time in, for programs (`USER_HZ`): the same on every machine that Weir runs on.
 const TICKS: f64 = 100.0;
@@ -12,7 +12,7 @@ pub(super) fn write(begun: u64, text: &mut Exposition) {
     text.gauge("process_start_time_seconds", "When it began, in seconds since 1970.", begun);
     if let Some(seconds) = cpu_seconds(&read("stat")) {
         let values: [(&[_], f64); 1] = [(&[], seconds)];
-        text.numbers("process_cpu_seconds_total", "CPU time in user and system mode.", Kind::Counter, values);
+        text.numbers("process_cpu_seconds_total", "CPU time in user and system mode.", MetricKind::Counter, values);
     }
     let status = read("status");
     if let Some(kilobytes) = number(&status, "VmRSS:") {

@@ -1,6 +1,7 @@
 //! What opens once, what may return, and whose goes first.
 
-use engine::keys::{Caller, KeyDigest, MemoryKeys};
+use engine::keys::{Caller, KeyDigest};
+use engine::memory::keys::MemoryKeys;
 
 use super::*;
 

@@ -7,10 +7,10 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use codec::{Frame, emitter, sse};
-use engine::answers::log_fault;
 use engine::feed::Feed;
+use engine::instruments::counter::GaugeGuard;
 use engine::log::LogError;
-use engine::metrics::Held;
+use engine::response::fault::log_fault;
 use futures_util::stream::unfold;
 use protocol::dialect::classic::{Fold, Said};
 use protocol::event::Entry;
@@ -94,7 +94,7 @@ struct Stream {
     /// When it ends if no question has come, once the server goes.
     end: Option<Instant>,
     /// It counts as open from its question on.
-    counted: Option<Held>,
+    counted: Option<GaugeGuard>,
     last_chunk: LastChunk,
     said: Vec<Said>,
 }

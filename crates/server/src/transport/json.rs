@@ -1,8 +1,8 @@
 //! The frame `json`: a reader that waits for the end, and what of its answer is the model's text.
 
-use engine::answers::log_fault;
 use engine::feed::Feed;
 use engine::log::LogError;
+use engine::response::fault::log_fault;
 use lens::live::ByteBreakdown;
 use protocol::event::{Entry, EventKind};
 use protocol::fault::Fault;

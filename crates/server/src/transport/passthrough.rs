@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use engine::metrics::Held;
-use engine::passthrough::Events;
+use engine::instruments::counter::GaugeGuard;
+use engine::passthrough::call::Events;
 use futures_util::stream::unfold;
 use futures_util::{FutureExt, StreamExt};
 use http::{HeaderName, HeaderValue, header};
@@ -31,7 +31,7 @@ pub(crate) struct EventDelivery {
     pub(crate) is_http_1_0: bool,
     pub(crate) config: Arc<Config>,
     /// It counts as open for as long.
-    pub(crate) _counted: Held,
+    pub(crate) _counted: GaugeGuard,
 }
 
 /// What comes next of a stream.

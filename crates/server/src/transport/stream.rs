@@ -7,10 +7,10 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use codec::{Frame, ndjson, sse};
-use engine::answers::log_fault;
 use engine::feed::Feed;
+use engine::instruments::counter::GaugeGuard;
 use engine::log::LogError;
-use engine::metrics::Held;
+use engine::response::fault::log_fault;
 use futures_util::stream::unfold;
 use http::{HeaderName, HeaderValue, header};
 use lens::live::ByteBreakdown;
@@ -71,7 +71,7 @@ pub(crate) struct Delivery {
     pub(crate) config: Arc<Config>,
     pub(crate) drain: Drain,
     /// It counts as open for as long.
-    pub(crate) _counted: Held,
+    pub(crate) _counted: GaugeGuard,
 }
 
 /// The stream is broken off on purpose: its body must not end as if it were whole.

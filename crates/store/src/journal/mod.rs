@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod disk;
+#[cfg(any(test, feature = "testing"))]
 pub mod simulated;
 
 mod answer;
@@ -152,7 +153,7 @@ impl Log for Journal {
     fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError> {
         let shared = &self.shared;
         let mut logs = lock(&shared.logs);
-        let is_fleeting = || life == Life::Fleeting || shared.fleeting.open(id).now_or_never().is_some_and(|open| open.is_ok());
+        let is_fleeting = || life == Life::Ephemeral || shared.fleeting.open(id).now_or_never().is_some_and(|open| open.is_ok());
         if !logs.contains_key(id) && is_fleeting() {
             return shared.fleeting.take(id, life);
         }

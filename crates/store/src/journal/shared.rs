@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use engine::log::{Log, LogError};
-use engine::memory::MemoryLog;
+use engine::memory::log::MemoryLog;
 use engine::tasks::Tasks;
 use protocol::id::ResponseId;
 use tokio::sync::{Notify, oneshot, watch};

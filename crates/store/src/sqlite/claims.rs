@@ -1,6 +1,6 @@
 //! Idempotency keys, and the heads of named conversations.
 
-use engine::store::{Claim, Claimed, Head};
+use engine::store::{Claim, Claimed, ConversationHead};
 use protocol::id::{Owner, ResponseId};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -34,14 +34,14 @@ pub(super) fn release(connection: &Connection, id: &ResponseId) -> Result<(), Fa
 }
 
 /// Where a conversation stands.
-pub(super) fn head(connection: &Connection, owner: &Owner, name: &str) -> Result<Option<Head>, Failure> {
+pub(super) fn head(connection: &Connection, owner: &Owner, name: &str) -> Result<Option<ConversationHead>, Failure> {
     let mut find = connection.prepare_cached("SELECT answer, used_at FROM heads WHERE owner = ?1 AND name = ?2")?;
-    let head = |row: &rusqlite::Row<'_>| Ok(Head { response: ResponseId::new(row.get::<_, String>(0)?), used_at: row.get(1)? });
+    let head = |row: &rusqlite::Row<'_>| Ok(ConversationHead { response: ResponseId::new(row.get::<_, String>(0)?), used_at: row.get(1)? });
     Ok(find.query_row((owner.as_str(), name), head).optional()?)
 }
 
 /// Says where it stands now.
-pub(super) fn set_head(connection: &Connection, owner: &Owner, name: &str, head: Option<&Head>) -> Result<(), Failure> {
+pub(super) fn set_head(connection: &Connection, owner: &Owner, name: &str, head: Option<&ConversationHead>) -> Result<(), Failure> {
     let Some(head) = head else {
         let forget = "DELETE FROM heads WHERE owner = ?1 AND name = ?2";
         connection.prepare_cached(forget)?.execute((owner.as_str(), name))?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::available_parallelism;
 
-use engine::memory::MemoryStore;
+use engine::memory::store::MemoryStore;
 use engine::store::StoreError;
 use engine::tasks::Tasks;
 use rusqlite::Connection;

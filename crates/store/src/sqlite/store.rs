@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use engine::store::{Claim, Claimed, Found, Head, Most, Record, Removal, Store, StoreError};
+use engine::store::{Claim, Claimed, ConversationHead, Found, Most, Record, Removal, Store, StoreError};
 use futures_util::future::{BoxFuture, FutureExt};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
@@ -121,12 +121,12 @@ impl Store for Database {
         .boxed()
     }
 
-    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
+    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<ConversationHead>, StoreError>> {
         let (owner, name) = (owner.clone(), name.to_owned());
         self.read(move |connection| claims::head(connection, &owner, &name)).boxed()
     }
 
-    fn set_head(&self, owner: &Owner, name: &str, head: Option<Head>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn set_head(&self, owner: &Owner, name: &str, head: Option<ConversationHead>) -> BoxFuture<'_, Result<(), StoreError>> {
         let (owner, name) = (owner.clone(), name.to_owned());
         self.write(move |change| claims::set_head(change.connection, &owner, &name, head.as_ref())).boxed()
     }

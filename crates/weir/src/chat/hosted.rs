@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::keys::MemoryKeys;
+use engine::memory::keys::MemoryKeys;
 use engine::tasks::Tasks;
 use server::ProxyProtocol;
 use tokio::net::TcpStream;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use engine::keys::MemoryKeys;
+use engine::memory::keys::MemoryKeys;
 use engine::tasks::Tasks;
 use lab::stamps::Stamps;
 use server::Tls;

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use engine::provider::{Failure, ModelListing, ModelRequest, Models, Peer, Provider, Route, Word, Words};
+use engine::provider::Provider;
+use engine::provider::call::Peer;
+use engine::provider::event::{Word, Words};
+use engine::provider::failure::Failure;
+use engine::provider::models::{ModelListing, Models};
+use engine::provider::request::ModelRequest;
+use engine::provider::route::Route;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use lab::stamps::Stamps;
@@ -24,9 +30,9 @@ impl Stamped {
 impl Models for Stamped {
     fn route(&self, model: &str) -> Option<Route> {
         let mut route = self.models.route(model)?;
-        let stamped = |leg: &engine::provider::Leg| {
+        let stamped = |leg: &engine::provider::route::Leg| {
             let provider: Arc<dyn Provider> = Arc::new(StampedProvider { inner: Arc::clone(&leg.provider), stamps: self.stamps.clone() });
-            engine::provider::Leg { provider, ..leg.clone() }
+            engine::provider::route::Leg { provider, ..leg.clone() }
         };
         route.legs = route.legs.iter().map(stamped).collect();
         Some(route)

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::config::OnLeave;
-use engine::provider::{Retries, Timeouts};
+use engine::provider::route::{Retries, Timeouts};
+use protocol::on_leave::OnLeave;
 use provider::config::DemoConfig;
 use server::{CaptureMode, MetricsAccess, Network, ProxyProtocol};
 use store::Durability;

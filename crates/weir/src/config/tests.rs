@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::config::OnLeave;
+use protocol::on_leave::OnLeave;
 use provider::config::{Strategy, WireKind};
 
 use super::example::example;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use engine::secret::Secret;
 use provider::config::{
     Compat, Connection, HostedTools, KeyConfig, Preset, ReasoningHistory, Strategy, SystemMessages, UnknownTools, UpstreamConfig, WireKind,

@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::config::OnLeave;
 use http::Uri;
 use http::uri::Authority;
+use protocol::on_leave::OnLeave;
 
 /// A century is for ever, and far from where adding it to a clock would overflow.
 const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);

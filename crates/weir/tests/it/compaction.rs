@@ -2,7 +2,7 @@
 
 use client::soon;
 use client::{Connection, Request};
-use engine::provider::SUMMARISE;
+use engine::provider::request::SUMMARISE;
 use fakes::Script;
 use protocol::compaction::{decode, encode};
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use client::BodyEnd;
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use fakes::{Script, Step};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use client::{Request, Response, Stream};
 use engine::Engine;
-use engine::keys::{Caller, MemoryKeys};
-use engine::provider::{Retries, Timeouts};
+use engine::keys::Caller;
+use engine::memory::keys::MemoryKeys;
+use engine::provider::route::{Retries, Timeouts};
 use fakes::Upstream;
 use protocol::id::Owner;
 use provider::config::{DemoConfig, KeyConfig, Preset, RouteConfig, UpstreamConfig};

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use client::{BodyEnd, Connection, Request};
-use engine::contract::FailingLog;
+use engine::testing::failing::FailingLog;
 use fakes::Script;
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ async fn a_broken_answer_of_http_1_0_is_reset() {
     let (text, cut) = say(&house, &old(&Request::post("/v1/responses", &ask("hi")))).await;
     assert!(text.contains("response.created") && !text.contains("[DONE]"), "{text}");
     assert_eq!(cut, Some(ErrorKind::ConnectionReset), "nothing but a reset tells a part from the whole");
-    log.mend();
+    log.repair();
     house.quiet().await;
     house.close().await;
 }
@@ -100,7 +100,7 @@ async fn a_broken_answer_of_http_1_1_has_no_last_chunk() {
     log.break_after(4);
     let (_, end) = house.stream(&Request::post("/v1/responses", &ask("hi"))).await.collect().await.unwrap();
     assert_eq!(end, BodyEnd::Truncated);
-    log.mend();
+    log.repair();
     house.quiet().await;
     house.close().await;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::contract::FailingLog;
+use engine::testing::failing::FailingLog;
 use fakes::Script;
 use h2::client::{Builder, SendRequest};
 use h2::{Reason, RecvStream};
@@ -123,7 +123,7 @@ async fn a_broken_answer_resets_its_stream_and_nothing_else() {
     let (text, end) = collect(client.post("/v1/responses", &ask("hi")).await).await;
     assert!(text.contains("response.created") && !text.contains("[DONE]"), "{text}");
     assert_eq!(end, Some(Reason::INTERNAL_ERROR), "a part must not end like a whole");
-    log.mend();
+    log.repair();
     assert_eq!(client.send(Method::GET, "/healthz", None).await.unwrap().status(), 200);
     drop(client);
     house.quiet().await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Connection, Request, Stream};
-use engine::provider::Retries;
+use engine::provider::route::Retries;
 use engine::secret::Secret;
 use engine::upstreams::{Health, State};
 use fakes::{Script, Upstream, Vendor, VendorError};
@@ -32,7 +32,7 @@ fn config(lab: &Upstream, keys: &[(&str, u32)]) -> UpstreamConfig {
         keys: keys.iter().map(key).collect(),
         key_rest: Duration::from_mins(10),
         strategy: Strategy::Order,
-        ..upstream_of(MODEL, lab.base_url(), engine::provider::Timeouts::default())
+        ..upstream_of(MODEL, lab.base_url(), engine::provider::route::Timeouts::default())
     }
 }
 

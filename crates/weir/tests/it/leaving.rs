@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::{BodyEnd, Connection, Request, Stream};
-use engine::config::OnLeave;
 use fakes::{Script, Upstream};
+use protocol::on_leave::OnLeave;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

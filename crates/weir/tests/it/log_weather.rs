@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{BodyEnd, Connection, Request, Stream};
-use engine::contract::{FailingLog, LateLog};
 use engine::log::Log;
+use engine::testing::failing::FailingLog;
+use engine::testing::late::LateLog;
 use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -61,7 +62,7 @@ async fn readers_of_a_log_that_fails_are_told_and_cut() {
     let (status, refused) = house.post("/v1/responses", &ask("hi")).await;
     assert_eq!((status, &refused["error"]["code"]), (503, &json!("log_unavailable")));
 
-    log.mend();
+    log.repair();
     house.quiet().await;
     let (events, end) = house.stream(&again).await.collect().await.unwrap();
     let said: Vec<Value> = events.iter().filter_map(|event| event.json().ok()).collect();
@@ -103,7 +104,7 @@ async fn chat_and_json_readers_of_a_log_that_fails_are_told_too() {
                 let last = events.last().unwrap_or_else(|| panic!("{what}: nothing was said")).json().unwrap();
                 assert_eq!(last["error"]["code"], "log_unavailable", "{what}");
             }
-            log.mend();
+            log.repair();
             house.quiet().await;
             house.close().await;
         }
@@ -132,7 +133,7 @@ async fn begin((words, _): (Words, Frame), stream: &mut Stream) {
 async fn a_late_log_delivers_nothing_before_it_is_released() {
     for way in [(Words::Responses, Frame::Ndjson), (Words::Responses, Frame::Sse), (Words::Chat, Frame::Ndjson), (Words::Chat, Frame::Sse)]
     {
-        let log = LateLog::behind_the_begin();
+        let log = LateLog::with_first_commits();
         let house = house(Arc::new(log.clone())).await;
         let gate = Arc::new(Notify::new());
         house.upstream.script(once_and_more(&gate));
@@ -162,7 +163,7 @@ async fn a_late_log_delivers_nothing_before_it_is_released() {
 
 #[tokio::test]
 async fn a_json_answer_from_a_late_log_waits_for_the_release() {
-    let log = LateLog::behind_the_begin();
+    let log = LateLog::with_first_commits();
     let house = house(Arc::new(log.clone())).await;
     for words in [Words::Responses, Words::Chat] {
         house.upstream.script(Script::text(&["whole"]));
@@ -185,7 +186,7 @@ async fn a_json_answer_from_a_late_log_waits_for_the_release() {
 
 #[tokio::test]
 async fn a_cancel_is_confirmed_when_its_end_is_in_the_log() {
-    let log = LateLog::behind_the_begin();
+    let log = LateLog::with_first_commits();
     let house = house(Arc::new(log.clone())).await;
     house.upstream.script(Script::no_head());
     let mut stream = house.stream(&Request::post("/v1/responses", &ask("hi"))).await;

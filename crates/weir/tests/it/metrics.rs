@@ -185,7 +185,7 @@ async fn cancels_have_causes_and_readers_are_counted_at_their_most() {
 
 #[tokio::test]
 async fn upstream_errors_have_kinds_that_no_upstream_makes_up() {
-    let dead = upstream_of("dead", "http://127.0.0.1:9/v1".to_owned(), engine::provider::Timeouts::default());
+    let dead = upstream_of("dead", "http://127.0.0.1:9/v1".to_owned(), engine::provider::route::Timeouts::default());
     let house = House::open_with(Plan { more_upstreams: vec![dead], ..Plan::default() }).await;
     let refusal = |status, code: &str| Script::error(status, &json!({ "error": { "message": "no", "code": code } }));
     for script in [
@@ -221,7 +221,7 @@ async fn upstream_errors_have_kinds_that_no_upstream_makes_up() {
 #[tokio::test]
 async fn what_callers_make_up_makes_no_series() {
     let any = |house: &House| {
-        let mut any = upstream_of("any", house.upstream.base_url(), engine::provider::Timeouts::default());
+        let mut any = upstream_of("any", house.upstream.base_url(), engine::provider::route::Timeouts::default());
         any.models.clear();
         any
     };

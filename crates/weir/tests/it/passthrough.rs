@@ -10,7 +10,7 @@ mod record;
 use std::time::Duration;
 
 use client::Request;
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use fakes::{Upstream, Vendor};
 use provider::config::{Preset, RouteConfig, Strategy, TargetConfig, UpstreamConfig, WireKind};
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::websocket;
-use engine::provider::{Retries, Timeouts};
+use engine::provider::route::{Retries, Timeouts};
 use engine::upstreams::Circuit;
 use fakes::{Script, Step, Upstream, VendorError};
 use provider::config::{RouteConfig, Strategy, TargetConfig, UpstreamConfig};

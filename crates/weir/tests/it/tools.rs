@@ -2,7 +2,7 @@
 
 use client::Request;
 use codec::Frame;
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use fakes::{Script, Upstream};
 use provider::config::{Compat, HostedTools, UpstreamConfig};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Two hundred clients that vanish at once leave nothing behind: no upstream connection, no task, no byte.
 
 use client::{Connection, Request};
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use fakes::{Script, Upstream};
 use serde_json::json;
 

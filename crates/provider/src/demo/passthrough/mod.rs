@@ -3,8 +3,8 @@
 mod completions;
 mod embeddings;
 
+use engine::provider::failure::{Blame, Failure};
 use engine::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
-use engine::provider::{Blame, Failure};
 use futures_util::StreamExt;
 use futures_util::future::ready;
 use futures_util::stream::once;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::provider::Call;
+use engine::provider::call::Call;
 use serde_json::{Value, json};
 
 use super::*;

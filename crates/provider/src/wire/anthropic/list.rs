@@ -1,6 +1,6 @@
 //! The list of models as Anthropic writes it.
 
-use engine::provider::ModelListing;
+use engine::provider::models::ModelListing;
 use serde::Deserialize;
 
 /// Reads `GET /models`. Retired models are listed too, but cannot be asked; entries without a name are left out.

@@ -9,8 +9,10 @@ mod request;
 mod stream;
 mod thought;
 
+use engine::provider::failure::Failure;
+use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
-use engine::provider::{Failure, ModelListing, ModelRequest};
+use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
 use protocol::passthrough::Passthrough;
 use protocol::request::Create;

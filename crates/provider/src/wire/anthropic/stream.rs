@@ -3,7 +3,7 @@
 mod citation;
 mod event;
 
-use engine::provider::{Finish, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
 use serde_json::{Map, Value};
 
 use self::citation::Citations;

@@ -7,7 +7,7 @@ mod arguments;
 
 use std::collections::BTreeSet;
 
-use engine::provider::ToolCallDelta;
+use engine::provider::event::ToolCallDelta;
 use serde_json::Map;
 
 use self::arguments::{Arguments, Compact, Progress, Scanner};

@@ -6,8 +6,9 @@ mod request;
 mod stream;
 mod style;
 
+use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
-use engine::provider::{ModelListing, ModelRequest};
+use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
 use protocol::passthrough::Passthrough;
 use protocol::request::Create;
@@ -82,7 +83,7 @@ impl Wire for Chat {
 
 #[cfg(test)]
 mod tests {
-    use engine::provider::Blame;
+    use engine::provider::failure::Blame;
     use reqwest::header::HeaderMap;
 
     use super::*;

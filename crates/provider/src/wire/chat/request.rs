@@ -2,7 +2,7 @@
 
 mod messages;
 
-use engine::provider::ModelRequest;
+use engine::provider::request::ModelRequest;
 use protocol::extra::Extra;
 use protocol::fault::Fault;
 use protocol::request::{Create, NamedKind, TextFormat, Tool, ToolChoice, ToolMode};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::mem;
 
-use engine::provider::{OpaqueStep, ToolCallDelta, Word};
+use engine::provider::event::{OpaqueStep, ToolCallDelta, Word};
 use serde_json::{Map, Value};
 
 use super::super::body::Grammar;

@@ -1,6 +1,6 @@
 //! Embeddings by Gemini's `batchEmbedContents`.
 
-use engine::provider::Failure;
+use engine::provider::failure::Failure;
 use engine::provider::passthrough::PassthroughRequest;
 use protocol::fault::Fault;
 use protocol::fields::Fields;
@@ -81,7 +81,7 @@ fn read(bodies: &[Vec<u8>], inputs: usize, format: VectorFormat, model: &str, ca
 mod tests {
     use std::sync::Arc;
 
-    use engine::provider::Call;
+    use engine::provider::call::Call;
     use serde_json::Value;
 
     use super::super::super::sample;

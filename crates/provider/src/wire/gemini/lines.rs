@@ -1,7 +1,8 @@
 //! Makes events of JSON that stands between the events: in the middle of a stream, Gemini writes an error as it is, over many
 //! lines and without `data:`. Google's own client balances braces to find its end, and so does this.
 
-use engine::provider::{Failure, Word};
+use engine::provider::event::Word;
+use engine::provider::failure::Failure;
 
 use crate::wire::reader::Reader;
 

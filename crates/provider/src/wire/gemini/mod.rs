@@ -10,8 +10,10 @@ mod refusal;
 mod request;
 mod stream;
 
+use engine::provider::failure::Failure;
+use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
-use engine::provider::{Failure, ModelListing, ModelRequest};
+use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
 use protocol::passthrough::{Operation, Passthrough};
 use protocol::request::Create;

@@ -1,6 +1,6 @@
 //! What Gemini's errors mean, by status and in the middle of a stream.
 
-use engine::provider::{Blame, Failure};
+use engine::provider::failure::{Blame, Failure};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Turns a request into the body of `streamGenerateContent`; no I/O.
 
-use engine::provider::ModelRequest;
+use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
 use protocol::request::{Create, TextFormat, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};

@@ -4,7 +4,8 @@ mod chunk;
 
 use std::mem;
 
-use engine::provider::{Blame, Failure, Finish, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::failure::{Blame, Failure};
 use serde_json::{Map, Value, json};
 
 use self::chunk::{Blob, Candidate, Chunk, FunctionCall, Part};

@@ -62,7 +62,7 @@ fn unsupported(name: &str, what: &str) -> Fault {
 mod tests {
     use std::sync::Arc;
 
-    use engine::provider::Call;
+    use engine::provider::call::Call;
     use serde_json::json;
 
     use super::*;

@@ -1,6 +1,6 @@
 //! Embeddings by Ollama's `/api/embed`.
 
-use engine::provider::Failure;
+use engine::provider::failure::Failure;
 use engine::provider::passthrough::PassthroughRequest;
 use protocol::fault::Fault;
 use protocol::fields::Fields;
@@ -66,7 +66,7 @@ pub(super) fn with_remedy(message: String) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use engine::provider::Call;
+    use engine::provider::call::Call;
     use serde_json::{Value, json};
 
     use super::super::super::sample;

@@ -1,6 +1,6 @@
 //! The list of models as Ollama writes it (`GET /api/tags`).
 
-use engine::provider::ModelListing;
+use engine::provider::models::ModelListing;
 use serde::Deserialize;
 use serde_json::Value;
 

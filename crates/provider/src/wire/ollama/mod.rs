@@ -6,8 +6,10 @@ mod list;
 mod request;
 mod stream;
 
+use engine::provider::failure::Failure;
+use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
-use engine::provider::{Failure, ModelListing, ModelRequest};
+use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
 use protocol::passthrough::{Operation, Passthrough};
 use protocol::request::Create;
@@ -102,7 +104,7 @@ fn with_remedy(message: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use engine::provider::Blame;
+    use engine::provider::failure::Blame;
     use protocol::fault::FaultKind;
     use reqwest::header::HeaderMap;
 

@@ -1,6 +1,7 @@
 //! Reads the answer's lines into words; no I/O.
 
-use engine::provider::{Blame, Failure, Finish, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::failure::{Blame, Failure};
 use protocol::usage::{InputTokensDetails, Usage, UsageSource};
 use serde::Deserialize;
 use serde_json::{Map, Value};

@@ -1,6 +1,7 @@
 //! Text completions: finish reasons in the words that OpenAI's clients know, so that what is cut never passes for whole.
 
-use engine::provider::{Failure, Finish};
+use engine::provider::event::Finish;
+use engine::provider::failure::Failure;
 use protocol::fields::Fields;
 
 use super::super::fault::{Callee, ERROR};

@@ -1,6 +1,6 @@
 //! Reads whole documents: the response, or the error in its place.
 
-use engine::provider::Failure;
+use engine::provider::failure::Failure;
 use protocol::fields::Fields;
 use protocol::passthrough::Operation;
 use serde_json::Value;

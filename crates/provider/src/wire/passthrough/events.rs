@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::mem;
 
 use codec::sse;
-use engine::provider::Failure;
+use engine::provider::failure::Failure;
 use engine::provider::passthrough::Part;
 use protocol::fields::Fields;
 use protocol::passthrough::Operation;
@@ -207,7 +207,7 @@ fn is_whole(data: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use engine::provider::Blame;
+    use engine::provider::failure::Blame;
     use proptest::prelude::*;
 
     use super::super::super::sample;

@@ -10,7 +10,7 @@ pub(super) mod vectors;
 use std::fmt;
 
 use bytes::Bytes;
-use engine::provider::{Blame, Failure};
+use engine::provider::failure::{Blame, Failure};
 use protocol::fault::{Fault, FaultKind};
 use protocol::fields::Fields;
 use protocol::passthrough::Operation;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use engine::provider::Failure;
+use engine::provider::failure::Failure;
 use engine::provider::passthrough::PassthroughRequest;
 use protocol::fields::Fields;
 use protocol::passthrough::Operation;
@@ -125,7 +125,8 @@ fn convert(response: &mut Fields, format: VectorFormat, callee: &Callee) -> Resu
 mod tests {
     use std::sync::Arc;
 
-    use engine::provider::{Blame, Call};
+    use engine::provider::call::Call;
+    use engine::provider::failure::Blame;
     use protocol::passthrough::Passthrough;
     use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Embeddings of APIs that have a form of their own: their inputs as texts, and their vectors as OpenAI's list.
 
-use engine::provider::Failure;
+use engine::provider::failure::Failure;
 use protocol::fault::Fault;
 use protocol::fields::Fields;
 use protocol::passthrough::{Inputs, Operation, Passthrough};

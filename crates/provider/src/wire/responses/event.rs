@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::provider::{Blame, Failure};
+use engine::provider::failure::{Blame, Failure};
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;

@@ -7,8 +7,9 @@ mod stream;
 
 use std::sync::Arc;
 
+use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
-use engine::provider::{ModelListing, ModelRequest};
+use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
 use protocol::passthrough::Passthrough;
 use protocol::request::Create;
@@ -100,7 +101,7 @@ impl Wire for Responses {
 
 #[cfg(test)]
 mod tests {
-    use engine::provider::Blame;
+    use engine::provider::failure::Blame;
     use reqwest::header::HeaderMap;
 
     use super::*;

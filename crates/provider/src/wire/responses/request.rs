@@ -2,7 +2,7 @@
 
 mod input;
 
-use engine::provider::ModelRequest;
+use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
 use protocol::request::{AllowedTool, Create, FunctionTool, TextFormat, Tool, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};

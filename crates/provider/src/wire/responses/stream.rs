@@ -5,7 +5,7 @@ mod output;
 use std::mem;
 use std::sync::Arc;
 
-use engine::provider::{Finish, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
 use protocol::event::EventKind;
 use serde_json::{Map, Value};
 

@@ -6,10 +6,10 @@ use codec::websocket::CloseCode;
 use codec::websocket::decode::Incoming;
 use codec::websocket::deflate::Agreement;
 use codec::websocket::encode::pong;
-use engine::answers::log_fault;
 use engine::feed::Feed;
+use engine::instruments::counter::GaugeGuard;
 use engine::log::LogError;
-use engine::metrics::Held;
+use engine::response::fault::log_fault;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use protocol::dialect::classic::{Door, Fold, Said};
@@ -40,7 +40,7 @@ pub(super) struct Questions {
     connection: Option<Connection>,
     /// Where in a trace the handshake stood: all its answers are parts of that.
     trace: Option<TraceContext>,
-    _counted: Held,
+    _counted: GaugeGuard,
     line: Line,
     /// The answer that is told. Dropping it is leaving, and stops the model.
     running: Option<Running>,
@@ -55,7 +55,7 @@ pub(super) struct Questions {
 struct Running {
     feed: Feed,
     fold: Fold,
-    _counted: Held,
+    _counted: GaugeGuard,
 }
 
 enum Next {

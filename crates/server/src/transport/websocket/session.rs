@@ -6,11 +6,12 @@ use codec::websocket::CloseCode;
 use codec::websocket::decode::Incoming;
 use codec::websocket::deflate::Agreement;
 use codec::websocket::encode::pong;
-use engine::answers::{Socket, Terms, log_fault};
+use engine::conversation::history::SocketHistory;
 use engine::feed::Feed;
-use engine::local::Local;
+use engine::instruments::counter::GaugeGuard;
 use engine::log::LogError;
-use engine::metrics::Held;
+use engine::response::fault::log_fault;
+use engine::response::options::{Socket, Terms};
 use engine::shares::Reservation;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -45,7 +46,7 @@ type Fed = (Lane, Reading, Result<Option<Vec<Entry>>, LogError>);
 /// A reader on the socket.
 struct Reading {
     feed: Feed,
-    _counted: Held,
+    _counted: GaugeGuard,
 }
 
 /// What comes next.
@@ -68,9 +69,9 @@ pub(super) struct Session {
     connection: Option<Connection>,
     /// Where in a trace the handshake stood: all its turns are parts of that.
     trace: Option<TraceContext>,
-    _counted: Held,
+    _counted: GaugeGuard,
     line: Line,
-    local: Arc<Local>,
+    local: Arc<SocketHistory>,
     lanes: Lanes,
     /// The memory that was taken for a message of which only a part has come.
     coming: Option<Reservation>,
@@ -85,7 +86,7 @@ impl Session {
     pub(super) fn new(app: App, from: From, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         Self {
             line: Line::new(&app, from.grant.clone(), io, agreement),
-            local: Local::new(),
+            local: SocketHistory::new(),
             lanes: Lanes::default(),
             coming: None,
             feeds: FuturesUnordered::new(),
@@ -278,7 +279,7 @@ impl Session {
             }
             Wanted::Create { create, generate, bytes } => {
                 let parent = create.previous_response_id.clone();
-                let socket = Socket { local: Arc::clone(&self.local), lane: lane.clone() };
+                let socket = Socket { history: Arc::clone(&self.local), lane: lane.clone() };
                 let (socket, bytes) = (Some(socket), Some(bytes));
                 let terms = Terms { socket, warm_up: !generate, trace: self.trace.clone(), bytes, ..Terms::default() };
                 match engine.start(&self.owner, *create, terms).await {

@@ -5,8 +5,8 @@ mod recovery;
 
 use std::sync::Arc;
 
-use engine::contract::log_laws;
 use engine::tasks::Tasks;
+use engine::testing::log_laws;
 use protocol::event::{Entry, Event, TextDelta};
 use protocol::id::{ItemId, ResponseId};
 

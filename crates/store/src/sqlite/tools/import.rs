@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 use bytes::Bytes;
-use engine::store::{Head, StoreError};
+use engine::store::{ConversationHead, StoreError};
 use protocol::event::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
 use rusqlite::{Connection, OptionalExtension};
@@ -158,7 +158,7 @@ fn put(change: &mut Change<'_>, line: &Line) -> Result<bool, Failure> {
             if claims::head(change.connection, &owner, &head.name)?.is_some() {
                 return Ok(false);
             }
-            let to = Head { response: ResponseId::new(&head.answer), used_at: head.used_at };
+            let to = ConversationHead { response: ResponseId::new(&head.answer), used_at: head.used_at };
             claims::set_head(change.connection, &owner, &head.name, Some(&to))?;
             Ok(true)
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::provider::{Blame, Failure};
+use engine::provider::failure::{Blame, Failure};
 use provider::config::{BuildError, KeyConfig, Preset, ProxyConfig, UpstreamConfig, WireKind};
 use provider::upstream::{Distrust, Refusal, Trouble, Unreached};
 

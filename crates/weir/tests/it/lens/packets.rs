@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Connection, Request, Response, websocket};
-use engine::keys::MemoryKeys;
+use engine::memory::keys::MemoryKeys;
 use engine::tasks::Tasks;
 use fakes::Script;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use fakes::Script;
 use fakes::Vendor::{Anthropic, Ollama};
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use fakes::{Script, Upstream, Vendor};
 use provider::config::{Preset, UpstreamConfig, WireKind};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use client::soon;
 use client::{BodyEnd, websocket};
 use codec::Frame;
-use engine::provider::{Retries, Timeouts};
+use engine::provider::route::{Retries, Timeouts};
 use fakes::{Upstream, Vendor};
 use futures_util::stream::{StreamExt, iter};
 use provider::config::{Preset, UpstreamConfig, WireKind};

@@ -1,6 +1,6 @@
 //! `POST /v1/embeddings`, from every API that has them.
 
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use fakes::{Script, Upstream, Vendor, vector};
 use protocol::vector::VectorFormat;
 use provider::config::{Preset, UpstreamConfig};

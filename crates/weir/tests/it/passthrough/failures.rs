@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use client::{BodyEnd, Connection};
-use engine::provider::{Retries, Timeouts};
+use engine::provider::route::{Retries, Timeouts};
 use engine::secret::Secret;
 use fakes::{Script, Step, VendorError};
 use provider::config::KeyConfig;

@@ -1,7 +1,7 @@
 //! `POST /v1/moderations`.
 
 use client::Request;
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use fakes::{Script, Upstream, Vendor};
 use provider::config::{Preset, UpstreamConfig};
 use serde_json::json;

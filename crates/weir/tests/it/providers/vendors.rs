@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::provider::Timeouts;
+use engine::provider::route::Timeouts;
 use fakes::{RecordedRequest, Upstream, Vendor};
 use provider::config::{Preset, UpstreamConfig, WireKind};
 

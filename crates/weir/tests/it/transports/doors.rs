@@ -7,7 +7,7 @@ use std::sync::Arc;
 use client::Connection;
 use client::soon;
 use client::websocket::{self, Handshake};
-use engine::keys::MemoryKeys;
+use engine::memory::keys::MemoryKeys;
 use engine::tasks::Tasks;
 use server::{App, AppParts, Connections, Drain, Live, Tls};
 use tokio::net::TcpStream;

@@ -1,6 +1,6 @@
 //! What the text rests on, in Open Responses' form.
 
-use engine::provider::Word;
+use engine::provider::event::Word;
 use serde_json::{Value, json};
 
 use super::super::super::said::Said;

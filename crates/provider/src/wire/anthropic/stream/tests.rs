@@ -4,7 +4,7 @@
 
 mod odd;
 
-use engine::provider::{Blame, Failure};
+use engine::provider::failure::{Blame, Failure};
 use proptest::prelude::*;
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::json;

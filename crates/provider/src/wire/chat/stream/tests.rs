@@ -4,7 +4,8 @@
 
 mod odd;
 
-use engine::provider::{Failure, Finish};
+use engine::provider::event::Finish;
+use engine::provider::failure::Failure;
 use proptest::prelude::*;
 use protocol::fault::FaultKind;
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use engine::provider::ModelRequest;
+use engine::provider::request::ModelRequest;
 use protocol::extra::Extra;
 use protocol::fault::Fault;
 use protocol::item::{FunctionOutput, Item, Message, Part, Reasoning, Role};

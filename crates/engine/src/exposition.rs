@@ -1,0 +1,264 @@
+//! Prometheus' text exposition format, version 0.0.4, and everything an engine measures in it.
+//!
+//! This is the only file that knows the format: instruments and traits give numbers.
+
+use std::fmt::{Display, Write};
+
+use crate::engine::Engine;
+use crate::instruments::counter::{Counter, Gauge};
+use crate::instruments::family::Family;
+use crate::instruments::histogram::{Histogram, Tally};
+use crate::response::census::Census;
+use crate::response::metrics::EngineMetrics;
+use crate::shares::Usage;
+use crate::trace::SpanCounts;
+use crate::upstreams::{Circuit, State};
+
+/// The text while it is written. Each metric is written once, with all its series.
+#[derive(Debug, Default)]
+pub struct Exposition(String);
+
+/// The type of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only increases; its name ends in `_total`.
+    Counter,
+    /// May increase and decrease.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+impl MetricKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Label names and values.
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+impl Exposition {
+    /// Its media type.
+    pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+    /// An empty text.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The text.
+    pub fn into_text(self) -> String {
+        self.0
+    }
+
+    /// A counter without labels.
+    pub fn counter(&mut self, name: &str, help: &str, counter: &Counter) {
+        self.numbers(name, help, MetricKind::Counter, [(&[] as Labels<'_>, counter.get())]);
+    }
+
+    /// A gauge without labels.
+    pub fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.numbers(name, help, MetricKind::Gauge, [(&[] as Labels<'_>, value)]);
+    }
+
+    /// Numbers that are read elsewhere, each with its labels.
+    pub fn numbers<'a, V: Display>(&mut self, name: &str, help: &str, kind: MetricKind, values: impl IntoIterator<Item = (Labels<'a>, V)>) {
+        self.head(name, help, kind);
+        for (labels, value) in values {
+            self.sample(name, labels, None, value);
+        }
+    }
+
+    /// Counters by label.
+    pub fn counters(&mut self, name: &str, help: &str, family: &Family<Counter>) {
+        self.family(name, help, MetricKind::Counter, family, |text, labels, counter| text.sample(name, labels, None, counter.get()));
+    }
+
+    /// Gauges by label.
+    pub fn gauges(&mut self, name: &str, help: &str, family: &Family<Gauge>) {
+        self.family(name, help, MetricKind::Gauge, family, |text, labels, gauge| text.sample(name, labels, None, gauge.get()));
+    }
+
+    /// A histogram without labels.
+    pub fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.head(name, help, MetricKind::Histogram);
+        self.tally(name, &[], &histogram.get());
+    }
+
+    /// Histograms by label.
+    pub fn histograms(&mut self, name: &str, help: &str, family: &Family<Histogram>) {
+        self.family(name, help, MetricKind::Histogram, family, |text, labels, histogram| text.tally(name, labels, &histogram.get()));
+    }
+
+    fn family<T>(&mut self, name: &str, help: &str, kind: MetricKind, family: &Family<T>, write: impl Fn(&mut Self, Labels<'_>, &T)) {
+        self.head(name, help, kind);
+        for (values, one) in family.all() {
+            let labels: Vec<(&str, &str)> = family.labels.iter().copied().zip(values.iter().map(|value| &**value)).collect();
+            write(self, &labels, &one);
+        }
+    }
+
+    fn tally(&mut self, name: &str, labels: Labels<'_>, tally: &Tally) {
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in tally.cumulative() {
+            let bound = if bound.is_infinite() { "+Inf".to_owned() } else { bound.to_string() };
+            self.sample(&bucket, labels, Some(&bound), count);
+        }
+        self.sample(&format!("{name}_sum"), labels, None, tally.sum());
+        self.sample(&format!("{name}_count"), labels, None, tally.count());
+    }
+
+    fn head(&mut self, name: &str, help: &str, kind: MetricKind) {
+        let help = help.replace('\\', r"\\").replace('\n', r"\n");
+        self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str()));
+    }
+
+    fn sample(&mut self, name: &str, labels: Labels<'_>, bound: Option<&str>, value: impl Display) {
+        self.0.push_str(name);
+        let bound = bound.map(|bound| ("le", bound));
+        let mut separator = '{';
+        for (label, value) in labels.iter().copied().chain(bound).filter(|(_, value)| !value.is_empty()) {
+            let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+            self.write(format_args!("{separator}{label}=\"{value}\""));
+            separator = ',';
+        }
+        if separator == ',' {
+            self.0.push('}');
+        }
+        self.write(format_args!(" {value}\n"));
+    }
+
+    fn write(&mut self, arguments: std::fmt::Arguments<'_>) {
+        // Writing to a `String` cannot fail.
+        let _written = self.0.write_fmt(arguments);
+    }
+}
+
+impl Engine {
+    /// Writes all metrics of the engine, its models and its traces.
+    pub fn write_metrics(&self, text: &mut Exposition) {
+        let shared = &self.shared;
+        write_engine(&shared.metrics, self.census(), text);
+        write_callers(&shared.ledger.usage(), shared.ledger.bytes(), text);
+        write_upstreams(&shared.models.upstreams(), text);
+        if let Some(sink) = shared.traces.get() {
+            write_spans(sink.counts(), text);
+        }
+    }
+}
+
+fn write_engine(metrics: &EngineMetrics, census: Census, text: &mut Exposition) {
+    text.histograms("gen_ai_client_token_usage", "Tokens of each call of a model, as it says or as Weir counts.", &metrics.client_tokens);
+    let help = "From asking the model to the end of its stream.";
+    text.histograms("gen_ai_client_operation_duration_seconds", help, &metrics.client_duration);
+    let help = "From asking the model to its first word.";
+    text.histograms("gen_ai_client_operation_time_to_first_chunk_seconds", help, &metrics.client_first_chunk);
+    let help = "From each word of the model to the next.";
+    text.histograms("gen_ai_client_operation_time_per_output_chunk_seconds", help, &metrics.client_per_chunk);
+    let help = "From accepting a request to the end of its answer.";
+    text.histograms("gen_ai_server_request_duration_seconds", help, &metrics.server_duration);
+    let help = "From accepting a request to its first token, where the answer did not fail.";
+    text.histograms("gen_ai_server_time_to_first_token_seconds", help, &metrics.server_first_token);
+    let help = "The mean time for a token behind the first, where the answer did not fail.";
+    text.histograms("gen_ai_server_time_per_output_token_seconds", help, &metrics.server_per_token);
+
+    text.counters("weir_answers_total", "Answers that have ended, by how.", &metrics.answers);
+    text.gauge("weir_answers_running", "Answers that run.", census.running);
+    let help = "Pass-through calls (embeddings, text completions, moderations) that have ended, by how.";
+    text.counters("weir_passthrough_calls_total", help, &metrics.passed);
+    text.gauge("weir_passthrough_calls_running", "Pass-through calls that run.", metrics.passing.get());
+    text.counters("weir_cancels_total", "Answers that were stopped before their end, by why.", &metrics.cancels);
+    let help = "Calls of models that failed, by upstream and kind.";
+    text.counters("weir_upstream_errors_total", help, &metrics.upstream_errors);
+    let help = "Calls that were made again after one that failed, by the upstream that failed and why.";
+    text.counters("weir_upstream_retries_total", help, &metrics.retries);
+    text.gauge("weir_readers", "Readers of answers.", metrics.readers.get());
+    text.histogram("weir_answer_readers", "The most readers that an answer had at once while it ran.", &metrics.peak_readers);
+    text.gauge("weir_log_bytes", "Bytes of all logs.", census.log_bytes);
+    text.gauge("weir_item_bytes", "Bytes of all items.", census.item_bytes);
+    text.gauge("weir_tasks", "Tasks that run.", census.tasks);
+}
+
+/// What each caller uses.
+fn write_callers(usage: &[Usage], bytes: u64, text: &mut Exposition) {
+    let labels: Vec<[(&str, &str); 1]> = usage.iter().map(|usage| [("key", usage.owner.as_str())]).collect();
+    let mut gauges = |name: &str, help: &str, value: fn(&Usage) -> u64| {
+        text.numbers(name, help, MetricKind::Gauge, labels.iter().zip(usage).map(|(labels, usage)| (&labels[..], value(usage))));
+    };
+    gauges("weir_key_memory_bytes", "Bytes of requests, conversations and answers in memory, by key.", |usage| usage.bytes);
+    gauges("weir_key_answers_running", "Answers and calls that run, by key.", |usage| usage.running as u64);
+    gauges("weir_key_connections", "Connections on which a key calls.", |usage| usage.connections as u64);
+    text.gauge("weir_memory_bytes", "Bytes of requests, conversations and answers in memory.", bytes);
+}
+
+/// The state of the upstreams and their keys. A key appears by its label, which the configuration bounds.
+fn write_upstreams(states: &[State], text: &mut Exposition) {
+    let circuits: Vec<_> = states.iter().map(|state| ([("upstream", &*state.upstream)], circuit(state.circuit))).collect();
+    let help = "Whether an upstream is asked: 1 it is, 0.5 once to see, 0 it is left alone.";
+    let samples = circuits.iter().map(|(labels, value)| (&labels[..], value));
+    text.numbers("weir_upstream_up", help, MetricKind::Gauge, samples);
+
+    let waiting: Vec<_> = states.iter().map(|state| ([("upstream", &*state.upstream)], state.waiting)).collect();
+    let samples = waiting.iter().map(|(labels, value)| (&labels[..], value));
+    text.numbers("weir_upstream_waiting", "Answers that wait until a key is free.", MetricKind::Gauge, samples);
+
+    let keys = || states.iter().flat_map(|state| state.keys.iter().map(move |key| (state, key)));
+    let running: Vec<_> = keys().map(|(state, key)| ([("upstream", &*state.upstream), ("key", &*key.label)], key.running)).collect();
+    let samples = running.iter().map(|(labels, value)| (&labels[..], value));
+    text.numbers("weir_upstream_key_running", "Answers that run on a key.", MetricKind::Gauge, samples);
+
+    let healths: Vec<_> =
+        keys().map(|(state, key)| [("upstream", &*state.upstream), ("key", &*key.label), ("state", key.health.said().0)]).collect();
+    let samples = healths.iter().map(|labels| (&labels[..], 1));
+    text.numbers("weir_upstream_key_state", "How a key is; always 1, and its label says it.", MetricKind::Gauge, samples);
+}
+
+fn circuit(circuit: Circuit) -> f64 {
+    match circuit {
+        Circuit::Closed => 1.0,
+        Circuit::HalfOpen => 0.5,
+        Circuit::Open(_) => 0.0,
+    }
+}
+
+fn write_spans(counts: SpanCounts, text: &mut Exposition) {
+    let outcomes: [(&[_], u64); 2] = [(&[("outcome", "exported")], counts.exported), (&[("outcome", "dropped")], counts.dropped)];
+    text.numbers("weir_trace_spans_total", "Spans of traces, by what became of them.", MetricKind::Counter, outcomes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_gauges_and_histograms() {
+        let mut text = Exposition::new();
+        let counters = Family::new(&["model", "reason"], Counter::default);
+        counters.of(&["a\\b\"c\nd", ""]).add(2);
+        text.counters("weir_x_total", "What\nit is.", &counters);
+        text.gauge("weir_y", "How many.", 1.5);
+        let histograms = Family::new(&["model"], || Histogram::new(&[0.01, 1.0]));
+        histograms.of(&["m"]).observe(0.5);
+        text.histograms("weir_z_seconds", "How long.", &histograms);
+        let expected = r#"# HELP weir_x_total What\nit is.
+# TYPE weir_x_total counter
+weir_x_total{model="a\\b\"c\nd"} 2
+# HELP weir_y How many.
+# TYPE weir_y gauge
+weir_y 1.5
+# HELP weir_z_seconds How long.
+# TYPE weir_z_seconds histogram
+weir_z_seconds_bucket{model="m",le="0.01"} 0
+weir_z_seconds_bucket{model="m",le="1"} 1
+weir_z_seconds_bucket{model="m",le="+Inf"} 1
+weir_z_seconds_sum{model="m"} 0.5
+weir_z_seconds_count{model="m"} 1
+"#;
+        assert_eq!(text.into_text(), expected);
+    }
+}

@@ -1,0 +1,82 @@
+//! Whether there is room for another response, and the place it takes.
+
+use std::sync::Arc;
+
+use protocol::fault::{Fault, FaultKind};
+use protocol::id::{Owner, ResponseId};
+
+use super::handle::RunningResponse;
+use super::state::EngineState;
+use crate::engine::Engine;
+use crate::instruments::counter::GaugeGuard;
+use crate::shares::RunningSlot;
+use crate::store::Removal;
+
+/// A place among the running responses. Dropped before [`Admission::keep`], it undoes what was created for the response.
+pub(super) struct Admission<'a> {
+    shared: &'a Arc<EngineState>,
+    id: Option<&'a ResponseId>,
+}
+
+impl<'a> Admission<'a> {
+    /// For a response that was admitted and does not run yet.
+    pub(super) fn new(shared: &'a Arc<EngineState>, id: &'a ResponseId) -> Self {
+        Self { shared, id: Some(id) }
+    }
+
+    /// The response runs: its task releases the place.
+    pub(super) fn keep(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id.cloned() else { return };
+        self.shared.responses().remove(&id);
+        let shared = Arc::clone(self.shared);
+        self.shared.tasks.spawn("forget", async move {
+            // The id was returned to no one. What cannot be removed now, the next start finds.
+            let _removed = shared.store.remove(&id, Removal::Forgotten).await;
+            let _removed = shared.log.remove(&id).await;
+        });
+    }
+}
+
+impl Engine {
+    /// Enters a response among the running ones.
+    ///
+    /// # Errors
+    /// A limit is reached, or the server drains.
+    pub(super) fn admit(&self, handle: &Arc<RunningResponse>) -> Result<RunningSlot, Fault> {
+        let mut running = self.shared.responses();
+        self.room(running.len())?;
+        let slot = self.shared.ledger.run(&handle.owner)?;
+        running.insert(handle.id.clone(), Arc::clone(handle));
+        Ok(slot)
+    }
+
+    /// Admits a pass-through call, which counts as running while the returned guards live.
+    ///
+    /// # Errors
+    /// A limit is reached, or the server drains.
+    pub(crate) fn admit_passthrough(&self, owner: &Owner) -> Result<(GaugeGuard, RunningSlot), Fault> {
+        let running = self.shared.responses();
+        self.room(running.len())?;
+        let slot = self.shared.ledger.run(owner)?;
+        Ok((self.shared.metrics.passing.hold(), slot))
+    }
+
+    /// Whether another may run beside `running` responses. Called under their lock, so that a drain sees what was admitted
+    /// before it.
+    fn room(&self, running: usize) -> Result<(), Fault> {
+        if let Some(fault) = self.draining() {
+            return Err(fault);
+        }
+        if running + self.shared.passing() >= self.shared.config().running {
+            let fault = Fault::new(FaultKind::RateLimit, "too_many_answers", "This server runs as many answers as it may; try again soon.");
+            return Err(Fault { retry_after: Some(1), ..fault });
+        }
+        Ok(())
+    }
+}

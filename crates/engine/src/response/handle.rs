@@ -1,0 +1,187 @@
+//! The handle on a running response: stops it, counts its readers and resolves when its end is in the store.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use protocol::id::{Owner, ResponseId};
+use protocol::on_leave::OnLeave;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::cause::Cause;
+use crate::store::StoreError;
+
+/// The handle on a running response.
+#[derive(Debug)]
+pub(crate) struct RunningResponse {
+    pub(crate) id: ResponseId,
+    pub(crate) owner: Owner,
+    /// The named conversation that it is a turn of.
+    pub(crate) conversation: Option<String>,
+    pub(crate) keeping: Keeping,
+    on_leave: OnLeave,
+    stop: watch::Sender<Option<Cause>>,
+    readers: watch::Sender<usize>,
+    /// When the last reader left, while there is none.
+    left: Mutex<Option<Instant>>,
+    /// The most readers it has had at once.
+    peak: AtomicUsize,
+    recorded: watch::Sender<Recorded>,
+}
+
+/// What is kept of a response after its end, as its record has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Keeping {
+    /// Whether anything is.
+    pub(crate) store: bool,
+    /// Whether it can be fetched by id.
+    pub(crate) readable: bool,
+}
+
+/// Whether the end of a response is in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recorded {
+    NotYet,
+    /// The store cannot take it now; the engine retries.
+    Failing,
+    Yes,
+}
+
+impl RunningResponse {
+    pub(crate) fn new(id: ResponseId, owner: Owner, on_leave: OnLeave, conversation: Option<String>, keeping: Keeping) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            owner,
+            conversation,
+            keeping,
+            on_leave,
+            stop: watch::Sender::new(None),
+            readers: watch::Sender::new(0),
+            left: Mutex::new(None),
+            peak: AtomicUsize::new(0),
+            recorded: watch::Sender::new(Recorded::NotYet),
+        })
+    }
+
+    /// Stops the response. The first cause counts; later ones are ignored.
+    pub(crate) fn stop(&self, cause: Cause) {
+        self.stop.send_if_modified(|stopped| {
+            let first = stopped.is_none();
+            if first {
+                *stopped = Some(cause);
+            }
+            first
+        });
+    }
+
+    /// Resolves when the response must stop: on a command, or when its last reader has been gone for too long.
+    pub(super) async fn stopped(&self) -> Cause {
+        match self.on_leave {
+            OnLeave::FinishWithin { time: Some(time), .. } => {
+                tokio::select! {
+                    biased;
+                    cause = self.commanded() => cause,
+                    () = self.left_for(time) => Cause::ClientLeft,
+                }
+            }
+            OnLeave::FinishWithin { time: None, .. } | OnLeave::Cancel | OnLeave::Finish => self.commanded().await,
+        }
+    }
+
+    /// Resolves when there has been no reader for `time`.
+    async fn left_for(&self, time: Duration) {
+        let mut readers = self.readers.subscribe();
+        loop {
+            // The sender lives in `self`: the channel cannot close meanwhile.
+            drop(readers.wait_for(|readers| *readers == 0).await);
+            let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Instant::now);
+            tokio::select! {
+                () = sleep_until(left + time) => return,
+                back = readers.wait_for(|readers| *readers > 0) => drop(back),
+            }
+        }
+    }
+
+    /// How many more model events may come while there is no reader; `None` is no limit.
+    pub(super) fn allowance(&self) -> Option<u64> {
+        let OnLeave::FinishWithin { tokens, .. } = self.on_leave else { return None };
+        tokens.filter(|_| *self.readers.borrow() == 0)
+    }
+
+    /// Resolves on a command to stop.
+    async fn commanded(&self) -> Cause {
+        let mut stop = self.stop.subscribe();
+        let cause = stop.wait_for(Option::is_some).await.ok().and_then(|cause| *cause);
+        match cause {
+            Some(cause) => cause,
+            // The sender lives in `self`, so the channel cannot close before this returns.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Counts a reader while the returned guard lives.
+    pub(crate) fn attach(self: &Arc<Self>) -> ReaderGuard {
+        self.readers.send_modify(|readers| {
+            *readers += 1;
+            self.peak.fetch_max(*readers, Ordering::Relaxed);
+        });
+        ReaderGuard(Arc::clone(self))
+    }
+
+    /// The most readers it has had at once.
+    pub(crate) fn peak_readers(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when there is no reader.
+    pub(crate) async fn no_readers(&self) {
+        let mut readers = self.readers.subscribe();
+        // The sender lives in `self`: the channel cannot close meanwhile.
+        let _none = readers.wait_for(|readers| *readers == 0).await;
+    }
+
+    /// The end is in the store: the next turn may build on it.
+    pub(crate) fn record(&self) {
+        self.recorded.send_replace(Recorded::Yes);
+    }
+
+    /// The store cannot take the end now: waiting callers get an error.
+    pub(crate) fn cannot_record(&self) {
+        self.recorded.send_replace(Recorded::Failing);
+    }
+
+    /// Resolves when the end is in the store.
+    ///
+    /// # Errors
+    /// The store cannot take it now.
+    pub(crate) async fn recorded(&self) -> Result<(), StoreError> {
+        let mut recorded = self.recorded.subscribe();
+        // The sender lives in `self`: the channel cannot close meanwhile.
+        match recorded.wait_for(|recorded| *recorded != Recorded::NotYet).await.map(|recorded| *recorded) {
+            Ok(Recorded::Yes) => Ok(()),
+            Ok(Recorded::NotYet | Recorded::Failing) | Err(_) => Err(StoreError::Unavailable),
+        }
+    }
+}
+
+/// The presence of a reader. When the last one is dropped, the response's policy applies.
+#[derive(Debug)]
+pub(crate) struct ReaderGuard(Arc<RunningResponse>);
+
+impl Drop for ReaderGuard {
+    fn drop(&mut self) {
+        let mut was_last = false;
+        self.0.readers.send_modify(|readers| {
+            *readers -= 1;
+            was_last = *readers == 0;
+            if was_last {
+                // Set before the count is visible as zero.
+                *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            }
+        });
+        if was_last && self.0.on_leave == OnLeave::Cancel {
+            self.0.stop(Cause::ClientLeft);
+        }
+    }
+}

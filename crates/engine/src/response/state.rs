@@ -1,0 +1,110 @@
+//! What every task of one engine shares.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use protocol::fault::{Fault, FaultKind};
+use protocol::id::ResponseId;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::handle::RunningResponse;
+use super::metrics::EngineMetrics;
+use crate::config::Config;
+use crate::log::Log;
+use crate::provider::models::Models;
+use crate::shares::Ledger;
+use crate::store::{Most, Store};
+use crate::tasks::Tasks;
+use crate::trace::Sink;
+use crate::workers::Workers;
+
+/// What every task of one engine shares.
+pub(crate) struct EngineState {
+    config: RwLock<Config>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) models: Arc<dyn Models>,
+    pub(crate) metrics: Arc<EngineMetrics>,
+    /// Exports traces, if configured.
+    pub(crate) traces: OnceLock<Arc<dyn Sink>>,
+    pub(crate) tasks: Tasks,
+    /// Ends the running pass-through calls when the server shuts down.
+    pub(crate) shut_down: CancellationToken,
+    responses: Mutex<HashMap<ResponseId, Arc<RunningResponse>>>,
+    /// What each caller uses at the moment.
+    pub(crate) ledger: Arc<Ledger>,
+    /// Runs long work on requests.
+    pub(crate) workers: Arc<Workers>,
+    /// The `Retry-After` of refused requests, in seconds. Set once, when the server drains.
+    draining: OnceLock<u64>,
+    /// Notified when a response has ended, so that retention runs at once.
+    pub(crate) ended: Notify,
+}
+
+impl EngineState {
+    pub(crate) fn new(config: Config, log: Arc<dyn Log>, store: Arc<dyn Store>, models: Arc<dyn Models>, tasks: Tasks) -> Self {
+        let ledger = Arc::new(Ledger::default());
+        ledger.configure(config.memory_bytes, config.shares.clone());
+        Self {
+            config: RwLock::new(config),
+            log,
+            store,
+            models,
+            metrics: Arc::default(),
+            traces: OnceLock::new(),
+            workers: Arc::new(Workers::new(tasks.clone())),
+            tasks,
+            shut_down: CancellationToken::new(),
+            responses: Mutex::default(),
+            ledger,
+            draining: OnceLock::new(),
+            ended: Notify::new(),
+        }
+    }
+
+    /// The settings in force.
+    pub(crate) fn config(&self) -> Config {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the settings. Running responses keep the old ones.
+    pub(crate) fn configure(&self, config: Config) {
+        self.ledger.configure(config.memory_bytes, config.shares.clone());
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// How much of a conversation is loaded at most.
+    pub(crate) fn most(&self) -> Most {
+        let config = self.config();
+        Most { items: config.context_items, bytes: config.context_bytes }
+    }
+
+    /// The number of running pass-through calls.
+    pub(crate) fn passing(&self) -> usize {
+        usize::try_from(self.metrics.passing.get()).unwrap_or(usize::MAX)
+    }
+
+    /// All running responses.
+    pub(crate) fn responses(&self) -> MutexGuard<'_, HashMap<ResponseId, Arc<RunningResponse>>> {
+        self.responses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One running response.
+    pub(crate) fn running(&self, id: &ResponseId) -> Option<Arc<RunningResponse>> {
+        self.responses().get(id).cloned()
+    }
+
+    /// Refuses new responses from now on. Idempotent: the first `seconds` count.
+    pub(crate) fn drain(&self, seconds: u64) {
+        let _first = self.draining.set(seconds);
+    }
+
+    /// The fault of a new request while the server drains.
+    pub(crate) fn draining(&self) -> Option<Fault> {
+        let retry_after = self.draining.get().copied()?;
+        let message = "This server is about to stop: ask again in a moment.";
+        let fault = Fault::new(FaultKind::Server, "server_draining", message).with_status(503);
+        Some(Fault { retry_after: Some(retry_after), ..fault })
+    }
+}
