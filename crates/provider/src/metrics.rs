@@ -1,9 +1,9 @@
-//! How the upstreams and their keys are, as numbers. A key goes by its label, which the settings bound.
+//! Metrics of upstreams and keys. A key is identified by its label, so the settings bound the cardinality.
 
 use engine::metrics::{Exposition, Kind};
 use engine::upstreams::{Circuit, State};
 
-/// Writes down how every upstream is.
+/// Writes the metrics of every upstream.
 pub(crate) fn write(states: &[State], text: &mut Exposition) {
     let circuits: Vec<_> = states.iter().map(|state| ([("upstream", &*state.upstream)], circuit(state.circuit))).collect();
     let help = "Whether an upstream is asked: 1 it is, 0.5 once to see, 0 it is left alone.";
