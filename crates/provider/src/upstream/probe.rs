@@ -1,5 +1,5 @@
-//! Asks an upstream to see whether it works, and says what does not, for those who set it up. It passes the breaker and the
-//! queue by, and what it finds changes neither.
+//! Probes an upstream and reports what does not work, for operators. Probes bypass the breaker and the queue, and do
+//! not affect them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,57 +19,57 @@ use crate::tools::Lifter;
 use crate::wire::Outgoing;
 use crate::wire::fault::Callee;
 
-/// A list of models that takes longer would hold up everyone who opens the page.
+/// A slower model list would delay every page that shows it.
 const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A list of models is smaller; OpenRouter's has half a megabyte.
+/// Larger than any known list; OpenRouter's is half a megabyte.
 const MAX_LISTING_BYTES: usize = 8 << 20;
 
-/// The longest answer that is asked for: OpenAI takes no smaller limit.
+/// The output limit of a probe: OpenAI accepts no smaller one.
 const ANSWER_TOKENS: u64 = 16;
 
-/// What is wrong with an upstream.
+/// Why a probe failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// It gave no answer at all.
+    /// No response.
     Unreached(Unreached),
-    /// It answered with an error.
+    /// An error response.
     Refused(Box<Refusal>),
-    /// It answered with something else than was asked for.
+    /// A response in another format.
     Misunderstood {
-        /// Whether that was a page for people.
+        /// Whether it was an HTML page.
         is_page: bool,
     },
-    /// The answer of the model failed after its head.
+    /// The stream failed after its response headers.
     Failed(Failure),
-    /// Its wire has no word for the question.
+    /// The wire does not support the request.
     Unsaid(Fault),
 }
 
-/// An answer with an error.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The status.
+    /// The HTTP status.
     pub status: u16,
     /// What it means.
     pub failure: Failure,
-    /// Where a redirect leads, without its query.
+    /// The target of a redirect, without its query.
     pub location: Option<String>,
-    /// Whether the body was a page for people.
+    /// Whether the body was an HTML page.
     pub is_page: bool,
 }
 
-/// How long a model took.
+/// How long a probe took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// From the question to the first word.
+    /// From the request to the first output.
     pub first_token: Duration,
-    /// From the question to the end.
+    /// From the request to the end.
     pub total: Duration,
 }
 
 impl Trouble {
-    /// A word for it, for machines.
+    /// A machine-readable code.
     pub fn code(&self) -> &str {
         match self {
             Self::Unreached(unreached) => unreached.code(),
@@ -81,19 +81,19 @@ impl Trouble {
 }
 
 impl Upstream {
-    /// Asks it for its models, under the first key that can be used.
+    /// Lists its models, with the first usable key.
     ///
     /// # Errors
-    /// Why it gave none.
+    /// Why the models could not be listed.
     pub async fn probe(&self) -> Result<Vec<ModelListing>, Trouble> {
         let listed = timeout(LISTING_TIMEOUT, self.shared.list_models()).await;
         listed.unwrap_or(Err(Trouble::Unreached(Unreached::Silent(LISTING_TIMEOUT))))
     }
 
-    /// Asks `model` a tiny question, and hears the answer to its end.
+    /// Sends `model` a short request and reads the response to its end.
     ///
     /// # Errors
-    /// Why there was no whole answer.
+    /// Why there was no complete response.
     pub async fn probe_answer(&self, model: &str, patience: Duration) -> Result<Answered, Trouble> {
         let answered = timeout(patience, self.shared.answer(model)).await;
         answered.unwrap_or(Err(Trouble::Unreached(Unreached::Silent(patience))))
@@ -114,7 +114,7 @@ impl Shared {
     async fn answer(&self, model: &str) -> Result<Answered, Trouble> {
         let outgoing = self.wire.ask(&question(model)).map_err(Trouble::Unsaid)?;
         let begun = Instant::now();
-        // The lease is of the connection, which is read to the end of the answer.
+        // Held until the response has been read.
         let Heard { mut response, callee, lease: _lease } = self.hear(&outgoing).await?;
         if says_page(&response) {
             return Err(Trouble::Misunderstood { is_page: true });
@@ -158,7 +158,7 @@ impl Shared {
         }
     }
 
-    /// Sends a request under some key; an error status is an error.
+    /// Sends a request with any key. An error status is an error.
     async fn hear(&self, outgoing: &Outgoing) -> Result<Heard, Trouble> {
         let key = self.pool.some_key();
         let callee = self.callee(key);
@@ -174,7 +174,7 @@ impl Shared {
     }
 }
 
-/// An answer whose head promises what was asked for.
+/// A response with a success status.
 struct Heard {
     response: Response,
     callee: Callee,
