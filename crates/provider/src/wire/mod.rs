@@ -1,4 +1,4 @@
-//! How vendors' APIs speak: requests out, words in. No I/O: [`crate::http`] carries the bytes.
+//! The vendors' APIs: encode requests and parse responses. Without I/O; [`crate::http`] transfers the bytes.
 
 mod anthropic;
 mod body;
@@ -45,117 +45,118 @@ use crate::tools::{Lifter, Offer, UnknownTools};
 
 /// One vendor's API.
 pub(crate) trait Wire: fmt::Debug + Send + Sync {
-    /// The request that asks for a streamed answer.
+    /// The request for a streamed response.
     ///
     /// # Errors
-    /// What this wire has no word for, by the path of its field in the caller's request.
+    /// The path of the first field in the caller's request that this wire does not support.
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault>;
 
-    /// A reader of one response's body; faults name `callee` and never hold its key.
+    /// A reader of one response body. Faults name `callee` and never contain its key.
     fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader>;
 
-    /// What an answer with an error status means.
+    /// Classifies an error response.
     fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
         callee.refusal(refused.status, Reported::from_body(refused.body), retry_after::read(refused.headers), refused.headers)
     }
 
-    /// What turns calls that this wire reads back into calls of the caller's tools.
+    /// Translates calls from this wire back to calls of the caller's tools.
     fn lifter(&self, request: &ModelRequest, unknown: UnknownTools) -> Lifter {
         Lifter::new(&Offer::of(request), unknown)
     }
 
-    /// The field that carries the key, and what stands before the key in it.
+    /// The header for the API key, and the text before the key in it.
     fn key_field(&self) -> (HeaderName, &'static str) {
         (AUTHORIZATION, "Bearer ")
     }
 
-    /// The request for the list of models: a GET, without a body.
+    /// The GET request for the list of models.
     fn list(&self) -> Outgoing;
 
-    /// Reads the answer to it; `name` says who serves a model that does not say it itself. `None` where it is no list.
+    /// Parses the list of models; `name` is the owner of models without one. `None` if it is not a list.
     fn read_list(&self, body: &[u8], name: &str) -> Option<Vec<ModelListing>>;
 
     /// Checks before a pass-through call whether this wire can serve it.
     ///
     /// # Errors
-    /// It has no such operation, or no word for a field.
+    /// The operation or a field is not supported.
     fn serves(&self, request: &Passthrough) -> Result<(), Unserved>;
 
     /// The requests of a pass-through call that this wire [serves](Self::serves).
     ///
     /// # Errors
-    /// What it has no word for.
+    /// A field that is not supported.
     fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault>;
 
-    /// Checks before the call that this wire can carry what the request asks for. What depends on the conversation is checked by
-    /// [`Self::ask`]. Gives the fields that are left out because they cannot matter, by path.
+    /// Checks before the call that this wire supports the request. What depends on the conversation is checked by
+    /// [`Self::ask`]. Returns the paths of irrelevant fields that are left out.
     ///
     /// # Errors
-    /// The first field that it cannot carry and must not leave out, by its path.
+    /// The path of the first unsupported field that must not be left out.
     fn check(&self, create: &Create) -> Result<Vec<String>, Fault>;
 }
 
-/// A request to be sent below the upstream's address.
+/// A request to send to a path under the upstream's base URL.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outgoing {
-    /// The segments of the path behind `base_url`.
+    /// Path segments after `base_url`.
     pub(crate) path: Vec<String>,
-    /// What is added to the query.
+    /// Additional query parameters.
     pub(crate) query: Vec<(&'static str, String)>,
-    /// Fields of the head beside the usual ones.
+    /// Additional headers.
     pub(crate) fields: HeaderMap,
-    /// The media type of the answer.
+    /// The media type of the response.
     pub(crate) accept: &'static str,
-    /// The JSON of its body.
+    /// The JSON body.
     pub(crate) body: Value,
-    /// A body that is written already. It goes before `body`.
+    /// A serialised body; takes precedence over `body`.
     pub(crate) raw: Option<Bytes>,
-    /// Whether the head of the response comes only when all of it is made. That takes as long as the model does, and whoever
-    /// asked sees to the time.
+    /// Whether the response headers arrive only when the response is complete. That takes as long as the model needs,
+    /// so the caller applies the timeout.
     pub(crate) is_whole: bool,
 }
 
 impl Outgoing {
-    /// A request for `path`, whose answer is a stream of events.
+    /// A request for `path` with an event stream as its response.
     pub(crate) fn new(path: &[&str], body: Value) -> Self {
         let path = path.iter().map(|segment| (*segment).to_owned()).collect();
         Self { path, query: Vec::new(), fields: HeaderMap::new(), accept: "text/event-stream", body, raw: None, is_whole: false }
     }
 
-    /// A request for `path`, whose answer is one document.
+    /// A request for `path` with a document as its response.
     pub(crate) fn document(path: &[&str]) -> Self {
         Self { accept: "application/json", ..Self::new(path, Value::Null) }
     }
 }
 
-/// An answer with an error status.
+/// An error response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refused<'a> {
-    /// Its status.
+    /// The status.
     pub(crate) status: u16,
-    /// Its head.
+    /// The headers.
     pub(crate) headers: &'a HeaderMap,
-    /// Its body, as far as it came.
+    /// The body, as far as it was received.
     pub(crate) body: &'a [u8],
 }
 
-/// A push parser of one answer: give it bytes as they come, then take words until there are none. It makes no `Finish` up:
-/// whether the answer is whole is for its reader to say (promise 4). After a failure it has nothing more to say.
+/// An incremental parser of one response: push bytes, then take events until there are none. It never invents a
+/// `Finish`; whether the response is complete is decided by its reader (promise 4). It yields nothing after a
+/// failure.
 pub(crate) trait Reader: Send {
-    /// Takes the next bytes. Call [`Self::next_word`] until `None` before the next push.
+    /// Adds bytes. Call [`Self::next_word`] until it returns `None` before pushing more.
     fn push(&mut self, bytes: &[u8]);
 
-    /// The next word; `None` when more bytes are needed, or nothing more can come.
+    /// The next event; `None` if more bytes are needed or the response is over.
     fn next_word(&mut self) -> Option<Result<Word, Failure>>;
 
-    /// The body has ended. What is left then comes by [`Self::next_word`].
+    /// The body has ended. Remaining events follow from [`Self::next_word`].
     fn finish(&mut self);
 
-    /// Whether nothing more can come, whatever the body still holds.
+    /// Whether no more events can follow, whatever remains of the body.
     fn is_over(&self) -> bool;
 }
 
-/// The wire that `config` names.
+/// The wire for `config`.
 pub(crate) fn of(config: &UpstreamConfig) -> Box<dyn Wire> {
     match config.wire {
         WireKind::Chat => Box::new(chat::Chat::new(config)),

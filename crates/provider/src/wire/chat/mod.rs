@@ -1,4 +1,4 @@
-//! OpenAI's chat completions, and what others have made of them.
+//! OpenAI's chat completions and compatible APIs.
 
 mod calls;
 mod chunk;
@@ -24,7 +24,7 @@ use super::{Outgoing, Reader, Wire, list};
 use crate::config::{Preset, UpstreamConfig};
 use crate::tools::Lifter;
 
-/// What this API is called in errors.
+/// The API's name in error messages.
 const API: &str = "The chat completions API";
 
 /// The wire of `POST /chat/completions`.
@@ -35,7 +35,7 @@ pub(crate) struct Chat {
 }
 
 impl Chat {
-    /// The wire as the upstream of `config` speaks it.
+    /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
         let style = Style::new(Family::of(config), config.preset, &config.base_url, &config.compat);
         Self { style, dialect: Dialect::of(config) }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_in_every_shape_have_their_sentence() {
+    fn errors_in_every_format_keep_their_message() {
         let raw = r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"supports at most 1 image per prompt\"}}","provider_name":"North"}}}"#;
         check(400, raw, (400, "supports at most 1 image per prompt", Blame::Request));
         for body in [

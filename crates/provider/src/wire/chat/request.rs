@@ -1,4 +1,4 @@
-//! Turns a request into the body of `POST /chat/completions`; no I/O.
+//! Builds the body of `POST /chat/completions`, without I/O.
 
 mod messages;
 
@@ -16,10 +16,10 @@ use super::API;
 use crate::config::{Compat, Preset, ReasoningHistory, SystemMessages};
 use crate::tools::{HostedTools, Offer, Offered};
 
-/// What Weir itself decides; `extra` cannot change it.
+/// Fields that Weir sets itself; `extra` cannot change them.
 const OURS: &[&str] = &["model", "messages", "stream", "stream_options", "n"];
 
-/// What would change the meaning of the request, and is a word of another API.
+/// Parameters of other APIs that would change the request's meaning.
 const NEVER: &[&str] = &[
     "n",
     "audio",
@@ -34,7 +34,7 @@ const NEVER: &[&str] = &[
     "input",
 ];
 
-/// What an upstream of this wire takes.
+/// What an upstream supports.
 #[derive(Clone, Debug)]
 pub(super) struct Style {
     pub(super) family: Family,
@@ -46,9 +46,9 @@ pub(super) struct Style {
 }
 
 impl Style {
-    /// What the settings say, and what is usual where they say nothing.
+    /// From the settings, with the preset's defaults.
     pub(super) fn new(family: Family, preset: Preset, base_url: &str, compat: &Compat) -> Self {
-        // These two refuse fields that they do not know, and thoughts are among those.
+        // These two reject unknown fields, reasoning included.
         let is_strict = ["api.mistral.ai", "api.groq.com"].iter().any(|host| base_url.contains(host));
         let (system_messages, reasoning) = match family {
             Family::OpenAi | Family::Azure => (SystemMessages::InPlace, ReasoningHistory::Never),
@@ -65,8 +65,8 @@ impl Style {
         }
     }
 
-    /// Which fields beyond the vocabulary go through. Servers of the compatible kind say themselves what they do not know; OpenAI
-    /// is not sent what is known to be another vendor's.
+    /// Which unknown fields are passed on. Compatible servers reject what they do not know; OpenAI is not sent other
+    /// vendors' fields.
     pub(super) fn field(&self) -> fn(Place, &str) -> bool {
         match self.family {
             Family::OpenAi | Family::Azure => |_, name| !carry::is_hint(name) || name == "name",
@@ -90,31 +90,31 @@ impl Style {
     }
 }
 
-/// Fields that Weir itself, or the Responses API, puts on items: chat completions have other places for them.
+/// Fields that Weir or the Responses API add to items, for which chat completions have other places.
 fn is_own(place: Place, name: &str) -> bool {
     let is_everywhere = matches!(name, "status" | "upstream_id" | UPSTREAM_FIELDS);
     is_everywhere || (name == "namespace" && place == Place::Call) || (name == "id" && place == Place::Message)
 }
 
-/// Whether it has a word for a parameter beyond the vocabulary. Servers differ in what they know and say it themselves; what Weir
-/// could not give back is known by none.
+/// Whether a parameter beyond the vocabulary is passed on. Servers differ and reject what they do not know;
+/// parameters whose effect Weir could not return are rejected here.
 pub(super) fn knows(parameter: &str, style: &Style) -> bool {
     !is_operators(parameter, style) && !NEVER.contains(&parameter)
 }
 
-/// Whether a field would ask other models than the settings allow, or buy more than the caller was given.
+/// Whether a field would select models beyond the settings, or spend more than the caller may.
 pub(super) fn is_operators(parameter: &str, style: &Style) -> bool {
     style.preset == Preset::OpenRouter && ["models", "route", "provider", "plugins"].contains(&parameter)
 }
 
-/// Checks that this API can carry the request. Gives what is left out.
+/// Checks that this API supports the request. Returns the fields that are left out.
 ///
 /// # Errors
-/// The first field that it cannot carry, by its path.
+/// The path of the first unsupported field.
 pub(super) fn check(create: &Create, style: &Style) -> Result<Vec<String>, Fault> {
     let mut ignored = Vec::new();
     parameters(create, &|name| knows(name, style), &mut ignored)?;
-    // A tool that came in this API's own form is passed on to the upstream, which may know it.
+    // Tools in this API's own format are passed on; the upstream may know them.
     carry::check(create, &style.carrier(), &mut ignored)?;
     if style.family == Family::Compatible {
         ignored.extend(tier_is_omitted(create));
@@ -124,10 +124,10 @@ pub(super) fn check(create: &Create, style: &Style) -> Result<Vec<String>, Fault
     Ok(ignored)
 }
 
-/// The body of the request.
+/// Builds the request body.
 ///
 /// # Errors
-/// An input that this wire has no word for.
+/// An input that this API does not support.
 pub(super) fn body(request: &ModelRequest, style: &Style) -> Result<Value, Fault> {
     let create = &*request.create;
     let offer = Offer::of(request);
@@ -152,7 +152,7 @@ pub(super) fn body(request: &ModelRequest, style: &Style) -> Result<Value, Fault
 
 fn stream_options(family: Family) -> Value {
     match family {
-        // Padding against eavesdroppers who measure lengths: half of the bytes, for a line that TLS has to our own server.
+        // Padding against traffic analysis doubles the bytes, on a connection that TLS protects anyway.
         Family::OpenAi => json!({ "include_usage": true, "include_obfuscation": false }),
         Family::Azure | Family::Compatible => json!({ "include_usage": true }),
     }
@@ -166,7 +166,8 @@ fn tools(offer: &Offer<'_>, style: &Style, create: &Create, body: &mut Map<Strin
     if tools.is_empty() {
         return;
     }
-    // Only OpenAI's newest models know `allowed_tools`: sending just the allowed ones means the same everywhere.
+    // Only OpenAI's newest models support `allowed_tools`. Sending only the allowed tools has the same effect
+    // everywhere.
     let choice = match offer.choice() {
         ToolChoice::Tool(named) if is_native(style, create, &named.name) && named.kind == NamedKind::Custom => {
             json!({ "type": "custom", "custom": { "name": named.name } })
@@ -184,7 +185,7 @@ fn tools(offer: &Offer<'_>, style: &Style, create: &Create, body: &mut Map<Strin
     put(body, "parallel_tool_calls", create.parallel_tool_calls);
 }
 
-/// Whether a tool goes to OpenAI as the custom tool that it is.
+/// Whether a custom tool is sent to OpenAI as such.
 fn is_native(style: &Style, create: &Create, name: &str) -> bool {
     style.family != Family::Compatible && create.tools.iter().any(|tool| matches!(tool, Tool::Custom(custom) if custom.name == name))
 }
@@ -209,7 +210,7 @@ fn tool(offered: &Offered<'_>, create: &Create, style: &Style) -> Value {
     outer("function", function, offered.extra.unwrap_or(&Extra::default()), style)
 }
 
-/// A tool, with its fields beyond the vocabulary: those of the inner object are kept below its name.
+/// A tool with its unknown fields; those of the nested object go under its name.
 fn outer(kind: &str, mut inner: Map<String, Value>, extra: &Extra, style: &Style) -> Value {
     let mut tool = Map::new();
     tool.insert("type".into(), kind.into());
@@ -273,11 +274,11 @@ fn sampling(create: &Create, family: Family, body: &mut Map<String, Value>) {
     put(body, limit, create.max_output_tokens);
 }
 
-/// What is between the operator and OpenAI; others have no such account, and some refuse unknown fields.
+/// Fields for the operator's account at OpenAI; others have no such fields, and some reject them.
 fn account(create: &Create, body: &mut Map<String, Value>) {
-    // Said in any case: for newer accounts OpenAI's own default is to keep.
+    // Always set: for newer accounts OpenAI stores responses by default.
     body.insert("store".into(), create.store.into());
-    // OpenAI takes notes only on what it keeps.
+    // OpenAI accepts metadata only with stored responses.
     put(body, "metadata", (create.store && !create.metadata.is_empty()).then(|| create.metadata.clone()));
     put(body, "service_tier", create.service_tier.as_deref());
     put(body, "safety_identifier", create.safety_identifier.as_deref());

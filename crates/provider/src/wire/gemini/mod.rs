@@ -25,16 +25,16 @@ use super::{Outgoing, Reader, Refused, Wire, shared};
 use crate::config::{HostedTools, UpstreamConfig};
 use crate::tools::Lifter;
 
-/// What the `encrypted_content` of a thought begins with; behind it is the signature of the part that follows it.
+/// Prefix of `encrypted_content` for the signature of the part that follows.
 const SIGNATURE: &str = "gemini.signature.";
 
-/// The field of a call in which Google's compatible API has what is Google's own.
+/// The field of a call with Google's own data in its OpenAI-compatible API.
 const EXTRA_CONTENT: &str = "extra_content";
 
-/// What this API is called in errors.
+/// The API's name in error messages.
 const API: &str = "Gemini's API";
 
-/// The names of parts that Weir does not interpret, as the types of items and as Gemini's fields.
+/// Uninterpreted parts: the item type and Gemini's field name.
 const PARTS: [(&str, &str); 5] = [
     ("executable_code", "executableCode"),
     ("code_execution_result", "codeExecutionResult"),
@@ -50,7 +50,7 @@ pub(crate) struct Gemini {
 }
 
 impl Gemini {
-    /// The wire as the upstream of `config` speaks it.
+    /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
         Self { hosted_tools: config.compat.hosted_tools }
     }
@@ -58,7 +58,7 @@ impl Gemini {
 
 impl Wire for Gemini {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
-        // The list names models as `models/…`, and tuned ones lie elsewhere.
+        // The model list has names such as `models/…`; tuned models have another prefix.
         let (collection, model) = request.model().split_once('/').unwrap_or(("models", request.model()));
         let method = format!("{model}:streamGenerateContent");
         let outgoing = Outgoing::new(&[collection, &method], request::body(request, self.hosted_tools)?);
@@ -78,7 +78,7 @@ impl Wire for Gemini {
     }
 
     fn list(&self) -> Outgoing {
-        // The most that one page may hold.
+        // The largest page size.
         Outgoing { query: vec![("pageSize", "1000".to_owned())], ..Outgoing::document(&["models"]) }
     }
 
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn it_asks_for_events() {
+    fn requests_ask_for_an_event_stream() {
         let outgoing = gemini().ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
         assert_eq!((outgoing.query, outgoing.accept), (vec![("alt", "sse".to_owned())], "text/event-stream"));
         let list = gemini().list();

@@ -1,4 +1,4 @@
-//! Pass-through calls on the wires: which requests are sent, and how their responses become OpenAI's.
+//! Pass-through calls: the requests to send, and the translation of their responses to OpenAI's format.
 
 mod completions;
 mod events;
@@ -20,15 +20,15 @@ use super::body::MAX_EVENT_BYTES;
 use super::fault::{Callee, Reported, is_truthy};
 use super::{Outgoing, json, text};
 
-/// What is read of an error: more is no error message.
+/// The most that is read of an error response.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
 /// Why a wire cannot serve a pass-through call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Unserved {
-    /// It has no such operation. Whose API it is, for people.
+    /// The operation is not supported. The API's name, for messages.
     Operation(&'static str),
-    /// It has no word for a field.
+    /// A field is not supported.
     Field(Fault),
 }
 
@@ -38,19 +38,19 @@ impl From<Fault> for Unserved {
     }
 }
 
-/// A pass-through call on its way: the requests, which are sent one after the other, and what makes one response of theirs.
+/// A pass-through call: requests to send one after another, and the translation of their responses.
 pub(crate) struct Passage {
-    /// At least one. A stream has exactly one.
+    /// At least one; exactly one for a stream.
     pub(crate) outgoing: Vec<Outgoing>,
-    /// Reads the documents that came, in the order of the requests.
+    /// Translates the documents, in the order of the requests.
     pub(crate) read: Translate,
 }
 
-/// Reads whole documents.
+/// Translates complete documents.
 pub(crate) type Translate = Box<dyn FnOnce(&[Vec<u8>], &Callee) -> Result<Fields, Failure> + Send>;
 
 impl Passage {
-    /// One request.
+    /// A single request.
     pub(crate) fn one(outgoing: Outgoing, read: impl FnOnce(&[u8], &Callee) -> Result<Fields, Failure> + Send + 'static) -> Self {
         let read: Translate = Box::new(|documents, callee| read(documents.first().map_or(&[][..], Vec::as_slice), callee));
         Self { outgoing: vec![outgoing], read }
@@ -64,18 +64,18 @@ impl fmt::Debug for Passage {
 }
 
 impl Outgoing {
-    /// A request for `path` whose body is written already, and whose response is a document.
+    /// A request for `path` with a serialised body and a document as its response.
     pub(super) fn raw(path: &[&str], body: Vec<u8>) -> Self {
         Self { raw: Some(Bytes::from(body)), is_whole: true, ..Self::document(path) }
     }
 
-    /// The same request where its response may be a stream.
+    /// The same request, with an event stream as its response if `is_stream`.
     pub(super) fn streamed_if(self, is_stream: bool) -> Self {
         if is_stream { Self { accept: "text/event-stream", is_whole: false, ..self } } else { self }
     }
 }
 
-/// What a caller can do who asked a model for what it does not have.
+/// What a caller can do if a model does not support the operation.
 pub(crate) fn remedy(operation: Operation) -> &'static str {
     match operation {
         Operation::Completions => {
@@ -87,7 +87,7 @@ pub(crate) fn remedy(operation: Operation) -> &'static str {
 }
 
 impl Callee {
-    /// The upstream has answered as one does that does not have the operation; `said` are its words.
+    /// The upstream does not support the operation; `said` is its own message.
     pub(crate) fn lacks(&self, operation: Operation, status: u16, said: Option<&str>) -> Failure {
         let what = format!("has no {}, or not for this model ({status})", operation.noun());
         let reported = Reported { message: said.map(str::to_owned), ..Reported::default() };
@@ -98,10 +98,10 @@ impl Callee {
     }
 }
 
-/// Reads a document that is to have a field. Errors come with status 200, too.
+/// Reads a document that must have a field. Errors may arrive with status 200.
 ///
 /// # Errors
-/// What the upstream says instead, or that it is something else.
+/// The upstream's error, or that it is something else.
 pub(super) fn document(body: &[u8], field: &str, operation: Operation, callee: &Callee) -> Result<Fields, Failure> {
     let fields = Fields::parse(body).ok().or_else(|| repaired(body, operation));
     match fields {
@@ -116,39 +116,39 @@ pub(super) fn document(body: &[u8], field: &str, operation: Operation, callee: &
     }
 }
 
-/// A document that is JSON but for an odd character. A vector in which a number is none stays unreadable.
+/// A document with repaired JSON. A vector with an invalid number remains unreadable.
 fn repaired(body: &[u8], operation: Operation) -> Option<Fields> {
     let is_wanted = operation != Operation::Embeddings && body.len() <= MAX_EVENT_BYTES;
     is_wanted.then(|| json::value(body).ok().and_then(of_value)).flatten()
 }
 
-/// The fields of a value that had to be repaired.
+/// The fields of a repaired value.
 fn of_value(mut value: Value) -> Option<Fields> {
     text::remove_marks(&mut value);
     Fields::parse(value.to_string().as_bytes()).ok()
 }
 
-/// The error in a document or an event. Some servers send an `error` that says nothing with every event.
+/// The error in a document or event. Some servers send an empty `error` with every event.
 fn error_in(fields: &Fields, operation: Operation) -> Option<Reported> {
     let error = fields.get("error").filter(|error| error.get().len() <= MAX_ERROR_BYTES);
     let error: Option<Value> = error.and_then(|error| serde_json::from_str(error.get()).ok());
     if let Some(error) = error.filter(is_truthy) {
         return Some(Reported::from_error(&error));
     }
-    // What is a part of a response may have any other field.
+    // Part of a response may have any other field.
     let bytes = fields.get(operation.result()).is_none().then(|| fields.to_bytes()).filter(|bytes| bytes.len() <= MAX_ERROR_BYTES)?;
     Reported::in_document(&serde_json::from_slice(&bytes).ok()?)
 }
 
-/// What a document means that is not the response.
+/// Interprets a document that is not the response.
 fn failure(body: &[u8], operation: Operation, callee: &Callee) -> Failure {
-    // What is longer is no error, and would be many times as large once it is taken apart.
+    // Anything longer is not an error, and would take many times the memory when parsed.
     let reported = Reported::from_body(if body.len() <= MAX_ERROR_BYTES { body } else { &[] });
     let Some(message) = &reported.message else {
-        let what = format!("sent something else than {}", operation.noun());
+        let what = format!("sent something other than {}", operation.noun());
         return callee.plain("upstream_invalid_data", &what);
     };
-    // LM Studio, which "returns 200 anyway".
+    // LM Studio "returns 200 anyway".
     if message.starts_with("Unexpected endpoint or method") {
         return callee.lacks(operation, 200, Some(message));
     }
