@@ -1,4 +1,4 @@
-//! What the demo will say, step by step; decided before the first word.
+//! The planned response, step by step; decided before the first word.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use super::pieces::Pieces;
 use super::scene::Scene;
 use super::{command, schema, talk, tool};
 
-/// One step of an answer.
+/// A step of a response.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// A word of the model.
+    /// An event of the model.
     Say(Word),
-    /// Silence until somebody hangs up.
+    /// Silence until the caller leaves.
     Stall,
     /// An error in the stream.
     Fail(Fault),
@@ -24,16 +24,16 @@ pub(super) enum Step {
     Finish(Finish),
 }
 
-/// An answer. Where its steps run out without a [`Step::Finish`], the stream is cut.
+/// A response. If its steps end without a [`Step::Finish`], the stream is cut off.
 pub(super) struct Script {
-    /// The steps; made as they are needed, since some answers are long.
+    /// The steps, generated as needed, since some responses are long.
     pub(super) steps: Box<dyn Iterator<Item = Step> + Send>,
-    /// The pause between two words, where it is not the usual pace.
+    /// The pause between words, if not the default.
     pub(super) pause: Option<Duration>,
 }
 
 impl Script {
-    /// These steps at the usual pace.
+    /// These steps at the default speed.
     pub(super) fn new(steps: impl Iterator<Item = Step> + Send + 'static) -> Self {
         Self { steps: Box::new(steps), pause: None }
     }
@@ -44,15 +44,15 @@ impl Script {
     }
 }
 
-/// The steps that say a text.
+/// The steps of a text.
 pub(super) fn say(text: impl Into<String>) -> impl Iterator<Item = Step> + Send + 'static {
     Pieces::new(text).map(|text| Step::Say(Word::Text { text, logprobs: Vec::new() }))
 }
 
-/// Decides what to say.
+/// Plans the response.
 ///
 /// # Errors
-/// The refusal that `/status` asks for.
+/// The error that `/status` requests.
 pub(super) fn plan(request: &ModelRequest) -> Result<Script, Fault> {
     let scene = Scene::of(request);
     if scene.said == SUMMARISE {
@@ -75,13 +75,13 @@ pub(super) fn plan(request: &ModelRequest) -> Result<Script, Fault> {
     }))
 }
 
-/// An object for callers that want just some JSON.
+/// An object for callers that request any JSON.
 pub(super) fn json_object(scene: &Scene) -> String {
     let outputs: Vec<&str> = scene.outputs.iter().map(|output| output.text.as_str()).collect();
     json_text(&serde_json::json!({ "model": super::MODEL, "said": scene.said, "messages": scene.messages, "outputs": outputs }))
 }
 
-/// JSON as people read it.
+/// Pretty-printed JSON.
 pub(super) fn json_text(value: &Value) -> String {
     format!("{value:#}")
 }
