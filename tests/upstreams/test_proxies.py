@@ -136,7 +136,7 @@ def test_a_wrong_password_is_called_that(any_proxy, fakes, tmp_path):
         assert "its proxy wants another user and password" in error["message"], error
         assert "wrong" not in error["message"]
         # The key is as good as before.
-        assert "sets aside" not in server.log() and "is set aside" not in server.log()
+        assert "is now out of use" not in server.log()
     assert (diagnosis(home)["code"], diagnosis(home)["ok"]) == ("proxy_password", False)
 
 

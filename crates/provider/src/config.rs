@@ -12,31 +12,31 @@ use serde_json::{Map, Value};
 pub use crate::preset::{Preset, WireKind};
 pub use crate::tools::{HostedTools, UnknownTools};
 
-/// All upstreams and routes.
+/// The upstreams, the routes over them, and how failed calls are retried.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// The built-in demo model.
     pub demo: DemoConfig,
-    /// The others, in order; without a route, the first that serves a model gets it.
+    /// The configured upstreams, in order. Without a route, the first one that serves a model gets its requests.
     pub upstreams: Vec<UpstreamConfig>,
-    /// Where models lead that have more than one upstream, or another name there.
+    /// Routes for models that several upstreams serve, or that upstreams know under another name.
     pub routes: Vec<RouteConfig>,
-    /// How calls that failed are made again.
+    /// How failed calls are retried.
     pub retries: Retries,
 }
 
 /// The demo model's settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DemoConfig {
-    /// Whether there is one.
+    /// Whether the demo model is served.
     pub enabled: bool,
-    /// Its pace in tokens per second; 0 is as fast as it can.
+    /// Output speed in tokens per second; 0 means unlimited.
     pub tokens_per_second: f64,
 }
 
 impl Default for DemoConfig {
     fn default() -> Self {
-        // A pace at which one can read along and still sees it stream.
+        // Slow enough to read along, fast enough to see it stream.
         Self { enabled: true, tokens_per_second: 60.0 }
     }
 }
@@ -44,50 +44,50 @@ impl Default for DemoConfig {
 /// One upstream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamConfig {
-    /// Its name, for logs and `owned_by`.
+    /// The name used in logs and in `owned_by`.
     pub name: String,
-    /// Whose it is, which says what is usual there.
+    /// The vendor, which decides the defaults.
     pub preset: Preset,
-    /// Which of the vendors' APIs it speaks.
+    /// The API it speaks.
     pub wire: WireKind,
-    /// The address up to and with the version, such as `/v1`.
+    /// The base address including the version, such as `/v1`.
     pub base_url: String,
-    /// Its keys; none where it wants none.
+    /// API keys; empty if it needs none.
     pub keys: Vec<KeyConfig>,
-    /// How a key is chosen.
+    /// How a key is chosen for a request.
     pub strategy: Strategy,
-    /// The longest that a key rests which was refused or asked too much; zero: none ever does.
+    /// The longest time a key stays out of use after the upstream refused or rate-limited it; zero disables this.
     pub key_rest: Duration,
-    /// After how many failures in a row the upstream is left alone for a while; zero: never.
+    /// Consecutive failures after which the circuit breaker opens; zero disables the breaker.
     pub breaker: u32,
-    /// How many answers may wait until a key is free.
+    /// How many requests may wait for a free key.
     pub queue: usize,
-    /// How long they wait.
+    /// How long a request waits for a free key.
     pub queue_timeout: Duration,
-    /// The models it serves; empty: whatever it lists, and any name nobody else serves.
+    /// The models it serves. If empty: the models it lists, and any name that no other upstream serves.
     pub models: Vec<String>,
-    /// How long to wait for it.
+    /// Timeouts of its calls.
     pub timeouts: Timeouts,
-    /// How to get there.
+    /// Proxy, certificates and headers.
     pub connection: Connection,
-    /// What it takes and what it does not, where nobody can know it.
+    /// Deviations from what its preset implies.
     pub compat: Compat,
 }
 
-/// What an upstream takes and what it does not. The defaults are what most servers of its kind take.
+/// What an upstream supports beyond its preset. The defaults fit most servers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compat {
-    /// Whether it is asked for usage with `stream_options`, which a few servers refuse.
+    /// Whether usage is requested with `stream_options`, which a few servers reject.
     pub stream_options: bool,
-    /// Where system messages stand; `None` is what is usual for its kind.
+    /// Where system messages go; `None` uses the preset's default.
     pub system_messages: Option<SystemMessages>,
-    /// Which of the model's earlier thoughts it gets back; `None` is what is usual for its kind.
+    /// Which earlier reasoning is sent back; `None` uses the preset's default.
     pub reasoning_history: Option<ReasoningHistory>,
-    /// What becomes of tools that Weir does not interpret.
+    /// How tools that Weir does not interpret are handled.
     pub hosted_tools: HostedTools,
-    /// What becomes of calls of tools that were not offered.
+    /// How calls of tools that were not offered are handled.
     pub unknown_tools: UnknownTools,
-    /// Fields that are added to the body of every request, in place of those that it has.
+    /// Fields merged into every request body, replacing fields of the same name.
     pub body: Map<String, Value>,
 }
 
@@ -104,38 +104,39 @@ impl Default for Compat {
     }
 }
 
-/// Where system messages stand.
+/// Where system messages go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SystemMessages {
-    /// There is one, at the start: the chat templates of open models refuse more, and refuse them elsewhere.
+    /// Merged into one message at the start: the chat templates of open models reject more than one, or one
+    /// elsewhere.
     First,
-    /// Each where the caller has put it.
+    /// Where the caller put them.
     InPlace,
 }
 
 impl SystemMessages {
-    /// Each with its word in the settings.
+    /// Every variant with its name in the settings.
     pub const ALL: &'static [(&'static str, Self)] = &[("first", Self::First), ("in_place", Self::InPlace)];
 }
 
-/// Which of the model's earlier thoughts go back to it.
+/// Which earlier reasoning is sent back to the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReasoningHistory {
-    /// None.
+    /// No proxy.
     Never,
-    /// Those that led to tool calls: without them, thinking models refuse to go on after their tools.
+    /// Reasoning that led to tool calls: without it, reasoning models reject the next turn.
     WithCalls,
     /// All of them.
     Always,
 }
 
 impl ReasoningHistory {
-    /// Each with its word in the settings.
+    /// Every variant with its name in the settings.
     pub const ALL: &'static [(&'static str, Self)] = &[("never", Self::Never), ("with_calls", Self::WithCalls), ("always", Self::Always)];
 }
 
 impl UpstreamConfig {
-    /// An upstream of which nothing but this is said.
+    /// An upstream with default settings.
     pub fn new(name: impl Into<String>, preset: Preset, base_url: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -159,137 +160,138 @@ impl UpstreamConfig {
 /// One key of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyConfig {
-    /// What it is called in metrics and logs, where it must not stand itself: the name of its variable, or its number.
+    /// The key's label in metrics and logs: the name of its environment variable, or its number. Never the key
+    /// itself.
     pub label: Arc<str>,
     /// The key.
     pub secret: Secret,
-    /// How much of the work it gets, compared with the others.
+    /// Its share of the load, relative to the other keys.
     pub weight: u32,
-    /// How many answers may run on it at once; zero is no limit.
+    /// The number of concurrent responses; zero means unlimited.
     pub concurrency: usize,
 }
 
 impl KeyConfig {
-    /// A key that is as good as any other.
+    /// A key with weight 1 and unlimited concurrency.
     pub fn new(label: impl Into<Arc<str>>, secret: Secret) -> Self {
         Self { label: label.into(), secret, weight: 1, concurrency: 0 }
     }
 }
 
-/// How one of several is chosen.
+/// How one of several candidates is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Strategy {
-    /// The first that can, in the order of the settings.
+    /// The first usable one, in the order of the settings.
     Order,
-    /// Any, by weight.
+    /// Random, by weight.
     Random,
-    /// One after the other, by weight.
+    /// Weighted round robin.
     RoundRobin,
-    /// The one with the fewest answers running, for its weight.
+    /// The one with the fewest running responses, relative to its weight.
     #[default]
     LeastBusy,
 }
 
-/// How to get to an upstream.
+/// How to connect to an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
-    /// Through which proxy.
+    /// The proxy to use.
     pub proxy: ProxyConfig,
-    /// Certificates (PEM) of authorities to trust beside the system's.
+    /// Additional trusted CA certificates (PEM).
     pub ca: Option<Vec<u8>>,
-    /// Whether to speak HTTP/2: where it is offered under TLS, and always in clear.
+    /// Whether to use HTTP/2: negotiated under TLS, with prior knowledge in clear text.
     pub http2: bool,
-    /// Fields that go with every request; their values may be keys.
+    /// Headers added to every request. Their values may be secrets.
     pub headers: Vec<(String, Secret)>,
 }
 
-/// Through which proxy an upstream is reached.
+/// The proxy an upstream is reached through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ProxyConfig {
-    /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    /// From `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     #[default]
     Environment,
-    /// None.
+    /// No proxy.
     Direct,
-    /// `http://`, `https://` or `socks5://`; a secret, because it may hold a password.
+    /// An `http://`, `https://` or `socks5://` URL. Secret, because it may contain a password.
     At(Secret),
 }
 
-/// Where a model's name leads.
+/// A model served by one or more upstreams.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteConfig {
-    /// The model's name, as callers say it.
+    /// The model's name as callers use it.
     pub model: String,
-    /// Who serves it.
+    /// The upstreams that serve it.
     pub upstreams: Vec<TargetConfig>,
-    /// Which of them is asked first.
+    /// Which upstream is tried first.
     pub strategy: Strategy,
-    /// What happens to an answer when its last reader leaves; `None` is what the engine's settings say.
+    /// What happens to a response when its last reader leaves; `None` uses the engine's setting.
     pub on_leave: Option<OnLeave>,
 }
 
 /// One upstream of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetConfig {
-    /// Its name.
+    /// The upstream's name.
     pub upstream: String,
-    /// What the model is called there; `None` is the route's own name.
+    /// The model's name at the upstream; `None` if it is the route's model.
     pub model: Option<String>,
-    /// How much of the work it gets, compared with the others.
+    /// Its share of the load, relative to the other upstreams.
     pub weight: u32,
 }
 
-/// Settings of an upstream that cannot be used.
+/// Unusable upstream settings.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The address is none.
+    /// The base URL is invalid.
     #[error("the base_url of the upstream '{upstream}' cannot be used: {reason}")]
     Address {
-        /// Which upstream.
+        /// The upstream.
         upstream: String,
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         reason: String,
     },
-    /// The key has characters that no header can hold.
+    /// The key contains characters that a header value cannot contain.
     #[error("the key of the upstream '{upstream}' has characters that cannot be sent (a line break?)")]
     Key {
-        /// Which upstream.
+        /// The upstream.
         upstream: String,
     },
-    /// A field of the head that cannot be sent.
+    /// A header that cannot be sent.
     #[error("the header '{name}' of the upstream '{upstream}' cannot be sent")]
     Header {
-        /// Which upstream.
+        /// The upstream.
         upstream: String,
-        /// The field's name.
+        /// The header's name.
         name: String,
     },
-    /// The proxy's address is none.
+    /// The proxy URL is invalid.
     #[error("the proxy of the upstream '{upstream}' cannot be used: it must begin with http://, https:// or socks5://")]
     Proxy {
-        /// Which upstream.
+        /// The upstream.
         upstream: String,
     },
-    /// There are no certificates in the file.
+    /// The CA file contains no certificates.
     #[error("the ca_file of the upstream '{upstream}' holds no certificate in PEM")]
     Certificates {
-        /// Which upstream.
+        /// The upstream.
         upstream: String,
     },
-    /// A route to an upstream that is not there.
+    /// A route refers to an unknown upstream.
     #[error("the route for the model '{model}' leads to the upstream '{upstream}', which does not exist")]
     Route {
         /// The model.
         model: String,
-        /// Which upstream.
+        /// The unknown upstream.
         upstream: String,
     },
-    /// The HTTP client could not be made.
+    /// The HTTP client could not be built.
     #[error("no HTTP client could be made for the upstream '{upstream}'")]
     Client {
-        /// Which upstream.
+        /// The upstream.
         upstream: String,
-        /// Why.
+        /// The cause.
         source: reqwest::Error,
     },
 }

@@ -1,7 +1,7 @@
 //! Upstream models: the built-in demo, and the vendors' APIs.
 //!
-//! A model's name leads along a [`route`] to an [`upstream`], which chooses one of its keys, has its [`wire`] put the request
-//! into the vendor's words, and sends it by [`http`].
+//! A [`route`] leads from a model's name to an [`upstream`], which chooses one of its keys, has its [`wire`]
+//! translate the request into the vendor's format, and sends it with [`http`].
 
 pub mod config;
 pub mod demo;
@@ -17,15 +17,15 @@ pub use config::{BuildError, Config};
 pub use live::LiveRoutes;
 pub use route::Routes;
 
-/// Makes all upstreams that `config` describes. Nothing is connected yet.
+/// Builds all upstreams that `config` describes. Does not connect yet.
 ///
 /// # Errors
-/// The first upstream whose settings cannot be used.
+/// The first upstream with unusable settings.
 pub fn build(config: &Config) -> Result<Routes, BuildError> {
     Routes::new(config)
 }
 
-/// The words in a body of `wire` that came in these pieces: the parser alone, without HTTP. For measurements and fuzzing.
+/// Parses a response body of `wire` that arrives in these pieces, without HTTP. For benchmarks and fuzzing.
 #[doc(hidden)]
 pub fn read_pieces<'a>(
     wire: config::WireKind,
@@ -44,10 +44,10 @@ pub fn read_pieces<'a>(
     std::iter::from_fn(|| reader.next_word()).for_each(hear);
 }
 
-/// The body of the request that `wire` makes of a conversation. For measurements and fuzzing.
+/// The request body that `wire` builds for a conversation. For benchmarks and fuzzing.
 ///
 /// # Errors
-/// What the wire has no word for.
+/// The request uses something that the wire format does not support.
 #[doc(hidden)]
 pub fn write_request(wire: config::WireKind, request: &engine::provider::request::ModelRequest) -> Result<Vec<u8>, protocol::fault::Fault> {
     let mut config = config::UpstreamConfig::new("measured", config::Preset::Compatible, "http://127.0.0.1/v1");

@@ -1,4 +1,4 @@
-//! Upstreams that can be exchanged while answers run: each answer keeps the one it began with.
+//! Upstreams that can be replaced at run time. Running responses keep the upstream they started with.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -11,20 +11,21 @@ use futures_util::future::BoxFuture;
 use crate::config::{BuildError, Config};
 use crate::route::Routes;
 
-/// The upstreams in force.
+/// The current upstreams.
 #[derive(Debug)]
 pub struct LiveRoutes(RwLock<Arc<Routes>>);
 
 impl LiveRoutes {
-    /// These, until others take their place.
+    /// Starts with these routes.
     pub fn new(routes: Routes) -> Self {
         Self(RwLock::new(Arc::new(routes)))
     }
 
-    /// Puts what `config` describes in force, or leaves what there is. An upstream of which the same is said as before goes on.
+    /// Replaces the upstreams, or keeps the current ones if `config` is invalid. An upstream with unchanged settings
+    /// is kept.
     ///
     /// # Errors
-    /// The first upstream or route whose settings cannot be used.
+    /// The first upstream or route with unusable settings.
     pub fn reload(&self, config: &Config) -> Result<(), BuildError> {
         let routes = self.now().replaced(config)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
@@ -58,7 +59,7 @@ mod tests {
     use crate::demo;
 
     #[test]
-    fn what_was_found_stays_when_it_is_exchanged() {
+    fn a_resolved_route_survives_a_reload() {
         let config = |enabled| Config { demo: DemoConfig { enabled, ..DemoConfig::default() }, ..Config::default() };
         let live = LiveRoutes::new(Routes::new(&config(true)).unwrap());
         let before = live.route(demo::MODEL);

@@ -1,9 +1,9 @@
-//! Whose an upstream is: what is usual there, so that nobody has to say it.
+//! Presets: the defaults for each vendor.
 
-/// Which vendor's API an upstream speaks.
+/// The API an upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WireKind {
-    /// OpenAI's chat completions, and what others have made of them.
+    /// OpenAI's chat completions and compatible APIs.
     Chat,
     /// OpenAI's Responses API.
     Responses,
@@ -16,7 +16,7 @@ pub enum WireKind {
 }
 
 impl WireKind {
-    /// Every one, with its word in the settings.
+    /// Every variant with its name in the settings.
     pub const ALL: &'static [(&'static str, Self)] = &[
         ("chat", Self::Chat),
         ("responses", Self::Responses),
@@ -26,15 +26,15 @@ impl WireKind {
     ];
 }
 
-/// Whose an upstream is.
+/// The vendor of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Preset {
-    /// Anything that speaks chat completions.
+    /// Any server with an OpenAI-compatible chat completions API.
     #[default]
     Compatible,
     /// OpenAI.
     OpenAi,
-    /// OpenAI's models at Azure: the key in its own field, a version in the query.
+    /// OpenAI models on Azure: another key header, and a version in the query.
     Azure,
     /// Anthropic.
     Anthropic,
@@ -58,14 +58,14 @@ pub enum Preset {
     LmStudio,
 }
 
-/// What is usual at one of them.
+/// A preset's defaults.
 struct Usual {
     preset: Preset,
     word: &'static str,
     wire: WireKind,
     base_url: Option<&'static str>,
     key_variable: Option<&'static str>,
-    /// OpenTelemetry's `gen_ai.provider.name`, where it has one.
+    /// OpenTelemetry's `gen_ai.provider.name`, if it defines one.
     system: Option<&'static str>,
 }
 
@@ -111,32 +111,32 @@ const fn usual(
 }
 
 impl Preset {
-    /// Every one, with its word in the settings.
+    /// Every preset with its name in the settings.
     pub fn all() -> impl Iterator<Item = (&'static str, Self)> {
         USUAL.iter().map(|usual| (usual.word, usual.preset))
     }
 
-    /// Its word in the settings.
+    /// Its name in the settings.
     pub fn word(self) -> &'static str {
         self.usual().word
     }
 
-    /// The API it usually speaks.
+    /// The API it uses by default.
     pub fn wire(self) -> WireKind {
         self.usual().wire
     }
 
-    /// Its usual address; `None` where everybody has another.
+    /// Its default base URL; `None` if every installation has its own.
     pub fn base_url(self) -> Option<&'static str> {
         self.usual().base_url
     }
 
-    /// The variable in which its own tools expect the key.
+    /// The environment variable that the vendor's own tools use for the key.
     pub fn key_variable(self) -> Option<&'static str> {
         self.usual().key_variable
     }
 
-    /// Whether a model is its by its name, which nobody has to look up.
+    /// Whether a model's name alone shows that this vendor serves it.
     pub(crate) fn is_own(self, model: &str) -> bool {
         match self {
             Self::Anthropic => model.starts_with("claude-"),
@@ -155,13 +155,13 @@ impl Preset {
         }
     }
 
-    /// OpenTelemetry's word for it.
+    /// OpenTelemetry's name for it.
     pub(crate) fn system(self) -> Option<&'static str> {
         self.usual().system
     }
 
     fn usual(self) -> &'static Usual {
-        // Every preset has a row, which a test sees to; without one it is like any other.
+        // A test makes sure that every preset has a row; the fallback is never used.
         USUAL.iter().find(|usual| usual.preset == self).unwrap_or(&USUAL[0])
     }
 }

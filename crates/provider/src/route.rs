@@ -1,4 +1,4 @@
-//! Which upstreams serve which model, and in which order they are asked.
+//! Resolves model names to upstreams, and orders the upstreams of a route.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -32,11 +32,12 @@ pub struct Routes {
 struct Listed {
     name: Arc<str>,
     upstream: Arc<Upstream>,
-    /// As it was made. Without models it serves whatever it lists, and any name nobody else claims.
+    /// The settings it was built from. Without `models` it serves the models it lists, and any name that no other
+    /// upstream claims.
     config: UpstreamConfig,
 }
 
-/// A model that several may serve.
+/// A model with a route to one or more upstreams.
 #[derive(Debug)]
 struct Several {
     targets: Vec<Target>,
@@ -56,16 +57,16 @@ impl Routes {
     /// The upstreams and routes that `config` describes.
     ///
     /// # Errors
-    /// The first whose settings cannot be used.
+    /// The first one with unusable settings.
     pub fn new(config: &Config) -> Result<Self, BuildError> {
         Self::after(config, &[])
     }
 
-    /// The same, with those of the upstreams there were of which the same is said: their connections, their lists and what runs
-    /// on their keys go on. Keys that were refused are tried again.
+    /// Builds new routes and reuses upstreams whose settings did not change: their connections, model lists and
+    /// running requests are kept, and refused keys are tried again.
     ///
     /// # Errors
-    /// The first whose settings cannot be used.
+    /// The first one with unusable settings.
     pub(crate) fn replaced(&self, config: &Config) -> Result<Self, BuildError> {
         let routes = Self::after(config, &self.upstreams)?;
         for listed in &routes.upstreams {
@@ -87,14 +88,15 @@ impl Routes {
         Ok(Self { demo, upstreams, several, names, retries: config.retries })
     }
 
-    /// The upstream of this name.
+    /// The upstream with this name.
     pub fn upstream(&self, name: &str) -> Option<&Upstream> {
         self.upstreams.iter().find(|listed| &*listed.name == name).map(|listed| &*listed.upstream)
     }
 
-    /// The upstream that claims `model`; else, of those that take any, the one that lists it, or whose it is by its name; else
-    /// one that has not said yet what it has: a question for a model of one's own must not go to somebody else because that one
-    /// starts later; and else the first, which says itself that it has none.
+    /// The upstream that claims `model`. Otherwise, among those without a configured list: the one that lists it; or
+    /// whose vendor the name shows; or one whose list is not known yet, so that a request for a local model is not
+    /// sent to another vendor only because the local server starts later; or the first, which rejects unknown models
+    /// itself.
     fn serving(&self, model: &str) -> Option<&Arc<Listed>> {
         let claims = |listed: &&Arc<Listed>| listed.config.models.iter().any(|claimed| claimed == model);
         let open = || self.upstreams.iter().filter(|listed| listed.config.models.is_empty());
@@ -118,7 +120,7 @@ impl Models for Routes {
             return Some(route(Arc::new([leg]), None, true));
         }
         let listed = self.serving(model)?;
-        // One that names its models is asked for no other.
+        // An upstream with configured models is asked for no others.
         let is_listed = !listed.config.models.is_empty() || listed.upstream.has_listed(model);
         Some(route(Arc::new([listed.leg(None)]), None, is_listed))
     }
@@ -151,7 +153,7 @@ impl Listed {
         Leg { upstream: Arc::clone(&self.name), provider, model, timeouts: self.config.timeouts }
     }
 
-    /// The configured names, or else what the upstream itself lists.
+    /// The configured names, or the upstream's own list.
     async fn list(&self) -> Vec<ModelListing> {
         if self.config.models.is_empty() {
             return self.upstream.list().await;
@@ -176,7 +178,7 @@ impl Several {
         Ok(Self { targets, strategy: config.strategy, on_leave: config.on_leave })
     }
 
-    /// The one that the strategy picks, and behind it the others in their order. Those that cannot be asked now come last.
+    /// The target that the strategy picks, then the others in order. Targets that are unavailable come last.
     fn legs(&self, model: &str) -> Arc<[Leg]> {
         let is_ready = |target: &Target| target.listed.upstream.is_ready(target.model.as_deref().unwrap_or(model));
         let (mut ready, mut rest): (Vec<usize>, Vec<usize>) = (0..self.targets.len()).partition(|index| is_ready(&self.targets[*index]));
@@ -192,7 +194,8 @@ impl Several {
 }
 
 impl Several {
-    /// One is asked. Those that cannot be asked now keep pace with it, or they would get everything when they come back.
+    /// Counts a request for the chosen target. Unavailable targets are counted along, or they would get all requests
+    /// when they come back.
     fn keep_pace(&self, asked: usize, others: &[usize]) {
         let target = &self.targets[asked];
         let served = target.served.fetch_add(1, Ordering::Relaxed) + 1;

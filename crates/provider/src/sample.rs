@@ -13,7 +13,7 @@ use protocol::request::{
 };
 use serde_json::{Value, json};
 
-/// A request that asks for nothing special.
+/// A minimal request.
 pub(crate) fn create() -> Create {
     Create { store: false, stream: true, ..Create::new("any") }
 }
@@ -57,41 +57,41 @@ pub(crate) fn reasoning(text: &str) -> Item {
     Item::Reasoning(Reasoning { id, summary: Vec::new(), content, encrypted_content: None, extra })
 }
 
-/// An image that was sent in.
+/// An input image.
 pub(crate) fn image(url: &str, detail: &str) -> Part {
     Part::InputImage { image_url: Some(url.into()), detail: detail.into(), extra: Extra::default() }
 }
 
-/// A file that was sent in.
+/// An input file.
 pub(crate) fn file(filename: Option<&str>, file_data: Option<&str>, file_url: Option<&str>) -> Part {
     let owned = |text: Option<&str>| text.map(str::to_owned);
     Part::InputFile { filename: owned(filename), file_data: owned(file_data), file_url: owned(file_url), extra: Extra::default() }
 }
 
-/// A function that is offered.
+/// A function tool.
 pub(crate) fn tool(name: &str) -> FunctionTool {
     let (description, parameters) = (Some("does it".to_owned()), Some(json!({ "type": "object" })));
     FunctionTool { name: name.into(), description, parameters, strict: Some(true), extra: Extra::default() }
 }
 
-/// A function as it is chosen.
+/// A function tool as a tool choice names it.
 pub(crate) fn named(name: &str) -> NamedTool {
     NamedTool { kind: NamedKind::Function, name: name.into() }
 }
 
-/// The choice of one function among those that are offered.
+/// A choice restricted to one of the offered functions.
 pub(crate) fn allowed(name: &str, mode: ToolMode) -> ToolChoice {
     let tools = vec![AllowedTool::Named(named(name))];
     ToolChoice::Allowed(AllowedTools { kind: AllowedToolsWord::AllowedTools, tools, mode })
 }
 
-/// A call that was cut while the model wrote it.
+/// A call that was cut off while the model generated its arguments.
 pub(crate) fn cut_call() -> Item {
     let Item::FunctionCall(call) = call("a", "f", "{\"ci") else { unreachable!("it is a call") };
     Item::FunctionCall(FunctionCall { status: ItemStatus::Incomplete, ..call })
 }
 
-/// What a caller of chat completions asks for: a body of messages, and what more it says.
+/// A chat completions request with these messages and further fields.
 pub(crate) fn asked(messages: &Value, more: &Value) -> ModelRequest {
     let mut body = json!({ "model": "any", "stream": true, "store": false, "messages": messages });
     body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
@@ -101,7 +101,7 @@ pub(crate) fn asked(messages: &Value, more: &Value) -> ModelRequest {
     request(create, context)
 }
 
-/// The output of a call in parts.
+/// A function call output with content parts.
 pub(crate) fn output_parts(call_id: &str, parts: Vec<Part>) -> Item {
     let Item::FunctionCallOutput(output) = output(call_id, "") else { unreachable!("it is an output") };
     Item::FunctionCallOutput(FunctionCallOutput { output: FunctionOutput::Parts(parts), ..output })

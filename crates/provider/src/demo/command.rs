@@ -1,4 +1,4 @@
-//! Commands at the start of the last message: what a test or a curious person wants to see a model do.
+//! Commands at the start of the last message, for tests and for trying out model behaviour.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use super::scene::{Scene, split};
 use super::script::{Script, Step, json_object, json_text, say};
 use super::{schema, talk, tool};
 
-/// More would be a load test by accident.
+/// More would be an accidental load test.
 const MAX_COUNT: u64 = 100_000;
 
-/// How many words come before something goes wrong, where nobody says.
+/// How many words come before a failure, unless specified.
 const WORDS_BEFORE_TROUBLE: usize = 5;
 
-/// The text in which something goes wrong. It is said again and again.
+/// The text before a failure, repeated as needed.
 const TROUBLE: &str = " This answer is about to go wrong, as it was told to.";
 
-/// Obeys the command, if there is one.
+/// Runs the command, if there is one.
 pub(super) fn obey(scene: &Scene, request: &ModelRequest) -> Option<Result<Script, Fault>> {
     let (command, rest) = split(&scene.said)?;
     let script = match command {
@@ -80,7 +80,7 @@ fn json(scene: &Scene, request: &ModelRequest) -> String {
     }
 }
 
-/// Some words, and then `step`; without one the stream is cut.
+/// Some words, and then `step`; without one the stream is cut off.
 fn trouble(rest: &str, step: Option<Step>) -> Script {
     let length = rest.parse().unwrap_or(WORDS_BEFORE_TROUBLE).min(usize::try_from(MAX_COUNT).unwrap_or(usize::MAX));
     let pieces = Pieces::new(TROUBLE).collect::<Vec<_>>().into_iter().cycle();
@@ -93,7 +93,7 @@ fn slow(rest: &str, scene: &Scene) -> Script {
     Script { pause: Some(Duration::from_millis(milliseconds)), ..Script::text(answer) }
 }
 
-/// The refusal before the stream.
+/// The error response before the stream.
 fn status(rest: &str) -> Fault {
     let fault = |kind, code| Fault::new(kind, code, format!("The demo refuses with status {rest}, as it was told to."));
     match rest {

@@ -1,6 +1,6 @@
 //! The demo's longer texts.
 
-/// What `/help` says.
+/// The text of `/help`.
 pub(super) const HELP: &str = "\
 I am the built-in **demo** of Weir: no language model, and always the same. Say *hello*, ask for *code* or a *table*, \
 tell me your name and ask for it later, or use a command:
@@ -114,7 +114,7 @@ pub(super) const TRANSPORTS_CHINESE: &str = "\
 **简而言之：**SSE 就是普通的 HTTP，一问一答时足够了；双方随时都要说话时，WebSocket 更合适。
 ";
 
-/// Some code.
+/// A code sample.
 pub(super) const CODE: &str = r#"Two ways to read a stream (I am a demo; this text was written beforehand). In Rust:
 
 ```rust
@@ -138,7 +138,7 @@ for await (const bytes of response.body) {
 ```
 "#;
 
-/// Some code in Chinese.
+/// A code sample in Chinese.
 pub(super) const CODE_CHINESE: &str = r#"下面是一段读取流的代码（我是演示模型，这段文字是事先写好的）：
 
 ```js
@@ -153,7 +153,7 @@ for await (const bytes of response.body) {
 ```
 "#;
 
-/// The words of `/lorem`, said again and again.
+/// The words of `/lorem`, repeated as needed.
 pub(super) const LOREM: &str = " Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore et dolore \
 magna aliqua. Ut enim ad minim veniam, quis nostrud exercitation ullamco laboris nisi ut aliquip ex ea commodo consequat. Duis aute \
 irure dolor in reprehenderit in voluptate velit esse cillum dolore eu fugiat nulla pariatur.";

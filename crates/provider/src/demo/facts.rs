@@ -1,11 +1,11 @@
-//! What users told about themselves in earlier messages, and questions about it.
+//! Facts about users from earlier messages, and questions about them.
 
 use std::collections::HashSet;
 
-/// A fact: of what, and what. A fact without a subject is a sentence to be remembered.
+/// A fact with its subject. A fact without a subject is a sentence to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fact {
-    /// Such as `name` or `favourite colour`; empty for a whole sentence.
+    /// Such as `name` or `favourite colour`; empty for a sentence.
     pub(super) subject: String,
     /// The rest of the sentence.
     pub(super) value: String,
@@ -20,15 +20,15 @@ pub(super) enum Question {
     Everything,
 }
 
-/// Both languages' word for the one subject that has two.
+/// The subject that has names in both languages.
 const NAME: &str = "name";
 
 const SENTENCE_ENDS: [char; 10] = ['.', '!', '?', '\n', ';', '\u{3002}', '\u{ff01}', '\u{ff1f}', '\u{ff1b}', '\u{ff0c}']; // 。!?;, in full width
 
-/// The facts in these messages, oldest first; a later one about the same subject replaces the earlier.
+/// The facts in these messages, oldest first; a later fact replaces an earlier one about the same subject.
 pub(super) fn facts<'a>(messages: impl Iterator<Item = &'a str>) -> Vec<Fact> {
     let told: Vec<Fact> = messages.flat_map(|message| message.split(SENTENCE_ENDS)).filter_map(read_fact).collect();
-    // From the last to the first: the first that is seen of a subject is the one that counts.
+    // From last to first: of each subject the last fact counts.
     let mut seen = HashSet::new();
     let mut counts = Vec::with_capacity(told.len());
     for fact in told.iter().rev() {
@@ -39,7 +39,7 @@ pub(super) fn facts<'a>(messages: impl Iterator<Item = &'a str>) -> Vec<Fact> {
     told.into_iter().zip(counts.into_iter().rev()).filter_map(|(fact, counts)| counts.then_some(fact)).collect()
 }
 
-/// The question in a message, if it asks for facts.
+/// The question about facts in a message, if any.
 pub(super) fn question(said: &str) -> Option<Question> {
     let lower = said.to_lowercase();
     let text = lower.trim_end_matches([' ', '.', '!', '?', '\u{3002}', '\u{ff01}', '\u{ff1f}']);
@@ -60,7 +60,7 @@ pub(super) fn question(said: &str) -> Option<Question> {
 
 fn read_fact(sentence: &str) -> Option<Fact> {
     let sentence = sentence.trim().trim_end_matches(',');
-    // Lower-case only what is ASCII, so that positions stay the same in both.
+    // ASCII only, so that byte positions are the same in both.
     let lower = sentence.to_ascii_lowercase();
     let is_question = ["what", "who", "do you", "can you"].iter().any(|word| lower.starts_with(word)) || lower.contains("什么");
     if is_question {

@@ -1,4 +1,4 @@
-//! The built-in model `demo`: no language model, but deterministic, free, and able to misbehave when told to.
+//! The built-in model `demo`: not a language model, but deterministic, free, and able to fail on request.
 
 mod command;
 mod content;
@@ -28,17 +28,17 @@ use protocol::request::{Create, Tool};
 
 use crate::wire::fault::unknown_parameter;
 
-/// The name under which it is asked.
+/// The model's name.
 pub const MODEL: &str = "demo";
 
-/// How much text it reads.
+/// Its context window, in bytes.
 const MAX_CONTEXT_BYTES: usize = 256 << 10;
 
-/// How many texts may end an answer, and how long each may be.
+/// The most stop texts, and the longest one.
 const MAX_STOPS: usize = 16;
 const MAX_STOP_BYTES: usize = 256;
 
-/// Parameters that OpenAI and well-known servers take, and that cannot matter to answers that were written beforehand.
+/// Parameters of OpenAI and well-known servers that cannot affect prepared responses.
 const IGNORED: [&str; 18] = [
     "logit_bias",
     "prediction",
@@ -67,7 +67,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// A demo with this pace; 0 is as fast as it can.
+    /// A demo with this output speed; 0 means unlimited.
     pub fn new(tokens_per_second: f64) -> Self {
         Self { tokens_per_second }
     }
@@ -88,7 +88,7 @@ impl Provider for Demo {
         let mut ignored = Vec::new();
         for name in create.extra.keys() {
             match name.as_str() {
-                // Every seed gives the same answer, which is all that a seed promises.
+                // Every seed gives the same response, which is all that a seed promises.
                 "stop" | "seed" => {}
                 known if IGNORED.contains(&known) => ignored.push(name.clone()),
                 _ => return Err(unknown_parameter(&create.model, name)),
@@ -121,7 +121,7 @@ impl Provider for Demo {
     }
 }
 
-/// The demo reads no more than a small model does. What it answers is made of what it reads, and so has a limit too.
+/// Limits the context like a small model. Responses are made of it, so this limits them too.
 ///
 /// # Errors
 /// The conversation is longer.
@@ -141,7 +141,7 @@ fn check_context(context: &[Item]) -> Result<(), Fault> {
     Err(Fault::invalid(CONTEXT_LENGTH, "input", message))
 }
 
-/// A failure of the demo: it was told to fail, and would again.
+/// A requested failure, which a retry would repeat.
 fn told(fault: Fault) -> Failure {
     Failure::new(fault, Blame::Request)
 }

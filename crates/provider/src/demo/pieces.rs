@@ -1,6 +1,6 @@
-//! Cuts text into pieces such as a tokenizer makes: a word with the space before it, one or two Chinese characters.
+//! Splits text into pieces like a tokenizer: a word with the space before it, or one or two Chinese characters.
 
-/// A word longer than this comes in several pieces, as rare words do.
+/// A longer word is split into several pieces, like rare words.
 const MAX_WORD_BYTES: usize = 12;
 
 /// Whether `character` belongs to a script without spaces.
@@ -17,7 +17,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Cuts `text`.
+    /// Splits `text`.
     pub(super) fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), start: 0, count: 0 }
     }
@@ -28,7 +28,7 @@ impl Iterator for Pieces {
 
     fn next(&mut self) -> Option<String> {
         let rest = self.text.get(self.start..).filter(|rest| !rest.is_empty())?;
-        // One character or two, in turn: deterministic, and both occur.
+        // One character or two, alternating: deterministic, and both occur.
         let piece = &rest[..piece_length(rest, 1 + self.count % 2)];
         self.start += piece.len();
         self.count += 1;
@@ -42,7 +42,7 @@ fn piece_length(rest: &str, cjk_characters: usize) -> usize {
     if first.is_whitespace() {
         let word = rest.trim_start_matches(|character: char| character.is_whitespace());
         let space = rest.len() - word.len();
-        // The last space belongs to the word after it, if that is a word; line breaks and indents stand alone.
+        // A single space belongs to the word after it; line breaks and indentation are separate pieces.
         let is_word = first == ' ' && space == 1 && word.chars().next().is_some_and(is_word_character);
         return if is_word { space + word_length(word) } else { space };
     }

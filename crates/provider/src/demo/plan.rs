@@ -8,10 +8,10 @@ use super::scene::Scene;
 use super::script::{Script, json_object, json_text};
 use super::{command, schema, talk, tool};
 
-/// Decides what to say.
+/// Plans the response.
 ///
 /// # Errors
-/// The refusal that `/status` asks for.
+/// The error that `/status` requests.
 pub(super) fn plan(request: &ModelRequest) -> Result<Script, Fault> {
     let scene = Scene::of(request);
     if scene.said == SUMMARISE {

@@ -1,4 +1,4 @@
-//! Plays a script at its pace, within the request's limits.
+//! Plays a script at its speed, within the request's limits.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use tokio::time::{Instant, sleep_until};
 use super::script::{Script, Step};
 use super::told;
 
-/// As fast as it can still lets others run: after so many words the task yields once.
+/// At unlimited speed, the task yields once after this many words, so that others can run.
 const WORDS_PER_TURN: u64 = 64;
 
-/// A pause that is longer is a typing error, and might not fit the clock.
+/// A longer pause is a typing error, and might overflow the clock.
 const MAX_PAUSE: Duration = Duration::from_hours(1);
 
-/// A reader that was slow is not rewarded with more than this much at once.
+/// A slow reader does not get more than this much of a backlog at once.
 const MAX_LAG: Duration = Duration::from_millis(100);
 
-/// The words of an answer. 0 tokens per second is as fast as it can.
+/// The events of a response. 0 tokens per second means unlimited.
 pub(super) fn words(script: Script, create: &Create, tokens_per_second: f64) -> Words {
     let usual = Pace::new(tokens_per_second);
     let pace = Pace { pause: script.pause.unwrap_or(usual.pause).min(MAX_PAUSE), ..usual };
@@ -67,7 +67,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// The usual pace; 0 tokens per second is as fast as it can.
+    /// The default speed; 0 tokens per second means unlimited.
     pub(super) fn new(tokens_per_second: f64) -> Self {
         let pause = Duration::try_from_secs_f64(1.0 / tokens_per_second).unwrap_or_default();
         Self { pause: pause.min(MAX_PAUSE), next: None, count: 0 }
@@ -84,7 +84,7 @@ impl Pace {
         }
         let now = Instant::now();
         let earliest = now.checked_sub(MAX_LAG).unwrap_or(now);
-        // Counted from the word before, so that the mean is right though timers tick in milliseconds.
+        // Relative to the previous due time, so that the mean is right although timers tick in milliseconds.
         let due = self.next.map_or(now, |next| next.max(earliest));
         self.next = Some(due + self.pause);
         if due > now {
@@ -93,10 +93,10 @@ impl Pace {
     }
 }
 
-/// Honours `max_output_tokens`: a piece is a token.
+/// Implements `max_output_tokens`: a piece counts as a token.
 struct Limited<Steps> {
     steps: Steps,
-    /// How many more there may be.
+    /// How many more are allowed.
     left: Option<u64>,
 }
 
@@ -121,19 +121,19 @@ impl<Steps: Iterator<Item = Step>> Iterator for Limited<Steps> {
     }
 }
 
-/// `stop`: a text or a list of texts.
+/// `stop`: a string or a list of strings.
 pub(super) fn stop_texts(stop: Option<&Value>) -> Vec<String> {
     let texts = stop.into_iter().flat_map(|stop| stop.as_array().map_or(std::slice::from_ref(stop), Vec::as_slice));
     texts.filter_map(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned).collect()
 }
 
-/// Honours `stop`: ends before the first of some texts, also where it lies across pieces.
+/// Implements `stop`: ends before the first stop text, also if it spans pieces.
 struct Stopping<Source> {
     source: Source,
     stops: Vec<String>,
-    /// The pieces not yet said, because a stop text may begin in them.
+    /// Pieces that are held back, because a stop text may start in them.
     held: VecDeque<String>,
-    /// Steps that are to come before any other.
+    /// Steps to emit before any other.
     ready: VecDeque<Step>,
 }
 
@@ -154,7 +154,7 @@ impl<Source: Iterator<Item = Step>> Stopping<Source> {
         self.release(joined.len() - longest_beginning(&joined, &self.stops));
     }
 
-    /// Lets the first `length` bytes of what is held go, in their pieces.
+    /// Releases the first `length` bytes of the held pieces.
     fn release(&mut self, mut length: usize) {
         while length > 0 {
             let Some(mut piece) = self.held.pop_front() else { return };
@@ -178,7 +178,7 @@ impl<Source: Iterator<Item = Step>> Iterator for Stopping<Source> {
             match self.source.next() {
                 Some(Step::Say(Word::Text { text, .. })) if !self.stops.is_empty() => self.take_text(text),
                 step => {
-                    // Whatever else comes, no stop text goes on across it.
+                    // No stop text spans other steps.
                     self.ready.extend(self.held.drain(..).map(text_step));
                     if self.ready.is_empty() {
                         return step;
@@ -194,7 +194,7 @@ fn text_step(text: String) -> Step {
     Step::Say(Word::Text { text, logprobs: Vec::new() })
 }
 
-/// The length of the longest end of `text` with which one of `stops` begins.
+/// The length of the longest suffix of `text` that is a prefix of one of `stops`.
 fn longest_beginning(text: &str, stops: &[String]) -> usize {
     let ends = text.char_indices().map(|(index, _)| &text[index..]);
     ends.filter(|end| stops.iter().any(|stop| stop.starts_with(end))).map(str::len).max().unwrap_or(0)

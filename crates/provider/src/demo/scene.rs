@@ -1,4 +1,4 @@
-//! What the demo sees of a conversation.
+//! The demo's view of a conversation.
 
 use std::collections::HashMap;
 
@@ -7,34 +7,34 @@ use protocol::item::{Item, Message, Role};
 
 use super::pieces::is_cjk;
 
-/// A conversation as the demo sees it.
+/// The demo's view of a conversation.
 #[derive(Debug)]
 pub(super) struct Scene {
-    /// What the user said last, trimmed.
+    /// The last user message, trimmed.
     pub(super) said: String,
-    /// What the user said before, oldest first, and what was summed up of it.
+    /// Earlier user messages, oldest first, including summaries of them.
     pub(super) before: Vec<String>,
-    /// Whether some of the conversation is known from a summary only.
+    /// Whether part of the conversation is known from a summary only.
     pub(super) has_summary: bool,
-    /// How many messages there are.
+    /// The number of messages.
     pub(super) messages: usize,
-    /// How many items there are: a counter for call ids that grows with the conversation.
+    /// The number of items: a counter for call ids that grows with the conversation.
     pub(super) items: usize,
-    /// The outputs of functions at the very end, which the answer is about.
+    /// The function outputs at the end, which the response is about.
     pub(super) outputs: Vec<Output>,
 }
 
-/// What a function gave.
+/// A function's output.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// The function; a call that is not in the conversation has no name.
+    /// The function; `None` if its call is not in the conversation.
     pub(super) name: Option<String>,
     /// Its result.
     pub(super) text: String,
 }
 
 impl Scene {
-    /// Looks at the context.
+    /// Reads the context.
     pub(super) fn of(request: &ModelRequest) -> Self {
         let is_users = |item: &Item| matches!(item, Item::Message(message) if message.role == Role::User);
         let last = request.context.iter().rposition(is_users);
@@ -49,7 +49,7 @@ impl Scene {
         Self { said, before, has_summary, messages: messages(&request.context).count(), items: request.context.len(), outputs }
     }
 
-    /// Whether to answer in Chinese: there are Chinese characters, and neither kana nor hangul beside them.
+    /// Whether to respond in Chinese: there are Chinese characters, and no kana or hangul.
     pub(super) fn is_chinese(&self) -> bool {
         let is_other = |character| matches!(character, '\u{3040}'..='\u{30ff}' | '\u{ac00}'..='\u{d7af}');
         self.said.chars().any(is_cjk) && !self.said.chars().any(is_other)
@@ -60,7 +60,7 @@ fn messages(context: &[Item]) -> impl Iterator<Item = &Message> {
     context.iter().filter_map(|item| if let Item::Message(message) = item { Some(message) } else { None })
 }
 
-/// What the user said, or what was summed up of it.
+/// A user message, or a summary.
 fn heard(item: &Item) -> Option<String> {
     match item {
         Item::Message(message) if message.role == Role::User => Some(text(message)),
@@ -80,9 +80,9 @@ fn text(message: &Message) -> String {
     parts.join("\n").trim().to_owned()
 }
 
-/// The names of the tools that were called, by the ids of their calls.
+/// The names of called tools by call id.
 fn called(context: &[Item]) -> HashMap<&str, &str> {
-    // The first with an id counts.
+    // Of calls with the same id, the first counts.
     context.iter().rev().filter_map(call).collect()
 }
 
@@ -104,7 +104,7 @@ fn output(item: &Item, names: &HashMap<&str, &str>) -> Option<Output> {
     Some(Output { name, text: output.text() })
 }
 
-/// `/command rest`; any other text is no command.
+/// Splits `/command rest`; any other text is not a command.
 pub(super) fn split(said: &str) -> Option<(&str, &str)> {
     let (command, rest) = said.strip_prefix('/')?.split_once(char::is_whitespace).unwrap_or((&said[1..], ""));
     Some((command, rest.trim()))

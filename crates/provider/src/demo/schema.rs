@@ -1,4 +1,4 @@
-//! Makes a value that satisfies a JSON schema, with texts from what the user said where they fit.
+//! Generates a value that satisfies a JSON schema, with texts from the user's message where they fit.
 
 use std::cell::Cell;
 
@@ -6,38 +6,38 @@ use serde_json::{Map, Value, json};
 
 use super::scene::split;
 
-/// Deeper, a schema that contains itself would never end.
+/// A recursive schema ends at this depth.
 const MAX_DEPTH: usize = 16;
 
-/// How many values one document has at most.
+/// The most values of one document.
 const MAX_VALUES: usize = 250;
 
-/// How many bytes of text and copied values one document has at most.
+/// The most bytes of text and copied values in one document.
 const MAX_BYTES: usize = 16 << 10;
 
-/// How much of a schema is looked at for one document: names, alternatives, keywords.
+/// How much of a schema is examined for one document: names, alternatives, keywords.
 const MAX_STEPS: usize = 50_000;
 
-/// How many values of an `enum` or alternatives are looked at for one that fits.
+/// How many `enum` values or alternatives are tried.
 const MAX_ALTERNATIVES: usize = 64;
 
-/// More of what was said is not searched.
+/// How much of the message is searched.
 const MAX_SAID: usize = 4 << 10;
 
-/// Keywords that say by example what the value may be, best first.
+/// Keywords with example values, best first.
 const GIVEN: [&str; 2] = ["const", "default"];
 
 /// What may follow a word.
 const PUNCTUATION: [char; 4] = ['.', '?', '!', ','];
 
-/// A value for `schema`. What it cannot satisfy (a `pattern`, say) it ignores. Neither schema nor text can make it cost more than
-/// [`MAX_VALUES`], [`MAX_BYTES`] and [`MAX_STEPS`]: what is beyond them is `null`, empty, or left out.
+/// A value for `schema`. Keywords it cannot satisfy (such as `pattern`) are ignored. Neither schema nor text can
+/// exceed [`MAX_VALUES`], [`MAX_BYTES`] and [`MAX_STEPS`]: the rest is `null`, empty, or left out.
 pub(super) fn generate(schema: &Value, said: &str) -> Value {
     let budget = Budget { values: Cell::new(MAX_VALUES), bytes: Cell::new(MAX_BYTES), steps: Cell::new(MAX_STEPS) };
     Generator { root: schema, said: Said::of(said), budget }.value(schema, "", 0)
 }
 
-/// What may still be spent on a document. It is used up, not a depth: schemas multiply.
+/// What may still be spent on a document. A budget, not a depth, because schemas multiply.
 struct Budget {
     values: Cell<usize>,
     bytes: Cell<usize>,
@@ -45,18 +45,18 @@ struct Budget {
 }
 
 impl Budget {
-    /// Takes `cost` off; `false`, and nothing is taken, where there is less.
+    /// Spends `cost`; returns `false` and spends nothing if there is less.
     fn take(left: &Cell<usize>, cost: usize) -> bool {
         let rest = left.get().checked_sub(cost);
         rest.inspect(|rest| left.set(*rest)).is_some()
     }
 
-    /// A copy of a value; `None` where it is too large.
+    /// A copy of a value; `None` if it is too large.
     fn copy(&self, value: &Value) -> Option<Value> {
         self.pay(value).then(|| value.clone())
     }
 
-    /// Pays for every value in `value`, and stops at the first that is too much.
+    /// Spends for every value in `value`, until the budget is exceeded.
     fn pay(&self, value: &Value) -> bool {
         Self::take(&self.steps, 1)
             && match value {
@@ -68,7 +68,7 @@ impl Budget {
     }
 }
 
-/// What the user said, and what was found in it, once for all properties.
+/// The user's message, and what was found in it, once for all properties.
 struct Said<'a> {
     whole: &'a str,
     lower: String,
@@ -93,7 +93,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The first `limit` bytes at most, up to a whole character.
+/// At most the first `limit` bytes, up to a character boundary.
 fn beginning(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }
@@ -140,7 +140,7 @@ impl Generator<'_> {
         }
     }
 
-    /// Of an `enum`, the first that the user mentions, or else the first.
+    /// The first `enum` value that the user mentions, or else the first.
     fn choice(&self, schema: &Value) -> Option<Value> {
         let values = schema.get("enum")?.as_array()?;
         let said = &self.said.lower;
@@ -152,12 +152,12 @@ impl Generator<'_> {
         Some(self.budget.copy(chosen).unwrap_or_default())
     }
 
-    /// The required properties, in their order; where none is required, all of them.
+    /// The required properties in order; if none is required, all of them.
     fn object(&self, schema: &Value, depth: usize) -> Value {
         let empty = Map::new();
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
         let required = schema.get("required").and_then(Value::as_array).filter(|required| !required.is_empty());
-        // A schema that contains itself ends where it can.
+        // A recursive schema ends as soon as possible.
         if depth > MAX_DEPTH / 2 && required.is_none() {
             return Value::Object(empty);
         }
@@ -184,7 +184,7 @@ impl Generator<'_> {
             return schemas.iter().take_while(|_| has_budget()).map(|schema| self.value(schema, name, depth + 1)).collect();
         }
         let most = schema.get("maxItems").and_then(Value::as_u64).unwrap_or(u64::MAX);
-        // One shows what an entry looks like; deep down, none ends a schema that contains itself.
+        // One entry shows what entries look like; at depth, none ends a recursive schema.
         let count = if depth > MAX_DEPTH / 2 { least } else { least.max(1) }.min(most).min(100);
         let unknown = json!({ "type": "string" });
         let item = schema.get("items").filter(|items| items.is_object()).unwrap_or(&unknown);
@@ -211,7 +211,7 @@ impl Generator<'_> {
         text
     }
 
-    /// What of the user's words fits a property of this name.
+    /// The part of the user's message that fits a property with this name.
     fn words_for(&self, name: &str) -> &str {
         let lower = beginning(name, 64).to_lowercase();
         let is_any = |words: &[&str]| words.iter().any(|word| lower.contains(word));
@@ -233,7 +233,7 @@ impl Generator<'_> {
     }
 }
 
-/// The type that is meant: of several, the first that is not null; without one, what the keywords suggest.
+/// The type: of several, the first that is not null; without one, what the keywords suggest.
 fn kind(schema: &Value) -> &str {
     match schema.get("type") {
         Some(Value::String(name)) => name,
@@ -247,7 +247,7 @@ fn kind(schema: &Value) -> &str {
     }
 }
 
-/// All keywords of all schemas; properties and required names add up.
+/// All keywords of all schemas; properties and required names are combined.
 fn merged(schema: &Value, schemas: &[Value]) -> Value {
     let mut all = Map::new();
     let rest = schema.as_object().into_iter().flatten().filter(|(keyword, _)| *keyword != "allOf");
@@ -263,7 +263,7 @@ fn merged(schema: &Value, schemas: &[Value]) -> Value {
     all.into()
 }
 
-/// The number the user said, moved into the schema's bounds.
+/// The number in the user's message, clamped to the schema's bounds.
 fn number(schema: &Value, said: Option<f64>, is_integer: bool) -> Value {
     let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_f64);
     let step = bound("multipleOf").filter(|step| *step > 0.0).or(is_integer.then_some(1.0));
@@ -276,7 +276,7 @@ fn number(schema: &Value, said: Option<f64>, is_integer: bool) -> Value {
         let below = (bounded / step).floor() * step;
         if least.is_some_and(|least| below < least) { below + step } else { below }
     });
-    // What has no fraction is written without one.
+    // Integers are written without a fraction.
     #[expect(clippy::cast_possible_truncation, reason = "a float cast saturates")]
     if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
 }
@@ -286,7 +286,7 @@ fn first_number(said: &str) -> Option<f64> {
     said.split(|character| !is_part(character)).find_map(|word| word.trim_end_matches('.').parse().ok())
 }
 
-/// The words after "in", "at" or "for" until the clause ends.
+/// The words after "in", "at" or "for" to the end of the clause.
 fn place(said: &str) -> Option<String> {
     let words: Vec<&str> = said.split_whitespace().collect();
     let start = words.iter().rposition(|word| ["in", "at"].contains(&word.to_lowercase().as_str()));
@@ -302,7 +302,7 @@ fn place(said: &str) -> Option<String> {
     chinese_place(said)
 }
 
-/// The words after 在, or at the start, until what is asked of the place.
+/// The words after 在, or at the start, up to the question about the place.
 fn chinese_place(said: &str) -> Option<String> {
     let after = said.split_once('在').map_or(said, |(_, after)| after);
     let end = ["的", "天气", "今天", "明天", "有", "怎么"].iter().filter_map(|word| after.find(word)).filter(|end| *end > 0).min()?;
@@ -315,7 +315,7 @@ fn chinese_place(said: &str) -> Option<String> {
     Some(place.to_owned()).filter(|place| !place.is_empty() && place.chars().count() <= 10)
 }
 
-/// The longest run of digits and signs.
+/// The longest run of digits and operators.
 fn expression(said: &str) -> Option<String> {
     let is_part = |character: char| character.is_ascii_digit() || "+-*/().^ %".contains(character);
     let runs = said.split(|character| !is_part(character)).map(str::trim).filter(|run| run.chars().any(|digit| digit.is_ascii_digit()));
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_have_what_is_required_first() {
+    fn objects_have_their_required_properties_first() {
         let schema = json!({
             "type": "object",
             "properties": {
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn keywords_are_followed() {
+    fn keywords_are_respected() {
         check(&json!({}), "hi", &json!("hi"));
         check(&json!({ "const": 5 }), "hi", &json!(5));
         check(&json!({ "anyOf": [{ "type": "null" }, { "type": "boolean" }] }), "hi", &json!(true));
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_contains_itself_ends() {
+    fn a_recursive_schema_terminates() {
         let node =
             json!({ "type": "object", "properties": { "next": { "type": "array", "items": { "$ref": "#" } } }, "required": ["next"] });
         assert!(generate(&node, "hi").is_object());
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the time of the machine is what is measured")]
-    /// What a document may cost: its text, and how long it takes even without optimisations.
+    /// Checks the size of a document, and the time it takes even without optimisations.
     fn check_cost(schema: &Value, said: &str) {
         let begin = Instant::now();
         let length = generate(schema, said).to_string().len();
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn no_schema_multiplies() {
+    fn no_schema_multiplies_the_cost() {
         let many: Map<String, Value> = (0..5_000).map(|number| (format!("p{number}"), json!({ "$ref": "#" }))).collect();
         let names: Vec<String> = (0..5_000).map(|number| format!("p{number}")).collect();
         let all: Vec<Value> = (0..500).map(|number| json!({ "properties": { (format!("p{number}")): { "$ref": "#" } } })).collect();
@@ -413,7 +413,7 @@ mod tests {
         }
     }
 
-    /// Any schema of these keywords, some of which multiply.
+    /// Any schema with these keywords, some of which multiply.
     fn any_schema() -> impl Strategy<Value = Value> {
         let number = || prop_oneof![0_u64..5, Just(100), Just(u64::MAX)];
         let leaf = prop_oneof![

@@ -9,12 +9,12 @@ use serde_json::Value;
 use super::pieces::Pieces;
 use super::scene::Scene;
 
-/// One step of an answer.
+/// A step of a response.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// A word of the model.
+    /// An event of the model.
     Say(Word),
-    /// Silence until somebody hangs up.
+    /// Silence until the caller leaves.
     Stall,
     /// An error in the stream.
     Fail(Fault),
@@ -22,16 +22,16 @@ pub(super) enum Step {
     Finish(Finish),
 }
 
-/// An answer. Where its steps run out without a [`Step::Finish`], the stream is cut.
+/// A response. If its steps end without a [`Step::Finish`], the stream is cut off.
 pub(super) struct Script {
-    /// The steps; made as they are needed, since some answers are long.
+    /// The steps, generated as needed, since some responses are long.
     pub(super) steps: Box<dyn Iterator<Item = Step> + Send>,
-    /// The pause between two words, where it is not the usual pace.
+    /// The pause between words, if not the default.
     pub(super) pause: Option<Duration>,
 }
 
 impl Script {
-    /// These steps at the usual pace.
+    /// These steps at the default speed.
     pub(super) fn new(steps: impl Iterator<Item = Step> + Send + 'static) -> Self {
         Self { steps: Box::new(steps), pause: None }
     }
@@ -42,18 +42,18 @@ impl Script {
     }
 }
 
-/// The steps that say a text.
+/// The steps of a text.
 pub(super) fn say(text: impl Into<String>) -> impl Iterator<Item = Step> + Send + 'static {
     Pieces::new(text).map(|text| Step::Say(Word::Text { text, logprobs: Vec::new() }))
 }
 
-/// An object for callers that want just some JSON.
+/// An object for callers that request any JSON.
 pub(super) fn json_object(scene: &Scene) -> String {
     let outputs: Vec<&str> = scene.outputs.iter().map(|output| output.text.as_str()).collect();
     json_text(&serde_json::json!({ "model": super::MODEL, "said": scene.said, "messages": scene.messages, "outputs": outputs }))
 }
 
-/// JSON as people read it.
+/// Pretty-printed JSON.
 pub(super) fn json_text(value: &Value) -> String {
     format!("{value:#}")
 }

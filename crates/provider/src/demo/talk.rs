@@ -1,10 +1,10 @@
-//! What the demo answers to plain words, in English and in Chinese.
+//! The demo's responses to plain text, in English and Chinese.
 
 use super::content::{CODE, CODE_CHINESE, TOUR, TOUR_CHINESE, TRANSPORTS, TRANSPORTS_CHINESE};
 use super::facts::{Fact, Question, facts, question};
 use super::scene::Scene;
 
-/// The answer.
+/// The response.
 pub(super) fn answer(scene: &Scene) -> String {
     let is_chinese = scene.is_chinese();
     if !scene.outputs.is_empty() {
@@ -41,9 +41,9 @@ pub(super) fn about_messages(scene: &Scene) -> String {
     }
 }
 
-/// A summary in the words in which users tell facts, so that they are found in it again.
+/// A summary in the form in which users tell facts, so that they can be found in it again.
 pub(super) fn summary(scene: &Scene) -> String {
-    // The last message is the one that asks for the summary.
+    // The last message is the request for the summary.
     let count = scene.messages.saturating_sub(1);
     let earlier = if scene.has_summary { ", after an earlier summary" } else { "" };
     let known = facts(scene.before.iter().map(String::as_str));

@@ -1,4 +1,4 @@
-//! The demo, as the engine hears it.
+//! The demo as seen by the engine.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ fn with_tools(tool_choice: ToolChoice) -> Create {
 }
 
 #[tokio::test]
-async fn it_speaks_and_says_what_it_is() {
+async fn it_responds_and_says_what_it_is() {
     for greeting in ["Hello!", "what can you do", "你好", "help"] {
         let words = obey(greeting).await;
         assert_eq!(end(&words), Some(&STOP));
@@ -68,7 +68,7 @@ async fn it_speaks_and_says_what_it_is() {
 }
 
 #[tokio::test]
-async fn it_recalls_what_was_said() {
+async fn it_recalls_facts() {
     let said = |texts: &[&str]| texts.iter().map(|text| sample::user(text)).collect::<Vec<_>>();
     assert_eq!(hear_text(said(&["Hi, my name is Ada.", "What is my name?"])).await, "Your name is Ada. You told me so earlier.");
     assert_eq!(hear_text(said(&["我叫小明", "我叫什么？"])).await, "你的名字是小明。你在前面告诉过我。");
@@ -78,7 +78,7 @@ async fn it_recalls_what_was_said() {
 }
 
 #[tokio::test]
-async fn it_sums_up_and_recalls_what_it_summed_up() {
+async fn it_summarises_and_recalls_the_summary() {
     let said = |texts: &[&str]| texts.iter().map(|text| sample::user(text)).collect::<Vec<_>>();
     let facts = ["Hi, my name is Ada.", "请记住会议在三点", "Remember that my cat is called Tom", "Well?"];
     let summary = hear_text([said(&facts), said(&[SUMMARISE])].concat()).await;
@@ -96,7 +96,7 @@ async fn it_sums_up_and_recalls_what_it_summed_up() {
 }
 
 #[tokio::test]
-async fn it_obeys() {
+async fn it_runs_commands() {
     let echo = obey("/echo  Say, 你好  exactly\n this ").await;
     assert_eq!((text(&echo).as_str(), end(&echo)), ("Say, 你好  exactly\n this", Some(&STOP)));
     assert_eq!(text(&obey("/count 12").await), "1 2 3 4 5 6 7 8 9 10 11 12");
@@ -111,7 +111,7 @@ async fn it_obeys() {
 }
 
 #[tokio::test]
-async fn it_fails_as_told() {
+async fn it_fails_on_request() {
     let failed = obey("/fail 3").await;
     assert_eq!((failed.len(), end(&failed).unwrap().as_ref().unwrap_err().fault.code.as_str()), (4, "demo_failure"));
     let cut = obey("/cut 3").await;
@@ -127,7 +127,7 @@ async fn it_fails_as_told() {
 }
 
 #[tokio::test]
-async fn it_honours_length_and_stop() {
+async fn it_respects_length_and_stop() {
     let limited = |limit| Create { max_output_tokens: Some(limit), ..sample::create() };
     let words = hear(limited(3), vec![sample::user("/count 9")]).await;
     assert_eq!((text(&words).as_str(), end(&words)), ("1 2 3", Some(&Ok(Word::Finish(Finish::Length)))));
@@ -174,7 +174,7 @@ async fn it_follows_a_schema() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_keeps_its_pace() {
+async fn it_keeps_its_speed() {
     let start = Instant::now();
     let request = sample::request(sample::create(), vec![sample::user("/count 101")]);
     let words: Vec<_> = Demo::new(50.0).ask(request).await.unwrap().collect().await;

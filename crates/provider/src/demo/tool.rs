@@ -1,4 +1,4 @@
-//! Which tool the demo calls, and with which arguments.
+//! Chooses the tool that the demo calls, and its arguments.
 
 use std::collections::HashSet;
 
@@ -13,13 +13,13 @@ use super::schema;
 use super::script::{Script, Step};
 use crate::tools::{Offer, Offered};
 
-/// More of a description is not looked at.
+/// How much of a description is examined.
 const MAX_DESCRIPTION: usize = 1_000;
 
-/// Shorter words stand in too many descriptions.
+/// Shorter words occur in too many descriptions.
 const MIN_WORD_LENGTH: usize = 4;
 
-/// Words that stand in too many names and descriptions to mean one.
+/// Words that occur in too many names and descriptions to identify a tool.
 const COMMON: &[&str] = &[
     "about", "call", "create", "current", "data", "fetch", "find", "from", "function", "given", "have", "into", "list", "make", "name",
     "read", "return", "returns", "some", "tell", "text", "that", "this", "tool", "user", "value", "what", "when", "where", "which", "will",
@@ -35,7 +35,7 @@ pub(super) fn is_any_allowed(request: &ModelRequest) -> bool {
     !allowed(request).is_empty()
 }
 
-/// The script of a call; `None` where the demo would rather talk.
+/// The script of a call; `None` if the demo responds with text.
 pub(super) fn choose(request: &ModelRequest, scene: &Scene) -> Option<Script> {
     let tools = allowed(request);
     if let Some(("tool", rest)) = split(&scene.said) {
@@ -62,7 +62,7 @@ fn allowed(request: &ModelRequest) -> Vec<Offered<'_>> {
     Offer::of(request).tools.into_iter().filter(is_allowed).collect()
 }
 
-/// The tool that `/tool NAME ARGUMENTS` names, by itself or with its namespace, and the arguments.
+/// The tool named by `/tool NAME ARGUMENTS`, alone or with its namespace, and the arguments.
 fn named<'a, 'b>(tools: &'a [Offered<'b>], rest: &'a str) -> Option<(&'a Offered<'b>, &'a str)> {
     let (name, arguments) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let is_it = |tool: &&Offered<'_>| {
@@ -72,7 +72,7 @@ fn named<'a, 'b>(tools: &'a [Offered<'b>], rest: &'a str) -> Option<(&'a Offered
     Some((tools.iter().find(is_it)?, arguments))
 }
 
-/// Whether a word of the tool's name or of the beginning of its description is meant.
+/// Whether a word of the tool's name, or of the start of its description, matches.
 fn fits(tool: &Offered<'_>, is_meant: impl Fn(&str) -> bool) -> bool {
     let declared = tool.declared().0;
     let description = tool.description.as_deref().unwrap_or_default();
@@ -94,7 +94,7 @@ fn words(name: &str) -> impl Iterator<Item = String> {
     spaced.split(['_', '-', '.']).map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
-/// The steps of a call: id and name first, then the arguments piece by piece, as models do.
+/// The steps of a call: id and name first, then the arguments in pieces, as with real models.
 fn call(tool: &Offered<'_>, arguments: &str, scene: &Scene) -> Script {
     let arguments = if tool.is_custom() { input(arguments, scene) } else { json_arguments(tool, arguments, scene) };
     let ((name, namespace), is_custom) = (tool.declared(), tool.is_custom());
@@ -106,13 +106,13 @@ fn call(tool: &Offered<'_>, arguments: &str, scene: &Scene) -> Script {
     Script::new(steps.chain([Step::Finish(Finish::Stop)]))
 }
 
-/// The input of a tool that takes free text.
+/// The input of a tool with free text.
 fn input(arguments: &str, scene: &Scene) -> String {
     if arguments.is_empty() { scene.said.clone() } else { arguments.to_owned() }
 }
 
-/// The arguments of a function: those that were given, or some that its schema allows. A text that is no object is the value of
-/// the first text that the schema demands.
+/// The arguments of a function: those given, or some that its schema allows. A text that is not an object becomes the
+/// value of the first required string.
 fn json_arguments(tool: &Offered<'_>, arguments: &str, scene: &Scene) -> String {
     if serde_json::from_str::<Value>(arguments).is_ok_and(|arguments| arguments.is_object()) {
         return arguments.to_owned();

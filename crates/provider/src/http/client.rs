@@ -1,8 +1,8 @@
-//! The connections to one upstream: a warm pool over HTTP/1.1, or by choice a few over HTTP/2.
+//! The connections to one upstream: a pool of HTTP/1.1 connections or, if configured, a few HTTP/2 connections.
 //!
-//! A cancelled HTTP/2 stream is a reset, and many of them make a server close the connection of all others (CVE-2023-44487
-//! and what was done against it). So a connection carries only so many streams at once, and after so many resets the next
-//! requests go by another.
+//! Cancelling an HTTP/2 stream resets it, and servers close a connection after too many resets (CVE-2023-44487 and
+//! its mitigations), which would break all other streams on it. So the number of concurrent streams and of resets per
+//! connection is limited.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,27 +14,29 @@ use reqwest::{Certificate, Client, Proxy, Url, redirect};
 
 use crate::config::{BuildError, ProxyConfig, UpstreamConfig, WireKind};
 
-/// Streams at once on one connection of HTTP/2: what most servers allow (RFC 9113, section 6.5.2, asks for at least this).
+/// Concurrent streams per HTTP/2 connection: what most servers allow (RFC 9113, section 6.5.2, recommends no less).
 const STREAMS: usize = 100;
 
-/// Resets after which a connection gets no more streams. Servers that count them begin to mind at about a thousand.
+/// Resets after which a connection gets no new streams. Servers that count resets typically object at about a
+/// thousand.
 const RESETS: usize = 200;
 
-/// Connections that are kept though no stream is on them.
+/// Idle HTTP/2 connections that are kept open.
 const SPARE: usize = 2;
 
-/// The pause after which a connection of HTTP/2 with streams is asked whether it lives.
+/// Ping interval on HTTP/2 connections with open streams.
 const PING: Duration = Duration::from_secs(30);
 
 /// All connections to one upstream.
 #[derive(Clone)]
 pub(super) struct Clients {
-    /// Beside lanes it has no connection: that of a lane would stay open behind the lane.
+    /// Only a fallback when HTTP/2 is enabled: each HTTP/2 connection has a client of its own, so that it closes
+    /// with it.
     one: Client,
     lanes: Option<Arc<Lanes>>,
 }
 
-/// Connections of HTTP/2: a client of reqwest keeps one.
+/// HTTP/2 connections. A reqwest client keeps a single one per host, so each connection has its own client.
 struct Lanes {
     make: Box<dyn Fn() -> reqwest::Result<Client> + Send + Sync>,
     open: Mutex<Vec<Lane>>,
@@ -47,7 +49,7 @@ struct Lane {
     resets: usize,
 }
 
-/// A request's place on a connection. Dropped before [`Lease::ended`], it counts as a reset.
+/// A request's slot on a connection. Dropping it before [`Lease::ended`] counts as a reset.
 #[derive(Default)]
 pub(crate) struct Lease {
     lane: Option<(Arc<Lanes>, u64)>,
@@ -55,7 +57,7 @@ pub(crate) struct Lease {
 }
 
 impl Clients {
-    /// The connections that `config` describes, to the host of `base`.
+    /// The connections that `config` describes to the host of `base`.
     pub(super) fn new(config: &UpstreamConfig, base: &Url) -> Result<Self, BuildError> {
         let failed = |source: reqwest::Error| BuildError::Client { upstream: config.name.clone(), source: source.without_url() };
         let settings = Settings::new(config, base)?;
@@ -68,14 +70,14 @@ impl Clients {
         Ok(Self { one, lanes: Some(Arc::new(lanes)) })
     }
 
-    /// The client for the next request, and its place there.
+    /// The client for the next request, with its slot on a connection.
     pub(super) fn take(&self) -> (Client, Lease) {
         let Some(lanes) = &self.lanes else { return (self.one.clone(), Lease::default()) };
         if let Some(taken) = lanes.join() {
             return taken;
         }
-        // Outside of the lock: it reads whom the system trusts. What made the first makes another; were it ever not so, one
-        // that nobody counts is better than none.
+        // Without the lock: building a client reads the system's trust store. It cannot fail where the first one
+        // succeeded; should it fail nevertheless, an uncounted connection is better than none.
         let Ok(client) = (lanes.make)() else { return (self.one.clone(), Lease::default()) };
         let mut open = lanes.open();
         let number = open.last().map_or(0, |lane| lane.number + 1);
@@ -99,7 +101,7 @@ impl Lanes {
         Lease { lane: Some((Arc::clone(self), number)), is_ended: false }
     }
 
-    /// A place on a connection that there is.
+    /// A slot on an existing connection.
     fn join(self: &Arc<Self>) -> Option<(Client, Lease)> {
         let mut open = self.open();
         let lane = open.iter_mut().find(|lane| lane.streams < STREAMS && lane.resets < RESETS)?;
@@ -113,7 +115,7 @@ impl Lanes {
         let lane = &mut open[index];
         lane.streams -= 1;
         lane.resets += usize::from(is_reset);
-        // A spare one is kept warm; the others, and one that is worn out, close when their last stream has ended.
+        // A few idle connections are kept; the rest, and those with too many resets, close with their last stream.
         if lane.streams == 0 && (lane.resets >= RESETS || open.len() > SPARE) {
             open.remove(index);
         }
@@ -121,7 +123,7 @@ impl Lanes {
 }
 
 impl Lease {
-    /// The body has come to its end.
+    /// The body has been read to its end.
     pub(crate) fn ended(&mut self) {
         self.is_ended = true;
     }
@@ -141,7 +143,7 @@ impl fmt::Debug for Lease {
     }
 }
 
-/// What every client of one upstream is made of.
+/// The settings shared by all clients of one upstream.
 struct Settings {
     fields: HeaderMap,
     connect_timeout: Duration,
@@ -150,17 +152,17 @@ struct Settings {
     certificates: Vec<Certificate>,
 }
 
-/// Whether HTTP/2 is spoken.
+/// When HTTP/2 is used.
 #[derive(Clone, Copy)]
 enum Http2 {
     Never,
-    /// Where the server offers it in its TLS handshake.
+    /// Negotiated by ALPN.
     Offered,
-    /// Always: in clear nobody can ask.
+    /// Prior knowledge: clear text has no negotiation.
     Known,
 }
 
-/// How to get there.
+/// How connections are made.
 enum Way {
     Environment,
     Direct,
@@ -171,7 +173,7 @@ impl Settings {
     fn new(config: &UpstreamConfig, base: &Url) -> Result<Self, BuildError> {
         let connection = &config.connection;
         let mut fields = HeaderMap::new();
-        // Compression between servers holds back small events until its block is full.
+        // Compression would delay small events until a block is full.
         fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         for (name, value) in &connection.headers {
             let invalid = || BuildError::Header { upstream: config.name.clone(), name: name.clone() };
@@ -194,7 +196,7 @@ impl Settings {
         let way = match &connection.proxy {
             ProxyConfig::At(url) => Way::Proxy(Box::new(proxy(config, url.reveal())?)),
             ProxyConfig::Direct => Way::Direct,
-            // Proxies from the environment are for the world outside, not for a model on this machine.
+            // Environment proxies are for remote hosts, not for a model on this machine.
             ProxyConfig::Environment if is_loopback(base.host_str().unwrap_or_default()) => Way::Direct,
             ProxyConfig::Environment => Way::Environment,
         };
@@ -205,7 +207,8 @@ impl Settings {
         let mut client = Client::builder()
             .tcp_nodelay(true)
             .connect_timeout(self.connect_timeout)
-            // A redirect would turn the POST into a GET, or carry the prompt to an address nobody configured.
+            // Following a redirect would turn the POST into a GET, or send the prompt to an address that nobody
+            // configured.
             .redirect(redirect::Policy::none())
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .default_headers(self.fields.clone())
@@ -225,23 +228,24 @@ impl Settings {
 }
 
 fn proxy(config: &UpstreamConfig, url: &str) -> Result<Proxy, BuildError> {
-    // The proxy resolves the names: it may see more of the world than this machine does, and this machine's resolver
-    // should not hear of it.
+    // The proxy resolves host names: it may know names that this machine does not, and the local resolver should not
+    // learn them.
     let url = url.strip_prefix("socks5://").map_or_else(|| url.to_owned(), |rest| format!("socks5h://{rest}"));
     Proxy::all(url).map_err(|_| BuildError::Proxy { upstream: config.name.clone() })
 }
 
-/// The upstream's address.
+/// The upstream's base URL.
 pub(super) fn base_url(config: &UpstreamConfig) -> Result<Url, BuildError> {
     let invalid = |reason: String| BuildError::Address { upstream: config.name.clone(), reason };
     let mut base = Url::parse(&config.base_url).map_err(|error| invalid(error.to_string()))?;
-    // The SDKs of these vendors take the address without the version, so many have it so, also behind a path of a relay.
+    // These vendors' SDKs take the address without the version, so it is often configured that way, also with a
+    // relay's path in front.
     let version = match config.wire {
         WireKind::Anthropic => Some("v1"),
         WireKind::Gemini => Some("v1beta"),
         WireKind::Chat | WireKind::Responses | WireKind::Ollama => None,
     };
-    // Many have copied the whole address of a call.
+    // Often the whole URL of an operation is configured.
     let operations: &[&str] = match config.wire {
         WireKind::Chat => &["/chat/completions", "/completions", "/embeddings"],
         WireKind::Responses => &["/responses", "/chat/completions"],

@@ -1,49 +1,49 @@
-//! Bodies that an upstream has compressed although nobody asked for it (RFC 9110 §8.4).
+//! Decompresses response bodies that the upstream compressed although it was asked not to (RFC 9110 §8.4).
 
 use std::io::Write;
 
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
-/// What a gzip member begins with (RFC 1952 §2.3.1).
+/// The start of a gzip member (RFC 1952 §2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Encodings that compress, and that Weir cannot read, alone or together.
+/// Content codings that compress and that Weir does not support, alone or combined.
 const COMPRESSIONS: [&str; 10] = ["br", "zstd", "compress", "x-compress", "lz4", "snappy", "dcb", "dcz", "gzip", "deflate"];
 
-/// How many bytes are decompressed at once. They may become a thousand times as many, and all of those are held.
+/// How many bytes are decompressed at a time. The output can be a thousand times larger, and is held in memory.
 pub(crate) const SLICE: usize = 256;
 
 /// Why a body cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EncodingError {
-    /// An encoding that Weir does not know.
+    /// An unsupported content coding.
     #[error("compressed its response with '{0}', though it was asked not to compress it")]
     Unknown(String),
-    /// The bytes are not what their encoding says.
+    /// The bytes do not match their coding.
     #[error("sent a compressed response that cannot be decompressed")]
     Corrupt,
 }
 
-/// Decompresses a body as it comes.
+/// Decompresses a body incrementally.
 #[derive(Debug)]
 pub(crate) enum Decoder {
-    /// Nothing came yet, and no field names an encoding: the first bytes may be gzip all the same.
+    /// No bytes yet and no `Content-Encoding`; the body may still turn out to be gzip.
     Unknown(Vec<u8>),
-    /// The bytes are as they are.
+    /// Not compressed.
     Identity,
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
-    /// `deflate` without the first byte, which tells zlib's format from the bare one that some servers send.
+    /// `deflate` before its first byte, which distinguishes the zlib format from the raw one that some servers send.
     DeflateStart,
     Zlib(Box<ZlibDecoder<Vec<u8>>>),
     Deflate(Box<DeflateDecoder<Vec<u8>>>),
 }
 
 impl Decoder {
-    /// The decoder of a body with this head.
+    /// The decoder for a response with these headers.
     ///
     /// # Errors
-    /// It is compressed in a way that Weir does not know.
+    /// The content coding is not supported.
     pub(crate) fn new(headers: &HeaderMap) -> Result<Self, EncodingError> {
         let encoding = headers.get(CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase());
         match encoding.as_deref() {
@@ -61,15 +61,15 @@ impl Decoder {
         Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new())))
     }
 
-    /// Whether bytes have to be decompressed, and may become far more.
+    /// Whether the body may be compressed, so that decoding can expand it.
     pub(crate) fn may_expand(&self) -> bool {
         !matches!(self, Self::Identity)
     }
 
-    /// Decompresses more bytes: [`SLICE`] of them at most, where [`Self::may_expand`].
+    /// Decompresses more bytes; at most [`SLICE`] at a time if [`Self::may_expand`].
     ///
     /// # Errors
-    /// The bytes are not what their encoding says.
+    /// The bytes do not match their coding.
     pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<Vec<u8>, EncodingError> {
         match self {
             Self::Identity => Ok(bytes.to_vec()),
@@ -84,7 +84,8 @@ impl Decoder {
             }
             Self::DeflateStart => {
                 let Some(first) = bytes.first() else { return Ok(Vec::new()) };
-                // The lower half of zlib's first byte is 8 (RFC 1950 §2.2); no bare stream of usual encoders begins like that.
+                // The low nibble of a zlib header is 8 (RFC 1950 §2.2); common encoders never start a raw stream with
+                // it.
                 *self = if first & 0x0f == 8 {
                     Self::Zlib(Box::new(ZlibDecoder::new(Vec::new())))
                 } else {
@@ -101,7 +102,7 @@ impl Decoder {
 
 fn written(is_read: bool, out: &mut Vec<u8>) -> Result<Vec<u8>, EncodingError> {
     let out = std::mem::take(out);
-    // What could be read before the corruption counts.
+    // Whatever was decompressed before the corruption is delivered.
     if is_read || !out.is_empty() { Ok(out) } else { Err(EncodingError::Corrupt) }
 }
 
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn compressed_bodies_are_read_as_they_come() {
+    fn compressed_bodies_are_decoded_incrementally() {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         gzip.write_all(TEXT).unwrap();
         let gzip = gzip.finish().unwrap();
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn unsupported_codings_are_named() {
         assert_eq!(decoder(Some("br")).unwrap_err(), EncodingError::Unknown("br".into()));
         assert_eq!(decoder(Some("gzip")).unwrap().decode(b"data: plain text, though gzip was said"), Err(EncodingError::Corrupt));
     }

@@ -1,4 +1,4 @@
-//! Says in plain words why there was no answer at all. The URL stays out: it may hold a password.
+//! Explains why an upstream did not respond. The messages leave out the URL, which may contain a password.
 
 use std::error::Error;
 use std::io;
@@ -7,51 +7,51 @@ use std::time::Duration;
 use engine::provider::failure::Failure;
 use protocol::fault::{Fault, FaultKind};
 
-/// Why there was no answer at all.
+/// Why an upstream did not respond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreached {
-    /// Nobody knows the host's name.
+    /// The host name does not resolve.
     UnknownHost,
-    /// Nothing listens at the address.
+    /// The connection was refused: nothing listens at the address.
     Refused,
-    /// There is no way to the address's network.
+    /// There is no route to the address.
     NoWay,
-    /// The connection did not stand in time.
+    /// The connection was not established in time.
     NotConnected,
-    /// The handshake of TLS failed.
+    /// The TLS handshake failed.
     Tls(Distrust),
-    /// Whoever is there does not speak HTTP.
+    /// The peer does not speak HTTP.
     NotHttp,
-    /// The connection was closed before an answer came.
+    /// The connection was closed before a response arrived.
     Closed,
-    /// No head of an answer came for so long.
+    /// No response headers arrived within this time.
     Silent(Duration),
-    /// The proxy cannot be reached, or is none.
+    /// The proxy cannot be reached or does not work as one.
     NoProxy,
-    /// The proxy wants another user and password than it was shown, or any.
+    /// The proxy requires credentials, or rejected those it got.
     ProxyPassword,
-    /// The proxy does not lead there: it must not, or cannot reach it itself.
+    /// The proxy refused or failed to connect to the upstream.
     ProxyRefused,
-    /// The connection failed for another reason.
+    /// Another connection failure.
     Unknown,
 }
 
-/// Why a handshake of TLS failed.
+/// Why a TLS handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distrust {
-    /// Nobody that this machine trusts has signed the certificate.
+    /// The certificate's issuer is not trusted.
     UnknownIssuer,
-    /// The certificate is for another name.
+    /// The certificate is for another host name.
     OtherName,
-    /// The certificate is too old, or not good yet.
+    /// The certificate is expired or not yet valid.
     NotNow,
-    /// Whoever is there does not speak TLS.
+    /// The peer does not speak TLS.
     NoTls,
-    /// Something else.
+    /// Another TLS failure.
     Other,
 }
 
-/// What hyper and its proxies say, and what that means. Their types are not ours to see; the tests hold their words.
+/// Error texts of hyper and its proxy connectors. Their error types are private; tests pin the texts.
 const SAID: &[(&str, Unreached)] = &[
     ("tunnel error: proxy authorization required", Unreached::ProxyPassword),
     ("tunnel error: unsuccessful", Unreached::ProxyRefused),
@@ -67,7 +67,7 @@ const SAID: &[(&str, Unreached)] = &[
     ("received unexpected message", Unreached::NotHttp),
 ];
 
-/// What rustls says of a handshake.
+/// Error texts of rustls.
 const DISTRUSTED: &[(&str, Distrust)] = &[
     ("UnknownIssuer", Distrust::UnknownIssuer),
     ("not valid for name", Distrust::OtherName),
@@ -80,7 +80,7 @@ const DISTRUSTED: &[(&str, Distrust)] = &[
 ];
 
 impl Unreached {
-    /// Why a request failed. `is_by_proxy` says that the connection is one to a proxy that the settings name.
+    /// Classifies a failed request. `is_by_proxy`: the connection goes to a configured proxy.
     pub(super) fn of(error: &reqwest::Error, is_by_proxy: bool) -> Self {
         let why = Self::read(error);
         match why {
@@ -100,14 +100,15 @@ impl Unreached {
             match io_error.map(io::Error::kind) {
                 Some(io::ErrorKind::ConnectionRefused) => return Self::Refused,
                 Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => return Self::NoWay,
-                // rustls reports its errors under these; TCP's own handshake has neither.
+                // rustls reports its errors with these kinds; TCP connection errors have others.
                 Some(io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) if error.is_connect() => {
                     let known = DISTRUSTED.iter().find(|(word, _)| text.contains(word));
                     return Self::Tls(known.map_or(Distrust::Other, |(_, why)| *why));
                 }
                 Some(_) | None => {}
             }
-            // The source of an I/O error that wraps another is that one's source: the wrapped one itself is only here.
+            // `source()` of an I/O error that wraps another error skips the wrapped one, so it has to be taken from
+            // here.
             let wrapped = io_error.and_then(io::Error::get_ref);
             source = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| cause.source());
         }
@@ -119,7 +120,7 @@ impl Unreached {
         }
     }
 
-    /// A word for it, for machines.
+    /// A machine-readable code.
     pub(crate) fn code(self) -> &'static str {
         match self {
             Self::UnknownHost => "unknown_host",
@@ -137,7 +138,7 @@ impl Unreached {
         }
     }
 
-    /// What a caller is told of the upstream `name`.
+    /// The failure reported to callers of the upstream `name`.
     pub(crate) fn failure(self, name: &str) -> Failure {
         Failure::upstream(match self {
             Self::Silent(limit) => {

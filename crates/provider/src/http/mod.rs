@@ -1,4 +1,4 @@
-//! Carries the requests of one upstream: its connections, its proxy, whom it trusts, and what is said when there is none.
+//! Sends requests to one upstream: connections, proxy, trusted certificates, and connection errors.
 
 mod client;
 pub(crate) mod encoding;
@@ -21,24 +21,24 @@ use crate::wire::outgoing::Outgoing;
 pub(crate) use self::client::Lease;
 pub use self::explain::{Distrust, Unreached};
 
-/// What is read of an error's body: more is no error message.
+/// The most that is read of an error response.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
-/// How long the body of an error may take: its status already says the most.
+/// How long reading an error response may take: the status alone already says most.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How requests get to one upstream.
+/// The HTTP client of one upstream.
 #[derive(Debug)]
 pub(crate) struct Http {
     clients: Clients,
     base: Url,
     peer: Peer,
     headers_timeout: Duration,
-    /// Whether the settings name a proxy, so that what cannot be reached is that.
+    /// Whether a proxy is configured, so that connection failures concern the proxy.
     is_by_proxy: bool,
 }
 
-/// The key of a request, in its field.
+/// The API key of a request and its header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown<'a> {
     pub(crate) field: &'a HeaderName,
@@ -47,10 +47,10 @@ pub(crate) struct Shown<'a> {
 }
 
 impl Http {
-    /// The way to the upstream that `config` describes. Nothing is connected yet.
+    /// The HTTP client for the upstream that `config` describes. Does not connect yet.
     ///
     /// # Errors
-    /// An address, a proxy, a file of certificates or a field that cannot be used.
+    /// An invalid address, proxy, certificate file or header.
     pub(crate) fn new(config: &UpstreamConfig) -> Result<Self, BuildError> {
         let base = client::base_url(config)?;
         let peer = peer::of(&base, &config.name, config.preset);
@@ -58,17 +58,17 @@ impl Http {
         Ok(Self { clients: Clients::new(config, &base)?, base, peer, headers_timeout: config.timeouts.headers, is_by_proxy })
     }
 
-    /// Who is at the other end.
+    /// The upstream's name and address for telemetry.
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// Sends a request and waits for the head of its answer, whatever its status. The lease is of the connection's place
-    /// among others: it is kept while the body is read.
+    /// Sends a request and waits for the response headers, whatever the status. Keep the lease while reading the
+    /// body.
     ///
     /// # Errors
-    /// That the upstream could not be reached, or did not answer in time. The time of a response that comes whole is the
-    /// caller's.
+    /// The upstream could not be reached, or did not respond in time. For responses that are not streamed the caller
+    /// applies the timeout.
     pub(crate) async fn send(
         &self,
         outgoing: &Outgoing,
@@ -87,10 +87,10 @@ impl Http {
         }
     }
 
-    /// Whether a proxy answers in the upstream's place that it wants another user and password. It forwards what is not
-    /// encrypted, so its answers look like the upstream's.
+    /// Whether the response is a proxy's own demand for credentials. A proxy forwards clear-text requests itself, so
+    /// its responses look like the upstream's.
     fn is_of_proxy(&self, response: &Response) -> bool {
-        // tinyproxy says 407 where it was shown no password, and 401 where it was a wrong one. Keys are no Basic authentication.
+        // tinyproxy responds 407 without credentials and 401 to wrong ones. API keys never use Basic authentication.
         let wants_password = || response.headers().get(WWW_AUTHENTICATE).is_some_and(|wants| wants.as_bytes().starts_with(b"Basic"));
         match response.status() {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => true,
@@ -110,7 +110,7 @@ impl Http {
         let method = if body.is_none() { Method::GET } else { Method::POST };
         let mut request = client.request(method, self.address(outgoing)).header(ACCEPT, outgoing.accept).headers(outgoing.fields.clone());
         if let Some(shown) = key
-            // A key that no field can hold was refused with the settings.
+            // Keys that a header cannot contain were rejected with the settings.
             && let Ok(mut value) = HeaderValue::from_str(&format!("{}{}", shown.before, shown.key.reveal()))
         {
             value.set_sensitive(true);
@@ -128,7 +128,7 @@ impl Http {
         }
     }
 
-    /// The address with the request's path and query behind it; the address's own query stays (Azure's `api-version`).
+    /// The URL of a request. The base URL's own query is kept (Azure's `api-version`).
     fn address(&self, outgoing: &Outgoing) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -141,19 +141,19 @@ impl Http {
     }
 }
 
-/// Whether a field can hold this key.
+/// Whether a header value can contain this key.
 pub(crate) fn can_send(key: &Secret) -> bool {
     HeaderValue::from_str(key.reveal()).is_ok()
 }
 
-/// What could be read of an error's body until the deadline, the limit or the connection's end.
+/// What can be read of an error response before the deadline, the limit or the end of the connection.
 pub(crate) async fn error_body(response: &mut Response) -> Vec<u8> {
     let mut body = Vec::new();
     let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, read_body(response, &mut body, MAX_ERROR_BYTES)).await;
     body
 }
 
-/// Reads a body, up to a limit, decompressed if necessary. One that cannot be decompressed is taken as it is.
+/// Reads a body up to a limit, decompressing it if necessary. A body that cannot be decompressed is kept as it is.
 pub(crate) async fn read_body(response: &mut Response, body: &mut Vec<u8>, limit: usize) -> Result<(), reqwest::Error> {
     let mut decoder = Decoder::new(response.headers()).unwrap_or(Decoder::Identity);
     while let Some(bytes) = response.chunk().await? {

@@ -1,4 +1,4 @@
-//! Who an upstream is, in OpenTelemetry's words.
+//! Identifies an upstream in OpenTelemetry's terms.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use crate::preset::Preset;
 
-/// Hosts, or the ends of their names, and `gen_ai.provider.name` for them.
+/// Host names or their suffixes, with their `gen_ai.provider.name`.
 const SYSTEMS: &[(&str, &str)] = &[
     ("api.openai.com", "openai"),
     ("openai.azure.com", "azure.ai.openai"),
@@ -26,7 +26,7 @@ const SYSTEMS: &[(&str, &str)] = &[
     ("api.x.ai", "x_ai"),
 ];
 
-/// Who is at `url`. One that the conventions have no word for goes by the name that the settings give it.
+/// The peer at `url`. Hosts that the conventions do not name use the upstream's name from the settings.
 pub(super) fn of(url: &Url, name: &str, preset: Preset) -> Peer {
     let host = url.host_str().unwrap_or_default();
     let known = SYSTEMS.iter().find(|(known, _)| is_below(host, known)).map(|(_, system)| *system);
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_hosts_have_their_words_and_others_the_name_of_the_upstream() {
+    fn known_hosts_use_the_conventional_names_and_others_the_upstream_name() {
         for (url, system, port) in [
             ("https://api.openai.com/v1", "openai", 443),
             ("https://mine.openai.azure.com/openai/v1", "azure.ai.openai", 443),

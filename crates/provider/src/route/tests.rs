@@ -1,4 +1,4 @@
-//! Which upstreams a name leads to, and in which order.
+//! Which upstreams a model name resolves to, and in which order.
 
 use super::*;
 use crate::config::{DemoConfig, Preset, TargetConfig};
@@ -13,7 +13,7 @@ fn routes(is_demo_enabled: bool, upstreams: Vec<UpstreamConfig>) -> Routes {
     Routes::new(&Config { demo, upstreams, ..Config::default() }).unwrap()
 }
 
-/// The upstreams to which a model leads, the first before the others.
+/// The upstreams of a model, in the order in which they are tried.
 fn legs(routes: &Routes, model: &str) -> Vec<String> {
     routes.route(model).map(|route| route.legs.iter().map(|leg| leg.upstream.to_string()).collect()).unwrap_or_default()
 }
@@ -32,7 +32,7 @@ fn route(model: &str, strategy: Strategy, targets: &[(&str, Option<&str>, u32)])
 }
 
 #[test]
-fn a_name_leads_to_who_claims_it_and_else_to_who_takes_any() {
+fn a_name_resolves_to_the_upstream_that_claims_it_or_to_one_that_takes_any() {
     let routes = routes(true, vec![upstream("any", &[]), upstream("north", &["a", "b"]), upstream("south", &["b", "demo"])]);
     assert_eq!(leads(&routes, "demo").as_deref(), Some("demo"));
     assert_eq!(leads(&routes, "a").as_deref(), Some("north"));
@@ -41,7 +41,7 @@ fn a_name_leads_to_who_claims_it_and_else_to_who_takes_any() {
 }
 
 #[test]
-fn without_the_demo_its_name_is_free() {
+fn the_demo_name_is_free_when_the_demo_is_disabled() {
     assert_eq!(leads(&routes(false, vec![upstream("south", &["demo"])]), "demo").as_deref(), Some("south"));
     assert_eq!(leads(&routes(false, vec![upstream("south", &["b"])]), "demo"), None);
 }
@@ -55,14 +55,14 @@ async fn the_list_names_each_model_once_and_the_demo_first() {
 }
 
 #[test]
-fn an_address_that_is_none_is_named() {
+fn an_invalid_base_url_is_reported_with_its_upstream() {
     let broken = UpstreamConfig { base_url: "localhost:11434".to_owned(), ..upstream("north", &[]) };
     let error = Routes::new(&Config { upstreams: vec![broken], ..Config::default() }).unwrap_err();
     assert_eq!(error.to_string(), "the base_url of the upstream 'north' cannot be used: it must begin with http:// or https://");
 }
 
 #[test]
-fn a_route_leads_to_several_and_goes_before_what_upstreams_claim() {
+fn a_route_has_precedence_over_what_upstreams_claim() {
     let upstreams = vec![upstream("north", &["fast"]), upstream("south", &["b"])];
     let config = Config {
         upstreams,
@@ -77,7 +77,7 @@ fn a_route_leads_to_several_and_goes_before_what_upstreams_claim() {
 }
 
 #[test]
-fn a_route_shares_work_by_weight_and_keeps_the_others_behind() {
+fn a_route_balances_by_weight_and_keeps_the_others_as_fallback() {
     let upstreams = vec![upstream("north", &["a"]), upstream("south", &["a"])];
     let routes = vec![route("a", Strategy::RoundRobin, &[("north", None, 3), ("south", None, 1)])];
     let routes = Routes::new(&Config { upstreams, routes, ..Config::default() }).unwrap();
@@ -91,13 +91,13 @@ fn a_route_shares_work_by_weight_and_keeps_the_others_behind() {
 }
 
 #[test]
-fn a_route_to_nobody_is_named() {
+fn a_route_to_an_unknown_upstream_is_reported() {
     let error = Routes::new(&Config { routes: vec![route("a", Strategy::Order, &[("east", None, 1)])], ..Config::default() }).unwrap_err();
     assert_eq!(error.to_string(), "the route for the model 'a' leads to the upstream 'east', which does not exist");
 }
 
 #[test]
-fn an_upstream_of_which_the_same_is_said_goes_on() {
+fn an_upstream_with_unchanged_settings_survives_a_reload() {
     let config = |timeout| {
         let mut south = upstream("south", &["b"]);
         south.timeouts.idle = std::time::Duration::from_secs(timeout);
@@ -110,8 +110,8 @@ fn an_upstream_of_which_the_same_is_said_goes_on() {
 }
 
 #[test]
-fn what_nobody_knows_goes_to_who_has_not_been_heard_yet() {
-    // Nobody has been heard: a name that says whose it is decides, and else the first.
+fn an_unknown_model_goes_to_an_upstream_whose_list_is_not_known_yet() {
+    // No upstream has listed its models yet: the name's vendor decides, or else the first upstream.
     let own = UpstreamConfig { preset: Preset::Anthropic, ..upstream("south", &[]) };
     let routes = routes(false, vec![upstream("north", &[]), own]);
     assert_eq!(leads(&routes, "claude-sonnet-5").as_deref(), Some("south"));

@@ -1,12 +1,12 @@
-//! Takes the text of a custom tool out of the arguments of the function that stands in for it, as they come.
+//! Extracts a custom tool's input text from the arguments of the function that replaces the tool, incrementally.
 
 use serde_json::Value;
 
-/// The name of the function's one argument.
+/// The name of the function's only parameter.
 const KEY: &str = "input";
 
-/// A push parser of `{"input":"…"}`. What is not of this form is taken as far as it makes sense: another object with a single
-/// text, a bare JSON string, or plain text.
+/// An incremental parser of `{"input":"…"}`. Other forms are accepted where they make sense: another object with a
+/// single string, a bare JSON string, or plain text.
 #[derive(Debug, Default)]
 pub(super) struct InputText {
     state: State,
@@ -15,21 +15,21 @@ pub(super) struct InputText {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 enum State {
-    /// The start of the object is not complete.
+    /// The object's start is incomplete.
     #[default]
     Start,
-    /// In the text; `held` is an escape that is not complete.
+    /// Inside the text; `held` is an incomplete escape.
     Text,
-    /// The text is over.
+    /// After the text.
     Over,
-    /// Something else that can only be understood when all of it is there.
+    /// Another form, which can only be interpreted when it is complete.
     Document,
     /// Plain text.
     Plain,
 }
 
 impl InputText {
-    /// Takes more of the arguments. Gives more of the text.
+    /// Adds arguments; returns the next piece of text.
     pub(super) fn push(&mut self, arguments: &str) -> String {
         match self.state {
             State::Over => String::new(),
@@ -46,7 +46,7 @@ impl InputText {
         }
     }
 
-    /// The end of the arguments. Gives the rest of the text.
+    /// Ends the arguments; returns the rest of the text.
     pub(super) fn finish(&mut self) -> String {
         let held = std::mem::take(&mut self.held);
         match std::mem::replace(&mut self.state, State::Over) {
@@ -81,7 +81,7 @@ impl InputText {
         }
     }
 
-    /// Unescapes a text up to its closing quote (RFC 8259 §7).
+    /// Unescapes text up to the closing quote (RFC 8259 §7).
     fn text(&mut self, more: &str) -> String {
         let joined = std::mem::take(&mut self.held) + more;
         let mut text = String::with_capacity(joined.len());
@@ -94,7 +94,7 @@ impl InputText {
                 return text;
             }
             let Some((character, length)) = unescape(rest) else {
-                // Its rest comes next.
+                // The rest arrives with the next piece.
                 rest.clone_into(&mut self.held);
                 return text;
             };
@@ -106,18 +106,18 @@ impl InputText {
     }
 }
 
-/// How far something is the start of `{"input":"`.
+/// Whether a text matches the start of `{"input":"`.
 enum Prefix {
     Incomplete,
     Other,
-    /// So many bytes.
+    /// It matches; its length in bytes.
     Complete(usize),
 }
 
 fn after_key(text: &str) -> Prefix {
     let mut rest = text;
     for token in ["{", "\"", KEY, "\"", ":", "\""] {
-        // White space may stand between tokens, but not in the key.
+        // White space is allowed between tokens, but not in the key.
         if token != KEY {
             rest = rest.trim_start();
         }
@@ -132,7 +132,7 @@ fn after_key(text: &str) -> Prefix {
     Prefix::Complete(text.len() - rest.len())
 }
 
-/// The character of the escape at the start of `text`, and its length. `None` where it is not complete.
+/// The character and length of the escape at the start of `text`; `None` if it is incomplete.
 fn unescape(text: &str) -> Option<(char, usize)> {
     let kind = text.chars().nth(1)?;
     let character = match kind {
@@ -155,7 +155,7 @@ fn unescape_unicode(text: &str) -> Option<(char, usize)> {
         return Some((char::from_u32(high).unwrap_or(LONE), 6));
     }
     match text.as_bytes().get(6..8) {
-        // The second half may be about to come.
+        // The low surrogate may still arrive.
         None if text.len() < 8 && text[6..].chars().all(|character| character == '\\') => None,
         Some(b"\\u") => {
             let low = unit(8)?;
@@ -168,7 +168,7 @@ fn unescape_unicode(text: &str) -> Option<(char, usize)> {
     }
 }
 
-/// The text in arguments of another form.
+/// The text of arguments in another form.
 fn whole(arguments: &str) -> String {
     match serde_json::from_str(arguments) {
         Ok(Value::String(text)) => text,
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_unescaped_as_it_comes() {
+    fn text_is_unescaped_incrementally() {
         check(r#"{"input":"*** Begin Patch\n+\"a\"\t\\\n"}"#, "*** Begin Patch\n+\"a\"\t\\\n");
         check(r#" { "input" : "\u4f60\ud83d\ude00\/" } "#, "你😀/");
         check(r#"{"input":"a\ud83dx"}"#, "a\u{fffd}x");
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_are_taken_as_far_as_they_make_sense() {
+    fn other_argument_forms_are_accepted() {
         check(r#"{"patch":"x\n"}"#, "x\n");
         check(r#""x\n""#, "x\n");
         check("*** Begin Patch\n", "*** Begin Patch\n");

@@ -1,4 +1,4 @@
-//! Lifts calls of functions back to calls of the tools that the caller declared.
+//! Translates function calls back to calls of the tools that the caller declared.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use serde_json::{Map, Value};
 use super::input::InputText;
 use super::offer::{Offer, Origin};
 
-/// What models put before the name of a function that was offered without it.
+/// Prefixes that models put before the name of an offered function.
 const PREFIXES: [&str; 9] =
     ["functions.", "functions:", "functions/", "function.", "tools.", "tool.", "default_api.", "default_api:", "api."];
 
-/// What is done about a call of a tool that was not offered.
+/// How calls of tools that were not offered are handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownTools {
-    /// The caller gets the call as it came: an agent answers that there is no such tool, and the model recovers.
+    /// They are passed on: an agent answers that there is no such tool, and the model recovers.
     #[default]
     Pass,
     /// The response fails.
     Refuse,
 }
 
-/// How many bytes of arguments wait for the name of their tool.
+/// The most argument bytes that are buffered until the tool's name is known.
 const LONGEST_HELD_BACK: usize = 64 << 10;
 
-/// Lifts the calls of one response. Without any tools, calls stay as they are.
+/// Translates the calls of one response. If no tools were offered, calls are passed on unchanged.
 #[derive(Debug, Default)]
 pub(crate) struct Lifter {
     known: Vec<Known>,
@@ -34,7 +34,7 @@ pub(crate) struct Lifter {
     calls: BTreeMap<u64, Lifted>,
 }
 
-/// A tool that was offered.
+/// An offered tool.
 #[derive(Debug)]
 struct Known {
     /// Its name at the upstream.
@@ -44,14 +44,14 @@ struct Known {
     origin: Origin,
 }
 
-/// What a call is.
+/// The kind of a call.
 #[derive(Debug)]
 enum Lifted {
-    /// Its name has not come.
+    /// The name has not arrived yet.
     Unnamed {
         arguments: String,
     },
-    /// It stays as it is.
+    /// A function call, passed on unchanged.
     Function,
     Custom(InputText),
     ToolSearch {
@@ -61,7 +61,7 @@ enum Lifted {
 }
 
 impl Lifter {
-    /// A lifter of calls of these tools.
+    /// A lifter for calls of these tools.
     pub(crate) fn new(offer: &Offer<'_>, unknown: UnknownTools) -> Self {
         let known = offer.tools.iter().map(|tool| Known {
             wire_name: tool.name.clone().into_owned(),
@@ -72,25 +72,25 @@ impl Lifter {
         Self { known: known.collect(), unknown, calls: BTreeMap::new() }
     }
 
-    /// Whether anything was offered.
+    /// Whether any tool was offered.
     pub(crate) fn has_any(&self) -> bool {
         !self.known.is_empty()
     }
 
-    /// Whether a function of this name was offered.
+    /// Whether a function with this name was offered.
     pub(crate) fn has(&self, wire_name: &str) -> bool {
         self.known.iter().any(|known| known.wire_name == wire_name)
     }
 
-    /// Whether a function was offered whose name goes on after this.
+    /// Whether a function was offered whose name starts with this.
     pub(crate) fn may_go_on(&self, wire_name: &str) -> bool {
         self.known.iter().any(|known| known.wire_name.len() > wire_name.len() && known.wire_name.starts_with(wire_name))
     }
 
-    /// Lifts a piece of a call. `None` where it says nothing yet.
+    /// Translates a piece of a call; `None` if nothing can be passed on yet.
     ///
     /// # Errors
-    /// The call is of a tool that was not offered, and such calls are refused.
+    /// The tool was not offered, and such calls are refused.
     pub(crate) fn lift(&mut self, mut delta: ToolCallDelta) -> Result<Option<ToolCallDelta>, Fault> {
         if delta.is_custom {
             self.calls.insert(delta.index, Lifted::Function);
@@ -129,7 +129,7 @@ impl Lifter {
         Ok(says.then_some(delta))
     }
 
-    /// What is still to be said when no more pieces come.
+    /// What remains to be passed on after the last piece.
     pub(crate) fn finish(&mut self) -> Vec<Word> {
         let words = std::mem::take(&mut self.calls).into_iter().filter_map(|(index, call)| match call {
             Lifted::Unnamed { arguments } if !arguments.is_empty() => {
@@ -147,7 +147,7 @@ impl Lifter {
         words.collect()
     }
 
-    /// The name has come: what the call is.
+    /// Decides the kind of the call once its name is known.
     fn named(&mut self, name: String, delta: &mut ToolCallDelta) -> Result<Lifted, Fault> {
         let Some(known) = self.find(&name) else {
             if self.unknown == UnknownTools::Refuse && !self.known.is_empty() {
@@ -171,17 +171,17 @@ impl Lifter {
         })
     }
 
-    /// The tool of this name, also where a known prefix stands before it, or a number after it.
+    /// The tool with this name, after removing a known prefix or a trailing number.
     fn find(&self, name: &str) -> Option<&Known> {
         let exact = |name: &str| self.known.iter().find(|known| known.wire_name == name);
         let trimmed = name.trim();
         let bare = PREFIXES.iter().find_map(|prefix| trimmed.strip_prefix(prefix)).unwrap_or(trimmed);
-        // Kimi numbers its calls in their names (`functions.f:0`).
+        // Kimi appends a number to the name in its calls (`functions.f:0`).
         let unnumbered = bare.rsplit_once(':').filter(|(_, number)| number.parse::<u32>().is_ok()).map_or(bare, |(before, _)| before);
         exact(name).or_else(|| exact(trimmed)).or_else(|| exact(bare)).or_else(|| exact(unnumbered)).or_else(|| self.qualified(unnumbered))
     }
 
-    /// The tool that the model calls by its namespace and its name.
+    /// The tool that the model calls by namespace and name.
     fn qualified(&self, name: &str) -> Option<&Known> {
         self.known.iter().find(|known| {
             let inner = known.namespace.as_deref().and_then(|namespace| name.strip_prefix(namespace));
@@ -190,7 +190,7 @@ impl Lifter {
     }
 }
 
-/// A client's own tool search: its arguments are an object.
+/// A call of the client's own tool search, whose arguments are an object.
 fn tool_search_call(call_id: Option<String>, arguments: &str) -> Map<String, Value> {
     let arguments = serde_json::from_str(arguments).ok().filter(Value::is_object).unwrap_or_else(|| Value::Object(Map::new()));
     let mut item = Map::new();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_custom_tool_gets_its_text_back() {
+    fn a_custom_tool_call_gets_its_text_back() {
         let mut lifter = lifter(UnknownTools::Pass);
         let first = lifter.lift(named(0, "patch", "{\"input\":\"a\\")).unwrap().unwrap();
         assert_eq!((first.is_custom, first.arguments.as_str()), (true, "a"));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_search_is_an_item_of_its_own() {
+    fn a_tool_search_becomes_an_item_of_its_own_type() {
         let mut lifter = lifter(UnknownTools::Pass);
         let call = ToolCallDelta { id: Some("c".into()), ..named(0, "tool_search", "{\"query\":") };
         assert_eq!(lifter.lift(call), Ok(None));

@@ -1,4 +1,4 @@
-//! The tools of a request as functions.
+//! Lowers the tools of a request to functions.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -11,16 +11,16 @@ use protocol::limits;
 use protocol::request::{Create, CustomTool, FunctionTool, Tool, ToolChoice};
 use serde_json::{Value, json};
 
-/// The type of a tool with which a client lets the model search for further tools of the client's.
+/// The type of the tool with which a model searches a client's further tools.
 pub(super) const TOOL_SEARCH: &str = "tool_search";
 
-/// The longest name of a function that every vendor takes.
+/// The longest function name that all vendors accept.
 const LONGEST_NAME: usize = 64;
 
-/// The namespace whose tools are called by their names alone.
+/// The namespace whose tools are called without it.
 const DEFAULT_NAMESPACE: &str = "functions";
 
-/// What a function was declared as.
+/// The kind of tool a function was declared as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Function,
@@ -28,48 +28,48 @@ pub(super) enum Origin {
     ToolSearch,
 }
 
-/// A tool as a function.
+/// A tool, lowered to a function.
 #[derive(Clone, Debug)]
 pub(crate) struct Offered<'a> {
     /// Its name at the upstream.
     pub(crate) name: Cow<'a, str>,
     /// The caller's name for it.
     pub(super) declared: &'a str,
-    /// The namespace in which the caller declared it.
+    /// The namespace the caller declared it in.
     pub(super) namespace: Option<&'a str>,
     pub(super) origin: Origin,
     pub(crate) description: Option<Cow<'a, str>>,
-    /// The JSON schema of its arguments.
+    /// The JSON schema of its parameters.
     pub(crate) parameters: Option<Cow<'a, Value>>,
     pub(crate) strict: Option<bool>,
-    /// Fields beyond the vocabulary, as they came.
+    /// Unknown fields, unchanged.
     pub(crate) extra: Option<&'a Extra>,
 }
 
 impl Offered<'_> {
-    /// Whether a call of it is one of a tool that takes free text.
+    /// Whether it replaces a custom tool with free text input.
     pub(crate) fn is_custom(&self) -> bool {
         self.origin == Origin::Custom
     }
 
-    /// Whether a client searches among its own tools with it.
+    /// Whether it is the client's tool search.
     pub(crate) fn is_tool_search(&self) -> bool {
         self.origin == Origin::ToolSearch
     }
 
-    /// The caller's name for it, and the namespace in which that stands.
+    /// The caller's name for it, and its namespace.
     pub(crate) fn declared(&self) -> (&str, Option<&str>) {
         (self.declared, self.namespace)
     }
 }
 
-/// All tools of the caller's that the model may see, and the tools in them that are no functions at all.
+/// All tools the model can use, and the caller's tools that are not functions.
 #[derive(Debug)]
 pub(crate) struct Offer<'a> {
     pub(crate) tools: Vec<Offered<'a>>,
-    /// Where in the list the tool of a name and a namespace is.
+    /// The index in `tools` by name and namespace.
     places: HashMap<(&'a str, Option<&'a str>), usize>,
-    /// The names at the upstream that are taken.
+    /// Names already in use at the upstream.
     names: HashSet<Cow<'a, str>>,
     /// Tools that Weir does not interpret.
     pub(crate) hosted: Vec<&'a Extra>,
@@ -77,12 +77,12 @@ pub(crate) struct Offer<'a> {
 }
 
 impl<'a> Offer<'a> {
-    /// The tools of a request, with those that its conversation adds: a client may declare tools in an item of its input.
+    /// The tools of a request, including those declared by items of its conversation.
     pub(crate) fn of(request: &'a ModelRequest) -> Self {
         Self::new(&request.create, &request.context)
     }
 
-    /// The tools of a request of which the conversation is not known yet.
+    /// The tools of a request with this conversation.
     pub(crate) fn new(create: &'a Create, context: &'a [Item]) -> Self {
         let (places, names) = (HashMap::new(), HashSet::new());
         let mut offer = Self { tools: Vec::new(), places, names, hosted: Vec::new(), choice: &create.tool_choice };
@@ -97,18 +97,18 @@ impl<'a> Offer<'a> {
         offer
     }
 
-    /// The tools of a request for an upstream that knows all kinds of them: each has the name that the caller gave it.
+    /// The tools of a request for an upstream that supports all kinds: names are not changed.
     pub(crate) fn declared(request: &'a ModelRequest) -> Self {
         let mut offer = Self::of(request);
         offer.tools.iter_mut().for_each(|tool| tool.name = Cow::Borrowed(tool.declared));
-        // Of several tools of one name, only the upstream can say which is meant.
+        // If several tools share a name, only the upstream knows which one is meant.
         let mut counts: HashMap<&str, usize> = HashMap::new();
         offer.tools.iter().for_each(|tool| *counts.entry(tool.declared).or_default() += 1);
         offer.keep(|tool| counts.get(tool.declared) == Some(&1));
         offer
     }
 
-    /// The tool that the caller declared under this name in this namespace.
+    /// The tool declared under this name in this namespace.
     pub(super) fn get(&self, declared: &str, namespace: Option<&str>) -> Option<&Offered<'a>> {
         self.tools.get(*self.places.get(&(declared, namespace))?)
     }
@@ -118,12 +118,12 @@ impl<'a> Offer<'a> {
         self.places = self.tools.iter().enumerate().map(|(place, tool)| ((tool.declared, tool.namespace), place)).collect();
     }
 
-    /// The name at the upstream of the tool that the caller declared under `name`.
+    /// The upstream's name for the tool declared as `name`.
     pub(crate) fn wire_name(&self, name: &'a str) -> &str {
         self.tools.iter().find(|tool| tool.declared == name).map_or(name, |tool| &tool.name)
     }
 
-    /// Which tools the model may or must call.
+    /// The request's tool choice.
     pub(crate) fn choice(&self) -> &'a ToolChoice {
         self.choice
     }
@@ -141,8 +141,8 @@ impl<'a> Offer<'a> {
     }
 
     fn push(&mut self, mut offered: Offered<'a>, namespace: Option<&'a str>) {
-        // A tool that is declared again (a later search found it once more) is the same tool.
-        // More are no more than what a client found, and what an item adds is the client's.
+        // A repeated declaration (a later search found the tool again) is the same tool. Tools beyond the limit are
+        // ignored rather than rejected, because items declare them.
         if self.tools.len() >= limits::TOOLS || self.places.contains_key(&(offered.declared, namespace)) {
             return;
         }
@@ -153,7 +153,7 @@ impl<'a> Offer<'a> {
         self.tools.push(offered);
     }
 
-    /// A name that every vendor takes and that no other tool has.
+    /// A unique name that all vendors accept.
     fn unique_name(&self, declared: &'a str, namespace: Option<&str>) -> Cow<'a, str> {
         let is_taken = |name: &str| self.names.contains(name);
         let Some(namespace) = namespace else { return Cow::Borrowed(declared) };
@@ -170,7 +170,7 @@ impl<'a> Offer<'a> {
         Cow::Owned(name)
     }
 
-    /// Items that declare tools: those that a client adds by itself, and the finds of its tool search.
+    /// Adds the tools that an item declares: added by the client itself, or found by its tool search.
     fn add_item(&mut self, item: &'a Item) {
         let Item::Opaque(item) = item else { return };
         if !matches!(item.kind.as_str(), "additional_tools" | "tool_search_output") {
@@ -182,7 +182,7 @@ impl<'a> Offer<'a> {
         }
     }
 
-    /// Adds a tool that was declared in an item. What is no tool is left out: the item is the client's.
+    /// Adds a tool that an item declares. Anything that is not a valid tool is ignored.
     fn add_value(&mut self, tool: &'a Value, namespace: Option<&'a str>) {
         let text = |name: &str| tool.get(name).and_then(Value::as_str);
         let description = text("description").map(Cow::Borrowed);
@@ -225,7 +225,8 @@ fn custom(tool: &CustomTool) -> Offered<'_> {
     lowered(&tool.name, tool.description.as_deref().map(Cow::Borrowed), tool.format.as_ref())
 }
 
-/// A custom tool as a function with one text. The model cannot be held to a grammar then, but it can be shown it.
+/// Lowers a custom tool to a function with one string parameter. Its grammar cannot be enforced then, but the
+/// description can show it.
 fn lowered<'a>(declared: &'a str, description: Option<Cow<'a, str>>, format: Option<&Value>) -> Offered<'a> {
     let text = |name: &str| format.and_then(|format| format.get(name)).and_then(Value::as_str);
     let description = match (description, text("definition")) {
@@ -244,7 +245,7 @@ fn lowered<'a>(declared: &'a str, description: Option<Cow<'a, str>>, format: Opt
     Offered { parameters: Some(Cow::Owned(parameters)), ..offered(declared, Origin::Custom, description) }
 }
 
-/// The search among a client's own tools. One that the upstream runs is none of those.
+/// The client's own tool search, unless the upstream is to run it.
 fn tool_search(fields: &Extra) -> Option<Offered<'_>> {
     if fields.text("type") != Some(TOOL_SEARCH) || fields.text("execution") != Some("client") {
         return None;
@@ -253,7 +254,7 @@ fn tool_search(fields: &Extra) -> Option<Offered<'_>> {
     Some(Offered { parameters, ..offered(TOOL_SEARCH, Origin::ToolSearch, fields.text("description").map(Cow::Borrowed)) })
 }
 
-/// A short digest of a name that is too long (FNV-1a): it only has to tell a caller's own tools apart.
+/// A short hash of a name that is too long (FNV-1a). It only needs to distinguish one caller's tools.
 fn digest(name: &str) -> String {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")[..8].to_owned()
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn tools_of_a_namespace_have_names_of_their_own() {
+    fn namespaced_tools_get_unique_names() {
         let long = "x".repeat(70);
         let offered = names(tools(json!([
             { "type": "function", "name": "add" },
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_custom_tool_is_a_function_with_one_text() {
+    fn a_custom_tool_is_lowered_to_a_function_with_one_string() {
         let create = Create {
             tools: tools(json!([{ "type": "custom", "name": "patch", "description": "Edits.",
                 "format": { "type": "grammar", "syntax": "lark", "definition": "start: x" } }])),

@@ -1,4 +1,4 @@
-//! A conversation as an upstream that has functions only sees it.
+//! A conversation as seen by an upstream that supports functions only.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,33 +18,33 @@ pub(crate) enum Turn<'a> {
     Output(Output<'a>),
     Reasoning(&'a Reasoning),
     Compaction(&'a Compaction),
-    /// An item that Weir does not interpret, of which a wire may know something.
+    /// An item that Weir does not interpret; some wires translate it.
     Opaque(&'a OpaqueItem),
 }
 
-/// A call of a function.
+/// A function call.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) id: &'a str,
     /// The function's name at the upstream.
     pub(crate) name: Cow<'a, str>,
-    /// JSON; `{}` where the model wrote nothing.
+    /// JSON; `{}` if the model wrote nothing.
     pub(crate) arguments: Cow<'a, str>,
-    /// Fields beyond the vocabulary.
+    /// Unknown fields.
     pub(crate) extra: Option<&'a Extra>,
 }
 
-/// What a function gave.
+/// A function's result.
 #[derive(Debug)]
 pub(crate) struct Output<'a> {
     pub(crate) call_id: &'a str,
     pub(crate) content: Cow<'a, FunctionOutput>,
-    /// Fields beyond the vocabulary.
+    /// Unknown fields.
     pub(crate) extra: Option<&'a Extra>,
 }
 
-/// The steps of a conversation, each with the index of its item. A call that was cut while the model wrote it and that nobody
-/// answered is left out: with it, the next turn would be refused.
+/// The steps of a conversation, each with the index of its item. A call that was cut off and has no output is left
+/// out, because the upstream would reject it.
 pub(crate) fn turns<'a>(context: &'a [Item], offer: &Offer<'a>) -> Vec<(usize, Turn<'a>)> {
     let answered: HashSet<&str> = context.iter().filter_map(Item::answered_call_id).collect();
     let turn = |(index, item): (usize, &'a Item)| Some((index, turn(item, &answered, offer)?));
@@ -83,7 +83,7 @@ fn turn<'a>(item: &'a Item, answered: &HashSet<&str>, offer: &Offer<'a>) -> Opti
     })
 }
 
-/// Whether an item of another type is one that [`turns`] and the offer have a meaning for, at every upstream.
+/// Whether every wire can translate this item, through [`turns`] or the offered tools.
 pub(crate) fn is_understood(item: &OpaqueItem) -> bool {
     match item.kind.as_str() {
         "additional_tools" => true,
@@ -92,7 +92,8 @@ pub(crate) fn is_understood(item: &OpaqueItem) -> bool {
     }
 }
 
-/// Items of a client's tool search are calls of a function; those that only declare tools are no part of the conversation.
+/// The items of a client's tool search are function calls; items that only declare tools are not part of the
+/// conversation.
 fn opaque<'a>(item: &'a OpaqueItem, offer: &Offer<'a>) -> Option<Turn<'a>> {
     Some(match (item.kind.as_str(), item.fields.text("call_id")) {
         ("additional_tools", _) => return None,
@@ -110,7 +111,7 @@ fn opaque<'a>(item: &'a OpaqueItem, offer: &Offer<'a>) -> Option<Turn<'a>> {
     })
 }
 
-/// The name at the upstream of a tool that was called before. It may not be offered any more.
+/// The upstream's name for a tool that was called earlier. It may no longer be offered.
 fn name<'a>(declared: &'a str, namespace: Option<&'a str>, offer: &Offer<'a>) -> Cow<'a, str> {
     match (offer.get(declared, namespace), namespace) {
         (Some(tool), _) => tool.name.clone(),
@@ -119,7 +120,7 @@ fn name<'a>(declared: &'a str, namespace: Option<&'a str>, offer: &Offer<'a>) ->
     }
 }
 
-/// Whether a call was cut while the model wrote it, and nobody has answered it.
+/// Whether a call was cut off and has no output.
 pub(crate) fn is_abandoned(call_id: &str, status: ItemStatus, answered: &HashSet<&str>) -> bool {
     status != ItemStatus::Completed && !answered.contains(call_id)
 }

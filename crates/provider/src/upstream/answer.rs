@@ -1,4 +1,4 @@
-//! The words of one answer, as its body comes.
+//! Streams the events of one response while its body arrives.
 
 use std::mem;
 use std::time::Duration;
@@ -14,11 +14,12 @@ use crate::http::encoding::{self, Decoder, EncodingError};
 use crate::wire::fault::Callee;
 use crate::wire::reader::Reader;
 
-/// The body's end comes right behind the last event. Who reads it can use the connection again and saves a handshake; the
-/// answer's end waits for it, so it must not be long.
+/// How long to wait for the end of the body after the last event. Reading it makes the connection reusable, but
+/// delays the end of the response.
 pub(super) const LAST_CHUNK_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The words of an answer. All that one read gave is yielded before the next read; dropping it closes the connection.
+/// The events of a response. Everything parsed from one read is yielded before the next read. Dropping the stream
+/// closes the connection.
 pub(super) fn words(response: Response, reader: Box<dyn Reader>, callee: Callee, ticket: Ticket) -> Words {
     let decoder = Decoder::new(response.headers());
     let answer = Answer {
@@ -36,20 +37,20 @@ pub(super) fn words(response: Response, reader: Box<dyn Reader>, callee: Callee,
 }
 
 struct Answer {
-    /// `None` when nothing more is read; that closes the connection, or gives it back if the body has ended. Before the
-    /// ticket: who gets its place finds the connection free.
+    /// `None` when nothing more is read: the connection is closed, or returned to the pool if the body ended.
+    /// Declared before the ticket, so that the next user of its slot finds the connection free.
     response: Option<Response>,
     reader: Box<dyn Reader>,
     callee: Callee,
-    /// What makes the body's bytes of those that came; or why nothing can.
+    /// Decompresses the body, or the reason why that is impossible.
     decoder: Result<Decoder, EncodingError>,
-    /// What came and is not decompressed yet.
+    /// Received, but not decompressed yet.
     compressed: Bytes,
-    /// The body cannot be read, which is still to be said.
+    /// A decoding error that is still to be reported.
     error: Option<Failure>,
-    /// The body broke off, which is still to be said.
+    /// The body was cut off, which is still to be reported.
     is_cut: bool,
-    /// The model has said why it stopped: what breaks now takes nothing of the answer with it.
+    /// The model has reported why it stopped: later failures do not affect the response.
     is_finished: bool,
     ticket: Ticket,
 }
@@ -103,14 +104,15 @@ impl Answer {
         }
     }
 
-    /// Nothing more comes. Without a reason why the model stopped that is no answer, which only its reader tells the caller.
+    /// The body is over. If the model did not report why it stopped, the call has failed; the engine reports that to
+    /// the caller.
     fn over(&mut self) {
         if !std::mem::replace(&mut self.is_finished, true) {
             self.ticket.failed(&self.callee.cut());
         }
     }
 
-    /// Gives the reader more of the body.
+    /// Passes body bytes to the parser.
     fn push(&mut self, bytes: &[u8]) {
         let decoded = match &mut self.decoder {
             Ok(Decoder::Identity) => return self.reader.push(bytes),
@@ -123,7 +125,7 @@ impl Answer {
         }
     }
 
-    /// Reads once. At the end of the body the connection is given back.
+    /// Reads once. At the end of the body the connection is returned to the pool.
     async fn read(&mut self, mut response: Response) {
         if !self.compressed.is_empty() {
             self.response = Some(response);
@@ -136,7 +138,7 @@ impl Answer {
             Ok(Some(bytes)) => {
                 self.response = Some(response);
                 match &self.decoder {
-                    // The next turn of the loop takes a slice of it: what becomes of one is read before the next.
+                    // The loop decompresses it in slices, so that each slice's events are consumed before the next.
                     Ok(decoder) if decoder.may_expand() => self.compressed = bytes,
                     Ok(_) | Err(_) => self.push(&bytes),
                 }

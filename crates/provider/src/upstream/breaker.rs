@@ -1,4 +1,5 @@
-//! A circuit breaker: an upstream that fails again and again is left alone for a while, and then asked once to see.
+//! A circuit breaker: after several consecutive failures, calls are rejected for a while, then one probe is let
+//! through.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use engine::upstreams::Circuit;
 use tokio::time::Instant;
 
-/// How long it stays open at first; each probe that fails doubles it.
+/// How long it stays open at first. Every failed probe doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long it stays open at most.
@@ -15,16 +16,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The breaker of one upstream.
 #[derive(Debug)]
 pub(super) struct Breaker {
-    /// Failures in a row after which it opens; zero: never.
+    /// Consecutive failures that open it; zero disables the breaker.
     limit: u32,
     state: Mutex<State>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
-    /// Failures in a row.
+    /// Consecutive failures.
     failures: u32,
-    /// Since it is open: until when, and for how long it was opened.
+    /// Set while it is open.
     open: Option<Open>,
 }
 
@@ -35,7 +36,7 @@ struct Open {
     is_probed: bool,
 }
 
-/// A call that may pass. Dropped without a verdict, it says nothing: a caller has left.
+/// Permission for a call. Dropping it without a result reports nothing, because the caller left.
 #[derive(Debug)]
 pub(super) struct Pass {
     breaker: Arc<Breaker>,
@@ -43,19 +44,19 @@ pub(super) struct Pass {
 }
 
 impl Breaker {
-    /// One that opens after so many failures in a row; zero: never.
+    /// A breaker that opens after this many consecutive failures; zero disables it.
     pub(super) fn new(limit: u32) -> Arc<Self> {
         Arc::new(Self { limit, state: Mutex::default() })
     }
 
-    /// Lets a call pass, or says how long none does.
+    /// Admits a call, or returns how long calls are rejected.
     pub(super) fn pass(self: &Arc<Self>) -> Result<Pass, Duration> {
         let mut state = self.state();
         let now = Instant::now();
         let is_probe = match &mut state.open {
             None => false,
             Some(open) if now < open.until => return Err(open.until - now),
-            // Somebody is looking already; that takes as long as an upstream takes to answer.
+            // Another probe is running. It takes as long as the upstream takes to respond.
             Some(open) if open.is_probed => return Err(FIRST_PAUSE),
             Some(open) => {
                 open.is_probed = true;
@@ -65,7 +66,7 @@ impl Breaker {
         Ok(Pass { breaker: Arc::clone(self), is_probe })
     }
 
-    /// What it is at.
+    /// The current state.
     pub(super) fn circuit(&self) -> Circuit {
         let now = Instant::now();
         match self.state().open {
@@ -81,8 +82,8 @@ impl Breaker {
 }
 
 impl Pass {
-    /// The upstream has answered with a head. Says whether that closed the breaker, which one more failure then opens: there
-    /// are upstreams that break behind every head.
+    /// The upstream responded with headers. Returns whether that closed the breaker. One more failure opens it again,
+    /// because some upstreams fail after every response head.
     pub(super) fn answered(&mut self) -> bool {
         if !std::mem::take(&mut self.is_probe) {
             return false;
@@ -92,24 +93,24 @@ impl Pass {
         true
     }
 
-    /// The upstream has given an answer.
+    /// The upstream has completed a response.
     pub(super) fn succeeded(&mut self) {
         self.answered();
         let mut state = self.breaker.state();
-        // What began before it opened does not close it.
+        // Calls from before it opened do not close it.
         if state.open.is_none() {
             state.failures = 0;
         }
     }
 
-    /// The upstream has failed. Says for how long the breaker opened, if that did it.
+    /// The call failed. Returns how long the breaker opened for, if this failure opened it.
     pub(super) fn failed(&mut self) -> Option<Duration> {
         let was_probe = std::mem::take(&mut self.is_probe);
         let mut state = self.breaker.state();
         state.failures += 1;
         let pause = match state.open {
             Some(open) if was_probe => (open.pause * 2).min(LONGEST_PAUSE),
-            // A call that began before it opened tells nothing new.
+            // Calls from before it opened report nothing new.
             Some(_) => return None,
             None if state.failures < self.breaker.limit || self.breaker.limit == 0 => return None,
             None => FIRST_PAUSE,
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_opens_after_failures_in_a_row_and_closes_after_one_success() {
+    async fn it_opens_after_consecutive_failures_and_closes_after_one_success() {
         let breaker = Breaker::new(FAILURES);
         assert_eq!(fail(&breaker, FAILURES - 1), None);
         breaker.pass().unwrap().succeeded();
@@ -150,7 +151,7 @@ mod tests {
         tokio::time::advance(FIRST_PAUSE).await;
         assert_eq!(breaker.circuit(), Circuit::HalfOpen);
         let mut probe = breaker.pass().unwrap();
-        assert!(breaker.pass().is_err(), "one looks at a time");
+        assert!(breaker.pass().is_err(), "only one probe at a time");
         assert!(probe.answered());
         assert!(breaker.pass().is_ok());
         probe.succeeded();
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn heads_alone_are_no_success() {
+    async fn response_headers_alone_are_not_a_success() {
         let breaker = Breaker::new(FAILURES);
         for _ in 1..FAILURES {
             let mut pass = breaker.pass().unwrap();
@@ -169,11 +170,11 @@ mod tests {
         tokio::time::advance(FIRST_PAUSE).await;
         let mut probe = breaker.pass().unwrap();
         assert!(probe.answered());
-        assert_eq!(probe.failed(), Some(FIRST_PAUSE), "a head, and nothing behind it");
+        assert_eq!(probe.failed(), Some(FIRST_PAUSE), "a response head, and nothing after it");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_probe_that_fails_doubles_the_pause_and_one_that_leaves_says_nothing() {
+    async fn a_failed_probe_doubles_the_pause_and_an_abandoned_one_does_not() {
         let breaker = Breaker::new(FAILURES);
         fail(&breaker, FAILURES);
         tokio::time::advance(FIRST_PAUSE).await;
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn calls_from_before_it_opened_change_nothing() {
+    async fn calls_started_before_it_opened_are_ignored() {
         let breaker = Breaker::new(FAILURES);
         let mut early = breaker.pass().unwrap();
         fail(&breaker, FAILURES);

@@ -1,17 +1,17 @@
-//! Which of several gets the next call.
+//! Chooses which of several candidates gets the next call.
 
 use crate::config::Strategy;
 
-/// One that could get it.
+/// A candidate for a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate {
-    /// Where it stands among all.
+    /// Its index among all candidates.
     pub(crate) index: usize,
-    /// How much of the work it should get, compared with the others; zero counts as one.
+    /// Its share of the load relative to the others; zero counts as one.
     pub(crate) weight: u32,
-    /// Calls that it has now.
+    /// Calls currently running on it.
     pub(crate) running: usize,
-    /// Calls that it was ever given.
+    /// Calls it has been given so far.
     pub(crate) served: u64,
 }
 
@@ -31,7 +31,8 @@ impl Candidate {
     }
 }
 
-/// The index of the one that `strategy` picks; `None` where there is none. `dice` is evenly distributed from 0 to 1.
+/// The index of the candidate that `strategy` picks; `None` if there are none. `dice` is uniformly distributed in
+/// 0..1.
 pub(crate) fn choose(strategy: Strategy, candidates: &[Candidate], dice: impl FnOnce() -> f64) -> Option<usize> {
     let least = |key: fn(&Candidate) -> (f64, f64)| {
         candidates.iter().min_by(|one, other| key(one).partial_cmp(&key(other)).unwrap_or(std::cmp::Ordering::Equal))
@@ -60,7 +61,7 @@ mod tests {
         of.iter().enumerate().map(|(index, (weight, running))| Candidate { index, weight: *weight, running: *running, served: 0 }).collect()
     }
 
-    /// How often each is chosen in `times` calls that all stay.
+    /// How often each is chosen in `times` calls that never end.
     fn shares(strategy: Strategy, weights: &[u32], times: usize) -> Vec<u64> {
         let mut all = candidates(&weights.iter().map(|weight| (*weight, 0)).collect::<Vec<_>>());
         for _ in 0..times {
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn work_is_shared_by_weight() {
+    fn load_is_shared_by_weight() {
         assert_eq!(shares(Strategy::RoundRobin, &[1, 1, 1], 9), [3, 3, 3]);
         assert_eq!(shares(Strategy::RoundRobin, &[3, 1], 8), [6, 2]);
         assert_eq!(shares(Strategy::LeastBusy, &[3, 1], 8), [6, 2]);
@@ -80,14 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn chance_follows_the_weights() {
+    fn random_choice_follows_the_weights() {
         let all = candidates(&[(1, 0), (3, 0)]);
         let chosen = |dice: f64| choose(Strategy::Random, &all, || dice).unwrap();
         assert_eq!([0.0, 0.24, 0.26, 0.99, 1.0].map(chosen), [0, 0, 1, 1, 1]);
     }
 
     #[test]
-    fn the_least_busy_gets_it_and_nobody_gets_nothing() {
+    fn the_least_busy_is_chosen_and_none_of_none() {
         assert_eq!(choose(Strategy::LeastBusy, &candidates(&[(1, 2), (1, 1), (1, 3)]), || 0.0), Some(1));
         assert_eq!(choose(Strategy::LeastBusy, &candidates(&[(4, 2), (1, 1)]), || 0.0), Some(0));
         assert_eq!(choose(Strategy::Random, &[], || 0.0), None);

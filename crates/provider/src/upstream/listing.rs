@@ -1,4 +1,4 @@
-//! The upstream's own list of models, kept for a minute and asked for by one caller at a time.
+//! The upstream's own list of models: cached for a minute, fetched by one caller at a time.
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
@@ -8,17 +8,17 @@ use engine::provider::models::ModelListing;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Models come and go by the day; a minute spares the upstream every page that is opened.
+/// Models change rarely; caching for a minute avoids a request for every page view.
 const KEEP: Duration = Duration::from_mins(1);
 
-/// An upstream that is down is asked again soon, but not by everyone at once.
+/// After a failure the upstream is asked again soon, but not by every caller at once.
 const KEEP_FAILURE: Duration = Duration::from_secs(5);
 
-/// The list, as it was last heard.
+/// The cached list.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     known: Mutex<Option<Known>>,
-    /// All names of the last list that came; a failure takes none away.
+    /// The names in the last successful list. Failures do not remove any.
     names: RwLock<HashSet<String>>,
 }
 
@@ -29,8 +29,8 @@ struct Known {
 }
 
 impl Listing {
-    /// The list: the one that is known, or what `fetch` gives. Who comes while another fetches waits for its result.
-    /// A failure is an empty list.
+    /// The cached list, or the result of `fetch`. Concurrent callers wait for the same fetch. A failure is an empty
+    /// list.
     pub(super) async fn get(&self, fetch: impl Future<Output = Option<Vec<ModelListing>>>) -> Vec<ModelListing> {
         let mut known = self.known.lock().await;
         if let Some(known) = known.as_ref().filter(|known| Instant::now() < known.until) {
@@ -46,12 +46,12 @@ impl Listing {
         models
     }
 
-    /// Whether there ever was a list.
+    /// Whether a list was ever fetched.
     pub(super) fn is_heard(&self) -> bool {
         !self.names.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Whether the last list had this name.
+    /// Whether the last list contained this name.
     pub(super) fn has(&self, model: &str) -> bool {
         self.names.read().unwrap_or_else(PoisonError::into_inner).contains(model)
     }

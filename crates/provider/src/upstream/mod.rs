@@ -1,4 +1,4 @@
-//! One upstream: chooses a key, has its wire say the request, sends it, and learns from how it went.
+//! One upstream: chooses a key, has its wire encode the request, sends it, and records the outcome.
 
 mod answer;
 mod breaker;
@@ -63,7 +63,7 @@ struct Shared {
     listing: Listing,
 }
 
-/// What a call holds while it runs, and where it reports how it went.
+/// What a running call holds, and where it reports its outcome.
 #[derive(Debug)]
 struct Ticket {
     seat: Seat,
@@ -74,10 +74,10 @@ struct Ticket {
 }
 
 impl Upstream {
-    /// The upstream that `config` describes. Nothing is connected yet.
+    /// The upstream that `config` describes. Does not connect yet.
     ///
     /// # Errors
-    /// Settings that cannot be used.
+    /// Unusable settings.
     pub fn new(config: &UpstreamConfig) -> Result<Self, BuildError> {
         let http = Http::new(config)?;
         let wire = wire::of(config);
@@ -91,28 +91,28 @@ impl Upstream {
         Ok(Self { shared: Arc::new(Shared { name, wire, secrets, key_field, compat, http, pool, breaker, listing }) })
     }
 
-    /// The models it lists. It is asked once a minute at most; while it does not answer, the list is empty.
+    /// The models it lists. Fetched at most once a minute; empty while it does not respond.
     pub async fn list(&self) -> Vec<ModelListing> {
         let fetch = async {
             let unlisted = |trouble: &Trouble| {
-                tracing::debug!(upstream = %self.shared.name, code = ?trouble.code(), "the upstream gave no list of models");
+                tracing::debug!(upstream = %self.shared.name, code = ?trouble.code(), "the upstream's models could not be listed");
             };
             self.probe().await.inspect_err(unlisted).ok()
         };
         self.shared.listing.get(fetch).await
     }
 
-    /// Whether it has said that it has this model. While it was not asked, it has not.
+    /// Whether its last list contained this model. False if it was never asked.
     pub fn has_listed(&self, model: &str) -> bool {
         self.shared.listing.has(model)
     }
 
-    /// Tries keys again that were refused: their owner may have mended what was wrong.
+    /// Allows refused keys to be used again: the problem may have been fixed.
     pub(crate) fn forgive(&self) {
         self.shared.pool.forgive();
     }
 
-    /// How it is.
+    /// The state of its circuit breaker and keys.
     pub fn state(&self) -> State {
         let shared = &self.shared;
         State {
@@ -123,17 +123,17 @@ impl Upstream {
         }
     }
 
-    /// Whether it may be asked for `model` now: it has a key that can be used, and is not left alone.
+    /// Whether `model` can be requested now: a key is usable, and the breaker is not open.
     pub(crate) fn is_ready(&self, model: &str) -> bool {
         !matches!(self.shared.breaker.circuit(), Circuit::Open(_)) && self.shared.pool.is_usable(model)
     }
 
-    /// Whether it has ever said which models it has.
+    /// Whether its models were ever listed.
     pub(crate) fn has_list(&self) -> bool {
         self.shared.listing.is_heard()
     }
 
-    /// Answers that run on it.
+    /// The number of responses running on it.
     pub(crate) fn running(&self) -> usize {
         self.shared.pool.keys().iter().map(|key| key.running).sum()
     }
@@ -146,7 +146,7 @@ impl Provider for Upstream {
             if let Circuit::Open(wait) = shared.breaker.circuit() {
                 return Err(shared.left_alone(wait));
             }
-            // Whoever waits holds no body: it is made when there is a place for it.
+            // The body is built after a key is free, so that queued requests do not hold one.
             let seat = shared.pool.seat(request.model(), request.call.owner.as_ref()).await?;
             let (call, writer) = (request.call.clone(), Arc::clone(&shared));
             let written = call.work(move || writer.write(&request)).await;
@@ -196,8 +196,8 @@ impl Shared {
         Ok(answer::words(response, self.wire.reader(callee.clone(), lifter), callee, ticket))
     }
 
-    /// Sends a request, and waits for a head that promises what was asked for. `explain` may say more of a refusal than the
-    /// wire does.
+    /// Sends a request, and waits for successful response headers. `explain` can refine the failure that the wire
+    /// reports.
     async fn open(
         &self,
         seat: Seat,
@@ -205,10 +205,10 @@ impl Shared {
         call: Call,
         explain: impl FnOnce(&Refused<'_>, Failure) -> Failure + Send,
     ) -> Result<(Response, Ticket), Failure> {
-        // Behind the queue: what has become of the upstream meanwhile counts, and nobody waits there as its probe.
+        // After the queue: the upstream may have failed meanwhile, and a queued request must not hold the probe.
         let pass = self.breaker.pass().map_err(|wait| self.left_alone(wait))?;
         let callee = self.callee(seat.key());
-        // Before anything is sent, so that a caller that leaves while the head is awaited is noticed.
+        // Created before sending, so that a caller that leaves while waiting for the response is noticed.
         let mut ticket = Ticket { seat, pass, lease: Lease::default(), upstream: Arc::clone(&self.name), call };
         let sent = self.http.send(outgoing, self.shown(ticket.seat.key()), ticket.call.trace.as_ref()).await;
         let mut response = match sent {
@@ -234,7 +234,7 @@ impl Shared {
         Ok((response, ticket))
     }
 
-    /// Reads what the upstream says against the request.
+    /// Reads an error response.
     async fn refusal(
         &self,
         response: &mut Response,
@@ -263,31 +263,32 @@ impl Shared {
 }
 
 impl Ticket {
-    /// The upstream has answered with a head that promises a stream.
+    /// The upstream has responded with headers.
     fn answered(&mut self) {
         if self.pass.answered() {
-            tracing::info!(upstream = %self.upstream, "the upstream is back");
+            tracing::info!(upstream = %self.upstream, "the upstream has recovered");
         }
     }
 
-    /// The model has said why it stopped.
+    /// The model has reported why it stopped.
     fn finished(&mut self) {
         self.seat.succeeded();
         self.pass.succeeded();
     }
 
-    /// The call has failed, before or behind its head.
+    /// The call has failed, before or after the response headers.
     fn failed(&mut self, failure: &Failure) {
         self.seat.failed(failure);
         match failure.blame {
-            // A server that fails at one request answers others: only this one may be too much for it.
+            // A server error for one request does not make the upstream unavailable: only this request may be too
+            // much for it.
             Blame::Upstream(_) if failure.fault.code == ERROR => self.answered(),
             Blame::Upstream(_) => {
                 if let Some(pause) = self.pass.failed() {
-                    tracing::warn!(upstream = %self.upstream, ?pause, code = ?failure.fault.code, "the upstream fails again and again; it is left alone");
+                    tracing::warn!(upstream = %self.upstream, ?pause, code = ?failure.fault.code, "the upstream keeps failing; its circuit breaker opens");
                 }
             }
-            // It is there, and says why not.
+            // The upstream is available, and reported why it cannot serve the request.
             Blame::Request | Blame::Match | Blame::Key | Blame::Money | Blame::Rate(_) => {
                 self.answered();
                 self.pass.succeeded();
@@ -298,7 +299,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // Whoever asked could not wait any longer: that is a failure which no byte of the upstream tells.
+        // The caller gave up waiting: a failure that no byte from the upstream reports.
         if self.call.is_given_up() {
             let silent = Failure::upstream(Fault::new(FaultKind::Upstream, "upstream_timeout", "the upstream was silent"));
             self.failed(&silent);

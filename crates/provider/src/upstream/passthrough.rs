@@ -1,4 +1,4 @@
-//! Pass-through calls of one upstream: under the same keys, queue and breaker as answers.
+//! Pass-through calls of one upstream, with the same keys, queue and breaker as other responses.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use crate::wire::fault::{Callee, Reported};
 use crate::wire::outgoing::{Outgoing, Refused};
 use crate::wire::passthrough::{EventReader, Passage, Translate, Unserved, remedy};
 
-/// The largest response that is taken in: the vectors of 2048 texts, of 3072 numbers each, at some 20 characters a number.
+/// The largest accepted response: 2048 vectors of 3072 numbers with about 20 characters each.
 const MAX_RESPONSE_BYTES: usize = 128 << 20;
 
 impl Shared {
-    /// Says before a call whether the upstream can serve it.
+    /// Checks before a call whether the upstream can serve it.
     pub(super) fn serves(&self, request: &Passthrough) -> Result<(), Fault> {
         self.wire.serves(request).map_err(|unserved| match unserved {
             Unserved::Field(fault) => fault,
@@ -47,7 +47,7 @@ impl Shared {
         if let Circuit::Open(wait) = self.breaker.circuit() {
             return Err(self.left_alone(wait));
         }
-        // A request in the queue holds no second body: the body is made when there is a place for it.
+        // The body is built after a key is free, so that queued requests do not hold a second copy.
         let seat = self.pool.seat(request.model(), request.call.owner.as_ref()).await?;
         let Passage { outgoing, read } = self.wire.pass(&request).map_err(|fault| Failure::new(fault, Blame::Match))?;
         let (operation, is_stream) = (request.request.operation, request.request.stream);
@@ -81,13 +81,13 @@ impl Shared {
     }
 }
 
-/// A refusal that says that the upstream does not have the operation at all, or not for this model.
+/// Whether an error means that the upstream does not support the operation, or not for this model.
 fn explained(callee: &Callee, operation: Operation, refused: &Refused<'_>, failure: Failure) -> Failure {
     let said = Reported::from_body(refused.body).message;
     let words = said.as_deref().unwrap_or_default().to_lowercase();
     let is_lacking = match refused.status {
         405 | 501 => true,
-        // There may be the path, and no such model.
+        // The path may exist, but not the model.
         404 => !words.contains("model"),
         // vLLM: "The model does not support Embeddings API". Ollama: "this model does not support embeddings".
         _ => words.contains("does not support") && words.contains(operation.path().trim_end_matches('s')),
@@ -95,25 +95,26 @@ fn explained(callee: &Callee, operation: Operation, refused: &Refused<'_>, failu
     if is_lacking { callee.lacks(operation, refused.status, said.as_deref()) } else { failure }
 }
 
-/// A document while it comes. An API may need several requests for it.
+/// A document that is being received. Some APIs need several requests for one.
 struct Gathering {
     shared: Arc<Shared>,
     operation: Operation,
-    /// `None` when nothing more is read. Before the ticket: who gets its place finds the connection free.
+    /// `None` when nothing more is read. Declared before the ticket, so that the next user of its slot finds the
+    /// connection free.
     response: Option<Response>,
-    /// What makes the body's bytes of those that come.
+    /// Decompresses the body.
     decoder: Result<Decoder, EncodingError>,
-    /// The requests that are still to be sent.
+    /// The requests that remain to be sent.
     rest: vec::IntoIter<Outgoing>,
     bodies: Vec<Vec<u8>>,
-    /// Of all bodies.
+    /// The size of all bodies.
     bytes: usize,
     callee: Callee,
     /// `None` after the end.
     whole: Option<Whole>,
 }
 
-/// What is done with a document that is whole.
+/// Builds the result from the complete document.
 struct Whole {
     read: Translate,
     ticket: Ticket,
@@ -123,7 +124,7 @@ impl Gathering {
     async fn next(&mut self) -> Option<Result<Part, Failure>> {
         let response = self.response.as_mut()?;
         let part = match response.chunk().await {
-            // DeepSeek sends empty lines while a request waits for its turn.
+            // DeepSeek sends empty lines while a request is queued.
             Ok(Some(chunk)) if chunk.trim_ascii().is_empty() && self.bodies.last().is_none_or(Vec::is_empty) => Ok(Part::KeepAlive),
             Ok(Some(chunk)) => self.take(&chunk).map(|()| Part::Progress),
             Ok(None) => match self.rest.next() {
@@ -141,7 +142,7 @@ impl Gathering {
         Some(part)
     }
 
-    /// Takes in more of a body, decompressed if necessary.
+    /// Adds to the body, decompressed if necessary.
     fn take(&mut self, chunk: &[u8]) -> Result<(), Failure> {
         for slice in chunk.chunks(encoding::SLICE.max(if is_plain(&self.decoder) { chunk.len() } else { 0 })) {
             let decoded = decode(&mut self.decoder, slice, &self.callee)?;
@@ -157,7 +158,7 @@ impl Gathering {
         Ok(())
     }
 
-    /// Sends the next request, under the same key.
+    /// Sends the next request with the same key.
     async fn go_on(&mut self, outgoing: &Outgoing) -> Result<(), Failure> {
         let Some(Whole { ticket, .. }) = &mut self.whole else { return Ok(()) };
         ticket.lease.ended();
@@ -193,19 +194,20 @@ impl Gathering {
     }
 }
 
-/// The events of a stream. All that one read gave is yielded before the next read; dropping it closes the connection.
+/// The events of a stream. Everything parsed from one read is yielded before the next read. Dropping it closes the
+/// connection.
 fn events(response: Response, reader: EventReader, callee: Callee, ticket: Ticket) -> Parts {
     let decoder = Decoder::new(response.headers());
     let stream = Stream { response: Some(response), decoder, compressed: Bytes::new(), reader, callee, ticket: Some(ticket) };
     unfold(stream, |mut stream| async move { stream.next().await.map(|part| (part, stream)) }).boxed()
 }
 
-/// Whether a body comes as it is.
+/// Whether the body is not compressed.
 fn is_plain(decoder: &Result<Decoder, EncodingError>) -> bool {
     decoder.as_ref().is_ok_and(|decoder| !decoder.may_expand())
 }
 
-/// More of a body, decompressed if necessary.
+/// Decompresses body bytes if necessary.
 fn decode<'a>(decoder: &mut Result<Decoder, EncodingError>, bytes: &'a [u8], callee: &Callee) -> Result<Cow<'a, [u8]>, Failure> {
     let decoded = match decoder {
         Ok(Decoder::Identity) => return Ok(Cow::Borrowed(bytes)),
@@ -218,9 +220,9 @@ fn decode<'a>(decoder: &mut Result<Decoder, EncodingError>, bytes: &'a [u8], cal
 struct Stream {
     /// `None` when nothing more is read.
     response: Option<Response>,
-    /// What makes the body's bytes of those that come.
+    /// Decompresses the body.
     decoder: Result<Decoder, EncodingError>,
-    /// What came and is not decompressed yet.
+    /// Received, but not decompressed yet.
     compressed: Bytes,
     reader: EventReader,
     callee: Callee,
@@ -241,7 +243,7 @@ impl Stream {
                 return None;
             };
             if self.reader.is_over() {
-                // The body's end comes right after the last event: who reads it can use the connection again.
+                // The end of the body follows the last event: reading it makes the connection reusable.
                 if let Ok(Ok(None)) = tokio::time::timeout(LAST_CHUNK_TIMEOUT, response.chunk()).await {
                     self.ended();
                 }
@@ -274,7 +276,7 @@ impl Stream {
         }
     }
 
-    /// The body has come to its end.
+    /// The body has been read to its end.
     fn ended(&mut self) {
         if let Some(ticket) = &mut self.ticket {
             ticket.lease.ended();

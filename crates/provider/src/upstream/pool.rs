@@ -1,4 +1,5 @@
-//! The keys of one upstream: which is used next, how many answers run on each, who waits, and which is set aside.
+//! The keys of one upstream: which is used next, how many responses run on each, the queue, and which keys are out of
+//! use.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,46 +16,46 @@ use tokio::time::{Instant, sleep_until};
 use super::choice::{Candidate, choose};
 use crate::config::{KeyConfig, Strategy, UpstreamConfig};
 
-/// How long a key that was asked too much is left alone at first, where the upstream does not say it.
+/// How long a rate-limited key is unused at first, if the upstream does not say.
 const FIRST_COOLING: Duration = Duration::from_secs(1);
 
-/// The longest such pause that no upstream has asked for.
+/// The longest such pause, unless the upstream asks for more.
 const LONGEST_COOLING: Duration = Duration::from_secs(60);
 
-/// How long a key that was refused, or whose account is empty, is set aside at first. Its owner will rather mend it than
-/// wait, and then the settings are read again; this is for a refusal that was a mistake.
+/// How long a refused key, or one without credit, is unused at first. Fixing the key reloads the settings, so this is
+/// only for upstreams that refused it by mistake.
 const FIRST_ASIDE: Duration = Duration::from_secs(30);
 
-/// How many models may be remembered of which a key rests; callers name them.
+/// For how many models a key's pauses are remembered. Callers choose the names.
 const MOST_MODELS: usize = 64;
 
-/// The keys of one upstream. One that wants no key has one place that is called like one.
+/// The keys of one upstream. An upstream without keys has one slot with an empty key.
 #[derive(Debug)]
 pub(super) struct Pool {
     upstream: Arc<str>,
     keys: Vec<KeyConfig>,
-    /// Whether there is no key at all.
+    /// Whether the upstream needs no key.
     is_open: bool,
     strategy: Strategy,
-    /// The longest that a key rests.
+    /// The longest time a key is out of use.
     rest: Duration,
     queue: usize,
     queue_timeout: Duration,
     state: Mutex<State>,
-    /// A key was set aside.
+    /// Notified when a key goes out of use.
     set_aside: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     places: Vec<Place>,
-    /// In the order in which they came.
+    /// In order of arrival.
     waiting: VecDeque<Waiter>,
-    /// How many answers run for each caller.
+    /// The number of running responses per caller.
     callers: HashMap<Owner, usize>,
 }
 
-/// Somebody who waits for a place.
+/// A request that waits for a slot.
 #[derive(Debug)]
 struct Waiter {
     model: Arc<str>,
@@ -68,39 +69,39 @@ struct Place {
     served: u64,
     /// The key itself was refused.
     whole: Rest,
-    /// What has a limit of its own for each model: rates and quotas. One model that nobody may ask much must not stop the others.
+    /// Rate limits and quotas per model: a limited model must not block the others.
     models: HashMap<Arc<str>, Rest>,
 }
 
-/// Whether a key rests, or a model of it.
+/// Whether a key, or a model on it, is out of use.
 #[derive(Clone, Debug, Default)]
 struct Rest {
     aside: Option<Aside>,
-    /// Failures in a row that set it aside.
+    /// Consecutive failures.
     strikes: u32,
 }
 
 #[derive(Clone, Debug)]
 struct Aside {
-    /// When it began: calls from before it tell nothing new.
+    /// Calls that started before this report nothing new.
     since: Instant,
     until: Instant,
     failure: Failure,
 }
 
-/// A place for one answer. It is given to the next who waits when it is dropped.
+/// A slot for one response. When it is dropped, the next waiting request gets it.
 #[derive(Debug)]
 pub(super) struct Seat {
     pool: Arc<Pool>,
     index: usize,
     model: Arc<str>,
     owner: Owner,
-    /// When it was taken.
+    /// When it was acquired.
     taken: Instant,
 }
 
 impl Pool {
-    /// The keys that `config` names.
+    /// The keys in `config`.
     pub(super) fn new(config: &UpstreamConfig) -> Arc<Self> {
         let is_open = config.keys.is_empty();
         let keys = if is_open { vec![KeyConfig::new("none", Secret::new(""))] } else { config.keys.clone() };
@@ -118,11 +119,11 @@ impl Pool {
         })
     }
 
-    /// A place for an answer of `model`, when one is free and it is one's turn: of the callers who wait, the one for whom the
-    /// fewest answers run comes first. Who stops waiting is not served.
+    /// A slot for a response of `model`. Waits in a queue in which the caller with the fewest running responses comes
+    /// first. Dropping the future leaves the queue.
     ///
     /// # Errors
-    /// No key can be used now; too many wait; the wait is over.
+    /// No key is usable now, the queue is full, or the wait timed out.
     pub(super) async fn seat(self: &Arc<Self>, model: &str, owner: Option<&Owner>) -> Result<Seat, Failure> {
         let owner = owner.cloned().unwrap_or_else(Owner::local);
         let (sender, mut turn) = oneshot::channel();
@@ -141,16 +142,16 @@ impl Pool {
             }
             state.waiting.push_back(Waiter { model: model.into(), owner, turn: sender });
         }
-        // A key may have come back meanwhile, which nobody else would notice.
+        // A key may be usable again, which nothing else would notice.
         self.serve();
         let deadline = Instant::now() + self.queue_timeout;
         loop {
-            // Before the look at the keys: what is set aside behind it is heard of.
+            // Registered before the keys are checked, so that a change after the check is not missed.
             let set_aside = self.set_aside.notified();
             let next = self.next_return().map_or(deadline, |until| until.min(deadline));
             tokio::select! {
                 biased;
-                // The sender is in the queue of a pool that this future holds.
+                // The sender is in the queue of the pool, which this future keeps alive.
                 seat = &mut turn => return seat.unwrap_or_else(|_gone| Err(self.full())),
                 () = set_aside => {}
                 () = sleep_until(next) => {
@@ -163,7 +164,7 @@ impl Pool {
         }
     }
 
-    /// When the next key comes back that rests.
+    /// When the next key becomes usable again.
     fn next_return(&self) -> Option<Instant> {
         let now = Instant::now();
         let state = self.state();
@@ -171,20 +172,20 @@ impl Pool {
         rests.filter_map(|rest| rest.aside.as_ref()).map(|aside| aside.until).filter(|until| *until > now).min()
     }
 
-    /// Whether a key can be used now for `model`, though others may be busy with it.
+    /// Whether a key is usable for `model`, even if all usable keys are busy.
     pub(super) fn is_usable(&self, model: &str) -> bool {
         let now = Instant::now();
         self.state().places.iter().any(|place| place.is_usable(model, now))
     }
 
-    /// A key to ask for what is no answer; the first that can be used, or else the first.
+    /// A key for requests outside of the queue: the first usable one, or else the first.
     pub(super) fn some_key(&self) -> Option<&Secret> {
         let now = Instant::now();
         let usable = self.state().places.iter().position(|place| !place.whole.is_aside(now)).unwrap_or(0);
         self.keys.get(usable).filter(|_| !self.is_open).map(|key| &key.secret)
     }
 
-    /// Forgets of every key that it was refused, or had nothing left.
+    /// Makes keys usable again that were refused or out of credit.
     pub(super) fn forgive(self: &Arc<Self>) {
         let is_kept = |rest: &Rest| !rest.aside.as_ref().is_some_and(|aside| matches!(aside.failure.blame, Blame::Key | Blame::Money));
         for place in &mut self.state().places {
@@ -196,12 +197,12 @@ impl Pool {
         self.serve();
     }
 
-    /// Whether a key that fails gives way to another: there are several, and one that fails rests.
+    /// Whether another key can take over from a failing one.
     pub(super) fn has_others(&self) -> bool {
         self.keys.len() > 1 && !self.rest.is_zero()
     }
 
-    /// What is known of each key.
+    /// The state of each key.
     pub(super) fn keys(&self) -> Vec<KeyState> {
         let now = Instant::now();
         let state = self.state();
@@ -209,7 +210,7 @@ impl Pool {
         keys.map(|(key, place)| KeyState { label: Arc::clone(&key.label), running: place.running, health: place.health(now) }).collect()
     }
 
-    /// How many wait.
+    /// The number of waiting requests.
     pub(super) fn waiting(&self) -> usize {
         self.state().waiting.iter().filter(|waiter| !waiter.turn.is_closed()).count()
     }
@@ -218,7 +219,7 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place if there is a free one.
+    /// Takes a free slot, if any.
     fn take(self: &Arc<Self>, state: &mut State, model: &str, owner: &Owner) -> Taken {
         let now = Instant::now();
         let candidates: Vec<Candidate> = (self.keys.iter().zip(&state.places).enumerate())
@@ -232,22 +233,22 @@ impl Pool {
         place.served += 1;
         *state.callers.entry(owner.clone()).or_default() += 1;
         let share = place.served / weight;
-        // Those that are set aside keep pace, or they would get everything when they come back.
+        // Keys that are out of use are counted along, or they would get all requests when they come back.
         for (key, place) in self.keys.iter().zip(&mut state.places).filter(|(_, place)| !place.is_usable(model, now)) {
             place.served = place.served.max(share * u64::from(key.weight.max(1)));
         }
         Taken::Seat(Seat { pool: Arc::clone(self), index, model: model.into(), owner: owner.clone(), taken: now })
     }
 
-    /// The only key, though it was refused or its account is empty: nothing can take its place, and what the upstream says of
-    /// it now is truer than what it said before.
+    /// The only key, even if it was refused or is out of credit: there is no alternative, and it may work again.
     fn lone(&self, state: &State, model: &str) -> Option<usize> {
         let ([key], [place]) = (&self.keys[..], &state.places[..]) else { return None };
         let is_refused = place.rest(model, Instant::now()).is_some_and(|aside| matches!(aside.failure.blame, Blame::Key | Blame::Money));
         (place.has_room(key) && is_refused).then_some(0)
     }
 
-    /// Why there is no place: all are busy, or none can be used. Then it says what was wrong with the one that comes back first.
+    /// Why there is no slot: all keys are busy, or none is usable. Then it is the failure of the key that comes back
+    /// first.
     fn none(state: &State, model: &str, now: Instant) -> Taken {
         if state.places.iter().any(|place| place.is_usable(model, now)) {
             return Taken::Busy;
@@ -269,12 +270,12 @@ impl Pool {
     fn full(&self) -> Failure {
         let message = format!("The upstream '{}' has as many answers to give as it may; try again soon.", self.upstream);
         let fault = Fault { retry_after: Some(1), ..Fault::new(FaultKind::RateLimit, "upstream_queue_full", message) };
-        // Another key of this upstream has no place either: they are all in one queue.
+        // Other keys of this upstream are busy too: they share one queue.
         Failure::new(fault, Blame::Upstream(Some(Duration::from_secs(1))))
     }
 
-    /// Gives free places to those who wait, in turn, and a failure to those for whom no key is left. Who waits for a model
-    /// that rests on the free keys does not hold up the others.
+    /// Assigns free slots to waiting requests, and fails those for which no key is left. A request for a model that
+    /// is limited on the free keys does not block the others.
     fn serve(self: &Arc<Self>) {
         let mut busy = 0;
         loop {
@@ -297,7 +298,7 @@ impl Pool {
                 };
                 (state.waiting.remove(index), taken)
             };
-            // Outside of the lock: a seat that nobody takes is given back, which serves again.
+            // Without the lock: a slot whose receiver is gone is dropped, which calls this function again.
             if let Some(waiter) = waiter {
                 drop(waiter.turn.send(taken));
             }
@@ -331,7 +332,7 @@ impl State {
             return false;
         }
         let last = self.waiting.iter().rposition(|waiter| waiter.owner == *most);
-        // It hears that there is no place: its sender is gone.
+        // Its receiver fails, which reports that the queue is full.
         last.and_then(|last| self.waiting.remove(last)).is_some()
     }
 }
@@ -345,13 +346,13 @@ impl Place {
         self.rest(model, now).is_none()
     }
 
-    /// Why it cannot be used for a model; of two reasons the one that lasts longer.
+    /// Why the key is unusable for a model; of two reasons the longer one.
     fn rest(&self, model: &str, now: Instant) -> Option<&Aside> {
         let of_model = self.models.get(model);
         [Some(&self.whole), of_model].into_iter().flatten().filter_map(|rest| rest.aside_at(now)).max_by_key(|aside| aside.until)
     }
 
-    /// How it is; a rest for one model counts as one.
+    /// The key's health. A pause of a single model counts.
     fn health(&self, now: Instant) -> Health {
         let rests = self.models.values().filter_map(|rest| rest.aside_at(now)).max_by_key(|aside| aside.until);
         let Some(aside) = self.whole.aside_at(now).or(rests) else { return Health::Well };
@@ -363,7 +364,7 @@ impl Place {
         }
     }
 
-    /// What a failure of this blame sets aside.
+    /// The pause that a failure with this scope extends.
     fn rest_of(&mut self, blame: Blame, model: &Arc<str>, now: Instant) -> Option<&mut Rest> {
         if blame == Blame::Key {
             return Some(&mut self.whole);
@@ -371,7 +372,7 @@ impl Place {
         if self.models.len() >= MOST_MODELS && !self.models.contains_key(model) {
             self.models.retain(|_, rest| rest.is_aside(now));
         }
-        // A rest that cannot be remembered is none: the upstream says it again.
+        // Without an entry the model stays usable: the upstream will limit it again.
         (self.models.len() < MOST_MODELS || self.models.contains_key(model)).then(|| self.models.entry(Arc::clone(model)).or_default())
     }
 }
@@ -385,12 +386,12 @@ impl Rest {
         self.aside_at(now).is_some()
     }
 
-    /// Whether a call that began at a time says something about it that is not known.
+    /// Whether a call that started at this time reports anything new.
     fn is_news(&self, began: Instant) -> bool {
         self.aside.as_ref().is_none_or(|aside| aside.since <= began)
     }
 
-    /// How long a failure sets it aside; `None` where it does not.
+    /// How long a failure puts it out of use; `None` if it does not.
     fn pause(&self, blame: Blame, longest: Duration) -> Option<Duration> {
         let doubled = |first: Duration, longest: Duration| (first * 2_u32.saturating_pow(self.strikes.min(16))).min(longest);
         let pause = match blame {
@@ -404,12 +405,13 @@ impl Rest {
 }
 
 impl Seat {
-    /// The key; `None` where the upstream wants none.
+    /// The key; `None` if the upstream needs none.
     pub(super) fn key(&self) -> Option<&Secret> {
         (!self.pool.is_open).then(|| &self.pool.keys[self.index].secret)
     }
 
-    /// The upstream has answered under this key. An answer that began before the key was set aside does not bring it back.
+    /// A response with this key has completed. A call that started before the key went out of use does not restore
+    /// it.
     pub(super) fn succeeded(&self) {
         let mut state = self.pool.state();
         let place = &mut state.places[self.index];
@@ -421,7 +423,7 @@ impl Seat {
         }
     }
 
-    /// A call under this key has failed: sets it aside where it is the key's.
+    /// A call with this key has failed: puts the key out of use if it is the key's fault.
     pub(super) fn failed(&self, failure: &Failure) {
         let label = &self.pool.keys[self.index].label;
         let pause = {
@@ -439,12 +441,12 @@ impl Seat {
         self.pool.set_aside.notify_waiters();
         let upstream = &self.pool.upstream;
         match failure.blame {
-            Blame::Key => tracing::error!(%upstream, key = %label, ?pause, "the upstream refuses a key; it is set aside"),
+            Blame::Key => tracing::error!(%upstream, key = %label, ?pause, "the upstream rejected a key, which is now out of use"),
             Blame::Money => {
-                tracing::error!(%upstream, key = %label, ?pause, "a key's account has no credit or quota left; it is set aside");
+                tracing::error!(%upstream, key = %label, ?pause, "a key has no credit or quota left and is now out of use");
             }
             Blame::Rate(_) | Blame::Upstream(_) | Blame::Request | Blame::Match => {
-                tracing::info!(%upstream, key = %label, ?pause, "a key rests");
+                tracing::info!(%upstream, key = %label, ?pause, "a key is rate limited");
             }
         }
     }

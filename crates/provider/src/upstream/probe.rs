@@ -1,5 +1,5 @@
-//! Asks an upstream to see whether it works, and says what does not, for those who set it up. It passes the breaker and the
-//! queue by, and what it finds changes neither.
+//! Probes an upstream and reports what does not work, for operators. Probes bypass the breaker and the queue, and do
+//! not affect them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,29 +22,29 @@ use crate::tools::Lifter;
 use crate::wire::fault::Callee;
 use crate::wire::outgoing::Outgoing;
 
-/// A list of models that takes longer would hold up everyone who opens the page.
+/// A slower model list would delay every page that shows it.
 const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A list of models is smaller; OpenRouter's has half a megabyte.
+/// Larger than any known list; OpenRouter's is half a megabyte.
 const MAX_LISTING_BYTES: usize = 8 << 20;
 
-/// The longest answer that is asked for: OpenAI takes no smaller limit.
+/// The output limit of a probe: OpenAI accepts no smaller one.
 const ANSWER_TOKENS: u64 = 16;
 
 impl Upstream {
-    /// Asks it for its models, under the first key that can be used.
+    /// Lists its models, with the first usable key.
     ///
     /// # Errors
-    /// Why it gave none.
+    /// Why the models could not be listed.
     pub async fn probe(&self) -> Result<Vec<ModelListing>, Trouble> {
         let listed = timeout(LISTING_TIMEOUT, self.shared.list_models()).await;
         listed.unwrap_or(Err(Trouble::Unreached(Unreached::Silent(LISTING_TIMEOUT))))
     }
 
-    /// Asks `model` a tiny question, and hears the answer to its end.
+    /// Sends `model` a short request and reads the response to its end.
     ///
     /// # Errors
-    /// Why there was no whole answer.
+    /// Why there was no complete response.
     pub async fn probe_answer(&self, model: &str, patience: Duration) -> Result<Answered, Trouble> {
         let answered = timeout(patience, self.shared.answer(model)).await;
         answered.unwrap_or(Err(Trouble::Unreached(Unreached::Silent(patience))))
@@ -65,7 +65,7 @@ impl Shared {
     async fn answer(&self, model: &str) -> Result<Answered, Trouble> {
         let outgoing = self.wire.ask(&question(model)).map_err(Trouble::Unsaid)?;
         let begun = Instant::now();
-        // The lease is of the connection, which is read to the end of the answer.
+        // Held until the response has been read.
         let Heard { mut response, callee, lease: _lease } = self.hear(&outgoing).await?;
         if says_page(&response) {
             return Err(Trouble::Misunderstood { is_page: true });
@@ -109,7 +109,7 @@ impl Shared {
         }
     }
 
-    /// Sends a request under some key; an error status is an error.
+    /// Sends a request with any key. An error status is an error.
     async fn hear(&self, outgoing: &Outgoing) -> Result<Heard, Trouble> {
         let key = self.pool.some_key();
         let callee = self.callee(key);
@@ -125,7 +125,7 @@ impl Shared {
     }
 }
 
-/// An answer whose head promises what was asked for.
+/// A response with a success status.
 struct Heard {
     response: Response,
     callee: Callee,

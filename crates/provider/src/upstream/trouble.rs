@@ -7,48 +7,48 @@ use protocol::fault::Fault;
 
 use crate::http::Unreached;
 
-/// What is wrong with an upstream.
+/// Why a probe failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// It gave no answer at all.
+    /// No response.
     Unreached(Unreached),
-    /// It answered with an error.
+    /// An error response.
     Refused(Box<Refusal>),
-    /// It answered with something else than was asked for.
+    /// A response in another format.
     Misunderstood {
-        /// Whether that was a page for people.
+        /// Whether it was an HTML page.
         is_page: bool,
     },
-    /// The answer of the model failed after its head.
+    /// The stream failed after its response headers.
     Failed(Failure),
-    /// Its wire has no word for the question.
+    /// The wire does not support the request.
     Unsaid(Fault),
 }
 
-/// An answer with an error.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The status.
     pub status: u16,
     /// What it means.
     pub failure: Failure,
-    /// Where a redirect leads, without its query.
+    /// The target of a redirect, without its query.
     pub location: Option<String>,
-    /// Whether the body was a page for people.
+    /// Whether the body was an HTML page.
     pub is_page: bool,
 }
 
-/// How long a model took.
+/// How long a probe took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// From the question to the first word.
+    /// From the request to the first output.
     pub first_token: Duration,
-    /// From the question to the end.
+    /// From the request to the end.
     pub total: Duration,
 }
 
 impl Trouble {
-    /// A word for it, for machines.
+    /// A machine-readable code.
     pub fn code(&self) -> &str {
         match self {
             Self::Unreached(unreached) => unreached.code(),

@@ -1,4 +1,4 @@
-//! Finds events, lines or a document in a body, however its bytes are split, and has a [`Grammar`] read them.
+//! Splits a body into events, lines or a document, incrementally, and passes them to a [`Grammar`].
 
 use std::mem;
 
@@ -12,55 +12,56 @@ use super::reader::Reader;
 use super::said::Said;
 use crate::tools::Lifter;
 
-/// The longest event, or the longest answer that is no stream: room for a whole picture in one delta.
+/// The largest event or document: enough for an image in one delta.
 pub(super) const MAX_EVENT_BYTES: usize = 8 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// What one wire's events mean.
+/// Interprets the events of one API.
 pub(super) trait Grammar: Send {
-    /// Whether a body of JSON is a stream of lines (NDJSON). Otherwise it is one document, read at its end.
+    /// Whether a JSON body is a stream of lines (NDJSON) instead of one document.
     const HAS_LINES: bool = false;
 
-    /// Reads the data of an event, or a line: JSON, or the start of it.
+    /// Interprets an event's data or a line: JSON, or the start of it.
     fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said);
 
-    /// An event, or a line, that lacks its end: the body ended there. Whether it is whole, only its JSON can tell; where it
-    /// is not, the body was cut in it, which the missing finish reason says.
+    /// Interprets an event or line at the end of the body that lacks its terminator. If its JSON is incomplete, the
+    /// body was cut off, which the missing finish reason reports.
     fn last_event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said) {
         if json::value(data) != Err(Broken::Cut) {
             self.event(name, data, said);
         }
     }
 
-    /// Reads a whole body that was no stream: the answer of a relay that ignores `stream`, or an error.
+    /// Interprets a body that was not a stream: from a relay that ignores `stream`, or an error.
     fn document(&mut self, document: &[u8], said: &mut Said);
 }
 
-/// A [`Reader`] of bodies in one grammar.
+/// A [`Reader`] that finds events and has one grammar interpret them.
 #[derive(Debug)]
 pub(super) struct Reading<G> {
     grammar: G,
     said: Said,
     body: Body,
-    /// The first bytes, while neither an event nor a comment has come: a body that is no stream may say in them what went wrong.
+    /// The first bytes, until an event or comment arrives: a body that is not a stream may contain an error message.
     head: Option<Vec<u8>>,
 }
 
-/// How many bytes of a body that is no stream are read for a sentence.
+/// How much of a body that is not a stream is searched for a message.
 const LONGEST_HEAD: usize = 1024;
 
-/// What kind of body it is. Content types lie, so the first byte decides: no event stream begins with a brace.
+/// The format of a body. Content types are unreliable, so the first byte decides: no event stream starts with a
+/// brace.
 #[derive(Debug)]
 enum Body {
-    /// Nothing yet, or a part of a byte order mark.
+    /// Nothing yet, or part of a byte order mark.
     Begin(Vec<u8>),
-    /// Nothing but white space so far.
+    /// Only white space so far.
     Unknown,
     Events(sse::Decoder),
     Lines(ndjson::Decoder),
     Document(Vec<u8>),
-    /// It has ended.
+    /// The body is over.
     Over,
 }
 
@@ -70,7 +71,7 @@ impl<G: Grammar> Reading<G> {
         Self { grammar, said: Said::new(callee, lifter), body: Body::Begin(Vec::new()), head: Some(Vec::new()) }
     }
 
-    /// Takes the mark off, once it can be told whether there is one: it may come in pieces.
+    /// Removes the byte order mark, which may arrive in pieces.
     fn begin(&mut self) {
         let Body::Begin(held) = &mut self.body else { return };
         if held.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(held) {
@@ -86,17 +87,17 @@ impl<G: Grammar> Reading<G> {
         self.body = match bytes[start] {
             b'{' if G::HAS_LINES => Body::Lines(ndjson::Decoder::new(MAX_EVENT_BYTES)),
             b'{' | b'[' => Body::Document(Vec::new()),
-            // A page of HTML: a proxy's login, or a wrong address.
-            b'<' => return self.said.invalid_data("sent a page of HTML instead of a response"),
-            // Fields of events begin with these, and comments. Anything else may be a line that is no JSON.
+            // HTML: a proxy's login page, or a wrong address.
+            b'<' => return self.said.invalid_data("sent an HTML page instead of a response"),
+            // SSE fields and comments start with these. Anything else may be an invalid NDJSON line.
             first if G::HAS_LINES && !b"deir:".contains(&first) => Body::Lines(ndjson::Decoder::new(MAX_EVENT_BYTES)),
             _ => Body::Events(sse::Decoder::new(MAX_EVENT_BYTES).splitting_documents()),
         };
-        // White space at the start of a stream is empty lines.
+        // In an event stream, leading white space is empty lines.
         self.push(&bytes[start..]);
     }
 
-    /// Reads what the decoder has found next; `false` when it needs more bytes.
+    /// Interprets the decoder's next event; `false` if it needs more bytes.
     fn read_next(&mut self) -> bool {
         match &mut self.body {
             Body::Events(decoder) => match decoder.next_event() {
@@ -119,24 +120,24 @@ impl<G: Grammar> Reading<G> {
         true
     }
 
-    /// Reads an event, or a line. What is no JSON is no part of a response.
+    /// Interprets an event or a line. Anything that is not JSON is not part of a response.
     fn event(&mut self, name: Option<&str>, data: &[u8], is_last: bool) {
         self.head = None;
         let mut data = data.strip_prefix(BYTE_ORDER_MARK).unwrap_or(data).trim_ascii();
-        // Relays of relays write the field twice.
+        // Chained relays repeat the field name.
         while let Some(inner) = data.strip_prefix(b"data:") {
             data = inner.trim_ascii();
         }
         match data {
-            // An end that proves nothing.
+            // `[DONE]` alone is no evidence that the response is complete.
             _ if json::is_end(data) => self.said.ended(),
             _ if said_error(data).is_some() => self.error(said_error(data).unwrap_or_default()),
             [b'{' | b'[', ..] if is_last => self.grammar.last_event(name, data, &mut self.said),
             [b'{' | b'[', ..] => self.grammar.event(name, data, &mut self.said),
             [_, ..] if name == Some("error") => self.error(data),
-            // What has an object in it is meant to say something.
-            _ if data.contains(&b'{') && !is_other(name) => self.said.invalid_data("sent an event that nobody can read"),
-            // Vertex sends `data: : keepalive`, others `data:` alone, a time or a word.
+            // Data with an object in it is meant to be content.
+            _ if data.contains(&b'{') && !is_other(name) => self.said.invalid_data("sent an event that cannot be parsed"),
+            // Vertex sends `data: : keepalive`; others send an empty `data:`, a time or a word.
             _ => {
                 if !is_other(name) {
                     self.said.note(data);
@@ -146,10 +147,10 @@ impl<G: Grammar> Reading<G> {
         }
     }
 
-    /// An error in words, or as JSON.
+    /// An error as text or as JSON.
     fn error(&mut self, words: &[u8]) {
         let reported = Reported::from_body(words);
-        self.said.fail(self.said.callee.in_band_or(reported, "reported an error and did not say which"));
+        self.said.fail(self.said.callee.in_band_or(reported, "reported an unspecified error"));
     }
 
     fn too_large(&mut self) {
@@ -157,12 +158,12 @@ impl<G: Grammar> Reading<G> {
     }
 }
 
-/// Whether an event is of a type of its own, such as `ping`.
+/// Whether an event has a type of its own, such as `ping`.
 fn is_other(name: Option<&str>) -> bool {
     name.is_some_and(|name| name != "message")
 }
 
-/// What follows a mark that says that it is an error: `[ERROR] out of memory`, `error: engine died`.
+/// The text after an error prefix: `[ERROR] out of memory`, `error: engine died`.
 fn said_error(data: &[u8]) -> Option<&[u8]> {
     let marks: [&[u8]; 2] = [b"[error]", b"error:"];
     let is_marked = |mark: &&[u8]| data.len() > mark.len() && data[..mark.len()].eq_ignore_ascii_case(mark);
@@ -172,7 +173,7 @@ fn said_error(data: &[u8]) -> Option<&[u8]> {
         .map(|words| words.strip_prefix(b":").unwrap_or(words).trim_ascii())
 }
 
-/// Whether a body begins with a field of an event.
+/// Whether a body starts with an SSE field.
 fn is_field(head: &[u8]) -> bool {
     ["event:", "data:", "id:", "retry:"].iter().any(|field| head.trim_ascii_start().starts_with(field.as_bytes()))
 }
@@ -223,7 +224,7 @@ impl<G: Grammar> Reader for Reading<G> {
                 if let Some(event) = decoder.finish() {
                     self.event(event.name.as_deref(), &event.data, true);
                 }
-                // A body without a single event: `upstream connect error`, and the like.
+                // A body without any event, such as `upstream connect error`.
                 if let Some(head) = self.head.take().filter(|head| !is_field(head)) {
                     self.said.note(&head);
                 }

@@ -1,5 +1,5 @@
-//! One rule for what the vocabulary has no place for: it is carried to the upstream that understands it, or refused by its name.
-//! Only what cannot matter there is left out, and the caller is told so.
+//! One rule for everything beyond the Responses vocabulary: it is passed to an upstream that supports it, or rejected
+//! by name. Only what cannot affect the response is left out, with a warning to the caller.
 
 use protocol::extra::Extra;
 use protocol::fault::Fault;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::shared::{CONTENT_PARTS, HOSTED_CALLS, UPSTREAM_FIELDS};
 use crate::tools::{HostedTools, is_understood};
 
-/// Where a field stands.
+/// Where a field is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Message,
@@ -21,36 +21,36 @@ pub(super) enum Place {
     Tool,
 }
 
-/// What becomes of fields of inner objects.
+/// How fields of nested objects are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inner {
-    /// It has such objects, too.
+    /// The API has these objects too.
     Carried,
     /// They are left out.
     Omitted,
-    /// They are like any other field.
+    /// They are handled like any other field.
     Checked,
 }
 
-/// What an upstream's API can carry beyond the vocabulary.
+/// What an upstream's API supports beyond the vocabulary.
 pub(super) struct Carrier<'a> {
-    /// Whose API it is, for people.
+    /// The API's vendor, for messages.
     pub(super) vendor: &'a str,
-    /// Whether it takes a field.
+    /// Whether it supports a field.
     pub(super) field: fn(Place, &str) -> bool,
-    /// What becomes of fields of inner objects that only chat completions have (`image_url`, `function`).
+    /// How fields of nested objects that only chat completions have (`image_url`, `function`) are handled.
     pub(super) inner: Inner,
-    /// Whether it takes content parts of a type.
+    /// Whether it supports a content part type.
     pub(super) part: fn(&str) -> bool,
-    /// Whether it takes items of a type.
+    /// Whether it supports an item type.
     pub(super) item: fn(&str) -> bool,
-    /// Whether it takes these thoughts.
+    /// Whether it accepts this reasoning.
     pub(super) thoughts: fn(&Reasoning) -> bool,
-    /// What becomes of tools that the upstream would have to run; `None` where it runs them.
+    /// How tools that the upstream would have to run are handled; `None` if it runs them.
     pub(super) hosted: Option<HostedTools>,
 }
 
-/// Fields that are hints, marks of a client's own, or another vendor's state: without them, the answer is the same.
+/// Fields that are hints, client metadata, or another vendor's state: the response is the same without them.
 const HINTS: [&str; 31] = [
     UPSTREAM_FIELDS,
     "cache_control",
@@ -85,7 +85,7 @@ const HINTS: [&str; 31] = [
     "format",
 ];
 
-/// Hints that clients put on everything, or that are the same without a word: the caller is not told that they are left out.
+/// Hints that clients always send, or that have no effect: the caller is not warned when they are left out.
 const QUIET: [&str; 15] = [
     UPSTREAM_FIELDS,
     "phase",
@@ -104,13 +104,13 @@ const QUIET: [&str; 15] = [
     "eager_input_streaming",
 ];
 
-/// What models make beside text, as a message has it. Weir hands it out, so it takes it back, for any upstream.
+/// Output beyond text in a message. Weir returns it to callers, so it must accept it back for any upstream.
 const MADE: [&str; 7] = ["audio", "images", CONTENT_PARTS, HOSTED_CALLS, "thinking", "logprobs", "refusal"];
 
-/// Objects that hold fields of their own.
+/// Objects with fields of their own.
 const INNER: [&str; 4] = ["image_url", "file", "function", "custom"];
 
-/// Items of tools that an upstream ran. Without them, what the model made of their results still stands in the conversation.
+/// Items of hosted tools. Without them, the conversation still contains what the model made of their results.
 const HOSTED_ITEMS: [&str; 22] = [
     "web_search_call",
     "file_search_call",
@@ -126,7 +126,7 @@ const HOSTED_ITEMS: [&str; 22] = [
     "mcp_approval_response",
     "tool_search_call",
     "tool_search_output",
-    // Anthropic, whose results are told by the end of their names.
+    // Anthropic; its result types are recognised by their suffix.
     "server_tool_use",
     "mcp_tool_use",
     "container_upload",
@@ -138,15 +138,15 @@ const HOSTED_ITEMS: [&str; 22] = [
     "file_data",
 ];
 
-/// Whether an item is of a tool that an upstream ran.
+/// Whether an item belongs to a hosted tool.
 fn is_hosted(kind: &str) -> bool {
     HOSTED_ITEMS.contains(&kind) || kind.ends_with("_tool_result")
 }
 
-/// Checks everything in a request that is beyond the vocabulary. Notes what is left out.
+/// Checks everything in a request beyond the vocabulary. Records what is left out.
 ///
 /// # Errors
-/// The first that this upstream cannot carry and that matters, by its path.
+/// The path of the first field that is not supported and matters.
 pub(super) fn check(create: &Create, carrier: &Carrier<'_>, ignored: &mut Vec<String>) -> Result<(), Fault> {
     let mut check = Check { carrier, ignored };
     for (index, input) in create.input.iter().enumerate() {
@@ -238,7 +238,7 @@ impl Check<'_> {
                 let inner = namespace.tools.iter().enumerate();
                 inner.into_iter().try_for_each(|(index, tool)| self.tool(tool, &format!("{path}.tools[{index}]")))
             }
-            // A client's own search among its tools is lowered like a function.
+            // A client's own tool search is lowered to a function.
             Tool::Hosted(fields) if fields.text("execution") == Some("client") => Ok(()),
             Tool::Hosted(_) => match self.carrier.hosted {
                 Some(hosted) => self.hosted(hosted, path, &format!("tools of type '{}'", tool.kind())),
@@ -284,7 +284,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// A field that is not carried.
+    /// Handles an unsupported field.
     fn field(&mut self, name: &str, place: Place, path: &str) -> Result<(), Fault> {
         let was_handed_out = place == Place::Message && MADE.contains(&name);
         if !is_hint(name) && !was_handed_out {
@@ -298,7 +298,7 @@ impl Check<'_> {
     }
 }
 
-/// Whether a field is there for a reason: some clients send every field they know.
+/// Whether a field has an effect: some clients send every field they know.
 fn says_something(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
@@ -309,12 +309,12 @@ fn says_something(value: &Value) -> bool {
     }
 }
 
-/// The fields of `extra` that an upstream takes.
+/// The fields of `extra` that an upstream supports.
 pub(super) fn carried(extra: &Extra, place: Place, field: fn(Place, &str) -> bool) -> impl Iterator<Item = (&String, &Value)> {
     extra.iter().filter(move |(name, _)| field(place, name))
 }
 
-/// Whether a field is a hint, a client's own mark, or another vendor's state.
+/// Whether a field is a hint, client metadata, or another vendor's state.
 pub(super) fn is_hint(name: &str) -> bool {
     HINTS.contains(&name)
 }
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_carried_is_refused_by_its_path_or_cannot_matter() {
+    fn unsupported_fields_are_rejected_by_path_or_irrelevant() {
         let check = |body| check_with(&CARRIER, body);
         assert_eq!(check(part(&json!({ "type": "input_text", "text": "x", "known": 1 }))), Ok(vec![]));
         assert_eq!(
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn hosted_tools_are_left_out_or_refused_as_the_settings_say() {
+    fn hosted_tools_are_left_out_or_rejected_by_setting() {
         let body = || json!({ "input": "x", "tools": [{ "type": "web_search" }, { "type": "tool_search", "execution": "client" }] });
         assert_eq!(check_with(&CARRIER, body()), Ok(vec!["tools[0]".into()]));
         assert_eq!(check_with(&Carrier { hosted: Some(HostedTools::Refuse), ..CARRIER }, body()), Err("tools[0].type".into()));

@@ -1,4 +1,4 @@
-//! What a request costs on its way to an upstream grows with its size and no faster.
+//! The cost of translating a request is linear in its size.
 
 #[expect(dead_code, reason = "client events are of no use here")]
 #[path = "../../../../fuzz/fuzz_targets/shapes.rs"]
@@ -19,12 +19,12 @@ use crate::demo::Demo;
 use crate::sample;
 use shapes::Shapes;
 
-/// How much longer four times as much may take.
+/// How much longer a request of four times the size may take.
 const MOST: f64 = 6.0;
 
 #[expect(clippy::disallowed_methods, reason = "the time of the machine is what is measured")]
 fn fastest(work: &dyn Fn()) -> Duration {
-    // Long enough to be measured, and short enough that it is not interrupted each time.
+    // Long enough to measure, and short enough not to be interrupted each time.
     let mut times = 0_u32;
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_millis(1) {
@@ -43,7 +43,7 @@ fn request(model: &str, body: &Value) -> ModelRequest {
     let mut body = body.clone();
     body["model"] = model.into();
     let mut create = responses::read_create(&body).unwrap();
-    // A call that was cut, which callers cannot send but a conversation may hold.
+    // An incomplete call, which callers cannot send but a conversation may contain.
     let cut = |item: &mut InputItem| {
         if let InputItem::Item(Item::FunctionCall(call)) = item {
             call.status = ItemStatus::Incomplete;
@@ -90,7 +90,7 @@ fn bodies() -> Vec<Large> {
 fn check(what: &str, n: usize, make: impl Fn(usize) -> ModelRequest, work: impl Fn(&ModelRequest)) {
     let (small, large) = (make(n), make(4 * n));
     let ratio = || fastest(&|| work(&large)).as_secs_f64() / fastest(&|| work(&small)).as_secs_f64();
-    // A noisy machine is given some more chances; what is quadratic fails all of them.
+    // A noisy machine gets more attempts; quadratic cost fails all of them.
     let ratio = (0..20).map(|_| ratio()).find(|ratio| *ratio < MOST).unwrap_or(MOST);
     assert!(ratio < MOST, "{what}: 4 times as much takes {ratio:.1} times as long, or more");
 }
@@ -107,7 +107,7 @@ fn check_wire(preset: Preset, model: &str) {
 }
 
 #[test]
-fn asking_an_upstream_is_linear() {
+fn encoding_a_request_is_linear() {
     check_wire(Preset::OpenAi, "gpt-5.1");
     check_wire(Preset::Compatible, "m");
     check_wire(Preset::Anthropic, "claude-sonnet-4-5");
@@ -116,7 +116,7 @@ fn asking_an_upstream_is_linear() {
 }
 
 #[tokio::test]
-async fn asking_the_demo_is_linear() {
+async fn answering_with_the_demo_is_linear() {
     for (what, n, make) in bodies() {
         let ask = |request: &ModelRequest| {
             let words = futures_util::FutureExt::now_or_never(Demo::new(0.0).ask(request.clone()));
@@ -126,7 +126,8 @@ async fn asking_the_demo_is_linear() {
     }
 }
 
-/// The shapes of the fuzz target `conversation_cost`, of fixed seeds: each is cheap for its size, on every wire and for the demo.
+/// The shapes of the fuzz target `conversation_cost` with fixed seeds: each is cheap for its size, on every wire and
+/// for the demo.
 #[tokio::test]
 async fn any_conversation_is_cheap_for_its_size() {
     let wires = [Preset::OpenAi, Preset::Compatible, Preset::Anthropic, Preset::Gemini, Preset::Ollama]

@@ -1,17 +1,17 @@
-//! Whose of OpenAI's two APIs it is.
+//! Distinguishes OpenAI, Azure and compatible servers.
 
 use reqwest::Url;
 
 use crate::config::{Preset, UpstreamConfig};
 
-/// Which of three families of servers it is for.
+/// The family of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
-    /// OpenAI itself: knows everything, and its reasoning models refuse the old names.
+    /// OpenAI: supports everything; its reasoning models reject the old names.
     OpenAi,
-    /// OpenAI's models at Azure: the same API, but neither can read what the other has encrypted.
+    /// OpenAI models on Azure: the same API, but they cannot decrypt each other's encrypted reasoning.
     Azure,
-    /// Everything that speaks their language: it may know other names, and refuse what it does not know.
+    /// Any compatible server: may use other names, and may reject unknown fields.
     Compatible,
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_preset_or_the_address_says_it() {
+    fn the_preset_or_the_address_determines_the_family() {
         let family = |preset, base_url: &str| Family::of(&UpstreamConfig::new("north", preset, base_url));
         assert_eq!(family(Preset::OpenAi, "https://relay.example/v1"), Family::OpenAi);
         assert_eq!(family(Preset::Azure, "https://north.openai.azure.com/openai/v1"), Family::Azure);

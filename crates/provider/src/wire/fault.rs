@@ -1,4 +1,4 @@
-//! Turns what an upstream says went wrong into a fault fit for the caller, never with a key in it.
+//! Turns upstream errors into faults for callers, without any secrets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +12,18 @@ pub(crate) use super::reported::{Reported, is_truthy};
 use super::secrets::Secrets;
 use super::{credentials, text};
 
-/// No sentence for people is longer; what is, is a page of HTML or an echo of the request.
+/// No error message is longer; a longer text is an HTML page or an echo of the request.
 const MAX_MESSAGE_CHARACTERS: usize = 2000;
 
-/// The code of a failure of which no more is known than that it was the upstream's.
+/// The code of an unspecified upstream failure.
 pub(crate) const ERROR: &str = "upstream_error";
 
-/// Whom to name in a fault, and what to keep out of it.
+/// The upstream to name in faults, and the secrets to keep out of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Callee {
     pub(crate) name: Arc<str>,
     pub(crate) key: Option<Secret>,
-    /// All that the upstream was told in confidence.
+    /// Everything sent to the upstream in confidence.
     pub(crate) secrets: Arc<Secrets>,
 }
 
@@ -33,35 +33,34 @@ impl Default for Callee {
     }
 }
 
-/// A parameter that a model's API has no word for.
+/// A parameter that the model's API does not support.
 pub(crate) fn unknown_parameter(model: &str, name: &str) -> Fault {
-    Fault::invalid("unknown_parameter", name, format!("The model '{model}' does not know the parameter '{name}'."))
+    Fault::invalid("unknown_parameter", name, format!("The model '{model}' does not support the parameter '{name}'."))
 }
 
 impl Callee {
-    /// An error in the middle of a stream, where the HTTP status said 200.
+    /// An error inside a stream with status 200.
     pub(crate) fn in_band(&self, reported: Reported) -> Failure {
         let status = reported.status.unwrap_or_else(|| reported.guessed_status());
         self.refusal(status, reported, None, &HeaderMap::new())
     }
 
-    /// What `reported` says in the middle of a stream, or `what` where it says nothing.
+    /// The same, with the text `what` if the error has none.
     pub(crate) fn in_band_or(&self, reported: Reported, what: &str) -> Failure {
         if reported == Reported::default() { self.plain(ERROR, what) } else { self.in_band(reported) }
     }
 
-    /// An error with its HTTP status, the seconds it wants us to wait, and its head.
+    /// An error response, with its retry delay and headers.
     pub(crate) fn refusal(&self, status: u16, reported: Reported, retry_after: Option<u64>, headers: &HeaderMap) -> Failure {
         let wait = retry_after.map(Duration::from_secs);
         let blame = match status {
-            // Another upstream may have more room; nobody else's requests are too large because of it.
+            // Another upstream may accept larger requests; other requests to this one are unaffected.
             _ if reported.is_about_size() || (matches!(status, 400 | 413 | 422) && reported.is_about_context()) => Blame::Match,
             _ if reported.is_about_money() => Blame::Money,
             401 => Blame::Key,
             403 if reported.is_about_account() => Blame::Key,
-            // Often it is this model, this country or this input that is not allowed: a caller must not be able to take a key
-            // from all others with it.
-            // A redirect leads nowhere until the settings are mended.
+            // Often this model, country or input is not allowed: a caller must not be able to disable a key for all
+            // others. A redirect needs a change of the settings.
             300..=399 | 403 | 404 => Blame::Match,
             402 => Blame::Money,
             429 => Blame::Rate(wait),
@@ -82,13 +81,13 @@ impl Callee {
             401 if self.key.is_none() => Fault::new(
                 FaultKind::Upstream,
                 "upstream_authentication_failed",
-                format!("The upstream '{name}' wants a key, and this server has none for it (401)."),
+                format!("The upstream '{name}' requires an API key, and this server has none for it (401)."),
             ),
-            // What it says to a wrong key may hold parts of the key: none of it is passed on.
+            // The message for a rejected key may contain parts of the key, so none of it is passed on.
             403 => Fault::new(
                 FaultKind::Upstream,
                 "upstream_authentication_failed",
-                format!("The upstream '{name}' does not allow this to this server's key (403)."),
+                format!("The upstream '{name}' does not permit this with this server's key (403)."),
             ),
             401 => Fault::new(
                 FaultKind::Upstream,
@@ -99,13 +98,15 @@ impl Callee {
             400 | 413 | 422 => {
                 self.passed_on(FaultKind::InvalidRequest, status, "upstream_invalid_request", "refused the request", reported)
             }
-            404 => {
-                self.passed_on(FaultKind::NotFound, status, "model_not_found", "knows no such model, or nothing at this address", reported)
-            }
+            404 => self.passed_on(
+                FaultKind::NotFound,
+                status,
+                "model_not_found",
+                "does not have this model, or nothing is at this address",
+                reported,
+            ),
             408 | 504 => self.told("upstream_timeout", "gave up waiting for its model", &reported).with_status(504),
-            429 => {
-                Fault { retry_after, ..self.passed_on(FaultKind::RateLimit, 429, "rate_limit_exceeded", "has too much to do", reported) }
-            }
+            429 => Fault { retry_after, ..self.passed_on(FaultKind::RateLimit, 429, "rate_limit_exceeded", "is overloaded", reported) },
             503 | 529 => Fault { retry_after, ..self.told("upstream_overloaded", "is overloaded", &reported).with_status(503) },
             300..=399 => Fault::new(
                 FaultKind::Upstream,
@@ -116,7 +117,7 @@ impl Callee {
         }
     }
 
-    /// A failure that is the upstream's own: 502, with its words in the message.
+    /// A failure of the upstream: 502, with its own message.
     pub(crate) fn told(&self, code: &str, what: &str, reported: &Reported) -> Fault {
         let reported = self.without_secrets(reported.clone());
         let said = reported.message.as_ref().map(|said| format!(": {said}"));
@@ -126,17 +127,17 @@ impl Callee {
         Fault::new(FaultKind::Upstream, code, self.fit(&message))
     }
 
-    /// A failure of the upstream with a plain sentence: `what` goes on behind its name.
+    /// A failure of the upstream with a fixed text: `what` follows its name.
     pub(crate) fn plain(&self, code: &str, what: &str) -> Failure {
         Failure::upstream(self.told(code, what, &Reported::default()))
     }
 
-    /// The body broke off.
+    /// The body was cut off.
     pub(crate) fn cut(&self) -> Failure {
         self.plain(UPSTREAM_CUT, "closed the connection in the middle of the answer")
     }
 
-    /// A refusal that the caller can act upon: in the upstream's own words, where it has any.
+    /// An error that the caller can act on, with the upstream's own message if there is one.
     fn passed_on(&self, kind: FaultKind, status: u16, code: &str, what: &str, reported: Reported) -> Fault {
         let is_too_long = reported.is_about_context();
         let message = match reported.message {
@@ -150,8 +151,8 @@ impl Callee {
         Fault { param, ..Fault::new(kind, code, self.fit(&message)).with_status(status) }
     }
 
-    /// What an upstream reports, without what it was told in confidence. Only its own words are looked at: ours may have parts in common
-    /// with a header.
+    /// Removes secrets from an upstream's error. Only the upstream's own text is searched: ours may have parts in
+    /// common with a header.
     fn without_secrets(&self, reported: Reported) -> Reported {
         let hide = |words: Option<String>| words.map(|words| self.secrets.hide(&words));
         Reported {
@@ -164,7 +165,7 @@ impl Callee {
         }
     }
 
-    /// Without our key and without what looks like somebody else's, in case it was echoed, and of bounded length.
+    /// Removes this server's key and anything that looks like one, in case it was echoed, and limits the length.
     fn fit(&self, words: &str) -> String {
         let key = self.key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty());
         let words = text::without_marks(words.to_owned());
@@ -177,7 +178,8 @@ impl Callee {
     }
 }
 
-/// Whether an upstream's code is one: codes are logged, and free text could be a prompt or forge a line.
+/// Whether an upstream's code is an identifier: codes are logged, and free text could be a prompt or forge a log
+/// line.
 fn is_token(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte);
     !text.is_empty() && text.len() <= 64 && text.bytes().all(is_allowed)
@@ -199,13 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_is_no_token_is_not_passed_on() {
+    fn a_code_that_is_not_an_identifier_is_not_passed_on() {
         let body = r#"{"error":{"message":"m","code":"PROMPT TEXT\n2026 INFO forged"}}"#;
         check(400, body, (400, FaultKind::InvalidRequest, "upstream_invalid_request", "m (upstream 'north', status 400)"));
     }
 
     #[test]
-    fn refusals_the_caller_can_act_upon_keep_their_words() {
+    fn errors_the_caller_can_act_on_keep_their_message() {
         let body = r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#;
         check(400, body, (400, FaultKind::InvalidRequest, "context_length_exceeded", "too long (upstream 'north', status 400)"));
         assert_eq!(
@@ -218,14 +220,19 @@ mod tests {
         check(
             404,
             "<html>",
-            (404, FaultKind::NotFound, "model_not_found", "The upstream 'north' knows no such model, or nothing at this address (404)."),
+            (
+                404,
+                FaultKind::NotFound,
+                "model_not_found",
+                "The upstream 'north' does not have this model, or nothing is at this address (404).",
+            ),
         );
         let said = "slow down (upstream 'north', status 429)";
         check(429, r#"[{"error":{"message":"slow down","code":429}}]"#, (429, FaultKind::RateLimit, "rate_limit_exceeded", said));
     }
 
     #[test]
-    fn failures_of_the_upstream_are_not_the_callers() {
+    fn upstream_failures_are_not_the_callers_fault() {
         let key = r#"{"error":{"message":"Incorrect API key provided: sk-very-*cret","code":"invalid_api_key"}}"#;
         let said = "The upstream 'north' refused this server's key (401).";
         check(401, key, (502, FaultKind::Upstream, "upstream_authentication_failed", said));
@@ -240,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn no_status_passes_a_secret_on() {
+    fn no_status_leaks_a_secret() {
         let headers = [("X-Secret".to_owned(), Secret::new("HDRSECRET1"))];
         let secrets = Secrets::new(&[Secret::new("sk-very-secret")], &headers, ["http://user:proxyword@p:1"]);
         let callee = Callee { secrets: Arc::new(secrets), ..upstream() };
@@ -257,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_in_band_find_their_status_by_number_or_word() {
+    fn errors_in_a_stream_get_their_status_by_number_or_name() {
         let status = |error: serde_json::Value| upstream().in_band(Reported::from_error(&error)).fault.status;
         assert_eq!(status(serde_json::json!({"code": 429, "message": "slow"})), 429);
         assert_eq!(status(serde_json::json!({"code": "429"})), 429);
@@ -268,14 +275,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_there_is_not_called_wrong() {
+    fn a_missing_key_is_not_reported_as_wrong() {
         let nobody = Callee { key: None, ..upstream() };
         let fault = nobody.refusal(401, Reported::default(), None, &HeaderMap::new()).fault;
-        assert_eq!(fault.message, "The upstream 'north' wants a key, and this server has none for it (401).");
+        assert_eq!(fault.message, "The upstream 'north' requires an API key, and this server has none for it (401).");
     }
 
     #[test]
-    fn every_status_says_on_whom_it_was() {
+    fn every_status_has_its_scope() {
         let blame = |status, body: &str| upstream().refusal(status, Reported::from_body(body.as_bytes()), Some(7), &HeaderMap::new()).blame;
         let wait = Some(Duration::from_secs(7));
         assert_eq!(blame(400, ""), Blame::Request);

@@ -1,30 +1,31 @@
-//! Why models stop, in the words of all upstreams: one table, from the vendors' own documents and from what is seen on the wire.
+//! Finish reasons of all upstreams: one table, from the vendors' documentation and observed responses.
 //!
-//! A reason that means cut, filtered or failed never counts as complete, and neither does one that is not in the table (promise 4).
+//! A reason that means truncated, filtered or failed never counts as complete, and neither does an unknown reason
+//! (promise 4).
 
 use engine::provider::event::Finish;
 
-/// What a reason means.
+/// The meaning of a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
-    /// The response is complete, or waits for its tools.
+    /// The response is complete, or waits for tool outputs.
     Stop,
-    /// A limit on tokens cut it.
+    /// Truncated by a token limit.
     Length,
-    /// A filter cut it, or held it back.
+    /// Truncated or withheld by a filter.
     ContentFilter,
-    /// The upstream failed, or somebody there ended the response.
+    /// The upstream failed or aborted.
     Failed,
-    /// There is no reason yet.
+    /// Not finished.
     Absent,
 }
 
-/// Reasons without case and separators, so that `MAX_TOKENS`, `max-tokens` and `maxTokens` are one.
+/// Reasons without case and separators, so that `MAX_TOKENS`, `max-tokens` and `maxTokens` are the same.
 const REASONS: &[(Meaning, &[&str])] = &[
     (
         Meaning::Stop,
         &[
-            // OpenAI, and most others after it.
+            // OpenAI and most compatible servers.
             "stop",
             "toolcalls",
             "functioncall",
@@ -168,26 +169,26 @@ const REASONS: &[(Meaning, &[&str])] = &[
             "noimage",
         ],
     ),
-    // watsonx says `not_finished` with every chunk but the last, and relays of Gemini its `FINISH_REASON_UNSPECIFIED`.
+    // watsonx sends `not_finished` with every chunk but the last, and Gemini relays its `FINISH_REASON_UNSPECIFIED`.
     (Meaning::Absent, &["", "null", "none", "notfinished", "unspecified"]),
 ];
 
-/// What a finish reason says of a response.
+/// What a finish reason means for a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is over, and this is why.
+    /// It is over for this reason.
     Finish(Finish),
     /// It has failed.
     Failed,
-    /// Nothing.
+    /// It is not finished.
     Absent,
 }
 
-/// Reads a finish reason, in whichever upstream's word.
+/// Interprets any upstream's finish reason.
 pub(super) fn read(reason: &str) -> Verdict {
     let word: String = reason.chars().filter(char::is_ascii_alphanumeric).map(|character| character.to_ascii_lowercase()).collect();
     let is_word = word.is_empty() == reason.trim().is_empty();
-    // Google's libraries write the name of the enumeration before it.
+    // Google's libraries prefix the name of the enum.
     let word = word.strip_prefix("finishreason").unwrap_or(&word);
     let found = REASONS.iter().find(|(_, words)| is_word && words.contains(&word));
     match found.map(|(meaning, _)| *meaning) {
@@ -204,9 +205,9 @@ pub(super) fn read(reason: &str) -> Verdict {
 mod tests {
     use super::*;
 
-    /// The table as vendors document it: each reason in its own spelling.
+    /// The reasons as vendors document them, in their own spelling.
     #[test]
-    fn every_documented_reason_has_its_meaning() {
+    fn every_documented_reason_is_known() {
         let check = |reasons: &[&str], expected: &Verdict| {
             for reason in reasons {
                 assert_eq!(read(reason), *expected, "{reason}");
@@ -233,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_that_nobody_knows_is_no_evidence() {
+    fn an_unknown_reason_is_no_evidence() {
         for reason in ["OTHER", "FINISH_REASON_OTHER", "pause_turn", "vibes", "已停止", "!"] {
             assert_eq!(read(reason), Verdict::Finish(Finish::Unknown(reason.to_owned())));
         }
     }
 
     #[test]
-    fn no_word_has_two_meanings() {
+    fn no_reason_has_two_meanings() {
         let words: Vec<&str> = REASONS.iter().flat_map(|(_, words)| *words).copied().collect();
         let unique: std::collections::HashSet<_> = words.iter().collect();
         assert_eq!(unique.len(), words.len());

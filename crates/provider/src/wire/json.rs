@@ -1,5 +1,5 @@
-//! Reads JSON as upstreams write it. What is odd is repaired, so that one odd character does not cost a response; what is cut is
-//! not.
+//! Reads JSON as upstreams write it. Invalid details are repaired, so that a single character cannot break a
+//! response; truncated JSON is an error.
 
 use std::fmt::Write;
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::text;
 
-/// Why something is not JSON.
+/// Why data is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// It ends in the middle.
+    /// It is truncated.
     Cut,
-    /// It is something else.
+    /// It is invalid.
     Invalid,
 }
 
@@ -21,16 +21,16 @@ pub(super) enum Broken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tail {
     Nothing,
-    /// `[DONE]`, in the same event.
+    /// `[DONE]` in the same event.
     Done,
 }
 
-/// Reads every value in `data`: usually one, but relays put several into one event. An array counts as the values in it; what is
-/// no object (a keep-alive's timestamp) is left out. A struct is read directly where that succeeds. Otherwise, what the JSON of
-/// RFC 8259 does not allow is repaired, and of a key that comes twice the last one counts.
+/// Reads every value in `data`: usually one, but relays put several into one event. An array counts as its values;
+/// anything that is not an object (a keep-alive's timestamp) is skipped. A struct is deserialised directly if
+/// possible. Otherwise what RFC 8259 does not allow is repaired, and of duplicate keys the last one counts.
 ///
 /// # Errors
-/// The data is no JSON. The values before that were taken.
+/// The data is not JSON. The values before the error were passed to `take`.
 pub(super) fn read_all<T: DeserializeOwned>(data: &[u8], mut take: impl FnMut(T)) -> Result<Tail, Broken> {
     if data.first() == Some(&b'{')
         && let Ok(value) = serde_json::from_slice(data)
@@ -55,17 +55,17 @@ pub(super) fn read_all<T: DeserializeOwned>(data: &[u8], mut take: impl FnMut(T)
     }
 }
 
-/// Whether data is the end that OpenAI's streams have, in any case and with or without what follows.
+/// Whether data is the `[DONE]` of OpenAI's streams, in any case, with or without more text.
 pub(super) fn is_end(data: &[u8]) -> bool {
     data.get(..END.len()).is_some_and(|start| start.eq_ignore_ascii_case(END))
 }
 
 const END: &[u8] = b"[DONE]";
 
-/// Reads one value, repaired where necessary.
+/// Reads one value, repaired if necessary.
 ///
 /// # Errors
-/// The data is no JSON.
+/// The data is not JSON.
 pub(super) fn value(data: &[u8]) -> Result<Value, Broken> {
     if let Ok(value) = serde_json::from_slice(data) {
         return Ok(value);
@@ -73,13 +73,13 @@ pub(super) fn value(data: &[u8]) -> Result<Value, Broken> {
     serde_json::from_str(&repair(data)).map_err(|error| if error.is_eof() { Broken::Cut } else { Broken::Invalid })
 }
 
-/// A struct of an object. The fields of all structs here tolerate any type, so that every object can be read.
+/// Deserialises an object. All structs here tolerate fields of any type, so that every object can be read.
 fn read<T: DeserializeOwned>(value: Value) -> Option<T> {
     value.is_object().then(|| serde_json::from_value(value).ok())?
 }
 
-/// The same JSON without what RFC 8259 does not allow: halves of surrogate pairs and bytes that are no UTF-8 become marks (see
-/// [`text`]), control characters and unknown escapes are escaped, `NaN` and its like are `null`.
+/// Repairs what RFC 8259 does not allow: unpaired surrogates and invalid UTF-8 become marks (see [`text`]), control
+/// characters and unknown escapes are escaped, `NaN` and similar become `null`.
 fn repair(data: &[u8]) -> String {
     let mut repair = Repair { out: String::with_capacity(data.len() + 16), is_in_text: false, escape: Escape::None, word: String::new() };
     for chunk in data.utf8_chunks() {
@@ -93,21 +93,21 @@ struct Repair {
     out: String,
     is_in_text: bool,
     escape: Escape,
-    /// A word outside of texts.
+    /// A literal outside of strings.
     word: String,
 }
 
-/// How much of an escape was read.
+/// The state of an escape.
 enum Escape {
     None,
-    /// The backslash.
+    /// After the backslash.
     Begun,
-    /// `\u` and so many digits; the first half of a pair that came just before it.
+    /// After `\u` and some digits; `high` is a high surrogate directly before it.
     Unicode {
         digits: String,
         high: Option<u32>,
     },
-    /// A first half of a surrogate pair, and the backslash that may begin the second.
+    /// After a high surrogate and a backslash.
     High {
         high: u32,
         is_begun: bool,
@@ -181,7 +181,7 @@ impl Repair {
         }
     }
 
-    /// The character after a backslash.
+    /// Handles the character after a backslash.
     fn escaped(&mut self, character: char, high: Option<u32>) {
         if character == 'u' {
             self.escape = Escape::Unicode { digits: String::new(), high };
@@ -200,7 +200,7 @@ impl Repair {
         }
     }
 
-    /// A code unit of UTF-16, after the first half of a pair if there is one.
+    /// Handles a UTF-16 code unit, with the high surrogate before it if there is one.
     fn unit(&mut self, unit: u32, high: Option<u32>) {
         match (unit, high) {
             (0xDC00..=0xDFFF, Some(high)) => {
@@ -224,7 +224,7 @@ impl Repair {
         _ = write!(self.out, "\\u{unit:04x}");
     }
 
-    /// A half of a pair without the other one.
+    /// Writes an unpaired surrogate.
     fn half(&mut self, half: Option<u32>) {
         self.out.extend(half.map(text::mark_of_half));
     }
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_does_not_allow_is_repaired() {
+    fn invalid_details_are_repaired() {
         check(r#"{"a":1,"a":2}"#, &[json!({ "a": 2 })]);
         check(r#"{"a":NaN,"b":[-Infinity, 1e5, -2.5e-3],"c":"NaN"}"#, &[json!({ "a": null, "b": [null, 1e5, -2.5e-3], "c": "NaN" })]);
         check("{\"a\":\"x\ny\tz\"}", &[json!({ "a": "x\ny\tz" })]);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn several_values_are_read_and_scalars_are_left_out() {
+    fn several_values_are_read_and_scalars_skipped() {
         check(r#"{"a":1}{"a":2} {"a":3}"#, &[json!({ "a": 1 }), json!({ "a": 2 }), json!({ "a": 3 })]);
         check(r#"[{"a":1},null,{"a":2}]"#, &[json!({ "a": 1 }), json!({ "a": 2 })]);
         check("null", &[]);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_cut() {
+    fn truncated_json_is_an_error() {
         let broken = |data: &str| read_all(data.as_bytes(), |_: Value| {}).unwrap_err();
         for cut in [r#"{"a":"#, r#"{"a":"b"#, r#"{"a":"\ud83d"#, r#"{"a":"b\"#, "{", r#"{"a":1,"a":2"#, r#"{"a":1}{"b"#] {
             assert_eq!(broken(cut), Broken::Cut, "{cut}");

@@ -1,7 +1,7 @@
-//! Fields of upstreams' JSON that may have any type: what is not of the type that is expected counts as absent.
+//! Deserialises fields that may have any type: a value of an unexpected type counts as absent.
 //!
-//! Each function is for serde's `deserialize_with`. None of them fails on well-formed JSON, so that a field that nobody needs
-//! cannot cost a response.
+//! The functions are for serde's `deserialize_with`. None fails on well-formed JSON, so that an irrelevant field
+//! cannot break a response.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A text.
+/// A string.
 pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     deserializer.deserialize_any(Scalar(|scalar: Found<'_>| match scalar {
         Found::Text(text) => Some(text.to_owned()),
@@ -17,7 +17,7 @@ pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     }))
 }
 
-/// A number that counts something; servers also write `0.0` and `"0"`.
+/// A count or index; servers also write `0.0` and `"0"`.
 pub(super) fn index<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     deserializer.deserialize_any(Scalar(|scalar: Found<'_>| match scalar {
         Found::Text(text) => text.trim().parse().ok(),
@@ -26,7 +26,7 @@ pub(super) fn index<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     }))
 }
 
-/// A truth value; servers also write `"true"`.
+/// A boolean; servers also write `"true"`.
 pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     deserializer.deserialize_any(Scalar(|scalar: Found<'_>| match scalar {
         Found::Boolean(flag) => Some(flag),
@@ -40,28 +40,28 @@ pub(super) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserialize
     deserializer.deserialize_any(Object(PhantomData))
 }
 
-/// A list of objects; whatever else is in it is left out.
+/// A list of objects; anything else in it is skipped.
 pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
     deserializer.deserialize_any(List(PhantomData))
 }
 
-/// A list of objects, or one that is not in a list.
+/// A list of objects, or a single one.
 pub(super) fn one_or_more<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
     deserializer.deserialize_any(OneOrMore(PhantomData))
 }
 
-/// A number as a count.
+/// Converts a number to a count.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates, and a count is no exact science")]
 fn count(number: f64) -> Option<u64> {
     (number >= 0.0).then_some(number as u64)
 }
 
-/// A count, however it is written.
+/// A count in any representation.
 pub(super) fn read_count(value: &serde_json::Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_f64().and_then(count)).or_else(|| value.as_str()?.trim().parse().ok())
 }
 
-/// A value that is no object and no list.
+/// A scalar.
 enum Found<'a> {
     Text(&'a str),
     Number(f64),
@@ -122,7 +122,7 @@ fn skip_object<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
     Ok(())
 }
 
-/// Everything that is neither text nor number nor list nor object.
+/// Rejects all scalars but strings and numbers.
 macro_rules! no_scalars {
     () => {
         fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -199,7 +199,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
     }
 }
 
-/// A list of objects, or one object in place of a list of it.
+/// Deserialises a list of objects or a single one.
 struct OneOrMore<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMore<T> {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn any_type_in_any_field_is_read() {
+    fn any_type_in_any_field_is_accepted() {
         let odd = ["null", "true", "0", "-1.5", "\"\"", "\"x\"", "[]", "[[1]]", "{}", r#"{"a":[{}]}"#];
         for field in ["text", "index", "flag", "object", "list", "unknown"] {
             for value in odd {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_its_type_is_there() {
+    fn values_of_the_expected_type_are_read() {
         let json = r#"{"text":"t","index":"7","flag":"true","object":{"index":1.0},"list":[{"text":"a"},null,[],{"index":2}]}"#;
         let read: Outer = serde_json::from_str(json).unwrap();
         let inner = |text: Option<&str>, index| Outer { text: text.map(str::to_owned), index, ..Outer::default() };

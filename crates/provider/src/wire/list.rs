@@ -1,20 +1,20 @@
-//! The list of models as OpenAI writes it, and most others after it.
+//! Reads lists of models in OpenAI's format and its variants.
 
 use engine::provider::models::ModelListing;
 use serde_json::{Map, Value};
 
 use super::json;
 
-/// Under which names a model's own stands.
+/// Fields that contain a model's name.
 const NAMES: [&str; 5] = ["id", "name", "model", "slug", "model_name"];
 
-/// Under which names lists, or objects with lists, stand.
+/// Fields that contain a list, or an object with one.
 const LISTS: [&str; 5] = ["data", "models", "result", "body", "list"];
 
-/// How deep lists are looked for.
+/// How deep lists are searched.
 const DEPTH: usize = 4;
 
-/// The list in a value. An object may have a field for each model.
+/// Finds the list in a value. An object may have a field for each model.
 fn find(value: Value, depth: usize) -> Option<Vec<Value>> {
     let depth = depth.checked_sub(1)?;
     let mut fields = match value {
@@ -36,12 +36,12 @@ fn find(value: Value, depth: usize) -> Option<Vec<Value>> {
     }
 }
 
-/// Reads `GET /models`: the list itself, or the one below `data` or `models`. Entries without a name are left out; `name` says who
-/// serves them where they do not.
+/// Reads `GET /models`: the list itself, or the one in `data` or `models`. Entries without a name are skipped; `name`
+/// is the owner of entries without one.
 pub(crate) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
     let list = find(json::value(body).ok()?, DEPTH)?;
     let listing = |entry: Value| {
-        // Gemini's compatible API writes the kind before the name, and takes the name without it.
+        // Gemini's compatible API lists names with a prefix that requests do not need.
         let plain = |id: &str| id.strip_prefix("models/").unwrap_or(id).to_owned();
         if let Value::String(id) = entry {
             return Some(ModelListing { id: plain(&id), owned_by: name.to_owned(), created: 0 });
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_read_as_far_as_it_can_be() {
+    fn invalid_list_entries_are_skipped() {
         let body = br#"{"object":"list","data":[{"id":"a","created":5,"owned_by":"them"},{"id":"b","extra":1},{"created":1},7]}"#;
         let listing = |id: &str, owned_by: &str, created| ModelListing { id: id.into(), owned_by: owned_by.into(), created };
         assert_eq!(read(body, "north"), Some(vec![listing("a", "them", 5), listing("b", "north", 0)]));
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_have_several_shapes() {
+    fn lists_have_several_formats() {
         let ids = |body: &[u8]| read(body, "north").map(|list| list.into_iter().map(|model| model.id).collect::<Vec<_>>());
         for body in [&br#"[{"id":"a"},"b"]"#[..], br#"{"models":[{"name":"a"},{"model":"b"}]}"#, br#"{"data":["a","b"]}"#] {
             assert_eq!(ids(body), Some(vec!["a".to_owned(), "b".to_owned()]));

@@ -1,4 +1,4 @@
-//! How vendors' APIs speak: requests out, words in. No I/O: [`crate::http`] carries the bytes.
+//! The vendors' APIs: encode requests and parse responses. Without I/O; [`crate::http`] transfers the bytes.
 
 mod anthropic;
 mod body;
@@ -49,57 +49,57 @@ use crate::tools::{Lifter, Offer, UnknownTools};
 
 /// One vendor's API.
 pub(crate) trait Wire: fmt::Debug + Send + Sync {
-    /// The request that asks for a streamed answer.
+    /// The request for a streamed response.
     ///
     /// # Errors
-    /// What this wire has no word for, by the path of its field in the caller's request.
+    /// The path of the first field in the caller's request that this wire does not support.
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault>;
 
-    /// A reader of one response's body; faults name `callee` and never hold its key.
+    /// A reader of one response body. Faults name `callee` and never contain its key.
     fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader>;
 
-    /// What an answer with an error status means.
+    /// Classifies an error response.
     fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
         callee.refusal(refused.status, Reported::from_body(refused.body), retry_after::read(refused.headers), refused.headers)
     }
 
-    /// What turns calls that this wire reads back into calls of the caller's tools.
+    /// Translates calls from this wire back to calls of the caller's tools.
     fn lifter(&self, request: &ModelRequest, unknown: UnknownTools) -> Lifter {
         Lifter::new(&Offer::of(request), unknown)
     }
 
-    /// The field that carries the key, and what stands before the key in it.
+    /// The header for the API key, and the text before the key in it.
     fn key_field(&self) -> (HeaderName, &'static str) {
         (AUTHORIZATION, "Bearer ")
     }
 
-    /// The request for the list of models: a GET, without a body.
+    /// The GET request for the list of models.
     fn list(&self) -> Outgoing;
 
-    /// Reads the answer to it; `name` says who serves a model that does not say it itself. `None` where it is no list.
+    /// Parses the list of models; `name` is the owner of models without one. `None` if it is not a list.
     fn read_list(&self, body: &[u8], name: &str) -> Option<Vec<ModelListing>>;
 
     /// Checks before a pass-through call whether this wire can serve it.
     ///
     /// # Errors
-    /// It has no such operation, or no word for a field.
+    /// The operation or a field is not supported.
     fn serves(&self, request: &Passthrough) -> Result<(), Unserved>;
 
     /// The requests of a pass-through call that this wire [serves](Self::serves).
     ///
     /// # Errors
-    /// What it has no word for.
+    /// A field that is not supported.
     fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault>;
 
-    /// Checks before the call that this wire can carry what the request asks for. What depends on the conversation is checked by
-    /// [`Self::ask`]. Gives the fields that are left out because they cannot matter, by path.
+    /// Checks before the call that this wire supports the request. What depends on the conversation is checked by
+    /// [`Self::ask`]. Returns the paths of irrelevant fields that are left out.
     ///
     /// # Errors
-    /// The first field that it cannot carry and must not leave out, by its path.
+    /// The path of the first unsupported field that must not be left out.
     fn check(&self, create: &Create) -> Result<Vec<String>, Fault>;
 }
 
-/// The wire that `config` names.
+/// The wire for `config`.
 pub(crate) fn of(config: &UpstreamConfig) -> Box<dyn Wire> {
     match config.wire {
         WireKind::Chat => Box::new(chat::Chat::new(config)),

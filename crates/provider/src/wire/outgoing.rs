@@ -4,28 +4,28 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// A request to be sent below the upstream's address.
+/// A request to send to a path under the upstream's base URL.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outgoing {
-    /// The segments of the path behind `base_url`.
+    /// Path segments after `base_url`.
     pub(crate) path: Vec<String>,
-    /// What is added to the query.
+    /// Additional query parameters.
     pub(crate) query: Vec<(&'static str, String)>,
-    /// Fields of the head beside the usual ones.
+    /// Additional headers.
     pub(crate) fields: HeaderMap,
-    /// The media type of the answer.
+    /// The media type of the response.
     pub(crate) accept: &'static str,
-    /// The JSON of its body.
+    /// The JSON body.
     pub(crate) body: Value,
-    /// A body that is written already. It goes before `body`.
+    /// A serialised body; takes precedence over `body`.
     pub(crate) raw: Option<Bytes>,
-    /// Whether the head of the response comes only when all of it is made. That takes as long as the model does, and whoever
-    /// asked sees to the time.
+    /// Whether the response headers arrive only when the response is complete. That takes as long as the model needs,
+    /// so the caller applies the timeout.
     pub(crate) is_whole: bool,
 }
 
 impl Outgoing {
-    /// A request for `path`, whose answer is a stream of events.
+    /// A request for `path` with an event stream as its response.
     pub(crate) fn new(path: &[&str], body: Value) -> Self {
         let path = path.iter().map(|segment| (*segment).to_owned()).collect();
         Self { path, query: Vec::new(), fields: HeaderMap::new(), accept: "text/event-stream", body, raw: None, is_whole: false }
@@ -39,19 +39,19 @@ impl Outgoing {
         }
     }
 
-    /// A request for `path`, whose answer is one document.
+    /// A request for `path` with a document as its response.
     pub(crate) fn document(path: &[&str]) -> Self {
         Self { accept: "application/json", ..Self::new(path, Value::Null) }
     }
 }
 
-/// An answer with an error status.
+/// An error response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refused<'a> {
     /// Its status.
     pub(crate) status: u16,
     /// Its head.
     pub(crate) headers: &'a HeaderMap,
-    /// Its body, as far as it came.
+    /// The body, as far as it was received.
     pub(crate) body: &'a [u8],
 }

@@ -3,16 +3,17 @@
 use engine::provider::event::Word;
 use engine::provider::failure::Failure;
 
-/// A push parser of one answer: give it bytes as they come, then take words until there are none. It makes no `Finish` up:
-/// whether the answer is whole is for its reader to say (promise 4). After a failure it has nothing more to say.
+/// An incremental parser of one response: push bytes, then take events until there are none. It never invents a
+/// `Finish`; whether the response is complete is decided by its reader (promise 4). It yields nothing after a
+/// failure.
 pub(crate) trait Reader: Send {
-    /// Takes the next bytes. Call [`Self::next_word`] until `None` before the next push.
+    /// Adds bytes. Call [`Self::next_word`] until it returns `None` before pushing more.
     fn push(&mut self, bytes: &[u8]);
 
-    /// The next word; `None` when more bytes are needed, or nothing more can come.
+    /// The next event; `None` if more bytes are needed or the response is over.
     fn next_word(&mut self) -> Option<Result<Word, Failure>>;
 
-    /// The body has ended. What is left then comes by [`Self::next_word`].
+    /// The body has ended. Remaining events follow from [`Self::next_word`].
     fn finish(&mut self);
 
     /// Whether nothing more can come, whatever the body still holds.

@@ -1,14 +1,15 @@
-//! Recognises a text that repeats what came before it, as some relays send one at the end of a stream, and finds what it adds.
+//! Recognises a text that repeats what was streamed before, as some relays send at the end of a stream, and finds
+//! what it adds.
 
 use super::text::{Joiner, has_marks};
 
-/// What came so far: how many pieces, and their length and hash (FNV-1a) in place of a copy.
+/// The text so far: its number of pieces, and its length and hash (FNV-1a) instead of a copy.
 #[derive(Debug)]
 pub(super) struct SoFar {
     pieces: usize,
     bytes: usize,
     hash: u64,
-    /// A character that came in halves stands whole in a text that repeats it.
+    /// A repeated text contains split surrogate pairs joined.
     joiner: Joiner,
 }
 
@@ -25,7 +26,7 @@ fn hash(start: u64, text: &str) -> u64 {
 }
 
 impl SoFar {
-    /// Takes a piece in.
+    /// Adds a piece.
     pub(super) fn add(&mut self, piece: &str) {
         if piece.is_empty() {
             return;
@@ -39,24 +40,24 @@ impl SoFar {
         }
     }
 
-    /// Whether nothing came.
+    /// Whether nothing was added.
     pub(super) fn is_empty(&self) -> bool {
         self.pieces == 0
     }
 
-    /// What `whole` adds, where it begins with all that came so far.
+    /// The rest of `whole`, if it starts with the text so far.
     pub(super) fn rest<'a>(&self, whole: &'a str) -> Option<&'a str> {
         let (before, rest) = whole.split_at_checked(self.bytes)?;
         (self.hash == hash(OFFSET, before)).then_some(rest)
     }
 
-    /// Whether `text` is all that came so far.
+    /// Whether `text` equals the text so far.
     pub(super) fn is_all(&self, text: &str) -> bool {
         self.bytes == text.len() && self.pieces > 0 && self.hash == hash(OFFSET, text)
     }
 
-    /// Whether `text`, which came with the end of the stream, repeats it. A model may well say the same word twice, so one piece
-    /// before it is too few to tell.
+    /// Whether `text`, from the end of the stream, repeats it. A model may repeat a word, so after a single piece it
+    /// is not considered a repetition.
     pub(super) fn is_summary(&self, text: &str) -> bool {
         self.pieces > 1 && self.is_all(text)
     }
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_all_of_it_is_a_summary() {
+    fn only_the_complete_text_is_a_summary() {
         let mut so_far = SoFar::default();
         for piece in ["Hel", "", "lo"] {
             so_far.add(piece);
@@ -80,12 +81,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_whole_text_adds_is_its_rest() {
+    fn the_rest_is_what_a_complete_text_adds() {
         let mut so_far = SoFar::default();
         assert_eq!(so_far.rest("Hello"), Some("Hello"));
         so_far.add("Hé");
         assert_eq!((so_far.rest("Héllo"), so_far.rest("Hé"), so_far.rest("H"), so_far.rest("Hallo")), (Some("llo"), Some(""), None, None));
-        // Its length falls into the middle of a character.
+        // The length so far is not on a character boundary.
         assert_eq!(so_far.rest("ab你"), None);
         let mut halves = SoFar::default();
         halves.add(&format!("a{}", mark_of_half(0xD83D)));

@@ -1,19 +1,19 @@
-//! Finds what an upstream says went wrong, in whatever shape it says so: one reader for the errors of all upstreams.
+//! Extracts the error from any upstream's response, whatever its format.
 
 use serde_json::{Map, Value};
 
 use super::json;
 
-/// How deep objects, lists and JSON in texts are looked into. Relays wrap errors of relays.
+/// How deep objects, lists and JSON inside strings are searched. Relays wrap errors of relays.
 const DEPTH: usize = 6;
 
-/// A sentence in plain text that is longer is a page, or an echo of the request.
+/// A longer text line is a page, or an echo of the request.
 const LONGEST_LINE: usize = 500;
 
-/// Under which names an error stands in something that is not the error itself, in lower case and without `_`.
+/// Fields that contain an error inside something else, in lower case and without `_`.
 const CONTAINERS: [&str; 9] = ["error", "errors", "err", "fault", "failure", "baseresp", "header", "response", "body"];
 
-/// Under which names the sentence stands.
+/// Fields that contain the message.
 const SENTENCES: [&str; 14] = [
     "message",
     "msg",
@@ -31,30 +31,30 @@ const SENTENCES: [&str; 14] = [
     "cause",
 ];
 
-/// Under which names a status or a code stands.
+/// Fields that contain a status or code.
 const STATUSES: [&str; 6] = ["code", "status", "statuscode", "httpstatus", "httpcode", "errorcode"];
 
 /// Words that only say that something went wrong.
 const LABELS: [&str; 6] = ["error", "err", "failed", "failure", "fail", "exception"];
 
-/// Codes that say that nothing went wrong.
+/// Codes that mean success.
 const SUCCESS: [&str; 6] = ["", "0", "200", "ok", "success", "succeeded"];
 
-/// An upstream's error as far as it could be read. All of it may be missing.
+/// An upstream's error, as far as it could be read. Any of it may be missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Reported {
     pub(crate) message: Option<String>,
     pub(crate) kind: Option<String>,
     pub(crate) code: Option<String>,
     pub(crate) param: Option<String>,
-    /// A status inside the error, where the HTTP status said 200.
+    /// A status inside the error, if the HTTP status was 200.
     pub(crate) status: Option<u16>,
-    /// A code that is a number of the vendor's own.
+    /// A vendor's own numeric code.
     pub(crate) number: Option<u64>,
 }
 
 impl Reported {
-    /// Reads a whole error body: JSON of any shape, or the first line of a text.
+    /// Reads an error response's body: JSON in any format, or the first line of a text.
     pub(crate) fn from_body(body: &[u8]) -> Self {
         match json::value(body) {
             Ok(value) => Self::from_error(&value),
@@ -62,14 +62,14 @@ impl Reported {
         }
     }
 
-    /// Reads an error: an object, a list of them, or a text.
+    /// Reads an error: an object, a list of them, or a string.
     pub(crate) fn from_error(error: &Value) -> Self {
         let mut reported = Self::default();
         reported.read(error, DEPTH);
         reported
     }
 
-    /// The first line of a text that is a sentence for people. A page of HTML is none.
+    /// The first line of a text, unless it is an HTML page.
     pub(crate) fn from_text(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         let line = text.trim_start_matches('\u{feff}').lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
@@ -80,8 +80,8 @@ impl Reported {
         Self { message: (!message.is_empty()).then_some(message), ..Self::default() }
     }
 
-    /// The error in a chunk or a document that holds nothing else: its status said 200, but it is no part of a response. `None`
-    /// where nothing in it speaks of an error.
+    /// The error in a chunk or document that is not part of a response, with status 200. `None` if nothing in it
+    /// indicates an error.
     pub(crate) fn in_document(value: &Value) -> Option<Self> {
         let fields = value.as_object()?;
         let mut names = fields.iter().map(|(name, value)| (plain(name), value));
@@ -94,14 +94,14 @@ impl Reported {
         });
         let reported = Self::from_error(value);
         let has_code = || fields.iter().any(|(name, value)| is_code(&plain(name), value) && !is_success(value));
-        // An event of some type may well have details of something else.
+        // An event with a type may have details of something else.
         let is_event = || fields.get("type").and_then(Value::as_str).is_some_and(|kind| !kind.to_lowercase().contains("error"));
         let is_detail =
             || !is_event() && (fields.get("detail").is_some_and(is_truthy) || fields.get("message").is_some_and(Value::is_object));
         (is_error || (reported.message.is_some() && (has_code() || is_detail()))).then_some(reported)
     }
 
-    /// Takes in what `value` says. What is deeper inside says more: relays wrap the errors of those they ask.
+    /// Reads the errors in `value`. Nested ones are more specific: relays wrap the errors of their upstreams.
     fn read(&mut self, value: &Value, depth: usize) {
         let Some(depth) = depth.checked_sub(1) else { return };
         match value {
@@ -116,7 +116,7 @@ impl Reported {
         }
     }
 
-    /// A sentence, or JSON that was put into a text.
+    /// A message, or JSON inside a string.
     fn text(&mut self, text: &str, depth: usize) {
         let text = text.trim();
         if text.starts_with(['{', '['])
@@ -136,28 +136,28 @@ impl Reported {
             names.iter().find_map(by_name)
         };
         self.words(fields);
-        // A text is a sentence where it is inside an error, or beside the code of one (FastChat).
+        // A string is a message inside an error, or next to a code (FastChat).
         let is_inside = depth + 1 < DEPTH || fields.keys().any(|name| plain(name) == "errorcode");
         let text = || fields.get("text").filter(|text| is_inside && text.as_str().is_some_and(|text| !text.is_empty()));
         if let Some(sentence) = named(&SENTENCES).or_else(text) {
             self.read(sentence, depth);
         }
-        // The error of the provider that the upstream asked in turn (OpenRouter).
+        // The error of the upstream's own upstream (OpenRouter).
         let raw = fields.get("metadata").and_then(|metadata| metadata.get("raw"));
         let exception = || fields.iter().find(|(name, value)| is_exception(&plain(name)) && value.is_object()).map(|(_, value)| value);
         if let Some(inner) = named(&CONTAINERS).or(raw).or_else(exception) {
             let before = self.message.take().filter(|sentence| !LABELS.contains(&sentence.to_lowercase().as_str()));
             self.read(inner, depth);
-            // A text of that name beside a sentence is a label: `Bad Request`, `invalid_request`.
+            // Next to a message, a string in this field is a label: `Bad Request`, `invalid_request`.
             let is_label = inner.as_str().is_some_and(|text| self.message.as_deref() == Some(text.trim()));
             self.message = if is_label { before.or(self.message.take()) } else { self.message.take().or(before) };
         }
     }
 
-    /// Takes in kind, code, parameter and status, as far as these fields have them.
+    /// Reads type, code, parameter and status from these fields.
     fn words(&mut self, fields: &Map<String, Value>) {
         let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
-        // `error` says that it is one, and nothing of it.
+        // `error` is not specific.
         self.kind = text("type").or_else(|| text("error_type")).filter(|kind| kind != "error").or(self.kind.take());
         self.code = text("code").filter(|code| code.parse::<u64>().is_err()).or(self.code.take());
         self.number = fields.get("code").and_then(read_number).filter(|number| *number >= 1000).or(self.number);
@@ -166,7 +166,7 @@ impl Reported {
         self.status = STATUSES.iter().find_map(status).or_else(|| minimax_status(fields.get("status_code")?)).or(self.status);
     }
 
-    /// The status its words stand for, where it gives no number.
+    /// The status implied by its type or code, if it has no number.
     pub(super) fn guessed_status(&self) -> u16 {
         const WORDS: [(u16, &[&str]); 8] = [
             (401, &["apikey", "authentication", "unauthorized", "invalidtoken"]),
@@ -187,13 +187,13 @@ impl Reported {
         }
     }
 
-    /// Whether this request is too large for the model, the rate or the credit, where smaller ones are not.
+    /// Whether the request exceeds a limit of the model, the rate or the credit that smaller requests do not.
     pub(super) fn is_about_size(&self) -> bool {
         let says = |needle: &str| self.message.as_ref().is_some_and(|message| message.contains(needle));
         self.code.as_deref() == Some("context_length_exceeded") || says("Request too large") || says("fewer max_tokens")
     }
 
-    /// Whether the conversation is longer than the model can read, in the words of those who have no code for it.
+    /// Whether the conversation exceeds the context window, for upstreams without a code for it.
     pub(super) fn is_about_context(&self) -> bool {
         const SAYS: [&str; 13] = [
             "maximum context length",
@@ -221,15 +221,15 @@ impl Reported {
 
     /// Whether the key's account is closed.
     pub(super) fn is_about_account(&self) -> bool {
-        // Not the message: it may repeat what the caller has called the model.
+        // Not the message: it may quote the caller's model name.
         let words = [&self.code, &self.kind];
         let closed = ["deactivated", "suspended", "on_hold", "account_disabled"];
         words.into_iter().flatten().any(|word| closed.iter().any(|needle| word.contains(needle)))
     }
 
-    /// Money is not a rate: waiting does not help.
+    /// A missing credit is not a rate limit: waiting does not help.
     pub(super) fn is_about_money(&self) -> bool {
-        // Zhipu has a number for an account in arrears.
+        // Zhipu's code for an account in arrears.
         let is_in_arrears = self.code.is_none() && self.number == Some(1113);
         let words = [self.code.as_deref(), self.kind.as_deref()];
         let money = ["insufficientquota", "insufficientbalance", "billing", "arrearage"];
@@ -237,13 +237,13 @@ impl Reported {
     }
 }
 
-/// A field's name without case and `_`: `errorMessage` and `error_message` are one.
+/// A field name without case and `_`, so that `errorMessage` and `error_message` are the same.
 fn plain(name: &str) -> String {
     name.chars().filter(|character| *character != '_').map(|character| character.to_ascii_lowercase()).collect()
 }
 
-/// Whether an `error` field really reports one: some servers send `"error":null`, `""`, `[]` or an object of nulls with every
-/// chunk.
+/// Whether an `error` field reports an error: some servers send `"error":null`, `""`, `[]` or an object of nulls with
+/// every chunk.
 pub(crate) fn is_truthy(error: &Value) -> bool {
     match error {
         Value::Null | Value::Bool(false) => false,
@@ -255,7 +255,7 @@ pub(crate) fn is_truthy(error: &Value) -> bool {
     }
 }
 
-/// Whether a field is a code: a number, or a word. A status in words (`processing`) may be that of anything.
+/// Whether a field is an error code: a number, or a word. A status that is a word (`processing`) may be unrelated.
 fn is_code(name: &str, value: &Value) -> bool {
     STATUSES.contains(&name) && (value.is_number() || (value.is_string() && (name != "status" || read_status(value).is_some())))
 }
@@ -268,8 +268,8 @@ fn is_success(value: &Value) -> bool {
     }
 }
 
-/// A status of HTTP, or a code that begins with one (`42901`). Of one that begins with no status in use (`50505`), only whose
-/// fault it was is taken.
+/// An HTTP status, or a code that starts with one (`42901`). If its first digits are not a known status (`50505`),
+/// only the class counts.
 fn read_status(value: &Value) -> Option<u16> {
     let number = read_number(value)?;
     let status = match number {
@@ -287,7 +287,7 @@ fn read_number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
-/// The status that a `status_code` of MiniMax stands for, from its documentation.
+/// The status for MiniMax's `status_code`, from its documentation.
 fn minimax_status(code: &Value) -> Option<u16> {
     Some(match read_number(code)? {
         1002 | 1039 | 1041 | 2045 => 429,
@@ -299,12 +299,12 @@ fn minimax_status(code: &Value) -> Option<u16> {
     })
 }
 
-/// Whether an error is named like a class: Bedrock's `modelStreamErrorException`.
+/// Whether an error has a class name: Bedrock's `modelStreamErrorException`.
 fn is_exception(name: &str) -> bool {
     name.ends_with("exception")
 }
 
-/// Whether MiniMax's account of how it went says that it went wrong.
+/// Whether MiniMax's `base_resp` reports a failure.
 pub(super) fn is_failure(base_resp: &Value) -> bool {
     base_resp.get("status_code").is_some_and(|code| !is_success(code))
 }
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sentence_is_found_in_every_shape() {
+    fn the_message_is_found_in_every_format() {
         check(&json!({ "error": { "message": "m", "code": 429 } }), "m", Some(429));
         check(&json!({ "error": "m" }), "m", None);
         check(&json!([{ "error": { "message": "m", "status": "UNAVAILABLE", "code": 503 } }]), "m", Some(503));
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn the_innermost_error_says_the_most() {
+    fn the_innermost_error_is_the_most_specific() {
         let raw = "{\"error\":{\"message\":\"supports at most 1 image per prompt\"}}";
         let error =
             json!({ "error": { "message": "Provider returned error", "code": 400, "metadata": { "raw": raw, "provider_name": "North" } } });
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_is_an_error_only_if_it_says_so() {
+    fn a_chunk_is_an_error_only_if_it_has_one() {
         let is_error = |value: Value| Reported::in_document(&value).is_some();
         for error in [
             json!({ "object": "error", "message": "m" }),
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn text_has_a_first_line_and_html_has_none() {
+    fn text_has_a_message_and_html_has_none() {
         let message = |text: &str| Reported::from_body(text.as_bytes()).message;
         assert_eq!(message("\n upstream connect error \nmore").as_deref(), Some("upstream connect error"));
         assert_eq!(message("<html><title>502</title>"), None);

@@ -1,18 +1,18 @@
-//! After how many seconds an upstream wants to be asked again.
+//! Reads the retry delay of an upstream.
 
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
-/// Nobody waits longer; a mistaken date would otherwise lock a client out for years.
+/// The longest delay; a wrong date would otherwise block a client for years.
 const MAX_SECONDS: u64 = 86_400;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Fields that say when a limit is lifted, and what is left of it, as OpenAI and Groq give them.
+/// Headers with the reset time of a limit and what remains of it, as OpenAI and Groq send them.
 const RESETS: [(&str, &str); 2] =
     [("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"), ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens")];
 
-/// Reads `retry-after-ms` (OpenAI), or `Retry-After` as seconds, a date (RFC 9110, section 10.2.3) or a span (`1m30s`), or when the
-/// limits of which nothing is left are reset. Between 1 and 86400.
+/// Reads `retry-after-ms` (OpenAI), `Retry-After` as seconds, a date (RFC 9110, section 10.2.3) or a span (`1m30s`),
+/// or the reset time of exhausted limits. Between 1 and 86400.
 pub(crate) fn read(headers: &HeaderMap) -> Option<u64> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let milliseconds = || text("retry-after-ms").and_then(read_number).map(|milliseconds| milliseconds / 1000.0);
@@ -20,7 +20,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Option<u64> {
     let is_left = |name: &str| text(name).is_some_and(|left| left != "0");
     let reset = |(remaining, reset): &(&str, &str)| text(reset).filter(|_| !is_left(remaining)).and_then(read_span);
     let resets = || RESETS.iter().filter_map(reset).reduce(f64::max);
-    // The date is compared with the upstream's own, so its clock need not be right.
+    // Relative to the upstream's own date, so that its clock need not be right.
     let date = || {
         let (until, now) = (text(RETRY_AFTER.as_str()).and_then(read_date)?, text(DATE.as_str()).and_then(read_date)?);
         Some(until.saturating_sub(now))
@@ -33,7 +33,7 @@ fn read_number(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)
 }
 
-/// Reads `1h2m3.5s` or `120ms` as seconds.
+/// Parses `1h2m3.5s` or `120ms` to seconds.
 fn read_span(text: &str) -> Option<f64> {
     const UNITS: [(&str, f64); 5] = [("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0), ("d", 86_400.0)];
     let mut seconds = 0.0;
@@ -53,7 +53,8 @@ fn round_up(seconds: f64) -> u64 {
     seconds.ceil() as u64
 }
 
-/// Reads `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7) as seconds since 1970. Older forms are not sent any more.
+/// Parses `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7) to seconds since 1970. The obsolete formats are
+/// not used any more.
 fn read_date(text: &str) -> Option<u64> {
     let mut words = text.split_once(", ")?.1.split([' ', ':']);
     let mut number = || words.next()?.parse::<u64>().ok();
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn all_its_forms_are_read() {
+    fn every_format_is_read() {
         check(&[], None);
         check(&[("retry-after", "7")], Some(7));
         check(&[("retry-after", "0")], Some(1));

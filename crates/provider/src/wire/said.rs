@@ -1,5 +1,5 @@
-//! What was read of one response, on its way to the engine: characters are whole, and calls are of the tools that the caller
-//! declared.
+//! Collects the parsed events of a response for the engine: characters are complete, and calls refer to the tools
+//! that the caller declared.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -11,25 +11,25 @@ use super::fault::{Callee, ERROR, Reported};
 use super::text::{Joiner, remove_marks, without_marks};
 use crate::tools::Lifter;
 
-/// What a grammar has read.
+/// The events a grammar has parsed.
 #[derive(Debug)]
 pub(super) struct Said {
-    /// Whom faults name.
+    /// The upstream to name in faults.
     pub(super) callee: Callee,
     lifter: Lifter,
     words: VecDeque<Result<Word, Failure>>,
     joiners: Joiners,
-    /// Which call has which id.
+    /// Call indices by id.
     call_ids: HashMap<String, u64>,
-    /// The last text that was no part of a response: it may be all that an upstream says of why there is none.
+    /// The last text that was not part of the response: it may be the upstream's only explanation for a failure.
     note: Option<String>,
     has_finish: bool,
-    /// Whether the reason is one that is known.
+    /// Whether the finish reason is a known one.
     is_finish_known: bool,
     is_over: bool,
 }
 
-/// One for each text that may be split in the middle of a character.
+/// Joiners for texts that may be split inside a character.
 #[derive(Debug, Default)]
 struct Joiners {
     text: Joiner,
@@ -40,18 +40,18 @@ struct Joiners {
 }
 
 impl Said {
-    /// Nothing yet.
+    /// An empty output.
     pub(super) fn new(callee: Callee, lifter: Lifter) -> Self {
         let (words, joiners, call_ids) = (VecDeque::new(), Joiners::default(), HashMap::new());
         Self { callee, lifter, words, joiners, call_ids, note: None, has_finish: false, is_finish_known: false, is_over: false }
     }
 
-    /// The tools that were offered.
+    /// The offered tools.
     pub(super) fn lifter(&self) -> &Lifter {
         &self.lifter
     }
 
-    /// Says a word.
+    /// Emits an event.
     pub(super) fn word(&mut self, word: Word) {
         if self.is_over {
             return;
@@ -80,14 +80,14 @@ impl Said {
         }
     }
 
-    /// Says words.
+    /// Emits events.
     pub(super) fn words(&mut self, words: impl IntoIterator<Item = Word>) {
         for word in words {
             self.word(word);
         }
     }
 
-    /// Why the model stopped. The first reason that is known counts, else the first.
+    /// Records why the model stopped. The first known reason counts, otherwise the first.
     fn finish(&mut self, finish: Finish) {
         self.flush();
         let is_known = !matches!(finish, Finish::Unknown(_));
@@ -102,17 +102,17 @@ impl Said {
         delta.arguments = self.joiners.calls.entry(delta.index).or_default().join(delta.arguments);
         (delta.id, delta.name) = (delta.id.map(without_marks), delta.name.map(without_marks));
         delta.extra.values_mut().for_each(remove_marks);
-        // Without an id of its own, a call gets one from Weir: its output is told from others by it.
+        // A call without an id gets one from Weir, which identifies its output.
         let index = delta.index;
         delta.id = delta.id.filter(|id| !id.is_empty() && *self.call_ids.entry(id.clone()).or_insert(index) == index);
         match self.lifter.lift(delta) {
             Ok(delta) => self.words.extend(delta.map(|delta| Ok(Word::ToolCall(delta)))),
-            // The model would do the same again.
+            // A retry would have the same result.
             Err(fault) => self.fail(Failure::new(fault, Blame::Request)),
         }
     }
 
-    /// Says what still waits: halves of characters, and calls that are whole only now.
+    /// Emits what was held back: split characters and incomplete calls.
     fn flush(&mut self) {
         let Joiners { text, reasoning, summary, refusal, calls } = &mut self.joiners;
         let text = text.finish().map(|text| Word::Text { text, logprobs: Vec::new() });
@@ -127,7 +127,7 @@ impl Said {
         self.words.extend(lifted.into_iter().map(Ok));
     }
 
-    /// Ends with a failure. Only the first is said.
+    /// Ends with a failure. Only the first one is emitted.
     pub(super) fn fail(&mut self, failure: Failure) {
         if self.is_over {
             return;
@@ -137,23 +137,23 @@ impl Said {
         self.words.push_back(Err(failure));
     }
 
-    /// Ends because what came is not what it should be: `what` follows the upstream's name.
+    /// Ends because of invalid data: `what` follows the upstream's name.
     pub(super) fn invalid_data(&mut self, what: &str) {
         if self.has_finish {
-            // The response is complete: what comes after it takes nothing of it.
+            // The response is complete: later data does not affect it.
             return self.word(Word::KeepAlive);
         }
         self.fail(self.callee.plain("upstream_invalid_data", what));
     }
 
-    /// Ends with the error in something that is no part of a response, if it speaks of one. Says whether it does.
+    /// Fails with the error in a value that is not part of a response, if it contains one. Returns whether it does.
     pub(super) fn fail_if_error(&mut self, value: &Value) -> bool {
         let Some(reported) = Reported::in_document(value) else { return false };
-        self.fail(self.callee.in_band_or(reported, "reported an error and did not say which"));
+        self.fail(self.callee.in_band_or(reported, "reported an unspecified error"));
         true
     }
 
-    /// Nothing more can come.
+    /// No more events can follow.
     pub(super) fn over(&mut self) {
         if !self.is_over {
             self.flush();
@@ -161,8 +161,8 @@ impl Said {
         }
     }
 
-    /// Keeps a text that is no part of a response, if it is a sentence: words such as `ping`, times and comments only keep a
-    /// connection alive.
+    /// Keeps a text that is not part of the response if it is a sentence; words such as `ping`, times and comments
+    /// are only keep-alives.
     pub(super) fn note(&mut self, text: &[u8]) {
         let is_sentence =
             |text: &String| text.contains(' ') && text.starts_with(|first: char| first.is_alphabetic() || "\"'".contains(first));
@@ -170,7 +170,7 @@ impl Said {
         self.note = message.or(self.note.take());
     }
 
-    /// The body has ended. Without a finish reason, what the upstream said beside the response may say why.
+    /// The body has ended. Without a finish reason, the upstream's text next to the response may explain why.
     pub(super) fn ended(&mut self) {
         if let (false, false, Some(message)) = (self.has_finish, self.is_over, self.note.take()) {
             let reported = Reported { message: Some(message), ..Reported::default() };
@@ -179,23 +179,23 @@ impl Said {
         self.over();
     }
 
-    /// Whether nothing more can come.
+    /// Whether no more events can follow.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// How many words wait to be taken.
+    /// The number of queued events.
     pub(super) fn len(&self) -> usize {
         self.words.len()
     }
 
-    /// The next word.
+    /// The next event.
     pub(super) fn next(&mut self) -> Option<Result<Word, Failure>> {
         self.words.pop_front()
     }
 }
 
-/// Takes the marks out of a word's fields that come whole.
+/// Removes the marks from an event's complete fields.
 fn whole_fields(word: &mut Word) {
     match word {
         Word::Annotation(annotation) => remove_marks(annotation),

@@ -1,4 +1,4 @@
-//! What the tests of all wires say alike: read a body in pieces, name its words.
+//! Helpers for the tests of all wires: parse a body in pieces, build expected events.
 
 #![expect(clippy::unnecessary_wraps, reason = "words as a reader gives them")]
 
@@ -14,7 +14,7 @@ use super::fault::Callee;
 use super::reader::Reader;
 use crate::tools::{Lifter, Offer, UnknownTools};
 
-/// What a reader made of a body.
+/// The result of parsing a body.
 pub(crate) type Read = Vec<Result<Word, Failure>>;
 
 pub(crate) const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
@@ -23,7 +23,7 @@ pub(crate) fn north() -> Callee {
     Callee { name: "north".into(), ..Callee::default() }
 }
 
-/// Pushes `pieces` and the end of the body, and takes every word.
+/// Pushes `pieces` and the end of the body, and takes all events.
 pub(crate) fn read(mut reader: impl Reader, pieces: &[&[u8]]) -> Read {
     let mut words = Vec::new();
     for piece in pieces {
@@ -35,12 +35,12 @@ pub(crate) fn read(mut reader: impl Reader, pieces: &[&[u8]]) -> Read {
     words
 }
 
-/// The words without keep-alives.
+/// The events without keep-alives.
 pub(crate) fn spoken(words: Read) -> Read {
     words.into_iter().filter(|word| *word != Ok(Word::KeepAlive)).collect()
 }
 
-/// Cuts `body` into pieces of `sizes`, over and over.
+/// Splits `body` into pieces of `sizes`, repeatedly.
 pub(crate) fn split<'a>(body: &'a str, sizes: &[usize]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     let (mut rest, mut sizes) = (body.as_bytes(), sizes.iter().cycle());
@@ -52,7 +52,7 @@ pub(crate) fn split<'a>(body: &'a str, sizes: &[usize]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// Checks that `words` are those `before` an error with this status, code and blame, and gives the error.
+/// Checks that `words` are those `before` an error with this status, code and scope, and returns the error.
 #[track_caller]
 pub(crate) fn check_failure(mut words: Read, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) -> Failure {
     let failure = words.pop().unwrap().unwrap_err();
@@ -74,31 +74,31 @@ pub(crate) fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: 
     Ok(Word::ToolCall(ToolCallDelta { index, id, name, arguments: arguments.into(), ..ToolCallDelta::default() }))
 }
 
-/// A call with a field beyond the vocabulary.
+/// A call with an unknown field.
 pub(crate) fn call_with(extra: Value, call: Result<Word, Failure>) -> Result<Word, Failure> {
     let (Ok(Word::ToolCall(delta)), Value::Object(extra)) = (call, extra) else { unreachable!("it is a call and an object") };
     Ok(Word::ToolCall(ToolCallDelta { extra, ..delta }))
 }
 
-/// An item that came whole.
+/// A complete item.
 pub(crate) fn item(key: u64, item: Value) -> Result<Word, Failure> {
     let Value::Object(item) = item else { unreachable!("it is an object") };
     Ok(Word::Item(OpaqueStep::Done { key, item }))
 }
 
-/// The first image that a model made.
+/// The first generated image.
 pub(crate) fn image(format: &str, data: &str) -> Result<Word, Failure> {
     item(u64::MAX, json!({ "type": "image_generation_call", "status": "completed", "output_format": format, "result": data }))
 }
 
-/// A lifter where functions of these names were offered.
+/// A lifter with functions of these names.
 pub(crate) fn lifter(names: &[&str]) -> Lifter {
     let tools = names.iter().map(|name| Tool::Function(crate::sample::tool(name))).collect();
     let create = Create { tools, ..crate::sample::create() };
     Lifter::new(&Offer::new(&create, &[]), UnknownTools::Pass)
 }
 
-/// Checks the words of a body without its keep-alives, whole and byte by byte.
+/// Checks the events of a body without keep-alives, as a whole and byte by byte.
 #[track_caller]
 pub(crate) fn check_words(read: impl Fn(&[&[u8]]) -> Read, body: impl AsRef<[u8]>, expected: &[Result<Word, Failure>]) {
     let body = body.as_ref();
@@ -108,7 +108,7 @@ pub(crate) fn check_words(read: impl Fn(&[&[u8]]) -> Read, body: impl AsRef<[u8]
     assert_eq!(spoken(read(&bytes)), expected, "byte by byte: {shown}");
 }
 
-/// Checks the words of a body before its failure, and the failure's status, its code and a part of its message.
+/// Checks the events of a body before its failure, and the failure's status, code and part of its message.
 #[track_caller]
 pub(crate) fn check_fails(read: impl Fn(&[&[u8]]) -> Read, body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, &str)) {
     let mut words = spoken(read(&[body.as_bytes()]));
@@ -118,7 +118,7 @@ pub(crate) fn check_fails(read: impl Fn(&[&[u8]]) -> Read, body: &str, before: &
     assert!(fault.message.contains(expected.2) && fault.message.contains("'north'"), "{body}: {}", fault.message);
 }
 
-/// Checks that words are those before a failure, but for keep-alives, and gives its fault.
+/// Checks the events before a failure, without keep-alives, and returns its fault.
 #[track_caller]
 pub(crate) fn check_words_before_failure(words: Read, before: &[Result<Word, Failure>]) -> protocol::fault::Fault {
     let mut words = spoken(words);
@@ -127,7 +127,7 @@ pub(crate) fn check_words_before_failure(words: Read, before: &[Result<Word, Fai
     fault
 }
 
-/// Any value that somebody may put into a field.
+/// Any JSON value.
 pub(crate) fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -145,7 +145,7 @@ pub(crate) fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Fields whose values go on as they came: what is put into those is no unknown field.
+/// Fields whose values are passed on: anything inside them is not an unknown field.
 const OPAQUE: [&str; 12] = [
     "args",
     "arguments",
@@ -161,7 +161,7 @@ const OPAQUE: [&str; 12] = [
     "images",
 ];
 
-/// The events or lines of a body, with a field that nobody knows in one of their objects, which `place` chooses.
+/// The events or lines of a body with an unknown field in the object that `place` selects.
 pub(crate) fn with_unknown_field(body: &str, place: usize, value: &Value) -> String {
     let mut documents: Vec<(String, Option<Value>)> = Vec::new();
     for line in body.split_inclusive('\n') {
@@ -193,7 +193,7 @@ fn inner(value: &Value) -> impl Iterator<Item = &Value> {
     fields.chain(value.as_array().into_iter().flatten())
 }
 
-/// Inserts it into the object that is reached when `left` is used up.
+/// Inserts it into the object reached when `left` is used up.
 fn insert(value: &mut Value, left: &mut usize, unknown: &Value) {
     match value {
         Value::Object(fields) => {
@@ -208,7 +208,7 @@ fn insert(value: &mut Value, left: &mut usize, unknown: &Value) {
     }
 }
 
-/// An object without the unknown field, however deep.
+/// Removes the unknown field from an object, at any depth.
 fn known(mut fields: Map<String, Value>) -> Map<String, Value> {
     fn clean(value: &mut Value) {
         match value {
@@ -225,7 +225,7 @@ fn known(mut fields: Map<String, Value>) -> Map<String, Value> {
     fields
 }
 
-/// The words without keep-alives and without the fields beyond the vocabulary that are carried along.
+/// The events without keep-alives and without unknown fields.
 pub(crate) fn essential(words: Read) -> Read {
     let essential = |word| match word {
         Ok(Word::KeepAlive | Word::Extra(_) | Word::ReasoningExtra(_)) => None,
@@ -234,7 +234,7 @@ pub(crate) fn essential(words: Read) -> Read {
             let says = delta.id.is_some() || delta.name.is_some() || !delta.arguments.is_empty();
             says.then_some(Ok(Word::ToolCall(delta)))
         }
-        // A step of a tool that the upstream runs goes on as it came.
+        // Events of hosted tools are passed on unchanged.
         Ok(Word::Item(OpaqueStep::Event { key, kind, mut fields })) => {
             fields.shift_remove("x_unknown");
             Some(Ok(Word::Item(OpaqueStep::Event { key, kind, fields })))

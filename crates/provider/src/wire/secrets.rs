@@ -1,7 +1,7 @@
-//! The secrets of an upstream, found in what it says however they are written there.
+//! Finds an upstream's secrets in its messages, however they are encoded.
 //!
-//! An upstream or a proxy before it may repeat what it was sent: a key, a field of `headers`, the proxy's user and password. They
-//! come whole or in part, in base64 or hexadecimal, percent-encoded or escaped.
+//! An upstream or a proxy may repeat what it was sent: a key, a value of `headers`, the proxy's credentials. They
+//! appear completely or in part, in base64 or hexadecimal, percent-encoded or escaped.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -13,16 +13,16 @@ use engine::secret::Secret;
 use super::credentials::HIDDEN;
 use crate::config::{ProxyConfig, UpstreamConfig};
 
-/// A part of a secret that is shorter tells too little of it, and stands in innocent words.
+/// A shorter part of a secret reveals too little, and occurs in ordinary words.
 const RUN: usize = 8;
 
-/// A shorter value of a header is a word such as `on`.
+/// A shorter header value is a word such as `on`.
 const SHORTEST: usize = 4;
 
-/// Encodings on top of each other that are seen through.
+/// How many nested encodings are decoded.
 const LAYERS: usize = 3;
 
-/// Fields of `headers` that are public, and whose words an error may need.
+/// Public headers whose values an error message may need.
 const PUBLIC: [&str; 10] = [
     "accept",
     "accept-language",
@@ -39,9 +39,9 @@ const PUBLIC: [&str; 10] = [
 /// The secrets of one upstream.
 #[derive(Default)]
 pub(crate) struct Secrets {
-    /// Every run of [`RUN`] bytes of each secret in each encoding, in small letters.
+    /// Every run of [`RUN`] bytes of each secret in each encoding, in lower case.
     runs: HashSet<[u8; RUN]>,
-    /// Secrets that are too short for one.
+    /// Secrets shorter than a run.
     short: Vec<Vec<u8>>,
 }
 
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Those that the settings of an upstream hold, or the environment for its proxy.
+    /// The secrets in an upstream's settings, or in the environment for its proxy.
     pub(crate) fn of(config: &UpstreamConfig) -> Self {
         let connection = &config.connection;
         let keys = config.keys.iter().map(|key| &key.secret);
@@ -67,7 +67,7 @@ impl Secrets {
         }
     }
 
-    /// Those in the keys, headers and proxy of an upstream.
+    /// The secrets in an upstream's keys, headers and proxy.
     pub(super) fn new<'a>(
         keys: impl IntoIterator<Item = &'a Secret>,
         headers: impl IntoIterator<Item = &'a (String, Secret)>,
@@ -78,7 +78,7 @@ impl Secrets {
             secrets.add(key.reveal().as_bytes(), 1);
         }
         for (_, value) in headers.into_iter().filter(|(name, _)| !PUBLIC.iter().any(|public| name.eq_ignore_ascii_case(public))) {
-            // `Bearer KEY` and `Basic …` are repeated without their first word, too.
+            // `Bearer KEY` and `Basic …` may be repeated without the first word.
             for word in std::iter::once(value.reveal()).chain(value.reveal().split_ascii_whitespace().skip(1)) {
                 secrets.add(word.as_bytes(), SHORTEST);
             }
@@ -106,7 +106,7 @@ impl Secrets {
         }
     }
 
-    /// The words without any of them.
+    /// The text without any secret.
     pub(crate) fn hide(&self, words: &str) -> String {
         let mut hidden: Vec<Range<usize>> = Vec::new();
         let mut text = Decoded::new(words);
@@ -130,7 +130,7 @@ impl Secrets {
         clean
     }
 
-    /// Where in the source of a text they stand.
+    /// The ranges of secrets in a text's source.
     fn found(&self, text: &Decoded) -> Vec<Range<usize>> {
         let lower = text.bytes.to_ascii_lowercase();
         let source = |from: usize, to: usize| text.starts[from]..text.starts[to];
@@ -139,7 +139,7 @@ impl Secrets {
         for short in &self.short {
             let is_letter = |at: usize| lower.get(at).is_some_and(u8::is_ascii_alphanumeric);
             for (at, _) in lower.windows(short.len()).enumerate().filter(|(_, run)| run == short) {
-                // A short one is a word by itself, and no part of another.
+                // A short secret only counts as a separate word.
                 let is_inside = (at > 0 && is_letter(at - 1)) || is_letter(at + short.len());
                 if !is_inside {
                     found.push(source(at, at + short.len()));
@@ -150,7 +150,7 @@ impl Secrets {
     }
 }
 
-/// User and password of a URL, decoded.
+/// The decoded user and password of a URL.
 fn userinfo(url: &str) -> Option<(Vec<u8>, Vec<u8>)> {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?', '#']).next()?;
     let (userinfo, _) = authority.rsplit_once('@')?;
@@ -159,8 +159,8 @@ fn userinfo(url: &str) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((plain(user), plain(password)))
 }
 
-/// The secret in base64 and hexadecimal. Within a longer text, base64 depends on where in a group of three it begins; of its first and
-/// last character only a part is the secret's.
+/// The secret in base64 and hexadecimal. Inside a longer text, base64 depends on the secret's offset modulo three,
+/// and its first and last characters only partly belong to the secret.
 fn encoded(secret: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = vec![secret.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()];
     for before in 0..3_usize {
@@ -168,7 +168,7 @@ fn encoded(secret: &[u8]) -> Vec<Vec<u8>> {
         for base64 in [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)] {
             let first = (before * 8).div_ceil(6);
             let last = shifted.len() * 8 / 6;
-            // By itself, or at its end, the rest of the last character is known, too.
+            // At the end of a text, the last character is known completely.
             let ends = if before == 0 { [last, base64.len()] } else { [last, last] };
             forms.extend(ends.iter().filter(|end| **end > first).map(|end| base64.as_bytes()[first..*end].to_vec()));
         }
@@ -177,10 +177,10 @@ fn encoded(secret: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// A text with its escapes read, and where in its source each byte begins.
+/// A text with its escapes decoded, and the position of each byte in its source.
 struct Decoded {
     bytes: Vec<u8>,
-    /// One more than bytes: the last is where the source ends.
+    /// One more than there are bytes: the last is the end of the source.
     starts: Vec<usize>,
 }
 
@@ -189,7 +189,8 @@ impl Decoded {
         Self { bytes: text.as_bytes().to_vec(), starts: (0..=text.len()).collect() }
     }
 
-    /// `%XX`, `\xXX`, `\uXXXX`, `&#NN;`, `&#xXX;`, `&amp;` and a backslash before a mark. `None` where there is none.
+    /// Decodes `%XX`, `\xXX`, `\uXXXX`, `&#NN;`, `&#xXX;`, `&amp;` and backslashes before punctuation. `None` if
+    /// there are no escapes.
     fn decoded(&self) -> Option<Self> {
         let mut below = Self { bytes: Vec::with_capacity(self.bytes.len()), starts: Vec::with_capacity(self.starts.len()) };
         let mut at = 0;
@@ -204,7 +205,7 @@ impl Decoded {
     }
 }
 
-/// The byte that an escape stands for, and its length.
+/// The byte of an escape, and the escape's length.
 fn escape(text: &[u8]) -> Option<(u8, usize)> {
     let number = |from: usize, length: usize, radix: u32| {
         let digits = std::str::from_utf8(text.get(from..from + length)?).ok()?;
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn every_secret_is_hidden_whole_and_in_part() {
+    fn secrets_are_hidden_completely_and_in_part() {
         check("key sk-very-secret | x-secret: HDRSECRET1.", "key (hidden) | x-secret: (hidden).");
         check("sk-very-... and RSECRET1 and hdrsecret", "(hidden)... and (hidden) and (hidden)");
         check("a tiny one, tinyx, attiny", "a (hidden) one, tinyx, attiny");
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn encodings_are_seen_through() {
+    fn secrets_are_found_in_every_encoding() {
         check("%73%6b-very%2Dsecret", "(hidden)");
         check("%2573k-very-%2573ecret", "(hidden)");
         check(r"sk\u002dvery\x2dsecret", "(hidden)");
@@ -270,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_out_stands_between_whole_characters() {
+    fn removed_ranges_are_on_character_boundaries() {
         let secrets = Secrets::new(&[Secret::new("密钥密钥")], &[], []);
         assert_eq!(secrets.hide("见密钥密钥。"), "见(hidden)。");
     }
 
     proptest! {
         #[test]
-        fn no_run_of_a_secret_is_left(
+        fn no_run_of_a_secret_remains(
             secret in "[!-~]{8,40}",
             before in "[ -~]{0,20}",
             after in "[ -~]{0,20}",
@@ -316,7 +317,7 @@ mod tests {
         }
 
         #[test]
-        fn words_without_a_secret_stay(words in "\\PC{0,80}") {
+        fn text_without_a_secret_is_unchanged(words in "\\PC{0,80}") {
             prop_assert_eq!(Secrets::new(&[Secret::new("\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}")], &[], []).hide(&words), words);
         }
     }

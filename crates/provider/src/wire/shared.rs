@@ -1,4 +1,4 @@
-//! What the requests of several wires have in common.
+//! Helpers shared by the requests of several wires.
 
 use protocol::extra::Extra;
 use protocol::fault::Fault;
@@ -7,39 +7,38 @@ use serde_json::{Map, Value, json};
 
 use super::fault::unknown_parameter;
 
-/// The efforts that OpenAI's vocabulary has, and Anthropic's one above them.
+/// OpenAI's efforts, and Anthropic's additional highest one.
 const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 
-/// The field of a message that has the parts of its content for which the vocabulary has no place, such as Mistral's `reference`.
+/// The message field for unknown content parts, such as Mistral's `reference`.
 pub(super) const CONTENT_PARTS: &str = "content_parts";
 
-/// The field of a message that has the calls of tools that the upstream runs, such as Zhipu's `retrieval`.
+/// The message field for calls of hosted tools, such as Zhipu's `retrieval`.
 pub(super) const HOSTED_CALLS: &str = "hosted_tool_calls";
 
-/// The field of a message that has what its upstream says beside it: fields of the chunk, of the choice and of the usage. It never
-/// goes back.
+/// The message field for upstream metadata: fields of the chunk, the choice and the usage. Never sent back.
 pub(super) const UPSTREAM_FIELDS: &str = "upstream_fields";
 
-/// Bytes in a URL (RFC 2397).
+/// A data URL (RFC 2397).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DataUrl<'a> {
-    /// Their media type, without parameters.
+    /// The media type without parameters.
     pub(super) media_type: &'a str,
-    /// The bytes, in base64.
+    /// The data in base64.
     pub(super) data: &'a str,
 }
 
 impl<'a> DataUrl<'a> {
-    /// Reads one; `None` where it is none, or not in base64.
+    /// Parses one; `None` if it is not a base64 data URL.
     pub(super) fn read(url: &'a str) -> Option<Self> {
         let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
         let media_type = head.strip_suffix(";base64")?.split(';').next()?;
         (!media_type.is_empty()).then_some(Self { media_type, data })
     }
 
-    /// Reads the bytes of a file: a data URL, or the bare base64 of a PDF, which some clients send.
+    /// Parses the data of a file: a data URL, or a PDF in bare base64, which some clients send.
     pub(super) fn of_file(file_data: &'a str) -> Option<Self> {
-        // Every PDF begins with `%PDF-`.
+        // Every PDF starts with `%PDF-`.
         let bare = || file_data.starts_with("JVBERi").then_some(Self { media_type: "application/pdf", data: file_data });
         Self::read(file_data).or_else(bare)
     }
@@ -50,15 +49,15 @@ pub(super) fn is_web_address(url: &str) -> bool {
     url.starts_with("https://") || url.starts_with("http://")
 }
 
-/// Puts `value` under `name`, if there is one.
+/// Sets `name` if there is a value.
 pub(super) fn put(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
         body.insert(name.to_owned(), value.into());
     }
 }
 
-/// The arguments of a call as the object that both APIs want. What is no object keeps its text, in the wrapping that
-/// Anthropic's documentation of fine-grained tool streaming names: an error here would end the conversation for good.
+/// A call's arguments as an object, which both APIs require. Anything else is wrapped in an object as Anthropic's
+/// documentation of fine-grained tool streaming suggests, because an error would end the conversation for good.
 pub(super) fn arguments(arguments: &str) -> Value {
     match serde_json::from_str(arguments) {
         Ok(Value::Object(arguments)) => arguments.into(),
@@ -66,7 +65,7 @@ pub(super) fn arguments(arguments: &str) -> Value {
     }
 }
 
-/// A shorter id for a call whose own is longer than a vendor takes: the same for the call and for its output.
+/// A shorter id for a call whose own is too long for a vendor: the same for the call and its output.
 pub(super) fn short_id(call_id: &str) -> String {
     let digest = call_id.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
         (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
@@ -74,7 +73,7 @@ pub(super) fn short_id(call_id: &str) -> String {
     format!("call_{digest:032x}")
 }
 
-/// An annotation in Open Responses' form, where chat completions nest its fields below its type.
+/// An annotation in Open Responses' format; chat completions nest its fields under its type.
 pub(super) fn flat_annotation(annotation: Value) -> Value {
     let Value::Object(mut fields) = annotation else { return annotation };
     let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -84,7 +83,7 @@ pub(super) fn flat_annotation(annotation: Value) -> Value {
     fields.into()
 }
 
-/// An image that the model made, as OpenAI's item for one: its bytes in base64, or its address.
+/// A generated image as OpenAI's item, from a data URL or an address.
 pub(super) fn image_call(url: &str) -> Map<String, Value> {
     let (result, format) = match DataUrl::read(url) {
         Some(DataUrl { media_type, data }) => (data, media_type.strip_prefix("image/")),
@@ -98,7 +97,7 @@ pub(super) fn image_call(url: &str) -> Map<String, Value> {
     item
 }
 
-/// Reads an image that a model made, in any of the forms that servers give it: a URL, its bytes, or an object with either.
+/// Reads a generated image in any format: a URL, base64 data, or an object with either.
 pub(super) fn made_image(image: &Value) -> Option<Map<String, Value>> {
     let text = |pointer: &str| image.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
     let is_url = |url: &&str| is_web_address(url) || DataUrl::read(url).is_some_and(|url| url.media_type.starts_with("image/"));
@@ -126,7 +125,7 @@ pub(super) fn image_url(item: &protocol::item::OpaqueItem) -> Option<String> {
     Some(format!("data:image/{};base64,{result}", item.fields.text("output_format").unwrap_or("png")))
 }
 
-/// The texts at which to stop, from chat completions' `stop`: a text or a list of texts.
+/// The stop sequences from chat completions' `stop`: a string or a list of strings.
 ///
 /// # Errors
 /// It is neither.
@@ -135,50 +134,50 @@ pub(super) fn stop_sequences(create: &Create) -> Result<Option<Vec<Value>>, Faul
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(vec![text.as_str().into()])),
         Some(Value::Array(texts)) if texts.iter().all(Value::is_string) => Ok((!texts.is_empty()).then(|| texts.clone())),
-        Some(_) => Err(Fault::invalid("invalid_value", "stop", "stop must be a text or a list of texts.")),
+        Some(_) => Err(Fault::invalid("invalid_value", "stop", "stop must be a string or a list of strings.")),
     }
 }
 
-/// A whole number among the parameters without a word.
+/// An integer among the parameters beyond the vocabulary.
 ///
 /// # Errors
-/// It is something else.
+/// It is not an integer.
 pub(super) fn whole_number(create: &Create, name: &str) -> Result<Option<i64>, Fault> {
     match create.extra.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_i64() {
             Some(number) => Ok(Some(number)),
-            None => Err(Fault::invalid("invalid_value", name, format!("{name} must be a whole number."))),
+            None => Err(Fault::invalid("invalid_value", name, format!("{name} must be an integer."))),
         },
     }
 }
 
-/// The effort the caller asks for.
+/// The effort that the caller requests.
 pub(super) fn effort(create: &Create) -> Option<&str> {
     create.reasoning.as_ref()?.effort.as_deref()
 }
 
-/// Whether the caller wants to see something of the thoughts.
+/// Whether the caller requests a reasoning summary.
 pub(super) fn wants_summary(create: &Create) -> bool {
     create.reasoning.as_ref().is_some_and(|reasoning| reasoning.summary.is_some())
 }
 
-/// Whether the caller wants log probabilities. Zero alternatives is what a response says that has none.
+/// Whether the caller requests log probabilities. A response without them has zero alternatives.
 pub(super) fn wants_logprobs(create: &Create) -> bool {
     create.top_logprobs.is_some_and(|count| count > 0) || create.include.iter().any(|word| word == "message.output_text.logprobs")
 }
 
-/// Checks what neither API has a word for; `vendor` is whose API it is, `knows` which parameters it does know. Notes what is left
-/// out because it cannot matter.
+/// Checks what neither API supports. `vendor` is the API's vendor; `knows` tells the parameters it supports. Records
+/// irrelevant fields that are left out.
 ///
 /// # Errors
-/// The first field that matters.
+/// The first relevant field.
 pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool, ignored: &mut Vec<String>) -> Result<(), Fault> {
     parameters(create, &knows, ignored)?;
     omitted(create, ignored);
     stop_sequences(create)?;
     whole_number(create, "top_k")?;
-    // How long an answer is, is a wish.
+    // The verbosity is only a preference.
     if create.text.verbosity.as_deref().is_some_and(|verbosity| verbosity != "medium") {
         ignored.push("text.verbosity".to_owned());
     }
@@ -188,14 +187,14 @@ pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool,
     }
 }
 
-/// Notes the fields of objects beyond the vocabulary, which wires without such objects leave out.
+/// Records unknown fields of nested objects, for wires that leave these objects out.
 pub(super) fn omitted(create: &Create, ignored: &mut Vec<String>) {
     let of = |object: &'static str, extra: Option<&Extra>| {
         let names: Vec<String> = extra.into_iter().flat_map(Extra::iter).map(|(name, _)| format!("{object}.{name}")).collect();
         names
     };
     let format = match &create.text.format {
-        // A schema beside the type has a meaning of its own.
+        // A schema next to the type has a meaning of its own.
         TextFormat::Text | TextFormat::JsonObject { .. } => None,
         TextFormat::JsonSchema { extra, .. } => Some(extra),
     };
@@ -204,14 +203,14 @@ pub(super) fn omitted(create: &Create, ignored: &mut Vec<String>) {
     ignored.extend(of("reasoning", create.reasoning.as_ref().map(|reasoning| &reasoning.extra)));
 }
 
-/// The tier of service, where one is asked for that nobody there knows.
+/// The requested service tier, unless it is the default.
 pub(super) fn tier_is_omitted(create: &Create) -> Option<String> {
     let is_usual = |tier: &str| matches!(tier, "auto" | "default");
     create.service_tier.as_deref().filter(|tier| !is_usual(tier)).map(|_| "service_tier".to_owned())
 }
 
-/// Parameters that are about another vendor's account, caches or templates, or that only wish for something: where they are not
-/// known, the answer is the same without them.
+/// Parameters for another vendor's account, caches or templates, or mere preferences: the response is the same
+/// without them.
 const WISHES: [&str; 13] = [
     "seed",
     "chat_template_kwargs",
@@ -228,12 +227,12 @@ const WISHES: [&str; 13] = [
     "user",
 ];
 
-/// Checks the parameters for which the vocabulary has no word.
+/// Checks the parameters beyond the vocabulary.
 ///
 /// # Errors
-/// The first that is not known, and that matters.
+/// The first unsupported and relevant parameter.
 pub(super) fn parameters(create: &Create, knows: &impl Fn(&str) -> bool, ignored: &mut Vec<String>) -> Result<(), Fault> {
-    // No bias is none, which some clients say.
+    // An empty bias has no effect, and some clients send it.
     let says_something = |name: &str, value: &Value| name != "logit_bias" || value.as_object().is_none_or(|bias| !bias.is_empty());
     for (name, _) in create.extra.iter().filter(|(name, value)| !knows(name) && says_something(name, value)) {
         if !WISHES.contains(&name.as_str()) {
@@ -244,12 +243,12 @@ pub(super) fn parameters(create: &Create, knows: &impl Fn(&str) -> bool, ignored
     Ok(())
 }
 
-/// The vendor has no word for a parameter.
+/// The vendor does not support a parameter.
 pub(super) fn no_word(vendor: &str, param: &str) -> Fault {
     Fault::invalid("unsupported_parameter", param, format!("{vendor}, which serves this model, does not support '{param}'."))
 }
 
-/// The vendor has a word for a parameter, but not for this value.
+/// The vendor does not support a parameter's value.
 pub(super) fn no_value(vendor: &str, param: &str, value: &str) -> Fault {
     Fault::invalid("unsupported_value", param, format!("{vendor}, which serves this model, does not support the {param} '{value}'."))
 }
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_an_item_and_a_url_again() {
+    fn an_image_becomes_an_item_and_a_url_again() {
         let item = |url: &str| {
             let mut fields = protocol::extra::Extra::new(image_call(url));
             let kind = fields.remove("type").unwrap().as_str().unwrap().to_owned();

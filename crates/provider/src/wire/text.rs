@@ -1,7 +1,7 @@
-//! Puts characters together that upstreams split over two events: halves of a surrogate pair (UTF-16), and bytes of UTF-8.
+//! Joins characters that upstreams split between two events: surrogate pairs (UTF-16) and UTF-8 sequences.
 //!
-//! A Rust string cannot hold either, so [`super::json`] stands marks in for them: characters of the private use plane 16. They
-//! go no further than [`super::said`] and [`super::fault`], which have them put together or replaced.
+//! A Rust string cannot contain either half, so [`super::json`] replaces them with marks: characters in private use
+//! plane 16. [`super::said`] and [`super::fault`] join or replace them, so that they go no further.
 
 use serde_json::Value;
 
@@ -10,22 +10,22 @@ const HALF: u32 = 0x10_0000;
 /// The mark of a byte `b` is `BYTE + b`.
 const BYTE: u32 = 0x10_E000;
 
-/// Stands for one half of a surrogate pair.
+/// The mark for a surrogate.
 pub(super) fn mark_of_half(half: u32) -> char {
     char::from_u32(HALF + half).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// Stands for a byte that is no UTF-8.
+/// The mark for an invalid UTF-8 byte.
 pub(super) fn mark_of_byte(byte: u8) -> char {
     char::from_u32(BYTE + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// Whether a text may have marks: all of them begin with this byte in UTF-8, and hardly anything else does.
+/// Whether a text may contain marks: in UTF-8 they all start with this byte, and hardly anything else does.
 pub(super) fn has_marks(text: &str) -> bool {
     memchr::memchr(0xF4, text.as_bytes()).is_some()
 }
 
-/// A text that comes whole, without marks.
+/// A complete text without marks.
 pub(super) fn without_marks(text: String) -> String {
     let mut joiner = Joiner::default();
     let mut joined = joiner.join(text);
@@ -33,7 +33,7 @@ pub(super) fn without_marks(text: String) -> String {
     joined
 }
 
-/// Takes the marks out of every text in a value that comes whole.
+/// Removes the marks from every string in a complete value.
 pub(super) fn remove_marks(value: &mut Value) {
     match value {
         Value::String(text) => *text = without_marks(std::mem::take(text)),
@@ -48,7 +48,7 @@ pub(super) fn remove_marks(value: &mut Value) {
     }
 }
 
-/// What a character stands for.
+/// What a character represents.
 enum Piece {
     Character(char),
     High(u32),
@@ -67,7 +67,7 @@ impl Piece {
     }
 }
 
-/// Puts the texts of one channel (the answer, the thoughts, the arguments of one call) together.
+/// Joins the texts of one channel (the response, the reasoning, the arguments of one call).
 #[derive(Debug, Default)]
 pub(super) struct Joiner {
     high: Option<u32>,
@@ -75,7 +75,7 @@ pub(super) struct Joiner {
 }
 
 impl Joiner {
-    /// The text without marks. What may be half a character waits for the next text.
+    /// The text without marks. A possibly incomplete character waits for the next text.
     pub(super) fn join(&mut self, text: String) -> String {
         if self.is_idle() && !has_marks(&text) {
             return text;
@@ -106,14 +106,14 @@ impl Joiner {
         joined
     }
 
-    /// What still waits, at the end of the channel: its other half never came.
+    /// What remains at the end of the channel: its other half never arrived.
     pub(super) fn finish(&mut self) -> Option<String> {
         let mut rest = String::new();
         self.flush(&mut rest);
         (!rest.is_empty()).then_some(rest)
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing is held back.
     pub(super) fn is_idle(&self) -> bool {
         self.high.is_none() && self.bytes.is_empty()
     }
@@ -124,11 +124,11 @@ impl Joiner {
         }
     }
 
-    /// Takes the characters that are whole.
+    /// Decodes the complete characters.
     fn decode(&mut self, joined: &mut String) {
         match std::str::from_utf8(&self.bytes) {
             Ok(text) => joined.push_str(text),
-            // More of it may come.
+            // The rest may still arrive.
             Err(error) if error.error_len().is_none() => return,
             Err(_) => joined.push_str(&String::from_utf8_lossy(&self.bytes)),
         }
@@ -140,7 +140,7 @@ impl Joiner {
 mod tests {
     use super::*;
 
-    /// Texts of one channel, with `<hhhh>` for a half and `<hh>` for a byte.
+    /// Joins texts of one channel, with `<hhhh>` for a surrogate and `<hh>` for a byte.
     fn check(texts: &[&str], expected: &[&str], rest: Option<&str>) {
         let marked = |text: &str| {
             let mut out = String::new();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_a_character_are_put_together_over_any_split() {
+    fn split_characters_are_joined_across_any_split() {
         check(&["a <d83d>", "<de00> b"], &["a ", "😀 b"], None);
         check(&["<d83d><de00>"], &["😀"], None);
         check(&["<f0>", "<9f><98>", "<80>!"], &["", "", "😀!"], None);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_half_is_a_replacement_character() {
+    fn an_unpaired_half_becomes_a_replacement_character() {
         check(&["a<d83d>", "b"], &["a", "\u{fffd}b"], None);
         check(&["a<de00>b"], &["a\u{fffd}b"], None);
         check(&["a<d83d>"], &["a"], Some("\u{fffd}"));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_whole_has_no_marks() {
+    fn complete_texts_have_no_marks() {
         let (half, byte) = (mark_of_half(0xD83D), mark_of_byte(0xF0));
         let mut value = serde_json::json!({ "token": format!("a{half}"), "list": [format!("{byte}b"), 1, null], "pair": format!("{half}{}", mark_of_half(0xDE00)) });
         remove_marks(&mut value);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_left_alone() {
+    fn other_text_is_unchanged() {
         check(&["plain", "", "😀 \u{10ffff}"], &["plain", "", "😀 \u{10ffff}"], None);
     }
 }

@@ -1,5 +1,5 @@
-//! Base URLs that are written a little differently: their endpoints are served, under the rules of the canonical path, or the right base
-//! URL is named.
+//! Base URLs with small mistakes: their endpoints are served under the rules of the canonical path, or the error
+//! names the right base URL.
 
 use client::{Request, websocket};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ async fn endpoints_are_found_however_the_base_url_is_written() {
 }
 
 #[tokio::test]
-async fn another_spelling_has_the_rules_of_the_path() {
+async fn another_spelling_has_the_same_rules_as_the_path() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     for path in ["/chat/completions", "//v1/chat/completions", "/v1/v1/chat/completions/"] {
         let (status, body) = house.post(path, &chat()).await;
@@ -67,7 +67,7 @@ async fn the_classic_api_keeps_its_paths() {
 }
 
 #[tokio::test]
-async fn a_path_that_leads_nowhere_says_what_the_base_url_is() {
+async fn an_unknown_path_names_the_base_url() {
     let house = House::open().await;
     let right = format!("http://{}/v1", house.address);
     for (method, path) in [
@@ -88,7 +88,7 @@ async fn a_path_that_leads_nowhere_says_what_the_base_url_is() {
 }
 
 #[tokio::test]
-async fn the_base_url_itself_says_what_it_is_for() {
+async fn the_base_url_itself_explains_its_use() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     for path in ["/v1", "/v1/", "//v1//"] {
         let (status, body) = house.get(path).await;

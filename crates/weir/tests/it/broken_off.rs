@@ -1,4 +1,4 @@
-//! A chat stream that ends without a finish reason: its words arrive, its body is broken off.
+//! A chat completions stream without a finish reason: its text is delivered, then its body is broken off.
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -22,7 +22,7 @@ use crate::leaving::{cancel, id_of};
 /// Fills every buffer between the server and a client that does not read.
 const LARGE: usize = 4 << 20;
 
-/// A long text whose upstream then breaks.
+/// A long text whose upstream then fails.
 fn large_and_cut() -> Script {
     (0..LARGE >> 20).fold(Script::new().role(), |script, _| script.content(&"words! ".repeat((1 << 20) / 7))).fin()
 }
@@ -44,7 +44,7 @@ fn check_last(text: &str, code: &str) {
 }
 
 #[tokio::test]
-async fn only_the_chat_stream_is_broken_off() {
+async fn only_the_chat_completions_stream_is_broken_off() {
     let house = House::open().await;
     house.upstream.default_script(Script::new().role().content("Once").fin());
     for frame in [Frame::Sse, Frame::Ndjson] {
@@ -55,7 +55,7 @@ async fn only_the_chat_stream_is_broken_off() {
             (BodyEnd::Truncated, Some("upstream_cut"), None),
             "{frame:?}"
         );
-        // Its terminal event says that it failed.
+        // Its terminal event reports the failure.
         let (events, end) = house.stream(&question((Words::Responses, frame), MODEL, &json!({}))).await.collect().await.unwrap();
         let text: String = events.iter().map(|event| String::from_utf8_lossy(&event.data)).collect();
         assert!(end == BodyEnd::Clean && text.contains("response.failed"), "{frame:?} {end:?}: {text}");
@@ -91,7 +91,7 @@ async fn a_stream_of_http_1_0_is_reset_after_its_error() {
     house.close().await;
 }
 
-/// A socket of which nothing is read until its gate opens.
+/// A socket that is not read until its gate opens.
 struct Gated {
     stream: TcpStream,
     gate: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -122,7 +122,7 @@ impl AsyncWrite for Gated {
     }
 }
 
-/// The client's windows have room for everything, and its socket for little: what waits in the streams must not be dropped.
+/// The client's windows are large and its socket buffer is small: data queued in the streams must not be dropped.
 #[tokio::test]
 async fn a_stream_of_http_2_is_reset_after_its_error() {
     const STREAMS: usize = 60;
@@ -161,7 +161,7 @@ async fn a_stream_of_http_2_is_reset_after_its_error() {
 }
 
 #[tokio::test]
-async fn the_usage_of_a_stopped_stream_comes_before_its_error() {
+async fn a_stopped_stream_reports_usage_before_its_error() {
     let house = House::open().await;
     house.upstream.script(Script::new().role().content("Once").stall());
     let options = json!({ "stream_options": { "include_usage": true } });

@@ -1,4 +1,4 @@
-//! `weir chat`, the program itself: in a pipe, and in a terminal that a person types in.
+//! The `weir chat` program: in a pipe, and in a terminal.
 
 mod cuts;
 pub(crate) mod pipe;
@@ -13,10 +13,10 @@ use tempfile::TempDir;
 use crate::house::MODEL;
 use crate::program::weir;
 
-/// Every transport that an answer can travel over.
+/// Every transport that a response can use.
 pub(crate) const TRANSPORTS: [&str; 4] = ["json", "ndjson", "sse", "websocket"];
 
-/// The program as it asks a server at `address`, the scripted model, in a directory of its own.
+/// The program with the scripted model on the server at `address`, in a directory of its own.
 fn chat(directory: &TempDir, address: impl std::fmt::Display, arguments: &[&str]) -> Command {
     chat_with(directory, address, MODEL, arguments)
 }

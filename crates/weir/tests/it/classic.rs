@@ -1,4 +1,5 @@
-//! The classic API, rule by rule (C1 to C12) and bug by bug (B1 to B19): what the Java demo's pages need, replayed byte by byte.
+//! The classic API by rule (C1 to C12) and by bug (B1 to B19): what the Java demo's pages need, replayed byte by
+//! byte.
 
 mod context;
 mod pages;
@@ -21,18 +22,18 @@ use crate::metrics::{scrape, until};
 
 pub(crate) const UID: &str = "2f6c1a4e-8d0b-4b57-9f0e-0a1b2c3d4e5f";
 
-/// As the polyfill opens a stream.
+/// Opens a stream like the polyfill.
 fn create_sse(uid: &str) -> Request {
     Request::get("/createSse").header("accept", "text/event-stream").header("uid", uid).header("cache-control", "no-store")
 }
 
-/// As the page posts a question.
+/// Posts a question like the page.
 fn chat(uid: &str, question: &str) -> Request {
     let body = json!({ "msg": question }).to_string();
     Request::new("POST", "/chat").header("content-type", "application/json;charset=UTF-8").header("uid", uid).body(body)
 }
 
-/// A stream that is open: its head and its first block have come.
+/// Opens a stream, and waits for its headers and first block.
 async fn open(house: &House, uid: &str) -> Response {
     let mut response = house.send(&create_sse(uid)).await;
     assert_eq!(response.status, 200);
@@ -40,7 +41,7 @@ async fn open(house: &House, uid: &str) -> Response {
     response
 }
 
-/// Asks on a stream of its own. Gives the number of the question's tokens and the stream, as events.
+/// Asks on a new stream. Returns the number of prompt tokens, and the stream.
 pub(crate) async fn ask(house: &House, uid: &str, question: &str) -> (u64, Stream) {
     let stream = open(house, uid).await.events().unwrap();
     let (status, answer) = house.json(&chat(uid, question)).await;
@@ -48,7 +49,7 @@ pub(crate) async fn ask(house: &House, uid: &str, question: &str) -> (u64, Strea
     (answer["question_tokens"].as_u64().unwrap(), stream)
 }
 
-/// The text of a stream that tells a whole answer.
+/// The text of a stream with a complete response.
 pub(crate) async fn told(mut stream: Stream) -> String {
     let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean);
@@ -57,13 +58,13 @@ pub(crate) async fn told(mut stream: Stream) -> String {
     contents.filter_map(|json| json["content"].as_str().map(str::to_owned)).collect()
 }
 
-/// One question and its whole answer.
+/// A question and its complete response.
 async fn converse(house: &House, uid: &str, question: &str) -> String {
     let (_tokens, stream) = ask(house, uid, question).await;
     told(stream).await
 }
 
-/// What the model was sent the last time: role and text of each message.
+/// Role and text of each message in the last request to the model.
 fn sent(house: &House) -> Vec<(String, String)> {
     let body = house.upstream.requests().last().unwrap().body.clone();
     let text = |content: &Value| content.as_str().map_or_else(|| content[0]["text"].as_str().unwrap().to_owned(), str::to_owned);
@@ -80,7 +81,7 @@ fn plan(change: impl FnOnce(&mut server::ClassicConfig)) -> Plan {
 }
 
 #[tokio::test]
-async fn its_answers_are_counted_while_they_are_on_their_way() {
+async fn its_responses_are_counted_while_they_run() {
     let house = House::open().await;
     let gate = Arc::new(Notify::new());
     house.upstream.default_script(Script::new().role().content("a").wait_for(&gate).finish("stop").done().end());

@@ -1,4 +1,4 @@
-//! A conversation that the model sums up, and the one that goes on from its summary.
+//! Compaction: a conversation that the model summarises, and the conversation that continues from the summary.
 
 use client::soon;
 use client::{Connection, Request};
@@ -11,7 +11,7 @@ use crate::house::{ALICE, BOB, House, MODEL, Plan};
 
 const PATH: &str = "/v1/responses/compact";
 
-/// The summary in the item that stands for a conversation.
+/// The summary in a compaction item.
 fn summary(item: &Value) -> String {
     assert_eq!(item["type"], "compaction");
     assert!(item["id"].as_str().unwrap().starts_with("cmp_"), "{item}");
@@ -22,7 +22,7 @@ fn said(response: &Value) -> &str {
     response["output"][0]["content"][0]["text"].as_str().unwrap()
 }
 
-/// What a new chain begins with, and what is said to go on.
+/// A request that continues from a compaction.
 fn going_on(compacted: &Value, more: &[Value]) -> Value {
     compacted["output"].as_array().unwrap().iter().chain(more).cloned().collect::<Vec<_>>().into()
 }
@@ -70,7 +70,7 @@ async fn the_model_is_asked_once_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn a_new_chain_goes_on_from_the_summary() {
+async fn a_new_conversation_continues_from_the_summary() {
     let house = House::open().await;
     house.upstream.script(Script::text(&["They greeted."]));
     let (_, compacted) = house.post(PATH, &json!({ "model": MODEL, "input": "hi" })).await;
@@ -91,7 +91,7 @@ async fn a_new_chain_goes_on_from_the_summary() {
     ]);
     assert_eq!(house.upstream.requests()[1].body["messages"], told);
 
-    // The tree holds it like any other item: it is listed, continued and referred to.
+    // It is stored like any other item: listed, continued and referred to.
     let (_, listed) = house.get(&format!("/v1/responses/{}/input_items?order=asc", response["id"].as_str().unwrap())).await;
     let item = &listed["data"][1];
     assert_eq!((summary(item).as_str(), &item["encrypted_content"]), ("They greeted.", &input[1]["encrypted_content"]));
@@ -118,7 +118,7 @@ async fn the_demo_remembers_across_a_summary() {
     let (status, once) = house.post(PATH, &json!({ "model": "demo", "previous_response_id": previous })).await;
     assert_eq!((status, &once["output"][0]["content"][0]["text"]), (200, &json!("Thank you")), "{once}");
     assert_eq!(once["usage"]["source"], "counted");
-    // A summary of a summary holds as much.
+    // A summary of a summary contains the same.
     let (_, twice) = house.post(PATH, &json!({ "model": "demo", "input": once["output"] })).await;
     for compacted in [once, twice] {
         let ask = async |text: &str| {
@@ -157,7 +157,7 @@ async fn a_call_that_waits_for_its_output_can_still_be_answered() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named_by_its_field() {
+async fn errors_name_their_field() {
     let house = House::open().await;
     for (body, code, param) in [
         (json!({ "input": "hi" }), "missing_required_parameter", "model"),
@@ -194,7 +194,7 @@ async fn what_is_wrong_is_named_by_its_field() {
 }
 
 #[tokio::test]
-async fn a_model_that_gives_no_whole_summary_is_an_error_with_its_cause() {
+async fn an_incomplete_summary_is_an_error_with_its_cause() {
     let house = House::open().await;
     let overloaded = json!({ "error": { "message": "slow down", "type": "rate_limit_error" } });
     let cases = [
@@ -230,7 +230,7 @@ async fn leaving_and_a_shutdown_stop_a_compaction() {
     house.quiet().await;
     assert_eq!(house.engine.census().log_bytes, before);
 
-    // A shutdown stops it too, and is said.
+    // A shutdown cancels it too, and it reports that.
     house.upstream.script(Script::new().role().stall());
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write(&request).await.unwrap();
@@ -245,7 +245,7 @@ async fn leaving_and_a_shutdown_stop_a_compaction() {
 }
 
 #[tokio::test]
-async fn two_callers_do_not_sum_each_other_up() {
+async fn a_caller_cannot_compact_anothers_conversation() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     let (_, first) = house.json(&Request::post("/v1/responses", &json!({ "model": MODEL, "input": "mine" })).bearer(ALICE)).await;
     let compact = |id: &Value| Request::post(PATH, &json!({ "model": MODEL, "previous_response_id": id }));

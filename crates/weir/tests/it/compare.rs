@@ -1,5 +1,5 @@
-//! `weir compare`, as one types it: every cell is measured, everybody who counts agrees, the verdicts are those of the standards,
-//! and Wireshark sees in each packet of the capture what the lens sees.
+//! `weir compare` on the command line: every cell is measured, all counts agree, the verdicts match the standards,
+//! and Wireshark reads the capture as the lens does.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,10 +19,10 @@ use tokio::task::spawn_blocking;
 use crate::house::{ADMIN, House, Plan};
 use crate::program::{run_in, walk, weir};
 
-/// All cells in a debug build beside other tests; alone they take half a minute.
+/// All cells in a debug build next to other tests; alone they take half a minute.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Of each answer.
+/// Of each response.
 const TOKENS: u64 = 20;
 
 async fn compare(directory: &Path, arguments: &[&str]) -> Output {
@@ -37,14 +37,14 @@ fn report(directory: &Path) -> Value {
     serde_json::from_slice(&fs::read(directory.join("out/report.json")).unwrap()).unwrap()
 }
 
-/// Whether users may have networks of their own here, by another program's word.
+/// Whether unprivileged network namespaces are available, according to unshare(1).
 fn has_namespaces() -> bool {
     let status = Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]).status();
     !cfg!(target_os = "linux") || status.unwrap_or_else(|error| panic!("unshare: {error}; it is Debian's util-linux")).success()
 }
 
 #[tokio::test]
-async fn every_cell_is_measured_and_all_who_count_agree() {
+async fn every_cell_is_measured_and_all_counts_agree() {
     let directory = tempfile::tempdir().unwrap();
     let output = compare(directory.path(), &["--turns", "2", "--tokens", &TOKENS.to_string(), "--pace", "5"]).await;
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -58,7 +58,7 @@ async fn every_cell_is_measured_and_all_who_count_agree() {
         assert_eq!((&cell["answers"], &cell["tokens"]), (&json!(2), &json!(2 * TOKENS)), "{name}");
         check_cell(cell);
     }
-    // The verdicts need the packets, and these a network of our own.
+    // The verdicts require packets, and these a network namespace.
     if !has_namespaces() {
         assert!(err.contains("there can be no network of our own"), "{err}");
         return;
@@ -76,7 +76,7 @@ fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
 }
 
-/// What follows from the cell's protocol, whatever the times are.
+/// Checks what follows from the cell's protocol, whatever the timing.
 fn check_cell(cell: &Value) {
     let name = &cell["cell"];
     let is = |key: &str, value: &str| name[key] == value;
@@ -87,7 +87,7 @@ fn check_cell(cell: &Value) {
         (true, true) => assert_eq!((connections, requests), (answers, answers), "{name}"),
         (true, false) => assert_eq!(connections, requests, "{name}"),
         (false, true) => assert_eq!((connections, requests), (1, 1), "{name}"),
-        // The classic page asks beside its stream.
+        // The classic page posts its question next to its stream.
         (false, false) if is("dialect", "classic") && is("version", "1.1") => {
             assert_eq!((connections, requests), (2, 2 * answers), "{name}");
         }
@@ -100,9 +100,10 @@ fn check_cell(cell: &Value) {
         is("version", "1.0") || (is("transport", "json") && !is("version", "2")) || is("transport", "long_poll") && !is("version", "2"),
         "{name}: {down}"
     );
-    // What the server says of its bodies is all of them.
+    // The server's body counts cover all bytes.
     let said = ["framing", "dialect", "text"].map(|kind| count(&cell["said"][kind])).iter().sum::<u64>();
-    // Beside answers there are polls, the classic page's questions, and, in the body of a stream of HTTP/2, a socket's frames.
+    // Apart from responses there are polls, the classic page's questions, and, in an HTTP/2 stream's body, a socket's
+    // frames.
     let has_others = is("transport", "long_poll") || (is("dialect", "classic") && !is_socket) || (is_socket && is("version", "2"));
     assert!(said == count(&down["body"]) || (has_others && said < count(&down["body"])), "{name}: {said} {down}");
     assert!(has_others || count(&cell["said"]["text"]) >= count(&cell["text_bytes"]), "{name}");
@@ -112,7 +113,7 @@ fn check_cell(cell: &Value) {
         assert!(cut["resumed_by"].is_string(), "{name}: {cut}");
         assert_eq!((&cut["missing"], &cut["twice"], &cut["pieces_whole"]), (&json!(0), &json!(0), &json!(TOKENS)), "{name}");
     } else {
-        // Nobody can go on with it, and the model is told so.
+        // It cannot be resumed, and the model call is cancelled.
         let gave = count(&cut["model_gave"]);
         assert_eq!((&cut["resumed_by"], count(&cut["missing"])), (&Value::Null, TOKENS - count(&cut["pieces_before"])), "{name}: {cut}");
         assert!(gave < TOKENS, "{name}: {cut}");
@@ -125,12 +126,12 @@ fn check_cell(cell: &Value) {
     }
 }
 
-/// What the packets say is what the connections were.
+/// Checks the packets against the connections.
 fn check_wire(cell: &Value) {
     let (name, wire) = (&cell["cell"], &cell["wire"]);
     let connections = count(&cell["connections"]);
     assert_eq!(count(&wire["connections"]), connections, "{name}");
-    // On a busy machine a segment may be repeated, though none is lost.
+    // On a busy machine a segment may be retransmitted although none is lost.
     let most = 2 * connections + count(&wire["retransmissions"]);
     assert!((2 * connections..=most).contains(&count(&wire["syn"])), "{name}: {wire}");
     let endings: u64 = wire["endings"].as_object().unwrap().values().map(count).sum();
@@ -207,7 +208,7 @@ fn packets(file: &[u8]) -> Vec<(Moment, usize, Vec<u8>)> {
 
 const FIELDS: [&str; 8] = ["tcp.seq", "tcp.seq_raw", "tcp.ack", "tcp.len", "tcp.flags", "tcp.window_size", "tcp.hdr_len", "frame.len"];
 
-/// A segment in the words of tshark's fields.
+/// A segment in the format of tshark's fields.
 fn line(segment: &Segment, length: usize) -> String {
     let number = |value: Option<u64>| value.unwrap_or(0).to_string();
     [
@@ -224,7 +225,7 @@ fn line(segment: &Segment, length: usize) -> String {
 }
 
 fn tshark(arguments: &[&str]) -> String {
-    // The settings of the person who runs this have no say.
+    // Independent of the user's own settings.
     let output = Command::new("tshark").args(arguments).env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent").output();
     let output = output.unwrap_or_else(|error| panic!("tshark: {error}; scripts/setup installs it"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -245,7 +246,7 @@ fn check_with_wireshark(path: &Path) {
         let seen = flows.push(*at, *length as u64, &decode(Link::Ethernet, bytes).unwrap()).unwrap();
         assert_eq!(found, line(&seen.segment, *length), "packet {}", index + 1);
     }
-    // The keys are in the file: what went through TLS can be read, and the comments say what it is.
+    // The file contains the keys: TLS can be decrypted, and the comments explain the packets.
     let inside = tshark(&["-r", path, "-Y", "tls && http.request.method == \"POST\"", "-T", "fields", "-e", "http.request.uri"]);
     assert!(inside.lines().any(|line| line == "/v1/responses"), "{inside}");
     let comments = tshark(&["-r", path, "-Y", "frame.comment contains \"responses/sse/h1.1:\"", "-T", "fields", "-e", "frame.comment"]);
@@ -254,7 +255,7 @@ fn check_with_wireshark(path: &Path) {
 }
 
 #[tokio::test]
-async fn a_server_elsewhere_is_measured_as_far_as_a_client_can_and_its_key_stays_secret() {
+async fn a_remote_server_is_measured_from_the_client_and_its_key_stays_secret() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     let directory = tempfile::tempdir().unwrap();
     let server = format!("http://{}", house.address);
@@ -280,7 +281,7 @@ async fn a_server_elsewhere_is_measured_as_far_as_a_client_can_and_its_key_stays
 }
 
 #[tokio::test]
-async fn packets_take_the_time_that_was_asked_for() {
+async fn packets_have_the_requested_delay() {
     if !has_namespaces() {
         return;
     }
@@ -296,7 +297,7 @@ async fn packets_take_the_time_that_was_asked_for() {
         assert!(least("/wire/handshake_ms/min") >= 60.0 && least("/times/added_ms/min") >= 30.0, "{cell}");
         assert_eq!((&cell["cut"]["missing"], &cell["missing"]), (&json!(0), &json!([])));
     }
-    // What is judged does not depend on how long packets take.
+    // The verdicts do not depend on the delay.
     let ruling = |id: &str| report["verdicts"].as_array().unwrap().iter().find(|verdict| verdict["id"] == id).unwrap()["ruling"].clone();
     assert_eq!(
         ["4.6", "4.11", "4.16", "4.17", "4.27", "4.28"].map(ruling),
@@ -305,7 +306,7 @@ async fn packets_take_the_time_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn on_loopback_it_says_what_is_missing() {
+async fn on_loopback_it_reports_what_is_missing() {
     let directory = tempfile::tempdir().unwrap();
     let cells = ["--dialect", "responses", "--transport", "sse,websocket", "--http", "1.1", "--encrypted", "on"];
     let output = compare(directory.path(), &[&["--quick", "--turns", "2", "--loopback"][..], &cells].concat()).await;
@@ -318,7 +319,7 @@ async fn on_loopback_it_says_what_is_missing() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+async fn a_silent_server_times_out() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("http://{}", silent.local_addr().unwrap());
     let directory = tempfile::tempdir().unwrap();
@@ -328,7 +329,7 @@ async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
 }
 
 #[tokio::test]
-async fn a_cell_that_cannot_be_measured_says_why_and_the_others_are() {
+async fn a_cell_that_cannot_be_measured_says_why_and_the_others_continue() {
     let house = House::open_with(Plan::server(|server| server.classic.enabled = false)).await;
     let directory = tempfile::tempdir().unwrap();
     let server = format!("http://{}", house.address);
@@ -358,7 +359,7 @@ async fn a_cell_that_cannot_be_measured_says_why_and_the_others_are() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_compared_is_said() {
+async fn incomparable_settings_are_reported() {
     let directory = tempfile::tempdir().unwrap();
     for (arguments, complaint) in [
         (&["--server", "localhost:80"][..], "expected http://"),

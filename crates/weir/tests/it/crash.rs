@@ -1,7 +1,7 @@
-//! `kill -9` of the real process in mid-answer, under fifty answers over all frames: no event is missing, doubled or
-//! changed, and every answer ends (promises 1 to 3), also when recovery itself is killed.
+//! `kill -9` of the real process during fifty responses in all frames: no event is missing, repeated or changed, and
+//! every response ends (promises 1 to 3), also if recovery itself is killed.
 //!
-//! `WEIR_CRASH_ROUNDS` says how often (3 unless it is set), `WEIR_CRASH_SEED` repeats a run.
+//! `WEIR_CRASH_ROUNDS` sets the number of rounds (3 by default), `WEIR_CRASH_SEED` repeats a run.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
@@ -25,15 +25,15 @@ pub(crate) mod script;
 
 const ANSWERS: usize = 50;
 
-/// How many answers of earlier rounds are looked at in each, and how many at the end.
+/// How many earlier responses are checked in each round, and at the end.
 const SAMPLE: usize = 12;
 const LAST_SAMPLE: usize = 400;
 
-/// What a model says that is asked once more, or again.
+/// The model's text for repeated requests.
 const AGAIN: &str = "again ";
 
 #[tokio::test]
-async fn answers_survive_kill_9_in_mid_answer() {
+async fn responses_survive_kill_9() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap_or_else(|error| panic!("{name}: {error}")));
     let rounds = number("WEIR_CRASH_ROUNDS").unwrap_or(3);
     let seed = number("WEIR_CRASH_SEED").unwrap_or_else(|| RandomState::new().hash_one(std::process::id()));
@@ -54,10 +54,10 @@ struct World {
     server: Server,
     dice: Dice,
     said: HashMap<String, Said>,
-    /// The ids of all answers that have ended, with what their logs were.
+    /// The ids and logs of all ended responses.
     kept: Vec<(String, u64)>,
     total: Figures,
-    /// How long the last start took.
+    /// The duration of the last start.
     start: Duration,
 }
 
@@ -65,13 +65,13 @@ struct World {
 struct Figures {
     /// Events that clients had read when the process was killed.
     before: usize,
-    /// Events that they read behind those after the restart.
+    /// Events they read after the restart.
     recovered: usize,
-    /// Answers that the crash has cut.
+    /// Responses cut off by the crash.
     cut: usize,
-    /// Answers that had ended.
+    /// Responses that had ended.
     ended: usize,
-    /// Answers that no client had heard of, or that were made again under their key.
+    /// Responses without an id at the client, or repeated with their key.
     without: usize,
     /// How often recovery was killed.
     kills: usize,
@@ -95,7 +95,7 @@ impl World {
     }
 
     async fn round(&mut self, round: usize) -> Figures {
-        // In every fifth round many answers have not even begun.
+        // In every fifth round many responses have not started yet.
         let is_early = round % 5 == 2;
         let clients = self.run_and_kill(round, is_early).await;
         let mut figures = Figures { before: clients.iter().map(Client::heard).sum(), ..Figures::default() };
@@ -132,7 +132,7 @@ impl World {
         figures
     }
 
-    /// Starts all answers and kills the server when its clients have read so many events, wherever that is.
+    /// Starts all responses and kills the server once its clients have read a certain number of events.
     async fn run_and_kill(&mut self, round: usize, is_early: bool) -> Vec<Client> {
         let asked = self.place.upstream.requests().len();
         let mut expected = 0;
@@ -159,7 +159,7 @@ impl World {
         clients
     }
 
-    /// Takes the scripts away that nobody came to hear: what is asked for again must not get one that never ends.
+    /// Removes unused scripts: a repeated request must not get one that never ends.
     async fn drop_scripts(&self) {
         let upstream = &self.place.upstream;
         let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "nobody" }], "stream": true });
@@ -178,16 +178,16 @@ impl World {
         ::client::soon(taken).await.unwrap();
     }
 
-    /// Starts and kills at once. Says whether the kill came before the server was ready.
+    /// Starts the server and kills it at once. Returns whether it was killed before it was ready.
     async fn kill_recovery(&mut self) -> bool {
         let longest = usize::try_from(self.start.as_micros()).unwrap();
         let starting = self.place.spawn();
-        // The moment of the crash: nothing is waited for.
+        // The time of the crash; nothing is awaited here.
         tokio::time::sleep(Duration::from_micros(self.dice.below(longest) as u64)).await;
         starting.kill().await
     }
 
-    /// Answers of earlier rounds are what they were.
+    /// Checks that responses of earlier rounds are unchanged.
     async fn look_back(&mut self, most: usize) {
         let sample: Vec<usize> = (0..most.min(self.kept.len())).map(|_| self.dice.below(self.kept.len())).collect();
         let address = self.server.address;
@@ -198,14 +198,14 @@ impl World {
                 assert_eq!(hash(&log), *expected, "{id} has changed:\n{}", log.join("\n"));
             }
         });
-        // A few at a time, as the clients that they are.
+        // A few at a time.
         let mut looks: Vec<_> = looks.collect();
         while !looks.is_empty() {
             join_all(looks.drain(..looks.len().min(SAMPLE)).map(Box::pin)).await;
         }
     }
 
-    /// A conversation goes on behind an answer that was cut, with what it had said.
+    /// Continues the conversation after a truncated response, with its partial text.
     async fn go_on(&self, cut: &Value) {
         let more = json!({ "previous_response_id": cut["id"], "store": false });
         let response = value(self.server.address, &ask(&with(offering("go on"), &more))).await.unwrap();

@@ -1,4 +1,4 @@
-//! Where a caller's key may stand in a request, and the subprotocols of a WebSocket, among which it may stand too.
+//! Where a caller's key may be in a request, and WebSocket subprotocols, which may contain it too.
 
 use client::websocket::{self, Handshake};
 use client::{Connection, Request, http2};
@@ -28,7 +28,7 @@ fn requests() -> Vec<Request> {
 }
 
 #[tokio::test]
-async fn a_key_may_stand_in_any_of_the_vendors_headers() {
+async fn a_key_may_be_in_any_vendors_header() {
     let house = house().await;
     for request in requests() {
         for name in HEADERS {
@@ -48,7 +48,7 @@ async fn a_key_may_stand_in_any_of_the_vendors_headers() {
 }
 
 #[tokio::test]
-async fn two_keys_must_be_one() {
+async fn two_keys_must_be_equal() {
     let house = house().await;
     for request in requests() {
         for first in HEADERS {
@@ -67,7 +67,7 @@ async fn two_keys_must_be_one() {
 }
 
 #[tokio::test]
-async fn a_header_decides_whose_the_request_is() {
+async fn a_header_decides_the_caller() {
     let house = house().await;
     let ask = Request::post("/v1/responses", &json!({ "model": "demo", "input": "hi" })).header("x-goog-api-key", ALICE);
     let id = house.json(&ask).await.1["id"].as_str().unwrap().to_owned();
@@ -79,7 +79,7 @@ async fn a_header_decides_whose_the_request_is() {
 }
 
 #[tokio::test]
-async fn a_subprotocol_is_chosen_and_a_key_among_them_is_taken() {
+async fn a_subprotocol_is_chosen_and_a_key_among_them_is_used() {
     let house = house().await;
     let key = format!("openai-insecure-api-key.{ALICE}");
     for (offers, chosen) in [
@@ -108,7 +108,7 @@ async fn a_subprotocol_is_chosen_and_a_key_among_them_is_taken() {
 }
 
 #[tokio::test]
-async fn sockets_of_http_2_and_of_the_classic_api_choose_alike() {
+async fn http_2_and_classic_sockets_choose_the_same_way() {
     let house = House::open().await;
     let stream = tokio::net::TcpStream::connect(house.address).await.unwrap();
     let client = http2::Client::over(stream).await.unwrap();
@@ -125,7 +125,7 @@ async fn sockets_of_http_2_and_of_the_classic_api_choose_alike() {
 }
 
 #[tokio::test]
-async fn without_keys_of_its_own_a_server_looks_at_none() {
+async fn without_configured_keys_credentials_are_ignored() {
     let house = House::open().await;
     let two = Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).bearer("one").header("x-api-key", "two");
     let (status, body): (u16, Value) = house.json(&two).await;

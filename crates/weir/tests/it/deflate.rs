@@ -1,4 +1,4 @@
-//! permessage-deflate on sockets (RFC 7692): agreed upon only where both want it, and bounded.
+//! permessage-deflate on sockets (RFC 7692): negotiated only if both sides want it, and bounded.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn create(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn it_is_agreed_upon_only_where_both_want_it() {
+async fn it_is_negotiated_only_if_both_sides_want_it() {
     const AGREED: Option<&str> = Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
     for (is_on, offer, agreed) in [
         (false, "permessage-deflate", None),
@@ -51,7 +51,7 @@ async fn it_is_agreed_upon_only_where_both_want_it() {
 }
 
 #[tokio::test]
-async fn what_was_not_agreed_upon_is_a_violation() {
+async fn compression_without_negotiation_is_a_violation() {
     for (is_on, offer) in [(false, "permessage-deflate"), (true, "permessage-deflate; unknown")] {
         let house = open(is_on).await;
         let mut socket = connect(&house, offer).await.socket;
@@ -68,12 +68,12 @@ async fn a_compressed_turn_is_the_log_message_by_message() {
     let house = open(true).await;
     let mut socket = connect(&house, "permessage-deflate").await.socket;
     let text = "你好 and hello. ".repeat(100);
-    // A small answer, one that is compressed, and one that is too large to be.
+    // A small response, one that is compressed, and one that is too large to be.
     for (turn, answer) in ["hi".to_owned(), "word ".repeat(2000), "0123456789".repeat(20_000)].into_iter().enumerate() {
         house.upstream.script(Script::text(&[&answer]));
         let request = Compressor::new(1).compress(create(&text).as_bytes()).unwrap();
         let (begin, end) = request.split_at(request.len() / 2);
-        // In two frames, of which only the first says that the message is compressed, with a ping between.
+        // In two frames, of which only the first marks the message as compressed, with a ping between.
         socket.send_frame(Head { fin: false, ..COMPRESSED }, begin).await.unwrap();
         socket.ping(b"still there?").await.unwrap();
         socket.send_frame(Head::whole(Opcode::Continuation), end).await.unwrap();
@@ -94,7 +94,7 @@ async fn a_compressed_turn_is_the_log_message_by_message() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_decompressed_is_invalid_data() {
+async fn corrupt_compressed_data_is_an_error() {
     let house = open(true).await;
     let mut socket = connect(&house, "permessage-deflate").await.socket;
     socket.send_frame(COMPRESSED, b"\xff\xff\xff\xff").await.unwrap();
@@ -104,10 +104,10 @@ async fn what_cannot_be_decompressed_is_invalid_data() {
     house.close().await;
 }
 
-/// Four gigabytes in four megabytes: refused at the limit of a message, and never held.
+/// Four gigabytes in four megabytes: rejected at the message limit, and never held in memory.
 #[tokio::test]
 async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
-    // What a message may hold, as small as the bomb's frame allows: inflating is slow where nothing is optimised.
+    // The limit is as small as the bomb's frame allows, because inflating is slow in debug builds.
     let house = House::open_with(Plan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 6 << 20))).await;
     let mut socket = connect(&house, "permessage-deflate").await.socket;
     let mut block = Compressor::new(1).compress(&vec![0; 1 << 20]).unwrap();
@@ -122,7 +122,7 @@ async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
     drop(socket);
     house.close().await;
 
-    // As small as it has to be to be taken in whole: then the code is heard.
+    // Small enough to be received completely, so that the close code arrives.
     let house = House::open_with(Plan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 64 << 10))).await;
     let mut socket = connect(&house, "permessage-deflate").await.socket;
     socket.send_frame(COMPRESSED, &block).await.unwrap();
@@ -132,10 +132,10 @@ async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
     house.close().await;
 }
 
-/// What a few kilobytes hold was taken in at once: a hundred readers had their words seconds later while sixteen sockets sent
-/// bombs. Here there is one thread, on which everybody else still has turns.
+/// A few kilobytes were inflated without yielding: a hundred readers got their text seconds later while sixteen
+/// sockets sent bombs. Here a single thread must still serve everybody else.
 #[tokio::test]
-async fn others_have_their_turn_while_a_compression_bomb_is_taken_in() {
+async fn a_compression_bomb_does_not_block_others() {
     let house = House::open_with(Plan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 6 << 20))).await;
     let mut socket = connect(&house, "permessage-deflate").await.socket;
     let mut block = Compressor::new(1).compress(&vec![0; 1 << 20]).unwrap();
@@ -166,13 +166,13 @@ async fn others_have_their_turn_while_a_compression_bomb_is_taken_in() {
     house.close().await;
 }
 
-/// What this thread has worked. Another program that works meanwhile is not in it.
+/// The CPU time of this thread, which excludes other programs.
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap(), u32::try_from(time.tv_nsec).unwrap())
 }
 
-/// The most memory that the process has had (proc(5), `VmHWM`).
+/// The process's peak memory (proc(5), `VmHWM`).
 fn peak_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();

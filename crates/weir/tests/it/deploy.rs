@@ -1,4 +1,5 @@
-//! What is in `deploy` fits the program: its files parse, its settings are ours, its times suffice, and the log is documented.
+//! The files in `deploy` match the program: they parse, their settings exist, their timeouts suffice, and the log is
+//! documented.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::service::weir;
 
-/// What a shutdown takes beside its delay and its grace.
+/// What a shutdown takes in addition to its delay and grace period.
 const LAST_WORDS: u64 = 4;
 
 fn root() -> PathBuf {
@@ -39,7 +40,7 @@ fn seconds(text: &str) -> u64 {
     text.trim_end_matches('s').parse().unwrap_or_else(|_| panic!("not in seconds: {text}"))
 }
 
-/// What the program makes of these settings.
+/// The configuration that the program derives from these settings.
 fn config(variables: &[(String, String)], file: Option<&str>) -> String {
     let directory = TempDir::new().unwrap();
     let mut command = weir(directory.path());
@@ -52,7 +53,7 @@ fn config(variables: &[(String, String)], file: Option<&str>) -> String {
 }
 
 #[test]
-fn kubernetes_waits_as_long_as_a_shutdown_takes() {
+fn kubernetes_waits_long_enough_for_a_shutdown() {
     let objects = objects("deploy/kubernetes/weir.yaml");
     let pod = &objects["StatefulSet"]["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
@@ -80,7 +81,7 @@ fn variable(entry: &Value) -> (String, String) {
 }
 
 #[test]
-fn the_images_settings_are_ours_and_it_is_not_root() {
+fn the_images_settings_are_valid_and_it_does_not_run_as_root() {
     let text = read("Dockerfile");
     let instruction = |name: &str| text.lines().filter_map(|line| line.strip_prefix(name)).next_back().unwrap().trim().to_owned();
     let variables: Vec<(String, String)> = instruction("ENV WEIR")
@@ -96,7 +97,7 @@ fn the_images_settings_are_ours_and_it_is_not_root() {
 }
 
 #[test]
-fn the_unit_is_sound_and_waits_as_long_as_a_shutdown_takes() {
+fn the_unit_is_valid_and_waits_long_enough_for_a_shutdown() {
     let unit = read("deploy/systemd/weir.service");
     let value = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_else(|| panic!("{name}"));
     let shown = config(&[], None);
@@ -104,7 +105,7 @@ fn the_unit_is_sound_and_waits_as_long_as_a_shutdown_takes() {
     assert!(seconds(value("TimeoutStopSec")) > needed, "{needed} s are needed");
     assert_eq!((value("Type"), value("RestartPreventExitStatus")), ("notify", "78"));
     assert!(value("RestrictAddressFamilies").contains("AF_UNIX"), "systemd could not be told");
-    // Its own judge, where there is one. It wants the program to be there.
+    // systemd-analyze, if available. It requires the program to exist.
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("weir.service");
     fs::write(&path, unit.replace("/usr/local/bin/weir", env!("CARGO_BIN_EXE_weir"))).unwrap();
@@ -115,20 +116,20 @@ fn the_unit_is_sound_and_waits_as_long_as_a_shutdown_takes() {
 }
 
 #[test]
-fn every_line_of_the_log_is_explained() {
+fn every_log_line_is_documented() {
     let documented = read("docs/reference/log.md");
     let mut lines = Vec::new();
     for room in ["engine", "provider", "server", "store", "traces", "weir"] {
         collect(&root().join("crates").join(room).join("src"), &mut lines);
     }
     assert!(lines.len() > 20, "only {} lines were found", lines.len());
-    // What is in brackets or put in is not always the same.
+    // Parts in brackets or placeholders vary.
     let known = |line: &String| documented.contains(line.split(['(', '{']).next().unwrap_or(line).trim_end());
     let missing: Vec<&String> = lines.iter().filter(|line| !known(line)).collect();
     assert!(missing.is_empty(), "docs/reference/log.md does not explain: {missing:#?}");
 }
 
-/// The last text among the arguments of a call, which is the message.
+/// The last string among a call's arguments, which is the message.
 fn last_text(call: &str) -> Option<String> {
     let (mut depth, mut last, mut text) = (0, None, None::<String>);
     for next in call.chars() {
@@ -145,7 +146,7 @@ fn last_text(call: &str) -> Option<String> {
     None
 }
 
-/// The messages at `info` and above of all files below `directory`, but for those made of variables.
+/// The messages at `info` and above in all files of `directory`, except those made of variables.
 fn collect(directory: &Path, lines: &mut Vec<String>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

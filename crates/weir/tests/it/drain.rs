@@ -1,4 +1,4 @@
-//! The steps of a shutdown, by their numbers in `weir::shutdown`; those that need a whole process are in `rolling.rs`.
+//! The steps of a shutdown, by their numbers in `weir::shutdown`; those that require a process are in `rolling.rs`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ async fn house(spread: Duration, grace: Duration) -> House {
     House::open_with(Plan { grace, spread, ..Plan::default() }).await
 }
 
-/// Tells a house to close, and waits until it takes nobody any more.
+/// Starts a shutdown, and waits until nothing new is accepted.
 async fn leave(house: House) -> JoinHandle<()> {
     let address = house.address;
     let closing = tokio::spawn(house.close());
@@ -31,7 +31,7 @@ async fn leave(house: House) -> JoinHandle<()> {
     closing
 }
 
-/// A connection without a request on it that has served one.
+/// An idle connection that has served a request.
 async fn idle(address: SocketAddr) -> Connection {
     let response = Connection::open(address).await.unwrap().send(&Request::get("/healthz")).await.unwrap();
     response.into_connection().await.unwrap()
@@ -50,7 +50,7 @@ async fn body(mut response: Response) -> Value {
 }
 
 #[tokio::test]
-async fn step_3_nothing_new_begins_and_what_is_there_stays_possible() {
+async fn step_3_nothing_new_starts_and_running_responses_continue() {
     let house = house(60 * SECONDS, 60 * SECONDS).await;
     let address = house.address;
     let gate = Arc::new(Notify::new());
@@ -94,7 +94,7 @@ async fn step_3_nothing_new_begins_and_what_is_there_stays_possible() {
 }
 
 #[tokio::test]
-async fn step_4_idle_clients_are_told_to_come_back_one_by_one() {
+async fn step_4_idle_connections_close_one_by_one() {
     let house = house(600 * SECONDS / 1000, 60 * SECONDS).await;
     let address = house.address;
     let sockets = join_all((0..20).map(|_| socket(address))).await;
@@ -119,7 +119,7 @@ async fn step_4_idle_clients_are_told_to_come_back_one_by_one() {
 }
 
 #[tokio::test]
-async fn steps_4_and_5_readers_stay_to_the_end_and_browsers_hear_when_to_come_back() {
+async fn steps_4_and_5_readers_stay_to_the_end_and_browsers_get_a_retry_delay() {
     let house = house(200 * SECONDS / 1000, 60 * SECONDS).await;
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done());
@@ -153,7 +153,7 @@ async fn steps_4_and_5_readers_stay_to_the_end_and_browsers_hear_when_to_come_ba
 }
 
 #[tokio::test]
-async fn step_6_what_does_not_end_in_time_is_ended_truly_in_every_frame() {
+async fn step_6_responses_that_exceed_the_grace_period_end_in_every_frame() {
     let house = house(Duration::ZERO, 300 * SECONDS / 1000).await;
     house.upstream.default_script(Script::new().role().content("Once").stall());
     let mut socket = socket(house.address).await;
@@ -192,10 +192,10 @@ impl CollectAll for Response {
     }
 }
 
-/// Nobody who reads too slowly may take the part for the whole: over chunks the last one is missing, without them the
-/// connection is reset.
+/// A slow reader must not mistake a part for the whole: with chunked encoding the last chunk is missing, otherwise
+/// the connection is reset.
 #[tokio::test]
-async fn step_7_what_is_still_open_is_broken_off() {
+async fn step_7_open_streams_are_broken_off() {
     let house = house(Duration::ZERO, 300 * SECONDS / 1000).await;
     let piece = "x".repeat(64 << 10);
     let pieces: Vec<&str> = std::iter::repeat_n(piece.as_str(), 100).collect();

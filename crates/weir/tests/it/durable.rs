@@ -1,4 +1,4 @@
-//! What a restart in order leaves as it was: answers over every frame, conversations, keys, owners, and what is gone.
+//! What an orderly restart preserves: responses in every frame, conversations, keys, owners, and deletions.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ fn get(id: &str) -> Request {
     Request::get(&format!("/v1/responses/{id}"))
 }
 
-/// Asks and reads to the end; gives the id and the log.
+/// Sends a request and reads to the end; returns the id and the log.
 async fn answer(server: &Server, question: &Value) -> (String, Vec<String>) {
     let log = Reader::begin(server.address, Way::Sse, question).await.unwrap().rest().await;
     (id_of(&log[0]), log)
 }
 
-/// Asks and reads until a piece of the answer is there; it goes on.
+/// Sends a request and reads until a piece of the response arrived; it continues.
 async fn begin(server: &Server, question: &Value, piece: &str) -> (Reader, String, Vec<String>) {
     let mut reader = Reader::begin(server.address, Way::Sse, question).await.unwrap();
     let mut log = Vec::new();
@@ -50,7 +50,7 @@ async fn finished_answers_read_back_byte_for_byte_over_every_frame() {
         // These two fail: the connection breaks, and an end without a reason.
         Script::new().role().content("Half").rst(),
         Script::new().role().content("Half").done().end(),
-        // Blocks of every size: more than a chunk of the store, and a piece that is larger than one.
+        // Blocks of every size: more than a chunk of the store, and a piece larger than one.
         Script::text(&["abcdefgh".repeat(9_000).as_str(), "i", "j".repeat(70_000).as_str()]),
     ];
     let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
@@ -64,7 +64,7 @@ async fn finished_answers_read_back_byte_for_byte_over_every_frame() {
     }
     server.stop().await;
 
-    // Twice: what is read back is also what is read back of that.
+    // Twice: after the second restart, the recovered logs are recovered again.
     for _ in 0..2 {
         let server = place.start().await;
         for (id, log, response, items, input) in &answers {
@@ -86,7 +86,7 @@ async fn finished_answers_read_back_byte_for_byte_over_every_frame() {
 }
 
 #[tokio::test]
-async fn a_conversation_goes_on_where_it_was() {
+async fn a_conversation_continues_after_a_restart() {
     let place = Place::new().await;
     let server = place.start().await;
     place.upstream.script(Script::text(&["Hello, ", "Ada."]));
@@ -115,7 +115,7 @@ async fn a_conversation_goes_on_where_it_was() {
         server.stop().await;
         server = place.start().await;
     }
-    // A turn that was made after the restart is one like the others.
+    // A turn made after the restart is like any other.
     place.upstream.script(Script::text(&["Ada."]));
     let (third, log) = answer(&server, &with(question("Who?"), &json!({ "previous_response_id": first }))).await;
     server.stop().await;
@@ -127,7 +127,7 @@ async fn a_conversation_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_key_has_the_same_answer_as_before() {
+async fn an_idempotency_key_has_the_same_response_as_before() {
     let place = Place::new().await;
     let server = place.start().await;
     let chat = |stream: bool| {
@@ -149,7 +149,7 @@ async fn a_key_has_the_same_answer_as_before() {
         place.upstream.script(Script::text(&["Paid ", "once: ", &number.to_string()]));
         bodies.push(server.body(&keyed(number)).await);
     }
-    // Refused before anything was made: free for another try, now and after the restart.
+    // Rejected before anything was stored: the key can be used again, now and after the restart.
     let again = responses(json!({})).header("idempotency-key", "again");
     place.upstream.script(Script::error(500, &json!({ "error": { "message": "not now" } })));
     assert_eq!(server.body(&again).await.0, 502);
@@ -173,7 +173,7 @@ async fn a_key_has_the_same_answer_as_before() {
 }
 
 #[tokio::test]
-async fn what_was_deleted_cancelled_or_not_stored_stays_so() {
+async fn deleted_cancelled_and_unstored_responses_stay_so() {
     let place = Place::new().await;
     let server = place.start().await;
     place.upstream.script(Script::text(&["Gone."]));
@@ -207,11 +207,11 @@ async fn what_was_deleted_cancelled_or_not_stored_stays_so() {
 }
 
 #[tokio::test]
-async fn an_answer_that_the_shutdown_cut_has_one_end() {
+async fn a_response_cut_off_by_the_shutdown_has_one_end() {
     let mut place = Place::new().await;
     place.set("WEIR_SHUTDOWN_GRACE", "1s");
     let server = place.start().await;
-    // It has said what it cost: nothing has to be counted in the moment that is left.
+    // It has reported its usage, so nothing needs to be counted at the shutdown.
     place.upstream.script(Script::new().role().usage(9, 1, 0).content("Never").stall());
     let (reader, id, before) = begin(&server, &question("hi"), "Never").await;
     server.terminate();
@@ -225,7 +225,7 @@ async fn an_answer_that_the_shutdown_cut_has_one_end() {
 }
 
 #[tokio::test]
-async fn callers_stay_apart() {
+async fn callers_stay_separate() {
     let place = Place::new().await;
     let mut keys = Vec::new();
     for name in ["laptop", "phone"] {
@@ -254,15 +254,15 @@ async fn callers_stay_apart() {
 }
 
 #[tokio::test]
-async fn what_has_expired_says_what_is_left_of_it() {
+async fn an_expired_response_reports_what_is_left_of_it() {
     let mut place = Place::new().await;
     let server = place.start().await;
     let (old, _) = answer(&server, &question("hi")).await;
     let (alone, _) = answer(&server, &question("hi")).await;
     server.stop().await;
 
-    // What runs takes more than that: everything that has ended goes when the next answer ends. What runs on holds what it
-    // continues.
+    // The running response exceeds the limit: everything that has ended expires when the next response ends, except
+    // what the running one continues.
     place.set("WEIR_STORE_BYTES", "2000");
     place.set("WEIR_ENGINE_ANSWER_BYTES", "2000");
     let mut server = place.start().await;
@@ -286,14 +286,14 @@ async fn what_has_expired_says_what_is_left_of_it() {
     assert_eq!((status, items["data"].as_array().map(Vec::len)), (200, Some(3)), "{items}");
     server.stop().await;
 
-    // By age: what is older than that goes by itself.
+    // By age: older responses expire by themselves.
     place.set("WEIR_STORE_RETENTION", "1s");
     let server = place.start().await;
     expect_expired(&server, &heir, "Nothing of it is left").await;
     server.stop().await;
 }
 
-/// Waits until an answer has expired, and looks at what is said of it.
+/// Waits until a response has expired, and checks what is reported about it.
 async fn expect_expired(server: &Server, id: &str, left: &str) {
     let expired = async {
         loop {
@@ -309,7 +309,7 @@ async fn expect_expired(server: &Server, id: &str, left: &str) {
 }
 
 #[tokio::test]
-async fn between_kept_and_expired_an_answer_is_nothing_else() {
+async fn a_response_is_either_kept_or_expired() {
     let mut place = Place::new().await;
     let server = place.start().await;
     let mut ids = Vec::new();
@@ -320,7 +320,7 @@ async fn between_kept_and_expired_an_answer_is_nothing_else() {
     place.set("WEIR_STORE_BYTES", "2000");
     place.set("WEIR_ENGINE_ANSWER_BYTES", "2000");
     let server = place.start().await;
-    // Each is looked at again and again while it goes: its log and its record do not go in one step.
+    // Each is polled while it expires, because its log and its record are not removed in one step.
     let looks = join_all(ids.iter().map(async |id| {
         loop {
             match server.json(&get(id)).await {
@@ -338,7 +338,7 @@ async fn between_kept_and_expired_an_answer_is_nothing_else() {
 }
 
 #[tokio::test]
-async fn without_a_directory_nothing_is_kept() {
+async fn without_a_data_directory_nothing_is_kept() {
     let place = Place::new().await.on(":memory:");
     let server = place.start().await;
     let (id, log) = answer(&server, &question("hi")).await;
@@ -351,7 +351,7 @@ async fn without_a_directory_nothing_is_kept() {
 }
 
 #[tokio::test]
-async fn each_durability_keeps_what_it_says() {
+async fn each_durability_keeps_what_it_promises() {
     for (durability, survives_a_crash) in [("memory", false), ("process", true), ("disk", true)] {
         let mut place = Place::new().await;
         place.set("WEIR_STORE_DURABILITY", durability);

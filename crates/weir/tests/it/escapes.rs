@@ -1,4 +1,5 @@
-//! What upstreams and models write commands no terminal: the title, the screen, the clipboard and the direction of text stay as they are.
+//! Upstream and model output does not control the terminal: title, screen, clipboard and text direction are
+//! unaffected.
 
 use std::process::Output;
 
@@ -8,10 +9,10 @@ use tempfile::TempDir;
 
 use crate::program::{Place, ask, question, run, weir};
 
-/// A new title, an empty screen, the same by the one-byte CSI, a row written over, and text that is read backwards.
+/// A new title, a cleared screen, the same with the one-byte CSI, an overwritten line, and right-to-left text.
 pub(crate) const HOSTILE: &str = "a\x1b]0;PWN\x07b\x1b[2Jc\u{9b}2Jd\re\x7ff\u{202e}g";
 
-/// Asserts that nothing in a text is a command, and gives the text.
+/// Asserts that a text contains no control sequences, and returns it.
 fn harmless(bytes: &[u8], what: &str) -> String {
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let is_command = |letter: char| (letter.is_control() && letter != '\n') || letter == '\u{202e}';
@@ -24,7 +25,7 @@ fn check(output: &Output, what: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_an_upstream_refuses_with_is_printed_without_its_escapes() {
+async fn an_upstreams_error_is_printed_without_escapes() {
     let (lab, directory) = (Upstream::start().await.unwrap(), TempDir::new().unwrap());
     let settings = format!("[[upstream]]\nname = \"lab\"\nbase_url = \"{}\"\napi_key = \"sk-x\"\n", lab.base_url());
     std::fs::write(directory.path().join("weir.toml"), settings).unwrap();
@@ -39,7 +40,7 @@ async fn what_an_upstream_refuses_with_is_printed_without_its_escapes() {
                 let what = format!("{status} {body} {more:?}");
                 let printed = check(&output, &what);
                 assert_eq!(output.status.code(), Some(1), "{what}: {printed}");
-                // The message itself is said for those that our own words do not cover.
+                // The message itself is printed for statuses without a text of our own.
                 assert!(!matches!(status, 400 | 500) || body == HOSTILE || printed.contains("PWN"), "{what}: {printed}");
                 if !more.is_empty() {
                     serde_json::from_slice::<Value>(&output.stdout).unwrap();
@@ -47,7 +48,7 @@ async fn what_an_upstream_refuses_with_is_printed_without_its_escapes() {
             }
         }
     }
-    // In the middle of an answer, and as the text of one.
+    // In the middle of a response, and as its text.
     for script in [Script::new().role().event(error.clone()).end(), Script::text(&[HOSTILE])] {
         lab.script(script);
         let mut command = weir(directory.path());

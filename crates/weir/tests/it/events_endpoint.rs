@@ -1,4 +1,4 @@
-//! `GET /v1/responses/{id}/events`: an answer as a browser's `EventSource` reads it, and by long poll.
+//! `GET /v1/responses/{id}/events`: a response read by a browser's `EventSource`, and by long polling.
 
 use client::soon;
 use client::{BodyEnd, Connection, Request, StreamEvent};
@@ -18,14 +18,14 @@ async fn a_browser_gets_unnamed_events_with_ids() {
     let expected = whole.iter().enumerate().map(|(position, data)| format!("id: {position}\ndata: {data}\n\n"));
     let expected = expected.fold("retry: 1000\n\n".to_owned(), |body, event| body + &event);
     assert_eq!(String::from_utf8(body).unwrap(), expected);
-    // `Accept` decides nothing here: an `EventSource` reads nothing but an event stream.
+    // `Accept` is ignored here: an `EventSource` only reads event streams.
     let ndjson = Request::get(&format!("/v1/responses/{id}/events")).header("accept", "application/x-ndjson");
     assert_eq!(house.send(&ndjson).await.media_type(), "text/event-stream");
     house.close().await;
 }
 
 #[tokio::test]
-async fn a_browser_that_comes_back_goes_on_at_every_position() {
+async fn a_browser_resumes_at_every_position() {
     let house = House::open().await;
     let (id, whole) = rich_answer(&house).await;
     for position in 0..whole.len() - 1 {
@@ -38,7 +38,7 @@ async fn a_browser_that_comes_back_goes_on_at_every_position() {
 }
 
 #[tokio::test]
-async fn the_header_outranks_the_first_address_and_both_names_are_known() {
+async fn the_header_has_precedence_over_the_query_and_both_names_work() {
     let house = House::open().await;
     let (id, _) = rich_answer(&house).await;
     let path = format!("/v1/responses/{id}/events");
@@ -60,7 +60,7 @@ async fn the_header_outranks_the_first_address_and_both_names_are_known() {
 }
 
 #[tokio::test]
-async fn only_the_terminal_position_is_no_content() {
+async fn only_the_terminal_position_returns_no_content() {
     let house = House::open().await;
     let (id, whole) = rich_answer(&house).await;
     let path = format!("/v1/responses/{id}/events");
@@ -70,7 +70,7 @@ async fn only_the_terminal_position_is_no_content() {
     assert_eq!(house.send(&Request::get(&format!("{path}?starting_after={last}"))).await.status, 204);
     assert_eq!(house.send(&Request::get(&format!("{path}?starting_after={}", last - 1))).await.status, 200);
 
-    // A running answer that was read so far is not at its end.
+    // A running response read so far is not at its end.
     let gated = Gated::rich();
     house.upstream.script(gated.script.clone());
     let mut stream = house.stream(&Request::post("/v1/responses", &ask_rich())).await;
@@ -85,13 +85,13 @@ async fn only_the_terminal_position_is_no_content() {
 }
 
 #[tokio::test]
-async fn wrong_positions_are_refused() {
+async fn invalid_positions_are_rejected() {
     let house = House::open().await;
     let (id, whole) = rich_answer(&house).await;
     let path = format!("/v1/responses/{id}/events");
     let refused = [
         (Request::get(&path).header("last-event-id", "x"), "invalid_value", "Last-Event-ID"),
-        // A header that is wrong is not passed over for a query that is right.
+        // An invalid header is an error even with a valid query.
         (Request::get(&format!("{path}?lastEventId=1")).header("last-event-id", "-1"), "invalid_value", "Last-Event-ID"),
         (Request::get(&format!("{path}?lastEventId=")), "invalid_value", "lastEventId"),
         (Request::get(&format!("{path}?starting_after=1e3")), "invalid_value", "starting_after"),
@@ -110,7 +110,7 @@ async fn wrong_positions_are_refused() {
 }
 
 #[tokio::test]
-async fn a_long_poll_gives_what_is_there_at_once() {
+async fn a_long_poll_returns_existing_events_at_once() {
     let house = House::open().await;
     let (id, whole) = rich_answer(&house).await;
     let poll = async |after: usize| house.get(&format!("/v1/responses/{id}/events?wait=60&starting_after={after}")).await;
@@ -141,7 +141,7 @@ async fn a_long_poll_waits_for_the_next_event() {
         let request = Request::get(&format!("/v1/responses/{id}/events?wait=60&starting_after={position}"));
         let mut connection = Connection::open(house.address).await.unwrap();
         connection.write(&request).await.unwrap();
-        // Upstream says nothing before this: an answer to the poll is one that waited, or came just in time.
+        // The upstream sends nothing before this, so a response to the poll has waited, or came just in time.
         if let Some(gate) = gates.next() {
             gated.open(gate..gate + 1);
         }
@@ -161,7 +161,7 @@ async fn a_long_poll_waits_for_the_next_event() {
     house.close().await;
 }
 
-/// Reads an event stream as a browser does: positions and data.
+/// Reads an event stream like a browser: positions and data.
 async fn events(house: &House, request: &Request) -> Vec<(usize, String)> {
     let (events, end) = soon(house.stream(request).await.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean);

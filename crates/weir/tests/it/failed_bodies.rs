@@ -1,5 +1,5 @@
-//! A response that fails midway, told to a caller that waits for JSON: the error, what there is of the response, and no repetition by an
-//! SDK, which would pay again.
+//! A response that fails midway, for a caller that waits for JSON: the error, the partial response, and no retry by
+//! an SDK, which would pay again.
 
 use client::Response;
 use fakes::Script;
@@ -33,7 +33,7 @@ async fn ask(house: &House, words: Words, more: Value) -> (Response, Value) {
 }
 
 #[tokio::test]
-async fn the_response_so_far_is_beside_the_error_and_under_its_id() {
+async fn the_partial_response_is_in_the_error_and_under_its_id() {
     let house = House::open().await;
     house.upstream.default_script(broken());
     for store in [true, false] {
@@ -56,7 +56,7 @@ async fn the_response_so_far_is_beside_the_error_and_under_its_id() {
 }
 
 #[tokio::test]
-async fn a_chat_completion_so_far_has_no_finish_reason() {
+async fn a_partial_chat_completion_has_no_finish_reason() {
     let house = House::open().await;
     house.upstream.default_script(broken());
     for store in [true, false] {
@@ -77,7 +77,7 @@ async fn a_chat_completion_so_far_has_no_finish_reason() {
 }
 
 #[tokio::test]
-async fn what_failed_before_output_may_be_repeated() {
+async fn failures_before_output_may_be_retried() {
     let house = House::open().await;
     let slow_down = json!({ "error": { "message": "slow down", "code": "rate_limit_exceeded" } });
     for script in [Script::error(429, &slow_down), Script::status(503, &[], "busy"), Script::new().head().fin()] {

@@ -1,4 +1,5 @@
-//! Every fault of an upstream, in every dialect and frame: the true status, one end, and never a part for the whole.
+//! Every upstream fault in every dialect and frame: the correct status, exactly one end, and never a partial response
+//! that looks complete.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -12,17 +13,17 @@ use tokio::task::JoinSet;
 
 use crate::house::{Frame, House, MODEL, Plan, WAYS, Words, question, upstream_of};
 
-/// How long a stall is borne where it is the fault.
+/// The timeout where a stall is the fault.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// What the upstream is asked under.
+/// Where the upstream is, and its timeouts.
 #[derive(Clone, Copy)]
 enum At {
     Patience,
     ShortHeaders,
     ShortFirstToken,
     ShortIdle,
-    /// There is none.
+    /// Nothing listens there.
     DeadAddress,
 }
 
@@ -42,7 +43,7 @@ impl At {
     }
 }
 
-/// When the fault strikes, and so whether a chat stream can still say it by its status.
+/// When the fault occurs, which decides whether a stream can still report it by its status.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
     Before,
@@ -50,7 +51,7 @@ enum When {
 }
 use When::{After, Before};
 
-/// A fault, and what is to come of it.
+/// A fault and its expected outcome.
 struct Fault {
     name: &'static str,
     at: At,
@@ -143,7 +144,7 @@ fn faults() -> Vec<Fault> {
 }
 
 #[tokio::test]
-async fn every_fault_reaches_the_client_in_its_own_words() {
+async fn every_fault_reaches_the_client_with_its_own_code() {
     let mut rows = JoinSet::new();
     for (number, fault) in faults().into_iter().enumerate() {
         rows.spawn(async move { (number, row(fault).await) });
@@ -157,7 +158,7 @@ async fn every_fault_reaches_the_client_in_its_own_words() {
     }
 }
 
-/// Every way to ask, for one fault; gives the line of the table.
+/// One fault for every kind of request; returns the table's row.
 async fn row(fault: Fault) -> String {
     let house = house(fault.at).await;
     house.upstream.default_script(fault.script.clone());
@@ -166,11 +167,11 @@ async fn row(fault: Fault) -> String {
         let cell = client::soon(cell(&house, &fault, way)).await.unwrap_or_else(|_late| panic!("{}, {way:?}: no answer", fault.name));
         write!(line, "{cell:<28}").unwrap();
     }
-    // Promise 8, and the bill: nothing here is asked twice.
+    // Promise 8, and the bill: no request is repeated here.
     let asked = house.upstream.requests().len();
     match fault.at {
         At::Patience | At::ShortFirstToken | At::ShortIdle => assert_eq!(asked, WAYS.len(), "{}", fault.name),
-        // On a loaded machine the patience may end before the upstream has read the request.
+        // On a busy machine the timeout may expire before the upstream has read the request.
         At::ShortHeaders => assert!(asked <= WAYS.len(), "{}: {asked}", fault.name),
         At::DeadAddress => assert_eq!(asked, 0, "{}", fault.name),
     }
@@ -182,7 +183,7 @@ async fn row(fault: Fault) -> String {
 async fn house(at: At) -> House {
     let mut plan = Plan { timeouts: at.timeouts(), ..Plan::default() };
     if matches!(at, At::DeadAddress) {
-        // A port that was free a moment ago, with nobody behind it.
+        // A port that was just free, so that nothing listens there.
         let dead = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
         plan.more_upstreams.push(upstream_of(at.model(), format!("http://{dead}/v1"), Timeouts::default()));
     }

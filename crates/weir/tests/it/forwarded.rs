@@ -1,4 +1,4 @@
-//! Behind proxies: what trusted ones say of their clients is believed, and what anybody else says is not.
+//! Reverse proxies: what trusted proxies report about their clients is used, and what anyone else reports is not.
 
 use client::{Connection, Request, Response};
 use serde_json::json;
@@ -7,10 +7,10 @@ use server::{Network, ProxyProtocol};
 
 use crate::house::{ALICE, House, Plan};
 
-/// An address that nobody here has: to trust it is to trust nobody.
+/// An address that nothing here has: trusting it trusts no one.
 const NOBODY: &str = "192.0.2.1";
 
-/// A house that trusts `proxy`; all who call come from 127.0.0.1.
+/// A server that trusts `proxy`; all connections come from 127.0.0.1.
 async fn house(proxy: &str, proxy_protocol: ProxyProtocol, per_address: usize) -> House {
     let plan = Plan::server(|server| {
         server.trusted_proxies = vec![proxy.parse().unwrap()];
@@ -21,13 +21,13 @@ async fn house(proxy: &str, proxy_protocol: ProxyProtocol, per_address: usize) -
     House::open_with(Plan { with_keys: true, ..plan }).await
 }
 
-/// Version 2 (§2.2): `command` and `family` as they stand in it.
+/// A version 2 header (§2.2) with these fields.
 fn binary(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
     let length = u16::try_from(addresses.len()).unwrap().to_be_bytes();
     [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, addresses].concat()
 }
 
-/// 203.0.113.7:4242 to 192.0.2.1:443, and what proxies add.
+/// 203.0.113.7:4242 to 192.0.2.1:443, with extensions.
 fn v4() -> Vec<u8> {
     binary(0x21, 0x11, b"\xcb\x00\x71\x07\xc0\x00\x02\x01\x10\x92\x01\xbb\x04\x00\x03abc")
 }
@@ -57,7 +57,7 @@ fn headers() -> Vec<(Vec<u8>, Origin)> {
 }
 
 #[test]
-fn a_header_says_the_same_however_it_is_split() {
+fn a_header_may_be_split_anywhere() {
     for (header, expected) in headers() {
         let bytes = [&header[..], b"GET / HTTP/1.1\r\n"].concat();
         for first in 0..=bytes.len() {
@@ -78,7 +78,7 @@ fn a_header_says_the_same_however_it_is_split() {
     }
 }
 
-/// What is wrong is so in one piece and byte by byte.
+/// Malformed headers are detected in one piece and byte by byte.
 fn check_malformed(bytes: &[u8], expected: Malformed) {
     assert_eq!(Parser::default().push(bytes), Err(expected), "{bytes:?}");
     let mut parser = Parser::default();
@@ -87,7 +87,7 @@ fn check_malformed(bytes: &[u8], expected: Malformed) {
 }
 
 #[test]
-fn what_is_no_header_is_refused() {
+fn malformed_headers_are_rejected() {
     check_malformed(b"GET / HTTP/1.1\r\n", Malformed::Missing);
     check_malformed(b"PROXX", Malformed::Missing);
     check_malformed(b"\x16\x03\x01", Malformed::Missing);
@@ -115,7 +115,7 @@ fn what_is_no_header_is_refused() {
 }
 
 #[test]
-fn networks_are_addresses_that_begin_alike() {
+fn networks_are_address_prefixes() {
     for (network, address, expected) in [
         ("127.0.0.1", "127.0.0.1", true),
         ("127.0.0.1", "127.0.0.2", false),
@@ -137,7 +137,7 @@ fn networks_are_addresses_that_begin_alike() {
     }
 }
 
-/// Opens a connection with `header` and asks on it; `None` where it is closed without a word.
+/// Opens a connection with `header` and sends a request; `None` if it is closed without a response.
 async fn begin(house: &House, header: &[u8]) -> Option<Response> {
     let mut connection = Connection::open(house.address).await.unwrap();
     let request = Request::get("/healthz");
@@ -145,7 +145,7 @@ async fn begin(house: &House, header: &[u8]) -> Option<Response> {
     client::soon(connection.read_response(&request)).await.unwrap().ok()
 }
 
-/// The status of the answer, which is read to its end.
+/// The status of the response, read to its end.
 async fn status(house: &House, header: &[u8]) -> Option<u16> {
     let mut response = begin(house, header).await?;
     response.collect().await.unwrap();
@@ -153,7 +153,7 @@ async fn status(house: &House, header: &[u8]) -> Option<u16> {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_must_say_whose_each_connection_is() {
+async fn a_trusted_proxy_must_send_a_header_on_each_connection() {
     let house = house("127.0.0.0/8", ProxyProtocol::On, 0).await;
     for (header, _) in headers() {
         assert_eq!(status(&house, &header).await, Some(200), "{header:?}");
@@ -161,13 +161,13 @@ async fn a_trusted_proxy_must_say_whose_each_connection_is() {
     assert_eq!(status(&house, b"").await, None, "without a header");
     assert_eq!(status(&house, b"PROXY nonsense\r\n").await, None);
     assert_eq!(status(&house, &[v4(), v4()].concat()).await, None, "a second header is the client's own");
-    // A look whether the port is open is no trouble.
+    // A port check is not an error.
     drop(Connection::open(house.address).await.unwrap());
     house.close().await;
 }
 
 #[tokio::test]
-async fn a_header_of_anybody_else_is_never_believed() {
+async fn headers_from_untrusted_peers_are_ignored() {
     for proxy_protocol in [ProxyProtocol::On, ProxyProtocol::Off] {
         let house = house(NOBODY, proxy_protocol, 0).await;
         for (header, _) in headers() {
@@ -182,7 +182,7 @@ async fn a_header_of_anybody_else_is_never_believed() {
 }
 
 #[tokio::test]
-async fn connections_count_for_the_client_and_not_for_its_proxy() {
+async fn connections_count_for_the_client_not_its_proxy() {
     let house = house("127.0.0.1", ProxyProtocol::On, 1).await;
     let held = begin(&house, &v4()).await.unwrap();
     assert_eq!(status(&house, &v4()).await, Some(503), "a second one of the same client");
@@ -197,7 +197,7 @@ async fn connections_count_for_the_client_and_not_for_its_proxy() {
 }
 
 #[tokio::test]
-async fn what_is_forwarded_is_believed_of_trusted_proxies_only() {
+async fn forwarded_headers_are_used_from_trusted_proxies_only() {
     let session = || Request::post("/v1/tickets", &json!({ "cookie": true })).bearer(ALICE);
     for (proxy, is_trusted) in [("127.0.0.1", true), (NOBODY, false)] {
         let house = house(proxy, ProxyProtocol::Off, 0).await;
@@ -206,7 +206,7 @@ async fn what_is_forwarded_is_believed_of_trusted_proxies_only() {
             let response = house.send(&session().header("x-forwarded-proto", scheme)).await;
             let cookie = response.headers.get("set-cookie").unwrap();
             assert_eq!(cookie.contains("; Secure"), is_secure, "{scheme}: {cookie}");
-            // By HTTPS the session's name is one that only this very host can set, and only that one counts.
+            // Over HTTPS the session cookie has a name that only this host can set, and only that cookie counts.
             assert_eq!(cookie.starts_with("__Host-weir_session="), is_secure, "{scheme}: {cookie}");
             let pair = cookie.split(';').next().unwrap();
             let renamed = format!("weir_session={}", pair.split_once('=').unwrap().1);
@@ -233,7 +233,7 @@ async fn what_is_forwarded_is_believed_of_trusted_proxies_only() {
 }
 
 #[tokio::test]
-async fn a_path_that_the_proxy_strips_is_in_the_urls_that_clients_are_given() {
+async fn a_path_prefix_that_the_proxy_strips_is_in_urls_for_clients() {
     for (proxy, is_trusted) in [("127.0.0.1", true), (NOBODY, false)] {
         let house = house(proxy, ProxyProtocol::Off, 0).await;
         for (prefix, expected) in [
@@ -259,7 +259,7 @@ async fn a_path_that_the_proxy_strips_is_in_the_urls_that_clients_are_given() {
 }
 
 #[tokio::test]
-async fn a_client_behind_the_proxy_protocol_cannot_speak_for_a_proxy() {
+async fn a_client_of_a_proxy_cannot_impersonate_a_proxy() {
     let house = house("127.0.0.1", ProxyProtocol::On, 0).await;
     for (header, is_secure) in [(v4(), false), (binary(0x20, 0, b""), true)] {
         let mut connection = Connection::open(house.address).await.unwrap();

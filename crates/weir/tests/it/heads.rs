@@ -1,4 +1,4 @@
-//! The heads of answers: what OpenAI's clients and tools look for, true values only.
+//! Response headers that OpenAI's clients and tools expect.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::house::{ALICE, Frame, House, MODEL, Plan, WAYS, Words, demo, question};
 
 #[tokio::test]
-async fn the_api_says_its_version_and_how_long_it_took() {
+async fn the_version_and_processing_time_are_in_the_headers() {
     let house = House::open().await;
     for request in [
         Request::get("/v1/models"),
@@ -31,7 +31,7 @@ async fn the_api_says_its_version_and_how_long_it_took() {
 }
 
 #[tokio::test]
-async fn the_limit_on_running_responses_is_told_as_it_is() {
+async fn the_limit_on_running_responses_is_in_the_headers() {
     let mut plan = Plan::default();
     plan.engine.running = 3;
     let house = House::open_with(plan).await;
@@ -74,7 +74,7 @@ async fn pages_of_other_origins_may_read_them() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_left_is_told_so_in_words() {
+async fn a_cancelled_response_says_that_its_client_left() {
     let house = House::open().await;
     house.upstream.script(Script::no_head());
     let request = question((Words::Responses, Frame::Json), MODEL, &json!({ "store": false }));
@@ -90,7 +90,7 @@ async fn a_client_that_has_left_is_told_so_in_words() {
 }
 
 #[tokio::test]
-async fn a_model_exists_since_a_moment_that_is_true() {
+async fn a_model_has_a_plausible_creation_time() {
     let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let house = House::open().await;
     let (_, list) = house.get("/v1/models").await;
@@ -104,7 +104,7 @@ async fn a_model_exists_since_a_moment_that_is_true() {
 }
 
 #[tokio::test]
-async fn a_position_alone_means_a_stream() {
+async fn a_position_alone_requests_a_stream() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     let ask = Request::post("/v1/responses", &json!({ "model": "demo", "input": "/echo hi" })).bearer(ALICE);
     let id = house.json(&ask).await.1["id"].as_str().unwrap().to_owned();

@@ -1,4 +1,5 @@
-//! Bad input: an error in OpenAI's shape with the true status, and a connection that can still be used where HTTP allows.
+//! Invalid input: an error in OpenAI's format with the correct status, and a connection that remains usable where
+//! HTTP allows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::house::{Frame, House, MODEL, Plan, Words, demo, question};
 const RESPONSES: &str = "/v1/responses";
 const CHAT: &str = "/v1/chat/completions";
 
-/// A limit on bodies that a test can pass.
+/// A body limit that a test can exceed.
 const BODY: usize = 10_000;
 
 async fn house() -> House {
@@ -22,7 +23,7 @@ async fn house() -> House {
     House::open_with(plan).await
 }
 
-/// What a refusal must say; of an empty code and param nothing is asked.
+/// What an error must contain; an empty code or param is not checked.
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     status: u16,
@@ -38,7 +39,7 @@ fn wrong(code: &'static str, param: &'static str) -> Expected {
     Expected { status: 400, code, param: Some(param) }
 }
 
-/// The refusal's body, which is checked for its shape.
+/// The error's body, whose format is checked.
 async fn refusal(response: &mut Response, expected: Expected, what: &str) {
     assert_eq!(response.status, expected.status, "{what}");
     assert_eq!(response.headers.get("content-type"), Some("application/json"), "{what}");
@@ -54,7 +55,7 @@ async fn refusal(response: &mut Response, expected: Expected, what: &str) {
     assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()) && error["type"].is_string(), "{what}: {error}");
 }
 
-/// Sends what is to be refused, and then, over the same connection, what is good.
+/// Sends an invalid request, and then a valid one on the same connection.
 async fn check(house: &House, request: &Request, expected: Expected) {
     let what = format!("{} {} {}", request.method, request.path, String::from_utf8_lossy(&request.body[..request.body.len().min(80)]));
     let connection = Connection::open(house.address).await.unwrap();
@@ -64,7 +65,7 @@ async fn check(house: &House, request: &Request, expected: Expected) {
     good(connection, &what).await;
 }
 
-/// The connection serves a good question.
+/// Checks that the connection still works.
 async fn good(connection: Connection, what: &str) -> Connection {
     let request = Request::post(RESPONSES, &json!({ "model": "demo", "input": "/echo still here" }));
     let mut response = client::soon(connection.send(&request)).await.unwrap().unwrap_or_else(|error| panic!("{what}: then {error:#}"));
@@ -75,7 +76,7 @@ async fn good(connection: Connection, what: &str) -> Connection {
 }
 
 #[tokio::test]
-async fn bodies_that_are_wrong_are_named_by_path() {
+async fn invalid_bodies_are_reported_by_path() {
     let house = house().await;
     let deep = format!("{}1{}", "[".repeat(4000), "]".repeat(4000));
     for path in [RESPONSES, CHAT] {
@@ -162,7 +163,7 @@ async fn bodies_that_are_wrong_are_named_by_path() {
 }
 
 #[tokio::test]
-async fn addresses_methods_and_types_that_are_wrong_are_named() {
+async fn invalid_paths_methods_and_types_are_named() {
     let house = house().await;
     let missing = "/v1/responses/resp_0123456789abcdef";
     for (request, expected) in [
@@ -232,7 +233,7 @@ async fn an_empty_cancel_needs_no_content_type() {
 }
 
 #[tokio::test]
-async fn bodies_above_the_limit_are_refused_with_and_without_a_length() {
+async fn bodies_above_the_limit_are_rejected_with_and_without_a_length() {
     let house = house().await;
     let body = json!({ "model": "demo", "input": "a".repeat(2 * BODY) }).to_string();
     let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
@@ -245,7 +246,7 @@ async fn bodies_above_the_limit_are_refused_with_and_without_a_length() {
             let mut response = client::soon(house.send(&request)).await.unwrap();
             refusal(&mut response, expect(413, "body_too_large"), path).await;
         }
-        // Just as large as it may be.
+        // Exactly at the limit.
         let prefix = json!({ "model": "nobody" }).to_string();
         let fits = format!("{prefix}{}", " ".repeat(BODY - prefix.len()));
         let mut response = house.send(&typed.body(fits)).await;
@@ -256,7 +257,7 @@ async fn bodies_above_the_limit_are_refused_with_and_without_a_length() {
     house.close().await;
 }
 
-/// Writes raw bytes and reads the answer; the server may close before it has read them all.
+/// Writes raw bytes and reads the response; the server may close before it has read everything.
 async fn raw(house: &House, bytes: &[u8]) -> Response {
     let mut connection = Connection::open(house.address).await.unwrap();
     let _cut_off = connection.write_raw(bytes).await;
@@ -264,7 +265,7 @@ async fn raw(house: &House, bytes: &[u8]) -> Response {
 }
 
 #[tokio::test]
-async fn heads_that_are_no_heads_are_refused_in_words() {
+async fn malformed_heads_get_an_error_response() {
     let house = house().await;
     let many = "x: 1\r\n".repeat(200);
     let cases: [(String, Expected); 10] = [
@@ -299,7 +300,7 @@ async fn heads_that_are_no_heads_are_refused_in_words() {
 }
 
 #[tokio::test]
-async fn a_garbled_head_behind_a_good_request_is_refused_too() {
+async fn a_malformed_head_after_a_valid_request_is_rejected_too() {
     let house = house().await;
     let mut connection = good(Connection::open(house.address).await.unwrap(), "first").await;
     connection.write_raw(b"GARBAGE\r\n\r\n").await.unwrap();
@@ -310,7 +311,7 @@ async fn a_garbled_head_behind_a_good_request_is_refused_too() {
 }
 
 #[tokio::test]
-async fn who_is_too_slow_is_told_so_and_who_says_nothing_is_not() {
+async fn slow_clients_get_an_error_and_silent_ones_none() {
     let mut plan = Plan::default();
     plan.server.head_timeout = Duration::from_millis(100);
     plan.server.body_timeout = Duration::from_millis(100);
@@ -334,7 +335,7 @@ async fn who_is_too_slow_is_told_so_and_who_says_nothing_is_not() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_starts_nothing() {
+async fn a_truncated_body_starts_nothing() {
     let house = house().await;
     let head = format!("POST {RESPONSES} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n");
     let mut connection = Connection::open(house.address).await.unwrap();

@@ -1,4 +1,4 @@
-//! A whole server with a scripted upstream behind it, in one process with the test.
+//! A complete server with a scripted upstream, in the test's process.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use tokio::task::JoinHandle;
 use weir::assemble::{Blueprint, Weir};
 use weir::shutdown;
 
-/// The model that the scripted upstream serves.
+/// The model of the scripted upstream.
 pub(crate) const MODEL: &str = "scripted";
 
-/// The keys of a house with callers.
+/// The keys of a server with callers.
 pub(crate) const ALICE: &str = "wk_alice";
 pub(crate) const BOB: &str = "wk_bob";
-/// The key of one who may look after the server.
+/// The administrator's key.
 pub(crate) const ADMIN: &str = "wk_admin";
 
 /// A server, its upstream, and what is needed to end both.
@@ -40,16 +40,16 @@ pub(crate) struct House {
     serving: JoinHandle<usize>,
 }
 
-/// What a test may want otherwise.
+/// What a test can change.
 pub(crate) struct Plan {
     pub(crate) server: server::Config,
     pub(crate) engine: engine::Config,
     pub(crate) timeouts: Timeouts,
-    /// Where models lead that have more than one upstream.
+    /// Models with more than one upstream.
     pub(crate) routes: Vec<RouteConfig>,
-    /// How often a call that failed is made again; never, unless a test is about that.
+    /// How often a failed call is retried; never, unless a test is about that.
     pub(crate) retries: Retries,
-    /// Upstreams beside the scripted one.
+    /// Upstreams in addition to the scripted one.
     pub(crate) more_upstreams: Vec<UpstreamConfig>,
     pub(crate) with_keys: bool,
     pub(crate) log: Option<Arc<dyn engine::log::Log>>,
@@ -60,7 +60,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// A plan whose server is `change`d from its defaults.
+    /// A plan whose server configuration is changed from its defaults.
     pub(crate) fn server(change: impl FnOnce(&mut server::Config)) -> Self {
         let mut plan = Self::default();
         change(&mut plan.server);
@@ -119,12 +119,12 @@ impl House {
         Self { address, admin_address, engine, upstream, connections, keys, stop, serving }
     }
 
-    /// Sends a request on a connection of its own.
+    /// Sends a request on a new connection.
     pub(crate) async fn send(&self, request: &Request) -> Response {
         client::send(self.address, request).await.unwrap()
     }
 
-    /// Posts JSON and reads the whole answer as JSON.
+    /// Posts JSON and reads the complete JSON response.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.json(&Request::post(path, body)).await
     }
@@ -134,7 +134,7 @@ impl House {
         self.json(&Request::get(path)).await
     }
 
-    /// Sends a request and reads the whole answer as JSON.
+    /// Sends a request and reads the complete JSON response.
     pub(crate) async fn json(&self, request: &Request) -> (u16, Value) {
         let mut response = self.send(request).await;
         let (body, end) = response.collect().await.unwrap();
@@ -150,7 +150,7 @@ impl House {
         response.events().unwrap()
     }
 
-    /// Resolves when no answer runs any more. Upstream may keep idle connections; whether one was closed, it says itself.
+    /// Resolves when no response runs any more. The upstream may keep idle connections; it knows which were closed.
     pub(crate) async fn quiet(&self) {
         let quiet = async {
             while self.engine.census().running > 0 {
@@ -160,12 +160,12 @@ impl House {
         client::soon(quiet).await.unwrap_or_else(|_late| panic!("still there: {:?}", self.engine.census()));
     }
 
-    /// How many client connections are open.
+    /// The number of open client connections.
     pub(crate) fn connections(&self) -> u64 {
         self.connections.open()
     }
 
-    /// Resolves when no more than `most` client connections are open.
+    /// Resolves when at most `most` client connections are open.
     pub(crate) async fn wait_connections(&self, most: u64) {
         let few = async {
             while self.connections() > most {
@@ -175,7 +175,7 @@ impl House {
         client::soon(few).await.unwrap_or_else(|_late| panic!("{} connections are open", self.connections()));
     }
 
-    /// Ends the server; whatever it leaves behind fails the test.
+    /// Ends the server; anything left over fails the test.
     pub(crate) async fn close(self) {
         let _asked = self.stop.send(());
         let left = client::soon(self.serving).await.unwrap().unwrap();
@@ -185,27 +185,27 @@ impl House {
     }
 }
 
-/// An upstream that serves one model.
+/// An upstream with one model.
 pub(crate) fn upstream_of(model: &str, base_url: String, timeouts: Timeouts) -> UpstreamConfig {
     UpstreamConfig {
         keys: vec![KeyConfig::new("1", engine::secret::Secret::new("sk-of-q8Zv41Tn0bX"))],
         models: vec![model.into()],
         timeouts,
-        // One test refuses and fails where the next one is to be answered.
+        // A test fails calls and then expects the next one to succeed.
         key_rest: Duration::ZERO,
         breaker: 0,
         ..UpstreamConfig::new(format!("lab-{model}"), Preset::Compatible, base_url)
     }
 }
 
-/// In which words one asks.
+/// The API of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Words {
     Responses,
     Chat,
 }
 
-/// In which frame the answer comes.
+/// The frame of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     Json,
@@ -213,7 +213,7 @@ pub(crate) enum Frame {
     Sse,
 }
 
-/// Every way to ask over plain HTTP.
+/// Every kind of request over plain HTTP.
 pub(crate) const WAYS: [(Words, Frame); 6] = [
     (Words::Responses, Frame::Json),
     (Words::Responses, Frame::Ndjson),
@@ -223,7 +223,7 @@ pub(crate) const WAYS: [(Words, Frame); 6] = [
     (Words::Chat, Frame::Sse),
 ];
 
-/// A question that does not say whether its answer is to be stored.
+/// A request that does not say whether its response is stored.
 pub(crate) fn question((words, frame): (Words, Frame), model: &str, more: &Value) -> Request {
     let (path, mut body) = match words {
         Words::Responses => ("/v1/responses", json!({ "model": model, "input": "hi" })),
@@ -237,17 +237,17 @@ pub(crate) fn question((words, frame): (Words, Frame), model: &str, more: &Value
     if frame == Frame::Ndjson { request.header("accept", "application/x-ndjson") } else { request }
 }
 
-/// A question whose answer stops when its last reader leaves.
+/// A request whose response is cancelled when its last reader leaves.
 pub(crate) fn stateless(way: (Words, Frame), model: &str) -> Request {
     question(way, model, &json!({ "store": false }))
 }
 
-/// A streamed question to the scripted model.
+/// A streamed request to the scripted model.
 pub(crate) fn ask(text: &str) -> Value {
     json!({ "model": MODEL, "input": text, "stream": true })
 }
 
-/// A question to the demo model.
+/// A request to the demo model.
 pub(crate) fn demo(text: &str) -> Value {
     json!({ "model": "demo", "input": text, "stream": true })
 }

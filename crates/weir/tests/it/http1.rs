@@ -1,4 +1,4 @@
-//! HTTP/1.0 and 1.1 by hand: what ends an answer, which requests are none, and in which order answers come.
+//! HTTP/1.0 and 1.1 by hand: how responses end, which requests are malformed, and the order of responses.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use crate::house::{House, MODEL, Plan, ask};
 
-/// Says `bytes` on a connection of its own and reads until it ends.
+/// Sends `bytes` on a new connection and reads until it ends.
 async fn say(house: &House, bytes: &[u8]) -> (String, Option<ErrorKind>) {
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write_raw(bytes).await.unwrap();
     rest(&mut connection).await
 }
 
-/// What comes until the connection ends, and the error it ends with, if any.
+/// What arrives until the connection ends, and its error, if any.
 async fn rest(connection: &mut Connection) -> (String, Option<ErrorKind>) {
     let mut all = Vec::new();
     loop {
@@ -29,7 +29,7 @@ async fn rest(connection: &mut Connection) -> (String, Option<ErrorKind>) {
     }
 }
 
-/// A request of HTTP/1.0.
+/// An HTTP/1.0 request.
 fn old(request: &Request) -> Vec<u8> {
     String::from_utf8(request.encode("localhost")).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1).into_bytes()
 }
@@ -46,7 +46,7 @@ async fn http_1_0_ends_by_closing() {
     let (text, cut) = say(&house, &old(&Request::post("/v1/responses", &ask("hi")))).await;
     assert!(text.ends_with("data: [DONE]\n\n") && cut.is_none(), "{cut:?} {text}");
     assert_eq!((header(&text, "transfer-encoding"), header(&text, "content-length")), (None, None));
-    // Without Host, as old clients are.
+    // Without `Host`, like old clients.
     let (text, cut) = say(&house, b"GET /healthz HTTP/1.0\r\n\r\n").await;
     assert!(text.ends_with(r#"{"status":"ok"}"#) && cut.is_none(), "{cut:?} {text}");
     house.quiet().await;
@@ -54,7 +54,7 @@ async fn http_1_0_ends_by_closing() {
 }
 
 #[tokio::test]
-async fn http_1_0_keeps_a_connection_that_asks_for_it() {
+async fn http_1_0_keeps_a_connection_alive_on_request() {
     let house = House::open().await;
     let keep = old(&Request::get("/healthz").header("connection", "keep-alive"));
     let last = old(&Request::get("/healthz"));
@@ -69,7 +69,7 @@ async fn http_1_0_keeps_a_connection_that_asks_for_it() {
     let (second, cut) = rest(&mut connection).await;
     assert!(second.ends_with(r#"{"status":"ok"}"#) && cut.is_none(), "{cut:?} {second}");
 
-    // An answer without a length closes, whatever was asked for.
+    // A response without a length closes the connection in any case.
     house.upstream.script(Script::text(&["Hel", "lo"]));
     let stream = Request::post("/v1/responses", &ask("hi")).header("connection", "keep-alive");
     let (text, cut) = say(&house, &old(&stream)).await;
@@ -79,7 +79,7 @@ async fn http_1_0_keeps_a_connection_that_asks_for_it() {
 }
 
 #[tokio::test]
-async fn a_broken_answer_of_http_1_0_is_reset() {
+async fn a_broken_response_over_http_1_0_resets_the_connection() {
     let log = Arc::new(FailingLog::new());
     let house = House::open_with(Plan { log: Some(log.clone()), ..Plan::default() }).await;
     house.upstream.script(Script::text(&["Hel", "lo", " again"]));
@@ -93,7 +93,7 @@ async fn a_broken_answer_of_http_1_0_is_reset() {
 }
 
 #[tokio::test]
-async fn a_broken_answer_of_http_1_1_has_no_last_chunk() {
+async fn a_broken_response_over_http_1_1_has_no_last_chunk() {
     let log = Arc::new(FailingLog::new());
     let house = House::open_with(Plan { log: Some(log.clone()), ..Plan::default() }).await;
     house.upstream.script(Script::text(&["Hel", "lo", " again"]));
@@ -106,7 +106,7 @@ async fn a_broken_answer_of_http_1_1_has_no_last_chunk() {
 }
 
 #[tokio::test]
-async fn host_is_demanded_once() {
+async fn host_is_required_once() {
     let house = House::open().await;
     for (heads, expected) in [
         ("", 400),
@@ -123,7 +123,7 @@ async fn host_is_demanded_once() {
 }
 
 #[tokio::test]
-async fn a_body_may_wait_for_leave() {
+async fn a_body_may_wait_for_100_continue() {
     let house = House::open().await;
     let body = json!({ "model": "demo", "input": "hi" }).to_string();
     let head = |length: usize| {
@@ -138,7 +138,7 @@ async fn a_body_may_wait_for_leave() {
     connection.write_raw(body.as_bytes()).await.unwrap();
     let (answer, cut) = rest(&mut connection).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && cut.is_none(), "{cut:?} {answer}");
-    // Who is refused need not send.
+    // A client whose request is rejected need not send the body.
     let (refused, _) = say(&house, head(1 << 30).as_bytes()).await;
     assert!(refused.starts_with("HTTP/1.1 413 "), "{refused}");
     house.quiet().await;
@@ -167,7 +167,7 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn head_says_what_get_would_without_its_body() {
+async fn head_responds_like_get_without_a_body() {
     let house = House::open().await;
     let (_, made) = house.post("/v1/responses", &json!({ "model": "demo", "input": "hi" })).await;
     let id = made["id"].as_str().unwrap();
@@ -181,7 +181,7 @@ async fn head_says_what_get_would_without_its_body() {
         assert_eq!(header(&text, "content-type"), got.headers.get("content-type"), "{path}");
         assert_eq!(text.split(' ').nth(1), Some(got.status.to_string().as_str()), "{path}");
     }
-    // A stream has no length to tell, and nobody runs behind it.
+    // A stream has no length, and HEAD starts no response.
     let (text, _) = say(&house, &old(&Request::new("HEAD", &format!("/v1/responses/{id}?stream=true")))).await;
     assert!(text.ends_with("\r\n\r\n") && header(&text, "content-type") == Some("text/event-stream; charset=utf-8"), "{text}");
     house.quiet().await;
@@ -189,7 +189,7 @@ async fn head_says_what_get_would_without_its_body() {
 }
 
 #[tokio::test]
-async fn options_says_what_is_possible() {
+async fn options_lists_the_allowed_methods() {
     let house = House::open().await;
     for (path, expected) in [
         ("/v1/responses", vec!["CONNECT", "GET", "HEAD", "POST"]),
@@ -210,7 +210,7 @@ async fn options_says_what_is_possible() {
 }
 
 #[tokio::test]
-async fn assets_are_compressed_and_known_again() {
+async fn assets_are_compressed_and_revalidated() {
     let house = House::open().await;
     let plain = house.send(&Request::get("/")).await;
     assert_eq!((plain.headers.get("content-encoding"), plain.headers.get("vary")), (None, Some("accept-encoding")));
@@ -241,7 +241,7 @@ async fn assets_are_compressed_and_known_again() {
         assert_eq!(response.status, expected, "{given}");
         assert!(response.headers.get("etag").is_some() && response.headers.get("cache-control").is_some());
     }
-    // A stream is never compressed: each event has to be seen at once.
+    // A stream is never compressed: each event must arrive at once.
     house.upstream.script(Script::text(&["Hel", "lo"]));
     let stream = house.send(&Request::post("/v1/responses", &ask("hi")).header("accept-encoding", "gzip")).await;
     assert_eq!(stream.headers.get("content-encoding"), None);
@@ -251,13 +251,13 @@ async fn assets_are_compressed_and_known_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_told_so_in_json() {
+async fn malformed_requests_get_a_json_error() {
     let house = House::open().await;
     let (text, _) = say(&house, b"what is this\r\n\r\n").await;
     let (_, body) = text.split_once("\r\n\r\n").unwrap();
     let body: Value = serde_json::from_str(body).unwrap();
     assert!(text.starts_with("HTTP/1.1 400 ") && body["error"]["code"] == "malformed_request", "{text}");
-    // TLS where none is spoken.
+    // TLS on a port without it.
     let (text, _) = say(&house, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").await;
     assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
     house.close().await;

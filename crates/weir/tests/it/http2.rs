@@ -1,4 +1,4 @@
-//! HTTP/2 in clear: what arrives, what is reset, what is refused, and how it ends.
+//! HTTP/2 in clear text: what arrives, what is reset, what is rejected, and how connections end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::house::{House, MODEL, Plan, ask, demo};
 
-/// A client on a connection of its own, which ends with it.
+/// A client on a new connection, which ends with it.
 pub(crate) struct Client {
     send: SendRequest<Bytes>,
     ended: tokio::sync::oneshot::Receiver<Result<(), h2::Error>>,
@@ -58,7 +58,7 @@ impl Client {
     }
 }
 
-/// The body, and what it ended with.
+/// The body and how it ended.
 pub(crate) async fn collect(response: Response<RecvStream>) -> (String, Option<Reason>) {
     let mut body = response.into_body();
     let mut text = Vec::new();
@@ -75,7 +75,7 @@ pub(crate) async fn collect(response: Response<RecvStream>) -> (String, Option<R
 }
 
 #[tokio::test]
-async fn many_answers_share_a_connection() {
+async fn many_responses_share_a_connection() {
     let house = House::open().await;
     let mut client = Client::open(house.address).await;
     let mut answers = Vec::new();
@@ -101,7 +101,7 @@ async fn many_answers_share_a_connection() {
 }
 
 #[tokio::test]
-async fn an_answer_larger_than_every_window_arrives_whole() {
+async fn a_response_larger_than_every_window_arrives_completely() {
     let house = House::open().await;
     let mut client = Client::open(house.address).await;
     let text = "字 and more of it. ".repeat(1_500);
@@ -114,7 +114,7 @@ async fn an_answer_larger_than_every_window_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_broken_answer_resets_its_stream_and_nothing_else() {
+async fn a_broken_response_resets_its_stream_only() {
     let log = Arc::new(FailingLog::new());
     let house = House::open_with(Plan { log: Some(log.clone()), ..Plan::default() }).await;
     let mut client = Client::open(house.address).await;
@@ -131,7 +131,7 @@ async fn a_broken_answer_resets_its_stream_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_stream_whose_window_stays_closed_is_cut_and_its_connection_lives() {
+async fn a_stream_with_a_closed_window_is_reset_and_its_connection_survives() {
     let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
     let stream = TcpStream::connect(house.address).await.unwrap();
     let mut client = Client::over(stream, Builder::new().initial_window_size(0)).await;
@@ -145,7 +145,7 @@ async fn a_stream_whose_window_stays_closed_is_cut_and_its_connection_lives() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_is_not_cut() {
+async fn a_slow_reader_is_not_cut_off() {
     let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(500))).await;
     let stream = TcpStream::connect(house.address).await.unwrap();
     let mut client = Client::over(stream, Builder::new().initial_window_size(1024)).await;
@@ -165,7 +165,7 @@ async fn a_slow_reader_is_not_cut() {
 }
 
 #[tokio::test]
-async fn a_reader_who_waits_for_the_model_is_not_cut() {
+async fn a_reader_waiting_for_the_model_is_not_cut_off() {
     let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(200))).await;
     let mut client = Client::open(house.address).await;
     house.upstream.script(Script::text(&["Hel", "lo"]).paced(Duration::from_millis(300)));
@@ -177,7 +177,7 @@ async fn a_reader_who_waits_for_the_model_is_not_cut() {
 }
 
 #[tokio::test]
-async fn a_reset_stream_is_a_reader_who_left() {
+async fn a_reset_stream_counts_as_a_reader_leaving() {
     let house = House::open().await;
     let mut client = Client::open(house.address).await;
     for stream in [true, false] {
@@ -199,7 +199,7 @@ async fn a_reset_stream_is_a_reader_who_left() {
 }
 
 #[tokio::test]
-async fn a_closed_connection_is_a_reader_who_left() {
+async fn a_closed_connection_counts_as_a_reader_leaving() {
     let house = House::open().await;
     let mut client = Client::open(house.address).await;
     house.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
@@ -212,7 +212,7 @@ async fn a_closed_connection_is_a_reader_who_left() {
 }
 
 #[tokio::test]
-async fn idle_connections_are_told_to_go_away() {
+async fn idle_connections_get_a_goaway() {
     let house = House::open_with(Plan::server(|server| server.idle_timeout = Duration::from_millis(200))).await;
     let mut client = Client::open(house.address).await;
     assert_eq!(client.send(Method::GET, "/healthz", None).await.unwrap().status(), 200);
@@ -221,7 +221,7 @@ async fn idle_connections_are_told_to_go_away() {
 }
 
 #[tokio::test]
-async fn a_drain_lets_the_answer_end_and_says_goodbye() {
+async fn a_drain_lets_the_response_end_and_sends_a_goaway() {
     let house = House::open_with(Plan { grace: Duration::from_secs(5), ..Plan::default() }).await;
     let mut client = Client::open(house.address).await;
     let gate = Arc::new(tokio::sync::Notify::new());
@@ -243,7 +243,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The next frame: its kind and its payload.
+/// The next frame's type and payload.
 async fn next_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 9];
     client::soon(stream.read_exact(&mut head)).await.unwrap().ok()?;
@@ -252,10 +252,10 @@ async fn next_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     Some((head[3], payload))
 }
 
-/// A connection by hand, with its preface said.
+/// A connection by hand, after its preface.
 async fn raw(house: &House) -> TcpStream {
     let mut stream = TcpStream::connect(house.address).await.unwrap();
-    // In three parts: it has to be recognised however it comes.
+    // In three parts: it must be recognised however it arrives.
     for part in [&b"PRI * HT"[..], b"TP/2.0\r\n\r\nSM\r\n\r", b"\n"] {
         stream.set_nodelay(true).unwrap();
         stream.write_all(part).await.unwrap();
@@ -285,7 +285,7 @@ async fn goaway(stream: &mut TcpStream) -> u32 {
 }
 
 #[tokio::test]
-async fn limits_are_announced() {
+async fn limits_are_announced_in_settings() {
     let house = House::open().await;
     let mut stream = raw(&house).await;
     let (kind, payload) = next_frame(&mut stream).await.unwrap();
@@ -319,7 +319,7 @@ async fn a_flood_of_continuations_ends_the_connection() {
     for _ in 0..1000 {
         flood.extend(frame(CONTINUATION, 0, 1, b"\x00\x01a\x01b"));
     }
-    // The server may have closed before it has read all.
+    // The server may have closed before it has read everything.
     drop(stream.write_all(&flood).await);
     let code = goaway(&mut stream).await;
     assert!([Reason::ENHANCE_YOUR_CALM, Reason::COMPRESSION_ERROR].map(u32::from).contains(&code), "{code}");

@@ -1,4 +1,4 @@
-//! WebSocket over HTTP/2 (RFC 8441): a stream is a socket, beside others on its connection.
+//! WebSocket over HTTP/2 (RFC 8441): a stream is a socket, next to others on its connection.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn create(text: &str) -> String {
     json!({ "type": "response.create", "model": MODEL, "input": text }).to_string()
 }
 
-/// The texts up to the end of a turn.
+/// The messages up to the end of a turn.
 async fn turn(socket: &mut Socket) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     while !texts.last().is_some_and(|text| text.starts_with("{\"type\":\"response.completed\"")) {
@@ -32,7 +32,7 @@ async fn turn(socket: &mut Socket) -> Vec<String> {
 }
 
 async fn close(house: House, client: Client) {
-    // The connection has outlived its sockets.
+    // The connection outlives its sockets.
     assert_eq!(client.send(&Request::get("/healthz")).await.unwrap().status(), 200);
     assert_eq!(house.connections(), 1);
     drop(client);
@@ -69,7 +69,7 @@ async fn a_turn_on_a_stream_is_the_log_message_by_message() {
 }
 
 #[tokio::test]
-async fn two_sockets_share_a_connection_and_know_nothing_of_each_other() {
+async fn two_sockets_on_one_connection_are_independent() {
     let house = House::open().await;
     let client = open(&house).await;
     let (mut first, mut second) = (client.socket(PATH, &[]).await.unwrap(), client.socket(PATH, &[]).await.unwrap());
@@ -79,20 +79,20 @@ async fn two_sockets_share_a_connection_and_know_nothing_of_each_other() {
     house.upstream.script(Script::text(&["fast"]));
     second.send_text(&create("hi")).await.unwrap();
     assert!(turn(&mut second).await.iter().any(|text| text.contains("\"fast\"")));
-    // The first leaves by RST_STREAM: what it asked for stops, and the second goes on.
+    // The first leaves with RST_STREAM: its response is cancelled, and the second continues.
     first.reset();
     client::soon(house.upstream.wait_closed(0)).await.unwrap();
     house.upstream.script(Script::text(&["still"]));
     second.send_text(&create("hi")).await.unwrap();
     assert!(turn(&mut second).await.iter().any(|text| text.contains("\"still\"")));
-    // The second by the end of its side of the stream.
+    // The second leaves by ending its side of the stream.
     second.half_close().unwrap();
     assert!(matches!(second.next_text().await, Err(End::NoClose)));
     close(house, client).await;
 }
 
 #[tokio::test]
-async fn a_violation_is_told_by_its_code() {
+async fn a_violation_is_reported_by_its_close_code() {
     let house = House::open().await;
     let client = open(&house).await;
     for (bytes, code) in [(&b"\x81\x02hi"[..], 1002), (b"\x82\x80\0\0\0\0", 1003), (b"\x81\x81\0\0\0\0\xff", 1007)] {
@@ -104,7 +104,7 @@ async fn a_violation_is_told_by_its_code() {
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_is_refused() {
+async fn malformed_handshakes_are_rejected() {
     let house = House::open().await;
     let client = open(&house).await;
     for (path, headers, status) in
@@ -118,21 +118,21 @@ async fn what_is_no_handshake_is_refused() {
 }
 
 #[tokio::test]
-async fn a_socket_that_takes_nothing_is_cut_and_its_connection_lives() {
+async fn a_socket_that_reads_nothing_is_cut_off_and_its_connection_survives() {
     let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
     let stream = TcpStream::connect(house.address).await.unwrap();
     let client = Client::with(stream, Builder::new().initial_window_size(100)).await.unwrap();
     let mut socket = client.socket(PATH, &[]).await.unwrap();
     house.upstream.script(Script::text(&["a"; 200]).first(190).stall());
     socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string()).await.unwrap();
-    // What is not stored stops when its reader is gone.
+    // An unstored response is cancelled when its reader is gone.
     client::soon(house.upstream.wait_requests(1)).await.unwrap();
     client::soon(house.upstream.wait_closed(0)).await.unwrap();
     close(house, client).await;
 }
 
 #[tokio::test]
-async fn the_stream_of_a_socket_that_takes_nothing_is_reset() {
+async fn the_stream_of_a_socket_that_reads_nothing_is_reset() {
     let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
     let stream = TcpStream::connect(house.address).await.unwrap();
     let client = Client::with(stream, Builder::new().initial_window_size(100)).await.unwrap();

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a request that is sent twice is answered once, and paid once.
+//! `Idempotency-Key`: a repeated request is executed and paid once.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ async fn the_same_request_gets_the_same_bytes_while_it_runs_and_after() {
         let ask = accept(keyed(&key, &json!({ "model": MODEL, "input": "hi", "stream": true })), frame);
         let mut first = house.stream(&ask).await;
         let mut first_data = take(&mut first, 5).await;
-        // While it runs: a second device, and one that lost its connection and tries again.
+        // While it runs: a second device, and one that lost its connection and retries.
         let mut second = house.stream(&ask).await;
         let mut second_data = take(&mut second, 5).await;
         first.abandon().reset().unwrap();
@@ -39,7 +39,7 @@ async fn the_same_request_gets_the_same_bytes_while_it_runs_and_after() {
 }
 
 #[tokio::test]
-async fn json_waits_for_the_first_answer() {
+async fn json_waits_for_the_first_response() {
     let house = House::open().await;
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().role().wait_for(&gate).content("Once.").finish("stop").usage(9, 2, 0).done());
@@ -68,7 +68,7 @@ async fn json_waits_for_the_first_answer() {
 }
 
 #[tokio::test]
-async fn another_request_under_the_same_key_is_a_conflict() {
+async fn another_request_with_the_same_key_is_a_conflict() {
     let house = House::open().await;
     let chat = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }] });
     assert_eq!(house.json(&keyed("k", &json!({ "model": MODEL, "input": "hi" }))).await.0, 200);
@@ -79,7 +79,7 @@ async fn another_request_under_the_same_key_is_a_conflict() {
     ];
     for other in others {
         let mut response = house.send(&other).await;
-        // SDKs repeat a 409 by themselves.
+        // SDKs retry a 409 by themselves.
         assert_eq!((response.status, response.headers.get("x-should-retry")), (409, Some("false")));
         let body: Value = serde_json::from_slice(&response.collect().await.unwrap().0).unwrap();
         let error = &body["error"];
@@ -96,7 +96,7 @@ async fn another_request_under_the_same_key_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_stateless_keyed_answer_survives_its_reader() {
+async fn a_stateless_response_with_a_key_survives_its_reader() {
     let house = House::open().await;
     let stateless = json!({ "model": MODEL, "input": "hi", "stream": true, "store": false });
     let chat = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }], "stream": true });
@@ -107,7 +107,7 @@ async fn a_stateless_keyed_answer_survives_its_reader() {
         let mut reader = house.stream(ask).await;
         let first = take(&mut reader, 2).await;
         reader.abandon().reset().unwrap();
-        // The server has to have heard of the leaving before upstream goes on: it answers others meanwhile.
+        // The server must have noticed before the upstream continues; it serves other requests meanwhile.
         soon(async {
             while house.connections() > 0 {
                 tokio::task::yield_now().await;
@@ -136,7 +136,7 @@ fn keyed(key: &str, body: &Value) -> Request {
     Request::post("/v1/responses", body).header("idempotency-key", key)
 }
 
-/// The text in a delta of either dialect.
+/// The text of a delta in either dialect.
 fn delta(data: &str) -> Option<String> {
     let value: Value = serde_json::from_str(data).unwrap();
     let delta = value["delta"].as_str().or_else(|| value["choices"][0]["delta"]["content"].as_str());

@@ -1,4 +1,4 @@
-//! Two callers who must not see each other, and pages that must not call at all (promise 9).
+//! Two callers that must not see each other's data, and pages that must not call at all (promise 9).
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::house::{ALICE, BOB, House, MODEL, Plan};
 use crate::resume::{id_of, rest, take};
 
 #[tokio::test]
-async fn a_key_is_wanted_everywhere_below_v1() {
+async fn a_key_is_required_everywhere_under_v1() {
     let house = with_keys().await;
     let ask = json!({ "model": MODEL, "input": "hi" });
     let requests = [
@@ -39,7 +39,7 @@ async fn a_key_is_wanted_everywhere_below_v1() {
             assert_eq!(response.headers.get("www-authenticate"), Some("Bearer"), "{refused:?}");
             let body: Value = serde_json::from_slice(&response.collect().await.unwrap().0).unwrap();
             let found = body["error"]["code"].as_str().unwrap();
-            // A header whose value is nothing but its scheme may be read either way.
+            // A header with nothing but its scheme may be read either way.
             assert!(found == code || authorization == Some("Bearer "), "{refused:?}: {body}");
             assert_eq!((response.status, &body["error"]["type"]), (401, &json!("authentication_error")), "{refused:?}");
         }
@@ -51,7 +51,7 @@ async fn a_key_is_wanted_everywhere_below_v1() {
 }
 
 #[tokio::test]
-async fn what_is_anothers_is_not_there() {
+async fn another_callers_data_is_not_found() {
     let house = with_keys().await;
     let (_, first) = house.json(&Request::post("/v1/responses", &json!({ "model": MODEL, "input": "mine" })).bearer(ALICE)).await;
     let (id, item) = (first["id"].as_str().unwrap(), first["output"][0]["id"].as_str().unwrap());
@@ -60,14 +60,14 @@ async fn what_is_anothers_is_not_there() {
         let hers = house.json(&ask.bearer(BOB)).await;
         assert!([400, 404].contains(&hers.0), "{hers:?}");
     }
-    // The same questions about what nobody has: not a byte tells the two apart, but for the ids themselves.
+    // The same requests for ids that do not exist: the responses are identical except for the ids.
     let (unknown_id, unknown_item) = ("x".repeat(id.len()), "y".repeat(item.len()));
     for (foreign, unknown) in asks_for(id, item).into_iter().zip(asks_for(&unknown_id, &unknown_item)) {
         let foreign = house.json(&foreign.bearer(BOB)).await;
         let unknown = house.json(&unknown.bearer(BOB)).await;
         assert_eq!(foreign.0, unknown.0);
         assert_eq!(foreign.1.to_string().replace(id, &unknown_id).replace(item, &unknown_item), unknown.1.to_string());
-        // `previous_response_id` is a field of a request, and a wrong field is OpenAI's 400.
+        // `previous_response_id` is a field of a request, and an invalid field is OpenAI's 400.
         let expected = if foreign.1["error"]["param"] == "previous_response_id" { 400 } else { 404 };
         assert_eq!(foreign.0, expected, "{}", foreign.1);
     }
@@ -82,7 +82,7 @@ async fn what_is_anothers_is_not_there() {
     house.close().await;
 }
 
-/// Every question that names something by its id. The last deletes it.
+/// Every request that names something by id. The last one deletes it.
 fn asks_for(id: &str, item: &str) -> Vec<Request> {
     let path = |rest: &str| format!("/v1/responses/{id}{rest}");
     vec![
@@ -102,7 +102,7 @@ fn asks_for(id: &str, item: &str) -> Vec<Request> {
 }
 
 #[tokio::test]
-async fn a_running_answer_cannot_be_stopped_by_another() {
+async fn a_running_response_cannot_be_cancelled_by_another_caller() {
     let house = with_keys().await;
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().role().content("He").wait_for(&gate).content("re.").finish("stop").usage(9, 2, 0).done());
@@ -125,7 +125,7 @@ async fn a_running_answer_cannot_be_stopped_by_another() {
 }
 
 #[tokio::test]
-async fn one_idempotency_key_of_two_callers_is_two_keys() {
+async fn idempotency_keys_are_separate_for_each_caller() {
     let house = with_keys().await;
     let ask = Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).header("idempotency-key", "one");
     let (_, hers) = house.json(&ask.clone().bearer(ALICE)).await;
@@ -140,7 +140,7 @@ async fn one_idempotency_key_of_two_callers_is_two_keys() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_ours_is_refused() {
+async fn other_host_names_are_rejected() {
     let house = house_with_names().await;
     for path in ["/", "/v1/models", "/healthz"] {
         let (status, body) = house.json(&Request::get(path).header("host", "evil.example")).await;
@@ -169,7 +169,7 @@ async fn pages_of_other_sites_cannot_spend_tokens() {
     let preflight = Request::new("OPTIONS", "/v1/responses").header("access-control-request-method", "POST");
     assert_eq!(house.json(&preflight.header("origin", "https://evil.example")).await.0, 403);
 
-    // Our own page, a page that is allowed although its browser says cross-site, and a program.
+    // Our own page, an allowed page although its browser says cross-site, and a program.
     let own = format!("http://{}", house.address);
     for headers in [vec![("origin", own.as_str())], vec![("origin", "https://app.example"), ("sec-fetch-site", "cross-site")], vec![]] {
         let request = headers.iter().fold(ask(), |request, (name, value)| request.header(name, value));
@@ -182,7 +182,7 @@ async fn pages_of_other_sites_cannot_spend_tokens() {
 }
 
 #[tokio::test]
-async fn an_allowed_page_is_told_what_it_may_do() {
+async fn an_allowed_page_gets_its_cors_headers() {
     let house = house_with_names().await;
     let preflight = Request::new("OPTIONS", "/v1/responses")
         .header("origin", "https://app.example")
@@ -196,7 +196,7 @@ async fn an_allowed_page_is_told_what_it_may_do() {
     assert!(["GET", "POST", "DELETE"].iter().all(|method| header("access-control-allow-methods").contains(method)));
     assert!(header("vary").to_ascii_lowercase().contains("origin"));
 
-    // A refusal needs the headers too, or the page cannot read why.
+    // An error needs the headers too, or the page cannot read it.
     let wrong = Request::post("/v1/responses", &json!({})).header("origin", "https://app.example").bearer(ALICE);
     let response = house.send(&wrong).await;
     assert_eq!((response.status, response.headers.get("access-control-allow-origin")), (400, Some("https://app.example")));
@@ -210,7 +210,7 @@ async fn an_allowed_page_is_told_what_it_may_do() {
 }
 
 #[tokio::test]
-async fn the_upstreams_key_never_reaches_a_client() {
+async fn an_upstreams_key_never_reaches_a_client() {
     let house = House::open().await;
     let key = "sk-of-q8Zv41Tn0bX";
     let echo = json!({ "error": { "message": format!("Incorrect API key provided: {key}"), "type": "x", "param": key, "code": key } });
@@ -261,7 +261,7 @@ async fn house_with_names() -> House {
 }
 
 impl House {
-    /// The status of an answer that is read to its end, whatever it is.
+    /// The status of a response read to its end.
     async fn json_or_stream(&self, request: &Request) -> u16 {
         let mut response = self.send(request).await;
         response.collect().await.unwrap();

@@ -1,5 +1,5 @@
-//! Without keys a server serves this machine alone: it neither starts for others, nor answers what a proxy passes on, and no page of
-//! another port of this machine may use it.
+//! Without keys a server serves this machine only: it does not start for others, rejects requests passed on by a
+//! proxy, and rejects pages of other ports of this machine.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use crate::house::{ALICE, House, MODEL, Plan};
 use crate::program::{Server, run_in, weir};
 use crate::service::{self, Service};
 
-/// What callers of a server without keys could do, all of it as its admin.
+/// Requests that callers of a server without keys can make, all as administrator.
 fn requests() -> Vec<Request> {
     vec![
         Request::get("/v1/models"),
@@ -30,7 +30,7 @@ fn requests() -> Vec<Request> {
 }
 
 #[tokio::test]
-async fn what_a_proxy_has_passed_on_needs_a_key() {
+async fn requests_passed_on_by_a_proxy_require_a_key() {
     let house = House::open().await;
     for (name, value) in [
         ("x-forwarded-for", "203.0.113.9"),
@@ -57,7 +57,7 @@ async fn what_a_proxy_has_passed_on_needs_a_key() {
         }
     }
     assert!(house.upstream.requests().is_empty());
-    // What says nothing of anybody else is let through, and so are the pages and probes that need no key anywhere.
+    // Requests without signs of a proxy pass, as do pages and probes that never need a key.
     assert_eq!(house.send(&Request::get("/v1/models").header("via", "1.1 proxy")).await.status, 200);
     for path in ["/", "/healthz", "/readyz"] {
         assert_eq!(house.send(&Request::get(path).header("x-forwarded-for", "203.0.113.9")).await.status, 200, "{path}");
@@ -69,9 +69,9 @@ async fn what_a_proxy_has_passed_on_needs_a_key() {
     house.close().await;
 }
 
-/// An image on a page of another port started a capture; `Sec-Fetch-Site` of such a page is `same-site`.
+/// An image on a page of another port started a capture: `Sec-Fetch-Site` of such a page is `same-site`.
 #[tokio::test]
-async fn a_page_of_another_port_of_this_machine_may_do_nothing() {
+async fn pages_of_other_ports_are_rejected() {
     for with_keys in [false, true] {
         let house = House::open_with(Plan { with_keys, ..Plan::default() }).await;
         for path in ["/v1/lens/connections", "/v1/models", "/v1/upstreams", "/v1/responses/resp_1?stream=true", "/chat?message=hi"] {
@@ -89,7 +89,7 @@ async fn a_page_of_another_port_of_this_machine_may_do_nothing() {
 }
 
 #[tokio::test]
-async fn settings_that_let_others_in_want_a_key_first() {
+async fn settings_that_open_the_server_require_a_key() {
     let directory = TempDir::new().unwrap();
     let settings = [
         ("server.hosts", "hosts = [\"chat.example\"]"),
@@ -103,7 +103,7 @@ async fn settings_that_let_others_in_want_a_key_first() {
         assert!(!status.success() && out.is_empty(), "{name}: {out}");
         assert!(errors.contains(name) && errors.contains("weir key create"), "{name}: {errors}");
     }
-    // Nor are they taken over while it runs.
+    // A reload does not apply them either.
     fs::write(&file, "[server]\nheartbeat = \"20s\"\n").unwrap();
     let server = Service::start(service::weir(directory.path())).await;
     for (name, line) in settings {
@@ -131,7 +131,7 @@ async fn create_key(directory: &TempDir) -> String {
 }
 
 #[tokio::test]
-async fn losing_the_keys_closes_the_next_start_too() {
+async fn losing_the_keys_prevents_the_next_start_too() {
     let directory = TempDir::new().unwrap();
     let key = create_key(&directory).await;
     let keys = directory.path().join("data/keys.json");
@@ -153,7 +153,7 @@ async fn losing_the_keys_closes_the_next_start_too() {
 }
 
 #[tokio::test]
-async fn a_backup_holds_the_keys_and_a_restored_one_is_closed() {
+async fn a_backup_contains_the_keys_and_its_restore_requires_them() {
     let directory = TempDir::new().unwrap();
     let key = create_key(&directory).await;
     let mut server = Server::start(weir(directory.path())).await;
@@ -175,9 +175,9 @@ async fn a_backup_holds_the_keys_and_a_restored_one_is_closed() {
     assert_eq!(fs::metadata(data.join("keys.json")).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
-/// A planted `keys.json` in a directory that others may write is an admin.
+/// In a directory that others can write, a planted `keys.json` would make them administrators.
 #[tokio::test]
-async fn a_data_directory_that_others_may_write_is_refused() {
+async fn a_data_directory_writable_by_others_is_rejected() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().join("data");
     fs::create_dir(&data).unwrap();

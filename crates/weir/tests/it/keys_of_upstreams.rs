@@ -1,4 +1,4 @@
-//! The keys of an upstream: how work is shared among them, who waits for one, and what becomes of one that fails.
+//! The keys of an upstream: load balancing, the queue, and failing keys.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use tokio::sync::Notify;
 use crate::house::{Frame, House, Plan, WAYS, Words, question, stateless, upstream_of};
 use crate::metrics::{scrape, until};
 
-/// The model that only the upstream of the test serves.
+/// The model that only the test's upstream serves.
 const MODEL: &str = "keyed";
 const NAME: &str = "lab-keyed";
 
 const PLAIN: (Words, Frame) = (Words::Responses, Frame::Json);
 
-/// An upstream with these keys, each with its weight, which rest when they fail.
+/// An upstream with these keys and weights, which go out of use when they fail.
 fn config(lab: &Upstream, keys: &[(&str, u32)]) -> UpstreamConfig {
     let key = |(secret, weight): &(&str, u32)| {
-        // Labels are not keys, and show in no test that they were: they are numbers as in the settings.
+        // Labels are numbers, as in the settings.
         KeyConfig { weight: *weight, ..KeyConfig::new(secret.trim_start_matches("sk-"), Secret::new(*secret)) }
     };
     UpstreamConfig {
@@ -40,7 +40,7 @@ async fn open(config: UpstreamConfig) -> House {
     House::open_with(Plan { more_upstreams: vec![config], ..Plan::default() }).await
 }
 
-/// How often each key was asked with.
+/// How often each key was used.
 fn asked(lab: &Upstream) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for request in lab.requests() {
@@ -65,7 +65,7 @@ fn health(house: &House, key: usize) -> Health {
     state(house).keys[key].health
 }
 
-/// Waits until so many wait for a key.
+/// Waits until this many requests are queued.
 async fn wait_waiting(house: &House, count: usize) {
     let waiting = async {
         while state(house).waiting != count {
@@ -80,7 +80,7 @@ fn gated(gate: &Arc<Notify>) -> Script {
 }
 
 #[tokio::test]
-async fn work_is_shared_as_the_strategy_and_the_weights_say() {
+async fn load_is_shared_by_strategy_and_weight() {
     let lab = Upstream::start().await.unwrap();
     let keys = [("sk-one", 3), ("sk-two", 1)];
     for (strategy, expected) in [(Strategy::RoundRobin, [6, 2]), (Strategy::Order, [8, 0])] {
@@ -96,20 +96,20 @@ async fn work_is_shared_as_the_strategy_and_the_weights_say() {
 }
 
 #[tokio::test]
-async fn chance_uses_every_key_and_the_heavier_more_often() {
+async fn random_choice_uses_every_key_and_prefers_heavier_ones() {
     let lab = Upstream::start().await.unwrap();
     let house = open(UpstreamConfig { strategy: Strategy::Random, ..config(&lab, &[("sk-one", 9), ("sk-two", 1)]) }).await;
     for _ in 0..100 {
         assert_eq!(ask(&house).await.0, 200);
     }
-    // Each of both has a chance of less than one in 10000 to be otherwise.
+    // The probability of another outcome is below 1 in 10000 for each.
     let asked = asked(&lab);
     assert!(asked["sk-one"] > asked["sk-two"] && asked.len() == 2, "{asked:?}");
     house.close().await;
 }
 
 #[tokio::test]
-async fn the_least_busy_key_is_next_while_answers_run() {
+async fn the_least_busy_key_is_next_while_responses_run() {
     let lab = Upstream::start().await.unwrap();
     let gate = Arc::new(Notify::new());
     let house = open(UpstreamConfig { strategy: Strategy::LeastBusy, ..config(&lab, &[("sk-one", 3), ("sk-two", 1)]) }).await;
@@ -133,7 +133,7 @@ async fn the_least_busy_key_is_next_while_answers_run() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_refused_is_set_aside_and_no_client_sees_it() {
+async fn a_rejected_key_goes_out_of_use_without_affecting_clients() {
     for way in WAYS {
         let lab = Upstream::start().await.unwrap();
         lab.require_keys(&["sk-good"]);
@@ -154,7 +154,7 @@ async fn a_key_that_is_refused_is_set_aside_and_no_client_sees_it() {
 }
 
 #[tokio::test]
-async fn without_a_key_that_is_good_the_caller_hears_why() {
+async fn without_a_valid_key_the_caller_gets_the_reason() {
     let lab = Upstream::start().await.unwrap();
     lab.require_keys(&["sk-good"]);
     let house = open(config(&lab, &[("sk-bad", 1), ("sk-worse", 1)])).await;
@@ -162,13 +162,13 @@ async fn without_a_key_that_is_good_the_caller_hears_why() {
         let (status, body) = ask(&house).await;
         assert_eq!((status, &body["error"]["code"]), (502, &json!("upstream_authentication_failed")), "{body}");
     }
-    // Both rest: the second question costs the upstream nothing.
+    // Both are out of use: the second request does not reach the upstream.
     assert_eq!(asked(&lab), counts(&[("sk-bad", 1), ("sk-worse", 1)]));
     house.close().await;
 }
 
 #[tokio::test]
-async fn a_key_that_was_asked_too_much_rests_for_as_long_as_each_vendor_says() {
+async fn a_rate_limited_key_pauses_for_as_long_as_each_vendor_asks() {
     for vendor in Vendor::ALL {
         let lab = Upstream::start().await.unwrap();
         let (_, wire) = WireKind::ALL.iter().find(|(word, _)| *word == vendor.name()).unwrap();
@@ -181,7 +181,7 @@ async fn a_key_that_was_asked_too_much_rests_for_as_long_as_each_vendor_says() {
         }
         assert_eq!(asked(&lab), counts(&[("sk-one", 1), ("sk-two", 3)]), "{vendor:?}");
         assert_eq!(lab.complaints(), Vec::<String>::new());
-        // Ollama has no way to say how long.
+        // Ollama cannot say how long.
         let longest = if vendor == Vendor::Ollama { 1 } else { 7 };
         let Health::Cooling(left) = health(&house, 0) else { panic!("{vendor:?}: {:?}", state(&house)) };
         assert!(
@@ -194,7 +194,7 @@ async fn a_key_that_was_asked_too_much_rests_for_as_long_as_each_vendor_says() {
 }
 
 #[tokio::test]
-async fn a_key_that_has_rested_is_used_again() {
+async fn a_key_is_used_again_after_its_pause() {
     let lab = Upstream::start().await.unwrap();
     let house = open(UpstreamConfig { key_rest: Duration::from_millis(200), ..config(&lab, &[("sk-one", 1), ("sk-two", 1)]) }).await;
     lab.script_for_key("sk-one", Script::refused_for(429, VendorError::RateLimit, Duration::from_secs(7)));
@@ -207,7 +207,7 @@ async fn a_key_that_has_rested_is_used_again() {
 }
 
 #[tokio::test]
-async fn with_all_keys_at_rest_the_caller_hears_when_to_come_back() {
+async fn with_all_keys_paused_the_caller_gets_a_retry_delay() {
     let lab = Upstream::start().await.unwrap();
     let house = open(config(&lab, &[("sk-one", 1), ("sk-two", 1)])).await;
     lab.script_for_key("sk-one", Script::refused_for(429, VendorError::RateLimit, Duration::from_secs(30)));
@@ -223,20 +223,20 @@ async fn with_all_keys_at_rest_the_caller_hears_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn an_account_without_money_is_asked_once() {
+async fn a_key_without_credit_is_used_once() {
     for (status, vendor) in [(402, Vendor::OpenAi), (429, Vendor::OpenAi), (429, Vendor::Responses), (402, Vendor::Anthropic)] {
         let lab = Upstream::start().await.unwrap();
         let (_, wire) = WireKind::ALL.iter().find(|(word, _)| *word == vendor.name()).unwrap();
         let at = |keys| UpstreamConfig { wire: *wire, base_url: lab.base_url_of(vendor), ..config(&lab, keys) };
         let retries = Retries { count: 2, ..Retries::default() };
-        // Alone it is told at once, retries or not.
+        // A single key fails at once, with or without retries.
         let house = House::open_with(Plan { more_upstreams: vec![at(&[("sk-empty", 1)])], retries, ..Plan::default() }).await;
         lab.script_for_key("sk-empty", Script::refused(status, VendorError::Quota));
         let (_, body) = ask(&house).await;
         assert_eq!(body["error"]["code"], "upstream_quota_exhausted", "{status} {vendor:?}: {body}");
         assert_eq!(asked(&lab), counts(&[("sk-empty", 1)]), "{status} {vendor:?}");
         house.close().await;
-        // With another it gives way to that.
+        // Another key takes over.
         let house = open(at(&[("sk-empty", 1), ("sk-full", 1)])).await;
         lab.script_for_key("sk-empty", Script::refused(status, VendorError::Quota));
         for _ in 0..2 {
@@ -248,7 +248,7 @@ async fn an_account_without_money_is_asked_once() {
     }
 }
 
-/// Asks for a stream that is told by its question, on a connection that can be dropped, and does not wait for anything.
+/// Sends a streamed request, identified by its text, on a connection that can be dropped, without waiting.
 async fn begin(house: &House, text: &str) -> Connection {
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write(&numbered(text)).await.unwrap();
@@ -264,7 +264,7 @@ async fn stream_of(connection: Connection) -> Stream {
     connection.read_response(&numbered("")).await.unwrap().events().unwrap()
 }
 
-/// What the upstream was asked, in order.
+/// The texts of the upstream's requests, in order.
 fn texts(lab: &Upstream) -> Vec<String> {
     lab.requests().iter().map(|request| request.body["messages"][0]["content"].as_str().unwrap().to_owned()).collect()
 }
@@ -276,7 +276,7 @@ fn narrow(lab: &Upstream, queue: usize) -> UpstreamConfig {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_key_is_served_in_order_and_who_has_left_is_not() {
+async fn the_key_queue_is_served_in_order_without_requests_that_left() {
     let lab = Upstream::start().await.unwrap();
     let gate = Arc::new(Notify::new());
     lab.default_script(gated(&gate));
@@ -291,7 +291,7 @@ async fn who_waits_for_a_key_is_served_in_order_and_who_has_left_is_not() {
     let seen = scrape(&house).await;
     assert_eq!(seen.value("weir_upstream_waiting", &[("upstream", NAME)]), Some(3.0));
 
-    // The queue is as long as it may be, and says so at once.
+    // The queue is full, which is reported at once.
     let (status, body) = house.json(&stateless((Words::Chat, Frame::Json), MODEL)).await;
     assert_eq!((status, &body["error"]["code"]), (429, &json!("upstream_queue_full")), "{body}");
 
@@ -312,7 +312,7 @@ async fn who_waits_for_a_key_is_served_in_order_and_who_has_left_is_not() {
 }
 
 #[tokio::test]
-async fn who_waits_for_too_long_hears_so() {
+async fn waiting_too_long_for_a_key_is_an_error() {
     let lab = Upstream::start().await.unwrap();
     lab.default_script(Script::new().role().content("Once").stall());
     let house = open(UpstreamConfig { queue_timeout: Duration::from_millis(100), ..narrow(&lab, 3) }).await;

@@ -1,4 +1,5 @@
-//! Stop and leave: a stopped answer's upstream is closed at once, a reader's leaving stops what it should and nothing else.
+//! Cancelling and leaving: a cancelled response's upstream call is closed at once, and a leaving reader cancels
+//! nothing else.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::house::{Frame, House, MODEL, Plan, WAYS, Words, question, stateless};
 
-/// How far the upstream has come when it happens.
+/// How far the upstream has come at that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     BeforeHeaders,
@@ -21,7 +22,7 @@ enum Phase {
 
 const PHASES: [Phase; 3] = [Phase::BeforeHeaders, Phase::BeforeFirstToken, Phase::MidStream];
 
-/// A first piece so long that it can be told from the log's size that it has come.
+/// A first piece long enough to be noticed in the log's size.
 const LONG: usize = 20_000;
 
 fn script(phase: Phase) -> Script {
@@ -32,10 +33,10 @@ fn script(phase: Phase) -> Script {
     }
 }
 
-/// How a client goes.
+/// How a client leaves.
 #[derive(Clone, Copy, Debug)]
 enum Leave {
-    /// Its process closes the socket: FIN, and RST for what comes then.
+    /// Its process closes the socket: FIN, and RST for later data.
     Drop,
     Rst,
 }
@@ -54,7 +55,7 @@ impl Leave {
 pub(crate) struct Slowest(Duration, String);
 
 impl Slowest {
-    /// Waits for the upstream to be closed, and counts from `act`.
+    /// Waits for the upstream call to be closed, and measures from `act`.
     pub(crate) async fn wait(&mut self, upstream: &Upstream, request: usize, act: Instant, what: &str) {
         let closed = client::soon(upstream.wait_closed(request)).await;
         let closed = closed.unwrap_or_else(|_late| panic!("{what}: the upstream was not closed"));
@@ -65,14 +66,14 @@ impl Slowest {
         }
     }
 
-    /// The promise is 100 ms; a loaded machine may be slower than the product.
+    /// The promise is 100 ms; a busy machine may be slower than the product.
     #[expect(clippy::print_stderr, reason = "the measure is part of the test's report")]
     pub(crate) fn tell(&self, of: &str) {
         eprintln!("slowest close: {} ms ({of}; {})", self.0.as_millis(), self.1);
     }
 }
 
-/// Resolves when the answer's log holds the long piece.
+/// Resolves when the response's log contains the long piece.
 async fn has_come(house: &House, phase: Phase, before: u64) {
     let come = async {
         while phase == Phase::MidStream && house.engine.census().log_bytes < before + LONG as u64 {
@@ -83,7 +84,7 @@ async fn has_come(house: &House, phase: Phase, before: u64) {
 }
 
 #[tokio::test]
-async fn the_last_reader_of_a_stateless_answer_closes_the_upstream_by_leaving() {
+async fn the_last_reader_of_a_stateless_response_closes_the_upstream_by_leaving() {
     let house = House::open().await;
     let mut slowest = Slowest::default();
     let mut count = 0;
@@ -118,7 +119,7 @@ async fn the_last_reader_of_a_stateless_answer_closes_the_upstream_by_leaving() 
     house.close().await;
 }
 
-/// Reads up to the event of that type.
+/// Reads up to the event of this type.
 pub(crate) async fn read_until(stream: &mut Stream, kind: &str) -> Value {
     loop {
         let event = client::soon(stream.next()).await.unwrap().unwrap().unwrap_or_else(|| panic!("no {kind}")).json().unwrap();
@@ -137,7 +138,7 @@ pub(crate) fn cancel(id: &str) -> Request {
 }
 
 #[tokio::test]
-async fn a_cancel_closes_the_upstream_and_every_reader_learns_it() {
+async fn a_cancel_closes_the_upstream_and_every_reader_is_notified() {
     let house = House::open().await;
     let mut slowest = Slowest::default();
     let mut count = 0;
@@ -193,7 +194,7 @@ fn check_cancelled(response: &Value, phase: Phase, what: &str) {
 }
 
 #[tokio::test]
-async fn a_cancelled_chat_stream_ends_with_an_error_and_not_as_if_it_were_whole() {
+async fn a_cancelled_chat_stream_ends_with_an_error_and_does_not_look_complete() {
     let house = House::open().await;
     for frame in [Frame::Ndjson, Frame::Sse] {
         house.upstream.script(Script::new().role().content("Once").stall());
@@ -210,7 +211,7 @@ async fn a_cancelled_chat_stream_ends_with_an_error_and_not_as_if_it_were_whole(
 }
 
 #[tokio::test]
-async fn a_background_answer_can_be_cancelled_and_a_finished_one_stays_as_it_is() {
+async fn a_background_response_can_be_cancelled_and_a_finished_one_is_unchanged() {
     let house = House::open().await;
     house.upstream.script(Script::no_head());
     let (_, begun) = house.json(&question((Words::Responses, Frame::Json), MODEL, &json!({ "background": true }))).await;
@@ -242,18 +243,18 @@ pub(crate) async fn heartbeat(stream: &mut Stream) {
 }
 
 #[tokio::test]
-async fn a_half_close_in_mid_stream_is_not_leaving() {
+async fn a_half_close_during_a_stream_is_not_leaving() {
     let house = House::open().await;
     for (count, (words, frame)) in WAYS.into_iter().filter(|(_, frame)| *frame != Frame::Json).enumerate() {
         let gate = Arc::new(Notify::new());
         house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
         let mut stream = house.stream(&stateless((words, frame), MODEL)).await;
-        // What the client has before the gate: up to the first piece.
+        // What the client has received before the gate: up to the first piece.
         for _ in 0..if words == Words::Chat { 2 } else { 5 } {
             client::soon(stream.next()).await.unwrap().unwrap().unwrap();
         }
         stream.connection().half_close().await.unwrap();
-        // The usual one would come after 15 s.
+        // The default heartbeat would come after 15 s.
         heartbeat(&mut stream).await;
         gate.notify_one();
         let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
@@ -269,7 +270,7 @@ async fn a_half_close_in_mid_stream_is_not_leaving() {
     house.close().await;
 }
 
-/// Asks for JSON, half-closes when the upstream was asked, and gives the connection.
+/// Requests JSON, half-closes once the upstream was called, and returns the connection.
 async fn half_closed(house: &House, request: &Request) -> Connection {
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write(request).await.unwrap();
@@ -279,7 +280,7 @@ async fn half_closed(house: &House, request: &Request) -> Connection {
 }
 
 #[tokio::test]
-async fn a_fin_before_a_json_answer_leaves_unless_a_setting_says_otherwise() {
+async fn a_fin_before_a_json_response_counts_as_leaving_by_default() {
     for words in [Words::Responses, Words::Chat] {
         let request = stateless((words, Frame::Json), MODEL);
         let house = House::open().await;
@@ -307,7 +308,7 @@ async fn a_fin_before_a_json_answer_leaves_unless_a_setting_says_otherwise() {
 }
 
 #[tokio::test]
-async fn a_stored_answer_runs_on_after_its_readers_have_left() {
+async fn a_stored_response_continues_after_its_readers_have_left() {
     let house = House::open().await;
     for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
         for leave in [Leave::Drop, Leave::Rst] {
@@ -325,7 +326,7 @@ async fn a_stored_answer_runs_on_after_its_readers_have_left() {
                 connection = response.abandon();
             }
             leave.go(connection);
-            // A stream finds out by its heartbeat, which a drop answers with a reset.
+            // A stream notices with its heartbeat, which the closed socket answers with a reset.
             house.wait_connections(0).await;
             assert_eq!(house.engine.census().running, 1, "{frame:?} {leave:?}");
             gate.notify_one();
@@ -337,13 +338,13 @@ async fn a_stored_answer_runs_on_after_its_readers_have_left() {
             }
         }
     }
-    // None was cut: they all came over one kept connection.
+    // No call was cancelled: all used one kept connection.
     assert!(house.upstream.requests().iter().all(|request| request.connection == 0));
     house.close().await;
 }
 
 #[tokio::test]
-async fn a_second_reader_keeps_a_stateless_answer_alive() {
+async fn a_second_reader_keeps_a_stateless_response_alive() {
     let house = House::open().await;
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
@@ -362,7 +363,7 @@ async fn a_second_reader_keeps_a_stateless_answer_alive() {
 }
 
 #[tokio::test]
-async fn what_leaving_means_is_a_setting() {
+async fn leaving_is_handled_as_configured() {
     let mut plan = Plan::default();
     plan.engine.on_leave_stored = OnLeave::Cancel;
     plan.engine.on_leave_stateless = OnLeave::Finish;
@@ -386,7 +387,7 @@ async fn what_leaving_means_is_a_setting() {
     assert_eq!(house.engine.census().running, 1);
     gate.notify_one();
     house.quiet().await;
-    // The upstream was heard to its end: its connection serves the next request.
+    // The upstream's response was read to its end: its connection serves the next request.
     house.upstream.script(Script::text(&["next"]));
     house.json(&question((Words::Responses, Frame::Json), MODEL, &json!({}))).await;
     let requests = house.upstream.requests();

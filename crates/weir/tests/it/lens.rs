@@ -1,4 +1,4 @@
-//! What the lens says of a connection is what its client has seen of it, byte by byte, and nobody sees another's.
+//! The lens reports exactly what a connection's client has seen, byte by byte, and only to its owner.
 
 mod packets;
 mod privacy;
@@ -25,7 +25,7 @@ async fn connections(house: &House, key: Option<&str>) -> Vec<Value> {
     list["data"].as_array().unwrap().clone()
 }
 
-/// The connection that came from this port.
+/// The connection from this port.
 async fn of(house: &House, port: u16) -> Value {
     let is_it = |connection: &&Value| connection["peer"].as_str().unwrap().ends_with(&format!(":{port}"));
     connections(house, None).await.iter().find(is_it).cloned().unwrap()
@@ -40,7 +40,7 @@ fn check_sum(bytes: &Value, total: usize) {
     assert_eq!((count(&bytes["total"]), parts), (total, total), "{bytes}");
 }
 
-/// Sends a request as these bytes on a connection that then closes. Gives the answer's bytes and the connection's port.
+/// Sends these bytes on a connection that then closes. Returns the response's bytes and the connection's port.
 async fn raw(house: &House, request: &str) -> (Vec<u8>, u16) {
     let mut stream = TcpStream::connect(house.address).await.unwrap();
     let port = stream.local_addr().unwrap().port();
@@ -51,7 +51,7 @@ async fn raw(house: &House, request: &str) -> (Vec<u8>, u16) {
 }
 
 #[tokio::test]
-async fn the_bytes_of_a_stream_are_those_that_its_client_got() {
+async fn a_streams_bytes_are_those_its_client_received() {
     let house = House::open().await;
     for (accept, version) in [("text/event-stream", "1.1"), ("application/x-ndjson", "1.1"), ("text/event-stream", "1.0")] {
         house.upstream.script(Script::text(&PIECES));
@@ -91,7 +91,7 @@ async fn the_bytes_of_a_stream_are_those_that_its_client_got() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_kept_counts_its_requests_and_says_who_closed_it() {
+async fn a_kept_connection_counts_its_requests_and_reports_who_closed_it() {
     let house = House::open().await;
     let mut stream = TcpStream::connect(house.address).await.unwrap();
     let port = stream.local_addr().unwrap().port();
@@ -121,7 +121,7 @@ async fn a_connection_that_is_kept_counts_its_requests_and_says_who_closed_it() 
 }
 
 #[tokio::test]
-async fn nobody_sees_another_ones_connections() {
+async fn callers_do_not_see_each_others_connections() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     let ask = |key: &str| Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).bearer(key);
     for key in [ALICE, BOB] {
@@ -141,14 +141,14 @@ async fn nobody_sees_another_ones_connections() {
 }
 
 #[tokio::test]
-async fn what_was_sent_for_each_request_of_a_kept_connection_is_told_apart() {
+async fn bytes_are_attributed_to_each_request_of_a_kept_connection() {
     let house = House::open().await;
     let mut stream = TcpStream::connect(house.address).await.unwrap();
     let mut sizes = Vec::new();
     for lane in ["one", "none", "two"] {
         house.upstream.script(Script::text(&PIECES));
         let body = json!({ "model": MODEL, "input": "hi", "store": false }).to_string();
-        // Between the two, as a page looks at the list.
+        // In between, the list is fetched as by the page.
         let request = match lane {
             "none" => "GET /v1/lens/connections HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
             _ => format!("POST /v1/responses?lane={lane} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len()),
@@ -169,7 +169,7 @@ async fn what_was_sent_for_each_request_of_a_kept_connection_is_told_apart() {
     house.close().await;
 }
 
-/// Reads an answer that says how long it is. Gives how many bytes it was, with its head.
+/// Reads a response with a length. Returns its size, headers included.
 async fn read_answer(stream: &mut TcpStream) -> usize {
     let mut answer = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! What there may be too much of: connections, idle ones, slow heads.
+//! Limits: connections, idle connections, slow heads.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::house::{House, Plan};
 
-/// Waits until so many connections are open.
+/// Waits until this many connections are open.
 async fn wait_open(house: &House, count: u64) {
     let open = async {
         while house.connections.open() != count {
@@ -26,7 +26,7 @@ async fn check_refusal(house: &House) {
 }
 
 #[tokio::test]
-async fn above_the_limit_a_connection_is_refused_and_below_it_is_not() {
+async fn connections_above_the_limit_are_rejected() {
     for per_address in [0, 2] {
         let house = House::open_with(Plan::server(|server| {
             server.connections = if per_address == 0 { 2 } else { 100 };
@@ -48,7 +48,7 @@ async fn above_the_limit_a_connection_is_refused_and_below_it_is_not() {
 }
 
 #[tokio::test]
-async fn a_pause_between_requests_is_longer_than_a_head_may_take() {
+async fn a_pause_between_requests_may_exceed_the_head_timeout() {
     let house = House::open_with(Plan::server(|server| {
         server.head_timeout = Duration::from_millis(100);
         server.idle_timeout = Duration::from_secs(2);
@@ -61,7 +61,7 @@ async fn a_pause_between_requests_is_longer_than_a_head_may_take() {
     let mut response = client::soon(connection.send(&Request::get("/healthz"))).await.unwrap().unwrap();
     response.collect().await.unwrap();
     let mut connection = response.into_connection().await.unwrap();
-    // Then it is closed, without a word.
+    // Then it is closed without a response.
     let begun = client::now();
     assert!(client::soon(connection.read_raw()).await.unwrap().unwrap().is_empty());
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
@@ -69,7 +69,7 @@ async fn a_pause_between_requests_is_longer_than_a_head_may_take() {
 }
 
 #[tokio::test]
-async fn a_slow_head_is_told_so_wherever_it_stops() {
+async fn a_slow_head_gets_a_timeout_error_wherever_it_stops() {
     let house = House::open_with(Plan::server(|server| server.head_timeout = Duration::from_millis(200))).await;
     for begin in ["PRI", "G", "GET / HTTP/1.1\r\nhost: localhost\r\n"] {
         let mut connection = Connection::open(house.address).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_slow_head_is_told_so_wherever_it_stops() {
         let said = client::soon(connection.read_raw()).await.unwrap().unwrap();
         assert!(said.starts_with(b"HTTP/1.1 408 "), "{begin:?}: {}", String::from_utf8_lossy(&said));
     }
-    // So is the head of a second request, and one that comes byte by byte.
+    // Also the head of a second request, and one that arrives byte by byte.
     let mut response = Connection::open(house.address).await.unwrap().send(&Request::get("/healthz")).await.unwrap();
     response.collect().await.unwrap();
     let mut connection = response.into_connection().await.unwrap();
@@ -87,14 +87,14 @@ async fn a_slow_head_is_told_so_wherever_it_stops() {
     }
     let said = client::soon(connection.read_raw()).await.unwrap().unwrap();
     assert!(said.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&said));
-    // Who has said nothing is told nothing.
+    // A connection without a request gets no response.
     let mut silent = Connection::open(house.address).await.unwrap();
     assert!(client::soon(silent.read_raw()).await.unwrap().unwrap().is_empty());
     house.close().await;
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_told_so() {
+async fn a_head_that_is_too_large_gets_an_error() {
     let house = House::open().await;
     let response = house.send(&Request::get("/healthz").header("x-large", &"x".repeat(70_000))).await;
     assert_eq!(response.status, 431);
@@ -103,7 +103,7 @@ async fn a_head_that_is_too_large_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_drain_waits_for_nobody_who_asks_for_nothing() {
+async fn a_drain_does_not_wait_for_idle_connections() {
     let house = House::open_with(Plan { grace: Duration::from_secs(60), ..Plan::default() }).await;
     let _silent = Connection::open(house.address).await.unwrap();
     let mut begun = Connection::open(house.address).await.unwrap();

@@ -1,4 +1,4 @@
-//! Promise 1 in hard weather: a log that fails cuts its readers without a lie, and one that is late delivers nothing early.
+//! Promise 1 with a failing log: readers of a failing log get an error, and a slow log delivers nothing early.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::leaving::heartbeat;
 async fn house(log: Arc<dyn Log>) -> House {
     let mut plan = Plan { log: Some(log), ..Plan::default() };
     plan.server.heartbeat = Duration::from_millis(20);
-    // Whether the head waits for the upstream is not what is asked here.
+    // This test is not about holding the head back.
     plan.server.hold = Duration::ZERO;
     House::open_with(plan).await
 }
@@ -26,13 +26,13 @@ fn once_and_more(gate: &Arc<Notify>) -> Script {
     Script::new().role().content("Once").wait_for(gate).content(" more").finish("stop").done().end()
 }
 
-/// Reads until the first piece of the text is there.
+/// Reads until the first piece of the text.
 async fn until_once(stream: &mut Stream) {
     while !client::soon(stream.next()).await.unwrap().unwrap().unwrap().data.windows(4).any(|window| window == b"Once") {}
 }
 
 #[tokio::test]
-async fn readers_of_a_log_that_fails_are_told_and_cut() {
+async fn readers_of_a_failing_log_get_an_error_and_are_cut_off() {
     let log = FailingLog::new();
     let house = house(Arc::new(log.clone())).await;
     let gate = Arc::new(Notify::new());
@@ -57,7 +57,7 @@ async fn readers_of_a_log_that_fails_are_told_and_cut() {
         assert_eq!((&error["type"], &error["error"]["code"]), (&json!("error"), &json!("log_unavailable")), "{frame}");
         assert_eq!(error.get("sequence_number"), None, "{frame}: it has no position");
     }
-    // Nothing new begins, and who asks is told so with a true status.
+    // Nothing new starts, and new requests get a correct error status.
     assert!(log.is_broken());
     let (status, refused) = house.post("/v1/responses", &ask("hi")).await;
     assert_eq!((status, &refused["error"]["code"]), (503, &json!("log_unavailable")));
@@ -75,7 +75,7 @@ async fn readers_of_a_log_that_fails_are_told_and_cut() {
 }
 
 #[tokio::test]
-async fn chat_and_json_readers_of_a_log_that_fails_are_told_too() {
+async fn chat_and_json_readers_of_a_failing_log_get_an_error_too() {
     for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
         for words in [Words::Responses, Words::Chat] {
             let what = format!("{words:?} {frame:?}");
@@ -111,7 +111,7 @@ async fn chat_and_json_readers_of_a_log_that_fails_are_told_too() {
     }
 }
 
-/// Waits until so many entries wait in the log.
+/// Waits until this many entries are pending in the log.
 async fn waiting(log: &LateLog, count: usize) {
     let come = async {
         while log.waiting() < count {
@@ -121,7 +121,7 @@ async fn waiting(log: &LateLog, count: usize) {
     client::soon(come).await.unwrap();
 }
 
-/// Reads what an answer begins with.
+/// Reads the first events of a response.
 async fn begin((words, _): (Words, Frame), stream: &mut Stream) {
     for _ in 0..if words == Words::Responses { 2 } else { 1 } {
         let event = client::soon(stream.next()).await.unwrap().unwrap().unwrap();
@@ -130,7 +130,7 @@ async fn begin((words, _): (Words, Frame), stream: &mut Stream) {
 }
 
 #[tokio::test]
-async fn a_late_log_delivers_nothing_before_it_is_released() {
+async fn a_slow_log_delivers_nothing_before_it_commits() {
     for way in [(Words::Responses, Frame::Ndjson), (Words::Responses, Frame::Sse), (Words::Chat, Frame::Ndjson), (Words::Chat, Frame::Sse)]
     {
         let log = LateLog::with_first_commits();
@@ -138,7 +138,7 @@ async fn a_late_log_delivers_nothing_before_it_is_released() {
         let gate = Arc::new(Notify::new());
         house.upstream.script(once_and_more(&gate));
         let mut stream = house.stream(&question(way, MODEL, &json!({}))).await;
-        // Item, part, delta: upstream has said "Once", and only heartbeats come behind the begin.
+        // Item, part, delta: the upstream has sent "Once", and only heartbeats follow the first events.
         waiting(&log, 3).await;
         begin(way, &mut stream).await;
         for _ in 0..3 {
@@ -147,7 +147,7 @@ async fn a_late_log_delivers_nothing_before_it_is_released() {
         log.release();
         until_once(&mut stream).await;
         gate.notify_one();
-        // Delta, text, part, item, completed: the answer has ended, and nobody knows.
+        // Delta, text, part, item, completed: the response has ended, but nothing is visible yet.
         waiting(&log, 5).await;
         for _ in 0..3 {
             heartbeat(&mut stream).await;
@@ -162,7 +162,7 @@ async fn a_late_log_delivers_nothing_before_it_is_released() {
 }
 
 #[tokio::test]
-async fn a_json_answer_from_a_late_log_waits_for_the_release() {
+async fn a_json_response_from_a_slow_log_waits_for_the_commit() {
     let log = LateLog::with_first_commits();
     let house = house(Arc::new(log.clone())).await;
     for words in [Words::Responses, Words::Chat] {
@@ -170,7 +170,7 @@ async fn a_json_answer_from_a_late_log_waits_for_the_release() {
         let request = question((words, Frame::Json), MODEL, &json!({}));
         let mut connection = Connection::open(house.address).await.unwrap();
         connection.write(&request).await.unwrap();
-        // The terminal event is the last of seven that wait behind the begin.
+        // The terminal event is the last of seven pending ones after the first events.
         waiting(&log, 7).await;
         let early = connection.stream().try_read(&mut [0; 1]).unwrap_err();
         assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock, "{words:?}: it has been answered");
@@ -185,7 +185,7 @@ async fn a_json_answer_from_a_late_log_waits_for_the_release() {
 }
 
 #[tokio::test]
-async fn a_cancel_is_confirmed_when_its_end_is_in_the_log() {
+async fn a_cancel_is_confirmed_once_its_end_is_in_the_log() {
     let log = LateLog::with_first_commits();
     let house = house(Arc::new(log.clone())).await;
     house.upstream.script(Script::no_head());
@@ -195,7 +195,7 @@ async fn a_cancel_is_confirmed_when_its_end_is_in_the_log() {
     let request = Request::new("POST", &format!("/v1/responses/{id}/cancel"));
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write(&request).await.unwrap();
-    // The upstream is closed at once, whatever the log does.
+    // The upstream call is closed at once, whatever the log does.
     client::soon(house.upstream.wait_closed(0)).await.unwrap();
     waiting(&log, 1).await;
     begin((Words::Responses, Frame::Sse), &mut stream).await;

@@ -1,4 +1,4 @@
-//! Weir from the outside: real sockets on free ports, a scripted upstream, and leftovers that fail the test.
+//! End-to-end tests: real sockets on free ports, a scripted upstream, and checks that nothing is left over.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![expect(clippy::disallowed_methods, reason = "a test that ends has awaited what it spawned")]
 

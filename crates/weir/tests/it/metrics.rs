@@ -1,4 +1,4 @@
-//! `/metrics` on a server that has done something: whether its text is what Prometheus reads, and its numbers what was done.
+//! `/metrics` of an active server: valid Prometheus text, with the right numbers.
 #![expect(clippy::float_cmp, reason = "what is counted is whole")]
 
 pub(crate) mod exposition;
@@ -15,10 +15,10 @@ use tokio::sync::Notify;
 use self::exposition::Scrape;
 use crate::house::{ADMIN, ALICE, Frame, House, MODEL, Plan, WAYS, Words, demo, question, stateless, upstream_of};
 
-/// Who was asked, as the conventions say it.
+/// The upstream's attributes according to the conventions.
 const SCRIPTED: [(&str, &str); 2] = [("gen_ai_provider_name", "lab-scripted"), ("gen_ai_request_model", MODEL)];
 
-/// Six streams and the one that asks, in a test that opens one of each.
+/// Six streams and the scrape itself, in a test that opens one of each.
 const HTTP1: (&str, &[(&str, &str)]) = ("weir_connections_open", &[("protocol", "http1")]);
 
 pub(crate) async fn scrape(house: &House) -> Scrape {
@@ -30,7 +30,7 @@ pub(crate) async fn scrape(house: &House) -> Scrape {
     Scrape::read(&text).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"))
 }
 
-/// Scrapes until it is as it is to be.
+/// Scrapes until the condition holds.
 pub(crate) async fn until(house: &House, is_so: impl Fn(&Scrape) -> bool, what: &str) -> Scrape {
     let looking = async {
         loop {
@@ -43,7 +43,7 @@ pub(crate) async fn until(house: &House, is_so: impl Fn(&Scrape) -> bool, what: 
     client::soon(looking).await.unwrap_or_else(|_late| panic!("not so: {what}"))
 }
 
-/// Asks in one way and reads to the end.
+/// Sends one kind of request and reads to the end.
 async fn ask(house: &House, way: (Words, Frame), model: &str) -> Vec<u8> {
     let mut response = house.send(&question(way, model, &json!({}))).await;
     response.collect().await.unwrap().0
@@ -55,7 +55,7 @@ async fn id_of_next(stream: &mut client::Stream) -> String {
 }
 
 #[tokio::test]
-async fn every_way_to_ask_is_counted_and_measured() {
+async fn every_kind_of_request_is_counted_and_measured() {
     let house = House::open().await;
     for way in WAYS {
         ask(&house, way, MODEL).await;
@@ -73,7 +73,7 @@ async fn every_way_to_ask_is_counted_and_measured() {
     let seen = until(&house, |seen| idle(seen) && seen.sum("weir_sockets_open", &[]) == 0.0, "all streams have ended").await;
     assert_eq!(seen.value("weir_answers_total", &[("status", "completed")]), Some(8.0));
     assert_eq!(seen.sum("weir_answers_total", &[]), 8.0);
-    // The lab's answer: 9 tokens in, 4 out, in 4 words and a finish reason.
+    // The lab's response: 9 tokens in, 4 out, in 4 pieces and a finish reason.
     let tokens = |kind: &str, part: &str| {
         seen.sum(&format!("gen_ai_client_token_usage_{part}"), &[SCRIPTED[0], SCRIPTED[1], ("gen_ai_token_type", kind)])
     };
@@ -108,7 +108,7 @@ async fn every_way_to_ask_is_counted_and_measured() {
 }
 
 #[tokio::test]
-async fn streams_are_open_by_frame_and_dialect_while_they_are() {
+async fn open_streams_are_counted_by_frame_and_dialect() {
     let house = House::open().await;
     let gate = Arc::new(Notify::new());
     let mut open = Vec::new();
@@ -146,7 +146,7 @@ async fn streams_are_open_by_frame_and_dialect_while_they_are() {
 }
 
 #[tokio::test]
-async fn cancels_have_causes_and_readers_are_counted_at_their_most() {
+async fn cancels_have_causes_and_peak_readers_are_counted() {
     let house = House::open().await;
     let stalled = || Script::new().role().content("a").stall();
     let asked = || Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi", "stream": true }));
@@ -175,7 +175,7 @@ async fn cancels_have_causes_and_readers_are_counted_at_their_most() {
     assert_eq!((cancels(&seen, "cancelled"), cancels(&seen, "deleted")), (1.0, 1.0));
     assert_eq!(seen.value("weir_answers_total", &[("status", "cancelled"), ("reason", "cancelled")]), Some(2.0));
     assert_eq!(seen.value("weir_answers_total", &[("status", "cancelled"), ("reason", "client_left")]), Some(1.0));
-    // Two read the first, and who stops an answer is a reader of it for a moment.
+    // Two read the first, and a cancelling caller counts as a reader for a moment.
     let of_one = seen.value("weir_answer_readers_bucket", &[("le", "1")]).unwrap();
     assert_eq!(seen.value("weir_answer_readers_bucket", &[("le", "3")]).map(|of_three| of_three - of_one), Some(1.0));
     assert_eq!(seen.sum("weir_upstream_errors_total", &[]), 0.0, "nobody failed");
@@ -184,7 +184,7 @@ async fn cancels_have_causes_and_readers_are_counted_at_their_most() {
 }
 
 #[tokio::test]
-async fn upstream_errors_have_kinds_that_no_upstream_makes_up() {
+async fn upstream_errors_have_a_fixed_set_of_kinds() {
     let dead = upstream_of("dead", "http://127.0.0.1:9/v1".to_owned(), engine::provider::route::Timeouts::default());
     let house = House::open_with(Plan { more_upstreams: vec![dead], ..Plan::default() }).await;
     let refusal = |status, code: &str| Script::error(status, &json!({ "error": { "message": "no", "code": code } }));
@@ -219,7 +219,7 @@ async fn upstream_errors_have_kinds_that_no_upstream_makes_up() {
 }
 
 #[tokio::test]
-async fn what_callers_make_up_makes_no_series() {
+async fn made_up_names_create_no_series() {
     let any = |house: &House| {
         let mut any = upstream_of("any", house.upstream.base_url(), engine::provider::route::Timeouts::default());
         any.models.clear();
@@ -227,11 +227,11 @@ async fn what_callers_make_up_makes_no_series() {
     };
     let first = House::open().await;
     let house = House::open_with(Plan { more_upstreams: vec![any(&first)], ..Plan::default() }).await;
-    // The upstream lists one, and is asked for the list once the server serves.
+    // The upstream lists one model, and its list is fetched once the server runs.
     house.get("/v1/models").await;
     ask(&house, (Words::Responses, Frame::Sse), "made-up").await;
     ask(&house, (Words::Responses, Frame::Sse), "lab-model").await;
-    // What a scrape itself changes is the value of a series, never the series.
+    // A scrape changes values of series, never the set of series.
     let before = scrape(&house).await;
     for number in 0..200 {
         ask(&house, (Words::Responses, Frame::Json), &format!("made-up-{number}\"\n")).await;
@@ -247,7 +247,7 @@ async fn what_callers_make_up_makes_no_series() {
 }
 
 #[tokio::test]
-async fn metrics_are_an_admins_where_there_are_keys() {
+async fn metrics_require_an_admin_key_if_there_are_keys() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     let get = Request::get("/metrics");
     assert_eq!(house.json(&get).await.0, 401);
@@ -268,7 +268,7 @@ async fn metrics_are_an_admins_where_there_are_keys() {
 }
 
 #[tokio::test]
-async fn every_metric_is_documented_and_no_other() {
+async fn exactly_the_existing_metrics_are_documented() {
     let house = House::open().await;
     let seen = scrape(&house).await;
     let text = include_str!("../../../../docs/reference/metrics.md");
@@ -276,7 +276,7 @@ async fn every_metric_is_documented_and_no_other() {
     let documented: BTreeSet<&str> =
         rows.filter(|name| ["gen_ai_", "weir_", "process_"].iter().any(|room| name.starts_with(room))).collect();
     let exposed: BTreeSet<&str> = seen.names().collect();
-    // These are there only while traces are exported.
+    // Present only while traces are exported.
     let of_traces = BTreeSet::from(["weir_trace_spans_total"]);
     assert_eq!(documented.difference(&of_traces).copied().collect::<BTreeSet<_>>(), exposed);
     let dashboard: Value = serde_json::from_str(include_str!("../../../../docs/grafana-dashboard.json")).unwrap();

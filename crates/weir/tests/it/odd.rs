@@ -1,5 +1,5 @@
-//! What real upstreams send beyond what their documents say, as public bug reports have it: each case in every dialect and frame,
-//! and what goes back to the upstream in the next turn.
+//! Behaviour of real upstreams beyond their documentation, from public bug reports: each case in every dialect and
+//! frame, and what is sent back to the upstream in the next turn.
 
 mod answers;
 mod asked;

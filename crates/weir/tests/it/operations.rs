@@ -1,4 +1,4 @@
-//! What operators may know of a server, and where: health, readiness and numbers, and a listener for these alone.
+//! What operators can see of a server, and where: health, readiness and metrics, and a listener for only these.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ fn anywhere() -> Option<SocketAddr> {
 }
 
 #[tokio::test]
-async fn how_much_a_server_does_is_told_to_admins_only() {
+async fn activity_is_shown_to_admins_only() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     for request in [Request::get("/readyz"), Request::get("/readyz").bearer(ALICE), Request::get("/readyz").bearer("wk_wrong")] {
         assert_eq!(house.json(&request).await, (200, serde_json::json!({ "status": "ready" })), "{request:?}");
@@ -25,7 +25,7 @@ async fn how_much_a_server_does_is_told_to_admins_only() {
 }
 
 #[tokio::test]
-async fn the_listener_for_operations_serves_nothing_else_and_wants_no_key_on_loopback() {
+async fn the_operations_listener_serves_nothing_else_and_needs_no_key_on_loopback() {
     let plan = Plan { with_keys: true, ..Plan::server(|server| server.admin_listen = anywhere()) };
     let house = House::open_with(plan).await;
     let operations = house.admin_address.unwrap();
@@ -47,7 +47,7 @@ async fn the_listener_for_operations_serves_nothing_else_and_wants_no_key_on_loo
 }
 
 #[tokio::test]
-async fn what_is_open_there_is_open_on_the_public_listener_only_if_a_setting_says_so() {
+async fn operations_are_on_the_public_listener_only_if_configured() {
     let open = Plan { with_keys: true, ..Plan::server(|server| server.metrics = MetricsAccess::Open) };
     let house = House::open_with(open).await;
     assert!(house.json(&Request::get("/readyz")).await.1["answers_running"].is_number());
@@ -56,7 +56,7 @@ async fn what_is_open_there_is_open_on_the_public_listener_only_if_a_setting_say
 }
 
 #[tokio::test]
-async fn names_of_requests_say_nothing_of_others() {
+async fn request_ids_reveal_nothing_about_other_requests() {
     let house = House::open().await;
     let mut names = Vec::new();
     for _request in 0..3 {
@@ -67,14 +67,14 @@ async fn names_of_requests_say_nothing_of_others() {
         let random = name.strip_prefix("req_").unwrap();
         assert!(random.len() == 32 && random.bytes().all(|digit| digit.is_ascii_hexdigit()), "{name}");
     }
-    // Of a counter neighbours would have most digits in common.
+    // Consecutive numbers would have most digits in common.
     let common = names[0].bytes().zip(names[1].bytes()).take_while(|(one, other)| one == other).count();
     assert!(common < 16 && names[1] != names[2], "{names:?}");
     house.close().await;
 }
 
 #[tokio::test]
-async fn what_a_proxy_could_read_otherwise_is_refused() {
+async fn ambiguous_requests_are_rejected() {
     let house = House::open().await;
     for (host, status) in [("localhost:8000/#@evil", 400), ("127.0.0.1:x", 400), ("u@localhost", 400), ("localhost:8000", 200)] {
         let mut stream = tokio::net::TcpStream::connect(house.address).await.unwrap();

@@ -1,4 +1,4 @@
-//! Embeddings, text completions and moderations from the outside: whose they are, what travels, and what becomes of failures.
+//! Embeddings, text completions and moderations end to end: routing, contents, and failures.
 
 mod completions;
 mod embeddings;
@@ -17,19 +17,19 @@ use serde_json::{Value, json};
 
 use crate::house::{House, Plan, upstream_of};
 
-/// How long a silence is borne where it is the fault.
+/// The timeout where silence is the fault.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// The paths, each with what is asked there.
+/// The paths, each with its input field.
 const PATHS: [(&str, &str); 3] = [("/v1/embeddings", "input"), ("/v1/completions", "prompt"), ("/v1/moderations", "input")];
 
-/// One upstream of each API, and the house in front of them. Each has one model, called like the API.
+/// One upstream of each API, and the server in front of them. Each has one model, named like the API.
 struct Vendors {
     house: House,
     fakes: Vec<(&'static str, Upstream)>,
 }
 
-/// Every upstream that the tests know: the model, its settings, and the server.
+/// Every upstream in these tests: the model, its settings, and the server.
 const KINDS: [(&str, Vendor, Preset, WireKind); 6] = [
     ("compatible", Vendor::OpenAi, Preset::Compatible, WireKind::Chat),
     ("openai", Vendor::OpenAi, Preset::OpenAi, WireKind::Chat),
@@ -55,7 +55,7 @@ impl Vendors {
         &self.fakes.iter().find(|(name, _)| *name == model).unwrap().1
     }
 
-    /// Ends the server. What an upstream would have refused fails the test.
+    /// Ends the server. Requests that an upstream would have rejected fail the test.
     async fn close(self) {
         for (model, fake) in &self.fakes {
             assert_eq!(fake.complaints(), Vec::<String>::new(), "{model}");
@@ -65,7 +65,7 @@ impl Vendors {
     }
 }
 
-/// Two compatible upstreams, and a route `both` over them, under other names for the model.
+/// Two compatible upstreams, and a route `both` over them with other model names.
 struct Pair {
     first: Upstream,
     second: Upstream,
@@ -76,7 +76,7 @@ impl Pair {
         Self { first: Upstream::start().await.unwrap(), second: Upstream::start().await.unwrap() }
     }
 
-    /// A plan with the route; `change` has the settings of the first.
+    /// A plan with the route; `change` changes the settings of the first upstream.
     fn plan(&self, change: impl FnOnce(&mut UpstreamConfig)) -> Plan {
         let mut first = upstream_of("first", self.first.base_url(), Timeouts::default());
         change(&mut first);

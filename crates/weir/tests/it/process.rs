@@ -1,4 +1,4 @@
-//! The program itself: its commands, its exits, its signals and its logs.
+//! The program itself: its commands, exit codes, signals and logs.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ fn ask(input: &str) -> Request {
 }
 
 #[tokio::test]
-async fn it_says_where_it_is_answers_and_ends_on_sigterm() {
+async fn it_prints_its_address_serves_and_exits_on_sigterm() {
     let directory = TempDir::new().unwrap();
     let mut server = Server::start(weir(directory.path())).await;
     assert!(server.greeting.contains("curl") && server.greeting.ends_with('\n'), "{}", server.greeting);
@@ -29,7 +29,7 @@ async fn it_says_where_it_is_answers_and_ends_on_sigterm() {
 }
 
 #[tokio::test]
-async fn running_answers_end_truly_when_it_is_told_to_stop() {
+async fn running_responses_end_properly_on_shutdown() {
     let directory = TempDir::new().unwrap();
     let upstream = Upstream::start().await.unwrap();
     let gate = Arc::new(Notify::new());
@@ -45,7 +45,7 @@ async fn running_answers_end_truly_when_it_is_told_to_stop() {
     let mut hangs = server.send(&question).await.events().unwrap();
     client::soon(upstream.wait_requests(2)).await.unwrap();
     server.terminate();
-    // Nothing new is taken, what runs gets its time.
+    // New connections are rejected, and running responses get their grace period.
     let refused = async { while client::send(server.address, &Request::get("/healthz")).await.is_ok() {} };
     client::soon(refused).await.unwrap();
     gate.notify_one();
@@ -67,7 +67,7 @@ async fn running_answers_end_truly_when_it_is_told_to_stop() {
 }
 
 #[tokio::test]
-async fn help_and_settings_are_for_people() {
+async fn help_and_settings_are_readable() {
     let directory = TempDir::new().unwrap();
     let (status, out, _) = run_in(&directory, &["--help"]).await;
     assert!(status.success() && ["config", "key", "serve", "--listen", "Examples"].iter().all(|word| out.contains(word)), "{out}");
@@ -93,7 +93,7 @@ async fn help_and_settings_are_for_people() {
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_is_reported_at_once() {
+async fn all_configuration_errors_are_reported_together() {
     let directory = TempDir::new().unwrap();
     std::fs::write(directory.path().join("weir.toml"), "[server]\nheartbeat = \"soon\"\nlisten_on = \"x\"\n").unwrap();
     let mut command = weir(directory.path());
@@ -118,7 +118,7 @@ async fn without_a_key_it_does_not_listen_beyond_loopback() {
 }
 
 #[tokio::test]
-async fn a_key_is_needed_once_there_is_one_and_a_revoked_one_is_refused_at_once() {
+async fn a_key_is_required_once_there_is_one_and_a_revoked_one_is_rejected_at_once() {
     let directory = TempDir::new().unwrap();
     let server = Server::start(weir(directory.path())).await;
     assert_eq!(server.json(&ask("/echo hi")).await.0, 200, "nobody needs one yet");
@@ -149,7 +149,7 @@ async fn a_key_is_needed_once_there_is_one_and_a_revoked_one_is_refused_at_once(
 }
 
 #[tokio::test]
-async fn the_log_holds_no_prompt_no_answer_and_no_key() {
+async fn the_log_contains_no_prompt_no_response_and_no_key() {
     let directory = TempDir::new().unwrap();
     let upstream = Upstream::start().await.unwrap();
     upstream.script(Script::text(&["answer-", "marker"]));

@@ -1,4 +1,4 @@
-//! The program as a process of its own: started, asked, killed and started again on the same data.
+//! The program as a separate process: started, called, killed and restarted on the same data.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
@@ -16,16 +16,16 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 pub(crate) mod reader;
 
-/// How long a start may take: recovery counts what is left of answers, in a debug build on a busy machine.
+/// The start timeout: recovery counts the tokens of partial responses, in a debug build on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
-/// The program with a data directory and a working directory of its own, and nothing of our environment that it reads.
+/// The program with its own data and working directories, and none of our environment.
 pub(crate) fn weir(directory: &Path) -> Command {
     weir_on(directory, directory.join("data").as_os_str())
 }
 
-/// The same with its data somewhere else, or nowhere (`:memory:`). `WEIR_TEST_BINARY` names another build of it, as for a
-/// long run of `crash.rs`.
+/// The same with another data directory, or none (`:memory:`). `WEIR_TEST_BINARY` selects another build, such as for
+/// a long run of `crash.rs`.
 pub(crate) fn weir_on(directory: &Path, data: &OsStr) -> Command {
     let binary = std::env::var_os("WEIR_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_weir").into());
     let mut command = Command::new(binary);
@@ -43,7 +43,7 @@ pub(crate) fn weir_on(directory: &Path, data: &OsStr) -> Command {
     command
 }
 
-/// Runs a command that ends by itself.
+/// Runs a command until it exits.
 pub(crate) async fn run(mut command: Command) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     client::soon(spawn_blocking(move || child.wait_with_output())).await.unwrap().unwrap().unwrap()
@@ -56,13 +56,13 @@ pub(crate) async fn run_in(directory: &TempDir, arguments: &[&str]) -> (ExitStat
     (output.status, String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// All files below a directory. What goes away meanwhile is left out.
+/// All files in a directory, recursively, except those that disappear meanwhile.
 pub(crate) fn walk(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
-/// The files below a directory that hold these bytes.
+/// The files in a directory that contain these bytes.
 pub(crate) fn holding(directory: &Path, marker: &str) -> Vec<PathBuf> {
     let holds = |path: &PathBuf| {
         let bytes = std::fs::read(path).unwrap_or_default();
@@ -71,7 +71,7 @@ pub(crate) fn holding(directory: &Path, marker: &str) -> Vec<PathBuf> {
     walk(directory).into_iter().filter(holds).collect()
 }
 
-/// What outlives the process: its data, its upstream and its settings. Each start is on the same.
+/// What outlives the process: its data, its upstream and its settings. Every start uses the same.
 pub(crate) struct Place {
     pub(crate) home: TempDir,
     pub(crate) upstream: Upstream,
@@ -86,13 +86,13 @@ impl Place {
         Self { home, upstream: Upstream::start().await.unwrap(), data, settings: Vec::new() }
     }
 
-    /// Sets a setting by its variable, from the next start on.
+    /// Sets an environment variable for the next start.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(found, _)| found != name);
         self.settings.push((name.to_owned(), value.to_owned()));
     }
 
-    /// The same with its data somewhere else.
+    /// The same with another data directory.
     pub(crate) fn on(mut self, data: impl Into<OsString>) -> Self {
         self.data = data.into();
         self
@@ -108,12 +108,12 @@ impl Place {
         command
     }
 
-    /// Gives a command the settings and the upstream.
+    /// Passes the settings and the upstream to a command.
     pub(crate) fn equip(&self, command: &mut Command) {
         command.env("OPENAI_API_KEY", "sk-of-q8Zv41Tn0bX").env("OPENAI_BASE_URL", self.upstream.base_url());
-        // What a test has its upstream refuse is refused.
+        // A failure scripted for the upstream is not retried.
         command.env("WEIR_RETRIES_COUNT", "0");
-        // Beside the upstream that a place has.
+        // In addition to the upstream.
         command.env("WEIR_DEMO_ENABLED", "true");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
     }
@@ -126,13 +126,13 @@ impl Place {
         self.spawn().listening().await
     }
 
-    /// Starts it where clients know it from before.
+    /// Starts it on an address that clients already use.
     pub(crate) async fn start_at(&self, address: SocketAddr) -> Server {
         Starting::spawn_at(self.command(), address).listening().await
     }
 }
 
-/// A server that has not yet said where it listens; dropping it kills it.
+/// A server that has not printed its address yet; dropping it kills it.
 pub(crate) struct Starting {
     process: Process,
     greeting: JoinHandle<std::io::Result<String>>,
@@ -176,14 +176,14 @@ impl Starting {
         Server { process, address: address.parse().unwrap(), greeting }
     }
 
-    /// Waits for it to end by itself before it has said anything; gives its status and what it complained of.
+    /// Waits for it to exit without a greeting; returns its status and error output.
     pub(crate) async fn refused(mut self) -> (ExitStatus, String) {
         let (status, log) = self.process.ended().await;
         assert_eq!(client::soon(self.greeting).await.unwrap().unwrap().unwrap(), "", "{log}");
         (status, log)
     }
 
-    /// `kill -9`. Says whether it came before the greeting.
+    /// `kill -9`. Returns whether it came before the greeting.
     pub(crate) async fn kill(mut self) -> bool {
         self.process.kill().await;
         client::soon(self.greeting).await.unwrap().unwrap().unwrap().is_empty()
@@ -232,7 +232,7 @@ impl Drop for Process {
             let log = self.log.lock().map(|log| log.clone()).unwrap_or_default();
             eprintln!("what the server {} logged:\n{log}", self.child.id());
         }
-        // It may have ended already.
+        // It may have exited already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -263,7 +263,7 @@ impl Server {
         (response.status, client::soon(client::json::value(&mut response)).await.unwrap().unwrap())
     }
 
-    /// The body of a request's answer, whatever it is.
+    /// The body of a response.
     pub(crate) async fn body(&self, request: &Request) -> (u16, Vec<u8>) {
         let mut response = self.send(request).await;
         let (body, end) = client::soon(response.collect()).await.unwrap().unwrap();
@@ -276,18 +276,18 @@ impl Server {
         assert!(killed.success());
     }
 
-    /// `kill -9`; waits until it is gone.
+    /// `kill -9`; waits until the process is gone.
     pub(crate) async fn kill(&mut self) {
         let log = self.process.kill().await;
         assert!(!log.contains("panicked"), "{log}");
     }
 
-    /// Waits for it to end by itself; gives its status and what it logged.
+    /// Waits for it to exit; returns its status and log.
     pub(crate) async fn ended(&mut self) -> (ExitStatus, String) {
         self.process.ended().await
     }
 
-    /// Ends it as a service manager does; it must end well.
+    /// Stops it like a service manager; it must exit successfully.
     pub(crate) async fn stop(mut self) {
         self.terminate();
         let (status, log) = self.ended().await;
@@ -295,12 +295,12 @@ impl Server {
     }
 }
 
-/// A question to the scripted upstream.
+/// A request to the scripted upstream.
 pub(crate) fn question(input: &str) -> Value {
     json!({ "model": "m", "input": input })
 }
 
-/// The question with more fields.
+/// The request with more fields.
 pub(crate) fn with(mut question: Value, more: &Value) -> Value {
     for (name, value) in more.as_object().unwrap() {
         question[name] = value.clone();

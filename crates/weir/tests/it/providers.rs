@@ -1,4 +1,5 @@
-//! Every provider behind the same server: what each client hears of each of them, in words, in faults, in turns and in stops.
+//! Every provider with the same server: what each client receives from each of them: output, faults, turns and
+//! cancellations.
 
 mod cases;
 pub(crate) mod cells;

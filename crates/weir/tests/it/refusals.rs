@@ -1,4 +1,4 @@
-//! A refusal that comes before the request's body: the client still gets it, and keeps its connection.
+//! Errors before the request's body: the client still receives them, and keeps its connection.
 
 use client::{Connection, Request};
 use serde_json::json;
@@ -6,14 +6,14 @@ use serde_json::json;
 use crate::house::{ALICE, House, Plan};
 
 #[tokio::test]
-async fn a_refusal_before_the_body_does_not_cost_the_connection() {
+async fn an_error_before_the_body_does_not_cost_the_connection() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     for _ in 0..20 {
         let mut connection = Connection::open(house.address).await.unwrap();
         let refused = Request::post("/v1/responses", &json!({ "model": "demo", "input": "x".repeat(50_000) })).bearer("wk_nobody");
         let bytes = refused.encode(&house.address.to_string());
         let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
-        // The head alone is enough to refuse; the body comes when the server has had its turn.
+        // The head alone causes the error; the body follows once the server has responded.
         connection.write_raw(&bytes[..head]).await.unwrap();
         tokio::task::yield_now().await;
         connection.write_raw(&bytes[head..]).await.unwrap();

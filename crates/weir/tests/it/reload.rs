@@ -1,4 +1,4 @@
-//! Settings that are read again while answers run, what systemd hears of it, and `weir health`.
+//! Settings that are reloaded while responses run, systemd notifications, and `weir health`.
 
 use std::fmt::Write;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::service::{Service, in_time, weir};
 
 const AGAIN: &str = "settings were read again";
 
-/// A server with a file of settings of its own.
+/// A server with its own settings file.
 struct Settled {
     directory: TempDir,
     server: Service,
@@ -52,7 +52,7 @@ fn names(line: &Value, field: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_changed_file_changes_what_comes_and_not_what_runs() {
+async fn a_changed_file_affects_new_requests_only() {
     let (first, second) = (Upstream::start().await.unwrap(), Upstream::start().await.unwrap());
     let house = Settled::start(&upstream(&first, "sk-first-secret")).await;
     let gate = Arc::new(Notify::new());
@@ -74,7 +74,7 @@ async fn a_changed_file_changes_what_comes_and_not_what_runs() {
     for name in ["demo.enabled", "server.origins", "server.head_timeout", "log.level", "upstream.lab.api_key", "upstream.lab.base_url"] {
         assert!(names(&line, "applied").contains(name), "{name}: {line}");
     }
-    // --listen and --log-format outrank the file: nothing has changed there.
+    // --listen and --log-format take precedence over the file, so nothing has changed there.
     assert!(line["needs_restart"].is_null() && line["level"] == "INFO", "{line}");
     assert_eq!(house.models().await, ["demo", "m"]);
     assert_eq!(kept.send(&foreign).await.unwrap().status, 200, "an old connection obeys the new settings");
@@ -94,7 +94,7 @@ async fn a_changed_file_changes_what_comes_and_not_what_runs() {
 }
 
 #[tokio::test]
-async fn a_wrong_file_changes_nothing_and_says_why() {
+async fn an_invalid_file_changes_nothing_and_is_reported() {
     let house = Settled::start("").await;
     house.write("[demo]\nenabled = false\n[server]\nheartbeat = \"soon\"\nwibble = 1\n");
     house.server.signal("HUP");
@@ -120,7 +120,7 @@ async fn a_wrong_file_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_key_file_that_changes_alone_is_read_again_and_its_key_is_never_shown() {
+async fn a_changed_key_file_is_reloaded_and_its_key_is_never_shown() {
     let lab = Upstream::start().await.unwrap();
     let settings = |file: &str| {
         let base_url = lab.base_url();
@@ -143,14 +143,14 @@ async fn a_key_file_that_changes_alone_is_read_again_and_its_key_is_never_shown(
     assert_eq!((names(&line, "why"), names(&line, "applied")), ("Change".into(), "[\"upstream.lab.api_key\"]".into()), "{line}");
     assert_eq!(asked_with().await, "Bearer sk-other-secret");
 
-    // As a Secret of Kubernetes is replaced: the name is a link, and leads elsewhere.
+    // Replaced like a Kubernetes Secret: the name is a link with a new target.
     put("later", "sk-third-secret\n");
     std::os::unix::fs::symlink("later", directory.path().join("link")).unwrap();
     fs::rename(directory.path().join("link"), directory.path().join("a.key")).unwrap();
     server.logged(AGAIN, 2).await;
     assert_eq!(asked_with().await, "Bearer sk-third-secret");
 
-    // A file that is not there yet is waited for, and the old key is good until then.
+    // A missing file is awaited, and the old key is used until then.
     put("weir.toml", &settings("b.key"));
     let line = server.logged("the new settings are wrong", 1).await;
     assert!(names(&line, "problems").contains("b.key"), "{line}");
@@ -159,7 +159,7 @@ async fn a_key_file_that_changes_alone_is_read_again_and_its_key_is_never_shown(
     server.logged(AGAIN, 3).await;
     assert_eq!(asked_with().await, "Bearer sk-fourth-secret");
 
-    // What is no key is named by its file, and not shown.
+    // An invalid key is reported by its file, and not shown.
     put("b.key", "fifth-secret and more\n");
     let line = server.logged("the new settings are wrong", 2).await;
     assert!(names(&line, "problems").contains("upstream.api_key_file"), "{line}");
@@ -167,11 +167,11 @@ async fn a_key_file_that_changes_alone_is_read_again_and_its_key_is_never_shown(
 }
 
 #[tokio::test]
-async fn the_classic_api_asks_the_model_that_the_new_settings_mean() {
+async fn the_classic_api_uses_the_model_of_the_new_settings() {
     let (first, second) = (Upstream::start().await.unwrap(), Upstream::start().await.unwrap());
     first.models(vec!["one".into()]);
     second.models(vec!["two".into()]);
-    // Neither says in the settings which models it serves: it is asked.
+    // Without `models` in the settings, the upstream is asked for its list.
     let listing = |upstream: &Upstream| format!("[[upstream]]\nname = \"lab\"\nbase_url = \"{}\"\n", upstream.base_url());
     let house = Settled::start(&listing(&first)).await;
     let mut socket = client::websocket::connect(house.server.address, "/websocket/ada", &[]).await.unwrap().socket;
@@ -181,7 +181,7 @@ async fn the_classic_api_asks_the_model_that_the_new_settings_mean() {
         upstream.script(Script::text(&["hi"]));
         let mut events = house.server.send(&Request::get("/chat?message=hello")).await.events().unwrap();
         in_time(events.collect()).await.unwrap();
-        // A socket that was opened before obeys, too.
+        // A socket opened before the reload uses it too.
         upstream.script(Script::text(&["hi"]));
         socket.send_text("hello").await.unwrap();
         while in_time(socket.next()).await.unwrap() != Some(Message::Text("[DONE]".into())) {}
@@ -203,7 +203,7 @@ async fn the_classic_api_asks_the_model_that_the_new_settings_mean() {
 }
 
 #[tokio::test]
-async fn systemd_hears_when_it_is_ready_reloads_and_stops() {
+async fn systemd_is_notified_of_ready_reloading_and_stopping() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("notify");
     let socket = Arc::new(UnixDatagram::bind(&path).unwrap());
@@ -233,7 +233,7 @@ async fn systemd_hears_when_it_is_ready_reloads_and_stops() {
 }
 
 #[tokio::test]
-async fn health_is_asked_of_a_running_server() {
+async fn health_checks_a_running_server() {
     let directory = TempDir::new().unwrap();
     let mut server = Service::start(weir(directory.path())).await;
     let ask = |url: String| {
@@ -252,7 +252,7 @@ async fn health_is_asked_of_a_running_server() {
 }
 
 #[tokio::test]
-async fn a_capture_that_the_settings_forbid_ends_at_once() {
+async fn a_capture_disabled_by_a_reload_ends_at_once() {
     let house = Settled::start("[log]\nlevel = \"debug\"\n").await;
     let state = async || house.server.json(&Request::get("/v1/lens/connections")).await.1["capture"]["state"].clone();
     let is_captured = state().await == "on";

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::house::{House, Plan, Words};
 
-/// `{"model":"demo","input":"/echo hi"}` by the program zstd 1.5.4.
+/// `{"model":"demo","input":"/echo hi"}`, compressed by zstd 1.5.4.
 const BY_ZSTD: &[u8] = b"\x28\xb5\x2f\xfd\x04\x58\x19\x01\x00{\"model\":\"demo\",\"input\":\"/echo hi\"}\x3b\x40\x0d\x64";
 
 fn gzip(data: &[u8]) -> Vec<u8> {
@@ -63,7 +63,7 @@ async fn compressed_bodies_are_read_in_every_dialect() {
 }
 
 #[tokio::test]
-async fn other_codings_are_a_415_that_names_those_that_are_taken() {
+async fn other_codings_are_a_415_that_names_the_supported_ones() {
     let house = House::open().await;
     for path in ["/v1/responses", "/v1/chat/completions", "/v1/responses/input_tokens", "/v1/tickets"] {
         let mut response = house.send(&coded(path, "br", b"\x0b\x02\x80{}\x03".to_vec())).await;
@@ -77,7 +77,7 @@ async fn other_codings_are_a_415_that_names_those_that_are_taken() {
 }
 
 #[tokio::test]
-async fn the_limit_is_for_what_comes_out() {
+async fn the_limit_applies_to_the_decompressed_body() {
     let house = House::open_with(Plan::server(|server| server.body_bytes = 100_000)).await;
     let padded = |bytes: usize| {
         let mut body = request(Words::Responses).1;
@@ -96,7 +96,7 @@ async fn the_limit_is_for_what_comes_out() {
 }
 
 #[tokio::test]
-async fn what_is_not_what_its_header_says_is_a_400() {
+async fn a_body_that_does_not_match_its_header_is_a_400() {
     let house = House::open().await;
     let (path, body) = request(Words::Responses);
     let cut = gzip(&body);
@@ -113,7 +113,7 @@ async fn what_is_not_what_its_header_says_is_a_400() {
 }
 
 #[tokio::test]
-async fn the_same_request_under_another_coding_is_the_same_request() {
+async fn the_same_request_with_another_coding_is_the_same_request() {
     let house = House::open().await;
     let (path, body) = request(Words::Responses);
     let plain = Request::new("POST", path).header("content-type", "application/json").header("idempotency-key", "k").body(body.clone());

@@ -1,4 +1,4 @@
-//! An answer that is cut anywhere goes on anywhere: the same bytes, none missing, none twice (promise 2).
+//! A response that is cut off anywhere resumes anywhere: the same bytes, none missing, none repeated (promise 2).
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use tokio::sync::Notify;
 
 use crate::house::{House, MODEL, ask};
 
-/// The frames an answer can be cut in.
+/// The frames in which a response can be cut off.
 pub(crate) const FRAMES: [Frame; 2] = [Frame::Sse, Frame::Ndjson];
 
-/// How many events of the rich answer there are when its first `n` gates are open: reasoning, text and a tool call.
+/// The number of events of the rich response once its first `n` gates are open: reasoning, text and a tool call.
 pub(crate) const EVENTS_BEHIND_GATES: [usize; 12] = [2, 5, 6, 7, 13, 14, 15, 19, 20, 21, 22, 25];
 
-/// The request with the frame its stream should have.
+/// The request with the frame of its stream.
 pub(crate) fn accept(request: Request, frame: Frame) -> Request {
     request.header("accept", frame.media_type())
 }
@@ -29,13 +29,13 @@ pub(crate) fn resume(id: &str, after: Option<u64>, frame: Frame) -> Request {
     accept(Request::get(&format!("/v1/responses/{id}?stream=true{after}")), frame)
 }
 
-/// All events behind a position, to the end of the answer.
+/// All events after a position, to the end of the response.
 pub(crate) async fn tail(house: &House, id: &str, after: Option<u64>, frame: Frame) -> Vec<String> {
     let mut stream = house.stream(&resume(id, after, frame)).await;
     rest(&mut stream, frame).await
 }
 
-/// The data of all events that are left; checks that the body ends cleanly and as its frame ends.
+/// The data of all remaining events; checks that the body ends cleanly.
 pub(crate) async fn rest(stream: &mut Stream, frame: Frame) -> Vec<String> {
     let (data, end) = soon(stream.collect_data()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean);
@@ -56,13 +56,13 @@ pub(crate) async fn take(stream: &mut Stream, count: usize) -> Vec<String> {
     data
 }
 
-/// The id in the first event of an answer.
+/// The id in a response's first event.
 pub(crate) fn id_of(created: &str) -> String {
     let created: Value = serde_json::from_str(created).unwrap();
     created["response"]["id"].as_str().unwrap().to_owned()
 }
 
-/// A script that waits at a gate before each of its chunks, and a request that it answers.
+/// A script that waits at a gate before each chunk, and a matching request.
 pub(crate) struct Gated {
     pub(crate) script: Script,
     pub(crate) gates: Vec<Arc<Notify>>,
@@ -113,13 +113,13 @@ impl Gated {
     }
 }
 
-/// A request that the rich answer fits.
+/// A request for the rich response.
 pub(crate) fn ask_rich() -> Value {
     let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
     json!({ "model": MODEL, "input": "How is the weather?", "stream": true, "tools": [tool] })
 }
 
-/// Runs the rich answer to its end; gives its id and the data of its events.
+/// Runs the rich response to its end; returns its id and the data of its events.
 pub(crate) async fn rich_answer(house: &House) -> (String, Vec<String>) {
     let gated = Gated::rich();
     gated.open_all();
@@ -130,7 +130,7 @@ pub(crate) async fn rich_answer(house: &House) -> (String, Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_finished_answer_can_be_cut_at_every_event() {
+async fn a_finished_response_can_be_resumed_at_every_event() {
     let house = House::open().await;
     let (id, whole) = rich_answer(&house).await;
     for (first, second) in pairs() {
@@ -146,13 +146,14 @@ async fn a_finished_answer_can_be_cut_at_every_event() {
 }
 
 #[tokio::test]
-async fn a_running_answer_can_be_cut_at_every_event() {
+async fn a_running_response_can_be_resumed_at_every_event() {
     let house = House::open().await;
     for (first, second) in pairs() {
         for cut in 0..*EVENTS_BEHIND_GATES.last().unwrap() {
             let gated = Gated::rich();
             house.upstream.script(gated.script.clone());
-            // As few gates as the event needs: the answer is still running when it is cut, unless the event is its end.
+            // Only as many gates as the event needs: the response is still running at the cut, unless the event is
+            // its end.
             let opened = EVENTS_BEHIND_GATES.iter().position(|events| cut < *events).unwrap();
             gated.open(0..opened);
             let mut stream = house.stream(&accept(Request::post("/v1/responses", &ask_rich()), first)).await;
@@ -172,7 +173,7 @@ async fn a_running_answer_can_be_cut_at_every_event() {
 }
 
 #[tokio::test]
-async fn an_answer_can_be_cut_in_the_middle_of_an_event() {
+async fn a_response_can_be_resumed_after_a_cut_inside_an_event() {
     let house = House::open().await;
     let proxy = FaultProxy::start(house.address).await.unwrap();
     let (mut bytes, mut cuts) = (700, 0);
@@ -189,12 +190,12 @@ async fn an_answer_can_be_cut_in_the_middle_of_an_event() {
             break;
         }
         let before: Vec<String> = seen.iter().map(|data| String::from_utf8(data.to_vec()).unwrap()).collect();
-        // The client may have been given `[DONE]` and not the last chunk.
+        // The client may have received `[DONE]` but not the last chunk.
         let before: Vec<String> = before.into_iter().filter(|data| data != "[DONE]").collect();
         let after = (before.len() as u64).checked_sub(1);
         let rest = tail(&house, &id, after, FRAMES[(cuts + 1) % 2]).await;
         assert_eq!([before, rest].concat(), tail(&house, &id, None, frame).await, "{frame:?} cut after {bytes} bytes");
-        // A prime that shares no factor with anything: the cuts fall everywhere in events.
+        // A prime, so that the cuts fall everywhere in events.
         bytes += 151;
         cuts += 1;
     }
@@ -204,7 +205,7 @@ async fn an_answer_can_be_cut_in_the_middle_of_an_event() {
 }
 
 #[tokio::test]
-async fn the_last_position_has_nothing_behind_it() {
+async fn nothing_follows_the_last_position() {
     let house = House::open().await;
     let (id, whole) = rich_answer(&house).await;
     for frame in FRAMES {
@@ -214,7 +215,7 @@ async fn the_last_position_has_nothing_behind_it() {
 }
 
 #[tokio::test]
-async fn wrong_positions_are_refused_by_name() {
+async fn invalid_positions_are_rejected_by_name() {
     let house = House::open().await;
     let (id, whole) = rich_answer(&house).await;
     let running = Gated::rich();
@@ -274,7 +275,7 @@ async fn two_devices_read_the_same_bytes_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_running_answer_shows_what_there_is_of_it() {
+async fn a_running_response_shows_its_partial_output() {
     let house = House::open().await;
     let gated = Gated::rich();
     house.upstream.script(gated.script.clone());
@@ -294,7 +295,7 @@ async fn a_running_answer_shows_what_there_is_of_it() {
 }
 
 #[tokio::test]
-async fn a_background_answer_returns_at_once_and_can_be_polled() {
+async fn a_background_response_returns_at_once_and_can_be_polled() {
     let house = House::open().await;
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().role().wait_for(&gate).content("Here.").finish("stop").usage(9, 1, 0).done());
@@ -319,7 +320,7 @@ async fn a_background_answer_returns_at_once_and_can_be_polled() {
 }
 
 #[tokio::test]
-async fn a_background_stream_says_queued_and_goes_on_without_its_reader() {
+async fn a_background_stream_starts_queued_and_continues_without_its_reader() {
     let house = House::open().await;
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().role().content("He").wait_for(&gate).content("re.").finish("stop").usage(9, 2, 0).done());
@@ -339,7 +340,7 @@ async fn a_background_stream_says_queued_and_goes_on_without_its_reader() {
     house.close().await;
 }
 
-/// Every way to begin over one frame and to go on over another, or the same.
+/// Every combination of a first frame and a second one.
 fn pairs() -> impl Iterator<Item = (Frame, Frame)> {
     FRAMES.into_iter().flat_map(|first| FRAMES.into_iter().map(move |second| (first, second)))
 }

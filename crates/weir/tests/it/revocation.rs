@@ -1,5 +1,6 @@
-//! A revoked key reaches all that it opened within two seconds: sockets of both kinds, streams in every dialect, requests that wait,
-//! and what runs in the background. So do the first key, for what was open without one, and the age of a socket.
+//! A revoked key ends everything it opened within two seconds: sockets of both kinds, streams in every dialect,
+//! waiting requests, and background responses. So do the first key, for what was open without one, and the age of a
+//! socket.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +15,14 @@ use tempfile::TempDir;
 use crate::house::{ALICE, BOB, House, MODEL, Plan};
 use crate::program::{Server, run_in, weir};
 
-/// How long it may take, and what a busy machine adds.
+/// The time limit, and an allowance for a busy machine.
 const PROMPTLY: Duration = Duration::from_secs(2);
 
 async fn keyed() -> House {
     House::open_with(Plan { with_keys: true, ..Plan::default() }).await
 }
 
-/// A model that has begun to speak, and says no more.
+/// A model that starts and then stalls.
 fn endless() -> Script {
     Script::new().role().content("Once").stall()
 }
@@ -32,7 +33,7 @@ async fn connect(house: &House, path: &str, key: Option<&str>) -> Socket {
     websocket::connect(house.address, path, &headers).await.unwrap().socket
 }
 
-/// All that a socket says until it is closed by 1008.
+/// All messages of a socket until it is closed with 1008.
 async fn turned_away(socket: &mut Socket) -> Vec<String> {
     let (messages, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1008), .. }), "{end:?}");
@@ -72,7 +73,7 @@ async fn idle_sockets_of_both_kinds_are_closed() {
 }
 
 #[tokio::test]
-async fn sockets_on_which_something_runs_are_closed_and_it_is_stopped() {
+async fn sockets_with_running_responses_are_closed_and_these_cancelled() {
     let house = keyed().await;
     house.upstream.script(endless());
     house.upstream.script(endless());
@@ -94,9 +95,9 @@ async fn sockets_on_which_something_runs_are_closed_and_it_is_stopped() {
     house.close().await;
 }
 
-/// Without waiting for any look at the keys: what begins something new asks them.
+/// Immediately: starting something new checks the key.
 #[tokio::test]
-async fn nothing_new_begins_on_a_socket_whose_key_was_revoked() {
+async fn nothing_new_starts_on_a_socket_with_a_revoked_key() {
     let house = keyed().await;
     let create = json!({ "type": "response.create", "model": MODEL, "input": "x" });
     for (path, message) in [("/v1/responses", create.to_string()), ("/websocket/u1", "hello".to_owned())] {
@@ -112,7 +113,7 @@ async fn nothing_new_begins_on_a_socket_whose_key_was_revoked() {
 }
 
 #[tokio::test]
-async fn streams_break_off_with_an_error_in_their_own_words() {
+async fn streams_break_off_with_an_error_in_their_dialect() {
     let house = keyed().await;
     let ask = |path: &str, body: &Value| Request::post(path, body).bearer(ALICE);
     let question = json!({ "model": MODEL, "input": "x", "stream": true });
@@ -144,7 +145,7 @@ async fn streams_break_off_with_an_error_in_their_own_words() {
 }
 
 #[tokio::test]
-async fn an_http_2_connection_is_cleared_of_what_was_revoked_and_goes_on() {
+async fn an_http_2_connection_loses_the_revoked_streams_only() {
     let house = keyed().await;
     let client = http2::Client::over(tokio::net::TcpStream::connect(house.address).await.unwrap()).await.unwrap();
     let bearer = format!("Bearer {ALICE}");
@@ -173,14 +174,14 @@ async fn an_http_2_connection_is_cleared_of_what_was_revoked_and_goes_on() {
     house.close().await;
 }
 
-/// A reader that takes nothing holds a write up; it is not waited for as long as any other.
+/// A reader that reads nothing blocks a write; it is not awaited as long as others.
 #[tokio::test]
-async fn a_socket_that_takes_nothing_is_cut() {
+async fn a_socket_that_reads_nothing_is_cut_off() {
     let house = keyed().await;
     let connection = client::Connection::open_narrow(house.address, 4096).await.unwrap();
     let headers = [("authorization", &*format!("Bearer {ALICE}"))];
     let Handshake::Open(mut open) = websocket::shake_hands(connection, "/v1/responses", &headers).await.unwrap() else { panic!("refused") };
-    // More than all buffers on the way hold.
+    // More than all buffers hold.
     let long = "word ".repeat(1 << 18);
     house.upstream.script((0..5).fold(Script::new().role(), |script, _| script.content(&long)).stall());
     let create = json!({ "type": "response.create", "model": MODEL, "input": "x", "store": false });
@@ -193,7 +194,7 @@ async fn a_socket_that_takes_nothing_is_cut() {
     client::soon(all).await.unwrap();
     let since = revoke(&house);
     house.wait_connections(0).await;
-    // This client reads nothing, so no close reaches it: the connection is cut.
+    // This client reads nothing, so no close frame reaches it: the connection is cut off.
     assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
     house.quiet().await;
     drop(open);
@@ -231,7 +232,7 @@ async fn a_caller_that_waits_for_an_answer_is_refused() {
 }
 
 #[tokio::test]
-async fn what_runs_in_the_background_is_stopped_and_says_why() {
+async fn background_responses_are_cancelled_with_a_reason() {
     let house = keyed().await;
     let background = json!({ "model": MODEL, "input": "x", "background": true });
     let start = async |key: &str| {
@@ -263,7 +264,7 @@ async fn what_runs_in_the_background_is_stopped_and_says_why() {
 }
 
 #[tokio::test]
-async fn what_was_open_without_a_key_ends_with_the_first_one() {
+async fn what_was_open_without_a_key_ends_with_the_first_key() {
     let house = House::open().await;
     house.upstream.script(endless());
     let mut stream = house.stream(&Request::post("/v1/responses", &json!({ "model": MODEL, "input": "x", "stream": true }))).await;
@@ -279,16 +280,16 @@ async fn what_was_open_without_a_key_ends_with_the_first_one() {
     house.close().await;
 }
 
-/// The classic socket did not obey `server.socket_age`.
+/// The classic socket ignored `server.socket_age`.
 #[tokio::test]
-async fn sockets_of_both_kinds_grow_old() {
+async fn sockets_of_both_kinds_have_a_maximum_age() {
     let house = House::open_with(Plan::server(|server| server.socket_age = Duration::from_millis(300))).await;
     for path in ["/v1/responses", "/websocket/u1"] {
         let mut socket = connect(&house, path, None).await;
         let (messages, end) = client::soon(socket.collect()).await.unwrap().unwrap();
         assert!(messages.is_empty() && matches!(end, End::Closed { code: Some(1001), .. }), "{path}: {messages:?} {end:?}");
     }
-    // What runs is told to its end, and what waits is refused in the words of the API.
+    // Running responses finish, and waiting ones are rejected with an error of the API.
     let gate = std::sync::Arc::new(tokio::sync::Notify::new());
     house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done());
     let mut classic = connect(&house, "/websocket/u1", None).await;
@@ -309,7 +310,7 @@ async fn sockets_of_both_kinds_grow_old() {
 
 /// The same with the program, its key file and `weir key`.
 #[tokio::test]
-async fn the_command_line_reaches_what_a_running_server_has_open() {
+async fn the_command_line_ends_what_a_running_server_has_open() {
     let directory = TempDir::new().unwrap();
     let server = Server::start(weir(directory.path())).await;
     let open = async |headers: &[(&str, &str)]| {
@@ -335,7 +336,7 @@ async fn the_command_line_reaches_what_a_running_server_has_open() {
     turned_away(&mut classic).await;
     assert_ne!(client::soon(stream.collect()).await.unwrap().unwrap().1, BodyEnd::Clean);
     check_prompt(since);
-    // As it says: nobody gets in until there is another key.
+    // As it reports: access needs another key.
     assert_eq!(server.json(&Request::get("/v1/models")).await.0, 401);
     let (_, list, hints) = run_in(&directory, &["key", "list"]).await;
     assert!(list.is_empty() && hints.contains("lets nobody in"), "{hints}");
@@ -343,7 +344,7 @@ async fn the_command_line_reaches_what_a_running_server_has_open() {
     assert_eq!(server.json(&Request::get("/v1/models").bearer(key.trim_end())).await.0, 200);
     drop(server);
 
-    // And one that is started without keys serves this machine.
+    // A server started without keys serves this machine.
     let (_, list, _) = run_in(&directory, &["key", "list"]).await;
     let id = list.lines().find_map(|line| line.split_whitespace().next().filter(|word| word.starts_with("key_"))).unwrap();
     run_in(&directory, &["key", "revoke", id]).await;

@@ -1,4 +1,5 @@
-//! Shutdowns of whole processes: the delay, the second signal, and a rolling restart under load, whose timeline is printed.
+//! Shutdowns of whole processes: the delay, the second signal, and a rolling restart under load, whose timeline is
+//! printed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,10 +14,10 @@ use tokio::sync::watch;
 
 use crate::service::{Service, in_time, weir};
 
-/// How many answers run while the process is told to stop.
+/// How many responses run when the process is told to stop.
 const STREAMS: usize = 200;
 
-/// The last number that each of them says.
+/// The last number in each of them.
 const LAST: usize = 100;
 
 fn demo(text: &str) -> Value {
@@ -24,7 +25,7 @@ fn demo(text: &str) -> Value {
 }
 
 #[tokio::test]
-async fn steps_1_and_2_not_ready_comes_a_delay_before_nothing_new() {
+async fn steps_1_and_2_readiness_fails_before_new_connections_are_refused() {
     let directory = TempDir::new().unwrap();
     let mut command = weir(directory.path());
     command.env("WEIR_SHUTDOWN_DELAY", "1s");
@@ -45,7 +46,7 @@ async fn steps_1_and_2_not_ready_comes_a_delay_before_nothing_new() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_at_once_and_says_what_was_cut() {
+async fn a_second_signal_ends_at_once_and_reports_what_was_cut_off() {
     for (second, expected) in [("TERM", 143), ("INT", 130)] {
         let directory = TempDir::new().unwrap();
         let mut server = Service::start(weir(directory.path())).await;
@@ -67,7 +68,7 @@ async fn a_second_signal_ends_at_once_and_says_what_was_cut() {
     }
 }
 
-/// How a client hears its answer.
+/// How a client reads its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Json,
@@ -80,9 +81,8 @@ enum Way {
 
 const WAYS: [Way; 6] = [Way::Json, Way::Sse, Way::Ndjson, Way::Browser, Way::Chat, Way::Socket];
 
-/// Two processes behind a balancer. The first is told to stop while two hundred answers run on it: all of them come whole,
-/// also to clients that lose their connection meanwhile and come back by position; and whoever comes new is served by the
-/// second.
+/// Two processes and a load balancer. The first is told to stop while two hundred responses run on it: all arrive
+/// completely, also at clients that lose their connection meanwhile and resume; new clients are served by the second.
 #[tokio::test]
 async fn a_rolling_restart_under_two_hundred_streams_loses_nothing() {
     let directories = [TempDir::new().unwrap(), TempDir::new().unwrap()];
@@ -105,7 +105,7 @@ async fn a_rolling_restart_under_two_hundred_streams_loses_nothing() {
     old.signal("TERM");
     old.logged("not ready any more", 1).await;
     tell.send(true).unwrap();
-    // Whoever comes now is sent to the other.
+    // New clients are sent to the other process.
     for _ in 0..20 {
         let mut answer = in_time(client::send(balancer.address, &Request::post("/v1/responses", &demo("/count 2")))).await.unwrap();
         assert_eq!((answer.status, answer.end().await.unwrap()), (200, BodyEnd::Clean));
@@ -131,10 +131,10 @@ async fn a_rolling_restart_under_two_hundred_streams_loses_nothing() {
     assert_eq!(new.json(&Request::get("/readyz")).await.0, 200);
 }
 
-/// One process on one data directory, stopped in order and started again: who was cut at the deadline comes back by position
-/// to the next process, and gets the rest, which is the true end; what had ended is whole there too.
+/// One process with one data directory, stopped in order and restarted: responses cut off at the deadline resume in
+/// the next process, which has their rest and their actual end; those that had ended are complete there too.
 #[tokio::test]
-async fn after_a_restart_the_next_process_has_the_rest_of_what_was_cut() {
+async fn after_a_restart_the_next_process_has_the_rest_of_cut_off_responses() {
     let directory = TempDir::new().unwrap();
     let command = || {
         let mut command = weir(directory.path());
@@ -180,7 +180,7 @@ fn details(step: &Value) -> String {
     fields.map(|(name, value)| format!("{name}={}", value.as_str().map_or(value.to_string(), str::to_owned))).collect::<Vec<_>>().join(" ")
 }
 
-/// What a client heard in the end.
+/// What a client received in the end.
 struct Heard {
     numbers: Vec<String>,
     has_returned: bool,
@@ -188,7 +188,7 @@ struct Heard {
 
 struct Client {
     balancer: SocketAddr,
-    /// Where its answer runs: a balancer that knows its sessions would lead back there.
+    /// The process of its response, where a balancer with sticky sessions would send it.
     home: SocketAddr,
     /// Whether the process was told to stop.
     told: watch::Receiver<bool>,
@@ -263,7 +263,7 @@ impl Client {
         Heard { numbers: whole(&events), has_returned: loses }
     }
 
-    /// Whoever waits for a whole document learns of it when it is whole: it has begun once it was sent.
+    /// A client waiting for a document notices nothing before it is complete: it counts as started once sent.
     async fn json(self) -> Heard {
         let request = Request::post("/v1/responses", &json!({ "model": "demo", "input": format!("/count {LAST}") }));
         let mut connection = Connection::open(self.balancer).await.unwrap();
@@ -297,7 +297,7 @@ fn resume(way: Way, id: &str, position: Option<u64>) -> Request {
     }
 }
 
-/// The numbers in the deltas of a stream of which no event is missing and none is there twice, and which has its end.
+/// The numbers in a stream's deltas, in which no event is missing or repeated, and which has its end.
 fn whole(events: &[Value]) -> Vec<String> {
     let positions: Vec<u64> = events.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
     assert!(positions.iter().copied().eq(0..events.len() as u64), "{positions:?}");
@@ -310,7 +310,7 @@ fn numbers(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Leads each connection to the first server that says it is ready.
+/// Sends each connection to the first server that is ready.
 struct Balancer {
     address: SocketAddr,
     _task: client::Task,
@@ -330,7 +330,7 @@ impl Balancer {
                         let asked = client::send(server, &Request::get("/readyz")).await;
                         if asked.is_ok_and(|answer| answer.status == 200) {
                             let mut server = TcpStream::connect(server).await.unwrap();
-                            // A side that is cut is the other's business.
+                            // An error on one side is handled by the other.
                             drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
                             return;
                         }

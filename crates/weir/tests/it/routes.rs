@@ -1,4 +1,5 @@
-//! Routes: who is asked first, who is asked when that fails, for how long one that fails is left alone, and never behind a word.
+//! Routes: which upstream is tried first, which next, how long a failing one is avoided, and never after the first
+//! output.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +17,12 @@ use crate::house::{Frame, House, Plan, WAYS, Words, question, upstream_of};
 use crate::metrics::{scrape, until};
 use crate::traces::Collector;
 
-/// The model that the route is for; each upstream has it under its own name.
+/// The route's model; each upstream has another name for it.
 const MODEL: &str = "fast";
 
 const PLAIN: (Words, Frame) = (Words::Responses, Frame::Json);
 
-/// How long a silence is borne where it is the fault.
+/// The timeout where silence is the fault.
 const SHORT: Duration = Duration::from_millis(200);
 
 /// Two upstreams and the route over them.
@@ -35,7 +36,7 @@ impl Pair {
         Self { first: Upstream::start().await.unwrap(), second: Upstream::start().await.unwrap() }
     }
 
-    /// A house with the route: `change` has the first upstream's settings.
+    /// A server with the route; `change` changes the first upstream's settings.
     fn plan(&self, strategy: Strategy, weights: [u32; 2], change: impl FnOnce(&mut UpstreamConfig)) -> Plan {
         let mut first = upstream_of("first", self.first.base_url(), Timeouts { first_token: SHORT, ..Timeouts::default() });
         change(&mut first);
@@ -59,7 +60,7 @@ async fn ask(house: &House) -> (u16, Value) {
     house.json(&question(PLAIN, MODEL, &json!({}))).await
 }
 
-/// Asks in one way, or over a WebSocket, and gives the status and all that came.
+/// Sends one kind of request, or one over a WebSocket, and returns the status and everything received.
 async fn heard(house: &House, way: Option<(Words, Frame)>) -> (u16, String) {
     let Some(way) = way else {
         let mut socket = websocket::connect(house.address, "/v1/responses", &[]).await.unwrap().socket;
@@ -86,7 +87,7 @@ fn circuit(house: &House) -> Circuit {
 }
 
 #[tokio::test]
-async fn work_is_shared_among_upstreams_as_the_strategy_and_the_weights_say() {
+async fn load_is_shared_among_upstreams_by_strategy_and_weight() {
     for (strategy, weights, expected) in [
         (Strategy::Order, [1, 3], [8, 0]),
         (Strategy::RoundRobin, [1, 3], [2, 6]),
@@ -108,13 +109,13 @@ async fn work_is_shared_among_upstreams_as_the_strategy_and_the_weights_say() {
     for _ in 0..40 {
         assert_eq!(ask(&house).await.0, 200);
     }
-    // One in 2^39 runs may be otherwise.
+    // Fails in one of 2^39 runs.
     assert!(pair.asked().iter().all(|count| *count > 0), "{:?}", pair.asked());
     house.close().await;
 }
 
 #[tokio::test]
-async fn the_least_busy_upstream_is_asked_first() {
+async fn the_least_busy_upstream_is_tried_first() {
     let pair = Pair::start().await;
     let gate = Arc::new(Notify::new());
     pair.first.default_script(Script::new().role().content("Once").wait_for(&gate).finish("stop").done().end());
@@ -130,7 +131,7 @@ async fn the_least_busy_upstream_is_asked_first() {
     house.close().await;
 }
 
-/// What befalls the first upstream before it has said a word.
+/// Failures of the first upstream before any output.
 fn troubles() -> Vec<(&'static str, Option<Script>)> {
     vec![
         ("unreachable", None),
@@ -149,7 +150,7 @@ fn troubles() -> Vec<(&'static str, Option<Script>)> {
 }
 
 #[tokio::test]
-async fn what_fails_before_a_word_is_answered_by_the_next_upstream() {
+async fn failures_before_output_go_to_the_next_upstream() {
     for (name, script) in troubles() {
         for way in every_way() {
             let pair = Pair::start().await;
@@ -177,7 +178,7 @@ async fn what_fails_before_a_word_is_answered_by_the_next_upstream() {
 }
 
 #[tokio::test]
-async fn behind_a_word_nobody_else_is_asked() {
+async fn after_output_no_other_upstream_is_tried() {
     let begun = || Script::new().role().content("Once");
     for script in [begun().rst(), begun().fin(), begun().done().end(), begun().failure(VendorError::Overloaded).end()] {
         for way in every_way() {
@@ -195,7 +196,7 @@ async fn behind_a_word_nobody_else_is_asked() {
 }
 
 #[tokio::test]
-async fn a_request_that_nobody_would_take_is_shown_to_one_upstream() {
+async fn an_invalid_request_is_sent_to_one_upstream_only() {
     let pair = Pair::start().await;
     let retries = Retries { count: 2, ..Retries::default() };
     let house = House::open_with(Plan { retries, ..pair.in_order(|_| {}) }).await;
@@ -206,12 +207,12 @@ async fn a_request_that_nobody_would_take_is_shown_to_one_upstream() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_fails_again_and_again_is_left_alone_and_asked_once_to_see() {
+async fn a_failing_upstream_opens_its_breaker_and_is_probed() {
     let pair = Pair::start().await;
     let house = House::open_with(pair.in_order(|config| config.breaker = 2)).await;
     let up = async || scrape(&house).await.value("weir_upstream_up", &[("upstream", "lab-first")]);
     let alone = question((Words::Chat, Frame::Json), "first", &json!({}));
-    // A 500 may be one request's own; that there is no service is everybody's.
+    // A 500 may concern one request; a 503 concerns all.
     pair.first.default_script(Script::refused(500, VendorError::Internal));
     for _ in 0..3 {
         assert_eq!((house.json(&alone).await.0, circuit(&house)), (502, Circuit::Closed));
@@ -226,7 +227,7 @@ async fn an_upstream_that_fails_again_and_again_is_left_alone_and_asked_once_to_
     assert!(matches!(circuit(&house), Circuit::Open(left) if left <= Duration::from_secs(5)), "{:?}", circuit(&house));
     assert_eq!(up().await, Some(0.0));
 
-    // It fails fast, and says when to come back; the route goes by.
+    // It fails fast with a retry delay; the route uses the other upstream.
     let mut refused = house.send(&alone).await;
     let body: Value = serde_json::from_slice(&refused.collect().await.unwrap().0).unwrap();
     assert_eq!((refused.status, &body["error"]["code"]), (503, &json!("upstream_unavailable")), "{body}");
@@ -235,7 +236,7 @@ async fn an_upstream_that_fails_again_and_again_is_left_alone_and_asked_once_to_
     assert_eq!(ask(&house).await.0, 200);
     assert_eq!(pair.asked(), [before + 2, 1]);
 
-    // One is let through to see; until it is answered, nobody else.
+    // One probe is let through; until it is answered, no other.
     until(&house, |seen| seen.value("weir_upstream_up", &[("upstream", "lab-first")]) == Some(0.5), "it may be asked to see").await;
     let gate = Arc::new(Notify::new());
     pair.first.script(Script::new().wait_for(&gate).role().content("back").finish("stop").done().end());
@@ -252,9 +253,9 @@ async fn an_upstream_that_fails_again_and_again_is_left_alone_and_asked_once_to_
     house.close().await;
 }
 
-/// Those who waited for a key were each sent to an upstream that was already left alone.
+/// Requests waiting for a key were still sent to an upstream whose breaker was open.
 #[tokio::test]
-async fn who_waits_for_a_key_hears_that_the_upstream_is_left_alone() {
+async fn requests_waiting_for_a_key_fail_when_the_breaker_opens() {
     let pair = Pair::start().await;
     let plan = pair.in_order(|config| {
         config.breaker = 1;
@@ -274,7 +275,7 @@ async fn who_waits_for_a_key_hears_that_the_upstream_is_left_alone() {
     client::soon(pair.first.wait_requests(1)).await.unwrap();
     let waiting = [ask(), ask(), ask()];
     until(&house, |seen| seen.value("weir_upstream_waiting", &[("upstream", "lab-first")]) == Some(3.0), "all wait").await;
-    // Were another asked, it would be refused as well.
+    // If another were sent, it would fail as well.
     (0..4).for_each(|_| gate.notify_one());
     assert_eq!(client::soon(first).await.unwrap().unwrap(), "upstream_overloaded");
     for one in waiting {
@@ -285,7 +286,7 @@ async fn who_waits_for_a_key_hears_that_the_upstream_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_failure_that_may_pass_is_asked_again_after_a_pause_and_every_call_is_a_span() {
+async fn a_temporary_failure_is_retried_after_a_pause_and_every_call_is_a_span() {
     let pair = Pair::start().await;
     let collector = Collector::start(&[]).await;
     let retries = Retries { count: 2, ..Retries::default() };
@@ -299,7 +300,7 @@ async fn a_failure_that_may_pass_is_asked_again_after_a_pause_and_every_call_is_
     assert_eq!(pair.asked(), [3, 2]);
     let first: Vec<_> = pair.first.requests().iter().map(|request| request.arrived).collect();
     let pauses = [first[1] - first[0], first[2] - first[1]].map(|pause| pause.as_millis());
-    // 500 ms and 1 s, each a quarter more or less.
+    // 500 ms and 1 s, give or take a quarter.
     assert!(pauses[0] >= 375 && pauses[1] >= 750, "{pauses:?}");
     let seen = scrape(&house).await;
     for (upstream, reason, count) in [("lab-first", "other_upstream", 2.0), ("lab-second", "retry", 2.0)] {
@@ -319,7 +320,7 @@ async fn a_failure_that_may_pass_is_asked_again_after_a_pause_and_every_call_is_
 }
 
 #[tokio::test]
-async fn nothing_is_asked_again_behind_the_deadline() {
+async fn nothing_is_retried_after_the_deadline() {
     let pair = Pair::start().await;
     let retries = Retries { count: 9, deadline: Duration::from_millis(100) };
     let house = House::open_with(Plan { retries, ..pair.in_order(|_| {}) }).await;

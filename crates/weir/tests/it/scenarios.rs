@@ -1,4 +1,5 @@
-//! One table of scenarios, run over every frame and dialect: what upstream says, and what each client must hear.
+//! One table of scenarios, run in every frame and dialect: what the upstream sends, and what each client must
+//! receive.
 
 use client::{BodyEnd, Request, StreamEvent};
 use codec::Frame;
@@ -63,7 +64,7 @@ async fn chat_completions_as_sse() {
     run(|house, scenario| chat_streamed(house, scenario, Frame::Sse)).await;
 }
 
-/// Plays every scenario once, one after the other, in one house.
+/// Runs every scenario once, one after another, on one server.
 async fn run<F: Future<Output = ()>>(check: impl Fn(std::rc::Rc<House>, Scenario) -> F) {
     let house = std::rc::Rc::new(House::open().await);
     for scenario in table() {
@@ -74,9 +75,9 @@ async fn run<F: Future<Output = ()>>(check: impl Fn(std::rc::Rc<House>, Scenario
     std::rc::Rc::into_inner(house).unwrap().close().await;
 }
 
-/// A streamed response: the stream, the stored response, and the stream replayed in another frame say the same.
+/// A streamed response: the stream, the stored response, and a replay in another frame have the same content.
 async fn responses_streamed(house: std::rc::Rc<House>, scenario: Scenario, frame: Frame, other: Frame) {
-    // In band, whatever happens: how an early failure is told by the status, others check.
+    // Errors in band in any case; other tests check early failures reported by the status.
     let request = accept(Request::post("/v1/responses", &responses_request(true)), frame).header("prefer", "wait=0");
     let (events, end) = house.stream(&request).await.collect().await.unwrap();
     assert_eq!(end, BodyEnd::Clean, "{}", scenario.name);
@@ -89,7 +90,7 @@ async fn responses_streamed(house: std::rc::Rc<House>, scenario: Scenario, frame
     assert!(tail(&house, id, None, other).await == data, "{}: the replay differs", scenario.name);
 }
 
-/// A streamed chat completion, with the chunk of the usage and without it.
+/// A streamed chat completion, with and without the usage chunk.
 async fn chat_streamed(house: std::rc::Rc<House>, scenario: Scenario, frame: Frame) {
     for include_usage in [true, false] {
         let options = json!({ "stream": true, "stream_options": { "include_usage": include_usage } });
@@ -106,8 +107,8 @@ async fn chat_streamed(house: std::rc::Rc<House>, scenario: Scenario, frame: Fra
     }
 }
 
-/// The data of a stream without the final `[DONE]`, which only SSE has, and only where the body ends cleanly; checks what the frame
-/// may say beside the data.
+/// The data of a stream without the final `[DONE]`, which only SSE has and only with a clean end; checks the frame's
+/// other contents.
 pub(crate) fn data(
     scenario: &str,
     (frame, end): (Frame, BodyEnd),

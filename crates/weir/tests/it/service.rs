@@ -1,4 +1,4 @@
-//! A server as a process of its own that gets signals, and whose log can be waited for.
+//! A server as a separate process that receives signals, and whose log can be awaited.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -12,15 +12,15 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// How long a busy machine may take for what takes a moment.
+/// The timeout for immediate events, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What must happen, on a busy machine too.
+/// Waits for something that must happen.
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_late| panic!("nothing happened within {PATIENCE:?}"))
 }
 
-/// The program with a data directory and a working directory of its own, and nothing of our environment that it reads.
+/// The program with its own data and working directories, and none of our environment.
 pub(crate) fn weir(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     for (name, _) in std::env::vars_os() {
@@ -98,7 +98,7 @@ impl Service {
         self.log.text.lock().unwrap().clone()
     }
 
-    /// Waits for the `count`th line with these words, and gives it.
+    /// Waits for the `count`th line that contains `words`, and returns it.
     pub(crate) async fn logged(&self, words: &str, count: usize) -> Value {
         let found = async {
             loop {
@@ -113,7 +113,7 @@ impl Service {
         tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_late| panic!("no {words:?} in\n{}", self.log()))
     }
 
-    /// Waits for it to end by itself; gives its status and what it logged.
+    /// Waits for it to exit; returns its status and log.
     pub(crate) async fn ended(&mut self) -> (ExitStatus, String) {
         let ended = async {
             loop {
@@ -133,7 +133,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

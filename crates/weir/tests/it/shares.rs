@@ -1,4 +1,4 @@
-//! What one caller may have of the server, and that the others have theirs: memory, places, requests, connections, the store.
+//! Limits for each caller, so that the others get their share: memory, responses, requests, connections, storage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn with_share(change: impl FnOnce(&mut Share)) -> House {
     house(|engine| change(&mut engine.shares.usual)).await
 }
 
-/// What is said of a refusal.
+/// The error's contents.
 async fn refusal(mut response: Response) -> (u16, String, bool) {
     let retry = response.headers.get("retry-after").is_some();
     let body: Value = serde_json::from_slice(&response.collect().await.unwrap().0).unwrap();
@@ -60,7 +60,7 @@ async fn the_demo_model_has_a_budget_whatever_the_schema_is() {
 }
 
 #[tokio::test]
-async fn a_body_is_refused_before_it_fills_the_memory() {
+async fn a_body_is_rejected_before_it_fills_the_memory() {
     let house = House::open().await;
     let zeros = format!(r#"{{"model":"demo","input":"x","x":[{}0]}}"#, "0,".repeat(300_000));
     let (status, code, _) = refusal(house.send(&Request::new("POST", RESPONSES).body(zeros)).await).await;
@@ -76,7 +76,7 @@ async fn a_body_is_refused_before_it_fills_the_memory() {
 }
 
 #[tokio::test]
-async fn memory_is_taken_before_a_body_is_read_and_given_back() {
+async fn memory_is_reserved_before_a_body_is_read_and_released() {
     let house = with_share(|share| share.memory_bytes = 3_000_000).await;
     let announce = |key: &str| {
         format!(
@@ -89,7 +89,7 @@ async fn memory_is_taken_before_a_body_is_read_and_given_back() {
         connection.write_raw(announce(ALICE).as_bytes()).await.unwrap();
         open.push(connection);
     }
-    // They were read when their memory is taken.
+    // They have been read once their memory is reserved.
     let taken = async {
         while house.engine.usage_by_caller().iter().all(|usage| usage.bytes < 3_000_000) {
             tokio::task::yield_now().await;
@@ -112,7 +112,7 @@ async fn memory_is_taken_before_a_body_is_read_and_given_back() {
 }
 
 #[tokio::test]
-async fn turns_that_wait_on_a_socket_are_weighed() {
+async fn queued_turns_on_a_socket_count_as_memory() {
     let house = with_share(|share| share.memory_bytes = 2_000_000).await;
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().role().content("On").wait_for(&gate).finish("stop").usage(9, 2, 0).done());
@@ -146,7 +146,7 @@ async fn send(socket: &mut Socket, message: &Value) {
 }
 
 #[tokio::test]
-async fn a_conversation_has_a_limit_however_it_is_put_together() {
+async fn a_conversation_has_a_limit_however_it_is_assembled() {
     let house = house(|engine| engine.context_bytes = 100_000).await;
     let long = "word ".repeat(8_000);
     let mut previous = Value::Null;

@@ -1,4 +1,4 @@
-//! WebSocket on `/v1/responses`: turns, lanes, stop, resume, and what only the socket remembers.
+//! WebSocket on `/v1/responses`: turns, lanes, cancelling, resuming, and what only the socket stores.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,14 +79,14 @@ async fn a_turn_on_a_socket_is_the_log_message_by_message() {
 }
 
 #[tokio::test]
-async fn turns_of_one_lane_follow_each_other_and_lanes_run_side_by_side() {
+async fn turns_of_one_lane_are_sequential_and_lanes_run_concurrently() {
     let house = House::open().await;
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().head().role().content("slow").wait_for(&gate).finish("stop").done().end());
     house.upstream.script(Script::text(&["fast"]));
     let mut socket = open(&house).await;
     send(&mut socket, &create("first")).await;
-    // The first asks upstream before the second is sent: scripts are given out in order.
+    // The first must call the upstream before the second is sent: scripts are handed out in order.
     house.upstream.wait_requests(1).await;
     send(&mut socket, &create("second")).await;
     send(&mut socket, &json!({ "type": "response.create", "model": MODEL, "input": "third", "stream_id": "side" })).await;
@@ -113,7 +113,7 @@ async fn turns_of_one_lane_follow_each_other_and_lanes_run_side_by_side() {
 }
 
 #[tokio::test]
-async fn a_stateless_turn_is_continued_from_what_the_socket_remembers_and_nowhere_else() {
+async fn a_stateless_turn_can_be_continued_on_its_socket_only() {
     let house = House::open().await;
     let stateless = |input: &str, previous: Option<&str>| json!({ "type": "response.create", "model": MODEL, "input": input, "store": false, "previous_response_id": previous });
     let mut socket = open(&house).await;
@@ -148,14 +148,14 @@ async fn a_failed_turn_evicts_its_parent_on_its_own_lane_only() {
     house.upstream.script(Script::text(&["one"]));
     send(&mut socket, &stateless("a", None, "main")).await;
     let parent = id(&turn(&mut socket).await);
-    // A fork on another lane fails: the source stays.
+    // A fork on another lane fails: the source remains.
     house.upstream.script(Script::error(500, &json!({ "error": { "message": "no", "type": "x" } })));
     send(&mut socket, &stateless("b", Some(&parent), "fork")).await;
     assert_eq!(turn(&mut socket).await.last().unwrap()["type"], "response.failed");
     house.upstream.script(Script::error(500, &json!({ "error": { "message": "no", "type": "x" } })));
     send(&mut socket, &stateless("c", Some(&parent), "main")).await;
     assert_eq!(turn(&mut socket).await.last().unwrap()["type"], "response.failed");
-    // That was its own lane: now it is gone.
+    // A failure on its own lane evicts it.
     send(&mut socket, &stateless("d", Some(&parent), "main")).await;
     assert_eq!(next(&mut socket).await["error"]["code"], "previous_response_not_found");
     drop(socket);
@@ -163,7 +163,7 @@ async fn a_failed_turn_evicts_its_parent_on_its_own_lane_only() {
 }
 
 #[tokio::test]
-async fn a_warm_up_asks_nobody_and_can_be_continued() {
+async fn a_warm_up_calls_no_upstream_and_can_be_continued() {
     let house = House::open().await;
     let mut socket = open(&house).await;
     let message = json!({ "type": "response.create", "model": MODEL, "input": "context", "generate": false, "store": false });
@@ -207,7 +207,7 @@ async fn a_cancel_overtakes_the_queue() {
 }
 
 #[tokio::test]
-async fn an_answer_is_resumed_on_a_socket_at_every_event() {
+async fn a_response_is_resumed_on_a_socket_at_every_event() {
     let house = House::open().await;
     house.upstream.script(Script::reasoning(&["hm", "m"], &["Hel", "lo"]));
     let (events, _) =
@@ -230,7 +230,7 @@ async fn an_answer_is_resumed_on_a_socket_at_every_event() {
 }
 
 #[tokio::test]
-async fn closing_a_socket_stops_what_is_not_stored() {
+async fn closing_a_socket_cancels_unstored_responses() {
     let house = House::open().await;
     let mut socket = open(&house).await;
     house.upstream.script(Script::new().head().role().content("a").stall());
@@ -243,7 +243,7 @@ async fn closing_a_socket_stops_what_is_not_stored() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_refused_and_the_socket_lives() {
+async fn invalid_messages_are_rejected_and_the_socket_survives() {
     let house = House::open().await;
     let mut socket = open(&house).await;
     for (message, code) in [
@@ -256,7 +256,7 @@ async fn what_is_wrong_is_refused_and_the_socket_lives() {
         assert_eq!(next(&mut socket).await["error"]["code"], code, "{message}");
     }
     house.upstream.script(Script::text(&["still here"]));
-    // In fragments, cut in the middle of a character, with a ping in between.
+    // In fragments, split inside a character, with a ping in between.
     let message = create("你好").to_string();
     let middle = message.find('你').unwrap() + 1;
     socket.send_fragmented(&[&message.as_bytes()[..middle], &message.as_bytes()[middle..]]).await.unwrap();
@@ -267,7 +267,7 @@ async fn what_is_wrong_is_refused_and_the_socket_lives() {
 }
 
 #[tokio::test]
-async fn a_socket_that_is_too_old_ends_what_runs_and_begins_nothing() {
+async fn a_socket_that_is_too_old_finishes_running_turns_and_starts_nothing() {
     let mut plan = Plan::default();
     plan.server.socket_age = Duration::from_millis(300);
     let house = House::open_with(plan).await;
@@ -291,7 +291,7 @@ async fn a_socket_that_is_too_old_ends_what_runs_and_begins_nothing() {
 }
 
 #[tokio::test]
-async fn the_heartbeat_is_a_ping_and_who_does_not_answer_is_gone() {
+async fn the_heartbeat_is_a_ping_and_a_silent_peer_is_disconnected() {
     let mut plan = Plan::default();
     plan.server.heartbeat = Duration::from_millis(50);
     let house = House::open_with(plan).await;
@@ -306,7 +306,7 @@ async fn the_heartbeat_is_a_ping_and_who_does_not_answer_is_gone() {
 }
 
 #[tokio::test]
-async fn a_foreign_page_and_a_bad_handshake_are_refused() {
+async fn a_foreign_page_and_a_bad_handshake_are_rejected() {
     let house = House::open().await;
     let refused = websocket::shake_hands(connection(&house).await, PATH, &[("origin", "https://evil.example")]).await.unwrap();
     assert_eq!(status(refused), 403);
@@ -331,7 +331,7 @@ fn status(handshake: Handshake) -> u16 {
 }
 
 #[tokio::test]
-async fn a_violation_is_told_by_its_code() {
+async fn a_violation_is_reported_by_its_close_code() {
     let house = House::open().await;
     for (bytes, code) in [
         (&b"\x81\x02hi"[..], 1002),

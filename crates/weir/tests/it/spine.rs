@@ -1,4 +1,4 @@
-//! The shortest way through the house: a question, a streamed answer, and the same answer again.
+//! The shortest end-to-end path: a request, a streamed response, and the same response again.
 
 use client::{BodyEnd, Request};
 use fakes::Script;
@@ -6,7 +6,7 @@ use fakes::Script;
 use crate::house::{House, ask};
 
 #[tokio::test]
-async fn a_question_is_answered_and_can_be_read_again() {
+async fn a_response_is_streamed_and_can_be_read_again() {
     let house = House::open().await;
     house.upstream.script(Script::text(&["Hel", "lo"]));
     let (events, end) = house.stream(&Request::post("/v1/responses", &ask("hi"))).await.collect().await.unwrap();

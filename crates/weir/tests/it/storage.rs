@@ -1,4 +1,5 @@
-//! The data directory in hard weather: who may have it, what is wrong with it, a full disk, and the traces of deleted text.
+//! The data directory under adverse conditions: locking, invalid directories, a full disk, and traces of deleted
+//! text.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +18,7 @@ mod full;
 mod memory;
 
 #[tokio::test]
-async fn the_second_process_is_told_who_was_first() {
+async fn a_second_process_gets_the_first_ones_id() {
     let place = Place::new().await;
     let mut first = place.start().await;
     let (status, complaint) = place.spawn().refused().await;
@@ -26,19 +27,19 @@ async fn the_second_process_is_told_who_was_first() {
     let words = |text: &str| text.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == pid);
     assert!(words(&complaint) && complaint.contains(&*place.data().to_string_lossy()), "{pid}: {complaint}");
     assert_eq!(first.json(&ask(&question("hi"))).await.0, 200, "the first goes on");
-    // The right to the directory goes with the process, however it ends.
+    // The lock is released with the process, however it ends.
     first.kill().await;
     let third = place.start().await;
     third.stop().await;
     place.start().await.stop().await;
 }
 
-/// Where the header of an SQLite file says who made it, and the version of what is in it (fileformat2.html, 1.3).
+/// The offset of the application id and schema version in an SQLite file's header (fileformat2.html, 1.3).
 const USER_VERSION: usize = 60;
 const APPLICATION_ID: usize = 68;
 
 #[tokio::test]
-async fn a_place_that_cannot_be_used_is_named_with_what_to_do() {
+async fn an_unusable_directory_is_named_with_a_remedy() {
     type Spoil = fn(&Path);
     let cases: [(&str, Spoil, &str, &[&str]); 9] = [
         ("a file in place of the directory", |data| a_file_instead(data), "", &["is not a directory"]),
@@ -97,13 +98,13 @@ fn patch(data: &Path, at: usize, bytes: &[u8]) {
     fs::write(file, content).unwrap();
 }
 
-/// The number of a user who is nobody, for whom modes count; for root they do not.
+/// An unprivileged user's id; file modes do not apply to root.
 #[cfg(unix)]
 const NOBODY: u32 = 65534;
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_directory_that_may_not_be_written_is_named() {
+async fn an_unwritable_directory_is_named() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
 
@@ -117,7 +118,7 @@ async fn a_directory_that_may_not_be_written_is_named() {
         }
         Starting::spawn(command)
     };
-    // It cannot be made, and then: it is there and cannot be written.
+    // It cannot be created, and then it exists but cannot be written.
     for is_there in [false, true] {
         let mut named = place.home.path();
         if is_there {
@@ -133,7 +134,7 @@ async fn a_directory_that_may_not_be_written_is_named() {
     mode(place.data(), 0o755);
 }
 
-/// Waits until no file holds any of these; says where they still are otherwise.
+/// Waits until no file contains any of these; otherwise reports where they are.
 async fn expect_no_trace(data: &Path, markers: &[&str]) {
     let gone = async {
         while markers.iter().any(|marker| !holding(data, marker).is_empty()) {
@@ -158,16 +159,16 @@ fn marked() -> Value {
     with(question(MARKERS[0]), &more)
 }
 
-/// An answer that goes on for longer than any test, and never pauses.
+/// A response that runs longer than any test, without pauses.
 fn long() -> Script {
     Script::new().role().contents(&vec!["and on "; 20_000]).paced(std::time::Duration::from_millis(2))
 }
 
 #[tokio::test]
-async fn deleted_text_is_in_no_file() {
+async fn deleted_text_is_not_in_any_file() {
     let place = Place::new().await;
     let mut server = place.start().await;
-    // What else is written meanwhile must not hold the text back: one before, one with it, one behind it.
+    // Concurrent writes must not delay the removal: one from before, one with it, one after it.
     place.upstream.script(long());
     let mut others = vec![Reader::begin(server.address, Way::Ndjson, &question("tell me more")).await.unwrap()];
     others[0].next().await.unwrap();
@@ -190,7 +191,7 @@ async fn deleted_text_is_in_no_file() {
     delete(&server, &finished).await;
     delete(&server, running.id.as_ref().unwrap()).await;
     expect_no_trace(place.data(), &MARKERS).await;
-    // The others did not notice.
+    // The others are unaffected.
     for other in &mut others {
         other.next().await.unwrap();
     }
@@ -203,7 +204,7 @@ async fn deleted_text_is_in_no_file() {
 }
 
 #[tokio::test]
-async fn what_is_not_stored_is_never_written() {
+async fn unstored_responses_are_never_written() {
     let place = Place::new().await;
     let server = place.start().await;
     place.upstream.script(Script::new().role().content(MARKERS[3]).stall());
@@ -212,7 +213,7 @@ async fn what_is_not_stored_is_never_written() {
     place.upstream.script(Script::text(&[MARKERS[3], "."]));
     let chat = json!({ "model": "m", "messages": [{ "role": "user", "content": MARKERS[0] }] });
     assert_eq!(server.json(&Request::post("/v1/chat/completions", &chat)).await.0, 200);
-    // One that is stored has gone through all files behind them.
+    // A stored response has passed through all files after them.
     place.upstream.script(Script::text(&["Well."]));
     assert_eq!(server.json(&ask(&question("hi"))).await.0, 200);
     let found: Vec<_> = MARKERS.iter().flat_map(|marker| holding(place.data(), marker)).collect();

@@ -1,4 +1,4 @@
-//! What holds for every stream: its headers, its signs of life, its events one by one, and what a slow reader costs.
+//! Properties of every stream: its headers, heartbeats, single events, and the cost of a slow reader.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +85,7 @@ async fn a_silent_upstream_is_covered_by_heartbeats_from_the_start() {
             assert_eq!(&piece(&mut response).await[..], beat, "{way:?}");
         }
     }
-    // A browser's reader hears the same, behind its `retry:`.
+    // A browser's reader gets the same after its `retry:`.
     let stream = house.stream(&Request::post("/v1/responses", &ask("hi"))).await;
     let path = format!("/v1/responses/{}/events?starting_after=1", stream.response().headers.get("weir-response-id").unwrap());
     let mut response = house.send(&Request::get(&path)).await;
@@ -99,7 +99,7 @@ async fn a_silent_upstream_is_covered_by_heartbeats_from_the_start() {
     house.close().await;
 }
 
-/// A house that holds heads so long, and whose upstream answers 429 when the gate opens.
+/// A server that holds heads back for this long, and whose upstream returns 429 once the gate opens.
 async fn holding(hold: Duration, gate: &Arc<Notify>) -> House {
     let refused = json!({ "error": { "message": "slow down", "code": "rate_limit_exceeded" } });
     let status = Step::Status(429, vec![("retry-after".into(), "7".into())], refused.to_string().into());
@@ -109,7 +109,7 @@ async fn holding(hold: Duration, gate: &Arc<Notify>) -> House {
 }
 
 #[tokio::test]
-async fn a_stream_holds_its_head_for_a_true_status_but_not_for_ever() {
+async fn a_stream_holds_its_head_for_the_status_but_not_for_ever() {
     for way in streamed() {
         let gate = Arc::new(Notify::new());
         let house = holding(Duration::from_secs(60), &gate).await;
@@ -140,7 +140,7 @@ async fn a_stream_holds_its_head_for_a_true_status_but_not_for_ever() {
     }
 }
 
-/// The stream has begun, and ends with the refusal when the gate opens.
+/// The stream has started, and ends with the error once the gate opens.
 async fn refused_in_band(mut stream: Stream, words: Words, gate: &Notify) {
     gate.notify_one();
     let (events, end) = stream.collect().await.unwrap();
@@ -163,7 +163,7 @@ async fn a_request_may_ask_for_its_head_at_once() {
 }
 
 #[tokio::test]
-async fn what_runs_in_the_background_or_is_read_again_is_not_held() {
+async fn background_and_resumed_streams_are_not_held() {
     let gate = Arc::new(Notify::new());
     let house = holding(Duration::from_secs(60), &gate).await;
     let request = question((Words::Responses, Frame::Sse), MODEL, &json!({ "background": true }));
@@ -176,7 +176,7 @@ async fn what_runs_in_the_background_or_is_read_again_is_not_held() {
     house.close().await;
 }
 
-/// The text of the next delta; what is no delta is passed over.
+/// The text of the next delta; other events are skipped.
 async fn delta(stream: &mut Stream, words: Words) -> String {
     loop {
         let event = client::soon(stream.next()).await.unwrap_or_else(|_late| panic!("the delta waits for the next")).unwrap().unwrap();
@@ -212,7 +212,7 @@ async fn no_event_waits_for_the_next() {
     house.close().await;
 }
 
-/// The chunks of a chunked body, as they stand on the wire.
+/// The chunks of a chunked body.
 async fn chunks(house: &House, request: &Request) -> Vec<Vec<u8>> {
     let response = house.send(request).await;
     assert_eq!(response.status, 200);
@@ -237,7 +237,7 @@ async fn chunks(house: &House, request: &Request) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn what_is_ready_goes_out_together_and_no_event_is_split() {
+async fn ready_events_are_sent_together_and_not_split() {
     let house = House::open().await;
     let (_, done) = house.post("/v1/responses", &json!({ "model": "demo", "input": "/count 2000" })).await;
     let path = format!("/v1/responses/{}", done["id"].as_str().unwrap());
@@ -263,7 +263,7 @@ async fn what_is_ready_goes_out_together_and_no_event_is_split() {
             );
         }
         if request.method == "GET" {
-            // 64 KiB of events and what frames them.
+            // 64 KiB of events and their framing.
             let most = 2 + bytes / (48 << 10);
             assert!(chunks.len() <= most, "{}: {} chunks for {bytes} bytes", request.path, chunks.len());
         }
@@ -272,17 +272,17 @@ async fn what_is_ready_goes_out_together_and_no_event_is_split() {
     house.close().await;
 }
 
-/// So many events are more than the kernel takes for a reader that takes nothing; small ones, because an answer's whole
-/// text comes four times more at its end.
+/// More events than the kernel buffers for a reader that reads nothing. Small ones, because the whole text is
+/// repeated four times at the end of a response.
 const PIECES: usize = 20_000;
 
-/// The position of the last piece: before the first are created, in progress, item, part and "go".
+/// The last piece's position: created, in progress, item, part and "go" come first.
 const LAST_PIECE: usize = 4 + PIECES;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_reader_is_cut_and_resumes_while_a_hundred_others_finish() {
+async fn a_stalled_reader_is_cut_off_and_resumes_while_a_hundred_others_finish() {
     let mut plan = Plan::default();
-    // Long enough for readers that only wait for their turn on a loaded machine.
+    // Long enough for readers that wait for CPU time on a busy machine.
     plan.server.write_timeout = Duration::from_secs(3);
     let house = House::open_with(plan).await;
     let (flood, rest) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -303,7 +303,7 @@ async fn a_stalled_reader_is_cut_and_resumes_while_a_hundred_others_finish() {
     let mut others = JoinSet::new();
     for number in 0..100 {
         let accept = if number % 2 == 0 { "text/event-stream" } else { "application/x-ndjson" };
-        // Most know the flood already: the test is about readers, not about memcpy.
+        // Most have read the flood already: the test is about readers, not about copying memory.
         let path = if number < 5 { path.clone() } else { format!("{path}&starting_after={LAST_PIECE}") };
         let mut response = house.send(&Request::get(&path).header("accept", accept)).await;
         assert_eq!(response.status, 200);
@@ -320,12 +320,12 @@ async fn a_stalled_reader_is_cut_and_resumes_while_a_hundred_others_finish() {
     drop(reader);
     house.wait_connections(0).await;
 
-    // What the kernel had taken of it comes, and then the cut: never a clean end.
+    // What the kernel had buffered arrives, and then the break: never a clean end.
     let (got, end) = stalled.collect_data().await.unwrap();
     assert_eq!((end, stalled.response().cut_by()), (BodyEnd::Truncated, Some(std::io::ErrorKind::ConnectionReset)));
     let (whole, end) = house.stream(&Request::get(&path)).await.collect_data().await.unwrap();
     assert_eq!(end, BodyEnd::Clean);
-    // It had heard as far as "go".
+    // It had received everything up to "go".
     let next = 5 + got.len();
     assert_eq!(whole[5..next], got[..], "what it had is a part of the whole");
     let resumed = Request::get(&format!("{path}&starting_after={}", next - 1));
@@ -361,7 +361,7 @@ async fn readers_cost_no_memory_in_the_log() {
 }
 
 #[tokio::test]
-async fn the_first_bytes_come_at_once_though_the_upstream_never_answers() {
+async fn the_first_bytes_come_at_once_even_if_the_upstream_never_responds() {
     let house = House::open().await;
     house.upstream.default_script(Script::no_head());
     for frame in [Frame::Ndjson, Frame::Sse] {
@@ -371,7 +371,7 @@ async fn the_first_bytes_come_at_once_though_the_upstream_never_answers() {
             let event = client::soon(stream.next()).await.unwrap().unwrap().unwrap();
             assert_eq!(event.json().unwrap()["type"], kind);
         }
-        // A late reader of an answer that says nothing gets a sign at once, too: the usual one would come after 15 s.
+        // A late reader of a silent response gets a heartbeat at once, too; the default one would come after 15 s.
         let id = stream.response().headers.get("weir-response-id").unwrap();
         let accept = content_type(frame);
         let late = Request::get(&format!("/v1/responses/{id}?stream=true&starting_after=1")).header("accept", accept);

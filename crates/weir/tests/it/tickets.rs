@@ -1,4 +1,4 @@
-//! Tickets open one WebSocket or one stream, once, and sessions end what they opened; each caller has a share of its own of both.
+//! Tickets open one WebSocket or one stream, once; sessions end what they opened; both have limits for each caller.
 
 use client::websocket::{self, End, Handshake};
 use client::{BodyEnd, Connection, Request, http2};
@@ -20,7 +20,7 @@ fn of(key: &str, body: &Value) -> Request {
     Request::post("/v1/tickets", body).bearer(key)
 }
 
-/// The status of a handshake; 101 where it was opened.
+/// The status of a handshake; 101 if it was opened.
 async fn shake(house: &House, path: &str) -> u16 {
     match websocket::shake_hands(Connection::open(house.address).await.unwrap(), path, &[]).await.unwrap() {
         Handshake::Open(mut open) => {
@@ -31,7 +31,7 @@ async fn shake(house: &House, path: &str) -> u16 {
     }
 }
 
-/// The status of a request with a ticket in its address, which is read to its end.
+/// The status of a request with a ticket in its URL, read to its end.
 async fn status(house: &House, request: Request, ticket: &str) -> u16 {
     let sign = if request.path.contains('?') { '&' } else { '?' };
     let mut response = house.send(&Request { path: format!("{}{sign}ticket={ticket}", request.path), ..request }).await;
@@ -39,13 +39,13 @@ async fn status(house: &House, request: Request, ticket: &str) -> u16 {
     response.status
 }
 
-/// A response of ALICE that has ended.
+/// Alice's completed response.
 async fn answered(house: &House) -> String {
     let ask = Request::post("/v1/responses", &json!({ "model": "demo", "input": "/echo hi" })).bearer(ALICE);
     house.json(&ask).await.1["id"].as_str().unwrap().to_owned()
 }
 
-/// A ticket that a WebSocket had used was good for `POST` with a `Last-Event-ID`, as often as one liked, for an hour.
+/// A ticket that a WebSocket had used worked for `POST` with a `Last-Event-ID`, any number of times, for an hour.
 #[tokio::test]
 async fn a_used_ticket_opens_nothing() {
     let house = house().await;
@@ -63,7 +63,7 @@ async fn a_used_ticket_opens_nothing() {
 }
 
 #[tokio::test]
-async fn an_unused_ticket_opens_what_streams_and_nothing_else() {
+async fn an_unused_ticket_opens_streams_only() {
     let house = house().await;
     let id = answered(&house).await;
     let (response, events) = (format!("/v1/responses/{id}"), format!("/v1/responses/{id}/events"));
@@ -94,7 +94,7 @@ async fn an_unused_ticket_opens_what_streams_and_nothing_else() {
         }
     }
     assert_eq!(house.json(&Request::get(&response).bearer(ALICE)).await.0, 200, "nothing was deleted");
-    // None of this has used it up. An EventSource comes back by itself with the same address, and to nothing else.
+    // None of this has used it up. An EventSource reconnects with the same URL, and to nothing else.
     assert_eq!(status(&house, Request::get(&events), &waiting).await, 200);
     assert_eq!(status(&house, Request::get(&events), &waiting).await, 401, "once");
     assert_eq!(status(&house, Request::get(&events).header("last-event-id", "0"), &waiting).await, 200);
@@ -108,7 +108,7 @@ async fn an_unused_ticket_opens_what_streams_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_ticket_is_for_what_it_was_made_for() {
+async fn a_ticket_opens_only_its_target() {
     let house = house().await;
     let id = answered(&house).await;
     let events = format!("/v1/responses/{id}/events");
@@ -130,16 +130,16 @@ async fn a_ticket_is_for_what_it_was_made_for() {
     }
     let (status, body) = house.json(&of(ALICE, &json!({ "for": events, "cookie": true }))).await;
     assert_eq!((status, &body["error"]["param"]), (400, &json!("for")));
-    // Another's response is not there for it.
+    // Another caller's response is not found with it.
     let of_bob = ticket(&house, of(BOB, &json!({ "for": events }))).await;
     assert_eq!(self::status(&house, Request::get(&events), &of_bob).await, 404);
     house.quiet().await;
     house.close().await;
 }
 
-/// On HTTP/2 a WebSocket is a `CONNECT`, and a stream as any other request.
+/// Over HTTP/2 a WebSocket is a `CONNECT`, and a stream an ordinary request.
 #[tokio::test]
-async fn tickets_are_alike_over_http_2() {
+async fn tickets_work_the_same_over_http_2() {
     let house = house().await;
     let id = answered(&house).await;
     let client = http2::Client::over(tokio::net::TcpStream::connect(house.address).await.unwrap()).await.unwrap();
@@ -168,7 +168,7 @@ async fn session(house: &House, key: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_session_takes_with_it_what_it_opened() {
+async fn a_session_ends_what_it_opened() {
     let house = house().await;
     let cookie = session(&house, ALICE).await;
     let make = || Request::post("/v1/tickets", &json!({})).header("cookie", &cookie);
@@ -192,7 +192,7 @@ async fn a_session_takes_with_it_what_it_opened() {
     assert_ne!(end, BodyEnd::Clean);
     assert_eq!(shake(&house, &format!("/v1/responses?ticket={waiting}")).await, 401);
     assert_eq!(house.send(&Request::get("/v1/models").header("cookie", &cookie)).await.status, 401);
-    // The key itself is as good as before.
+    // The key itself still works.
     of_key.send_text(&json!({ "type": "response.create", "model": "demo", "input": "/echo hi" }).to_string()).await.unwrap();
     assert_eq!(crate::drain::event(&mut of_key).await["type"], "response.created");
     drop(of_key);
@@ -202,7 +202,7 @@ async fn a_session_takes_with_it_what_it_opened() {
 
 /// Ten thousand sessions of one caller logged out everybody else.
 #[tokio::test]
-async fn one_caller_logs_out_no_other() {
+async fn one_caller_cannot_log_out_others() {
     let house = house().await;
     let hers = (session(&house, ALICE).await, ticket(&house, of(ALICE, &json!({}))).await);
     let first = session(&house, BOB).await;

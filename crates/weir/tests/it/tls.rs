@@ -1,4 +1,4 @@
-//! HTTPS: both protocols through it, certificates that change, clients that come back, and those that do not speak it.
+//! HTTPS: both protocols, certificate changes, session resumption, and clients that do not speak TLS.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ impl Pair {
         pair
     }
 
-    /// Makes it anew.
+    /// Creates a new one.
     fn make(&self) {
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         fs::write(self.key(), signing_key.serialize_pem()).unwrap();
@@ -75,7 +75,7 @@ pub(crate) async fn connect(connector: &TlsConnector, address: SocketAddr) -> Tl
     client::soon(connector.connect(ServerName::try_from("localhost").unwrap(), stream)).await.unwrap().unwrap()
 }
 
-/// Sends a request that closes, and reads everything.
+/// Sends a request that closes the connection, and reads everything.
 async fn say(stream: &mut TlsStream<TcpStream>, request: Request) -> String {
     stream.write_all(&request.header("connection", "close").encode("localhost")).await.unwrap();
     let mut text = String::new();
@@ -116,9 +116,9 @@ async fn http2_by_alpn() {
     house.close().await;
 }
 
-/// What comes while an answer is on its way is read ahead below TLS, and must reach it in order.
+/// Bytes that arrive during a response are read ahead below TLS, and must arrive in order.
 #[tokio::test]
-async fn what_is_said_during_an_answer_is_heard_after_it() {
+async fn requests_sent_during_a_response_are_answered_after_it() {
     let pair = Pair::new();
     let house = House::open_with(pair.plan()).await;
     let mut stream = connect(&connector(&pair.certificate(), &[], &[&TLS13]), house.address).await;
@@ -148,7 +148,7 @@ async fn what_is_said_during_an_answer_is_heard_after_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_is_seen_below_tls() {
+async fn a_leaving_client_is_detected_below_tls() {
     let pair = Pair::new();
     let house = House::open_with(pair.plan()).await;
     for (request, stream) in [true, false].into_iter().enumerate() {
@@ -164,7 +164,7 @@ async fn a_client_that_leaves_is_seen_below_tls() {
     house.close().await;
 }
 
-/// Asks for an answer again and again, and reads none of it.
+/// Requests a response repeatedly, and reads nothing.
 async fn ask_and_take_nothing(mut stream: impl AsyncWrite + Unpin, id: &str) -> impl Sized {
     let request = Request::get(&format!("/v1/responses/{id}?stream=true")).encode("localhost");
     for _ in 0..100 {
@@ -175,7 +175,7 @@ async fn ask_and_take_nothing(mut stream: impl AsyncWrite + Unpin, id: &str) -> 
 }
 
 #[tokio::test]
-async fn a_reader_who_takes_nothing_is_cut_in_clear_and_through_tls() {
+async fn a_reader_that_reads_nothing_is_cut_off_with_and_without_tls() {
     let pair = Pair::new();
     for is_encrypted in [false, true] {
         let mut plan = if is_encrypted { pair.plan() } else { Plan::default() };
@@ -202,7 +202,7 @@ async fn a_reader_who_takes_nothing_is_cut_in_clear_and_through_tls() {
 }
 
 #[tokio::test]
-async fn plain_http_gets_a_readable_answer() {
+async fn plain_http_gets_a_readable_response() {
     let pair = Pair::new();
     let house = House::open_with(pair.plan()).await;
     let mut response = house.send(&Request::post("/v1/responses", &ask(&"hi ".repeat(1000)))).await;
@@ -213,7 +213,7 @@ async fn plain_http_gets_a_readable_answer() {
 }
 
 #[tokio::test]
-async fn a_handshake_takes_no_longer_than_a_head() {
+async fn a_handshake_has_the_same_timeout_as_a_head() {
     let pair = Pair::new();
     let mut plan = pair.plan();
     plan.server.head_timeout = Duration::from_millis(200);
@@ -227,7 +227,7 @@ async fn a_handshake_takes_no_longer_than_a_head() {
 }
 
 #[tokio::test]
-async fn who_comes_back_resumes() {
+async fn returning_clients_resume_their_session() {
     let pair = Pair::new();
     let house = House::open_with(pair.plan()).await;
     for version in [&TLS12, &TLS13] {
@@ -243,7 +243,7 @@ async fn who_comes_back_resumes() {
     house.close().await;
 }
 
-/// Whether the server shows the certificate in `file`.
+/// Whether the server presents the certificate in `file`.
 async fn shows(house: &House, file: &Path) -> bool {
     let stream = TcpStream::connect(house.address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
@@ -258,7 +258,7 @@ async fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_is_not()
     fs::copy(pair.certificate(), &first).unwrap();
     assert!(shows(&house, &first).await);
     fs::write(pair.certificate(), "not a certificate").unwrap();
-    // The server looks once a second; that it has not changed its mind can only be seen after that.
+    // The server checks once a second; only after that can the test know that it kept the certificate.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert!(shows(&house, &first).await);
     pair.make();

@@ -1,4 +1,4 @@
-//! Function tools: their outputs go back to the model, and the choice of them is enforced.
+//! Function tools: their outputs are sent back to the model, and the tool choice is enforced.
 
 use client::Request;
 use codec::Frame;
@@ -11,7 +11,7 @@ use crate::house::{House, MODEL, Plan, upstream_of};
 use crate::resume::rest;
 
 #[tokio::test]
-async fn a_tools_output_goes_back_to_the_model() {
+async fn a_tools_output_is_sent_back_to_the_model() {
     let house = House::open().await;
     house.upstream.script(Script::tool_call("weather", "call_1", &["{\"city\":", "\"Wien\"}"]));
     let (_, first) = house.post("/v1/responses", &with_tools("Weather?", &json!({}))).await;
@@ -34,7 +34,7 @@ async fn a_tools_output_goes_back_to_the_model() {
         { "role": "tool", "tool_call_id": "call_1", "content": "{\"sun\":true}" },
     ]);
     assert_eq!(house.upstream.requests()[1].body["messages"], messages);
-    // The same turn in the other words, where the client carries the conversation itself.
+    // The same turn in the other dialect, where the client sends the conversation itself.
     house.upstream.script(Script::text(&["Sunny."]));
     let (status, completion) = house.post("/v1/chat/completions", &json!({ "model": MODEL, "messages": messages })).await;
     assert_eq!((status, &completion["choices"][0]["message"]["content"]), (200, &json!("Sunny.")));
@@ -44,7 +44,7 @@ async fn a_tools_output_goes_back_to_the_model() {
 }
 
 #[tokio::test]
-async fn an_output_for_no_call_is_refused() {
+async fn an_output_without_its_call_is_rejected() {
     let house = House::open().await;
     let output = |id: &str| json!({ "type": "function_call_output", "call_id": id, "output": "x" });
     let (_, first) = house.post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).await;
@@ -68,7 +68,7 @@ async fn an_output_for_no_call_is_refused() {
     house.close().await;
 }
 
-/// What the caller chose; what upstream is told, and of which tools; what the model does; with which error it ends.
+/// The caller's choice; the choice and tools sent upstream; what the model does; the resulting error.
 type Choice = (Value, Value, &'static [&'static str], Script, Option<&'static str>);
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn the_choice_of_tools_is_passed_on_and_enforced() {
 }
 
 #[tokio::test]
-async fn chat_completions_choose_tools_in_their_own_words() {
+async fn chat_completions_choose_tools_in_their_own_format() {
     let house = House::open().await;
     let function = |name: &str| json!({ "type": "function", "function": { "name": name } });
     let allowed = json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [function("time")] } });
@@ -134,7 +134,7 @@ async fn chat_completions_choose_tools_in_their_own_words() {
 }
 
 #[tokio::test]
-async fn wrong_choices_are_refused_by_name() {
+async fn invalid_choices_are_rejected_by_name() {
     let house = House::open().await;
     let refused = [
         (json!({ "tool_choice": "sometimes" }), "tool_choice"),
@@ -157,9 +157,9 @@ async fn wrong_choices_are_refused_by_name() {
     house.close().await;
 }
 
-/// Clients offer tools that a vendor runs by default: they are left out, unless the operator wants to hear of them.
+/// Clients send a vendor's hosted tools by default: they are left out, unless the settings refuse them.
 #[tokio::test]
-async fn a_vendors_tools_are_left_out_or_refused_as_the_settings_say() {
+async fn hosted_tools_are_left_out_or_refused_as_configured() {
     let strict = Upstream::start().await.unwrap();
     let compat = Compat { hosted_tools: HostedTools::Refuse, ..Compat::default() };
     let strict_config = UpstreamConfig { compat, ..upstream_of("strict", strict.base_url(), Timeouts::default()) };

@@ -1,4 +1,4 @@
-//! Traces: a collector in the test hears of every answer, and the upstream where in the trace it stands.
+//! Traces: a collector in the test receives the spans of every response, and the upstream its trace context.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,10 +18,10 @@ const CLIENT: &str = "b7ad6b7169203331";
 const PROMPT: &str = "a very private question";
 const ANSWER: &str = "a very private answer";
 
-/// A head and a body, as they came.
+/// A request's head and body.
 type Heard = (String, Vec<u8>);
 
-/// A collector that takes OTLP over HTTP, and keeps what it gets.
+/// A collector that accepts OTLP over HTTP, and keeps what it gets.
 pub(crate) struct Collector {
     endpoint: String,
     heard: Arc<Mutex<Vec<Heard>>>,
@@ -29,7 +29,7 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// One that answers with these statuses, and with 200 when there are no more.
+    /// One that responds with these statuses, and then with 200.
     pub(crate) async fn start(statuses: &[u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
@@ -61,7 +61,7 @@ impl Collector {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// All spans, in the order in which they came.
+    /// All spans, in order of arrival.
     pub(crate) fn spans(&self) -> Vec<Span> {
         let documents = self.heard().into_iter().map(|(_, body)| serde_json::from_slice::<Value>(&body).unwrap());
         let all = documents.flat_map(|document| document["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone());
@@ -87,7 +87,7 @@ async fn request(stream: &mut TcpStream) -> Option<Heard> {
     Some((head, buffer.to_vec()))
 }
 
-/// A span as it came.
+/// A received span.
 #[derive(Debug)]
 pub(crate) struct Span(pub(crate) Value);
 
@@ -110,7 +110,7 @@ impl Span {
     }
 }
 
-/// The two spans of one answer: its own, and that of the call.
+/// The two spans of one response: its own, and that of the upstream call.
 fn both(spans: &[Span]) -> (&Span, &Span) {
     let of = |kind: u64| {
         let mut found = spans.iter().filter(|span| span.0["kind"] == kind);
@@ -136,7 +136,7 @@ fn told<'a>(request: &'a RecordedRequest, header: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn from_the_clients_span_to_the_answers_to_the_upstreams() {
+async fn spans_link_the_client_the_response_and_the_upstream() {
     let collector = Collector::start(&[]).await;
     let house = House::open_with(collector.plan()).await;
     house.upstream.script(Script::text(&[ANSWER, "!"]));
@@ -218,7 +218,7 @@ async fn failures_and_cancels_are_in_the_spans() {
 }
 
 #[tokio::test]
-async fn without_a_collector_the_trace_is_passed_on_as_it_came() {
+async fn without_a_collector_the_trace_is_passed_on_unchanged() {
     let house = House::open().await;
     to_the_end(&house, &ask("01")).await;
     to_the_end(&house, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" }))).await;
@@ -237,7 +237,7 @@ async fn without_a_collector_the_trace_is_passed_on_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_client_that_wants_no_record_gets_none() {
+async fn an_unsampled_trace_is_not_recorded() {
     let collector = Collector::start(&[]).await;
     let house = House::open_with(collector.plan()).await;
     to_the_end(&house, &ask("00")).await;
@@ -247,7 +247,7 @@ async fn a_client_that_wants_no_record_gets_none() {
 }
 
 #[tokio::test]
-async fn the_demo_is_a_part_of_the_process() {
+async fn the_demo_is_part_of_the_process() {
     let collector = Collector::start(&[]).await;
     let house = House::open_with(collector.plan()).await;
     to_the_end(&house, &Request::post("/v1/responses", &demo("/count 3"))).await;
@@ -259,7 +259,7 @@ async fn the_demo_is_a_part_of_the_process() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_busy_is_asked_again_and_what_it_refuses_is_counted() {
+async fn a_busy_collector_is_retried_and_rejected_spans_are_counted() {
     let collector = Collector::start(&[503]).await;
     let house = House::open_with(collector.plan()).await;
     to_the_end(&house, &ask("01")).await;
@@ -283,7 +283,7 @@ async fn a_collector_that_is_busy_is_asked_again_and_what_it_refuses_is_counted(
 }
 
 #[tokio::test]
-async fn a_collector_that_is_not_there_holds_nothing_up() {
+async fn an_unreachable_collector_delays_nothing() {
     let nowhere = traces::Config { endpoint: "http://127.0.0.1:9/v1/traces".into(), headers: Vec::new(), service: "weir".into() };
     let house = House::open_with(Plan { traces: Some(nowhere), ..Plan::default() }).await;
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! The spine over every transport: the table of scenarios, and the cut at every event that mixes them all (promise 2).
+//! Every transport: the table of scenarios, and a cut at every event with a change of transport (promise 2).
 
 use codec::Frame::{Ndjson, Sse};
 use futures_util::future::join_all;
@@ -38,8 +38,8 @@ async fn scenarios_over_tls_and_http_2() {
     run(&[Way::Https2(Sse), Way::Https2(Ndjson), Way::Https2Socket]).await;
 }
 
-/// Every scenario over each way, all ways at once (on HTTP/2: on one connection): each says the bytes that the log
-/// replays as SSE over HTTP/1.1, and replays them itself.
+/// Every scenario over each transport, all at once (over HTTP/2 on one connection): each delivers the bytes that the
+/// log replays as SSE over HTTP/1.1, and replays them itself.
 async fn run(ways: &[Way]) {
     let doors = Doors::open().await;
     for scenario in table() {
@@ -57,14 +57,14 @@ async fn run(ways: &[Way]) {
     doors.close().await;
 }
 
-/// The whole table at once: each scenario is a stream of one connection, and none disturbs another.
+/// The whole table at once: each scenario is a stream of one connection, and none affects another.
 #[tokio::test]
 async fn all_scenarios_share_a_connection() {
     let doors = Doors::open().await;
     for way in [Way::Http2(Sse), Way::Https2Socket] {
         let mut answers = Vec::new();
         for scenario in table() {
-            // Scripts are given out in the order in which upstream is asked.
+            // Scripts are handed out in the order of upstream calls.
             doors.house.upstream.script(scenario.script.clone());
             let asked = doors.house.upstream.requests().len();
             let reader = Reader::begin(&doors, way, &responses_request(true)).await;
@@ -81,16 +81,17 @@ async fn all_scenarios_share_a_connection() {
 }
 
 #[tokio::test]
-async fn an_answer_cut_at_every_event_goes_on_over_any_transport() {
+async fn a_response_cut_off_at_every_event_resumes_over_any_transport() {
     let doors = Doors::open().await;
-    // The resuming ways come round robin: with more cuts than ways, each way is followed by each.
+    // The resuming transports alternate: with more cuts than transports, each follows each.
     let mut others = WAYS.iter().cycle();
     for first in WAYS {
         for cut in 0..*EVENTS_BEHIND_GATES.last().unwrap() {
             let second = *others.next().unwrap();
             let gated = Gated::rich();
             doors.house.upstream.script(gated.script.clone());
-            // As few gates as the event needs: the answer is still running when it is cut, unless the event is its end.
+            // Only as many gates as the event needs: the response is still running at the cut, unless the event is
+            // its end.
             let opened = EVENTS_BEHIND_GATES.iter().position(|events| cut < *events).unwrap();
             gated.open(0..opened);
             let mut reader = Reader::begin(&doors, first, &ask_rich()).await;

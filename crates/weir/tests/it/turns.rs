@@ -1,4 +1,4 @@
-//! Turns that build on each other: what is passed on and what is not, items, counts, and how an answer goes away.
+//! Turns that build on each other: what is passed on, items, token counts, and deletion.
 
 use client::soon;
 use client::{BodyEnd, Request};
@@ -10,7 +10,7 @@ use crate::house::{House, MODEL, ask};
 use crate::resume::{id_of, rest, take};
 
 #[tokio::test]
-async fn what_upstream_must_know_is_passed_on_and_echoed() {
+async fn request_fields_are_passed_on_and_echoed() {
     let house = House::open().await;
     let schema = json!({ "type": "object", "properties": { "a": { "type": "string" } }, "required": ["a"] });
     let format = json!({ "type": "json_schema", "name": "thing", "description": null, "schema": schema, "strict": true });
@@ -39,7 +39,7 @@ async fn what_upstream_must_know_is_passed_on_and_echoed() {
     let picture = json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,iVBORw0KGgo=", "detail": "high" } });
     assert_eq!(asked["messages"][1]["content"][1], picture);
 
-    // The instructions were for that turn only.
+    // Instructions apply to one turn only.
     let next = json!({ "model": MODEL, "input": "And now?", "previous_response_id": response["id"] });
     let (_, next) = house.post("/v1/responses", &next).await;
     assert_eq!((&next["instructions"], &next["metadata"]), (&Value::Null, &json!({})));
@@ -52,7 +52,7 @@ async fn what_upstream_must_know_is_passed_on_and_echoed() {
 }
 
 #[tokio::test]
-async fn the_input_of_an_answer_can_be_listed() {
+async fn the_input_of_a_response_can_be_listed() {
     let house = House::open().await;
     let (_, first) = house.post("/v1/responses", &json!({ "model": MODEL, "input": "one" })).await;
     let input = json!([{ "role": "user", "content": "two" }, { "role": "user", "content": "three" }]);
@@ -98,7 +98,7 @@ async fn the_input_of_an_answer_can_be_listed() {
 }
 
 #[tokio::test]
-async fn the_cost_of_an_input_is_counted_without_asking() {
+async fn input_tokens_are_counted_without_calling_a_model() {
     let house = House::open().await;
     let count = async |body: Value| {
         let (status, counted) = house.post("/v1/responses/input_tokens", &body).await;
@@ -111,7 +111,7 @@ async fn the_cost_of_an_input_is_counted_without_asking() {
     assert!(short > 0 && long == short + 3 && instructed > short, "{short} {long} {instructed}");
     assert!(house.upstream.requests().is_empty(), "nothing was run");
 
-    // Weir counts an answer's input in the same way, and a conversation counts whole.
+    // Weir counts a response's input the same way, and a conversation completely.
     house.upstream.script(Script::new().role().content("Hi.").finish("stop").done());
     let (_, first) = house.post("/v1/responses", &json!({ "model": MODEL, "input": "hello" })).await;
     assert_eq!((first["usage"]["input_tokens"].as_u64(), &first["usage"]["source"]), (Some(short), &json!("counted")));
@@ -138,7 +138,7 @@ async fn an_item_can_be_sent_by_reference() {
 }
 
 #[tokio::test]
-async fn a_deleted_answer_is_gone() {
+async fn a_deleted_response_is_gone() {
     let house = House::open().await;
     let (_, response) = house.post("/v1/responses", &json!({ "model": MODEL, "input": "one" })).await;
     let id = response["id"].as_str().unwrap();
@@ -159,14 +159,14 @@ async fn a_deleted_answer_is_gone() {
 }
 
 #[tokio::test]
-async fn a_running_answer_that_is_deleted_ends_and_is_gone() {
+async fn a_deleted_running_response_ends_and_is_gone() {
     let house = House::open().await;
     house.upstream.script(Script::new().role().content("Never").stall());
     let mut stream = house.stream(&Request::post("/v1/responses", &ask("hi"))).await;
     let id = id_of(&take(&mut stream, 5).await[0]);
     assert_eq!(house.json(&Request::new("DELETE", &format!("/v1/responses/{id}"))).await.0, 200);
     soon(house.upstream.wait_closed(0)).await.unwrap();
-    // Its reader gets the end, or is cut where the log went first; never a whole answer.
+    // Its reader gets the end, or is cut off if the log was removed first; never a complete response.
     let (events, end) = soon(stream.collect_data()).await.unwrap().unwrap();
     assert!(end == BodyEnd::Truncated || events.iter().any(|data| data.windows(9).any(|window| window == b"cancelled")));
     assert_eq!(house.get(&format!("/v1/responses/{id}")).await.0, 404);
@@ -175,7 +175,7 @@ async fn a_running_answer_that_is_deleted_ends_and_is_gone() {
 }
 
 #[tokio::test]
-async fn a_cancel_twice_is_a_cancel_once() {
+async fn cancelling_is_idempotent() {
     let house = House::open().await;
     house.upstream.script(Script::new().role().content("So far").stall());
     let mut stream = house.stream(&Request::post("/v1/responses", &ask("hi"))).await;
@@ -191,7 +191,7 @@ async fn a_cancel_twice_is_a_cancel_once() {
     let last: Value = serde_json::from_str(&last).unwrap();
     assert_eq!((&last["type"], &last["response"]), (&json!("response.incomplete"), &first));
 
-    // One that has ended stays as it ended.
+    // An ended response is unchanged.
     let (_, whole) = house.post("/v1/responses", &json!({ "model": MODEL, "input": "one" })).await;
     let cancel = Request::new("POST", &format!("/v1/responses/{}/cancel", whole["id"].as_str().unwrap()));
     assert_eq!(house.json(&cancel).await, (200, whole));
@@ -199,14 +199,15 @@ async fn a_cancel_twice_is_a_cancel_once() {
     house.close().await;
 }
 
-/// A client that hears the end may build on it at once: the terminal event must not outrun the store.
+/// A client may continue as soon as it gets the end: the terminal event must not be visible before the record is
+/// stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_turn_can_follow_the_end_at_once() {
     let house = House::open().await;
     let mut previous = Value::Null;
     for turn in 0..200 {
         let response = ended(&house, turn, &json!({ "input": "next", "previous_response_id": previous })).await;
-        // They start afresh now and then, so that conversations stay short.
+        // They start over now and then, to keep conversations short.
         previous = if turn % 10 == 9 { Value::Null } else { response["id"].clone() };
     }
     house.quiet().await;
@@ -214,7 +215,7 @@ async fn the_next_turn_can_follow_the_end_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_item_can_be_referred_to_when_its_answer_has_just_ended() {
+async fn an_item_can_be_referred_to_once_its_response_has_ended() {
     let house = House::open().await;
     let mut input = json!("hi");
     for turn in 0..200 {
@@ -225,7 +226,7 @@ async fn an_item_can_be_referred_to_when_its_answer_has_just_ended() {
     house.close().await;
 }
 
-/// Streams an answer up to its terminal event and not a byte further.
+/// Streams a response exactly up to its terminal event.
 async fn ended(house: &House, turn: usize, request: &Value) -> Value {
     let mut body = ask("");
     for (name, value) in request.as_object().unwrap() {

@@ -1,4 +1,4 @@
-//! `weir upstream list|test`: every sentence about what is wrong, and never a key or a password in one.
+//! `weir upstream list|test`: every diagnosis, and never a key or password in it.
 
 use std::fmt::Write;
 use std::fs;
@@ -17,20 +17,20 @@ use crate::house::House;
 use crate::service::{Service, in_time, weir};
 use crate::tls::Pair;
 
-/// What a server that is none says to whoever comes.
+/// A server that sends fixed bytes.
 struct Talker {
     address: String,
     _serving: client::Task,
 }
 
-/// When it says it.
+/// When it sends them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
-    /// At once, as SSH does.
+    /// At once, like SSH.
     Unasked,
-    /// To each request; then it closes.
+    /// After each request; then it closes.
     Asked,
-    /// To each request; then it neither says more nor closes.
+    /// After each request; then it neither sends more nor closes.
     AskedAndStays,
 }
 
@@ -45,7 +45,7 @@ impl Talker {
                 if when != When::Unasked && !matches!(stream.read(&mut bytes).await, Ok(1..)) {
                     continue;
                 }
-                // Whoever has gone hears nothing.
+                // The client may have left.
                 drop(stream.write_all(says.as_bytes()).await);
                 if when != When::Asked {
                     kept.push(stream);
@@ -56,7 +56,7 @@ impl Talker {
     }
 }
 
-/// Runs the program to its end.
+/// Runs the program until it exits.
 async fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = weir(directory);
     command.args(arguments).envs(environment.iter().copied());
@@ -67,7 +67,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// The settings of upstreams: a name, an address, and more lines.
+/// Settings for upstreams: a name, an address, and more lines.
 fn settings(upstreams: &[(&str, String, &str)]) -> String {
     let mut text = String::new();
     for (name, address, more) in upstreams {
@@ -76,7 +76,7 @@ fn settings(upstreams: &[(&str, String, &str)]) -> String {
     text
 }
 
-/// What is said of the first key of an upstream.
+/// The report on an upstream's first key.
 fn said(report: &Value, name: &str) -> Value {
     let upstream = report["upstreams"].as_array().unwrap().iter().find(|upstream| upstream["name"] == name);
     upstream.unwrap_or_else(|| panic!("no {name} in {report:#}"))["keys"][0].clone()
@@ -94,7 +94,7 @@ fn check(report: &Value, expected: &[(&str, &str, &str, &str)]) {
 const KEY: &str = "api_key = \"sk-marker\"";
 
 #[tokio::test]
-async fn what_cannot_be_reached_is_told_apart() {
+async fn connection_failures_are_distinguished() {
     let directory = TempDir::new().unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let encrypted = House::open_with(Pair::new().plan()).await;
@@ -132,14 +132,14 @@ async fn what_cannot_be_reached_is_told_apart() {
             ("silent", "timeout", "did not answer within 200ms", "later"),
         ],
     );
-    // A weir that speaks HTTPS alone says so in clear; other servers close, or answer in TLS.
+    // Weir's HTTPS port reports it in clear text; other servers close, or respond with TLS.
     assert_eq!(said(&report, "tls-port")["ok"], false, "{report:#}");
     assert!(!text(&output.stdout).contains("marker"));
     encrypted.close().await;
 }
 
 #[tokio::test]
-async fn what_an_upstream_says_no_with_is_told_apart() {
+async fn error_responses_are_distinguished() {
     let directory = TempDir::new().unwrap();
     let lab = Upstream::start().await.unwrap();
     lab.require_keys(&["sk-good-marker"]);
@@ -148,7 +148,7 @@ async fn what_an_upstream_says_no_with_is_told_apart() {
     let moved = "HTTP/1.1 308 Permanent Redirect\r\nlocation: https://there.example/v1/models?key=marker\r\ncontent-length: 0\r\n\r\n";
     let moved = Talker::start(When::Asked, moved).await;
     let other = Talker::start(When::Asked, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
-    // Servers that list their models in shapes of their own.
+    // Servers with their own format of the model list.
     let bare = Talker::start(When::Asked, "HTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\n[{\"id\":\"a\"},{\"id\":\"b\"}]").await;
     let named = Talker::start(When::Asked, "HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\n{\"models\":[{\"name\":\"a\"}]}").await;
     let url = |talker: &Talker| format!("http://{}/v1", talker.address);
@@ -200,7 +200,7 @@ async fn what_an_upstream_says_no_with_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_model_is_asked_and_what_stops_it_is_told_apart() {
+async fn a_model_is_called_and_its_failures_are_distinguished() {
     let directory = TempDir::new().unwrap();
     let lab = Upstream::start().await.unwrap();
     let settings = format!("{}[[route]]\nmodel = \"fast\"\nupstreams = [\"lab:lab-model\"]\n", settings(&[("lab", lab.base_url(), KEY)]));
@@ -236,7 +236,7 @@ async fn a_model_is_asked_and_what_stops_it_is_told_apart() {
 }
 
 #[tokio::test]
-async fn who_has_no_list_of_models_is_well_if_it_answers() {
+async fn an_upstream_without_a_model_list_is_ok_if_it_responds() {
     let directory = TempDir::new().unwrap();
     let lab = Upstream::start().await.unwrap();
     let address = format!("http://{}/openai/deployments/ours", lab.address());
@@ -249,7 +249,7 @@ async fn who_has_no_list_of_models_is_well_if_it_answers() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_does_not_lead_there_is_told_apart() {
+async fn proxy_failures_are_distinguished() {
     let directory = TempDir::new().unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let wants = Talker::start(When::Asked, "HTTP/1.1 407 Who?\r\nproxy-authenticate: Basic\r\ncontent-length: 0\r\n\r\n").await;
@@ -292,7 +292,7 @@ async fn a_proxy_that_does_not_lead_there_is_told_apart() {
 }
 
 #[tokio::test]
-async fn the_list_says_what_the_settings_say_and_how_a_running_server_finds_them() {
+async fn the_list_shows_the_settings_and_the_state_of_a_running_server() {
     let directory = TempDir::new().unwrap();
     let lab = Upstream::start().await.unwrap();
     lab.require_keys(&["sk-good-marker"]);
@@ -333,7 +333,7 @@ async fn the_list_says_what_the_settings_say_and_how_a_running_server_finds_them
     assert_eq!((&state["keys"][0]["state"], &state["keys"][1]["state"]), (&json!("refused"), &json!("well")), "{document:#}");
     assert_eq!(document["routes"][0]["upstreams"][0], json!({ "upstream": "lab", "model": "m", "weight": 2 }));
 
-    // Where there are keys, only an admin's is good.
+    // If keys are configured, an administrator's is required.
     let make = async |arguments: &[&str]| text(&run(directory.path(), arguments, &[]).await.stdout).trim().to_owned();
     let (user, admin) = (make(&["key", "create"]).await, make(&["key", "create", "--admin"]).await);
     let seen = async |request: Request| server.json(&request).await;

@@ -1,4 +1,4 @@
-//! Keys that change while answers run: those that run keep theirs, and what begins then has the new ones.
+//! Keys that change while responses run: running ones keep theirs, new ones use the new keys.
 
 use std::fs;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ fn question() -> Request {
 }
 
 #[tokio::test]
-async fn an_answer_goes_on_with_the_key_it_began_with_while_new_ones_have_the_new_keys() {
+async fn a_response_keeps_its_key_while_new_ones_use_the_new_keys() {
     let directory = TempDir::new().unwrap();
     let lab = Upstream::start().await.unwrap();
     lab.require_keys(&["sk-old-secret"]);
@@ -33,7 +33,7 @@ async fn an_answer_goes_on_with_the_key_it_began_with_while_new_ones_have_the_ne
     let mut running = server.send(&question()).await.events().unwrap();
     in_time(lab.wait_requests(1)).await;
 
-    // The old key is revoked in the same moment; one line becomes two.
+    // The old key is revoked at the same time; one line becomes two.
     lab.require_keys(&["sk-new-secret", "sk-more-secret"]);
     put("keys", "sk-new-secret\n\nsk-more-secret\n");
     let line = server.logged(AGAIN, 1).await;
@@ -54,17 +54,17 @@ async fn an_answer_goes_on_with_the_key_it_began_with_while_new_ones_have_the_ne
     assert_eq!(last["response"]["output"][0]["content"][0]["text"], "Once upon");
     assert_eq!(lab.requests()[0].key.as_deref(), Some("sk-old-secret"));
 
-    // The list of keys follows, by their labels.
+    // The list of keys is updated, by label.
     let (_, list) = server.json(&Request::get("/v1/upstreams")).await;
     let labels: Vec<_> = list["data"][0]["keys"].as_array().unwrap().iter().map(|key| key["label"].as_str().unwrap()).collect();
     assert_eq!(labels, ["1", "2"], "{list}");
     assert!(!server.log().contains("-secret"), "{}", server.log());
 }
 
-/// Any change of the settings made a key that rested as good as new, and every place on a key free. A key that was refused is
-/// tried again by intent: whoever has mended its account sends SIGHUP.
+/// Any settings change used to reset paused keys and free all slots. A refused key is retried on purpose: whoever
+/// fixed its account sends SIGHUP.
 #[tokio::test]
-async fn what_runs_and_what_rests_outlives_changes_that_are_not_theirs() {
+async fn running_calls_and_paused_keys_survive_unrelated_changes() {
     let directory = TempDir::new().unwrap();
     let lab = Upstream::start().await.unwrap();
     let keys = "api_key = [\"sk-busy-secret\", \"sk-good-secret\", \"sk-third-secret\"]\nkey_strategy = \"order\"\nkey_concurrency = 2\n";
@@ -85,7 +85,7 @@ async fn what_runs_and_what_rests_outlives_changes_that_are_not_theirs() {
 
     put(&format!("{upstream}[[upstream]]\nname = \"other\"\nmodels = [\"x\"]\nbase_url = \"http://127.0.0.1:1/v1\"\n"));
     server.logged(AGAIN, 1).await;
-    // One rests and one has all that it may: the third is next.
+    // One is paused and one is at its limit: the third is next.
     in_time(server.send(&question()).await.events().unwrap().collect()).await.unwrap();
     let keys: Vec<_> = lab.requests().into_iter().map(|request| request.key.unwrap()).collect();
     assert_eq!(keys, ["sk-busy-secret", "sk-good-secret", "sk-good-secret", "sk-third-secret"]);

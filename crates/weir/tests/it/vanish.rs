@@ -1,4 +1,4 @@
-//! Two hundred clients that vanish at once leave nothing behind: no upstream connection, no task, no byte.
+//! Two hundred clients that disappear at once leave nothing behind: no upstream connection, no task, no bytes.
 
 use client::{Connection, Request};
 use engine::provider::route::Timeouts;
@@ -9,7 +9,7 @@ use crate::house::{Frame, House, Plan, WAYS, Words, stateless, upstream_of};
 
 const CLIENTS: usize = 200;
 
-/// What the upstreams do: one never answers, one never says a word, one stops in mid-stream.
+/// The upstreams: one never responds, one sends no output, one stalls during its stream.
 const MODELS: [&str; 3] = ["headless", "wordless", "stalling"];
 
 fn script(model: &str) -> Script {
@@ -20,17 +20,17 @@ fn script(model: &str) -> Script {
     }
 }
 
-/// How far a client gets before it vanishes.
+/// How far a client gets before it disappears.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Far {
     Connected,
     HalfAHead,
     HalfABody,
-    /// It goes in the moment in which its request is written.
+    /// It leaves as soon as its request is written.
     Written,
-    /// Its upstream was asked.
+    /// After its upstream was called.
     Asked,
-    /// It has read the first event, where there is one.
+    /// After it has read the first event, if there is one.
     Reading,
 }
 
@@ -44,12 +44,12 @@ struct Client {
 }
 
 impl Client {
-    /// One client, of a kind by its number, as far as it gets before the upstream is asked.
+    /// One client, whose kind depends on its number, up to the upstream call.
     async fn come(house: &House, number: usize) -> Self {
-        // The numbers have no common factor, so that every combination comes.
+        // The numbers are coprime, so that every combination occurs.
         let (far, way, model) = (FAR[number % FAR.len()], WAYS[number % 5 + number / 100], MODELS[number % MODELS.len()]);
         let request = stateless(way, model);
-        // Their first event is there before the upstream has said anything.
+        // Their first event arrives before the upstream sends anything.
         let request = if way.0 == Words::Responses { request.header("prefer", "wait=0") } else { request };
         let bytes = request.encode("localhost");
         let mut connection = Connection::open(house.address).await.unwrap();
@@ -59,7 +59,7 @@ impl Client {
             Far::HalfABody => connection.write_raw(&bytes[..bytes.len() - 5]).await.unwrap(),
             Far::Asked | Far::Reading => connection.write(&request).await.unwrap(),
         }
-        // Chat holds its head until the upstream has said something.
+        // Chat completions hold the head back until the upstream has sent something.
         let speaks = way.1 != Frame::Json && (way.0 == Words::Responses || model == "stalling");
         Self { connection, far, request, reads: far == Far::Reading && speaks }
     }
@@ -84,14 +84,14 @@ impl Client {
         match number % 3 {
             0 => drop(self.connection),
             1 => self.connection.reset().unwrap(),
-            // As a shell's pipe does: FIN, and nobody reads.
+            // Like a shell's pipe: FIN, and nothing reads.
             _ => self.connection.half_close().await.unwrap(),
         }
     }
 }
 
 #[tokio::test]
-async fn two_hundred_clients_that_vanish_leave_nothing() {
+async fn two_hundred_disappearing_clients_leave_nothing() {
     let mut upstreams = Vec::new();
     for model in MODELS {
         let upstream = Upstream::start().await.unwrap();
@@ -130,7 +130,7 @@ async fn two_hundred_clients_that_vanish_leave_nothing() {
     for (model, upstream) in MODELS.iter().zip(&upstreams) {
         client::soon(upstream.wait_open(0)).await.unwrap_or_else(|_late| panic!("{model}: {} left", upstream.open_connections()));
     }
-    // And it still works.
+    // The server still works.
     let (status, _) = house.post("/v1/responses", &json!({ "model": "demo", "input": "/echo hi" })).await;
     assert_eq!(status, 200);
     house.quiet().await;

@@ -1,4 +1,4 @@
-//! A text that continues any prompt, and says that it means nothing.
+//! A text that continues any prompt, and says that it is meaningless.
 
 use engine::clock;
 use engine::provider::passthrough::{Part, Parts};
@@ -14,14 +14,14 @@ use super::super::pieces::Pieces;
 use super::super::play::{Pace, stop_texts};
 use super::{check_fields, number};
 
-/// What follows every prompt.
+/// The text after every prompt.
 const TEXT: &str =
     " … This text is of Weir's built-in demo model. It does not know what a prompt says, so these words go on from any, and mean nothing.";
 
-/// The most choices of one response: more is no demonstration.
+/// The most choices of one response.
 const MOST_CHOICES: u64 = 128;
 
-/// Fields of which some steer the choice of words, where there is none.
+/// Supported fields. Some steer sampling, which does not exist here.
 const KNOWN: &[&str] = &[
     "model",
     "prompt",
@@ -43,14 +43,14 @@ const KNOWN: &[&str] = &[
     "user",
 ];
 
-/// What the choices will be.
+/// The planned choices.
 pub(super) struct Plan {
     choices: Vec<Choice>,
 }
 
 /// One choice.
 struct Choice {
-    /// The prompt, where it is to be repeated.
+    /// The prompt, if it is to be repeated.
     echo: String,
     pieces: Vec<String>,
     finish_reason: &'static str,
@@ -79,7 +79,7 @@ impl Plan {
         Ok(Self { choices: prompts.iter().flat_map(|prompt| (0..copies).map(move |_| choice(prompt))).collect() })
     }
 
-    /// The whole response.
+    /// The complete response.
     pub(super) fn whole(&self) -> Fields {
         let choice = |(index, choice): (usize, &Choice)| {
             let text = format!("{}{}", choice.echo, choice.pieces.concat());
@@ -88,7 +88,7 @@ impl Plan {
         response(&self.choices.iter().enumerate().map(choice).collect::<Vec<_>>())
     }
 
-    /// The response as it is said, word by word.
+    /// The streamed response, word by word.
     pub(super) fn stream(self, tokens_per_second: f64) -> Parts {
         let events = self.choices.into_iter().enumerate().flat_map(|(index, choice)| {
             let said = move |text: &str| json!({ "text": text, "index": index, "logprobs": null, "finish_reason": null });
@@ -106,7 +106,7 @@ impl Plan {
     }
 }
 
-/// The pieces of the text up to a stop text or the limit, and why it ends there.
+/// The pieces of the text up to a stop text or the limit, and the finish reason.
 fn pieces(stops: &[String], limit: Option<u64>) -> (Vec<String>, &'static str) {
     let end = stops.iter().filter_map(|stop| TEXT.find(stop.as_str())).min().unwrap_or(TEXT.len());
     let mut pieces: Vec<String> = Pieces::new(&TEXT[..end]).collect();

@@ -1,4 +1,4 @@
-//! Vectors made of the bytes of a text.
+//! Vectors computed from a text's bytes.
 
 use protocol::fault::Fault;
 use protocol::fields::Fields;
@@ -10,13 +10,13 @@ use super::{check_fields, number};
 
 const NOTICE: &str = "These vectors are of Weir's built-in demo model: the same text has the same vector, and none has a meaning.";
 
-/// As many as the smaller ones of real models have.
+/// As many as the smaller vectors of real models.
 const DIMENSIONS: u64 = 256;
 
-/// As many as `text-embedding-3-small` has. Weir makes them itself, and 2048 of these vectors are 40 MB of text.
+/// As many as `text-embedding-3-small` has. Weir generates them itself, and 2048 of these vectors are 40 MB of text.
 const MOST_DIMENSIONS: u64 = 1536;
 
-/// What the vectors will be.
+/// The planned vectors.
 pub(super) struct Plan {
     inputs: Inputs,
     dimensions: u64,
@@ -62,12 +62,13 @@ impl Plan {
     }
 }
 
-/// A number for some bytes, alike for alike ones (FNV-1a).
+/// A hash of bytes (FNV-1a).
 fn seed(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
-/// A vector of length 1. A shorter one of the same seed has the same direction in its dimensions, as with models that shorten theirs.
+/// A vector of length 1. A shorter one with the same seed has the same direction in its dimensions, as with models
+/// that shorten theirs.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -79,7 +80,7 @@ fn vector(seed: u64, dimensions: u64) -> Vec<f32> {
     numbers.iter().map(|number| (number / length) as f32).collect()
 }
 
-/// The `index`-th number of the sequence that begins with `seed` (SplitMix64).
+/// The `index`-th number of the sequence with this seed (SplitMix64).
 fn mix(seed: u64, index: u64) -> u64 {
     let state = seed.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

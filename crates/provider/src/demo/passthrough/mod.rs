@@ -1,4 +1,4 @@
-//! The demo's embeddings and text completions: the same for the same request, and without any meaning, which they say.
+//! The demo's embeddings and text completions: deterministic and meaningless, which they say.
 
 mod completions;
 mod embeddings;
@@ -15,15 +15,15 @@ use protocol::passthrough::{Operation, Passthrough};
 use crate::wire::fault::unknown_parameter;
 use crate::wire::passthrough::remedy;
 
-/// Says what the demo has no word for.
+/// Rejects what the demo does not support.
 ///
 /// # Errors
-/// The operation, or the first such field.
+/// The operation, or the first unsupported field.
 pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
     match request.operation {
         Operation::Embeddings => embeddings::Plan::of(request).map(drop),
         Operation::Completions => completions::Plan::of(request).map(drop),
-        // One that never flags anything would be taken for a judgement.
+        // A moderation that never flags anything would be mistaken for a judgement.
         Operation::Moderations => {
             let message = format!("The demo model judges nothing, and has no moderations. {}", remedy(request.operation));
             Err(Fault::new(FaultKind::InvalidRequest, "unsupported_operation", message).with_param("model"))
@@ -31,7 +31,7 @@ pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
     }
 }
 
-/// Responds.
+/// Makes the response.
 ///
 /// # Errors
 /// As [`check`].
@@ -51,19 +51,19 @@ pub(super) fn pass(request: &PassthroughRequest, tokens_per_second: f64) -> Resu
     }
 }
 
-/// A response that is one document. Many vectors take a while.
+/// A document. Computing many vectors takes a while.
 fn document(make: impl FnOnce() -> Fields + Send + 'static) -> Parts {
     let document = Document { read: Box::new(|| Ok(make())) };
     once(ready(Ok(Part::Document(document)))).boxed()
 }
 
-/// Refuses fields that are not known.
+/// Rejects unknown fields.
 fn check_fields(request: &Passthrough, known: &[&str]) -> Result<(), Fault> {
     let unknown = request.body.names().find(|name| !known.contains(name));
     unknown.map_or(Ok(()), |name| Err(unknown_parameter(&request.model, name)))
 }
 
-/// A whole number among a request's fields.
+/// An integer among a request's fields.
 fn number(request: &Passthrough, name: &str, least: u64, most: u64) -> Result<Option<u64>, Fault> {
     let Some(value) = request.body.get(name) else { return Ok(None) };
     let number = value.get().parse().ok().filter(|number| (least..=most).contains(number));

@@ -12,7 +12,7 @@ fn request(operation: Operation, body: &Value) -> PassthroughRequest {
     PassthroughRequest { request: Arc::new(request), model: None, call: Call::default() }
 }
 
-/// Everything that comes, as JSON.
+/// All parts, as JSON.
 async fn all(operation: Operation, body: Value) -> Vec<Value> {
     let parts: Vec<_> = pass(&request(operation, &body), 0.0).unwrap().collect().await;
     let read = |part: Result<Part, Failure>| match part.unwrap() {
@@ -46,7 +46,7 @@ async fn the_same_text_has_the_same_unit_vector() {
         let length: f64 = vector.iter().map(|number| number * number).sum();
         assert!((length - 1.0).abs() < 1e-5, "{length}");
     }
-    // Pinned: a later version gives the same.
+    // Pinned, so that later versions give the same vectors.
     assert!((all[0][0] + 0.027_826_713).abs() < 1e-6, "{}", all[0][0]);
     let tokens = vectors(json!([[1, 2], [1, 2], [3]]), json!({ "dimensions": 3 })).await;
     assert_eq!((tokens[0].len(), &tokens[0]), (3, &tokens[1]));
@@ -54,7 +54,7 @@ async fn the_same_text_has_the_same_unit_vector() {
 }
 
 #[tokio::test]
-async fn a_completion_is_the_same_whole_and_streamed() {
+async fn a_completion_is_the_same_complete_and_streamed() {
     let body = |stream: bool| json!({ "model": "demo", "prompt": ["one", "two"], "echo": true, "n": 2, "max_tokens": 5, "stream": stream });
     let whole = all(Operation::Completions, body(false)).await.remove(0);
     let choices = whole["choices"].as_array().unwrap();
@@ -76,7 +76,7 @@ async fn a_completion_is_the_same_whole_and_streamed() {
 }
 
 #[test]
-fn what_the_demo_has_no_word_for_is_named() {
+fn unsupported_fields_are_named() {
     let refused = |operation, body: Value| {
         let fault = check(&request(operation, &body).request).unwrap_err();
         (fault.code, fault.param.unwrap_or_default())

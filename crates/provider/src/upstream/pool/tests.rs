@@ -1,4 +1,4 @@
-//! Places are fair, bounded, and given only to who still waits; keys that fail rest, and come back.
+//! Slots are fair and bounded; failing keys go out of use and come back.
 
 use futures_util::FutureExt;
 
@@ -36,7 +36,7 @@ async fn the_least_busy_key_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_served_in_order_and_who_has_left_is_not() {
+async fn waiting_requests_are_served_in_order_without_those_that_left() {
     let pool = pool(Strategy::LeastBusy, &[1], 10);
     let seat = pool.seat("m", None).await.unwrap();
     let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(pool.seat("m", None))).collect();
@@ -44,7 +44,7 @@ async fn who_waits_is_served_in_order_and_who_has_left_is_not() {
         assert!(one.now_or_never().is_none());
     }
     assert_eq!(pool.waiting(), 3);
-    // Who comes later does not overtake, though a place were free for a moment.
+    // A later request does not overtake, even while a slot is free for a moment.
     let mut late = Box::pin(pool.seat("m", None));
     assert!((&mut late).now_or_never().is_none());
     drop(waiting.remove(0));
@@ -56,7 +56,7 @@ async fn who_waits_is_served_in_order_and_who_has_left_is_not() {
 }
 
 #[tokio::test]
-async fn a_place_that_was_given_to_who_then_leaves_goes_on() {
+async fn a_slot_assigned_to_a_request_that_left_goes_to_the_next() {
     let pool = pool(Strategy::LeastBusy, &[1], 10);
     let seat = pool.seat("m", None).await.unwrap();
     let mut first = Box::pin(pool.seat("m", None));
@@ -82,7 +82,7 @@ async fn the_queue_is_bounded_in_number_and_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_rests_as_long_as_it_is_told_and_others_take_its_work() {
+async fn a_rate_limited_key_pauses_as_long_as_asked_and_others_take_over() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
     let seat = pool.seat("m", None).await.unwrap();
     seat.failed(&failure(Blame::Rate(Some(Duration::from_secs(7)))));
@@ -97,7 +97,7 @@ async fn a_key_rests_as_long_as_it_is_told_and_others_take_its_work() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_key_is_set_aside_for_longer_each_time() {
+async fn a_refused_key_is_out_of_use_for_longer_each_time() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
     for expected in [30, 60, 120, 240, 480, 600, 600] {
         let seat = pool.seat("m", None).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_refused_key_is_set_aside_for_longer_each_time() {
 }
 
 #[tokio::test]
-async fn the_only_key_is_used_though_it_was_refused_but_rests_when_asked_to() {
+async fn the_only_key_is_used_even_if_refused_but_not_if_rate_limited() {
     let pool = pool(Strategy::Order, &[0], 0);
     pool.seat("m", None).await.unwrap().failed(&failure(Blame::Key));
     assert!(!pool.is_usable("m") && matches!(pool.keys()[0].health, Health::Refused(_)));
@@ -129,7 +129,7 @@ async fn the_only_key_is_used_though_it_was_refused_but_rests_when_asked_to() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_to_rest_nothing_does() {
+async fn with_key_rest_zero_no_key_goes_out_of_use() {
     let mut config = UpstreamConfig::new("north", Preset::Compatible, "http://127.0.0.1:9/v1");
     config.key_rest = Duration::ZERO;
     let pool = Pool::new(&config);
@@ -140,7 +140,7 @@ async fn where_nothing_is_to_rest_nothing_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_are_told_when_no_key_is_left() {
+async fn waiting_requests_fail_when_no_key_is_left() {
     let pool = pool(Strategy::Order, &[1, 1], 10);
     let seats = [pool.seat("m", None).await.unwrap(), pool.seat("m", None).await.unwrap()];
     let mut waiting = Box::pin(pool.seat("m", None));
@@ -152,9 +152,9 @@ async fn those_who_wait_are_told_when_no_key_is_left() {
     assert_eq!(waiting.await.unwrap_err().blame, Blame::Key);
 }
 
-/// Who waited behind a long answer was served only when that had ended, though another key had come back before.
+/// A waiting request was served only when a long response ended, even if another key had come back before.
 #[tokio::test(start_paused = true)]
-async fn a_key_that_comes_back_is_given_to_who_waits() {
+async fn a_key_that_comes_back_is_given_to_a_waiting_request() {
     let pool = pool(Strategy::Order, &[1, 1], 10);
     let long = pool.seat("m", None).await.unwrap();
     let short = pool.seat("m", None).await.unwrap();
@@ -169,7 +169,7 @@ async fn a_key_that_comes_back_is_given_to_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_comes_back_does_not_get_everything() {
+async fn a_key_that_comes_back_does_not_get_all_requests() {
     let pool = pool(Strategy::RoundRobin, &[0, 0], 0);
     pool.seat("m", None).await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
     for _ in 0..20 {
@@ -184,7 +184,7 @@ async fn a_key_that_comes_back_does_not_get_everything() {
 }
 
 #[tokio::test]
-async fn failures_of_others_leave_a_key_as_it_is() {
+async fn failures_in_other_scopes_do_not_affect_a_key() {
     let pool = pool(Strategy::Order, &[0], 0);
     for blame in [Blame::Request, Blame::Match, Blame::Upstream(None)] {
         pool.seat("m", None).await.unwrap().failed(&failure(blame));
@@ -193,7 +193,7 @@ async fn failures_of_others_leave_a_key_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_that_is_asked_too_much_leaves_the_others_alone() {
+async fn a_rate_limited_model_does_not_affect_the_others() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
     for blame in [Blame::Rate(Some(Duration::from_secs(60))), Blame::Money] {
         pool.seat("dear", None).await.unwrap().failed(&failure(blame));
@@ -201,13 +201,13 @@ async fn a_model_that_is_asked_too_much_leaves_the_others_alone() {
     assert!(!pool.is_usable("dear") && pool.is_usable("cheap"));
     assert_eq!(key(&pool.seat("cheap", None).await.unwrap()), "sk-0");
     assert!(pool.seat("dear", None).await.is_err());
-    // A key that is refused is refused for all.
+    // A refused key is refused for all models.
     pool.seat("cheap", None).await.unwrap().failed(&failure(Blame::Key));
     assert_eq!(key(&pool.seat("cheap", None).await.unwrap()), "sk-1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_comes_back_serves_who_waits() {
+async fn a_key_that_comes_back_serves_the_queue() {
     let pool = pool(Strategy::Order, &[1, 1], 10);
     let cooling = pool.seat("m", None).await.unwrap();
     let _long = pool.seat("m", None).await.unwrap();
@@ -219,7 +219,7 @@ async fn a_key_that_comes_back_serves_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_from_before_does_not_end_a_rest() {
+async fn an_earlier_response_does_not_end_a_pause() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
     let early = pool.seat("m", None).await.unwrap();
     tokio::time::advance(Duration::from_secs(1)).await;
@@ -227,14 +227,14 @@ async fn an_answer_from_before_does_not_end_a_rest() {
     early.succeeded();
     assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(60)));
     early.failed(&failure(Blame::Rate(Some(Duration::from_secs(600)))));
-    assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(60)), "nor make it longer");
+    assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(60)), "and does not extend it");
     tokio::time::advance(Duration::from_secs(60)).await;
     pool.seat("m", None).await.unwrap().succeeded();
     assert_eq!(pool.keys()[0].health, Health::Well);
 }
 
 #[tokio::test(start_paused = true)]
-async fn models_that_callers_make_up_fill_no_memory() {
+async fn made_up_model_names_are_bounded() {
     let pool = pool(Strategy::Order, &[0], 0);
     for number in 0..1000 {
         pool.seat(&format!("made up {number}"), None).await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
@@ -243,13 +243,13 @@ async fn models_that_callers_make_up_fill_no_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_model_that_rests_holds_nobody_up() {
+async fn a_request_for_a_rate_limited_model_does_not_block_others() {
     let pool = pool(Strategy::Order, &[1, 1], 10);
     let first = pool.seat("dear", None).await.unwrap();
     let _second = pool.seat("cheap", None).await.unwrap();
     first.failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
     let mut dear = Box::pin(pool.seat("dear", None));
-    assert!((&mut dear).now_or_never().is_none(), "the other key may do it, when it is free");
+    assert!((&mut dear).now_or_never().is_none(), "the other key can serve it once it is free");
     let mut cheap = Box::pin(pool.seat("cheap", None));
     assert!((&mut cheap).now_or_never().is_none());
     drop(first);
@@ -258,7 +258,7 @@ async fn who_waits_for_a_model_that_rests_holds_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_are_served_in_turn_and_none_takes_the_whole_queue() {
+async fn callers_are_served_in_turn_and_none_fills_the_whole_queue() {
     let pool = pool(Strategy::LeastBusy, &[2], 4);
     let (ada, bob) = (Owner::new("key_ada"), Owner::new("key_bob"));
     let mut seats = vec![pool.seat("m", Some(&ada)).await.unwrap(), pool.seat("m", Some(&ada)).await.unwrap()];
@@ -266,13 +266,13 @@ async fn callers_are_served_in_turn_and_none_takes_the_whole_queue() {
     for one in &mut many {
         assert!(one.now_or_never().is_none());
     }
-    assert!(pool.seat("m", Some(&ada)).await.is_err(), "her part of the queue is full");
+    assert!(pool.seat("m", Some(&ada)).await.is_err(), "Ada's part of the queue is full");
     let mut other = Box::pin(pool.seat("m", Some(&bob)));
-    assert!((&mut other).now_or_never().is_none(), "and there is room for somebody else");
-    assert!((&mut many[3]).now_or_never().is_some_and(|turn| turn.is_err()), "whoever of hers came last has to go");
+    assert!((&mut other).now_or_never().is_none(), "and there is room for Bob");
+    assert!((&mut many[3]).now_or_never().is_some_and(|turn| turn.is_err()), "Ada's newest request is evicted");
     seats.pop();
     let his = (&mut other).now_or_never().unwrap();
-    assert!(his.is_ok(), "nothing runs for him yet");
+    assert!(his.is_ok(), "Bob has nothing running yet");
     assert!((&mut many[0]).now_or_never().is_none());
     drop((his, seats));
     assert!((&mut many[0]).now_or_never().is_some());

@@ -2,7 +2,7 @@
 
 use crate::wire::carry::Place;
 
-/// Which fields beyond the vocabulary it takes, and where.
+/// Which unknown fields Anthropic supports, and where.
 pub(super) fn field(place: Place, name: &str) -> bool {
     match place {
         Place::Message | Place::Output => name == "cache_control",

@@ -1,9 +1,9 @@
-//! The list of models as Anthropic writes it.
+//! Reads Anthropic's list of models.
 
 use engine::provider::models::ModelListing;
 use serde::Deserialize;
 
-/// Reads `GET /models`. Retired models are listed too, but cannot be asked; entries without a name are left out.
+/// Reads `GET /models`. Includes retired models, although they cannot be used; entries without a name are skipped.
 pub(super) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
     let list: List = serde_json::from_slice(body).ok()?;
     let listing = |entry: serde_json::Value| {
@@ -22,8 +22,8 @@ struct List {
     data: Vec<serde_json::Value>,
 }
 
-/// Reads `2025-02-19T00:00:00Z` (RFC 3339) as seconds since 1970. Fractions of a second do not matter here; nor do zones,
-/// since Anthropic writes UTC.
+/// Parses `2025-02-19T00:00:00Z` (RFC 3339) to seconds since 1970. Ignores fractions, and time zones: Anthropic
+/// writes UTC.
 fn read_time(text: &str) -> Option<u64> {
     let (date, time) = text.split_once(['T', 't', ' '])?;
     let mut numbers = date.split('-').map(|number| number.parse::<u64>().ok());
@@ -36,13 +36,13 @@ fn read_time(text: &str) -> Option<u64> {
     Some(((days_since_1970(year, month, day) * 24 + hour) * 60 + minute) * 60 + second)
 }
 
-/// Days from 1970 to a day, in years that begin with March, so that the leap day comes last.
+/// Days since 1970. Years are counted from March, so that the leap day comes last.
 fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
     let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
     let before_year = year * 365 + year / 4 - year / 100 + year / 400;
-    // Months from March on have 31, 30, 31, 30, 31 days, over and over.
+    // From March on, months have 31, 30, 31, 30, 31 days, repeating.
     let before_month = (month * 153 + 2) / 5;
-    // 719,468 days lie between the first of March of the year 0 and 1970.
+    // 719,468 days from 0000-03-01 to 1970-01-01.
     before_year + before_month + day - 1 - 719_468
 }
 
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_read_as_far_as_it_can_be() {
+    fn invalid_list_entries_are_skipped() {
         let body = include_bytes!("../../../fixtures/anthropic/models.json");
         let listing = |id: &str, created| ModelListing { id: id.into(), owned_by: "north".into(), created };
         let expected =

@@ -1,4 +1,4 @@
-//! Turns a conversation into Anthropic's system prompt and its turns of user and assistant.
+//! Translates a conversation to Anthropic's system prompt and messages.
 
 use protocol::extra::Extra;
 use protocol::fault::Fault;
@@ -11,14 +11,14 @@ use super::fields::field;
 use super::thought::{REDACTED, SIGNATURE};
 use crate::tools::{Call, Offer, Output, Turn as Step, turns};
 
-/// What was read of a conversation so far.
+/// The conversation translated so far.
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
     system: Vec<Value>,
     turns: Vec<Turn>,
 }
 
-/// Who speaks in a turn.
+/// The role of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Speaker {
     User,
@@ -28,7 +28,7 @@ enum Speaker {
 #[derive(Debug)]
 struct Turn {
     speaker: Speaker,
-    /// Results of the calls before it: they have to come first, and all of one turn in one message.
+    /// Tool results come first in their message, and all results of one turn in one message.
     results: Vec<Value>,
     blocks: Vec<Value>,
 }
@@ -40,15 +40,15 @@ impl Turn {
 }
 
 impl Conversation {
-    /// Adds to the system prompt. There is one, at the top: instructions from the middle of a conversation move there.
+    /// Adds to the system prompt. There is only one, so instructions from within the conversation move there.
     pub(super) fn instructions(&mut self, text: &str) {
         self.system.extend(text_block(text));
     }
 
-    /// Reads the items in their order.
+    /// Translates the items in order.
     ///
     /// # Errors
-    /// A part that Anthropic has no word for.
+    /// A content part that Anthropic does not support.
     pub(super) fn read(&mut self, context: &[Item], offer: &Offer<'_>) -> Result<(), Fault> {
         for (index, step) in turns(context, offer) {
             match step {
@@ -64,12 +64,12 @@ impl Conversation {
         Ok(())
     }
 
-    /// The blocks of the system prompt, and the messages.
+    /// The system prompt's blocks, and the messages.
     pub(super) fn finish(self) -> (Vec<Value>, Vec<Value>) {
         let mut turns: Vec<Turn> = Vec::new();
         for mut turn in self.turns {
             if turn.speaker == Speaker::Assistant {
-                // A turn that was cut behind its thoughts: Anthropic refuses one that ends with them.
+                // A turn that was cut off after its reasoning: Anthropic rejects a message that ends with reasoning.
                 while turn.blocks.last().is_some_and(is_thought) {
                     turn.blocks.pop();
                 }
@@ -99,7 +99,7 @@ impl Conversation {
             let block = content_block(part, &format!("input[{index}].content[{number}]"))?;
             self.turn(speaker).blocks.extend(block);
         }
-        // A mark on a message is one on its last block.
+        // A field on a message applies to its last block.
         if let Some(last) = self.turn(speaker).blocks.last_mut() {
             add_fields(last, &message.extra, Place::Message);
         }
@@ -109,7 +109,7 @@ impl Conversation {
     fn system_message(&mut self, message: &Message, index: usize) -> Result<(), Fault> {
         for (number, part) in message.content.iter().enumerate() {
             let Some(text) = part.text() else {
-                let what = "Anthropic takes images and files from the user only.";
+                let what = "Anthropic accepts images and files from the user only.";
                 return Err(Fault::invalid("unsupported_value", format!("input[{index}].content[{number}]"), what));
             };
             let block = text_block(text).map(|mut block| {
@@ -148,8 +148,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Thoughts go back as they came, with their signature. Those without one of Anthropic's are somebody else's: they are
-    /// left out, since Anthropic would refuse them.
+    /// Sends reasoning back unchanged, with its signature. Reasoning without an Anthropic signature comes from
+    /// another vendor and is left out, because Anthropic would reject it.
     fn reasoning(&mut self, reasoning: &Reasoning) {
         let encrypted = reasoning.encrypted_content.as_deref().unwrap_or_default();
         let block = if let Some(signature) = encrypted.strip_prefix(SIGNATURE) {
@@ -162,7 +162,7 @@ impl Conversation {
         self.turn(Speaker::Assistant).blocks.push(block);
     }
 
-    /// The turn that takes what `speaker` says next.
+    /// The message that the next content of `speaker` belongs to.
     fn turn(&mut self, speaker: Speaker) -> &mut Turn {
         let is_other = self.turns.last().is_none_or(|last| last.speaker != speaker);
         if is_other {
@@ -182,12 +182,12 @@ fn message(turn: Turn) -> Value {
     json!({ "role": role, "content": content })
 }
 
-/// Whether an item is a block of Anthropic's own, which goes back where it stood: a call that Anthropic ran itself, or what it gave.
+/// Whether an item is a block of a tool that Anthropic ran, or its result, which is sent back in place.
 pub(super) fn is_block(kind: &str) -> bool {
     matches!(kind, "server_tool_use" | "mcp_tool_use" | "container_upload") || kind.ends_with("_tool_result")
 }
 
-/// Whether thoughts are Anthropic's own.
+/// Whether reasoning has an Anthropic signature.
 pub(super) fn is_signed(reasoning: &Reasoning) -> bool {
     reasoning.encrypted_content.as_deref().is_some_and(|encrypted| encrypted.starts_with(SIGNATURE) || encrypted.starts_with(REDACTED))
 }
@@ -196,19 +196,19 @@ fn is_thought(block: &Value) -> bool {
     block["type"] == "thinking" || block["type"] == "redacted_thinking"
 }
 
-/// A conversation that ends with the assistant is to be continued, and Anthropic refuses white space at its end.
+/// Anthropic rejects a final assistant message that ends with white space.
 fn trim_end(blocks: &mut [Value]) {
     if let Some(text) = blocks.last_mut().and_then(|block| block.get_mut("text")) {
         *text = text.as_str().unwrap_or_default().trim_end().into();
     }
 }
 
-/// A block of text; none where there is nothing but white space, which Anthropic refuses.
+/// A text block; `None` if the text is only white space, which Anthropic rejects.
 fn text_block(text: &str) -> Option<Value> {
     (!text.trim().is_empty()).then(|| json!({ "type": "text", "text": text }))
 }
 
-/// Adds the fields beyond the vocabulary that Anthropic takes there.
+/// Adds the unknown fields that Anthropic supports there.
 fn add_fields(block: &mut Value, extra: &Extra, place: Place) {
     for (name, value) in carry::carried(extra, place, field) {
         block[name] = value.clone();
@@ -242,7 +242,7 @@ fn image(url: &str, path: &str) -> Result<Value, Fault> {
     } else if is_web_address(url) {
         json!({ "type": "url", "url": url })
     } else {
-        let what = "Anthropic takes an image as a URL, or as a data URL in base64.";
+        let what = "Anthropic accepts an image as a URL, or as a base64 data URL.";
         return Err(Fault::invalid("unsupported_value", format!("{path}.image_url"), what));
     };
     Ok(json!({ "type": "image", "source": source }))
@@ -255,7 +255,7 @@ fn file(name: Option<&str>, data: Option<&str>, url: Option<&str>, path: &str) -
         }
         (None, Some(url)) if data.is_none() && is_web_address(url) => json!({ "type": "url", "url": url }),
         (Some(_) | None, _) => {
-            let what = "Anthropic takes a PDF as a file: a URL, or a data URL in base64. Text can be sent as text.";
+            let what = "Anthropic accepts PDF files only, as a URL or a base64 data URL. Send text as text.";
             return Err(Fault::invalid("unsupported_value", format!("{path}.file_data"), what));
         }
     };
@@ -266,7 +266,8 @@ fn file(name: Option<&str>, data: Option<&str>, url: Option<&str>, path: &str) -
     Ok(block.into())
 }
 
-/// The name of a call. Anthropic takes letters, digits, `_` and `-`; those of other vendors hold more (`functions.f:0`).
+/// A valid call id. Anthropic accepts letters, digits, `_` and `-`; other vendors' ids contain more
+/// (`functions.f:0`).
 fn fit_id(call_id: &str) -> String {
     let fit = |character: char| if character.is_ascii_alphanumeric() || character == '-' { character } else { '_' };
     call_id.chars().map(fit).collect()

@@ -28,7 +28,7 @@ use super::{Wire, shared};
 use crate::config::{HostedTools, UpstreamConfig};
 use crate::tools::Lifter;
 
-/// What this API is called in errors.
+/// The API's name in error messages.
 const API: &str = "Anthropic's Messages API";
 
 /// The wire of `POST /messages`.
@@ -38,7 +38,7 @@ pub(crate) struct Anthropic {
 }
 
 impl Anthropic {
-    /// The wire as the upstream of `config` speaks it.
+    /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
         Self { hosted_tools: config.compat.hosted_tools }
     }
@@ -62,7 +62,7 @@ impl Wire for Anthropic {
     }
 
     fn list(&self) -> Outgoing {
-        // The most that one page may hold; there are a few dozen models.
+        // The largest page size; there are a few dozen models.
         let query = vec![("limit", "1000".to_owned())];
         Outgoing { query, fields: version(), ..Outgoing::document(&["models"]) }
     }
@@ -84,8 +84,8 @@ impl Wire for Anthropic {
     }
 }
 
-/// The version of the API. The next one (2026-10-21) takes `temperature`, `top_p` and `top_k` away from the models that know
-/// them, and is not spoken by most of those who offer this API beside Anthropic.
+/// The API version. The next one (2026-10-21) removes `temperature`, `top_p` and `top_k` for models that had them,
+/// and most compatible servers do not support it.
 fn version() -> HeaderMap {
     HeaderMap::from_iter([(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"))])
 }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_say_the_version() {
+    fn requests_have_the_version_header() {
         let outgoing = anthropic().ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
         assert_eq!((outgoing.path, outgoing.accept), (vec!["messages".to_owned()], "text/event-stream"));
         assert_eq!(outgoing.fields["anthropic-version"], "2023-06-01");

@@ -1,20 +1,21 @@
-//! What differs between generations of Claude, told by the model's name.
+//! Differences between generations of Claude, derived from the model's name.
 
-/// The longest default answer. All models since Claude 4.5 allow it (64K, later ones 128K), it leaves room for thoughts,
-/// and a limit that is not reached costs nothing: Anthropic's rate limits count what is written.
+/// The default output limit. All models since Claude 4.5 allow it (64K, later 128K). It leaves room for reasoning,
+/// and an unused limit costs nothing: Anthropic's rate limits count actual output.
 const MAX_TOKENS: u64 = 64_000;
 
 /// A generation of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Generation {
-    /// A version that the name says, such as 4.5.
+    /// The version in the name, such as 4.5.
     Known(u64, u64),
-    /// A name that says none: an alias, or a model of somebody else who speaks this API.
+    /// No version in the name: an alias, or another vendor's model.
     Unknown,
 }
 
 impl Generation {
-    /// The generation of a model: `claude-opus-4-5-20251101`, `claude-3-7-sonnet-latest`, `us.anthropic.claude-sonnet-5`.
+    /// The generation of a model: `claude-opus-4-5-20251101`, `claude-3-7-sonnet-latest`,
+    /// `us.anthropic.claude-sonnet-5`.
     pub(super) fn of(model: &str) -> Self {
         let mut words = model.split(|character: char| !character.is_ascii_alphanumeric());
         let version = |word: &str| word.parse::<u64>().ok().filter(|_| word.len() <= 2);
@@ -23,27 +24,26 @@ impl Generation {
         }
         while let Some(word) = words.next() {
             if let Some(major) = version(word) {
-                // What follows may be the date of a snapshot, which is longer.
+                // A longer number would be the date of a snapshot.
                 return Self::Known(major, words.next().and_then(version).unwrap_or(0));
             }
         }
         Self::Unknown
     }
 
-    /// The limit on output tokens where the caller gives none; Anthropic demands one, and refuses one above the model's
-    /// own maximum.
+    /// The output limit if the caller sets none. Anthropic requires one, and rejects one above the model's maximum.
     pub(super) fn default_max_tokens(self) -> u64 {
         match self {
             Self::Known(..=2, _) | Self::Known(3, ..=4) => 4_096,
             Self::Known(3, 5..=6) => 8_192,
-            // Opus 4 and 4.1 have the smallest maximum of their time, and it is a safe one for who says nothing.
+            // The maximum of Opus 4 and 4.1, the smallest of their generation; also a safe value for unknown models.
             Self::Known(3, _) | Self::Known(4, ..=4) | Self::Unknown => 32_000,
             Self::Known(..) => MAX_TOKENS,
         }
     }
 
-    /// Whether the model decides itself how much it thinks (`thinking.type: adaptive`, since 4.6), guided by
-    /// `output_config.effort`. Older ones know budgets only, and those since 4.7 refuse them.
+    /// Whether the model decides how much to think (`thinking.type: adaptive`, since 4.6), guided by
+    /// `output_config.effort`. Older models support budgets only; models since 4.7 reject budgets.
     pub(super) fn is_adaptive(self) -> bool {
         match self {
             Self::Known(major, minor) => (major, minor) >= (4, 6),
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_say_their_generation() {
+    fn model_names_reveal_their_generation() {
         let check = |name: &str, expected: Generation, max_tokens: u64, is_adaptive: bool| {
             let generation = Generation::of(name);
             assert_eq!(generation, expected, "{name}");

@@ -1,4 +1,4 @@
-//! What Anthropic's errors mean, by status and in the middle of a stream.
+//! Classifies Anthropic's errors, by status and inside a stream.
 
 use engine::provider::failure::{Blame, Failure};
 use reqwest::header::HeaderMap;
@@ -8,27 +8,27 @@ use super::super::fault::{Callee, Reported, is_truthy};
 use super::super::retry_after;
 use crate::wire::outgoing::Refused;
 
-/// An answer with an error status. Its `request_id` stays out: it is the operator's, not the caller's.
+/// An error response. Leaves out its `request_id`, which concerns the operator, not the caller.
 pub(super) fn by_status(callee: &Callee, refused: &Refused<'_>) -> Failure {
     let wait = retry_after::read(refused.headers);
     match serde_json::from_slice::<Value>(refused.body).as_ref().map(|body| body.get("error")) {
-        // A text of that name may be a label beside the sentence.
+        // If it is a string, it may be a label next to the message.
         Ok(Some(error)) if error.is_object() => failure(callee, refused.status, error, wait, refused.headers),
         Ok(_) | Err(_) => callee.refusal(refused.status, Reported::from_body(refused.body), wait, refused.headers),
     }
 }
 
-/// An `error` event, where the HTTP status said 200. Relays have statuses of their own in it.
+/// An `error` event in a stream with status 200. Relays put statuses of their own into it.
 pub(super) fn in_band(callee: &Callee, event: &Value) -> Failure {
     let error = event.get("error").filter(|error| error.is_object() && is_truthy(error)).unwrap_or(event);
     let kind = error.get("type").and_then(Value::as_str).unwrap_or_default();
     match status_of(kind).or(Reported::from_error(event).status) {
         Some(status) => failure(callee, status, error, None, &HeaderMap::new()),
-        None => callee.in_band_or(Reported::from_error(event), "reported an error and did not say which"),
+        None => callee.in_band_or(Reported::from_error(event), "reported an unspecified error"),
     }
 }
 
-/// The status that belongs to a type of error.
+/// The HTTP status for an error type.
 fn status_of(kind: &str) -> Option<u16> {
     Some(match kind {
         "invalid_request_error" => 400,
@@ -49,10 +49,10 @@ fn status_of(kind: &str) -> Option<u16> {
 fn failure(callee: &Callee, status: u16, error: &Value, wait: Option<u64>, headers: &HeaderMap) -> Failure {
     let mut reported = Reported::from_error(error);
     let code = error.pointer("/details/error_code").and_then(Value::as_str);
-    // The account's limit on spending ends with the month, not with a wait; where there is a wait, it is a rate after all.
+    // A spending limit lasts until the end of the month. With a retry delay it is a rate limit after all.
     let is_limit_on_spending = wait.is_none() && code.is_some_and(|code| code.ends_with("spend_limit_reached"));
-    // The empty account, before it had a status of its own (402).
-    // At its begin and nowhere else: messages repeat what the caller has called the model.
+    // The message for an empty account before it had a status of its own (402). Only at the start: error messages can
+    // quote the caller's model name.
     let says_so = |message: &String| message.starts_with("Your credit balance is too low");
     let is_out_of_credit = status == 400 && reported.message.as_ref().is_some_and(says_so);
     if is_limit_on_spending || is_out_of_credit {
@@ -60,7 +60,7 @@ fn failure(callee: &Callee, status: u16, error: &Value, wait: Option<u64>, heade
     }
     reported.code = code.map(str::to_owned).or(reported.code);
     let refusal = callee.refusal(status, reported, wait, headers);
-    // The account was closed, which a status of 400 would put on the caller's request.
+    // The account was closed, which the status 400 alone would blame on the request.
     if code == Some("organization_on_hold") { Failure::new(refusal.fault, Blame::Key) } else { refusal }
 }
 
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_has_its_code_and_its_blame() {
+    fn every_status_has_its_code_and_scope() {
         let wait = Some(Duration::from_secs(7));
         check(400, None, &error("invalid_request_error"), (400, "upstream_invalid_request", Blame::Request));
         check(401, None, &error("authentication_error"), (502, "upstream_authentication_failed", Blame::Key));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_on_spending_is_about_money_unless_it_says_to_wait() {
+    fn a_spending_limit_concerns_the_quota_unless_it_has_a_retry_delay() {
         let body = include_str!("../../../fixtures/anthropic/spend_limit.json");
         check(429, None, body, (502, "upstream_quota_exhausted", Blame::Money));
         check(429, Some("7"), body, (429, "enforced_spend_limit_reached", Blame::Rate(Some(Duration::from_secs(7)))));
@@ -110,13 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_account_is_on_the_key() {
+    fn a_closed_account_concerns_the_credential() {
         let body = r#"{"error":{"type":"invalid_request_error","message":"m","details":{"error_code":"organization_on_hold"}}}"#;
         check(400, None, body, (400, "organization_on_hold", Blame::Key));
     }
 
     #[test]
-    fn errors_in_band_find_their_status_by_type() {
+    fn errors_in_a_stream_get_their_status_from_the_type() {
         let callee = Callee { name: "north".into(), ..Callee::default() };
         let check = |kind: &str, status: u16, blame: Blame| {
             let failure = in_band(&callee, &serde_json::json!({ "type": kind, "message": "m" }));

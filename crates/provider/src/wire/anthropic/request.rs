@@ -1,4 +1,4 @@
-//! Turns a request into the body of `POST /messages`; no I/O.
+//! Builds the body of `POST /messages`, without I/O.
 
 use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
@@ -15,24 +15,24 @@ use crate::tools::{Offer, Offered};
 
 const VENDOR: &str = "Anthropic";
 
-/// Parameters of Anthropic's own that go through as they are.
+/// Anthropic's own parameters that are passed through.
 const OWN: &[&str] = &["thinking", "cache_control"];
 
-/// The smallest budget that Anthropic takes.
+/// The smallest budget that Anthropic accepts.
 const LEAST_BUDGET: u64 = 1_024;
 
 /// The highest temperature.
 const MAX_TEMPERATURE: f64 = 1.0;
 
-/// Whether this wire has a word for a parameter that the vocabulary has none for.
+/// Whether a parameter outside the Responses vocabulary is supported.
 fn knows(parameter: &str) -> bool {
     ["stop", "top_k"].contains(&parameter) || OWN.contains(&parameter)
 }
 
-/// Checks that Anthropic can carry the request, whatever the model. Gives what is left out.
+/// Checks that Anthropic supports the request, for any model. Returns the fields that are left out.
 ///
 /// # Errors
-/// The first field that it cannot carry.
+/// The first unsupported field.
 pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
     let mut ignored = Vec::new();
     shared::check(create, VENDOR, knows, &mut ignored)?;
@@ -56,22 +56,22 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
     if shared::wants_logprobs(create) {
         return Err(no_word(VENDOR, "top_logprobs"));
     }
-    // Its scale ends at 1: above, nothing is more random.
+    // Anthropic's scale ends at 1, the most random.
     if create.temperature.is_some_and(|temperature| temperature > MAX_TEMPERATURE) {
         ignored.push("temperature".to_owned());
     }
     if matches!(create.text.format, TextFormat::JsonObject { .. }) && create.text.format.schema().is_none() {
-        let message = "Anthropic, which serves this model, needs the schema of the JSON: use the format json_schema.";
+        let message = "Anthropic, which serves this model, requires a JSON schema: use the format json_schema.";
         return Err(Fault::invalid("unsupported_value", "text.format", message));
     }
     service_tier(create)?;
     Ok(ignored)
 }
 
-/// The body of the request.
+/// Builds the request body.
 ///
 /// # Errors
-/// An input that this wire has no word for.
+/// An input that Anthropic does not support.
 pub(super) fn body(request: &ModelRequest, hosted_tools: HostedTools) -> Result<Value, Fault> {
     let create = &*request.create;
     let offer = Offer::of(request);
@@ -124,16 +124,16 @@ fn tool(tool: &Offered<'_>) -> Value {
         Some(Value::Object(schema)) => schema.clone(),
         Some(_) | None => Map::new(),
     };
-    // Anthropic demands it, and OpenAI means it.
+    // Anthropic requires it; OpenAI implies it.
     schema.entry("type").or_insert_with(|| "object".into());
     let mut sent = Map::new();
     sent.insert("name".into(), tool.name.as_ref().into());
     put(&mut sent, "description", tool.description.as_deref());
     sent.insert("input_schema".into(), schema.into());
-    // Older models refuse the word, whatever its value.
+    // Older models reject the field, whatever its value.
     put(&mut sent, "strict", tool.strict.filter(|strict| *strict));
     if let Some(extra) = tool.extra {
-        // Chat completions have a tool's fields below `function`.
+        // Chat completions nest a tool's fields in `function`.
         let inner = extra.get("function").and_then(Value::as_object).into_iter().flatten();
         let fields = extra.iter().chain(inner).filter(|(name, _)| field(Place::Tool, name));
         sent.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
@@ -141,7 +141,7 @@ fn tool(tool: &Offered<'_>) -> Value {
     sent.into()
 }
 
-/// What is said of the answer's form, and of the thoughts before it.
+/// Output format and reasoning settings.
 fn output(create: &Create, generation: Generation, max_tokens: u64, body: &mut Map<String, Value>) -> Result<(), Fault> {
     let mut config = Map::new();
     if generation.is_adaptive() {
@@ -156,14 +156,14 @@ fn output(create: &Create, generation: Generation, max_tokens: u64, body: &mut M
     Ok(())
 }
 
-/// The model decides, guided by an effort. Models that always think refuse `none` themselves.
+/// Adaptive thinking, guided by an effort. Models that always think reject `none` themselves.
 fn adaptive_thinking(create: &Create, config: &mut Map<String, Value>, body: &mut Map<String, Value>) {
     let effort = match shared::effort(create) {
         Some("none") => {
             body.insert("thinking".into(), json!({ "type": "disabled" }));
             return;
         }
-        // No model has less than `low`.
+        // No model has a lower effort than `low`.
         Some("minimal") => Some("low"),
         other => other,
     };
@@ -171,7 +171,7 @@ fn adaptive_thinking(create: &Create, config: &mut Map<String, Value>, body: &mu
     if effort.is_some() || is_shown {
         let mut thinking = json!({ "type": "adaptive" });
         if is_shown {
-            // Newer models leave the thoughts out unless asked for them.
+            // Newer models omit their reasoning unless it is requested.
             thinking["display"] = "summarized".into();
         }
         body.insert("thinking".into(), thinking);
@@ -179,7 +179,7 @@ fn adaptive_thinking(create: &Create, config: &mut Map<String, Value>, body: &mu
     put(config, "effort", effort);
 }
 
-/// The model thinks up to a budget of tokens, which the limit on output has to leave room beside: half of it at most.
+/// Thinking with a token budget. The output limit includes it, so it is at most half of the limit.
 fn budgeted_thinking(create: &Create, max_tokens: u64, body: &mut Map<String, Value>) -> Result<(), Fault> {
     let budget = match shared::effort(create) {
         None => return Ok(()),
@@ -195,7 +195,7 @@ fn budgeted_thinking(create: &Create, max_tokens: u64, body: &mut Map<String, Va
     };
     let budget = budget.min(max_tokens / 2);
     if budget < LEAST_BUDGET {
-        let message = format!("A model of Anthropic that is to think needs at least {} output tokens.", 2 * LEAST_BUDGET);
+        let message = format!("Anthropic requires at least {} output tokens for reasoning.", 2 * LEAST_BUDGET);
         return Err(Fault::invalid("unsupported_value", "max_output_tokens", message));
     }
     body.insert("thinking".into(), json!({ "type": "enabled", "budget_tokens": budget }));
@@ -210,7 +210,7 @@ fn sampling(create: &Create, body: &mut Map<String, Value>) -> Result<(), Fault>
     Ok(())
 }
 
-/// Anthropic's word for a tier: it has none for those that cost less or more by request.
+/// Anthropic's name for a service tier. It has none for cheaper or more expensive tiers.
 fn service_tier(create: &Create) -> Result<Option<&str>, Fault> {
     match create.service_tier.as_deref() {
         None => Ok(None),

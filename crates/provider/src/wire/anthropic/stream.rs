@@ -1,4 +1,4 @@
-//! Reads the answer's events into words; no I/O.
+//! Parses the response's events, without I/O.
 
 mod citation;
 mod event;
@@ -17,42 +17,42 @@ use super::super::said::Said;
 use super::refusal;
 use super::thought::{REDACTED, SIGNATURE};
 
-/// What was read of one answer so far.
+/// The state of one response.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     open: Vec<(u64, Open)>,
     calls: u64,
-    /// How many blocks were passed on as they are.
+    /// How many blocks were passed through unchanged.
     opaque: u64,
     tokens: Tokens,
     citations: Citations,
-    /// Whether any block came.
+    /// Whether any block arrived.
     has_blocks: bool,
-    /// The message at the start of the stream, where a relay has put all of it there.
+    /// The message in the first event, if a relay put the complete message there.
     whole: Option<Message>,
     is_finish_said: bool,
 }
 
-/// A block that has begun and not ended.
+/// An open content block.
 #[derive(Debug)]
 enum Open {
     Text,
     Thoughts {
         signature: String,
     },
-    /// `input` is what came with the block's begin; it counts if no piece comes behind.
+    /// `input` is the value in `content_block_start`; it counts if no deltas follow.
     Call {
         number: u64,
         input: String,
         is_written: bool,
     },
-    /// A call that Anthropic runs itself, its result, or what is still to be invented: passed on as it is, once it is whole.
+    /// A tool call that Anthropic runs, its result, or an unknown block: passed on unchanged when complete.
     Opaque {
         item: Map<String, Value>,
-        /// The pieces of its `input`.
+        /// The deltas of its `input`.
         input: String,
     },
-    /// All of it is said already.
+    /// Already passed on completely.
     Other,
 }
 
@@ -61,8 +61,8 @@ impl Grammar for Events {
         let before = said.len();
         match json::read_all(data, |value| self.value(name, value, said)) {
             Ok(_) => {}
-            Err(Broken::Cut) => said.invalid_data("sent an event that ends in the middle of its JSON"),
-            Err(Broken::Invalid) => said.invalid_data("sent something that is no event of a message"),
+            Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
+            Err(Broken::Invalid) => said.invalid_data("sent an event that is not part of a message"),
         }
         if said.len() == before && !said.is_over() {
             said.word(Word::KeepAlive);
@@ -78,14 +78,14 @@ impl Grammar for Events {
         match read {
             Err(Broken::Cut) => said.fail(said.callee.cut()),
             Ok(_) if is_message || said.is_over() => {}
-            Ok(_) | Err(Broken::Invalid) => said.invalid_data("sent something that is no message"),
+            Ok(_) | Err(Broken::Invalid) => said.invalid_data("sent a response that is not a message"),
         }
     }
 }
 
 impl Events {
     fn value(&mut self, name: Option<&str>, value: Value, said: &mut Said) {
-        // An error is one whatever the event is called, and however it looks: relays have shapes of their own.
+        // Anything with an error is one, whatever the event's name and shape: relays have formats of their own.
         if name != Some("error") && value.get("error").is_some_and(is_truthy) {
             return said.fail(refusal::in_band(&said.callee, &value));
         }
@@ -102,7 +102,8 @@ impl Events {
         match event.kind {
             Kind::MessageStart => {
                 let message = event.message.unwrap_or_default();
-                // Not said yet: its output is a placeholder until the end, and would be the whole of it if the response is cut.
+                // Not reported yet: `output_tokens` is a placeholder until the end, and would be final if the
+                // response is cut off.
                 self.tokens.read(&message.usage);
                 self.whole = Some(message).filter(|message| message.content.as_ref().is_some_and(|content| !content.is_empty()));
             }
@@ -124,12 +125,12 @@ impl Events {
                 self.whole = event.message;
                 self.whole_message(said);
             }
-            // `ping`, and whatever may come to be: Anthropic says that there will be more.
+            // `ping` and future events: Anthropic announces that there will be more.
             Kind::Error | Kind::Other => {}
         }
     }
 
-    /// Says a whole message, unless it has come in pieces.
+    /// Emits a complete message, unless it already arrived in deltas.
     fn whole_message(&mut self, said: &mut Said) {
         let Some(message) = self.whole.take() else { return };
         if !self.has_blocks {
@@ -165,7 +166,7 @@ impl Events {
                 self.citations.part();
                 let number = self.calls;
                 self.calls += 1;
-                // Who called it (`caller`), and what is still to be invented.
+                // The caller of the tool (`caller`), and future fields.
                 let extra = block.other.into_iter().filter(|(_, value)| !value.is_null()).collect();
                 let (id, name) = (block.id, block.name);
                 said.word(Word::ToolCall(ToolCallDelta { index: number, id, name, extra, ..ToolCallDelta::default() }));
@@ -191,7 +192,7 @@ impl Events {
         let kind = delta.kind().to_owned();
         let (kind, json) = (kind.as_str(), delta.take_json());
         let is_call = |open: &Open| matches!(open, Open::Call { .. } | Open::Opaque { .. });
-        // Arguments belong to a call, whatever number a relay gives them.
+        // Arguments belong to the open call, whatever index a relay gives them.
         let position = self.open.iter().position(|(number, open)| *number == index && (kind != "input_json_delta" || is_call(open)));
         let position = position.or_else(|| self.open.iter().rposition(|(_, open)| kind == "input_json_delta" && is_call(open)));
         let open = position.map(|position| &mut self.open[position].1);
@@ -201,7 +202,7 @@ impl Events {
             ("signature_delta", Some(Open::Thoughts { signature })) => signature.push_str(&delta.signature.unwrap_or_default()),
             ("input_json_delta", Some(Open::Call { number, is_written, .. })) => {
                 let arguments = json;
-                // Before all others, `{}` stands for arguments that are still to come, or for none.
+                // An initial `{}` is a placeholder for arguments that follow, or means that there are none.
                 if !arguments.is_empty() && (*is_written || !is_empty_object(&arguments)) {
                     *is_written = true;
                     said.word(Word::ToolCall(ToolCallDelta { index: *number, arguments, ..ToolCallDelta::default() }));
@@ -231,7 +232,7 @@ impl Events {
                 if !input.is_empty() {
                     item.insert("input".into(), serde_json::from_str(&input).unwrap_or(Value::String(input)));
                 }
-                // Keys only tell the items of one response apart.
+                // Keys only distinguish the items of one response.
                 said.word(Word::Item(OpaqueStep::Done { key: self.opaque, item }));
                 self.opaque += 1;
             }
@@ -260,7 +261,7 @@ impl Events {
                 let what = format!("stopped in the middle of the response (stop_reason '{reason}')");
                 return said.fail(said.callee.plain("upstream_error", &what));
             }
-            // `pause_turn` is none that is known: it comes with tools that Anthropic calls itself, which Weir does not ask for.
+            // `pause_turn` is not handled: it occurs with hosted tools only, which Weir does not request.
             Verdict::Finish(finish) => finish,
         };
         let explanation = details.get("explanation").and_then(Value::as_str).unwrap_or_default();
@@ -272,7 +273,7 @@ impl Events {
     }
 }
 
-/// A delta of a kind that Weir does not know, as a field of the message that is named after it.
+/// Passes an unknown kind of delta on as a message field named after it.
 fn extra(mut delta: Map<String, Value>) -> Word {
     let kind = delta.shift_remove("type").and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
     Word::Extra(Map::from_iter([(kind, delta.into())]))

@@ -1,7 +1,7 @@
 //! The prefixes by which thoughts of this API are known again in `encrypted_content`.
 
-/// What the `encrypted_content` of a thought begins with; behind it is the signature of the thoughts in the item.
+/// Prefix of `encrypted_content` for the signature of visible reasoning.
 pub(super) const SIGNATURE: &str = "anthropic.signature.";
 
-/// The same for thoughts of which nothing is shown; behind it are the thoughts.
+/// Prefix of `encrypted_content` for redacted reasoning.
 pub(super) const REDACTED: &str = "anthropic.redacted.";

@@ -1,7 +1,7 @@
-//! Which piece of a tool call belongs to which call.
+//! Assigns the pieces of tool calls to their calls.
 //!
-//! OpenAI numbers its calls. Others give every call the number 0, or every piece another number, another id, or none. So a piece
-//! is placed by what it is: its id, its name, and whether the arguments so far are complete JSON.
+//! OpenAI numbers its calls. Other servers use the index 0 for every call, another index or id for every piece, or no
+//! id at all. So a piece is assigned by its id, its name, and whether the arguments so far are complete JSON.
 
 mod arguments;
 
@@ -22,26 +22,26 @@ pub(super) struct Calls(Vec<Call>);
 
 #[derive(Debug, Default)]
 struct Call {
-    /// The index the upstream gave; not always, and not always its own.
+    /// The index from the upstream, if any; not necessarily unique.
     wire_index: Option<u64>,
     id: Option<String>,
     name: String,
-    /// Whether the name was said. One that may go on waits.
+    /// Whether the name was emitted. An incomplete name is held back.
     is_name_said: bool,
     is_custom: bool,
     arguments: Arguments,
 }
 
-/// Where a piece belongs.
+/// The call that a piece belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// To a call that is known.
+    /// A known call.
     Known(usize),
-    /// To a new call.
+    /// A new call.
     New,
-    /// To a new call of the same function as this one.
+    /// A new call of the same function as this one.
     NewLike(usize),
-    /// It only repeats what this call has said.
+    /// A repetition of this call.
     Repeat(usize),
 }
 
@@ -51,7 +51,7 @@ impl Calls {
         self.0.is_empty()
     }
 
-    /// Reads a piece. Gives what it says of which calls.
+    /// Reads a piece; returns the resulting deltas.
     pub(super) fn read(&mut self, mut piece: CallPiece, lifter: &Lifter) -> Vec<ToolCallDelta> {
         let mut said = Vec::new();
         let position = match self.place(&piece, lifter) {
@@ -61,7 +61,7 @@ impl Calls {
                 position
             }
             place @ (Place::New | Place::NewLike(_)) => {
-                // The name of a call is complete when another call starts.
+                // A call's name is complete when another call starts.
                 said.extend(self.names());
                 let name = if let Place::NewLike(like) = place { self.0[like].name.clone() } else { String::new() };
                 self.0.push(Call { wire_index: piece.index, name, ..Call::default() });
@@ -72,11 +72,11 @@ impl Calls {
         said
     }
 
-    /// Takes a piece into the call that it belongs to. Gives what it says of it.
+    /// Adds a piece to its call; returns the resulting delta.
     fn take(&mut self, position: usize, piece: CallPiece, lifter: &Lifter) -> Option<ToolCallDelta> {
         let is_id_free = piece.id.is_some() && !self.0.iter().enumerate().any(|(other, call)| other != position && call.id == piece.id);
         let call = &mut self.0[position];
-        // Some servers repeat id and name with every piece; a word says them once.
+        // Some servers repeat id and name in every piece; they are emitted once.
         let id = if call.id.is_none() && is_id_free { piece.id } else { None };
         call.id = call.id.take().or_else(|| id.clone());
         call.is_custom |= piece.is_custom;
@@ -84,7 +84,7 @@ impl Calls {
             && !call.is_name_said
             && call.name != name
         {
-            // Some servers send all of the name so far.
+            // Some servers send the complete name so far.
             if is_cumulative(&call.name, &name, lifter) {
                 call.name = name;
             } else {
@@ -99,7 +99,7 @@ impl Calls {
         says_something.then_some(ToolCallDelta { index, id, name, is_custom, arguments, extra: piece.extra })
     }
 
-    /// Reads calls that come whole. What of them came in pieces is not said again.
+    /// Reads complete calls. What already arrived in pieces is not emitted again.
     pub(super) fn read_whole(&mut self, pieces: Vec<CallPiece>, lifter: &Lifter) -> Vec<ToolCallDelta> {
         let mut said = Vec::new();
         let mut matched = BTreeSet::new();
@@ -127,7 +127,7 @@ impl Calls {
         said
     }
 
-    /// The names that waited for more, when no more comes.
+    /// Names that were held back, at the end.
     pub(super) fn names(&mut self) -> Vec<ToolCallDelta> {
         let name = |(index, call): (usize, &mut Call)| {
             let name = call.take_name(true)?;
@@ -150,7 +150,7 @@ impl Calls {
         }
     }
 
-    /// The call that a piece would go on: the one of its id, else of its index, else the last.
+    /// The call that a piece may continue: by id, else by index, else the last call.
     fn candidate(&self, piece: &CallPiece) -> Option<usize> {
         let last = |is_it: &dyn Fn(&Call) -> bool| self.0.iter().rposition(is_it);
         let of_id = |call: &Call| piece.id.is_some() && call.id == piece.id;
@@ -159,8 +159,8 @@ impl Calls {
         last(&|call| of_id(call) && of_index(call)).or_else(|| last(&of_id)).or_else(|| last(&of_index)).or_else(newest)
     }
 
-    /// A new index, or a new id without an index. Some servers number pieces and not calls: what has no name goes on with
-    /// arguments that are not complete.
+    /// A new index, or a new id without an index. Some servers number pieces instead of calls: a piece without a name
+    /// continues incomplete arguments.
     fn without_candidate(&self, piece: &CallPiece) -> Place {
         let last = self.0.len().checked_sub(1);
         match last {
@@ -192,18 +192,18 @@ impl Calls {
         match call.arguments.progress() {
             _ if call.name.is_empty() => Place::Known(position),
             Progress::Complete if call.arguments.is_placeholder && is_same_id && is_same_name => Place::Known(position),
-            // All of the call once more, as a summary of it.
+            // The complete call again, as a summary.
             Progress::Complete if is_same_name && !is_other_id && call.arguments.so_far.is_all(&piece.arguments) && piece.id.is_some() => {
                 Place::Repeat(position)
             }
             Progress::Complete if is_same_name && !is_other_id && piece.arguments.is_empty() => Place::Repeat(position),
             Progress::Complete => Place::New,
-            // Two ids, and nothing came of either.
+            // Two ids, and no arguments for either.
             Progress::Nothing if is_same_name && is_other_id && piece.arguments.is_empty() => Place::New,
             Progress::Nothing | Progress::Incomplete if is_same_name => Place::Known(position),
             Progress::Incomplete if is_other_id || lifter.has(name) => Place::New,
             Progress::Incomplete => Place::Known(position),
-            // No arguments yet: the name may come in pieces.
+            // No arguments yet: the name may arrive in pieces.
             Progress::Nothing => {
                 let joined = format!("{}{name}", call.name);
                 let is_more = !call.is_name_said && !is_other_id && is_cumulative(&call.name, name, lifter);
@@ -215,17 +215,17 @@ impl Calls {
     }
 }
 
-/// How much a whole call is like one that came in pieces, the most first.
+/// How well a complete call matches one that arrived in pieces, best match first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Likeness {
     SameId,
     SameArguments,
-    /// Its arguments begin with those that came.
+    /// Its arguments start with those that arrived.
     Begun,
     Other,
 }
 
-/// Whether `name` is all of a name so far, and not its next piece.
+/// Whether `name` repeats the complete name so far, instead of continuing it.
 fn is_cumulative(so_far: &str, name: &str, lifter: &Lifter) -> bool {
     let joined = || format!("{so_far}{name}");
     name.len() > so_far.len() && name.starts_with(so_far) && !lifter.has(&joined()) && !lifter.may_go_on(&joined())
@@ -249,7 +249,7 @@ impl Call {
         if is_open && so_far.so_far.rest(&whole.arguments).is_some() { Likeness::Begun } else { Likeness::Other }
     }
 
-    /// The name, if it is settled and was not said.
+    /// The name, if it is complete and was not emitted yet.
     fn take_name(&mut self, is_settled: bool) -> Option<String> {
         if self.is_name_said || self.name.is_empty() || !is_settled {
             return None;
@@ -282,7 +282,7 @@ mod tests {
         CallPiece { index: value[0].as_u64(), id: text(1), name: text(2), arguments: text(3).unwrap_or_default(), ..CallPiece::default() }
     }
 
-    /// The calls that are read, as `id name arguments`.
+    /// The resulting calls, as `id name arguments`.
     fn calls(pieces: &[Value], names: &[&str]) -> Vec<String> {
         let lifter = lifter(names);
         let mut calls = Calls::default();
@@ -293,8 +293,8 @@ mod tests {
             let index = usize::try_from(delta.index).unwrap();
             read.resize_with(read.len().max(index + 1), Default::default);
             let (id, name, arguments) = &mut read[index];
-            assert!(id.is_none() || delta.id.is_none(), "an id is said once");
-            assert!(name.is_empty() || delta.name.is_none(), "a name is said once");
+            assert!(id.is_none() || delta.id.is_none(), "an id is emitted once");
+            assert!(name.is_empty() || delta.name.is_none(), "a name is emitted once");
             *id = id.take().or(delta.id);
             name.push_str(delta.name.as_deref().unwrap_or_default());
             arguments.push_str(&delta.arguments);
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_by_the_book() {
+    fn calls_as_documented() {
         check(
             json!([[0, "c1", "f", ""], [0, "", "", "{\"a\""], [1, "c2", "g", ""], [0, "", "", ":1}"], [1, "", "", "{}"]]),
             &["c1 f {\"a\":1}", "c2 g "],
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_calls_with_one_index_and_no_id_are_calls_of_their_own() {
+    fn complete_calls_with_one_index_and_no_id_are_separate() {
         check(json!([[0, "", "f", "{\"city\":\"A\"}"], [0, "", "f", "{\"city\":\"B\"}"]]), &[" f {\"city\":\"A\"}", " f {\"city\":\"B\"}"]);
         check(
             json!([[0, "x", "f", "{\"city\":\"A\"}"], [0, "x", "f", "{\"city\":\"B\"}"]]),
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_one_call_stay_together_whatever_their_index_and_id() {
+    fn pieces_of_one_call_stay_together_despite_index_and_id() {
         check(json!([[0, "c1", "f", "{\"ci"], [0, "c2", "f", "ty\":"], [0, "c3", "f", "\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
         check(json!([[0, "c1", "f", "{\"ci"], [1, "", "", "ty\":"], [2, "", "", "\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
         check(json!([[null, "c1", "f", "{\"ci"], [null, "c1", "", "ty\":\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
@@ -336,14 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_object_may_stand_for_arguments_that_are_to_come() {
+    fn an_empty_object_may_be_a_placeholder_for_arguments() {
         check(json!([[0, "c1", "f", "{}"], [0, "", "", "{\"city\":"], [0, "", "", "\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
         check(json!([[0, "c1", "f", "{}"], [0, "c1", "f", "{\"city\":\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
         check(json!([[0, "c1", "f", "{}"]]), &["c1 f "]);
     }
 
     #[test]
-    fn names_may_come_in_pieces_and_repeated_ones_are_no_pieces() {
+    fn names_may_arrive_in_pieces_or_repeatedly() {
         check(json!([[0, "c1", "get_", ""], [0, "", "weather", ""], [0, "", "", "{\"a\":1}"]]), &["c1 get_weather {\"a\":1}"]);
         check(
             json!([[0, "c1", "get_weather", ""], [0, "c1", "get_weather", "{\"a\""], [0, "c1", "get_weather", ":1}"]]),
@@ -360,14 +360,14 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_of_a_call_is_not_another_call() {
+    fn a_summary_of_a_call_is_not_a_new_call() {
         check(json!([[0, "c1", "f", "{\"a\""], [0, "", "", ":1}"], [0, "c1", "f", "{\"a\":1}"]]), &["c1 f {\"a\":1}"]);
         check(json!([[0, "c1", "f", "{\"a\":1}"], [0, "", "", "{\"a\":1}"], [0, "c1", "f", ""], [0, "", "", "\n"]]), &["c1 f {\"a\":1}"]);
     }
 
     proptest! {
-        /// Calls in any number and in any pieces, of which only the first has a name, are told apart by index, by id, or by neither
-        /// where each comes before the next.
+        /// Any number of calls in any number of pieces, of which only the first has a name, are told apart by index,
+        /// by id, or by their order alone.
         #[test]
         fn any_fragmentation_gives_the_same_calls(
             values in proptest::collection::vec((0..2_usize, "[a-z\"\\\\{}]{0,6}"), 1..4),

@@ -1,4 +1,4 @@
-//! The JSON of a chat completion, streamed or whole, as loosely as the compatible servers write it.
+//! The JSON of a chat completion, streamed or complete, with the variations of compatible servers.
 
 use std::borrow::Cow;
 use std::{fmt, mem};
@@ -12,22 +12,22 @@ use super::super::lenient::{self, read_count};
 use super::super::reported::{is_failure, is_truthy};
 use super::super::shared::HOSTED_CALLS;
 
-/// A `chat.completion.chunk` or a `chat.completion`. Any field may be missing or of another type.
+/// A `chat.completion.chunk` or a `chat.completion`. Any field may be missing or have another type.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub(super) choices: Option<Vec<Choice>>,
     usage: Value,
     error: Value,
     x_groq: Value,
-    /// How it went, as MiniMax says it beside the choices.
+    /// MiniMax's status, next to the choices.
     base_resp: Value,
-    /// What the answer rests on (Perplexity). Every chunk repeats it.
+    /// Sources of the response (Perplexity). Every chunk repeats them.
     pub(super) sources: Map<String, Value>,
     /// All other fields.
     extra: Map<String, Value>,
 }
 
-/// A value of a type that is skipped where it is another.
+/// A value that is ignored if it has another type.
 #[derive(Debug, Deserialize)]
 #[serde(transparent, bound = "T: Deserialize<'de>")]
 struct List<T>(#[serde(deserialize_with = "lenient::list")] Option<Vec<T>>);
@@ -63,7 +63,7 @@ impl<'de> Visitor<'de> for ChunkVisitor {
     }
 }
 
-/// Fields of every chunk that say nothing of this response which a caller could want.
+/// Fields of every chunk that are of no interest to callers.
 const CHUNK: [&str; 12] = [
     "id",
     "object",
@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for Chunk {
 }
 
 impl Chunk {
-    /// What stands beside the message: fields of the chunk, of its first choice, and of the usage but for the counts.
+    /// Fields beyond the message: of the chunk, of its first choice, and of the usage except the counts.
     pub(super) fn take_extra(&mut self) -> Map<String, Value> {
         let mut extra = mem::take(&mut self.extra);
         extra.extend(self.choices.iter_mut().flatten().take(1).flat_map(|choice| mem::take(&mut choice.extra)));
@@ -108,12 +108,12 @@ impl Chunk {
         extra
     }
 
-    /// Whether it reports an error under the usual name.
+    /// Whether it has an `error` field.
     pub(super) fn has_error(&self) -> bool {
         is_truthy(&self.error) || self.choices.iter().flatten().any(|choice| is_truthy(&choice.error))
     }
 
-    /// Whether it may report an error in any shape.
+    /// Whether it may be an error in any format.
     pub(super) fn may_be_error(&self) -> bool {
         self.choices.as_ref().is_none_or(Vec::is_empty) || self.has_error() || is_failure(&self.base_resp)
     }
@@ -127,15 +127,15 @@ impl Chunk {
     }
 }
 
-/// One alternative answer. Weir asks for one only.
+/// A choice. Weir requests only one.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
     pub(super) index: Option<u64>,
     delta: Option<Delta>,
-    /// In a whole `chat.completion`: the same fields as in a delta.
+    /// In a complete `chat.completion`: the same fields as in a delta.
     pub(super) message: Option<Delta>,
     pub(super) finish_reason: Option<String>,
-    /// In place of both: the text of a text completion.
+    /// Instead of both: the text of a text completion.
     text: Option<String>,
     error: Value,
     logprobs: Value,
@@ -165,7 +165,7 @@ impl<'de> Visitor<'de> for ChoiceVisitor {
                 "error" => choice.error = map.next_value()?,
                 "logprobs" => choice.logprobs = map.next_value()?,
                 "usage" => choice.usage = map.next_value()?,
-                // Which of the texts at which to stop it was, and what the tokens were called.
+                // Which stop text matched, and the token ids.
                 "stop_reason" | "matched_stop" | "token_ids" | "seed" => _ = map.next_value::<IgnoredAny>()?,
                 _ => take_extra(&mut choice.extra, key, map.next_value()?),
             }
@@ -181,7 +181,7 @@ impl<'de> Deserialize<'de> for Choice {
 }
 
 impl Choice {
-    /// What came of the message in pieces.
+    /// The delta, if any.
     pub(super) fn take_delta(&mut self) -> Option<Delta> {
         let text = self.text.take().filter(|_| self.message.is_none());
         let of_text = |text| Delta { content: Some(Content::Text(text)), ..Delta::default() };
@@ -197,7 +197,7 @@ impl Choice {
     }
 }
 
-/// What came with one chunk, or a whole message.
+/// A delta, or a complete message.
 #[derive(Debug, Default)]
 pub(super) struct Delta {
     pub(super) content: Option<Content>,
@@ -207,27 +207,27 @@ pub(super) struct Delta {
     reasoning_content: Option<Content>,
     pub(super) refusal: Option<String>,
     pub(super) tool_calls: Vec<CallPiece>,
-    /// The call of before there were several, without index and id.
+    /// The deprecated single call, without index and id.
     pub(super) function_call: Option<FunctionPiece>,
-    /// Images that the model made (OpenRouter).
+    /// Images generated by the model (OpenRouter).
     pub(super) images: Vec<Value>,
-    /// What the text rests on.
+    /// Citations.
     pub(super) annotations: Vec<Value>,
-    /// The thoughts as OpenRouter wants them back.
+    /// Reasoning in the form that OpenRouter needs back.
     pub(super) reasoning_details: Vec<Value>,
     /// All other fields.
     pub(super) extra: Map<String, Value>,
 }
 
 impl Delta {
-    /// The thoughts, under whichever name. Servers that send both names send the same text twice.
+    /// The reasoning, from either field. Servers that send both send the same text twice.
     pub(super) fn reasoning(&mut self) -> Option<String> {
         let text = |content: Option<Content>| content.map(Content::into_text).filter(|text| !text.is_empty());
         text(self.reasoning_content.take()).or_else(|| text(self.reasoning.take()))
     }
 }
 
-/// Reads an object field by field: a key that comes twice counts as it came last, and none is lost.
+/// Reads an object field by field: of duplicate keys the last one counts, and none is an error.
 macro_rules! read_fields {
     ($map:ident, $extra:expr, { $($name:literal => $value:ident => $read:expr,)+ }) => {
         while let Some(key) = $map.next_key::<Cow<'_, str>>()? {
@@ -247,7 +247,7 @@ macro_rules! read_fields {
     };
 }
 
-/// Whether a field says something: most servers send the fields they know with every chunk.
+/// Whether a field has content: most servers send all their fields with every chunk.
 fn says_something(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -266,7 +266,7 @@ fn list(value: Value) -> Vec<Value> {
     if let Value::Array(list) = value { list } else { Vec::new() }
 }
 
-/// The calls in a field, which is a list of them or one, and the calls of tools that are neither functions nor custom: those that
+/// The calls in a field, which is one call or a list, and calls of tools that are neither functions nor custom, which
 /// the upstream runs itself.
 fn calls(value: Value) -> (Vec<CallPiece>, Vec<Value>) {
     let entries = if value.as_object().is_some_and(|call| !call.is_empty()) { vec![value] } else { list(value) };
@@ -318,18 +318,18 @@ impl<'de> Deserialize<'de> for Delta {
     }
 }
 
-/// What the parts of a content are.
+/// A content, split by kind of part.
 #[derive(Debug, Default)]
 pub(super) struct Split {
     pub(super) spoken: String,
     pub(super) thought: String,
     pub(super) refused: String,
     pub(super) images: Vec<Value>,
-    /// Those for which the vocabulary has no place, as they came.
+    /// Other parts, unchanged.
     pub(super) others: Vec<Value>,
 }
 
-/// Text, or parts of it (Mistral).
+/// A string, or parts (Mistral).
 #[derive(Debug)]
 pub(super) enum Content {
     Text(String),
@@ -337,7 +337,7 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// Nothing else is content.
+    /// Anything else is not content.
     fn of(value: Value) -> Option<Self> {
         match value {
             Value::String(text) => Some(Self::Text(text)),
@@ -347,7 +347,7 @@ impl Content {
         }
     }
 
-    /// What is said, what is thought beside it, and the parts that are neither.
+    /// Splits the content into text, reasoning and other parts.
     pub(super) fn split(self) -> Split {
         let parts = match self {
             Self::Text(spoken) => return Split { spoken, ..Split::default() },
@@ -377,7 +377,7 @@ impl Content {
         split
     }
 
-    /// All of it, where its field says what it is.
+    /// The complete text, if the field determines its kind.
     fn into_text(self) -> String {
         match self {
             Self::Text(text) => text,
@@ -406,20 +406,20 @@ pub(super) struct CallPiece {
     pub(super) name: Option<String>,
     /// The next piece of the arguments.
     pub(super) arguments: String,
-    /// Whether it is of a custom tool, whose arguments are free text.
+    /// Whether it calls a custom tool, whose arguments are free text.
     pub(super) is_custom: bool,
-    /// All other fields, those of the inner object below its name.
+    /// All other fields; those of the nested object are under its name.
     pub(super) extra: Map<String, Value>,
 }
 
 impl CallPiece {
-    /// `None` where it is none.
+    /// `None` if it is not a call.
     fn of(value: Value) -> Option<Self> {
         let Value::Object(mut fields) = value else { return None };
         let mut take = |name: &str| fields.shift_remove(name).unwrap_or_default();
         let (index, id, mut function, custom) = (read_count(&take("index")), text(take("id")), take("function"), take("custom"));
         take("type");
-        // Some relays leave the inner object out.
+        // Some relays omit the nested object.
         if !function.is_object() && !custom.is_object() {
             let inner = ["name", "arguments"].into_iter().filter_map(|name| Some((name.to_owned(), fields.shift_remove(name)?)));
             function = Value::Object(inner.collect());
@@ -445,7 +445,7 @@ pub(super) struct FunctionPiece {
 }
 
 impl FunctionPiece {
-    /// `None` where it is none.
+    /// `None` if it is not a function.
     fn of(value: Value) -> Option<Self> {
         let Value::Object(mut fields) = value else { return None };
         let mut take = |name: &str| fields.shift_remove(name);
@@ -461,10 +461,10 @@ impl FunctionPiece {
     }
 }
 
-/// Reads OpenAI's counts, and DeepSeek's name for the cached ones. Without any count there is no usage.
+/// Reads OpenAI's token counts, and DeepSeek's name for cached tokens. Without any count there is no usage.
 fn read_usage(usage: &Value) -> Option<Usage> {
     let count = |pointer: &str| usage.pointer(pointer).and_then(read_count);
-    // Some relays give Anthropic's names.
+    // Some relays use Anthropic's names.
     let input = count("/prompt_tokens").or_else(|| count("/input_tokens"));
     let output = count("/completion_tokens").or_else(|| count("/output_tokens"));
     if input.is_none() && output.is_none() {

@@ -1,4 +1,4 @@
-//! OpenAI's chat completions, and what others have made of them.
+//! OpenAI's chat completions and compatible APIs.
 
 mod calls;
 mod chunk;
@@ -36,7 +36,7 @@ pub(crate) struct Chat {
 }
 
 impl Chat {
-    /// The wire as the upstream of `config` speaks it.
+    /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
         let style = Style::new(Family::of(config), config.preset, &config.base_url, &config.compat);
         Self { style, dialect: Dialect::of(config) }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_in_every_shape_have_their_sentence() {
+    fn errors_in_every_format_keep_their_message() {
         let raw = r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"supports at most 1 image per prompt\"}}","provider_name":"North"}}}"#;
         check(400, raw, (400, "supports at most 1 image per prompt", Blame::Request));
         for body in [

@@ -1,4 +1,4 @@
-//! Turns a request into the body of `POST /chat/completions`; no I/O.
+//! Builds the body of `POST /chat/completions`, without I/O.
 
 mod messages;
 
@@ -16,10 +16,10 @@ use super::style::Style;
 use crate::config::Preset;
 use crate::tools::{HostedTools, Offer, Offered};
 
-/// What Weir itself decides; `extra` cannot change it.
+/// Fields that Weir sets itself; `extra` cannot change them.
 const OURS: &[&str] = &["model", "messages", "stream", "stream_options", "n"];
 
-/// What would change the meaning of the request, and is a word of another API.
+/// Parameters of other APIs that would change the request's meaning.
 const NEVER: &[&str] = &[
     "n",
     "audio",
@@ -34,25 +34,25 @@ const NEVER: &[&str] = &[
     "input",
 ];
 
-/// Whether it has a word for a parameter beyond the vocabulary. Servers differ in what they know and say it themselves; what Weir
-/// could not give back is known by none.
+/// Whether a parameter beyond the vocabulary is passed on. Servers differ and reject what they do not know;
+/// parameters whose effect Weir could not return are rejected here.
 pub(super) fn knows(parameter: &str, style: &Style) -> bool {
     !is_operators(parameter, style) && !NEVER.contains(&parameter)
 }
 
-/// Whether a field would ask other models than the settings allow, or buy more than the caller was given.
+/// Whether a field would select models beyond the settings, or spend more than the caller may.
 pub(super) fn is_operators(parameter: &str, style: &Style) -> bool {
     style.preset == Preset::OpenRouter && ["models", "route", "provider", "plugins"].contains(&parameter)
 }
 
-/// Checks that this API can carry the request. Gives what is left out.
+/// Checks that this API supports the request. Returns the fields that are left out.
 ///
 /// # Errors
-/// The first field that it cannot carry, by its path.
+/// The path of the first unsupported field.
 pub(super) fn check(create: &Create, style: &Style) -> Result<Vec<String>, Fault> {
     let mut ignored = Vec::new();
     parameters(create, &|name| knows(name, style), &mut ignored)?;
-    // A tool that came in this API's own form is passed on to the upstream, which may know it.
+    // Tools in this API's own format are passed on; the upstream may know them.
     carry::check(create, &style.carrier(), &mut ignored)?;
     if style.family == Family::Compatible {
         ignored.extend(tier_is_omitted(create));
@@ -62,10 +62,10 @@ pub(super) fn check(create: &Create, style: &Style) -> Result<Vec<String>, Fault
     Ok(ignored)
 }
 
-/// The body of the request.
+/// Builds the request body.
 ///
 /// # Errors
-/// An input that this wire has no word for.
+/// An input that this API does not support.
 pub(super) fn body(request: &ModelRequest, style: &Style) -> Result<Value, Fault> {
     let create = &*request.create;
     let offer = Offer::of(request);
@@ -90,7 +90,7 @@ pub(super) fn body(request: &ModelRequest, style: &Style) -> Result<Value, Fault
 
 fn stream_options(family: Family) -> Value {
     match family {
-        // Padding against eavesdroppers who measure lengths: half of the bytes, for a line that TLS has to our own server.
+        // Padding against traffic analysis doubles the bytes, on a connection that TLS protects anyway.
         Family::OpenAi => json!({ "include_usage": true, "include_obfuscation": false }),
         Family::Azure | Family::Compatible => json!({ "include_usage": true }),
     }
@@ -104,7 +104,8 @@ fn tools(offer: &Offer<'_>, style: &Style, create: &Create, body: &mut Map<Strin
     if tools.is_empty() {
         return;
     }
-    // Only OpenAI's newest models know `allowed_tools`: sending just the allowed ones means the same everywhere.
+    // Only OpenAI's newest models support `allowed_tools`. Sending only the allowed tools has the same effect
+    // everywhere.
     let choice = match offer.choice() {
         ToolChoice::Tool(named) if is_native(style, create, &named.name) && named.kind == NamedKind::Custom => {
             json!({ "type": "custom", "custom": { "name": named.name } })
@@ -122,7 +123,7 @@ fn tools(offer: &Offer<'_>, style: &Style, create: &Create, body: &mut Map<Strin
     put(body, "parallel_tool_calls", create.parallel_tool_calls);
 }
 
-/// Whether a tool goes to OpenAI as the custom tool that it is.
+/// Whether a custom tool is sent to OpenAI as such.
 fn is_native(style: &Style, create: &Create, name: &str) -> bool {
     style.family != Family::Compatible && create.tools.iter().any(|tool| matches!(tool, Tool::Custom(custom) if custom.name == name))
 }
@@ -147,7 +148,7 @@ fn tool(offered: &Offered<'_>, create: &Create, style: &Style) -> Value {
     outer("function", function, offered.extra.unwrap_or(&Extra::default()), style)
 }
 
-/// A tool, with its fields beyond the vocabulary: those of the inner object are kept below its name.
+/// A tool with its unknown fields; those of the nested object go under its name.
 fn outer(kind: &str, mut inner: Map<String, Value>, extra: &Extra, style: &Style) -> Value {
     let mut tool = Map::new();
     tool.insert("type".into(), kind.into());
@@ -211,11 +212,11 @@ fn sampling(create: &Create, family: Family, body: &mut Map<String, Value>) {
     put(body, limit, create.max_output_tokens);
 }
 
-/// What is between the operator and OpenAI; others have no such account, and some refuse unknown fields.
+/// Fields for the operator's account at OpenAI; others have no such fields, and some reject them.
 fn account(create: &Create, body: &mut Map<String, Value>) {
-    // Said in any case: for newer accounts OpenAI's own default is to keep.
+    // Always set: for newer accounts OpenAI stores responses by default.
     body.insert("store".into(), create.store.into());
-    // OpenAI takes notes only on what it keeps.
+    // OpenAI accepts metadata only with stored responses.
     put(body, "metadata", (create.store && !create.metadata.is_empty()).then(|| create.metadata.clone()));
     put(body, "service_tier", create.service_tier.as_deref());
     put(body, "safety_identifier", create.safety_identifier.as_deref());

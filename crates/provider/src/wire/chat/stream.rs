@@ -1,4 +1,4 @@
-//! Reads the chunks of a response into words; no I/O.
+//! Parses the chunks of a response, without I/O.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -16,7 +16,7 @@ use super::super::shared::{CONTENT_PARTS, UPSTREAM_FIELDS, flat_annotation, made
 use super::calls::Calls;
 use super::chunk::{CallPiece, Chunk, Content, Delta, Split};
 
-/// What was read of one response so far.
+/// The state of one response.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     calls: Calls,
@@ -25,13 +25,13 @@ pub(super) struct Chunks {
     refusal: Channel,
     has_annotations: bool,
     images: u64,
-    /// The names of the fields beyond the vocabulary that came in pieces, and those of the fields in them.
+    /// Names of unknown fields that arrived in deltas, and of the fields in them.
     extra: BTreeSet<String>,
-    /// The index of the one choice: servers need not begin with 0.
+    /// The index of the first choice: servers need not start at 0.
     choice: Option<u64>,
-    /// What every chunk repeats beside the choices and belongs to the message.
+    /// Fields next to the choices that every chunk repeats and that belong to the message.
     beside: Map<String, Value>,
-    /// What stands beside the message and does not belong to it. It goes to the caller and not back.
+    /// Fields that are passed to the caller and not sent back.
     upstream_fields: Map<String, Value>,
     is_finish_said: bool,
 }
@@ -39,24 +39,24 @@ pub(super) struct Chunks {
 /// Where fields of a message come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
-    /// A piece of the message.
+    /// A delta.
     Delta,
-    /// The last piece, which may repeat all of it.
+    /// The last delta, which may repeat the complete message.
     LastDelta,
-    /// The whole message: what of it came in pieces is not said again.
+    /// A complete message: what already arrived in deltas is not emitted again.
     Message,
 }
 
-/// A text of the message.
+/// One of the message's texts.
 #[derive(Debug, Default)]
 struct Channel {
     so_far: SoFar,
-    /// Whether deltas brought it. Where none did, each chunk may have a piece of it as its message.
+    /// Whether it arrived in deltas. Otherwise each chunk's message may contain a piece of it.
     has_deltas: bool,
 }
 
 impl Channel {
-    /// Takes a text in. Gives what it adds.
+    /// Adds a text; returns what is new in it.
     fn take(&mut self, text: &str, source: Source) -> Option<String> {
         let added = match source {
             Source::Delta => Some(text),
@@ -77,8 +77,8 @@ impl Grammar for Chunks {
         }
         match self.read(data, said) {
             Ok(_) => {}
-            Err(Broken::Cut) => said.invalid_data("sent an event that ends in the middle of its JSON"),
-            Err(Broken::Invalid) => said.invalid_data("sent something that is no chat completion"),
+            Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
+            Err(Broken::Invalid) => said.invalid_data("sent something that is not a chat completion"),
         }
     }
 
@@ -87,27 +87,27 @@ impl Grammar for Chunks {
             Err(Broken::Cut) => said.fail(said.callee.cut()),
             Ok(true) => {}
             Ok(false) if said.is_over() => {}
-            Ok(false) | Err(Broken::Invalid) => said.invalid_data("sent something that is no chat completion"),
+            Ok(false) | Err(Broken::Invalid) => said.invalid_data("sent something that is not a chat completion"),
         }
     }
 }
 
 /// `event: error`, whose data may be the error itself.
 fn error_event(data: &[u8], said: &mut Said) {
-    said.fail(said.callee.in_band_or(Reported::from_body(data), "reported an error and did not say which"));
+    said.fail(said.callee.in_band_or(Reported::from_body(data), "reported an unspecified error"));
 }
 
-/// Ends with the error in a chunk, which may stand in its choice (OpenRouter).
+/// Fails with the error in a chunk, which may be in its choice (OpenRouter).
 fn fail_if_error(value: &Value, said: &mut Said) {
     let choices = value.get("choices").and_then(Value::as_array).into_iter().flatten();
     match choices.filter_map(|choice| choice.get("error")).find(|error| is_truthy(error)) {
-        Some(error) => said.fail(said.callee.in_band_or(Reported::from_error(error), "reported an error and did not say which")),
+        Some(error) => said.fail(said.callee.in_band_or(Reported::from_error(error), "reported an unspecified error")),
         None => _ = said.fail_if_error(value),
     }
 }
 
 impl Chunks {
-    /// Reads every chunk in `data`. Says whether there was any.
+    /// Reads every chunk in `data`. Returns whether there was any.
     fn read(&mut self, data: &[u8], said: &mut Said) -> Result<bool, Broken> {
         let (mut is_chunk, mut may_be_error) = (false, false);
         let tail = json::read_all(data, |chunk: Chunk| {
@@ -116,7 +116,7 @@ impl Chunks {
             self.chunk(chunk, said);
         });
         if may_be_error {
-            // An error may have any shape, and its words may stand anywhere.
+            // An error may have any format, with its message anywhere.
             _ = json::read_all(data, |value: Value| fail_if_error(&value, said));
         }
         if tail? == Tail::Done {
@@ -130,13 +130,13 @@ impl Chunks {
         let (usage, has_error) = (chunk.usage(), chunk.has_error());
         self.beside.extend(mem::take(&mut chunk.sources).into_iter().filter(|(_, value)| is_truthy(value)));
         let mut extra = chunk.take_extra();
-        // What the answer rests on may also stand in the choice.
+        // Sources may also be in the choice.
         self.beside.extend(["citations", "search_results"].into_iter().filter_map(|name| extra.remove_entry(name)));
         if !extra.is_empty() {
             self.beside.insert(UPSTREAM_FIELDS.to_owned(), Value::Null);
             self.upstream_fields.extend(extra);
         }
-        // Weir asks for one choice; what others may come are not part of the response.
+        // Weir requests one choice; others are ignored.
         let mut choices = chunk.choices.take().unwrap_or_default().into_iter();
         let wanted = self.choice;
         if let Some(mut choice) = choices.find(|choice| wanted.is_none_or(|wanted| choice.index.unwrap_or(0) == wanted)) {
@@ -146,7 +146,7 @@ impl Chunks {
             if let Some(delta) = choice.take_delta() {
                 let source = if reason.is_empty() { Source::Delta } else { Source::LastDelta };
                 self.delta(delta, logprobs, source, said);
-                // What came in pieces is not said again.
+                // What already arrived in deltas is not emitted again.
                 choice.message.into_iter().for_each(|message| self.delta(message, Vec::new(), Source::Message, said));
             } else if let Some(message) = choice.message {
                 self.delta(message, logprobs, Source::Message, said);
@@ -173,7 +173,7 @@ impl Chunks {
         if !delta.reasoning_details.is_empty() && has_details {
             said.word(Word::ReasoningExtra(Map::from_iter([("reasoning_details".to_owned(), delta.reasoning_details.into())])));
         }
-        // The log probabilities of a message are those of the whole text.
+        // A message's log probabilities are those of the complete text.
         let logprobs = if is_first(!self.text.so_far.is_empty()) { logprobs } else { Vec::new() };
         said.words(self.text.take(&spoken, source).map(|text| Word::Text { text, logprobs }));
         let refusal = delta.refusal.unwrap_or(refused);
@@ -204,7 +204,7 @@ impl Chunks {
         said.words((!extra.is_empty()).then_some(Word::Extra(extra)));
     }
 
-    /// The fields beyond the vocabulary that were not said in pieces before.
+    /// The unknown fields that did not arrive in deltas before.
     fn new_extra(&mut self, mut extra: Map<String, Value>, source: Source) -> Map<String, Value> {
         let inner = |name: &str, field: &str| format!("{name}.{field}");
         if source == Source::Message {
@@ -222,9 +222,9 @@ impl Chunks {
         extra
     }
 
-    /// An image, or what stands in the place of one.
+    /// An image, or a placeholder for one.
     fn image(&mut self, image: Value, said: &mut Said) {
-        // Keys of calls are their indices; those of images come after all of them.
+        // Calls use their index as key; images count down from the maximum.
         let key = u64::MAX - self.images;
         self.images += 1;
         match made_image(&image) {
@@ -233,11 +233,11 @@ impl Chunks {
         }
     }
 
-    /// Says what came beside the message.
+    /// Emits the fields next to the message.
     fn beside(&mut self, said: &mut Said) {
         let mut beside = mem::take(&mut self.beside);
         let fields = mem::take(&mut self.upstream_fields);
-        // They are worth no message of their own.
+        // They do not justify a message of their own.
         let has_message = !(self.text.so_far.is_empty() && self.refusal.so_far.is_empty()) && self.calls.is_empty();
         match beside.get_mut(UPSTREAM_FIELDS) {
             Some(place) if has_message => *place = fields.into(),
@@ -251,7 +251,7 @@ impl Chunks {
     fn finish_reason(&mut self, reason: &str, has_error: bool, said: &mut Said) {
         match finish::read(reason) {
             Verdict::Absent => {}
-            // The error itself says more, if there is one.
+            // The error itself is more specific.
             Verdict::Failed if has_error => {}
             Verdict::Failed => {
                 let what = format!("stopped in the middle of the response (finish_reason '{reason}')");

@@ -6,7 +6,7 @@ use crate::wire::carry::{self, Carrier, Inner, Place};
 use crate::wire::family::Family;
 use crate::wire::shared::UPSTREAM_FIELDS;
 
-/// What an upstream of this wire takes.
+/// What an upstream supports.
 #[derive(Clone, Debug)]
 pub(super) struct Style {
     pub(super) family: Family,
@@ -18,9 +18,9 @@ pub(super) struct Style {
 }
 
 impl Style {
-    /// What the settings say, and what is usual where they say nothing.
+    /// From the settings, with the preset's defaults.
     pub(super) fn new(family: Family, preset: Preset, base_url: &str, compat: &Compat) -> Self {
-        // These two refuse fields that they do not know, and thoughts are among those.
+        // These two reject unknown fields, reasoning included.
         let is_strict = ["api.mistral.ai", "api.groq.com"].iter().any(|host| base_url.contains(host));
         let (system_messages, reasoning) = match family {
             Family::OpenAi | Family::Azure => (SystemMessages::InPlace, ReasoningHistory::Never),
@@ -37,8 +37,8 @@ impl Style {
         }
     }
 
-    /// Which fields beyond the vocabulary go through. Servers of the compatible kind say themselves what they do not know; OpenAI
-    /// is not sent what is known to be another vendor's.
+    /// Which unknown fields are passed on. Compatible servers reject what they do not know; OpenAI is not sent other
+    /// vendors' fields.
     pub(super) fn field(&self) -> fn(Place, &str) -> bool {
         match self.family {
             Family::OpenAi | Family::Azure => |_, name| !carry::is_hint(name) || name == "name",
@@ -62,11 +62,11 @@ impl Style {
     }
 }
 
-/// Fields that Weir itself, or the Responses API, puts on items: chat completions have other places for them.
+/// Fields that Weir or the Responses API add to items, for which chat completions have other places.
 fn is_own(place: Place, name: &str) -> bool {
     let is_everywhere = matches!(name, "status" | "upstream_id" | UPSTREAM_FIELDS);
     is_everywhere || (name == "namespace" && place == Place::Call) || (name == "id" && place == Place::Message)
 }
 
-/// What this API is called in errors.
+/// The API's name in error messages.
 pub(super) const API: &str = "The chat completions API";

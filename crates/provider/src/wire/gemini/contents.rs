@@ -1,4 +1,4 @@
-//! Turns a conversation into Gemini's system instruction and its contents of user and model.
+//! Translates a conversation to Gemini's system instruction and contents.
 
 use std::collections::HashMap;
 
@@ -12,25 +12,25 @@ use super::model::Thinking;
 use super::names::{EXTRA_CONTENT, PARTS, SIGNATURE};
 use crate::tools::{Call, Offer, Output, Turn, turns};
 
-/// What Google's documentation names for calls that another model made: models since Gemini 3 refuse a conversation in which
-/// the first call of a step lacks its signature.
+/// Google's documented placeholder for calls by other models: since Gemini 3, a conversation is rejected if the first
+/// call of a step has no signature.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
-/// What was read of a conversation so far.
+/// The conversation translated so far.
 #[derive(Debug)]
 pub(super) struct Contents {
     thinking: Thinking,
     system: Vec<Value>,
     list: Vec<Content>,
-    /// The signature of the part that comes next.
+    /// The signature of the next part.
     signature: Option<String>,
 }
 
-/// Whose a content is.
+/// The role of a content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     User,
-    /// What functions gave: Gemini wants as many answers as there were calls, and nothing else among them.
+    /// Function results: Gemini requires one for each call, and nothing else between them.
     Functions,
     Model,
 }
@@ -39,32 +39,32 @@ enum Kind {
 struct Content {
     kind: Kind,
     parts: Vec<Value>,
-    /// Whether a call is among the parts.
+    /// Whether the parts include a call.
     has_call: bool,
 }
 
 impl Contents {
-    /// The contents for a model that thinks like this.
+    /// The contents for a model with this kind of reasoning.
     pub(super) fn new(thinking: Thinking) -> Self {
         Self { thinking, system: Vec::new(), list: Vec::new(), signature: None }
     }
 
-    /// Adds to the system instruction. There is one: instructions from the middle of a conversation move there.
+    /// Adds to the system instruction. There is only one, so instructions from within the conversation move there.
     pub(super) fn instructions(&mut self, text: &str) {
         self.system.extend(text_part(text));
     }
 
-    /// Reads the items in their order.
+    /// Translates the items in order.
     ///
     /// # Errors
-    /// A part that Gemini has no word for.
+    /// A content part that Gemini does not support.
     pub(super) fn read(&mut self, context: &[Item], offer: &Offer<'_>) -> Result<(), Fault> {
         let steps = turns(context, offer);
-        // The functions that were called, by the ids of their calls.
+        // The functions' names by call id.
         let calls: HashMap<&str, String> = steps.iter().rev().filter_map(|(_, step)| called(step)).collect();
         let mut last = None;
         for (index, step) in &steps {
-            // Items that are left out take the signature that came before them along.
+            // A signature before an item that is left out is left out with it.
             if last.is_some_and(|last| index - last > 1) {
                 self.signature = None;
             }
@@ -91,7 +91,7 @@ impl Contents {
         Ok(())
     }
 
-    /// The parts of the system instruction, and the contents.
+    /// The system instruction's parts, and the contents.
     pub(super) fn finish(mut self) -> (Vec<Value>, Vec<Value>) {
         self.end_model_turn();
         let content = |Content { kind, parts, .. }| {
@@ -121,7 +121,7 @@ impl Contents {
     fn system_message(&mut self, message: &Message, index: usize) -> Result<(), Fault> {
         for (number, part) in message.content.iter().enumerate() {
             let Some(text) = part.text() else {
-                let what = "Gemini takes images and files from the user only.";
+                let what = "Gemini accepts images and files from the user only.";
                 return Err(Fault::invalid("unsupported_value", format!("input[{index}].content[{number}]"), what));
             };
             self.instructions(text);
@@ -142,7 +142,7 @@ impl Contents {
 
     fn output(&mut self, output: &Output<'_>, calls: &HashMap<&str, String>, index: usize) -> Result<(), Fault> {
         let Some(name) = calls.get(output.call_id) else {
-            let what = "Gemini pairs calls and outputs by the function's name, and there is no call with this call_id.";
+            let what = "Gemini matches outputs to calls by the function's name, and there is no call with this call_id.";
             return Err(Fault::invalid("invalid_value", format!("input[{index}].call_id"), what));
         };
         let mut response = Map::new();
@@ -155,8 +155,8 @@ impl Contents {
         Ok(())
     }
 
-    /// Gemini wants a signature back in the part with which it came, and nothing of the thoughts themselves. Signatures of
-    /// others are left out.
+    /// Gemini requires a signature back in the part it came with, and not the reasoning itself. Other vendors'
+    /// signatures are left out.
     fn reasoning(&mut self, reasoning: &Reasoning) {
         let signature = reasoning.encrypted_content.as_deref().and_then(|encrypted| encrypted.strip_prefix(SIGNATURE));
         if let Some(signature) = signature {
@@ -183,8 +183,8 @@ impl Contents {
         }
     }
 
-    /// A signature that came behind the last word came with an empty text, and goes back like that. Behind anything but the
-    /// model's own words there is nothing it could sign.
+    /// A signature after the last text came with an empty text part, and is sent back like that. It can only follow
+    /// the model's own content.
     fn end_model_turn(&mut self) {
         if let (Some(signature), Some(Content { kind: Kind::Model, parts, .. })) = (self.signature.take(), self.list.last_mut()) {
             parts.push(json!({ "text": "", "thoughtSignature": signature }));
@@ -192,7 +192,7 @@ impl Contents {
     }
 }
 
-/// The id and the function of a call.
+/// The id and function of a call.
 fn called<'a>(step: &Turn<'a>) -> Option<(&'a str, String)> {
     let Turn::Call(call) = step else { return None };
     Some((call.id, call.name.to_string()))
@@ -202,7 +202,7 @@ fn is_call(part: &Value) -> bool {
     part.get("functionCall").is_some()
 }
 
-/// What a function gave, as the object that Gemini wants.
+/// A function's result, as the object that Gemini requires.
 fn result(output: &FunctionOutput) -> Value {
     let text = output.text();
     match serde_json::from_str(&text) {
@@ -211,7 +211,7 @@ fn result(output: &FunctionOutput) -> Value {
     }
 }
 
-/// Images and files among what a function gave.
+/// Images and files in a function's result.
 fn media(output: &FunctionOutput, index: usize) -> Result<Vec<Value>, Fault> {
     let FunctionOutput::Parts(parts) = output else { return Ok(Vec::new()) };
     let media = parts.iter().enumerate().filter(|(_, part)| part.text().is_none());
@@ -244,13 +244,13 @@ fn content_part(part: &Part, path: &str) -> Result<Option<Value>, Fault> {
         }
     };
     let Some(part) = media_part(data, url) else {
-        let what = "Gemini takes an image or a file as a URL, or as a data URL in base64.";
+        let what = "Gemini accepts an image or a file as a URL, or as a base64 data URL.";
         return Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what));
     };
     Ok(Some(part))
 }
 
-/// Bytes, or where they are. `None` where neither is known.
+/// Inline data or a URL; `None` without either.
 fn media_part(data: Option<DataUrl<'_>>, url: &str) -> Option<Value> {
     if let Some(DataUrl { media_type, data }) = data {
         return Some(json!({ "inlineData": { "mimeType": media_type, "data": data } }));
@@ -264,7 +264,7 @@ fn media_part(data: Option<DataUrl<'_>>, url: &str) -> Option<Value> {
     Some(json!({ "fileData": file }))
 }
 
-/// Audio in OpenAI's form (`input_audio`).
+/// Audio in OpenAI's format (`input_audio`).
 fn audio_part(fields: &Extra) -> Option<Value> {
     let audio = fields.get("input_audio").filter(|_| fields.text("type") == Some("input_audio"))?;
     let text = |name: &str| audio.get(name).and_then(Value::as_str);
@@ -275,7 +275,7 @@ fn audio_part(fields: &Extra) -> Option<Value> {
     Some(json!({ "inlineData": { "mimeType": media_type, "data": text("data")? } }))
 }
 
-/// The media type that the end of a URL speaks of; without one, Gemini finds it out itself or says that it cannot.
+/// The media type for a URL's file extension; without one, Gemini detects it or rejects the file.
 fn media_type_of(url: &str) -> Option<&'static str> {
     let path = url.split(['?', '#']).next()?;
     match path.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {

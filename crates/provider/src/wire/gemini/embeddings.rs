@@ -1,4 +1,4 @@
-//! Embeddings by Gemini's `batchEmbedContents`.
+//! Embeddings with Gemini's `batchEmbedContents`.
 
 use engine::provider::failure::Failure;
 use engine::provider::passthrough::PassthroughRequest;
@@ -16,16 +16,16 @@ use crate::wire::passthrough::document::document;
 
 const VENDOR: &str = "Gemini";
 
-/// Fields that Gemini has beyond OpenAI's, by both of their spellings, and what they are called on the wire.
+/// Gemini's own fields, in both spellings, with their names on the wire.
 const OWN: &[(&str, &str)] = &[("taskType", "taskType"), ("task_type", "taskType"), ("title", "title")];
 
-/// The most that one request may hold: "at most 100 requests can be in one batch". Clients send up to 2048.
+/// The largest batch ("at most 100 requests can be in one batch"). Clients send up to 2048 inputs.
 const BATCH: usize = 100;
 
-/// Says what Gemini has no word for.
+/// Rejects what Gemini does not support.
 ///
 /// # Errors
-/// The first such field.
+/// The first unsupported field.
 pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
     let own: Vec<&str> = OWN.iter().map(|(name, _)| *name).collect();
     vectors::check_fields(request, VENDOR, &own)?;
@@ -33,14 +33,14 @@ pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
     vectors::texts(request, VENDOR).map(drop)
 }
 
-/// The call: as many requests as the inputs need.
+/// The call, in as many requests as the inputs need.
 ///
 /// # Errors
 /// As [`check`].
 pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
     let asked = &request.request;
     let (texts, format) = (vectors::texts(asked, VENDOR)?, vectors::format(asked, VENDOR)?);
-    // The list names models as `models/…`, and tuned ones lie elsewhere.
+    // The model list has names such as `models/…`; tuned models have another prefix.
     let (collection, name) = request.model().split_once('/').unwrap_or(("models", request.model()));
     let mut usual = Fields::default();
     usual.set("model", &format!("{collection}/{name}"));
@@ -72,7 +72,7 @@ fn read(bodies: &[Vec<u8>], inputs: usize, format: VectorFormat, model: &str, ca
         bodies.iter().map(|body| document(body, "embeddings", Operation::Embeddings, callee)).collect::<Result<Vec<_>, Failure>>()?;
     let embeddings: Vec<Fields> = responses.iter().filter_map(|response| response.read::<Vec<Fields>>("embeddings")).flatten().collect();
     let vectors: Vec<&RawValue> = embeddings.iter().filter_map(|embedding| embedding.get("values")).collect();
-    // Older models do not say it.
+    // Older models do not report it.
     let tokens = responses.iter().map(|response| response.read::<Fields>("usageMetadata")?.read::<u64>("promptTokenCount"));
     vectors::list(&vectors, inputs, format, model, tokens.sum(), callee)
 }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn each_text_is_a_request_of_the_batch() {
+    fn each_text_is_one_request_of_the_batch() {
         let body =
             json!({ "model": "gemini-embedding-001", "input": ["a", "b"], "dimensions": 768, "task_type": "RETRIEVAL_QUERY", "user": "u" });
         let one = |text: &str| {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_batch_goes_in_several() {
+    fn larger_inputs_need_several_batches() {
         let texts: Vec<String> = (0..250).map(|number| number.to_string()).collect();
         let sent = sent(&json!({ "model": "m", "input": texts }), None);
         let counts: Vec<usize> = sent.iter().map(|(_, body)| body["requests"].as_array().unwrap().len()).collect();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gemini_has_no_word_for_is_named() {
+    fn unsupported_fields_are_named() {
         let refused = |more: Value| {
             let mut body = json!({ "model": "m", "input": "a" });
             body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vectors_of_all_batches_become_one_list() {
+    fn the_vectors_of_all_batches_are_joined() {
         let body = json!({ "model": "m", "input": (0..101).map(|number| number.to_string()).collect::<Vec<_>>() });
         let response = |count: usize, tokens: Option<u64>| {
             let embeddings: Vec<Value> = (0..count).map(|number| json!({ "values": [count, number] })).collect();
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(list["data"].as_array().unwrap().len(), 101);
         assert_eq!(list["data"][100], json!({ "object": "embedding", "index": 100, "embedding": [1, 0] }));
         assert_eq!((&list["model"], &list["usage"]["prompt_tokens"]), (&json!("m"), &json!(302)));
-        assert!(read(&[response(100, Some(300)), response(1, None)]).unwrap().get("usage").is_none(), "a part is not the whole");
+        assert!(read(&[response(100, Some(300)), response(1, None)]).unwrap().get("usage").is_none(), "incomplete");
         assert_eq!(read(&[response(100, None), response(2, None)]), Err("upstream_invalid_data".into()));
         let sample = include_bytes!("../../../fixtures/gemini/embeddings.json").to_vec();
         let read = (pass(&request(&json!({ "model": "m", "input": ["a", "b"] }), None)).unwrap().read)(&[sample], &sample::north());

@@ -1,37 +1,37 @@
-//! Makes events of JSON that stands between the events: in the middle of a stream, Gemini writes an error as it is, over many
-//! lines and without `data:`. Google's own client balances braces to find its end, and so does this.
+//! Turns JSON between events into events: in the middle of a stream, Gemini writes an error as plain JSON over
+//! several lines, without `data:`. Like Google's own client, this balances braces to find its end.
 
 use engine::provider::event::Word;
 use engine::provider::failure::Failure;
 
 use crate::wire::reader::Reader;
 
-/// A reader of bodies that may hold JSON between their lines.
+/// A reader of bodies that may contain JSON between events.
 #[derive(Debug)]
 pub(super) struct LooseLines<R> {
     inner: R,
     place: Place,
 }
 
-/// Where in the body the last byte was.
+/// The state after the last byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Before the first byte that says what kind of body it is.
+    /// Before the first significant byte.
     Begin,
     /// In a body that is one document.
     Document,
-    /// At the begin of a line.
+    /// At the start of a line.
     LineStart,
     /// In a line of an event stream.
     Line,
-    /// In loose JSON.
+    /// In JSON between events.
     Json { depth: u32, is_text: bool, is_escaped: bool },
-    /// Behind loose JSON, where at most a comma follows.
+    /// After such JSON; a comma may follow.
     Rest,
 }
 
 impl<R> LooseLines<R> {
-    /// A reader that gives `inner` nothing but events.
+    /// A reader that passes only events to `inner`.
     pub(super) fn new(inner: R) -> Self {
         Self { inner, place: Place::Begin }
     }
@@ -46,7 +46,7 @@ impl<R> LooseLines<R> {
                     events.extend_from_slice(rest);
                     rest = &[];
                 }
-                // Most bytes are in lines, which go through as they are.
+                // Most bytes belong to lines, which are passed through.
                 Place::Line => {
                     let length = line_end.map_or(rest.len(), |end| end + 1);
                     events.extend_from_slice(&rest[..length]);
@@ -66,11 +66,11 @@ impl<R> LooseLines<R> {
         events
     }
 
-    /// Takes one byte outside the lines; where that leads.
+    /// Handles one byte outside of lines; returns the next state.
     fn step(&self, byte: u8, events: &mut Vec<u8>) -> Place {
         match (self.place, byte) {
             (Place::Json { depth, is_text, is_escaped }, _) => {
-                // Between two values the end of a line is white space; in an event it would be the end.
+                // A line break inside JSON is white space; in an event it would end the field.
                 events.push(if matches!(byte, b'\r' | b'\n') { b' ' } else { byte });
                 json(byte, depth, is_text, is_escaped, events)
             }
@@ -78,13 +78,13 @@ impl<R> LooseLines<R> {
                 events.push(byte);
                 Place::Document
             }
-            // White space and a byte order mark say nothing yet.
+            // White space and a byte order mark decide nothing.
             (Place::Begin, b' ' | b'\t' | b'\r' | b'\n' | 0xEF | 0xBB | 0xBF) => {
                 events.push(byte);
                 Place::Begin
             }
             (Place::LineStart, b'{' | b'[') => {
-                // The event before it may lack its blank line.
+                // The previous event may lack its blank line.
                 events.extend_from_slice(b"\n\ndata: ");
                 events.push(byte);
                 Place::Json { depth: 1, is_text: false, is_escaped: false }
@@ -102,7 +102,7 @@ impl<R> LooseLines<R> {
     }
 }
 
-/// Takes one byte of loose JSON.
+/// Handles one byte of JSON between events.
 fn json(byte: u8, depth: u32, is_text: bool, is_escaped: bool, events: &mut Vec<u8>) -> Place {
     let inside = |depth, is_text, is_escaped| Place::Json { depth, is_text, is_escaped };
     match byte {
@@ -152,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn events_and_documents_go_through() {
+    fn events_and_documents_are_passed_through() {
         for body in ["data: {\"a\":1}\r\n\r\ndata: 2\r\n\r\n", "\n[{\n\"a\": 1}\n,\n{}]", "\u{feff}{\n{", ": {\ndata: {\n", ""] {
             check(body, body);
         }
     }
 
     #[test]
-    fn loose_json_becomes_an_event() {
+    fn json_between_events_becomes_an_event() {
         check("data: 1\r\n\r\n{\r\n  \"a\": \"}\\\"{\"\r\n}\r\n", "data: 1\r\n\r\n\n\ndata: {    \"a\": \"}\\\"{\"  }\n\n\r\n");
         check("data: 1\n[{\"a\": []\n}\n]\n,\n  {}\ndata: 2", "data: 1\n\n\ndata: [{\"a\": [] } ]\n\n\n,\n\n\ndata: {}\n\n\ndata: 2");
     }

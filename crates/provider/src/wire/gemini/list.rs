@@ -1,10 +1,11 @@
-//! The list of models as Gemini writes it.
+//! Reads Gemini's list of models.
 
 use engine::provider::models::ModelListing;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Reads `GET /models`: those that can write, by the name without `models/`. Gemini does not say since when they are.
+/// Reads `GET /models`: models that generate content, with their names without `models/`. Gemini reports no creation
+/// time.
 pub(super) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
     let list: List = serde_json::from_slice(body).ok()?;
     let listing = |entry: Value| {
@@ -27,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_models_that_write_are_listed() {
+    fn only_generating_models_are_listed() {
         let body = include_bytes!("../../../fixtures/gemini/models.json");
         let listing = |id: &str| ModelListing { id: id.into(), owned_by: "north".into(), created: 0 };
         assert_eq!(read(body, "north"), Some(vec![listing("gemini-2.5-flash"), listing("tunedModels/mine")]));

@@ -30,7 +30,7 @@ use super::{Wire, shared};
 use crate::config::{HostedTools, UpstreamConfig};
 use crate::tools::Lifter;
 
-/// What this API is called in errors.
+/// The API's name in error messages.
 const API: &str = "Gemini's API";
 
 /// The wire of `POST /models/{model}:streamGenerateContent`.
@@ -40,7 +40,7 @@ pub(crate) struct Gemini {
 }
 
 impl Gemini {
-    /// The wire as the upstream of `config` speaks it.
+    /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
         Self { hosted_tools: config.compat.hosted_tools }
     }
@@ -48,7 +48,7 @@ impl Gemini {
 
 impl Wire for Gemini {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
-        // The list names models as `models/…`, and tuned ones lie elsewhere.
+        // The model list has names such as `models/…`; tuned models have another prefix.
         let (collection, model) = request.model().split_once('/').unwrap_or(("models", request.model()));
         let method = format!("{model}:streamGenerateContent");
         let outgoing = Outgoing::new(&[collection, &method], request::body(request, self.hosted_tools)?);
@@ -68,7 +68,7 @@ impl Wire for Gemini {
     }
 
     fn list(&self) -> Outgoing {
-        // The most that one page may hold.
+        // The largest page size.
         Outgoing { query: vec![("pageSize", "1000".to_owned())], ..Outgoing::document(&["models"]) }
     }
 
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn it_asks_for_events() {
+    fn requests_ask_for_an_event_stream() {
         let outgoing = gemini().ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
         assert_eq!((outgoing.query, outgoing.accept), (vec![("alt", "sse".to_owned())], "text/event-stream"));
         let list = gemini().list();

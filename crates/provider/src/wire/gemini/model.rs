@@ -1,16 +1,16 @@
-//! What differs between generations of Gemini, told by the model's name.
+//! Differences between generations of Gemini, derived from the model's name.
 
-/// How a model is told to think.
+/// How reasoning is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Thinking {
-    /// By a budget of tokens (2.5).
+    /// With a token budget (2.5).
     Budget,
-    /// By a level (3 and later), which wants its signatures back with the calls.
+    /// With a level (3 and later); signatures must be sent back with calls.
     Level,
 }
 
 impl Thinking {
-    /// How `model` is told; one whose name says no version is taken for a new one.
+    /// How reasoning of `model` is configured. A model without a version in its name counts as a new one.
     pub(super) fn of(model: &str) -> Self {
         let mut words = model.split(|character: char| !character.is_ascii_alphanumeric());
         let is_gemini = words.any(|word| word == "gemini");
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_say_how_they_think() {
+    fn model_names_determine_the_reasoning_configuration() {
         for (name, expected) in [
             ("gemini-2.5-pro", Thinking::Budget),
             ("gemini-2.0-flash-001", Thinking::Budget),

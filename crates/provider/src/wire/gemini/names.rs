@@ -1,12 +1,12 @@
 //! Names of this API that several of its files use.
 
-/// What the `encrypted_content` of a thought begins with; behind it is the signature of the part that follows it.
+/// Prefix of `encrypted_content` for the signature of the part that follows.
 pub(super) const SIGNATURE: &str = "gemini.signature.";
 
-/// The field of a call in which Google's compatible API has what is Google's own.
+/// The field of a call with Google's own data in its OpenAI-compatible API.
 pub(super) const EXTRA_CONTENT: &str = "extra_content";
 
-/// The names of parts that Weir does not interpret, as the types of items and as Gemini's fields.
+/// Uninterpreted parts: the item type and Gemini's field name.
 pub(super) const PARTS: [(&str, &str); 5] = [
     ("executable_code", "executableCode"),
     ("code_execution_result", "codeExecutionResult"),

@@ -1,4 +1,4 @@
-//! What Gemini's errors mean, by status and in the middle of a stream.
+//! Classifies Gemini's errors, by status and inside a stream.
 
 use engine::provider::failure::{Blame, Failure};
 use reqwest::header::HeaderMap;
@@ -9,10 +9,10 @@ use super::super::json;
 use super::super::retry_after;
 use crate::wire::outgoing::Refused;
 
-/// Nobody waits longer.
+/// The longest retry delay that is used.
 const MAX_SECONDS: f64 = 86_400.0;
 
-/// An answer with an error status.
+/// An error response.
 pub(super) fn by_status(callee: &Callee, refused: &Refused<'_>) -> Failure {
     let wait = retry_after::read(refused.headers);
     let body = serde_json::from_slice::<Value>(refused.body).unwrap_or_default();
@@ -22,31 +22,31 @@ pub(super) fn by_status(callee: &Callee, refused: &Refused<'_>) -> Failure {
     }
 }
 
-/// An error where the HTTP status said 200.
+/// An error inside a stream with status 200.
 pub(super) fn in_band(callee: &Callee, error: &Value) -> Failure {
     let reported = Reported::from_error(error);
     match reported.status {
         Some(status) if error.is_object() => failure(callee, status, error, None, &HeaderMap::new()),
-        Some(_) | None => callee.in_band_or(reported, "reported an error and did not say which"),
+        Some(_) | None => callee.in_band_or(reported, "reported an unspecified error"),
     }
 }
 
-/// The same of the data of an `error` event.
+/// The same from the data of an `error` event.
 pub(super) fn in_band_of(callee: &Callee, data: &[u8]) -> Failure {
     match json::value(data) {
         Ok(value) => in_band(callee, error_in(&value).unwrap_or(&value)),
-        Err(_) => callee.in_band_or(Reported::from_body(data), "reported an error and did not say which"),
+        Err(_) => callee.in_band_or(Reported::from_body(data), "reported an unspecified error"),
     }
 }
 
-/// The error in a body, which may be a list with nothing else in it.
+/// The error in a body, which may be a list with one entry.
 pub(super) fn error_in(body: &Value) -> Option<&Value> {
     body.get(0).unwrap_or(body).get("error").filter(|error| error.is_object())
 }
 
 fn failure(callee: &Callee, status: u16, error: &Value, wait: Option<u64>, headers: &HeaderMap) -> Failure {
     let mut reported = Reported::from_error(error);
-    // A wrong key is a wrong argument to Google, with a status of 400.
+    // Google reports an invalid key as an invalid argument, with status 400.
     let is_about_key = details(error, "ErrorInfo").any(|info| info.get("reason").is_some_and(|reason| reason == "API_KEY_INVALID"));
     let status = if is_about_key { 401 } else { status };
     if status == 429 && is_exhausted(error) {
@@ -54,13 +54,13 @@ fn failure(callee: &Callee, status: u16, error: &Value, wait: Option<u64>, heade
     }
     let wait = wait.or_else(|| details(error, "RetryInfo").find_map(|info| read_delay(info.get("retryDelay")?.as_str()?)));
     let refusal = callee.refusal(status, reported, wait, headers);
-    // The account may not do that where it is, or without a bill: another upstream may.
+    // The account may not use the API from its location or without billing; another upstream may be able to.
     let is_precondition = status == 400 && error.get("status").is_some_and(|status| status == "FAILED_PRECONDITION");
     if is_precondition { Failure::new(refusal.fault, Blame::Match) } else { refusal }
 }
 
-/// Whether waiting for seconds does not help: what was allowed for the day is used up, or nothing was ever allowed. The wait
-/// that Gemini names is about the minute even then.
+/// Whether retrying soon is useless, because a daily quota is used up or was always zero. The retry delay refers to
+/// the per-minute limit even then.
 fn is_exhausted(error: &Value) -> bool {
     let violations = details(error, "QuotaFailure").filter_map(|failure| failure.get("violations")?.as_array()).flatten();
     let is_hopeless = |violation: &Value| {
@@ -72,13 +72,13 @@ fn is_exhausted(error: &Value) -> bool {
     violations.into_iter().any(is_hopeless) || message.split("limit: 0").skip(1).any(is_nothing_allowed)
 }
 
-/// The details of a kind: `{"@type":"type.googleapis.com/google.rpc.RetryInfo",…}`.
+/// The error details of a type: `{"@type":"type.googleapis.com/google.rpc.RetryInfo",…}`.
 fn details<'a>(error: &'a Value, kind: &'static str) -> impl Iterator<Item = &'a Value> {
     let details = error.get("details").and_then(Value::as_array).into_iter().flatten();
     details.filter(move |detail| detail.get("@type").and_then(Value::as_str).is_some_and(|word| word.ends_with(kind)))
 }
 
-/// Reads `17s` or `0.5s` as whole seconds.
+/// Parses `17s` or `0.5s`, rounded up to seconds.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and a day")]
 fn read_delay(text: &str) -> Option<u64> {
     let seconds = text.strip_suffix('s')?.parse::<f64>().ok().filter(|seconds| seconds.is_finite())?;
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_has_its_code_and_its_blame() {
+    fn every_status_has_its_code_and_scope() {
         check(400, &error(400, "INVALID_ARGUMENT"), (400, "upstream_invalid_request", Blame::Request));
         check(400, &error(400, "FAILED_PRECONDITION"), (400, "upstream_invalid_request", Blame::Match));
         check(403, &error(403, "PERMISSION_DENIED"), (502, "upstream_authentication_failed", Blame::Match));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn quotas_of_a_minute_say_when_to_come_back() {
+    fn per_minute_quotas_have_a_retry_delay() {
         let rate = |seconds| Blame::Rate(Some(Duration::from_secs(seconds)));
         check(429, include_str!("../../../fixtures/gemini/quota_per_minute.json"), (429, "rate_limit_exceeded", rate(18)));
         let body = r#"[{"error":{"code":429,"message":"limit: 0.5","details":[{"@type":"x/google.rpc.RetryInfo","retryDelay":"0.5s"}]}}]"#;
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn quotas_of_a_day_and_of_nothing_are_about_money() {
+    fn daily_and_zero_quotas_concern_the_quota() {
         check(429, include_str!("../../../fixtures/gemini/quota_per_day.json"), (502, "upstream_quota_exhausted", Blame::Money));
         check(429, include_str!("../../../fixtures/gemini/quota_of_nothing.json"), (502, "upstream_quota_exhausted", Blame::Money));
     }

@@ -1,4 +1,4 @@
-//! Turns a request into the body of `streamGenerateContent`; no I/O.
+//! Builds the body of `streamGenerateContent`, without I/O.
 
 use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
@@ -15,18 +15,18 @@ use crate::tools::{Offer, Offered};
 
 const VENDOR: &str = "Gemini";
 
-/// Parameters of Gemini's own that go through as they are.
+/// Gemini's own parameters that are passed through.
 const OWN: &[&str] = &["safetySettings", "cachedContent"];
 
-/// Whether this wire has a word for a parameter that the vocabulary has none for.
+/// Whether a parameter beyond the vocabulary is supported.
 fn knows(parameter: &str) -> bool {
     ["stop", "top_k", "seed"].contains(&parameter) || OWN.contains(&parameter)
 }
 
-/// Checks that Gemini can carry the request, whatever the model. Gives what is left out.
+/// Checks that Gemini supports the request, for any model. Returns the fields that are left out.
 ///
 /// # Errors
-/// The first field that it cannot carry.
+/// The first unsupported field.
 pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
     let mut ignored = Vec::new();
     shared::check(create, VENDOR, knows, &mut ignored)?;
@@ -48,10 +48,10 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
     Ok(ignored)
 }
 
-/// The body of the request.
+/// Builds the request body.
 ///
 /// # Errors
-/// An input that this wire has no word for.
+/// An input that Gemini does not support.
 pub(super) fn body(request: &ModelRequest, hosted_tools: HostedTools) -> Result<Value, Fault> {
     let create = &*request.create;
     let thinking = Thinking::of(request.model());
@@ -99,7 +99,7 @@ fn tool(tool: &Offered<'_>) -> Value {
     let mut sent = Map::new();
     sent.insert("name".into(), tool.name.as_ref().into());
     put(&mut sent, "description", tool.description.as_deref());
-    // `parameters` would be a dialect of its own (OpenAPI 3.0), which refuses much of JSON Schema.
+    // `parameters` takes an OpenAPI 3.0 dialect, which rejects much of JSON Schema.
     put(&mut sent, "parametersJsonSchema", tool.parameters.as_deref().cloned());
     sent.into()
 }
@@ -129,7 +129,7 @@ fn generation_config(create: &Create, thinking: Thinking) -> Result<Map<String, 
     Ok(config)
 }
 
-/// How much to think, as Google itself translates OpenAI's efforts for its compatible API.
+/// The reasoning effort, as Google translates OpenAI's efforts in its compatible API.
 fn thinking_config(create: &Create, thinking: Thinking) -> Result<Option<Map<String, Value>>, Fault> {
     let mut config = Map::new();
     if let Some(effort) = shared::effort(create) {
@@ -148,7 +148,7 @@ fn budget(effort: &str) -> u64 {
         "none" => 0,
         "minimal" | "low" => 1_024,
         "medium" => 8_192,
-        // The most that every model with budgets takes.
+        // The largest budget that all models with budgets accept.
         _ => 24_576,
     }
 }
@@ -156,10 +156,10 @@ fn budget(effort: &str) -> u64 {
 fn level(effort: &str) -> Result<&str, Fault> {
     match effort {
         "none" => {
-            let message = "This model of Gemini always thinks; the least effort is minimal.";
+            let message = "This Gemini model always reasons; the lowest effort is minimal.";
             Err(Fault::invalid("unsupported_value", "reasoning.effort", message))
         }
-        // Gemini has nothing above it.
+        // Gemini has no higher level.
         "xhigh" | "max" => Ok("high"),
         effort => Ok(effort),
     }

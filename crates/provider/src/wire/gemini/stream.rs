@@ -1,4 +1,4 @@
-//! Reads the answer's chunks into words; no I/O.
+//! Parses the response's chunks, without I/O.
 
 mod chunk;
 
@@ -19,14 +19,14 @@ use super::super::shared::image_call;
 use super::names::{EXTRA_CONTENT, SIGNATURE};
 use super::refusal;
 
-/// What was read of one answer so far.
+/// The state of one response.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     calls: u64,
     items: u64,
     text: SoFar,
     thoughts: SoFar,
-    /// What the model says of its sources.
+    /// The model's sources.
     sources: Map<String, Value>,
     is_finish_said: bool,
 }
@@ -39,8 +39,8 @@ impl Grammar for Chunks {
         }
         match self.read(data, said) {
             Ok(_) => {}
-            Err(Broken::Cut) => said.invalid_data("sent an event that ends in the middle of its JSON"),
-            Err(Broken::Invalid) => said.invalid_data("sent something that is no response of Gemini"),
+            Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
+            Err(Broken::Invalid) => said.invalid_data("sent something that is not a Gemini response"),
         }
         if said.len() == before && !said.is_over() {
             said.word(Word::KeepAlive);
@@ -53,13 +53,13 @@ impl Grammar for Chunks {
             Err(Broken::Cut) => said.fail(said.callee.cut()),
             Ok(true) => {}
             Ok(false) if said.is_over() => {}
-            Ok(false) | Err(Broken::Invalid) => said.invalid_data("sent something that is no response of Gemini"),
+            Ok(false) | Err(Broken::Invalid) => said.invalid_data("sent something that is not a Gemini response"),
         }
     }
 }
 
 impl Chunks {
-    /// Reads every chunk in `data`. Says whether there was any.
+    /// Reads every chunk in `data`. Returns whether there was any.
     fn read(&mut self, data: &[u8], said: &mut Said) -> Result<bool, Broken> {
         let (mut is_chunk, mut has_label) = (false, false);
         let read = json::read_all(data, |chunk: Chunk| {
@@ -69,7 +69,7 @@ impl Chunks {
             self.chunk(chunk, said);
         });
         if !is_chunk || has_label {
-            // It may be an error that is no `error`.
+            // It may be an error in another format.
             _ = json::read_all(data, |value: Value| _ = said.fail_if_error(&value));
         }
         read.map(|_| is_chunk)
@@ -80,7 +80,7 @@ impl Chunks {
             return said.fail(refusal::in_band(&said.callee, &chunk.error));
         }
         let usage = chunk.usage();
-        // Weir asks for one candidate.
+        // Weir requests one candidate.
         let candidate = chunk.candidates.unwrap_or_default().into_iter().find(|candidate| candidate.index.unwrap_or(0) == 0);
         let mut candidate = candidate.unwrap_or_default();
         self.parts(&mut candidate, said);
@@ -92,8 +92,8 @@ impl Chunks {
             self.finish_reason(reason, candidate.finish_message.as_deref(), said);
         }
         if let Some(feedback) = chunk.prompt_feedback.filter(|feedback| feedback.block_reason.is_some()) {
-            // The question was blocked, and there is no answer. This is how an answer ends that a filter held back, no failure:
-            // asking again would give the same. The model itself said nothing; only Google's sentence, if any, is passed on.
+            // The prompt was blocked. This is a filtered response, not a failure: a retry would give the same. Only
+            // Google's message, if any, is passed on, since the model generated nothing.
             if let Some(message) = feedback.block_reason_message.filter(|message| !message.is_empty()) {
                 said.word(Word::Refusal(message));
             }
@@ -103,7 +103,7 @@ impl Chunks {
 
     fn parts(&mut self, candidate: &mut Candidate, said: &mut Said) {
         let mut logprobs = candidate.logprobs();
-        // Some relays repeat all of it with the last chunk.
+        // Some relays repeat the complete text in the last chunk.
         let is_last = candidate.finish_reason.as_deref().is_some_and(|reason| finish::read(reason) != Verdict::Absent);
         for mut part in candidate.content.take().unwrap_or_default().parts.unwrap_or_default() {
             let items = part.items();
@@ -117,10 +117,10 @@ impl Chunks {
                 said.word(Word::Reasoning(text.clone()));
             }
             let thought_signature = thought_signature.filter(|signature| !signature.is_empty());
-            // Chat completions have it on the call, as Google's compatible API does.
+            // Chat completions have the signature on the call, as in Google's compatible API.
             let extra = thought_signature.as_ref().map(|signature| json!({ "google": { "thought_signature": signature } }));
             if let Some(signature) = thought_signature {
-                // It has to come back in this part: said before it, it is read so by the request.
+                // The signature must be sent back in this part, so it is emitted before it.
                 said.word(Word::ReasoningEnd { encrypted: format!("{SIGNATURE}{signature}") });
             }
             if let (None | Some(false), Some(text)) = (thought, text) {
@@ -138,7 +138,7 @@ impl Chunks {
         }
     }
 
-    /// Calls come whole.
+    /// Calls arrive complete.
     fn call(&mut self, call: FunctionCall, extra: Option<Value>, said: &mut Said) {
         let arguments = match call.args {
             Value::Object(arguments) if !arguments.is_empty() => Value::Object(arguments).to_string(),
@@ -158,7 +158,7 @@ impl Chunks {
     }
 
     fn item(&mut self, item: Map<String, Value>, said: &mut Said) {
-        // Keys of calls are their indices; those of items come after all of them.
+        // Calls use their index as key; items count down from the maximum.
         let key = u64::MAX - self.items;
         self.items += 1;
         said.word(Word::Item(OpaqueStep::Done { key, item }));
@@ -167,10 +167,10 @@ impl Chunks {
     fn finish_reason(&mut self, reason: &str, message: Option<&str>, said: &mut Said) {
         let finish = match (reason, finish::read(reason)) {
             (_, Verdict::Absent) => return,
-            ("MALFORMED_FUNCTION_CALL", _) => return fail("wrote a function call that nobody can read", reason, message, said),
-            ("UNEXPECTED_TOOL_CALL", _) => return fail("called a function that there is none of", reason, message, said),
+            ("MALFORMED_FUNCTION_CALL", _) => return fail("generated an invalid function call", reason, message, said),
+            ("UNEXPECTED_TOOL_CALL", _) => return fail("called a function that does not exist", reason, message, said),
             ("TOO_MANY_TOOL_CALLS", _) => return fail("called too many functions in one response", reason, message, said),
-            ("MALFORMED_RESPONSE", _) => return fail("wrote a response that nobody can read", reason, message, said),
+            ("MALFORMED_RESPONSE", _) => return fail("generated an invalid response", reason, message, said),
             ("MISSING_THOUGHT_SIGNATURE", _) => {
                 return fail("lacks the signature of an earlier thought in this conversation", reason, message, said);
             }
@@ -182,7 +182,7 @@ impl Chunks {
             (_, Verdict::Failed) => return fail("stopped in the middle of the response", reason, message, said),
             (_, Verdict::Finish(finish)) => finish,
         };
-        // Why the filter held back the rest, where Google says it: in its words, as with a question that was blocked.
+        // Google's explanation of the filter, if any, is passed on as with a blocked prompt.
         if let (Finish::ContentFilter, Some(message), false) = (&finish, message.filter(|message| !message.is_empty()), self.is_finish_said)
         {
             said.word(Word::Refusal(message.to_owned()));
@@ -190,7 +190,7 @@ impl Chunks {
         self.finish(finish, said);
     }
 
-    /// Older models give a reason with every chunk.
+    /// Older models send a reason with every chunk.
     fn finish(&mut self, finish: Finish, said: &mut Said) {
         self.is_finish_said = true;
         let sources = mem::take(&mut self.sources);
@@ -199,7 +199,7 @@ impl Chunks {
     }
 }
 
-/// The answer is of no use: the model went astray in it, and may not the next time.
+/// The response is unusable; a retry may succeed.
 fn fail(what: &str, reason: &str, message: Option<&str>, said: &mut Said) {
     let fault = said.callee.told("upstream_error", what, &reported(reason, message));
     said.fail(Failure::upstream(fault));

@@ -1,4 +1,4 @@
-//! Text completions by Ollama, which has them in OpenAI's form beside its own API.
+//! Text completions with Ollama's OpenAI-compatible endpoint.
 
 use engine::provider::passthrough::PassthroughRequest;
 use protocol::fault::Fault;
@@ -11,7 +11,7 @@ use crate::wire::passthrough::document::document;
 
 const VENDOR: &str = "Ollama";
 
-/// Says what Ollama would pass over without a word, though it changes the response.
+/// Rejects fields that Ollama would silently ignore although they affect the response.
 ///
 /// # Errors
 /// The first such field.
@@ -27,7 +27,7 @@ pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
         return Err(unsupported("echo", "does not repeat the prompt"));
     }
     if value("logit_bias").is_some_and(|bias| bias.as_object().is_none_or(|bias| !bias.is_empty())) {
-        return Err(unsupported("logit_bias", "has no bias on tokens"));
+        return Err(unsupported("logit_bias", "does not support token biases"));
     }
     Ok(())
 }
@@ -45,12 +45,12 @@ pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
     Ok(Passage::one(outgoing, move |body, callee| document(body, operation.result(), operation, callee)))
 }
 
-/// The one text that Ollama takes. OpenAI's clients may send it as a list.
+/// The single text that Ollama accepts. OpenAI's clients may send it as a list.
 fn prompt(request: &Passthrough) -> Result<String, Fault> {
     match request.inputs()? {
         Inputs::Texts(mut texts) if texts.len() == 1 => Ok(texts.remove(0)),
-        Inputs::Texts(_) => Err(unsupported("prompt", "takes one prompt at a time")),
-        Inputs::Tokens(_) => Err(unsupported("prompt", "takes text and no tokens, which are of another model's vocabulary")),
+        Inputs::Texts(_) => Err(unsupported("prompt", "accepts one prompt at a time")),
+        Inputs::Tokens(_) => Err(unsupported("prompt", "accepts text only, because tokens depend on a model's vocabulary")),
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_goes_as_it_came_with_one_prompt() {
+    fn the_body_is_passed_on_with_one_prompt() {
         let body = json!({ "model": "m", "prompt": ["def f("], "suffix": "return", "stream": true, "odd": 1, "n": 1, "echo": false });
         let passage = pass(&request(&body)).unwrap();
         let outgoing = &passage.outgoing[0];
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ollama_would_pass_over_is_named() {
+    fn ignored_fields_are_named() {
         for (name, value) in [
             ("prompt", json!(["a", "b"])),
             ("prompt", json!([1, 2])),

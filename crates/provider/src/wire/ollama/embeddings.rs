@@ -1,4 +1,4 @@
-//! Embeddings by Ollama's `/api/embed`.
+//! Embeddings with Ollama's `/api/embed`.
 
 use engine::provider::failure::Failure;
 use engine::provider::passthrough::PassthroughRequest;
@@ -15,13 +15,13 @@ use crate::wire::passthrough::document::document;
 
 const VENDOR: &str = "Ollama";
 
-/// Fields that Ollama has beyond OpenAI's. Those of its runner (`options`, `keep_alive`) are the operator's.
+/// Ollama's own fields. Those of its runner (`options`, `keep_alive`) are reserved for the operator.
 const OWN: &[&str] = &["truncate"];
 
-/// Says what Ollama has no word for.
+/// Rejects what Ollama does not support.
 ///
 /// # Errors
-/// The first such field.
+/// The first unsupported field.
 pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
     vectors::check_fields(request, VENDOR, OWN)?;
     vectors::format(request, VENDOR)?;
@@ -44,7 +44,8 @@ pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
     }
     match asked.body.get("truncate") {
         Some(truncate) => body.set("truncate", truncate),
-        // Ollama cuts what is too long without a word, and the vector is then of another text. OpenAI refuses it.
+        // Ollama silently truncates a text that is too long, and returns the vector of another text. OpenAI rejects
+        // it.
         None => body.set("truncate", &false),
     }
     let model = request.model().to_owned();
@@ -57,7 +58,7 @@ fn read(body: &[u8], inputs: usize, format: VectorFormat, model: &str, callee: &
     vectors::list(&vectors, inputs, format, model, response.read("prompt_eval_count"), callee)
 }
 
-/// Says what to do about a text that is too long.
+/// Adds what to do about a text that is too long.
 pub(super) fn with_remedy(message: String) -> String {
     if message.contains("input length exceeds") { format!("{message} (send \"truncate\": true to have the text cut)") } else { message }
 }
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_a_list_of_one_and_nothing_is_cut() {
+    fn a_text_is_a_list_of_one_and_not_truncated() {
         let expected = json!({ "model": "theirs", "input": ["a"], "truncate": false });
         assert_eq!(
             sent(&json!({ "model": "m", "input": "a", "encoding_format": "base64", "user": "u" })),
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ollama_has_no_word_for_is_named() {
+    fn unsupported_fields_are_named() {
         let refused = |more: Value| {
             let mut body = json!({ "model": "m", "input": "a" });
             body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn its_vectors_become_a_list() {
+    fn vectors_become_openais_list() {
         let body = include_str!("../../../fixtures/ollama/embed.json");
         let asked = json!({ "model": "m", "input": ["a", "b"] });
         let expected = json!({

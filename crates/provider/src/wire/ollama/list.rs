@@ -1,4 +1,4 @@
-//! The list of models as Ollama writes it (`GET /api/tags`).
+//! Reads Ollama's list of models (`GET /api/tags`).
 
 use engine::provider::models::ModelListing;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ struct List {
     models: Vec<Value>,
 }
 
-/// Reads the list: entries without a name are left out; `name` says who serves them.
+/// Entries without a name are skipped; `name` is the owner.
 pub(super) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
     let list: List = serde_json::from_slice(body).ok()?;
     let listing = |entry: Value| {
@@ -23,7 +23,7 @@ pub(super) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
     Some(list.models.into_iter().filter_map(listing).collect())
 }
 
-/// Reads `2025-10-03T23:34:03.409490317-07:00` (RFC 3339, section 5.6) as whole seconds since 1970.
+/// Parses `2025-10-03T23:34:03.409490317-07:00` (RFC 3339, section 5.6) to seconds since 1970.
 fn read_time(text: &str) -> Option<u64> {
     let (date, time) = text.split_once('T')?;
     let offset_start = time.find(['Z', '+', '-'])?;
@@ -43,7 +43,7 @@ fn read_time(text: &str) -> Option<u64> {
     u64::try_from(local - ahead).ok()
 }
 
-/// Reads `23:34:03` or `23:34`.
+/// Parses `23:34:03` or `23:34`.
 fn seconds_of(clock: &str) -> Option<i64> {
     let mut parts = clock.split(':').map(|part| part.parse::<i64>().ok().filter(|number| (0..=60).contains(number)));
     let (hours, minutes) = (parts.next()??, parts.next()??);
@@ -51,11 +51,11 @@ fn seconds_of(clock: &str) -> Option<i64> {
     Some(hours * 3600 + minutes * 60 + seconds)
 }
 
-/// Days from the first of January 1970; a year begins in March here, so that the leap day is its last.
+/// Days since 1970-01-01. Years are counted from March, so that the leap day comes last.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year / 4 - year / 100 + year / 400;
-    // 719468 days lie between the first of March of the year 0 and 1970.
+    // 719468 days from 0000-03-01 to 1970-01-01.
     year * 365 + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468
 }
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_read_as_far_as_it_can_be() {
+    fn invalid_list_entries_are_skipped() {
         let body = include_bytes!("../../../fixtures/ollama/tags.json");
         let listing = |id: &str, created| ModelListing { id: id.into(), owned_by: "north".into(), created };
         assert_eq!(read(body, "north"), Some(vec![listing("gemma3:latest", 1_759_559_643), listing("old:7b", 0)]));

@@ -24,7 +24,7 @@ use super::{Wire, retry_after, shared};
 use crate::config::{HostedTools, SystemMessages, UpstreamConfig};
 use crate::tools::Lifter;
 
-/// What this API is called in errors.
+/// The API's name in error messages.
 const API: &str = "Ollama's API";
 
 /// The wire of `POST /api/chat`.
@@ -35,7 +35,7 @@ pub(crate) struct Ollama {
 }
 
 impl Ollama {
-    /// The wire as the upstream of `config` speaks it.
+    /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
         let system_messages = config.compat.system_messages.unwrap_or(SystemMessages::First);
         Self { hosted_tools: config.compat.hosted_tools, system_messages }
@@ -93,7 +93,7 @@ impl Wire for Ollama {
     }
 }
 
-/// Says what to do about a model that is not there, as older servers did themselves (`model 'x' not found`).
+/// Adds how to install a missing model, based on the message of older servers (`model 'x' not found`).
 fn with_remedy(message: String) -> String {
     let name = message.split(['\'', '"']).nth(1).filter(|name| !name.is_empty());
     match name {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_is_not_there_is_said_with_its_remedy() {
+    fn a_missing_model_is_reported_with_its_remedy() {
         let failure = refusal(404, include_bytes!("../../../fixtures/ollama/not_found.json"));
         assert_eq!(
             (failure.blame, failure.fault.kind, failure.fault.code.as_str()),
@@ -135,19 +135,19 @@ mod tests {
     }
 
     #[test]
-    fn other_refusals_keep_their_words_and_their_blame() {
+    fn other_errors_keep_their_message_and_scope() {
         let check = |status, expected: (Blame, u16, &str)| {
             let failure = refusal(status, br#"{"error":"\"gemma3\" does not support tools"}"#);
             assert_eq!((failure.blame, failure.fault.status, failure.fault.message.as_str()), expected);
         };
         check(400, (Blame::Request, 400, "\"gemma3\" does not support tools (upstream 'north', status 400)"));
         check(429, (Blame::Rate(None), 429, "\"gemma3\" does not support tools (upstream 'north', status 429)"));
-        check(401, (Blame::Key, 502, "The upstream 'north' wants a key, and this server has none for it (401)."));
+        check(401, (Blame::Key, 502, "The upstream 'north' requires an API key, and this server has none for it (401)."));
         check(502, (Blame::Upstream(None), 502, "The upstream 'north' failed (502): \"gemma3\" does not support tools"));
     }
 
     #[test]
-    fn it_asks_for_lines_below_its_own_address() {
+    fn requests_ask_for_ndjson_under_the_api_path() {
         let request = crate::sample::request(crate::sample::create(), vec![crate::sample::user("Hi")]);
         let outgoing = ollama().ask(&request).unwrap();
         assert_eq!((outgoing.path.join("/").as_str(), outgoing.accept), ("api/chat", "application/x-ndjson"));

@@ -1,4 +1,4 @@
-//! Turns a request into the body of `POST /api/chat`; no I/O.
+//! Builds the body of `POST /api/chat`, without I/O.
 
 use std::mem;
 
@@ -15,8 +15,8 @@ use crate::tools::{Call, Offer, Offered, Output, Turn, turns};
 
 const VENDOR: &str = "Ollama";
 
-/// What it knows beside the vocabulary: the `Modelfile` parameters. Those of the runner (`num_ctx`, `num_gpu` and so on) are not a
-/// caller's: they make the machine load the model anew, or take its memory.
+/// Supported `Modelfile` parameters beyond the vocabulary. Those of the runner (`num_ctx`, `num_gpu` etc.) are not
+/// available to callers: they reload the model or take the machine's memory.
 const OPTIONS: &[&str] = &[
     "num_keep",
     "seed",
@@ -34,16 +34,16 @@ const OPTIONS: &[&str] = &[
     "stop",
 ];
 
-/// And its fields beside the options.
+/// Supported fields next to the options.
 const FIELDS: &[&str] = &["format", "think", "truncate", "shift"];
 
-/// Whether it has a word for a parameter beyond the vocabulary.
+/// Whether a parameter beyond the vocabulary is supported.
 fn knows(parameter: &str) -> bool {
     OPTIONS.contains(&parameter) || FIELDS.contains(&parameter)
 }
 
 fn carrier(hosted_tools: HostedTools) -> Carrier<'static> {
-    // `images` and `tool_name` have words of their own; beyond those, its messages have nothing.
+    // `images` and `tool_name` are translated; messages have no other fields.
     Carrier {
         vendor: VENDOR,
         field: |_, _| false,
@@ -55,10 +55,10 @@ fn carrier(hosted_tools: HostedTools) -> Carrier<'static> {
     }
 }
 
-/// Checks that it can carry the request. Gives what is left out.
+/// Checks that Ollama supports the request. Returns the fields that are left out.
 ///
 /// # Errors
-/// The first field that it cannot carry.
+/// The first unsupported field.
 pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
     let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_parameter", field, what));
     let mut ignored = Vec::new();
@@ -67,7 +67,7 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
     ignored.extend(tier_is_omitted(create));
     carry::check(create, &carrier(hosted_tools), &mut ignored)?;
     if create.tool_choice.mode() == ToolMode::Required {
-        return cannot("tool_choice", "Ollama cannot make a model call a tool: 'tool_choice' must be 'auto' or 'none'.");
+        return cannot("tool_choice", "Ollama cannot force a model to call a tool: 'tool_choice' must be 'auto' or 'none'.");
     }
     if create.parallel_tool_calls == Some(false) && !create.tools.is_empty() {
         ignored.push("parallel_tool_calls".to_owned());
@@ -78,10 +78,10 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
     Ok(ignored)
 }
 
-/// The body of the request.
+/// Builds the request body.
 ///
 /// # Errors
-/// An input that this wire has no word for.
+/// An input that Ollama does not support.
 pub(super) fn body(request: &ModelRequest, system_messages: SystemMessages, hosted_tools: HostedTools) -> Result<Value, Fault> {
     let create = &*request.create;
     let offer = Offer::of(request);
@@ -89,7 +89,7 @@ pub(super) fn body(request: &ModelRequest, system_messages: SystemMessages, host
     body.insert("model".into(), request.model().into());
     body.insert("messages".into(), messages(request, &offer, system_messages)?.into_iter().map(Value::Object).collect());
     body.insert("stream".into(), true.into());
-    // The only way to forbid a tool is not to offer it. Nor can its arguments be held to the letter of their schema (`strict`).
+    // The only way to forbid a tool is not to offer it. Strict schemas (`strict`) are not supported.
     let is_allowed = create.tool_choice.mode() != ToolMode::None;
     let hosted = offer.hosted.iter().filter(|_| hosted_tools == HostedTools::Pass).map(|fields| Value::Object(fields.to_map()));
     let tools: Vec<Value> = offer.tools.iter().map(tool).chain(hosted).filter(|_| is_allowed).collect();
@@ -114,14 +114,14 @@ pub(super) fn body(request: &ModelRequest, system_messages: SystemMessages, host
     Ok(body.into())
 }
 
-/// Puts `value` under `name`, if there is one.
+/// Sets `name` if there is a value.
 fn put(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
         body.insert(name.to_owned(), value.into());
     }
 }
 
-/// How much to think: three levels for models that have them, which others take for `true`. Models may name more of their own.
+/// The reasoning effort: three levels for models that have them; others treat them as `true`. Models may define more.
 fn think(effort: &str) -> Value {
     match effort {
         "none" => false.into(),
@@ -144,7 +144,7 @@ fn options(create: &Create) -> Map<String, Value> {
     for (name, value) in create.extra.iter().filter(|(name, _)| OPTIONS.contains(&name.as_str())) {
         options.insert(name.clone(), value.clone());
     }
-    // Its server refuses a single text here.
+    // Ollama rejects a string here.
     if let Some(stop) = options.get_mut("stop").filter(|stop| stop.is_string()) {
         *stop = vec![stop.take()].into();
     }
@@ -155,7 +155,7 @@ fn tool(tool: &Offered<'_>) -> Value {
     let mut function = Map::new();
     function.insert("name".into(), tool.name.as_ref().into());
     put(&mut function, "description", tool.description.as_deref());
-    // Templates read the properties without asking whether there are any.
+    // Templates read `properties` without checking that it exists.
     let parameters = tool.parameters.as_deref().cloned();
     function.insert("parameters".into(), parameters.unwrap_or_else(|| json!({ "type": "object", "properties": {} })));
     json!({ "type": "function", "function": function })
@@ -166,7 +166,7 @@ fn messages(request: &ModelRequest, offer: &Offer<'_>, system_messages: SystemMe
     if let Some(instructions) = request.create.instructions.as_ref().filter(|text| !text.is_empty()) {
         messages.system(instructions);
     }
-    // The functions that were called, by the ids of their calls: what one gave is found by its name.
+    // The functions' names by call id: results are matched by name.
     let mut called: Vec<(&str, String)> = Vec::new();
     for (index, turn) in turns(&request.context, offer) {
         match turn {
@@ -181,7 +181,8 @@ fn messages(request: &ModelRequest, offer: &Offer<'_>, system_messages: SystemMe
             }
             Turn::Reasoning(reasoning) => messages.think(reasoning),
             Turn::Compaction(compaction) => messages.system(&compaction.told()),
-            // Its models make no images, and take none from the assistant: what they look like is lost, that there was one is not.
+            // Ollama's models generate no images and accept none from the assistant: only the fact that there was one
+            // is kept.
             Turn::Opaque(item) if image_url(item).is_some() => append(messages.said(), "content", "[image]"),
             Turn::Opaque(_) => {}
         }
@@ -190,16 +191,16 @@ fn messages(request: &ModelRequest, offer: &Offer<'_>, system_messages: SystemMe
     Ok(system.into_iter().chain(messages.list).collect())
 }
 
-/// The messages so far. One assistant message takes all that was thought, said and called for in a turn, as its own answers
-/// have it.
+/// The messages so far. An assistant message contains all reasoning, text and calls of a turn, like Ollama's own
+/// responses.
 struct Messages {
     list: Vec<Map<String, Value>>,
-    /// Whether all that the operator and the developer say goes into one message at the start.
+    /// Whether all system and developer messages are merged at the start.
     is_system_first: bool,
-    /// What they say, if so.
+    /// The merged system message.
     system: String,
-    /// Thoughts that wait for what the model made of them. Its documentation gives them back with the message; which of them
-    /// the model is shown again, its template decides.
+    /// Reasoning before a message or call that has not been added yet. Ollama's documentation sends it back with the
+    /// message; the model's template decides what the model sees.
     thoughts: String,
 }
 
@@ -209,14 +210,14 @@ impl Messages {
     }
 
     fn think(&mut self, reasoning: &Reasoning) {
-        // Where a caller asked for a summary, the thoughts were told as one.
+        // If the caller requested a summary, the reasoning was returned as one.
         let parts = if reasoning.content.is_empty() { &reasoning.summary } else { &reasoning.content };
         for text in parts.iter().filter_map(Part::text) {
             join(&mut self.thoughts, text);
         }
     }
 
-    /// Takes what the operator or the developer says.
+    /// Adds a system or developer message.
     fn system(&mut self, text: &str) {
         if self.is_system_first {
             join(&mut self.system, text);
@@ -225,13 +226,13 @@ impl Messages {
         }
     }
 
-    /// Takes what the model was told.
+    /// Adds a message from outside the model.
     fn heard(&mut self, message: Map<String, Value>) {
         self.thoughts.clear();
         self.list.push(message);
     }
 
-    /// The assistant's last message, or a new one, with what was thought before it.
+    /// The assistant's last message, or a new one, with the reasoning before it.
     fn said(&mut self) -> &mut Map<String, Value> {
         if self.list.last().and_then(|last| last.get("role")).is_none_or(|role| role != "assistant") {
             self.list.push(text_message("assistant", ""));
@@ -248,13 +249,13 @@ impl Messages {
             Role::Assistant => {
                 let (text, images) = content(&message.content, "", &format!("input[{index}].content"))?;
                 if !images.is_empty() {
-                    let what = "Ollama takes no images from the assistant.";
+                    let what = "Ollama does not accept images from the assistant.";
                     return Err(Fault::invalid("unsupported_value", format!("input[{index}].content"), what));
                 }
                 append(self.said(), "content", &text);
                 return Ok(());
             }
-            // Its templates know no developer.
+            // Templates have no developer role.
             Role::System | Role::Developer => {
                 let (text, images) = content(&message.content, "\n", &format!("input[{index}].content"))?;
                 if images.is_empty() {
@@ -299,7 +300,7 @@ fn text_message(role: &str, text: &str) -> Map<String, Value> {
     Map::from_iter([("role".to_owned(), role.into()), ("content".to_owned(), text.into())])
 }
 
-/// Adds to the text in a field, as a paragraph of its own.
+/// Appends a paragraph to the text in a field.
 fn append(message: &mut Map<String, Value>, field: &str, text: &str) {
     if text.is_empty() {
         return;
@@ -316,8 +317,8 @@ fn join(whole: &mut String, text: &str) {
     whole.push_str(text);
 }
 
-/// The arguments as an object, which is all that its server takes. What a model wrote that is none goes back as it was, in a
-/// field: the conversation has to go on.
+/// The arguments as an object, which Ollama requires. Invalid arguments are kept in a field of one, so that the
+/// conversation can continue.
 fn arguments(arguments: &str) -> Value {
     match serde_json::from_str(arguments) {
         Ok(Value::Object(arguments)) => arguments.into(),
@@ -325,7 +326,7 @@ fn arguments(arguments: &str) -> Value {
     }
 }
 
-/// The text, its parts with `between` them, and the images as base64.
+/// The text, its parts joined with `between`, and the images in base64.
 fn content(parts: &[Part], between: &str, path: &str) -> Result<(String, Vec<Value>), Fault> {
     let (mut texts, mut images) = (Vec::new(), Vec::new());
     for (number, part) in parts.iter().enumerate() {
@@ -337,7 +338,7 @@ fn content(parts: &[Part], between: &str, path: &str) -> Result<(String, Vec<Val
             | Part::Refusal { refusal: text } => texts.push(text.as_str()),
             Part::InputImage { image_url, .. } => {
                 let Some(base64) = image_url.as_deref().and_then(base64_of) else {
-                    let what = "Ollama fetches no images: it must be a data URL in base64.";
+                    let what = "Ollama does not fetch images: send a base64 data URL.";
                     return Err(Fault::invalid("unsupported_value", format!("{path}[{number}].image_url"), what));
                 };
                 images.push(base64.into());
@@ -346,7 +347,7 @@ fn content(parts: &[Part], between: &str, path: &str) -> Result<(String, Vec<Val
                 return Err(Fault::invalid(
                     "unsupported_value",
                     format!("{path}[{number}]"),
-                    "Ollama takes no files, only text and images.",
+                    "Ollama accepts text and images only, not files.",
                 ));
             }
         }
@@ -354,7 +355,7 @@ fn content(parts: &[Part], between: &str, path: &str) -> Result<(String, Vec<Val
     Ok((texts.join(between), images))
 }
 
-/// The data of a data URL (RFC 2397) in base64.
+/// The data of a base64 data URL (RFC 2397).
 fn base64_of(url: &str) -> Option<&str> {
     let (kind, data) = url.strip_prefix("data:")?.split_once(',')?;
     kind.ends_with(";base64").then_some(data)

@@ -1,4 +1,4 @@
-//! Text completions: finish reasons in the words that OpenAI's clients know, so that what is cut never passes for whole.
+//! Text completions: translates finish reasons to OpenAI's, so that a truncated text never counts as complete.
 
 use engine::provider::event::Finish;
 use engine::provider::failure::Failure;
@@ -7,14 +7,14 @@ use protocol::fields::Fields;
 use super::super::fault::{Callee, ERROR};
 use super::super::finish::{self, Verdict};
 
-/// Where a reason goes that is not OpenAI's, in the upstream's own word, as OpenRouter does.
+/// The field for the upstream's own finish reason, as with OpenRouter.
 const NATIVE: &str = "native_finish_reason";
 
-/// Reads the finish reasons of a document or an event, and puts each into OpenAI's word for it. One that nobody knows becomes
-/// `length`: it is no evidence that the text is complete.
+/// Translates the finish reasons of a document or an event to OpenAI's. An unknown reason becomes `length`: it is no
+/// evidence that the text is complete.
 ///
 /// # Errors
-/// A reason that says that the upstream failed.
+/// The reason says that the upstream failed.
 pub(super) fn translate(completion: &mut Fields, callee: &Callee) -> Result<(), Failure> {
     let mut choices: Vec<Fields> = completion.read("choices").unwrap_or_default();
     let mut is_changed = false;
@@ -43,10 +43,10 @@ pub(super) fn translate(completion: &mut Fields, callee: &Callee) -> Result<(), 
     Ok(())
 }
 
-/// Checks that each text of a whole document has a reason for its end.
+/// Checks that each text of a document has a finish reason.
 ///
 /// # Errors
-/// One has none: nothing says that it is complete.
+/// A text has none, so that it may be incomplete.
 pub(super) fn check_end(completion: &Fields, callee: &Callee) -> Result<(), Failure> {
     let choices: Vec<Fields> = completion.read("choices").unwrap_or_default();
     if choices.iter().all(|choice| choice.read::<String>("finish_reason").is_some()) {
@@ -55,7 +55,7 @@ pub(super) fn check_end(completion: &Fields, callee: &Callee) -> Result<(), Fail
     Err(callee.plain("upstream_truncated", "ended its response without a finish reason: the response is not complete"))
 }
 
-/// Whether a reason is one of OpenAI's for text completions.
+/// Whether it is one of OpenAI's finish reasons for text completions.
 fn is_known(reason: &str) -> bool {
     matches!(reason, "stop" | "length" | "content_filter")
 }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_in_the_words_of_openai() {
+    fn finish_reasons_are_translated_to_openais() {
         for (reason, word) in [("eos_token", "stop"), ("MAX_TOKENS", "length"), ("sensitive", "content_filter"), ("vibes", "length")] {
             let given = format!(r#"{{"choices":[{{"text":"a","finish_reason":"{reason}"}}]}}"#);
             let expected = format!(r#"{{"choices":[{{"text":"a","finish_reason":"{word}","native_finish_reason":"{reason}"}}]}}"#);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_openai_says_and_what_is_no_reason_stays_as_it_is() {
+    fn openais_reasons_and_empty_reasons_are_unchanged() {
         for same in [
             r#"{"choices":[{"finish_reason":"stop"},{"finish_reason":"length","text":"a"}]}"#,
             r#"{"choices":[{"finish_reason":null,"text":"a","x":1.0}]}"#,

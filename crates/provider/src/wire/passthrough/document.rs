@@ -10,13 +10,13 @@ use crate::wire::body::MAX_EVENT_BYTES;
 use crate::wire::fault::{Callee, Reported, is_truthy};
 use crate::wire::{json, text};
 
-/// What is read of an error: more is no error message.
+/// The most that is read of an error response.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
-/// Reads a document that is to have a field. Errors come with status 200, too.
+/// Reads a document that must have a field. Errors may arrive with status 200.
 ///
 /// # Errors
-/// What the upstream says instead, or that it is something else.
+/// The upstream's error, or that it is something else.
 pub(in crate::wire) fn document(body: &[u8], field: &str, operation: Operation, callee: &Callee) -> Result<Fields, Failure> {
     let fields = Fields::parse(body).ok().or_else(|| repaired(body, operation));
     match fields {
@@ -31,39 +31,39 @@ pub(in crate::wire) fn document(body: &[u8], field: &str, operation: Operation, 
     }
 }
 
-/// A document that is JSON but for an odd character. A vector in which a number is none stays unreadable.
+/// A document with repaired JSON. A vector with an invalid number remains unreadable.
 fn repaired(body: &[u8], operation: Operation) -> Option<Fields> {
     let is_wanted = operation != Operation::Embeddings && body.len() <= MAX_EVENT_BYTES;
     is_wanted.then(|| json::value(body).ok().and_then(of_value)).flatten()
 }
 
-/// The fields of a value that had to be repaired.
+/// The fields of a repaired value.
 pub(super) fn of_value(mut value: Value) -> Option<Fields> {
     text::remove_marks(&mut value);
     Fields::parse(value.to_string().as_bytes()).ok()
 }
 
-/// The error in a document or an event. Some servers send an `error` that says nothing with every event.
+/// The error in a document or event. Some servers send an empty `error` with every event.
 pub(super) fn error_in(fields: &Fields, operation: Operation) -> Option<Reported> {
     let error = fields.get("error").filter(|error| error.get().len() <= MAX_ERROR_BYTES);
     let error: Option<Value> = error.and_then(|error| serde_json::from_str(error.get()).ok());
     if let Some(error) = error.filter(is_truthy) {
         return Some(Reported::from_error(&error));
     }
-    // What is a part of a response may have any other field.
+    // Part of a response may have any other field.
     let bytes = fields.get(operation.result()).is_none().then(|| fields.to_bytes()).filter(|bytes| bytes.len() <= MAX_ERROR_BYTES)?;
     Reported::in_document(&serde_json::from_slice(&bytes).ok()?)
 }
 
-/// What a document means that is not the response.
+/// Interprets a document that is not the response.
 fn failure(body: &[u8], operation: Operation, callee: &Callee) -> Failure {
-    // What is longer is no error, and would be many times as large once it is taken apart.
+    // Anything longer is not an error, and would take many times the memory when parsed.
     let reported = Reported::from_body(if body.len() <= MAX_ERROR_BYTES { body } else { &[] });
     let Some(message) = &reported.message else {
-        let what = format!("sent something else than {}", operation.noun());
+        let what = format!("sent something other than {}", operation.noun());
         return callee.plain("upstream_invalid_data", &what);
     };
-    // LM Studio, which "returns 200 anyway".
+    // LM Studio "returns 200 anyway".
     if message.starts_with("Unexpected endpoint or method") {
         return callee.lacks(operation, 200, Some(message));
     }

@@ -1,4 +1,4 @@
-//! Reads the events of a stream of completions, however its bytes are split.
+//! Parses an event stream of completions incrementally.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -19,10 +19,11 @@ use super::halves::Halves;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// What comes after the last event.
+/// The data after the last event.
 const DONE: &[u8] = b"[DONE]";
 
-/// A push parser of a stream: give it bytes as they come, then take parts until there are none. After a failure nothing comes.
+/// An incremental parser of a stream: push bytes, then take parts until there are none. It yields nothing after a
+/// failure.
 #[derive(Debug)]
 pub(crate) struct EventReader {
     callee: Callee,
@@ -33,23 +34,23 @@ pub(crate) struct EventReader {
     is_over: bool,
 }
 
-/// What kind of body it is, which its first byte decides: no event stream begins with a brace.
+/// The format of the body, which its first byte decides: no event stream starts with a brace.
 #[derive(Debug)]
 enum Body {
-    /// Nothing yet but white space, or a part of a byte order mark.
+    /// Only white space, or part of a byte order mark.
     Start(Vec<u8>),
     Events(sse::Decoder),
-    /// A server that ignores `stream` responds at once: a document has the form of an event.
+    /// A server that ignores `stream`: the document has the format of an event.
     Document(Vec<u8>),
 }
 
 impl EventReader {
-    /// A reader of one response; faults name `callee`.
+    /// A reader of one response. Faults name `callee`.
     pub(crate) fn new(operation: Operation, callee: Callee) -> Self {
         Self { callee, operation, body: Body::Start(Vec::new()), parts: VecDeque::new(), halves: Halves::default(), is_over: false }
     }
 
-    /// Takes the next bytes. Call [`Self::next_part`] until `None` before the next push.
+    /// Adds bytes. Call [`Self::next_part`] until it returns `None` before pushing more.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.is_over {
             return;
@@ -68,7 +69,7 @@ impl EventReader {
         }
     }
 
-    /// The next part; `None` when more bytes are needed, or nothing more can come.
+    /// The next part; `None` if more bytes are needed or the response is over.
     pub(crate) fn next_part(&mut self) -> Option<Result<Part, Failure>> {
         loop {
             if let Some(part) = self.parts.pop_front() {
@@ -86,7 +87,7 @@ impl EventReader {
         }
     }
 
-    /// The body has ended. What is left then comes by [`Self::next_part`].
+    /// The body has ended. Remaining parts follow from [`Self::next_part`].
     pub(crate) fn finish(&mut self) {
         if self.is_over {
             return;
@@ -94,7 +95,7 @@ impl EventReader {
         match &mut self.body {
             Body::Start(_) => {}
             Body::Events(decoder) => {
-                // One that lacks its end may be whole all the same; where it is not, the body was cut in it.
+                // An event without its blank line may be complete; otherwise the body was cut off in it.
                 if let Some(last) = decoder.finish().filter(|last| is_whole(&last.data)) {
                     self.event(&last.data);
                 }
@@ -108,7 +109,7 @@ impl EventReader {
         self.is_over = true;
     }
 
-    /// Whether nothing more can come, whatever the body still holds.
+    /// Whether no more parts can follow, whatever remains of the body.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over
     }
@@ -120,26 +121,26 @@ impl EventReader {
         }
         let text = held.strip_prefix(BYTE_ORDER_MARK).unwrap_or(held);
         let Some(start) = text.iter().position(|byte| !byte.is_ascii_whitespace()) else {
-            // White space at the start of a stream is empty lines.
+            // In an event stream, leading white space is empty lines.
             held.clear();
             return;
         };
         let text = text[start..].to_vec();
         self.body = match text[0] {
             b'{' | b'[' => Body::Document(Vec::new()),
-            // A page of HTML: a proxy's login, or a wrong address.
-            b'<' => return self.fail(self.callee.plain("upstream_invalid_data", "sent a page of HTML instead of a stream")),
+            // HTML: a proxy's login page, or a wrong address.
+            b'<' => return self.fail(self.callee.plain("upstream_invalid_data", "sent an HTML page instead of a stream")),
             _ => Body::Events(sse::Decoder::new(MAX_EVENT_BYTES)),
         };
         self.push(&text);
     }
 
-    /// Reads the data of an event. It may hold several, where the blank lines between them are missing.
+    /// Parses an event's data. It may contain several objects if the blank lines between events are missing.
     fn event(&mut self, data: &[u8]) {
         let data = data.trim_ascii();
         let is_last = data.strip_suffix(DONE);
         let data = is_last.unwrap_or(data);
-        // What is no object is a sign of life: a time stamp, a word.
+        // Anything but an object is a keep-alive: a timestamp, a word.
         if data.trim_ascii_start().starts_with(b"{") {
             self.objects(data);
             if self.is_over {
@@ -151,7 +152,7 @@ impl EventReader {
         self.is_over = is_last.is_some();
     }
 
-    /// Reads one object after the other. What the standard does not allow is repaired where nothing else can be read.
+    /// Parses consecutive objects. Invalid JSON is repaired only if it cannot be parsed otherwise.
     fn objects(&mut self, data: &[u8]) {
         let mut objects = serde_json::Deserializer::from_slice(data).into_iter::<Fields>();
         while !self.is_over {
@@ -198,7 +199,7 @@ impl EventReader {
     }
 }
 
-/// Whether data is whole: any number of objects, and perhaps the end.
+/// Whether data is complete: any number of objects, and optionally the end marker.
 fn is_whole(data: &[u8]) -> bool {
     let data = data.trim_ascii();
     let data = data.strip_suffix(DONE).unwrap_or(data);
@@ -213,7 +214,7 @@ mod tests {
     use super::super::super::sample;
     use super::*;
 
-    /// What is read of a body in pieces: events as JSON, `…` for a sign of life, and the code of a failure.
+    /// The result of parsing a body in pieces: events as JSON, `…` for a keep-alive, and the code of a failure.
     fn read(pieces: &[&[u8]]) -> Vec<String> {
         let mut reader = EventReader::new(Operation::Completions, sample::north());
         let mut found = Vec::new();
@@ -260,12 +261,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_a_sign_of_life() {
+    fn anything_but_an_object_is_a_keep_alive() {
         check(&format!("event: ping\ndata: 2026-11-29T00:00:00Z\n\ndata: null\n\ndata: {A}\n\n"), &["…", "…", A]);
     }
 
     #[test]
-    fn an_event_that_is_cut_is_not_passed_on() {
+    fn a_truncated_event_is_not_passed_on() {
         check(&format!("data: {A}\n\ndata: {{\"choices\":[{{\"te"), &[A]);
         check("data: {\"choices\":[{\"te\n\n", &["upstream_invalid_data Upstream(None)"]);
     }
@@ -282,20 +283,20 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_many_shapes() {
+    fn errors_have_many_formats() {
         let too_long = r#"{"object":"error","message":"prompt has 5000 tokens, the model takes 4096","type":"BadRequestError","param":null,"code":400}"#;
         let busy = r#"{"code":50505,"message":"Model service overloaded","data":null}"#;
         for error in [too_long, busy] {
             let found = read(&[format!("data: {A}\n\ndata: {error}\n\n").as_bytes()]);
             assert!(found.len() == 2 && found[0] == A && !found[1].starts_with('{'), "{found:?}");
         }
-        // Fields beside choices are the upstream's own.
+        // Next to `choices`, these are the upstream's own fields.
         let odd = r#"{"code":0,"message":"ok","choices":[]}"#;
         check(&format!("data: {odd}\n\n"), &[odd]);
     }
 
     #[test]
-    fn one_odd_character_does_not_cost_a_response() {
+    fn one_invalid_character_does_not_break_a_response() {
         let halves = r#"{"choices":[{"text":"a \ud83d"}]}"#;
         let (more, whole) = (r#"{"choices":[{"text":"\ude00 b"}]}"#, r#"{"choices":[{"text":"\ud83d\ude00 b"}]}"#);
         check(&format!("data: {halves}\n\ndata: {more}\n\n"), &[r#"{"choices":[{"text":"a "}]}"#, whole]);
@@ -306,14 +307,14 @@ mod tests {
     }
 
     #[test]
-    fn a_finish_reason_that_says_failed_ends_the_stream_with_an_error() {
+    fn a_finish_reason_that_means_failed_ends_the_stream_with_an_error() {
         let aborted = r#"{"choices":[{"text":"b","finish_reason":"abort"}]}"#;
         check(&format!("data: {A}\n\ndata: {aborted}\n\ndata: [DONE]\n\n"), &[A, "upstream_error Upstream(None)"]);
         check(aborted, &["upstream_error Upstream(None)"]);
     }
 
     #[test]
-    fn a_document_in_place_of_a_stream_is_its_only_event() {
+    fn a_document_instead_of_a_stream_is_its_only_event() {
         let whole = r#"{"choices":[{"text":"a","finish_reason":"stop"}]}"#;
         check(whole, &[whole]);
         check(A, &["upstream_truncated Upstream(None)"]);
@@ -321,7 +322,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_split_changes_what_is_read(sizes in prop::collection::vec(1_usize..9, 1..5)) {
+        fn splitting_does_not_change_the_result(sizes in prop::collection::vec(1_usize..9, 1..5)) {
             let body = format!(": hi\r\ndata: {A}\r\n\r\ndata: {B}\ndata: {A}\n\ndata: [DONE]\n\n");
             prop_assert_eq!(read(&sample::split(&body, &sizes)), read(&[body.as_bytes()]));
         }

@@ -1,19 +1,19 @@
-//! Puts characters together whose halves (surrogates of UTF-16) came with two events of a stream of completions.
+//! Joins surrogate pairs that were split between two events of a stream of completions.
 
 use std::collections::BTreeMap;
 
 use protocol::fields::Fields;
 use serde_json::value::RawValue;
 
-/// Halves that wait for the other one, by the index of their choice: as an escape, such as `\ud83d`.
+/// High surrogates that wait for the low one, by choice index, as an escape such as `\ud83d`.
 #[derive(Debug, Default)]
 pub(super) struct Halves(BTreeMap<u64, String>);
 
-/// How long an escape is.
+/// The length of an escape.
 const ESCAPE: usize = 6;
 
 impl Halves {
-    /// Keeps the first half of a character at the end of a choice's text for the next text of that choice.
+    /// Moves a high surrogate from the end of a choice's text to its next text.
     pub(super) fn join(&mut self, event: &mut Fields) {
         let Some(choices) = event.get("choices") else { return };
         if self.0.is_empty() && memchr::memmem::find(choices.get().as_bytes(), b"\\ud").is_none() && !choices.get().contains("\\uD") {
@@ -34,7 +34,7 @@ impl Halves {
         }
     }
 
-    /// A text as JSON, with the half that waited before it and without the one that now waits. `None` where it stays as it is.
+    /// A text as JSON, with the previous surrogate added and the trailing one removed. `None` if it is unchanged.
     fn text(&mut self, index: u64, json: &str) -> Option<String> {
         let inner = json.strip_prefix('"')?.strip_suffix('"')?;
         let before = self.0.remove(&index);
@@ -56,14 +56,14 @@ impl Halves {
     }
 }
 
-/// Whether it is an escape of a half, by its third digit.
+/// Whether an escape is a surrogate, by its third digit.
 fn is_half(escape: &str, digits: std::ops::RangeInclusive<&str>) -> bool {
     let escape = escape.to_ascii_lowercase();
     let Some(digits_of) = escape.strip_prefix("\\ud") else { return false };
     digits_of.len() == 3 && digits.contains(&&digits_of[..1])
 }
 
-/// Whether what follows this text is escaped by a backslash at its end.
+/// Whether the text ends with an unescaped backslash.
 fn ends_escaped(text: &str) -> bool {
     (text.len() - text.trim_end_matches('\\').len()) % 2 == 1
 }
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_one_choice_are_put_together() {
+    fn split_pairs_of_one_choice_are_joined() {
         let (first, second) = (r#"{"choices":[{"text":"a \ud83d"}]}"#, r#"{"choices":[{"text":"\ude00 b"}]}"#);
         check(&[first, second], &[r#"{"choices":[{"text":"a "}]}"#, r#"{"choices":[{"text":"\ud83d\ude00 b"}]}"#]);
         let other = r#"{"choices":[{"index":1,"text":"x"}]}"#;

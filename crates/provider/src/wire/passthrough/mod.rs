@@ -1,4 +1,4 @@
-//! Pass-through calls on the wires: which requests are sent, and how their responses become OpenAI's.
+//! Pass-through calls: the requests to send, and the translation of their responses to OpenAI's format.
 
 mod completions;
 pub(super) mod document;
@@ -22,9 +22,9 @@ use super::outgoing::Outgoing;
 /// Why a wire cannot serve a pass-through call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Unserved {
-    /// It has no such operation. Whose API it is, for people.
+    /// The operation is not supported. The API's name, for messages.
     Operation(&'static str),
-    /// It has no word for a field.
+    /// A field is not supported.
     Field(Fault),
 }
 
@@ -34,19 +34,19 @@ impl From<Fault> for Unserved {
     }
 }
 
-/// A pass-through call on its way: the requests, which are sent one after the other, and what makes one response of theirs.
+/// A pass-through call: requests to send one after another, and the translation of their responses.
 pub(crate) struct Passage {
-    /// At least one. A stream has exactly one.
+    /// At least one; exactly one for a stream.
     pub(crate) outgoing: Vec<Outgoing>,
-    /// Reads the documents that came, in the order of the requests.
+    /// Translates the documents, in the order of the requests.
     pub(crate) read: Translate,
 }
 
-/// Reads whole documents.
+/// Translates complete documents.
 pub(crate) type Translate = Box<dyn FnOnce(&[Vec<u8>], &Callee) -> Result<Fields, Failure> + Send>;
 
 impl Passage {
-    /// One request.
+    /// A single request.
     pub(crate) fn one(outgoing: Outgoing, read: impl FnOnce(&[u8], &Callee) -> Result<Fields, Failure> + Send + 'static) -> Self {
         let read: Translate = Box::new(|documents, callee| read(documents.first().map_or(&[][..], Vec::as_slice), callee));
         Self { outgoing: vec![outgoing], read }
@@ -60,18 +60,18 @@ impl fmt::Debug for Passage {
 }
 
 impl Outgoing {
-    /// A request for `path` whose body is written already, and whose response is a document.
+    /// A request for `path` with a serialised body and a document as its response.
     pub(super) fn raw(path: &[&str], body: Vec<u8>) -> Self {
         Self { raw: Some(Bytes::from(body)), is_whole: true, ..Self::document(path) }
     }
 
-    /// The same request where its response may be a stream.
+    /// The same request, with an event stream as its response if `is_stream`.
     pub(super) fn streamed_if(self, is_stream: bool) -> Self {
         if is_stream { Self { accept: "text/event-stream", is_whole: false, ..self } } else { self }
     }
 }
 
-/// What a caller can do who asked a model for what it does not have.
+/// What a caller can do if a model does not support the operation.
 pub(crate) fn remedy(operation: Operation) -> &'static str {
     match operation {
         Operation::Completions => {
@@ -83,7 +83,7 @@ pub(crate) fn remedy(operation: Operation) -> &'static str {
 }
 
 impl Callee {
-    /// The upstream has answered as one does that does not have the operation; `said` are its words.
+    /// The upstream does not support the operation; `said` is its own message.
     pub(crate) fn lacks(&self, operation: Operation, status: u16, said: Option<&str>) -> Failure {
         let what = format!("has no {}, or not for this model ({status})", operation.noun());
         let reported = Reported { message: said.map(str::to_owned), ..Reported::default() };

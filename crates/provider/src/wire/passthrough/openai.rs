@@ -1,4 +1,4 @@
-//! Upstreams that have OpenAI's own form: the body goes as it came, and comes back so.
+//! Upstreams with OpenAI's own format: request and response bodies are passed on.
 
 use std::borrow::Cow;
 
@@ -18,19 +18,19 @@ use super::document::document;
 use crate::config::{Preset, UpstreamConfig};
 use crate::wire::outgoing::Outgoing;
 
-/// What an upstream of OpenAI's form takes beyond its smallest part.
+/// Optional features of an OpenAI-compatible upstream.
 #[derive(Clone, Debug)]
 pub(in crate::wire) struct Dialect {
-    /// Whether it gives vectors in base64. Others refuse the word, or ignore it.
+    /// Whether it supports base64 vectors. Others reject or ignore the format.
     has_base64: bool,
-    /// Whether it takes `stream_options`. Where it does not, Weir counts.
+    /// Whether it supports `stream_options`. Otherwise Weir counts tokens itself.
     has_stream_options: bool,
-    /// What the settings add to every body.
+    /// Fields that the settings add to every body.
     more: Map<String, Value>,
 }
 
 impl Dialect {
-    /// That of the upstream of `config`.
+    /// The features of the upstream `config`.
     pub(in crate::wire) fn of(config: &UpstreamConfig) -> Self {
         let has_base64 = match config.preset {
             Preset::OpenAi | Preset::Azure | Preset::OpenRouter | Preset::Vllm | Preset::LlamaCpp => true,
@@ -42,10 +42,10 @@ impl Dialect {
         Self { has_base64, has_stream_options: config.compat.stream_options, more: config.compat.body.clone() }
     }
 
-    /// The call, with the operation below the upstream's address.
+    /// The call, with the operation's path under the base URL.
     pub(in crate::wire) fn pass(&self, request: &PassthroughRequest) -> Passage {
         let operation = request.request.operation;
-        // Bodies are large: one that goes as it came is not copied.
+        // Bodies are large: an unchanged one is not copied.
         let mut body = Cow::Borrowed(&request.request.body);
         if let Some(model) = &request.model {
             body.to_mut().set("model", &**model);
@@ -69,7 +69,7 @@ impl Dialect {
 
     fn embeddings(&self, mut body: Cow<'_, Fields>) -> Passage {
         let word: Option<String> = body.read("encoding_format");
-        // OpenAI's default. Another word is the upstream's own, and so is what comes of it.
+        // OpenAI's default. Other formats are upstream-specific and passed on.
         let format = word.as_deref().map_or(Some(VectorFormat::Float), VectorFormat::read);
         if format == Some(VectorFormat::Base64) && !self.has_base64 {
             body.to_mut().remove("encoding_format");
@@ -93,7 +93,7 @@ impl Dialect {
     }
 }
 
-/// How many vectors an input asks for: one for a text or a list of tokens, and one for each entry of a list of either.
+/// How many vectors an input requests: one for a string or a list of tokens, otherwise one for each entry.
 fn count_inputs(input: &RawValue) -> Option<usize> {
     let input = input.get().trim_start();
     if input.starts_with('"') {
@@ -103,9 +103,9 @@ fn count_inputs(input: &RawValue) -> Option<usize> {
     if is_token { Some(1) } else { serde_json::from_str::<Vec<IgnoredAny>>(input).ok().map(|inputs| inputs.len()) }
 }
 
-/// Brings the vectors of a response into the format that the caller asked for, whichever the upstream has sent.
+/// Converts the vectors of a response to the format that the caller requested.
 fn convert(response: &mut Fields, format: VectorFormat, callee: &Callee) -> Result<(), Failure> {
-    let invalid = || callee.plain("upstream_invalid_data", "sent an embedding that is no list of numbers");
+    let invalid = || callee.plain("upstream_invalid_data", "sent an embedding that is not a list of numbers");
     let mut data: Vec<Fields> = response.read("data").ok_or_else(invalid)?;
     let is_of_format = |entry: &Fields| entry.get("embedding").is_none_or(|vector| format.is_of(vector));
     if data.iter().all(is_of_format) {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_goes_as_it_came_but_for_the_name_of_the_model() {
+    fn a_body_is_passed_on_except_for_the_model_name() {
         let body = json!({ "model": "mine", "prompt": "x", "stream": true, "odd": { "a": 1.0 } });
         let passage = dialect(Preset::Compatible).pass(&request(Operation::Completions, &body, Some("theirs")));
         let expected = r#"{"model":"theirs","prompt":"x","stream":true,"odd":{"a":1.0}}"#;
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_add_fields_and_leave_stream_options_out() {
+    fn the_settings_add_fields_and_remove_stream_options() {
         let mut config = UpstreamConfig::new("north", Preset::Compatible, "https://north.example/v1");
         config.compat.stream_options = false;
         config.compat.body = json!({ "provider": { "data_collection": "deny" }, "user": "weir" }).as_object().unwrap().clone();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_asked_of_those_that_have_it_and_made_for_the_others() {
+    fn base64_is_requested_where_supported_and_converted_otherwise() {
         let vectors = |encoding: &Value, preset, response: &Value| {
             let mut body = json!({ "model": "m", "input": "x" });
             body["encoding_format"] = encoding.clone();
@@ -194,7 +194,7 @@ mod tests {
             assert_eq!(vectors(&word, Preset::Compatible, response), (None, Ok(base64.clone())));
             assert_eq!(vectors(&json!("float"), Preset::Compatible, response), (Some(json!("float")), Ok(floats.clone())));
             assert_eq!(vectors(&Value::Null, Preset::Qwen, response), (Some(Value::Null), Ok(floats.clone())));
-            // Another word is the upstream's own.
+            // Other formats are upstream-specific.
             assert_eq!(vectors(&json!("ubinary"), Preset::Compatible, response), (Some(json!("ubinary")), Ok(response.clone())));
         }
         let odd = json!({ "data": [{ "embedding": [1.0, null] }] });
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_as_many_vectors_as_inputs() {
+    fn there_must_be_as_many_vectors_as_inputs() {
         let read = |input: Value, vectors: usize| {
             let passage = dialect(Preset::Compatible).pass(&request(Operation::Embeddings, &json!({ "model": "m", "input": input }), None));
             let data = vec![json!({ "embedding": [1.0] }); vectors];
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_with_status_200_and_is_no_response_is_an_error() {
+    fn anything_but_a_response_is_an_error_even_with_status_200() {
         let read = |body: &str| {
             let passage = dialect(Preset::Compatible).pass(&request(Operation::Moderations, &json!({ "input": "x" }), None));
             let failure = (passage.read)(&[body.as_bytes().to_vec()], &sample::north()).unwrap_err();

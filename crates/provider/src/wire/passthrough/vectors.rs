@@ -1,4 +1,4 @@
-//! Embeddings of APIs that have a form of their own: their inputs as texts, and their vectors as OpenAI's list.
+//! Embeddings of APIs with their own format: inputs as texts, and vectors as OpenAI's list.
 
 use engine::provider::failure::Failure;
 use protocol::fault::Fault;
@@ -11,13 +11,13 @@ use serde_json::value::RawValue;
 use super::super::fault::Callee;
 use super::super::shared::{no_value, no_word};
 
-/// Fields that say nothing of the vectors: who asks is nobody's business here.
+/// Fields that do not affect the vectors; the end user's identity is not passed on.
 const LEFT_OUT: &[&str] = &["user"];
 
-/// The texts of a request for embeddings that `vendor` can take.
+/// The texts of a request for embeddings.
 ///
 /// # Errors
-/// They are tokens, or none, or not there at all.
+/// The input is tokens, empty, or missing.
 pub(in crate::wire) fn texts(request: &Passthrough, vendor: &str) -> Result<Vec<String>, Fault> {
     match request.inputs()? {
         Inputs::Texts(texts) if texts.is_empty() => {
@@ -37,17 +37,17 @@ pub(in crate::wire) fn texts(request: &Passthrough, vendor: &str) -> Result<Vec<
 /// The format of the vectors.
 ///
 /// # Errors
-/// `vendor` has no such format.
+/// `vendor` does not support the format.
 pub(in crate::wire) fn format(request: &Passthrough, vendor: &str) -> Result<VectorFormat, Fault> {
     let Some(word) = request.body.get("encoding_format") else { return Ok(VectorFormat::Float) };
     let format = serde_json::from_str::<String>(word.get()).ok().and_then(|word| VectorFormat::read(&word));
     format.ok_or_else(|| no_value(vendor, "encoding_format", word.get().trim_matches('"')))
 }
 
-/// Refuses fields that `vendor` has no word for.
+/// Rejects fields that `vendor` does not support.
 ///
 /// # Errors
-/// The first such field.
+/// The first unsupported field.
 pub(in crate::wire) fn check_fields(request: &Passthrough, vendor: &str, known: &[&str]) -> Result<(), Fault> {
     let usual = ["model", "input", "encoding_format", "dimensions", "stream"];
     let unknown = request.body.names().find(|name| !usual.contains(name) && !LEFT_OUT.contains(name) && !known.contains(name));
@@ -57,7 +57,7 @@ pub(in crate::wire) fn check_fields(request: &Passthrough, vendor: &str, known: 
 /// OpenAI's list of embeddings.
 ///
 /// # Errors
-/// There are not as many vectors as inputs, or one of them is none.
+/// The number of vectors does not match, or a vector is invalid.
 pub(in crate::wire) fn list(
     vectors: &[&RawValue],
     inputs: usize,
@@ -79,7 +79,7 @@ pub(in crate::wire) fn list(
         Some(entry)
     };
     let data: Option<Vec<Fields>> = vectors.iter().enumerate().map(entry).collect();
-    let data = data.ok_or_else(|| callee.plain("upstream_invalid_data", "sent an embedding that is no list of numbers"))?;
+    let data = data.ok_or_else(|| callee.plain("upstream_invalid_data", "sent an embedding that is not a list of numbers"))?;
     let mut list = Fields::default();
     list.set("object", "list");
     list.set(Operation::Embeddings.result(), &data);

@@ -1,4 +1,4 @@
-//! The JSON of a streamed event and of a response, as loosely as the servers write it.
+//! The JSON of events and responses, with the variations of different servers.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::super::fault::{Callee, Reported, is_truthy};
 use super::super::{json, lenient, retry_after};
 
-/// An event of any type. Any field may be missing; unknown ones are ignored. `sequence_number` is one of them: servers number
-/// as they like, and the order is that of the bytes.
+/// An event of any type. Any field may be missing; unknown ones are ignored, as is `sequence_number`: servers number
+/// differently, and the order of the bytes counts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Event {
@@ -37,11 +37,11 @@ pub(super) struct Event {
     pub(super) item: Value,
     pub(super) response: Value,
     pub(super) error: Value,
-    /// What no event of this API has, but every chunk of chat completions.
+    /// No event of this API has this field, but every chat completions chunk.
     pub(super) choices: Value,
 }
 
-/// The list in a field; empty where there is none.
+/// Takes the list in a field; empty if there is none.
 pub(super) fn take_list(value: &mut Value, field: &str) -> Vec<Value> {
     match value.get_mut(field).map(Value::take) {
         Some(Value::Array(list)) => list,
@@ -49,12 +49,12 @@ pub(super) fn take_list(value: &mut Value, field: &str) -> Vec<Value> {
     }
 }
 
-/// The text in a field, unless it is empty.
+/// The non-empty string in a field.
 pub(super) fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
     value.get(field)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// The counts of a response. Without any there is no usage.
+/// The token counts of a response; `None` without any.
 pub(super) fn usage(response: &Value) -> Option<Usage> {
     let usage = response.get("usage")?;
     let count = |pointer: &str| usage.pointer(pointer).and_then(lenient::read_count);
@@ -74,8 +74,8 @@ pub(super) fn usage(response: &Value) -> Option<Usage> {
     })
 }
 
-/// The failure in an `error` event, in all its forms: flat (OpenAI), nested (Open Responses, and OpenAI's WebSocket), with the
-/// status and the fields that a head would have had, or no JSON at all.
+/// The failure in an `error` event: flat (OpenAI), nested (Open Responses, and OpenAI's WebSocket), with a status and
+/// headers, or not JSON.
 pub(super) fn failure_of_event(data: &[u8], callee: &Callee) -> Failure {
     let value = json::value(data).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
     let root = value.get(0).unwrap_or(&value);
@@ -86,17 +86,17 @@ pub(super) fn failure_of_event(data: &[u8], callee: &Callee) -> Failure {
     with_wait(callee.in_band(reported), &headers)
 }
 
-/// The failure in a response that has failed.
+/// The failure in a failed response.
 pub(super) fn failure_of_response(response: &Value, callee: &Callee) -> Failure {
     match response.get("error").filter(|error| is_truthy(error)) {
         Some(error) => callee.in_band(reported(error)),
-        None => callee.plain("upstream_error", "failed and did not say why"),
+        None => callee.plain("upstream_error", "failed without an explanation"),
     }
 }
 
 fn reported(error: &Value) -> Reported {
     let mut reported = Reported::from_error(error);
-    // The type of the flat event, which says nothing of the error.
+    // The flat event's own type is not the type of the error.
     reported.kind = reported.kind.filter(|kind| kind != "error");
     if reported.code.as_deref().is_some_and(is_on_the_request) {
         reported.status = reported.status.or(Some(400));
@@ -104,7 +104,7 @@ fn reported(error: &Value) -> Reported {
     reported
 }
 
-/// Codes of a failed response (`ResponseError.code`) that a second try would not mend.
+/// Codes of a failed response (`ResponseError.code`) for which a retry is useless.
 fn is_on_the_request(code: &str) -> bool {
     const OTHERS: &[&str] = &[
         "data_residency_mismatch",
@@ -133,7 +133,7 @@ fn read_headers(fields: &Value) -> HeaderMap {
     fields.as_object().into_iter().flatten().filter_map(field).collect()
 }
 
-/// Adds how long to wait, where the event has brought the fields of a head.
+/// Adds the retry delay from the headers in an event.
 fn with_wait(mut failure: Failure, headers: &HeaderMap) -> Failure {
     if let Some(seconds) = retry_after::read(headers) {
         match &mut failure.blame {

@@ -1,4 +1,4 @@
-//! OpenAI's Responses API, and the servers that speak Open Responses.
+//! OpenAI's Responses API, and servers with Open Responses.
 
 mod event;
 mod request;
@@ -33,13 +33,13 @@ pub(crate) struct Responses {
     family: Family,
     system_messages: SystemMessages,
     hosted_tools: HostedTools,
-    /// Of the upstream: what it has encrypted only it can read.
+    /// The upstream's name: only it can decrypt its own encrypted content.
     name: Arc<str>,
     dialect: Dialect,
 }
 
 impl Responses {
-    /// The wire as the upstream of `config` speaks it.
+    /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
         let family = Family::of(config);
         let system_messages = match family {
@@ -66,7 +66,7 @@ impl Wire for Responses {
         Box::new(Reading::new(Events::new(Arc::clone(&self.name)), callee, lifter))
     }
 
-    /// It knows all kinds of tools. A custom tool may still be called like a function, by a server that knows functions only.
+    /// All kinds of tools are supported, but a server that supports only functions may call a custom tool like one.
     fn lifter(&self, request: &ModelRequest, unknown: UnknownTools) -> Lifter {
         Lifter::new(&Offer::declared(request), unknown)
     }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn it_asks_for_events_with_the_key_in_its_field() {
+    fn requests_ask_for_events_and_have_the_key_header() {
         let request = crate::sample::request(crate::sample::create(), vec![crate::sample::user("Hi")]);
         let outgoing = wire(Preset::OpenAi).ask(&request).unwrap();
         assert_eq!((outgoing.path.join("/").as_str(), outgoing.accept), ("responses", "text/event-stream"));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_keep_their_words_and_their_blame() {
+    fn errors_keep_their_message_and_scope() {
         let check = |status, body: &[u8], expected: (Blame, u16, &str)| {
             let callee = Callee { name: "north".into(), ..Callee::default() };
             let failure = wire(Preset::OpenAi).refusal(&callee, &Refused { status, headers: &HeaderMap::new(), body });

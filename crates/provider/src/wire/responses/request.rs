@@ -1,4 +1,4 @@
-//! Turns a request into the body of `POST /responses`; no I/O.
+//! Builds the body of `POST /responses`, without I/O.
 
 mod input;
 
@@ -15,11 +15,11 @@ use crate::config::{HostedTools, SystemMessages};
 const ENCRYPTED_CONTENT: &str = "reasoning.encrypted_content";
 const LOGPROBS: &str = "message.output_text.logprobs";
 
-/// What OpenAI's API knows beyond the vocabulary. Left out is what changes the answer into something that Weir could not give
-/// back (`moderation`, `context_management`).
+/// OpenAI's parameters beyond the vocabulary, except those that change the response in a way that Weir could not
+/// return (`moderation`, `context_management`).
 const OPENAI_KNOWS: &[&str] = &["user", "prompt", "prompt_cache_retention", "prompt_cache_options", "access_programs", "image"];
 
-/// What Weir itself decides, in every family.
+/// Fields that Weir sets itself, for every family.
 const OURS: &[&str] = &[
     "model",
     "input",
@@ -35,12 +35,12 @@ const OURS: &[&str] = &[
     "generate",
 ];
 
-/// Words of chat completions that the Responses API and Open Responses lack: servers ignore them without a word.
+/// Chat completions parameters that the Responses API and Open Responses lack; servers ignore them silently.
 const CHAT_ONLY: &[&str] =
     &["n", "stop", "seed", "logit_bias", "logprobs", "messages", "functions", "function_call", "audio", "modalities", "prediction"];
 
-/// Whether the API has a word for a parameter beyond the vocabulary. OpenAI's is known; other servers have words of their own
-/// and say themselves what they do not know.
+/// Whether a parameter beyond the vocabulary is passed on. OpenAI's parameters are known; other servers reject what
+/// they do not know.
 fn knows(parameter: &str, family: Family) -> bool {
     match family {
         Family::OpenAi | Family::Azure => OPENAI_KNOWS.contains(&parameter),
@@ -48,8 +48,8 @@ fn knows(parameter: &str, family: Family) -> bool {
     }
 }
 
-/// Which fields beyond the vocabulary go through. Other servers say themselves what they do not know; OpenAI is not sent what is
-/// known to be another vendor's.
+/// Which unknown fields are passed on. Other servers reject what they do not know; OpenAI is not sent other vendors'
+/// fields.
 pub(super) fn field(family: Family) -> fn(Place, &str) -> bool {
     match family {
         Family::OpenAi | Family::Azure => |_, name| !carry::is_hint(name) || ["phase", "namespace", "caller", "encrypted"].contains(&name),
@@ -57,40 +57,42 @@ pub(super) fn field(family: Family) -> fn(Place, &str) -> bool {
     }
 }
 
-/// Checks that the API can carry the request. Gives what is left out.
+/// Checks that the API supports the request. Returns the fields that are left out.
 ///
 /// # Errors
-/// The first field that it cannot carry.
+/// The first unsupported field.
 pub(super) fn check(create: &Create, family: Family, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
     let mut ignored = Vec::new();
     parameters(create, &|name| knows(name, family), &mut ignored)?;
-    // Its upstreams run such tools, or say that they do not, unless the settings know better.
+    // These upstreams run hosted tools or reject them, unless the settings refuse them.
     let hosted = if hosted_tools == HostedTools::Refuse { Some(hosted_tools) } else { None };
     let carrier =
         Carrier { vendor: API, field: field(family), part: |_| true, item: |_| true, inner: Inner::Omitted, thoughts: |_| true, hosted };
     carry::check(create, &carrier, &mut ignored)?;
     match family {
         Family::OpenAi | Family::Azure => {}
-        // Open Responses has them.
+        // Open Responses supports them.
         Family::Compatible => return Ok(ignored),
     }
     let penalties = [("presence_penalty", create.presence_penalty), ("frequency_penalty", create.frequency_penalty)];
-    // Zero is no penalty at all; many clients say so with every request.
+    // Zero means no penalty; many clients send it with every request.
     match penalties.into_iter().find(|(_, penalty)| penalty.is_some_and(|penalty| penalty != 0.0)) {
-        Some((name, _)) => {
-            Err(Fault::invalid("unsupported_parameter", name, format!("The Responses API of this model's upstream has no '{name}'.")))
-        }
+        Some((name, _)) => Err(Fault::invalid(
+            "unsupported_parameter",
+            name,
+            format!("The Responses API of this model's upstream does not support '{name}'."),
+        )),
         None => Ok(ignored),
     }
 }
 
-/// What this API is called in errors.
+/// The API's name in error messages.
 const API: &str = "The Responses API";
 
-/// The body of the request.
+/// Builds the request body.
 ///
 /// # Errors
-/// An input that this wire has no word for.
+/// An input that the API does not support.
 pub(super) fn body(request: &ModelRequest, family: Family, system_messages: SystemMessages, upstream: &str) -> Result<Value, Fault> {
     let create = &*request.create;
     let mut body = Map::new();
@@ -99,12 +101,12 @@ pub(super) fn body(request: &ModelRequest, family: Family, system_messages: Syst
     put(&mut body, "instructions", Some(input.instructions).filter(|text| !text.is_empty()));
     body.insert("input".into(), input.items.into());
     body.insert("stream".into(), true.into());
-    // Weir itself keeps the conversation and sends the whole context each time: a copy at the upstream would serve nobody, and
-    // outlive a deletion here. Metadata are notes on what is kept, so none are sent.
+    // Weir stores the conversation and sends all of it each time. A copy at the upstream would be useless, and would
+    // outlive a deletion here. Metadata describe stored responses, so they are not sent.
     body.insert("store".into(), false.into());
     put(&mut body, "include", include(request, family));
     match family {
-        // Padding against eavesdroppers who measure lengths: half of the bytes, for a line that TLS has to our own server.
+        // Padding against traffic analysis doubles the bytes, on a connection that TLS protects anyway.
         Family::OpenAi => put(&mut body, "stream_options", Some(json!({ "include_obfuscation": false }))),
         Family::Azure | Family::Compatible => {}
     }
@@ -121,27 +123,28 @@ pub(super) fn body(request: &ModelRequest, family: Family, system_messages: Syst
     Ok(body.into())
 }
 
-/// What is wanted beside the answer.
+/// The `include` list of the request.
 fn include(request: &ModelRequest, family: Family) -> Option<Vec<Value>> {
     let create = &*request.create;
     let asked_for = |word: &str| create.include.iter().any(|asked| asked == word);
-    // Without it, what was thought in one turn would be lost to the next: nothing is stored upstream.
+    // Without encrypted reasoning, the next turn would lack it, since nothing is stored upstream.
     let wants_thoughts = asked_for(ENCRYPTED_CONTENT) || may_think(request.model(), family, create.reasoning.is_some());
     let wants_logprobs = asked_for(LOGPROBS) || create.top_logprobs.is_some();
     let known = [(ENCRYPTED_CONTENT, wants_thoughts), (LOGPROBS, wants_logprobs)].into_iter().filter(|(_, wants)| *wants);
-    // What else a caller wants to see is of tools that run there.
+    // The caller's other entries concern hosted tools.
     let others = create.include.iter().map(String::as_str).filter(|word| ![ENCRYPTED_CONTENT, LOGPROBS].contains(word));
     let words: Vec<Value> = known.map(|(word, _)| word).chain(others).map(Value::from).collect();
     (!words.is_empty()).then_some(words)
 }
 
-/// OpenAI refuses to encrypt the thoughts of models that have none. Their names are known, and no new ones will come.
+/// Whether to request encrypted reasoning. OpenAI rejects that for models without reasoning; their names are known
+/// and final.
 fn may_think(model: &str, family: Family, is_asked_to: bool) -> bool {
     let name = model.strip_prefix("ft:").unwrap_or(model);
     let is_thoughtless = || ["gpt-3", "gpt-4", "chatgpt-", "gpt-5-chat"].iter().any(|begin| name.starts_with(begin));
     match family {
         Family::OpenAi => !is_thoughtless(),
-        // There the name is that of a deployment, which says nothing of the model.
+        // On Azure the name is a deployment's, which does not reveal the model.
         Family::Azure => is_asked_to,
         Family::Compatible => true,
     }
@@ -156,7 +159,7 @@ fn tools(create: &Create, family: Family, body: &mut Map<String, Value>) {
         ToolChoice::Tool(named) => json!(named),
         ToolChoice::Opaque(choice) => choice.to_map().into(),
         ToolChoice::Allowed(allowed) => match allowed.mode {
-            // OpenAI's list of allowed tools knows no `none`, which allows none anyway.
+            // OpenAI's `allowed_tools` has no mode `none`, which allows none anyway.
             ToolMode::None => "none".into(),
             ToolMode::Auto | ToolMode::Required => {
                 let tools: Vec<Value> = allowed.tools.iter().map(allowed_tool).collect();
@@ -216,7 +219,7 @@ fn named_tool(kind: &str, name: &str, description: Option<&str>) -> Map<String, 
 
 fn function(tool: &FunctionTool) -> Map<String, Value> {
     let mut function = named_tool("function", &tool.name, tool.description.as_deref());
-    // OpenAI wants it said also where there is none.
+    // OpenAI requires `parameters` even if there are none.
     function.insert("parameters".into(), tool.parameters.clone().unwrap_or(Value::Null));
     put(&mut function, "strict", tool.strict);
     function
@@ -261,7 +264,7 @@ fn sampling(create: &Create, family: Family, body: &mut Map<String, Value>) {
     put(body, "top_logprobs", create.top_logprobs);
     put(body, "max_output_tokens", create.max_output_tokens);
     match family {
-        // Its API lacks them, and `check` has refused all but zeros.
+        // Not supported; `check` has rejected all but zeros.
         Family::OpenAi | Family::Azure => {}
         Family::Compatible => {
             put(body, "presence_penalty", create.presence_penalty);

@@ -1,13 +1,13 @@
-//! How thoughts that only the upstream can read are kept between two turns: whose they are, the upstream's own id of the item,
-//! and its encrypted content. OpenAI verifies that the two belong together, so the id has to come back with it.
+//! Stores encrypted reasoning between two turns: the upstream's name, its item id, and the encrypted content. OpenAI
+//! verifies that id and content match, so the id must be sent back too.
 
-/// Puts whose it is, the id and the content into one text: `responses.<upstream>:<length of the id>.<id><content>`. Another
-/// upstream, though it were of the same vendor, cannot read it, and would refuse it. An id may hold any character.
+/// Encodes them as `responses.<upstream>:<length of the id>.<id><content>`. Another upstream, even of the same
+/// vendor, cannot decrypt the content and would reject it. The id may contain any character.
 pub(super) fn seal(upstream: &str, id: &str, encrypted_content: &str) -> String {
     format!("responses.{upstream}:{}.{id}{encrypted_content}", id.len())
 }
 
-/// The id and the content; `None` for what this upstream has not sealed.
+/// The id and content; `None` if another upstream encrypted it.
 pub(super) fn open<'a>(upstream: &str, sealed: &'a str) -> Option<(&'a str, &'a str)> {
     let rest = sealed.strip_prefix("responses.")?.strip_prefix(upstream)?.strip_prefix(':')?;
     let (length, rest) = rest.split_once('.')?;
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sealed_can_be_opened_by_its_upstream_only() {
+    fn only_the_same_upstream_gets_its_encrypted_reasoning() {
         let sealed = seal("north", "rs_1", "gAAA.a=");
         assert_eq!(sealed, "responses.north:4.rs_1gAAA.a=");
         assert_eq!(open("north", &sealed), Some(("rs_1", "gAAA.a=")));

@@ -1,4 +1,4 @@
-//! Reads the events of a response into words; no I/O.
+//! Parses the events of a response, without I/O.
 
 mod output;
 
@@ -19,14 +19,14 @@ use super::super::shared::CONTENT_PARTS;
 use super::event::{self, Event};
 use super::sealed;
 
-/// What was read of one answer so far.
+/// The state of one response.
 #[derive(Debug)]
 pub(super) struct Events {
     upstream: Arc<str>,
     items: Vec<Output>,
-    /// How many calls there are.
+    /// The number of calls.
     calls: u64,
-    /// Where the last thoughts stood, while nothing else came: which item, of what kind, which part.
+    /// The last reasoning part, while nothing else arrived: its item, kind and part.
     last_thought: Option<(usize, Piece, u64)>,
 }
 
@@ -37,8 +37,8 @@ impl Grammar for Events {
         }
         match json::read_all(data, |event| self.read(name, event, data, said)) {
             Ok(_) => {}
-            Err(Broken::Cut) => said.invalid_data("sent an event that ends in the middle of its JSON"),
-            Err(Broken::Invalid) => said.invalid_data("sent something that is no event of a response"),
+            Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
+            Err(Broken::Invalid) => said.invalid_data("sent something that is not a response event"),
         }
     }
 
@@ -46,20 +46,20 @@ impl Grammar for Events {
         let response = match json::value(document) {
             Ok(response) => response,
             Err(Broken::Cut) => return said.fail(said.callee.cut()),
-            Err(Broken::Invalid) => return said.invalid_data("sent something that is no response"),
+            Err(Broken::Invalid) => return said.invalid_data("sent something that is not a response"),
         };
         if response.get("output").is_some() || response.get("object").is_some_and(|object| object == "response") {
             self.end("", response, said);
         } else if response.is_array() || response.get("error").is_some_and(is_truthy) {
             said.fail(event::failure_of_event(document, &said.callee));
         } else if !said.fail_if_error(&response) {
-            said.invalid_data("sent something that is no response");
+            said.invalid_data("sent something that is not a response");
         }
     }
 }
 
 impl Events {
-    /// What this upstream sends.
+    /// The grammar for the upstream with this name.
     pub(super) fn new(upstream: Arc<str>) -> Self {
         Self { upstream, items: Vec::new(), calls: 0, last_thought: None }
     }
@@ -81,8 +81,8 @@ impl Events {
                 }
                 "error" => said.fail(event::failure_of_event(data, &said.callee)),
                 _ if is_truthy(&event.error) => said.fail(event::failure_of_event(data, &said.callee)),
-                _ if event.choices.is_array() => said.invalid_data("speaks chat completions at this address, not the Responses API"),
-                // What is no event of this API may be an error of a proxy in between.
+                _ if event.choices.is_array() => said.invalid_data("serves chat completions at this address, not the Responses API"),
+                // Anything but an event of this API may be an error of a proxy.
                 kind if !kind.starts_with("response.") => _ = json::read_all(data, |value: Value| _ = said.fail_if_error(&value)),
                 _ => self.hosted(&kind, &event, data, said),
             }
@@ -92,8 +92,7 @@ impl Events {
         }
     }
 
-    /// A step of a tool that runs upstream goes on as it came. What is yet to be invented is left out: clients refuse events that
-    /// they do not know.
+    /// Passes events of hosted tools on. Unknown event types are left out: clients reject them.
     fn hosted(&self, kind: &str, event: &Event, data: &[u8], said: &mut Said) {
         let Some(kind) = EventKind::parse(kind.as_bytes()).filter(|kind| kind.is_hosted()) else { return };
         let Some(position) = self.find(Kind::Opaque, event.item_id.as_deref(), event.output_index) else { return };
@@ -118,12 +117,12 @@ impl Events {
         }
     }
 
-    /// Where the item stands that an event is about, which may be a new one.
+    /// The position of the item that an event refers to, which may be new.
     fn place(&mut self, kind: Kind, id: Option<&str>, index: Option<u64>) -> usize {
         if let Some(position) = self.find(kind, id, index) {
             return position;
         }
-        // The pieces before may have said nothing of their item.
+        // Earlier deltas may not have named their item.
         let is_unnamed = |item: &Output| item.kind == kind && item.id.is_none() && item.index.is_none() && !item.is_done;
         let Some(position) = self.items.iter().rposition(is_unnamed) else { return self.push(kind, id, index) };
         let item = &mut self.items[position];
@@ -131,8 +130,8 @@ impl Events {
         position
     }
 
-    /// By its id; some servers give another id with every event, so else by its place in the output; where there is neither, it
-    /// is the one that is being written.
+    /// Finds an item by id; since some servers use another id in every event, otherwise by output index; without
+    /// either, the current item.
     fn find(&self, kind: Kind, id: Option<&str>, index: Option<u64>) -> Option<usize> {
         let last = |is_it: &dyn Fn(&Output) -> bool| self.items.iter().rposition(|item| item.kind == kind && is_it(item));
         let by_id = || last(&|item| id.is_some() && item.id.as_deref() == id);
@@ -149,7 +148,7 @@ impl Events {
         self.items.len() - 1
     }
 
-    /// Says more of a part.
+    /// Emits a delta of a part.
     fn say(&mut self, position: usize, piece: Piece, number: u64, text: Value, logprobs: Value, said: &mut Said) {
         let text = match text {
             Value::String(text) => text,
@@ -173,7 +172,7 @@ impl Events {
             }
             Piece::Refusal => said.word(Word::Refusal(text)),
             Piece::Thought | Piece::Summary => {
-                // A word of the other kind has parted them already.
+                // An event of the other kind has separated them already.
                 if last_thought.is_some_and(|last| last != place && last.1 == piece) {
                     said.word(Word::ReasoningBreak);
                 }
@@ -187,7 +186,7 @@ impl Events {
         }
     }
 
-    /// Says a whole part, as far as it was not said. Where it is another text than the pieces were, these count.
+    /// Emits the rest of a complete part. If its text differs from the deltas, the deltas count.
     fn say_whole(&mut self, position: usize, piece: Piece, number: u64, text: Value, logprobs: Value, said: &mut Said) {
         let text = match text {
             Value::String(text) => text,
@@ -196,7 +195,7 @@ impl Events {
         };
         let so_far = self.items[position].so_far(piece, number);
         let Some(rest) = so_far.rest(&text) else { return };
-        // The log probabilities are those of the whole text.
+        // The log probabilities are those of the complete text.
         let logprobs = if so_far.is_empty() { logprobs } else { Value::Null };
         self.say(position, piece, number, rest.into(), logprobs, said);
     }
@@ -208,7 +207,7 @@ impl Events {
         let has_id = |known: &Output| known.kind == kind && id.is_some() && known.id.as_deref() == id;
         let position = self.items.iter().rposition(has_id).unwrap_or_else(|| self.push(kind, id, index));
         match kind {
-            // What text it may hold already comes again.
+            // Text that it may contain already is repeated later.
             Kind::Message => said.words(self.new_fields(position, item).map(Word::Extra)),
             Kind::Reasoning => {}
             Kind::FunctionCall | Kind::CustomToolCall => self.name_call(position, item, said),
@@ -220,7 +219,7 @@ impl Events {
         }
     }
 
-    /// The fields beyond the vocabulary that were not said yet.
+    /// Unknown fields that were not emitted yet.
     fn new_fields(&mut self, position: usize, item: &Value) -> Option<Map<String, Value>> {
         let output = &mut self.items[position];
         let is_new = |name: &String, value: &Value| {
@@ -236,7 +235,7 @@ impl Events {
         (!fields.is_empty()).then_some(fields)
     }
 
-    /// Says a call's id and name, as far as they were not said.
+    /// Emits a call's id and name, unless already emitted.
     fn name_call(&mut self, position: usize, item: &Value, said: &mut Said) {
         let extra = self.new_fields(position, item).unwrap_or_default();
         let is_custom = self.items[position].kind == Kind::CustomToolCall;
@@ -252,7 +251,7 @@ impl Events {
         }
     }
 
-    /// An item as it is in the end: says what has not come before.
+    /// A completed item: emits what is missing.
     fn item_done(&mut self, index: Option<u64>, item: Value, said: &mut Said) {
         let Some(kind) = kind_of(&item) else { return };
         let position = self.place(kind, event::text(&item, "id"), index);
@@ -293,7 +292,7 @@ impl Events {
         self.items[position].is_done = true;
     }
 
-    /// The end of thoughts that the upstream wants back.
+    /// Ends reasoning with its encrypted content.
     fn seal(&mut self, item: &Value, said: &mut Said) {
         if let (Some(id), Some(encrypted_content)) = (event::text(item, "id"), event::text(item, "encrypted_content")) {
             self.last_thought = None;
@@ -312,7 +311,7 @@ impl Events {
         self.part(position, number, event.part, said);
     }
 
-    /// What a part holds at its start is said at the end, if nothing else has said anything of it.
+    /// What a part contains at its start is emitted at the end, unless another event contains it.
     fn part_added(&mut self, event: Event) {
         let has_text = ["text", "refusal"].iter().any(|name| event::text(&event.part, name).is_some());
         if has_text && event.part.get("type").is_some_and(|kind| kind == "output_text" || kind == "refusal") {
@@ -321,7 +320,7 @@ impl Events {
         }
     }
 
-    /// A part as it is in the end.
+    /// A completed part.
     fn part(&mut self, position: usize, number: u64, mut part: Value, said: &mut Said) {
         let kind = event::text(&part, "type").unwrap_or_default().to_owned();
         let piece = match kind.as_str() {
@@ -329,7 +328,7 @@ impl Events {
             "refusal" => Piece::Refusal,
             "reasoning_text" => Piece::Thought,
             "summary_text" => Piece::Summary,
-            // Of a type that has no place in the vocabulary.
+            // An unknown type.
             "" => return,
             _ if self.items[position].kind != Kind::Message || self.items[position].others.contains(&number) => return,
             _ => {
@@ -362,10 +361,10 @@ impl Events {
         }
     }
 
-    /// The items of the last event, which repeats the whole response: what is needed of it are items whose end has not come.
+    /// The items of the terminal event, which repeats the response: only those whose end did not arrive are of
+    /// interest.
     fn last_items(&mut self, items: Vec<Value>, said: &mut Said) {
-        // Where neither id nor index tell which item it is, the first of a kind is the first of it that came, if there came no
-        // more than these.
+        // Without id and index, items are matched by kind, in order, if their numbers agree.
         let known: Vec<(Kind, usize)> = self.items.iter().zip(0..).map(|(item, position)| (item.kind, position)).collect();
         let kinds: Vec<Option<Kind>> = items.iter().map(kind_of).collect();
         for (index, item) in items.into_iter().enumerate() {
@@ -385,7 +384,7 @@ impl Events {
         }
     }
 
-    /// The terminal event `kind`, or a whole document, with its response.
+    /// The terminal event `kind`, or a complete document, with its response.
     fn end(&mut self, kind: &str, mut response: Value, said: &mut Said) {
         self.last_items(event::take_list(&mut response, "output"), said);
         for position in 0..self.items.len() {
@@ -418,8 +417,8 @@ impl Events {
                 }
             },
             "failed" => said.fail(event::failure_of_response(&response, &said.callee)),
-            "cancelled" => said.fail(said.callee.plain("upstream_error", "cancelled the answer")),
-            // It runs on without us, or is no evidence of anything.
+            "cancelled" => said.fail(said.callee.plain("upstream_error", "cancelled the response")),
+            // The response continues in the background, or the event is no evidence.
             _ => {}
         }
         said.over();
@@ -440,11 +439,11 @@ fn kind_of(item: &Value) -> Option<Kind> {
 /// Why a response is incomplete.
 ///
 /// # Errors
-/// It has failed, for this reason.
+/// It has failed for this reason.
 fn incomplete(response: &Value) -> Result<Finish, String> {
     let reason = response.pointer("/incomplete_details/reason").and_then(Value::as_str).unwrap_or("incomplete");
     match finish::read(reason) {
-        // An incomplete response is not complete, whatever its reason is called.
+        // An incomplete response is not complete, whatever its reason.
         Verdict::Finish(Finish::Stop) | Verdict::Absent => Ok(Finish::Unknown(reason.to_owned())),
         Verdict::Finish(finish) => Ok(finish),
         Verdict::Failed => Err(reason.to_owned()),

@@ -1,4 +1,5 @@
-//! Connections that break in mid-answer: the text comes whole, nothing twice, and a note says what happened.
+//! Connections that break in the middle of a response: the text is complete, nothing is repeated, and a note explains
+//! what happened.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::{TRANSPORTS, chat};
 use crate::house::House;
 
 #[tokio::test]
-async fn an_answer_survives_its_connection_over_every_transport() {
+async fn a_response_survives_a_broken_connection_on_every_transport() {
     let (house, directory) = (House::open().await, TempDir::new().unwrap());
     for (index, transport) in TRANSPORTS.into_iter().enumerate() {
         let proxy = FaultProxy::start(house.address).await.unwrap();
@@ -21,7 +22,7 @@ async fn an_answer_survives_its_connection_over_every_transport() {
         house.upstream.script(script.content("three ").content("four.").finish("stop").usage(9, 4, 0).done().end());
         let asked = tokio::spawn(run(chat(&directory, proxy.address(), &["--transport", transport]), "hi"));
         client::soon(house.upstream.wait_requests(index + 1)).await.unwrap();
-        // The connection that reads is there: it carried the question, or follows it.
+        // The reading connection is open: it carried the question, or follows it.
         client::soon(async {
             while proxy.connections() < if transport == "json" { 2 } else { 1 } {
                 tokio::task::yield_now().await;
@@ -40,7 +41,7 @@ async fn an_answer_survives_its_connection_over_every_transport() {
 }
 
 #[tokio::test]
-async fn a_cut_after_any_byte_loses_nothing_and_doubles_nothing() {
+async fn a_cut_after_any_byte_loses_and_repeats_nothing() {
     let (house, directory) = (House::open().await, TempDir::new().unwrap());
     let pieces: Vec<String> = (1..=12).map(|number| format!("{number} ")).collect();
     let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
@@ -52,7 +53,7 @@ async fn a_cut_after_any_byte_loses_nothing_and_doubles_nothing() {
             let ran = run(chat(&directory, proxy.address(), &["--transport", transport]), "hi").await;
             let whole = (Some(0), pieces.concat() + "\n");
             if transport == "websocket" && ran.status == Some(1) && ran.out.is_empty() {
-                // A socket that breaks before the answer has a name is not asked again: that might be to ask twice.
+                // A socket that breaks before the response has an id is not retried: that might ask twice.
                 assert!(bytes < 1900, "{bytes}: {ran:?}");
                 house.quiet().await;
                 continue;

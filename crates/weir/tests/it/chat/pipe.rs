@@ -1,4 +1,4 @@
-//! In a pipe: the answer and nothing else on standard output, and an exit status that says what became of it.
+//! In a pipe: only the response on standard output, and an exit status for the outcome.
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use crate::house::{ALICE, House, MODEL, Plan};
 use crate::program::weir;
 use crate::tls::Pair;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ran {
     pub(crate) status: Option<i32>,
@@ -21,7 +21,7 @@ pub(crate) struct Ran {
     pub(crate) errors: String,
 }
 
-/// Runs a command that is asked `question` and ends by itself.
+/// Runs a command with `question` on standard input until it exits.
 pub(crate) async fn run(mut command: Command, question: &str) -> Ran {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(question.as_bytes()).unwrap();
@@ -35,7 +35,7 @@ fn ran(status: i32, out: &str, errors: &str) -> Ran {
 }
 
 #[tokio::test]
-async fn the_answer_is_all_there_is_over_every_transport() {
+async fn standard_output_is_only_the_response_on_every_transport() {
     let (house, directory) = (House::open().await, TempDir::new().unwrap());
     for transport in TRANSPORTS {
         house.upstream.script(Script::text(&["# 你", "好\n\n**bo", "ld**"]));
@@ -51,7 +51,7 @@ async fn the_answer_is_all_there_is_over_every_transport() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_is_said_beside_the_answer() {
+async fn errors_go_to_standard_error() {
     let (house, directory) = (House::open().await, TempDir::new().unwrap());
     for transport in TRANSPORTS {
         house.upstream.script(Script::new().content("Half").rst());
@@ -72,7 +72,7 @@ async fn what_goes_wrong_is_said_beside_the_answer() {
 }
 
 #[tokio::test]
-async fn events_are_lines_of_json() {
+async fn events_are_json_lines() {
     let (house, directory) = (House::open().await, TempDir::new().unwrap());
     for transport in TRANSPORTS {
         house.upstream.script(Script::text(&["On", "ce."]));
@@ -88,7 +88,7 @@ async fn events_are_lines_of_json() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn ctrl_c_stops_the_answer_over_every_transport() {
+async fn ctrl_c_cancels_the_response_on_every_transport() {
     let (house, directory) = (House::open().await, TempDir::new().unwrap());
     for (index, transport) in TRANSPORTS.into_iter().enumerate() {
         house.upstream.script(Script::new().role().content("Once").stall());
@@ -117,7 +117,7 @@ async fn ctrl_c_stops_the_answer_over_every_transport() {
 }
 
 #[tokio::test]
-async fn a_key_is_shown_to_the_server_and_to_nobody_else() {
+async fn a_key_is_sent_to_the_server_only() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     let directory = TempDir::new().unwrap();
     let refused = run(chat(&directory, house.address, &[]), "hi").await;
@@ -135,7 +135,7 @@ async fn a_key_is_shown_to_the_server_and_to_nobody_else() {
 }
 
 #[tokio::test]
-async fn an_answer_is_resumed_and_continued() {
+async fn a_response_is_resumed_and_continued() {
     let (house, directory) = (House::open().await, TempDir::new().unwrap());
     let gate = std::sync::Arc::new(tokio::sync::Notify::new());
     house.upstream.script(Script::new().role().content("On").wait_for(&gate).content("ce.").finish("stop").usage(9, 2, 0).done().end());
@@ -159,7 +159,7 @@ async fn an_answer_is_resumed_and_continued() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_it_brings_its_own_server_and_says_so() {
+async fn without_a_server_it_starts_its_own_and_says_so() {
     let directory = TempDir::new().unwrap();
     let mut command = weir(directory.path());
     command.args(["chat", "--listen", "127.0.0.1:0"]);

@@ -1,4 +1,4 @@
-//! A pseudo-terminal with a program in it: what is typed goes in, and what a person would see can be waited for.
+//! A pseudo-terminal running a program: sends keys, and waits for what the screen shows.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use vt100::Parser;
 
-/// A program in a terminal; dropping it kills it.
+/// A program in a terminal; dropping it kills the program.
 pub(super) struct Terminal {
     child: Child,
     control: File,
@@ -31,7 +31,7 @@ fn resize_to(control: &File, columns: u16, rows: u16) {
 }
 
 impl Terminal {
-    /// Starts `command` in a terminal of so many columns and rows.
+    /// Starts `command` in a terminal of this size.
     pub(super) fn start(command: &Command, columns: u16, rows: u16) -> Self {
         let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&control).unwrap();
@@ -40,7 +40,7 @@ impl Terminal {
         let control = File::from(control);
         resize_to(&control, columns, rows);
         let inside = || Stdio::from(OpenOptions::new().read(true).write(true).open(&name).unwrap());
-        // setsid(1) makes the terminal the one that Ctrl-C comes from.
+        // setsid(1) makes the terminal the controlling terminal, so that Ctrl-C works.
         let mut setsid = Command::new("setsid");
         setsid.arg("--ctty").arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
@@ -61,12 +61,12 @@ impl Terminal {
         let (shown, mut out, mut answers) = (Arc::clone(&screen), control.try_clone().unwrap(), control.try_clone().unwrap());
         let reading = spawn_blocking(move || {
             let mut bytes = [0; 4096];
-            // The end is an error (EIO) once the program has closed its side.
+            // Linux reports EIO once the program has closed its side.
             while let Ok(count @ 1..) = out.read(&mut bytes) {
                 copy.lock().unwrap().extend_from_slice(&bytes[..count]);
                 let mut screen = shown.lock().unwrap();
                 screen.process(&bytes[..count]);
-                // A terminal tells where its cursor is when it is asked.
+                // Responds to a request for the cursor position.
                 if bytes[..count].windows(4).any(|window| window == b"\x1b[6n") {
                     let (row, column) = screen.screen().cursor_position();
                     drop(write!(answers, "\x1b[{};{}R", row + 1, column + 1));
@@ -78,28 +78,28 @@ impl Terminal {
         Self { child, control, screen, written, changes, reading: Some(reading) }
     }
 
-    /// Types.
+    /// Types keys.
     pub(super) fn press(&mut self, keys: &str) {
         self.control.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// What is seen, without what has scrolled away and without spaces at the ends of rows.
+    /// The visible screen, without trailing spaces.
     pub(super) fn shown(&self) -> String {
         let contents = self.screen.lock().unwrap().screen().contents();
         contents.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end().to_owned()
     }
 
-    /// What is seen, with the escape sequences of its colours.
+    /// The visible screen with its colour escape sequences.
     pub(super) fn painted(&self) -> String {
         self.screen.lock().unwrap().screen().contents_formatted()
     }
 
-    /// All that the program has written, commands to the terminal included.
+    /// Everything the program has written, escape sequences included.
     pub(super) fn written(&self) -> String {
         String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
     }
 
-    /// Waits until what is seen `is_so`.
+    /// Waits until the screen satisfies `is_so`.
     pub(super) async fn until(&mut self, is_so: impl Fn(&str) -> bool) -> String {
         let seen = async {
             loop {
@@ -116,24 +116,24 @@ impl Terminal {
         shown
     }
 
-    /// Waits until `text` is seen.
+    /// Waits until the screen shows `text`.
     pub(super) async fn wait_for(&mut self, text: &str) -> String {
         self.until(|shown| shown.contains(text)).await
     }
 
-    /// Waits until the program waits for a line.
+    /// Waits for the input prompt.
     pub(super) async fn prompt(&mut self) {
         self.until(|shown| shown.ends_with("\n>")).await;
     }
 
-    /// Makes the window wider or narrower.
+    /// Resizes the window.
     pub(super) fn resize(&mut self, columns: u16, rows: u16) {
         let (high, wide) = size(columns, rows);
         self.screen.lock().unwrap().screen_mut().set_size(high, wide);
         resize_to(&self.control, columns, rows);
     }
 
-    /// Waits for the program to end; gives its exit status.
+    /// Waits for the program to exit; returns its exit status.
     pub(super) async fn ended(mut self) -> Option<i32> {
         if let Some(reading) = self.reading.take() {
             client::soon(reading).await.unwrap_or_else(|_late| panic!("it runs on:\n{}", self.shown())).unwrap();
@@ -144,7 +144,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,5 +1,5 @@
-//! `kill -9` of the server under a person's terminal, and a start on the same data: what the log held is shown, and the
-//! conversation goes on.
+//! `kill -9` of the server while a terminal shows a response, and a restart on the same data: what the log contained
+//! is shown, and the conversation continues.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -11,35 +11,35 @@ use super::terminal::{CTRL_D, ENTER};
 use super::{TRANSPORTS, chat_with};
 use crate::program::Place;
 
-/// An address of this machine that no other test listens on or calls from, so that its port is free again after a kill.
+/// A loopback address that no other test uses, so that its port is free after the kill.
 fn address(number: usize) -> SocketAddr {
     let [_, _, high, low] = std::process::id().to_be_bytes();
     let last = 2 + u8::try_from(number).unwrap();
     SocketAddr::from((IpAddr::V4(Ipv4Addr::new(127, 1 + high % 250, low, last)), 0))
 }
 
-/// The numbers of a row that counts from 1, as they stand there.
+/// The numbers of a sequence counting from 1, as shown.
 fn counted(shown: &str) -> Vec<u64> {
     let rows = shown.lines().skip_while(|row| !row.starts_with("1 2 3"));
     rows.flat_map(str::split_whitespace).map_while(|word| word.parse().ok()).collect()
 }
 
-/// What is shown without the notes on the connection, which come in between as it breaks.
+/// The screen without notes about the connection.
 fn without_notes(shown: &str) -> String {
     let is_note = |row: &&str| row.starts_with("The connection is") || row.contains("trying to get it back");
     shown.lines().filter(|row| !is_note(row)).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether the question has its answer, which knows what was said before, and the next may be typed.
+/// Whether the question has a response that refers to earlier ones, and the prompt is back.
 fn is_answered(shown: &str, question: &str) -> bool {
     shown.rsplit_once(question).is_some_and(|(_, answer)| answer.contains("Your name is Ada.") && answer.ends_with("\n>"))
 }
 
 #[tokio::test]
-async fn a_killed_server_comes_back_and_the_conversation_goes_on_over_every_transport() {
+async fn a_conversation_continues_after_kill_9_on_every_transport() {
     for (number, transport) in TRANSPORTS.into_iter().enumerate() {
         let mut place = Place::new().await;
-        // Slow enough that it is far from its end when the kill comes, and the answers around it still come soon.
+        // Slow enough to be running at the kill, and fast enough not to delay the test.
         place.set("WEIR_DEMO_TOKENS_PER_SECOND", "100");
         let mut server = place.start_at(address(number)).await;
         let at = server.address;
@@ -69,14 +69,14 @@ async fn a_killed_server_comes_back_and_the_conversation_goes_on_over_every_tran
         let id = shown.rsplit("--resume ").next().unwrap().split_whitespace().next().unwrap().to_owned();
         assert_eq!(terminal.ended().await, Some(0), "{transport}");
 
-        // What the log held, and what the person has seen of it: the same.
+        // The log and the screen have the same content.
         let (status, items) = server.json(&Request::get(&format!("/v1/responses/{id}/input_items?order=asc"))).await;
         let text = items["data"][3]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{status}: {items}"));
         let held: Vec<u64> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
         assert!(held.len() >= 12 && held.iter().copied().eq(1..=held.len() as u64), "{transport}: {text}");
         assert_eq!(counted(&without_notes(&shown)), held, "{transport}: {shown}");
 
-        // Another terminal goes on from there, and shows all of it first.
+        // Another terminal continues from there, after showing all of it.
         let mut terminal = talk(&["--transport", transport, "--resume", &id]);
         terminal.prompt().await;
         let shown = terminal.shown();

@@ -1,4 +1,4 @@
-//! In a terminal, as a person uses it: typing, stopping, resizing, leaving.
+//! In a terminal: typing, cancelling, resizing, exiting.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) const ENTER: &str = "\r";
 const BACKSPACE: &str = "\x7f";
 const UP: &str = "\x1b[A";
 
-/// What the model was sent, as texts.
+/// The texts that the model was sent.
 fn said(house: &House, request: usize) -> Vec<String> {
     let requests = house.upstream.requests();
     let messages = requests[request].body["messages"].as_array().unwrap();
@@ -42,7 +42,7 @@ async fn a_conversation_is_typed_edited_and_drawn() {
     terminal.press("again");
     terminal.press(ENTER);
     terminal.wait_for("Second.").await;
-    // The history: the first line comes back, and is changed.
+    // The first line is recalled from the history and edited.
     terminal.prompt().await;
     terminal.press(UP);
     terminal.press(UP);
@@ -54,7 +54,7 @@ async fn a_conversation_is_typed_edited_and_drawn() {
     terminal.press("/cost");
     terminal.press(ENTER);
     terminal.wait_for("3 answers").await;
-    // A key that comes before the next line is read waits for it.
+    // A key typed before the prompt is back is kept for the next line.
     terminal.press(CTRL_D);
     assert_eq!(terminal.ended().await, Some(0));
     assert_eq!(said(&house, 0), ["你好"]);
@@ -65,7 +65,7 @@ async fn a_conversation_is_typed_edited_and_drawn() {
 }
 
 #[tokio::test]
-async fn ctrl_c_stops_the_answer_and_not_the_program() {
+async fn ctrl_c_cancels_the_response_but_not_the_program() {
     let (house, directory) = (House::open().await, TempDir::new().unwrap());
     for (index, transport) in TRANSPORTS.into_iter().enumerate() {
         house.upstream.script(Script::new().role().content("Begun").stall());
@@ -81,7 +81,7 @@ async fn ctrl_c_stops_the_answer_and_not_the_program() {
         terminal.press("two");
         terminal.press(ENTER);
         terminal.wait_for("Again").await;
-        // Blindly typed: a command stops it, and what follows begins the next line.
+        // Typed without echo: a command cancels the response, and the rest starts the next line.
         terminal.press("/stop\nnext");
         terminal.until(|shown| shown.matches("(stopped)").count() == 2 && shown.ends_with("> next")).await;
         client::soon(house.upstream.wait_closed(2 * index + 1)).await.unwrap();
@@ -95,7 +95,7 @@ async fn ctrl_c_stops_the_answer_and_not_the_program() {
 }
 
 #[tokio::test]
-async fn a_window_that_changes_in_mid_answer_loses_nothing() {
+async fn resizing_during_a_response_loses_nothing() {
     let (house, directory) = (House::open().await, TempDir::new().unwrap());
     let gates: Vec<Arc<Notify>> = (0..2).map(|_| Arc::new(Notify::new())).collect();
     let script = Script::new().role().content("A row that is final.\n\nwords and words and words and words").wait_for(&gates[0]);
@@ -121,7 +121,7 @@ async fn a_window_that_changes_in_mid_answer_loses_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_longer_than_the_window_scrolls_and_ends_whole() {
+async fn a_response_longer_than_the_window_scrolls_and_is_complete() {
     let (house, directory) = (House::open().await, TempDir::new().unwrap());
     let rows: Vec<String> = (1..=40).map(|number| format!("- row {number}\n")).collect();
     let table: Vec<String> = (1..=30).map(|number| format!("|cell {number}|\n")).collect();
@@ -142,7 +142,7 @@ async fn an_answer_longer_than_the_window_scrolls_and_ends_whole() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_comes_back_and_the_text_is_whole() {
+async fn a_broken_connection_is_restored_and_the_text_is_complete() {
     let (house, directory) = (House::open().await, TempDir::new().unwrap());
     for transport in TRANSPORTS {
         let proxy = FaultProxy::start(house.address).await.unwrap();
@@ -167,9 +167,9 @@ async fn a_connection_that_breaks_comes_back_and_the_text_is_whole() {
     house.close().await;
 }
 
-/// A model's text moves nothing and renames nothing, whether it is drawn or its events are shown.
+/// A model's text must not control the terminal, whether it is rendered or its events are shown.
 #[tokio::test]
-async fn what_a_model_writes_commands_no_terminal() {
+async fn model_output_does_not_control_the_terminal() {
     let (house, directory) = (House::open().await, TempDir::new().unwrap());
     for arguments in [&[][..], &["--json"]] {
         house.upstream.script(Script::reasoning(&[HOSTILE], &["Begun ", HOSTILE, " ended"]));

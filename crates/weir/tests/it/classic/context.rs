@@ -1,4 +1,4 @@
-//! What the model remembers: the last turns that ended well, for as long as somebody asks.
+//! The model's context: the last turns that succeeded, until the conversation is idle for too long.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ async fn b1_b2_the_model_sees_both_sides_of_the_last_turns() {
 }
 
 #[tokio::test]
-async fn b2_b18_what_does_not_fit_is_left_out_from_the_front_by_whole_turns() {
-    // A message of fifty words is 54 tokens: 50, its role, and 3 around it. Another 3 open the answer.
+async fn b2_b18_the_context_drops_whole_turns_from_the_front() {
+    // A message of fifty words has 54 tokens: 50, its role, and 3 around it. The response starts with another 3.
     let words = |word: &str| vec![word; 50].join(" ");
     let house = House::open_with(plan(|classic| classic.context_tokens = 3 + 3 * 54)).await;
     for (question, answer) in [("one", "red"), ("two", "green"), ("three", "blue")] {
@@ -43,7 +43,7 @@ async fn b2_b18_what_does_not_fit_is_left_out_from_the_front_by_whole_turns() {
     }
     let (second, answer, third) = (words("two"), words("green"), words("three"));
     assert_eq!(sent(&house), roles_and_texts(&[("user", &second), ("assistant", &answer), ("user", &third)]));
-    // One token more, and the turn before it has no room.
+    // With one more token, the turn before it does not fit.
     let question = format!("{third} more");
     converse(&house, UID, &question).await;
     assert_eq!(sent(&house), roles_and_texts(&[("user", &question)]));
@@ -51,7 +51,7 @@ async fn b2_b18_what_does_not_fit_is_left_out_from_the_front_by_whole_turns() {
 }
 
 #[tokio::test]
-async fn b18_a_question_that_is_too_long_by_itself_is_asked_alone_and_the_refusal_is_shown() {
+async fn b18_a_question_that_is_too_long_is_sent_alone_and_the_error_is_shown() {
     let house = House::open_with(plan(|classic| classic.context_tokens = 20)).await;
     converse(&house, UID, "hello").await;
     let refusal = json!({ "error": { "message": "the context is 20 tokens long", "code": "context_length_exceeded" } });
@@ -69,7 +69,7 @@ async fn b18_a_question_that_is_too_long_by_itself_is_asked_alone_and_the_refusa
 }
 
 #[tokio::test]
-async fn b3_a_question_that_failed_or_got_no_answer_leaves_nothing_behind() {
+async fn b3_a_failed_or_unanswered_question_is_not_stored() {
     let house = House::open().await;
     house.upstream.script(Script::text(&["Hi"]));
     converse(&house, UID, "hello").await;
@@ -112,7 +112,7 @@ async fn b4_streams_and_sockets_share_one_conversation() {
 }
 
 #[tokio::test]
-async fn a_conversation_is_over_when_nobody_asks() {
+async fn an_idle_conversation_ends() {
     let house = House::open_with(plan(|classic| classic.idle = Duration::ZERO)).await;
     converse(&house, UID, "first").await;
     converse(&house, UID, "second").await;
@@ -121,7 +121,7 @@ async fn a_conversation_is_over_when_nobody_asks() {
 }
 
 #[tokio::test]
-async fn a_turn_that_was_deleted_by_its_id_takes_the_conversation_with_it() {
+async fn deleting_a_turn_ends_the_conversation() {
     let house = House::open().await;
     let started = house.send(&Request::get(&format!("/chat?message=first&uid={UID}"))).await;
     let id = started.headers.get("weir-response-id").unwrap().to_owned();
@@ -133,7 +133,7 @@ async fn a_turn_that_was_deleted_by_its_id_takes_the_conversation_with_it() {
 }
 
 #[tokio::test]
-async fn b19_the_conversation_is_in_the_store_like_any_other() {
+async fn b19_the_conversation_is_stored_like_any_other() {
     let house = House::open().await;
     converse(&house, UID, "first").await;
     let second = house.send(&Request::get(&format!("/chat?message=second&uid={UID}"))).await;

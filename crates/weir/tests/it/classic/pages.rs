@@ -1,4 +1,4 @@
-//! The user's own copy of the demo's pages: where each of its files is found, and that nothing else is.
+//! The user's copy of the demo's pages: where each of its files is served, and that nothing else is.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use client::Request;
 use super::plan;
 use crate::house::House;
 
-/// A copy with the demo's own layout, and a secret beside it. What is in the files is ours.
+/// A copy with the demo's layout, and a secret file next to it. The contents are our own.
 fn copy(root: &Path) {
     for (name, text) in [
         ("pages/templates/1.html", "<script>one()</script>"),
@@ -29,7 +29,7 @@ fn copy(root: &Path) {
 }
 
 #[tokio::test]
-async fn c11_every_path_of_the_pages_leads_to_its_file() {
+async fn c11_every_path_of_the_pages_serves_its_file() {
     let directory = tempfile::tempdir().unwrap();
     copy(directory.path());
     let house = House::open_with(plan(|classic| classic.pages = Some(directory.path().join("pages")))).await;
@@ -68,7 +68,7 @@ async fn c11_every_path_of_the_pages_leads_to_its_file() {
 }
 
 #[tokio::test]
-async fn without_a_copy_the_page_is_ours() {
+async fn without_a_copy_our_own_page_is_served() {
     let house = House::open().await;
     let mut page = house.send(&Request::get("/")).await;
     assert!(String::from_utf8(page.collect().await.unwrap().0).unwrap().contains("<title>Weir</title>"));

@@ -1,4 +1,5 @@
-//! The page `1.html` with the `EventSource` polyfill it ships, replayed: what they do with every byte, and what they then show.
+//! The page `1.html` with the `EventSource` polyfill it ships, replayed: how they handle every byte, and what they
+//! show.
 
 use std::time::Duration;
 
@@ -11,25 +12,25 @@ use tokio::time::timeout;
 use super::{UID, chat, open};
 use crate::house::{House, Plan};
 
-/// After so long without a byte the polyfill gives a stream up.
+/// The polyfill gives up a stream after this long without a byte.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// What a visitor sees of `1.html`, and what the polyfill remembers.
+/// What a visitor of `1.html` sees, and the polyfill's state.
 #[derive(Debug, Default)]
 struct Page {
-    /// The box for the answer, which the success of the POST makes.
+    /// The box for the response, created when the POST succeeds.
     shown: Option<String>,
     text: String,
     last_event_id: String,
     alerts: usize,
     opened: usize,
     is_closed: bool,
-    /// What an exception in a handler would be.
+    /// What would be an exception in a handler.
     wrongs: Vec<String>,
 }
 
 impl Page {
-    /// The polyfill reads one event: a name it knows is a handler of its own, and others nobody listens to.
+    /// The polyfill dispatches an event: known names have handlers, others are ignored.
     fn event(&mut self, event: &Event) {
         if let Some(id) = &event.id {
             self.last_event_id = String::from_utf8_lossy(id).into_owned();
@@ -78,7 +79,7 @@ impl Page {
     }
 }
 
-/// One question as the page asks it: the stream and the POST at once, over two connections.
+/// A question as the page asks it: the stream and the POST at once, over two connections.
 async fn visit(house: &House, question: &str) -> Page {
     let mut page = Page::default();
     let mut stream = open(house, UID).await;
@@ -106,7 +107,7 @@ async fn visit(house: &House, question: &str) -> Page {
                         }
                     }
                 }
-                // The end of the body is an error to a polyfill, and so is silence.
+                // To the polyfill, the end of the body is an error, and so is silence.
                 Ok(Ok(None) | Err(_)) | Err(_) => page.error(),
             },
         }
@@ -115,7 +116,7 @@ async fn visit(house: &House, question: &str) -> Page {
 }
 
 #[tokio::test]
-async fn a_visitor_sees_the_answer_and_its_tokens_and_no_alert() {
+async fn a_visitor_sees_the_response_and_its_tokens_and_no_alert() {
     let house = House::open().await;
     house.upstream.script(Script::text(&["你", "好", "<br>"]));
     let page = visit(&house, "hello").await;
@@ -127,7 +128,7 @@ async fn a_visitor_sees_the_answer_and_its_tokens_and_no_alert() {
 }
 
 #[tokio::test]
-async fn a_visitor_sees_an_error_as_the_answer() {
+async fn a_visitor_sees_an_error_as_the_response() {
     let house = House::open().await;
     house.upstream.script(Script::error(429, &serde_json::json!({ "error": { "message": "slow down" } })));
     let page = visit(&house, "hello").await;
@@ -137,7 +138,7 @@ async fn a_visitor_sees_an_error_as_the_answer() {
 }
 
 #[tokio::test]
-async fn a_visitor_is_alerted_at_once_where_the_question_was_not_taken() {
+async fn a_visitor_is_alerted_at_once_if_the_question_was_rejected() {
     let mut plan = Plan::default();
     plan.engine.running = 0;
     let house = House::open_with(plan).await;
@@ -147,7 +148,7 @@ async fn a_visitor_is_alerted_at_once_where_the_question_was_not_taken() {
 }
 
 #[tokio::test]
-async fn what_comes_back_with_a_last_event_id_is_never_a_second_question() {
+async fn a_reconnect_with_a_last_event_id_never_asks_again() {
     let house = House::open().await;
     let again = "/createSse?lastEventId=%5BDONE%5D&padding=true";
     let mut stream = house.send(&Request::get(again).header("uid", UID)).await;

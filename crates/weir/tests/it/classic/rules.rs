@@ -1,4 +1,4 @@
-//! Order and pairing, bytes and words, errors: what comes on a stream, and when.
+//! Order and pairing, framing, errors: the contents and timing of a stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::{UID, ask, chat, converse, create_sse, open, plan, told};
 use crate::house::{House, Plan};
 
 #[test]
-fn c1_the_port_is_the_one_that_is_written_into_the_pages() {
+fn c1_the_port_is_the_one_in_the_pages() {
     assert_eq!(server::Config::default().listen.port(), 8000);
 }
 
@@ -20,7 +20,7 @@ fn c1_the_port_is_the_one_that_is_written_into_the_pages() {
 async fn c2_c6_a_stream_is_the_sample_byte_by_byte() {
     let house = House::open().await;
     house.upstream.script(Script::text(&["你", "好"]));
-    // The first block is here before anybody has asked.
+    // The first block arrives before any question.
     let mut stream = open(&house, UID).await;
     let (status, answer) = house.json(&chat(UID, "hello")).await;
     assert_eq!((status, answer), (200, json!({ "question_tokens": 9 })));
@@ -54,7 +54,7 @@ async fn c2_c6_a_stream_is_the_sample_byte_by_byte() {
         retry:3000\n\
         \n";
     assert_eq!(body.replace(id, "chatcmpl-abc"), expected);
-    // The connection goes on.
+    // The connection remains usable.
     stream.into_connection().await.unwrap().send(&Request::get("/healthz")).await.unwrap();
     house.close().await;
 }
@@ -62,7 +62,7 @@ async fn c2_c6_a_stream_is_the_sample_byte_by_byte() {
 #[tokio::test]
 async fn c3_b6_a_question_may_come_before_its_stream() {
     let house = House::open().await;
-    // The first question loads the vocabulary; the next one waits for nothing but its stream.
+    // The first question loads the vocabulary; the next one waits for its stream only.
     converse(&house, "another", "hello").await;
     house.upstream.script(Script::text(&["Hi"]));
     let mut asking = Connection::open(house.address).await.unwrap();
@@ -79,7 +79,7 @@ async fn c3_b6_a_question_may_come_before_its_stream() {
 }
 
 #[tokio::test]
-async fn c3_a_question_without_a_stream_is_refused_by_name() {
+async fn c3_a_question_without_a_stream_is_rejected_by_name() {
     let house = House::open_with(plan(|classic| classic.patience = Duration::from_millis(20))).await;
     let (status, answer) = house.json(&chat(UID, "hello")).await;
     assert_eq!((status, &answer["error"]["code"], &answer["error"]["param"]), (409, &json!("no_stream"), &json!("uid")));
@@ -88,14 +88,14 @@ async fn c3_a_question_without_a_stream_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn c4_the_answer_waits_until_its_asker_was_told() {
+async fn c4_the_response_waits_until_its_post_was_answered() {
     let grace = Duration::from_secs(1);
     let house = House::open_with(plan(|classic| classic.grace = grace)).await;
     let mut stream = open(&house, UID).await.events().unwrap();
     let (status, _) = house.json(&chat(UID, "hello")).await;
     let told = client::now();
     assert_eq!(status, 200);
-    // Upstream has long said everything: what the stream waits for is nothing but the page.
+    // The upstream is done: the stream waits only for the page.
     house.quiet().await;
     let first = client::soon(stream.next()).await.unwrap().unwrap().unwrap();
     assert!(first.arrived.duration_since(told) > grace / 2, "{:?}", first.arrived.duration_since(told));
@@ -124,7 +124,7 @@ async fn c7_b7_an_upstreams_error_is_a_text_on_the_page_at_once() {
 }
 
 #[tokio::test]
-async fn c7_an_answer_that_breaks_off_says_so_behind_its_text() {
+async fn c7_a_truncated_response_says_so_after_its_text() {
     let house = House::open().await;
     house.upstream.script(Script::new().role().content("half").rst());
     let text = converse(&house, UID, "hello").await;
@@ -134,7 +134,7 @@ async fn c7_an_answer_that_breaks_off_says_so_behind_its_text() {
 }
 
 #[tokio::test]
-async fn c7_the_stream_of_a_question_that_failed_ends_at_once_without_an_end() {
+async fn c7_the_stream_of_a_failed_question_ends_at_once_without_an_end_event() {
     let house = House::open_with(plan(|classic| classic.patience = Duration::from_secs(60))).await;
     for is_late in [false, true] {
         let before = if is_late { None } else { Some(open(&house, UID).await) };
@@ -152,7 +152,7 @@ async fn c7_the_stream_of_a_question_that_failed_ends_at_once_without_an_end() {
 }
 
 #[tokio::test]
-async fn questions_that_cannot_be_taken_name_what_is_wrong() {
+async fn rejected_questions_name_what_is_wrong() {
     let house = House::open_with(plan(|classic| classic.patience = Duration::from_millis(1))).await;
     let post = |kind: &str, body: &str| Request::new("POST", "/chat").header("uid", UID).header("content-type", kind).body(body);
     for (request, status, param) in [
@@ -173,7 +173,7 @@ async fn questions_that_cannot_be_taken_name_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn c8_b13_an_open_stream_shows_that_it_lives_and_is_not_to_be_held_up() {
+async fn c8_b13_an_open_stream_sends_heartbeats_and_disables_buffering() {
     let house = House::open_with(Plan::server(|server| server.heartbeat = Duration::from_millis(20))).await;
     let mut stream = open(&house, UID).await;
     for (name, value) in
@@ -204,7 +204,7 @@ async fn b13_an_event_is_one_write() {
             raw.extend_from_slice(&client::soon(stream.connection().read_raw()).await.unwrap().unwrap());
         }
         let raw = String::from_utf8(raw).unwrap();
-        // The end of the chunk before may come with it.
+        // The end of the previous chunk may precede it.
         let (length, event) = raw.trim_start_matches("\r\n").split_once("\r\n").unwrap();
         let event = event.strip_suffix("\r\n").unwrap();
         assert_eq!(usize::from_str_radix(length, 16), Ok(event.len()), "one chunk, and so one write: {raw}");
@@ -216,7 +216,7 @@ async fn b13_an_event_is_one_write() {
 }
 
 #[tokio::test]
-async fn c12_b5_two_tabs_of_one_uid_each_hear_their_own_answer() {
+async fn c12_b5_two_tabs_of_one_uid_each_get_their_own_response() {
     let house = House::open().await;
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().role().content("slow").wait_for(&gate).finish("stop").usage(1, 1, 0).done().end());
@@ -233,7 +233,7 @@ async fn c12_b5_two_tabs_of_one_uid_each_hear_their_own_answer() {
 }
 
 #[tokio::test]
-async fn b8_more_than_five_answers_run_at_once() {
+async fn b8_more_than_five_responses_run_at_once() {
     let house = House::open().await;
     let gates: Vec<_> = (0..8).map(|_| Arc::new(Notify::new())).collect();
     let mut streams = Vec::new();
@@ -252,7 +252,7 @@ async fn b8_more_than_five_answers_run_at_once() {
 }
 
 #[tokio::test]
-async fn b9_what_upstream_says_beyond_the_text_is_tolerated() {
+async fn b9_upstream_events_without_text_are_tolerated() {
     let house = House::open().await;
     let odd = json!({ "id": "x", "choices": [], "prompt_filter_results": [{}], "system_fingerprint": "fp", "news": { "of": [2026] } });
     house.upstream.script(Script::new().event(odd).role().content("Hi").finish("stop").usage(1, 1, 0).done().end());
@@ -261,7 +261,7 @@ async fn b9_what_upstream_says_beyond_the_text_is_tolerated() {
 }
 
 #[tokio::test]
-async fn b11_the_tokens_are_the_models_and_those_of_the_question_its_own() {
+async fn b11_token_counts_are_the_models_and_those_of_the_question_its_own() {
     let house = House::open().await;
     for _ in 0..2 {
         house.upstream.script(Script::text(&["a", "b", "c"]));
@@ -276,7 +276,7 @@ async fn b11_the_tokens_are_the_models_and_those_of_the_question_its_own() {
 }
 
 #[tokio::test]
-async fn b12_close_sse_says_that_it_has_closed() {
+async fn b12_close_sse_confirms_that_it_closed() {
     let house = House::open().await;
     let close = Request::get("/closeSse").header("uid", UID);
     assert_eq!(house.json(&close).await.0, 200, "also where there is nothing to close");
@@ -287,7 +287,7 @@ async fn b12_close_sse_says_that_it_has_closed() {
 }
 
 #[tokio::test]
-async fn b14_an_answer_can_be_taken_up_again_in_the_words_of_the_responses_api() {
+async fn b14_a_response_can_be_resumed_with_the_responses_api() {
     let house = House::open().await;
     house.upstream.script(Script::text(&["Hel", "lo"]));
     let stream = open(&house, UID).await.events().unwrap();
@@ -302,7 +302,7 @@ async fn b14_an_answer_can_be_taken_up_again_in_the_words_of_the_responses_api()
 }
 
 #[tokio::test]
-async fn b18_nothing_is_said_of_limits_and_temperatures() {
+async fn b18_no_limit_or_temperature_is_sent() {
     let house = House::open().await;
     assert_eq!(converse(&house, UID, "hello").await, "Hello, world!");
     let body = house.upstream.requests()[0].body.clone();
@@ -313,7 +313,7 @@ async fn b18_nothing_is_said_of_limits_and_temperatures() {
 }
 
 #[tokio::test]
-async fn switched_off_there_is_nothing_of_it() {
+async fn nothing_of_it_is_served_when_disabled() {
     let house = House::open_with(plan(|classic| classic.enabled = false)).await;
     for request in
         [create_sse(UID), chat(UID, "hello"), Request::get("/chat?message=hi"), Request::get("/closeSse"), Request::get("/websocket/a")]

@@ -1,4 +1,4 @@
-//! Where keys are configured, who opens a page without a session is led to the sign-in; programs are told no, as ever.
+//! With configured keys, opening a page without a session redirects to the sign-in; programs get an error as before.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{UID, chat, create_sse, plan};
 use crate::house::{ALICE, BOB, House, Plan};
 
-/// A house with a copy of the pages.
+/// A server with a copy of the pages.
 async fn house(with_keys: bool) -> (House, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     for name in ["1.html", "websocket.html", "deep/er/page.html", "own.js"] {
@@ -22,19 +22,19 @@ async fn house(with_keys: bool) -> (House, TempDir) {
     (house, directory)
 }
 
-/// As a browser opens a page, on a loopback name or with TLS.
+/// A browser's request for a page, on a loopback name or with TLS.
 fn visit(path: &str) -> Request {
     Request::get(path).header("sec-fetch-dest", "document").header("sec-fetch-mode", "navigate").header("accept", "text/html,*/*;q=0.8")
 }
 
-/// Status, `Location` and body of what is told to a request.
+/// Status, `Location` and body of the response.
 async fn told(house: &House, request: &Request) -> (u16, Option<String>, String) {
     let mut response = house.send(request).await;
     let location = response.headers.get("location").map(str::to_owned);
     (response.status, location, String::from_utf8(response.collect().await.unwrap().0).unwrap())
 }
 
-/// Makes a session and gives its cookie, as a browser sends it.
+/// Creates a session and returns its cookie as a browser sends it.
 async fn session(house: &House, key: &str) -> String {
     let mut response = house.send(&Request::post("/v1/tickets", &json!({ "cookie": true })).bearer(key)).await;
     assert_eq!(response.status, 200);
@@ -44,7 +44,7 @@ async fn session(house: &House, key: &str) -> String {
 }
 
 #[tokio::test]
-async fn who_opens_a_page_without_a_session_is_led_to_the_sign_in() {
+async fn a_page_without_a_session_redirects_to_the_sign_in() {
     let (house, _directory) = house(true).await;
     for (path, location) in [
         ("/", "sign-in?to="),
@@ -54,7 +54,7 @@ async fn who_opens_a_page_without_a_session_is_led_to_the_sign_in() {
     ] {
         let led = (303, Some(location.to_owned()), String::new());
         assert_eq!(told(&house, &visit(path)).await, led, "{path}");
-        // Over HTTP to another name than a loopback one, a browser says only what it accepts.
+        // Over HTTP to other than loopback names, browsers send only `Accept`.
         assert_eq!(told(&house, &Request::get(path).header("accept", "text/html")).await, led, "{path}");
         for header in [("cookie", "weir_session=ws_guessed"), ("authorization", "Bearer wk_guessed")] {
             assert_eq!(told(&house, &visit(path).header(header.0, header.1)).await, led, "{path} {header:?}");
@@ -72,7 +72,7 @@ async fn who_opens_a_page_without_a_session_is_led_to_the_sign_in() {
 }
 
 #[tokio::test]
-async fn the_sign_in_is_ours_alone() {
+async fn only_our_own_page_is_the_sign_in() {
     let (house, _directory) = house(true).await;
     for path in ["/sign-in", "/sign-in?to=1.html", "/sign-in?to=https://evil.example/"] {
         let mut response = house.send(&visit(path)).await;
@@ -87,7 +87,7 @@ async fn the_sign_in_is_ours_alone() {
 }
 
 #[tokio::test]
-async fn what_is_no_visit_to_a_page_stays_as_it_was() {
+async fn other_requests_are_not_redirected() {
     let (house, _directory) = house(true).await;
     // The page's own files, and its text for a program.
     for request in [visit("/own.js"), Request::get("/1.html"), Request::get("/1.html").header("sec-fetch-dest", "empty")] {

@@ -1,4 +1,4 @@
-//! Who may ask, from which pages, and under which names: origins, callers and uids.
+//! Who may use it, from which pages, and with which names: origins, callers and uids.
 
 use client::{Request, Response};
 use fakes::Script;
@@ -19,7 +19,7 @@ fn vary(response: &Response) -> Vec<String> {
 const VARY: [&str; 3] = ["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"];
 
 #[tokio::test]
-async fn b15_b16_pages_of_other_sites_are_refused_before_they_spend_anything() {
+async fn b15_b16_pages_of_other_sites_are_rejected_at_no_cost() {
     let house = House::open().await;
     for (name, value) in
         [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site")]
@@ -41,7 +41,7 @@ async fn b15_b16_pages_of_other_sites_are_refused_before_they_spend_anything() {
 }
 
 #[tokio::test]
-async fn c11_an_origin_that_was_named_is_told_what_the_demo_told_it() {
+async fn c11_an_allowed_origin_gets_the_demos_cors_headers() {
     let house = House::open_with(plan(|classic| classic.origins = vec!["null".into(), "https://app.example".into()])).await;
     for origin in ["null", "https://app.example"] {
         for (path, method) in [("/chat", "POST"), ("/createSse", "GET"), ("/closeSse", "GET")] {
@@ -62,10 +62,10 @@ async fn c11_an_origin_that_was_named_is_told_what_the_demo_told_it() {
 }
 
 #[tokio::test]
-async fn c11_a_browsers_own_event_source_is_known_by_its_cookie() {
+async fn c11_a_native_event_source_is_identified_by_its_cookie() {
     let house = House::open().await;
     house.upstream.script(Script::text(&["one"]));
-    // As the page writes it: nothing is encoded but what the browser cannot send.
+    // Encoded like the page: only what the browser cannot send.
     let mut first = house.send(&Request::get("/chat?message={a}[b]|c^d\\%20`e`+100%&f")).await;
     assert_eq!(first.status, 200);
     let cookie = first.headers.get("set-cookie").unwrap().split(';').next().unwrap().to_owned();
@@ -87,7 +87,7 @@ async fn c11_a_browsers_own_event_source_is_known_by_its_cookie() {
 }
 
 #[tokio::test]
-async fn an_image_in_an_answer_asks_nothing() {
+async fn an_image_in_a_response_does_not_ask() {
     let house = House::open().await;
     for dest in ["image", "iframe", "video", "style"] {
         let request = Request::get("/chat?message=hello").header("sec-fetch-site", "same-origin").header("sec-fetch-dest", dest);
@@ -103,7 +103,7 @@ async fn an_image_in_an_answer_asks_nothing() {
 }
 
 #[tokio::test]
-async fn a_head_asks_nothing() {
+async fn a_head_request_does_not_ask() {
     let house = House::open().await;
     assert_eq!(house.send(&Request::new("HEAD", "/chat?message=hello")).await.status, 405);
     assert_eq!(house.upstream.requests().len(), 0);
@@ -122,7 +122,7 @@ async fn b16_with_keys_a_uid_belongs_to_a_caller() {
         told(stream).await
     };
     ask(ALICE, "a secret").await;
-    // Alice's idle stream is not Bob's, though he knows her uid.
+    // Alice's idle stream is not available to Bob, although he knows her uid.
     let alices = house.send(&create_sse(UID).bearer(ALICE)).await;
     ask(BOB, "what was it?").await;
     assert_eq!(sent(&house), roles_and_texts(&[("user", "what was it?")]));
@@ -134,7 +134,7 @@ async fn b16_with_keys_a_uid_belongs_to_a_caller() {
 }
 
 #[tokio::test]
-async fn b16_a_browsers_session_is_good_for_the_pages() {
+async fn b16_a_browsers_session_works_for_the_pages() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     let session = house.send(&Request::post("/v1/tickets", &json!({ "cookie": true })).bearer(ALICE)).await;
     let cookie = session.headers.get("set-cookie").unwrap().to_owned();

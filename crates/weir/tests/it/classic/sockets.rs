@@ -18,7 +18,7 @@ pub(super) async fn open(house: &House) -> Socket {
     websocket::connect(house.address, &format!("/websocket/{UID}"), &[]).await.unwrap().socket
 }
 
-/// Every message of the next answer.
+/// Every message of the next response.
 async fn messages(socket: &mut Socket) -> Vec<String> {
     let mut messages = Vec::new();
     while messages.last().is_none_or(|last| last != "[DONE]") {
@@ -27,7 +27,7 @@ async fn messages(socket: &mut Socket) -> Vec<String> {
     messages
 }
 
-/// Asks, and gives what a page shows of the answer: it drops everything at a message without content.
+/// Asks, and returns what a page shows of the response: it ignores messages without content.
 pub(super) async fn answer(socket: &mut Socket, question: &str) -> String {
     socket.send_text(question).await.unwrap();
     let (mut text, mut shown) = (String::new(), String::new());
@@ -45,7 +45,7 @@ pub(super) async fn answer(socket: &mut Socket, question: &str) -> String {
 }
 
 #[tokio::test]
-async fn c10_messages_are_json_and_done_and_nothing_else() {
+async fn c10_messages_are_only_json_and_done() {
     let house = House::open().await;
     house.upstream.script(Script::text(&["Hi", "!"]));
     let mut socket = open(&house).await;
@@ -61,7 +61,7 @@ async fn c10_messages_are_json_and_done_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn c5_thoughts_do_not_erase_what_a_page_shows() {
+async fn c5_reasoning_does_not_erase_what_a_page_shows() {
     let house = House::open().await;
     let thinking = || {
         Script::new()
@@ -88,7 +88,7 @@ async fn c5_thoughts_do_not_erase_what_a_page_shows() {
 }
 
 #[tokio::test]
-async fn c7_a_socket_hears_of_failures_and_goes_on() {
+async fn c7_a_socket_reports_failures_and_continues() {
     let house = House::open().await;
     let mut socket = open(&house).await;
     house.upstream.script(Script::error(500, &json!({ "error": { "message": "no" } })));
@@ -101,7 +101,7 @@ async fn c7_a_socket_hears_of_failures_and_goes_on() {
 }
 
 #[tokio::test]
-async fn questions_on_one_socket_are_answered_one_behind_the_other() {
+async fn questions_on_one_socket_are_answered_in_order() {
     let house = House::open().await;
     house.upstream.script(Script::text(&["one"]));
     house.upstream.script(Script::text(&["two"]));
@@ -121,7 +121,7 @@ async fn too_many_questions_at_once_close_the_socket() {
     house.upstream.default_script(Script::new().role().stall());
     let mut socket = open(&house).await;
     for number in 0..40 {
-        // The server may have closed before the last was sent.
+        // The server may have closed before the last one was sent.
         drop(socket.send_text(&number.to_string()).await);
     }
     let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
@@ -131,7 +131,7 @@ async fn too_many_questions_at_once_close_the_socket() {
 }
 
 #[tokio::test]
-async fn b15_a_long_question_is_one_and_the_socket_is_pinged() {
+async fn b15_a_long_question_is_accepted_and_the_socket_is_pinged() {
     let house = House::open_with(Plan::server(|server| server.heartbeat = Duration::from_millis(400))).await;
     let mut socket = open(&house).await;
     assert!(matches!(client::soon(socket.next()).await.unwrap().unwrap(), Some(Message::Ping(_))));
@@ -145,7 +145,7 @@ async fn b15_a_long_question_is_one_and_the_socket_is_pinged() {
 }
 
 #[tokio::test]
-async fn b15_a_foreign_page_gets_no_socket_and_no_handshake_is_told_so() {
+async fn b15_a_foreign_page_gets_no_socket_and_a_plain_request_an_error() {
     let house = House::open().await;
     let path = format!("/websocket/{UID}");
     for headers in [[("origin", "http://evil.example")], [("origin", "null")], [("sec-fetch-site", "cross-site")]] {
@@ -155,7 +155,7 @@ async fn b15_a_foreign_page_gets_no_socket_and_no_handshake_is_told_so() {
     }
     let own = format!("http://{}", house.address);
     drop(websocket::connect(house.address, &path, &[("origin", &own)]).await.unwrap());
-    // The page may have been opened under another name of this machine than the one that is written into it.
+    // The page may be opened with another name of this machine than the one written into it.
     let other = format!("http://localhost:{}", house.address.port());
     drop(websocket::connect(house.address, &path, &[("origin", &other)]).await.unwrap());
     assert_eq!(house.json(&Request::get(&path)).await.0, 426);
@@ -163,7 +163,7 @@ async fn b15_a_foreign_page_gets_no_socket_and_no_handshake_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_shutdown_closes_sockets_that_are_idle_and_ends_answers_that_run() {
+async fn a_shutdown_closes_idle_sockets_and_ends_running_responses() {
     let house = House::open().await;
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().role().content("a").wait_for(&gate).finish("stop").usage(1, 1, 0).done().end());

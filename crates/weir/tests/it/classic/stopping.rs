@@ -1,4 +1,4 @@
-//! The page's stop: closing the stream or the socket closes the upstream, and nothing of the question stays.
+//! The page's stop button: closing the stream or the socket closes the upstream call, and the question is not stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::sockets;
 use super::{UID, ask, converse, open, roles_and_texts, sent, told};
 use crate::house::{House, Plan};
 
-/// Upstream was closed, and the conversation knows nothing of it.
+/// Checks that the upstream call was closed and the conversation does not contain it.
 async fn check_stopped(house: &House, request: usize, what: &str) {
     client::soon(house.upstream.wait_closed(request)).await.unwrap_or_else(|_late| panic!("{what}: the upstream was not closed"));
     house.quiet().await;
@@ -57,7 +57,7 @@ async fn b10_closing_a_stream_or_a_socket_stops_the_model() {
 }
 
 #[tokio::test]
-async fn a_stream_that_leaves_before_the_answer_has_begun_stops_it_too() {
+async fn a_stream_closed_before_the_response_starts_stops_it_too() {
     let house = House::open().await;
     house.upstream.script(Script::no_head());
     let (_tokens, stream) = ask(&house, UID, "hello").await;
@@ -67,7 +67,7 @@ async fn a_stream_that_leaves_before_the_answer_has_begun_stops_it_too() {
 }
 
 #[tokio::test]
-async fn close_sse_stops_the_model_and_the_stream_ends_in_order() {
+async fn close_sse_stops_the_model_and_ends_the_stream_cleanly() {
     let house = House::open().await;
     house.upstream.script(endless());
     let (_tokens, mut stream) = ask(&house, UID, "hello").await;
@@ -83,7 +83,7 @@ async fn close_sse_stops_the_model_and_the_stream_ends_in_order() {
 }
 
 #[tokio::test]
-async fn an_answer_that_ended_well_is_kept_though_its_page_closes_at_once() {
+async fn a_completed_response_is_kept_even_if_its_page_closes_at_once() {
     let house = House::open().await;
     let (_tokens, stream) = ask(&house, UID, "first").await;
     told(stream).await;
@@ -94,7 +94,7 @@ async fn an_answer_that_ended_well_is_kept_though_its_page_closes_at_once() {
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_streams_that_wait_and_lets_answers_end() {
+async fn a_shutdown_ends_waiting_streams_and_lets_responses_finish() {
     let house = House::open_with(Plan { grace: Duration::from_secs(60), ..Plan::default() }).await;
     let gate = Arc::new(Notify::new());
     house.upstream.script(Script::new().role().content("Hi").wait_for(&gate).finish("stop").usage(1, 1, 0).done().end());

@@ -1,4 +1,4 @@
-//! What must be true of an answer's log after a crash, read from outside.
+//! Invariants of a response's log after a crash.
 
 use std::collections::HashMap;
 
@@ -7,16 +7,16 @@ use serde_json::Value;
 use super::script::Said;
 use crate::program::reader::is_terminal;
 
-/// How an answer ended.
+/// How a response ended.
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
     /// The terminal event's response.
     pub(super) response: Value,
-    /// Whether the crash cut it.
+    /// Whether the crash cut it off.
     pub(super) is_cut: bool,
 }
 
-/// Checks a whole log: dense positions, one end, everything closed, every word there and none but the upstream's.
+/// Checks a complete log: dense positions, one end, everything closed, and exactly the upstream's text.
 pub(super) fn check(log: &[String], said: &HashMap<String, Said>) -> Ended {
     let events: Vec<Value> = log.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
     let show = || log.join("\n");
@@ -58,11 +58,11 @@ pub(super) fn check(log: &[String], said: &HashMap<String, Said>) -> Ended {
     Ended { response: response.clone(), is_cut }
 }
 
-/// What an item says is the begin of what upstream says, and all of it where it was not cut.
+/// Checks that an item's text is a prefix of the upstream's, and all of it unless cut off.
 fn check_words(item: &Value, whole: &str, said: &HashMap<String, Said>, is_cut: bool) {
     let label = whole.trim_start_matches("{\"").split(' ').next().unwrap();
     let Some(said) = said.get(label) else {
-        // Arguments that were cut before their first piece.
+        // Arguments that were cut off before their first piece.
         assert!(whole.is_empty() && is_cut, "nobody says {whole:?}");
         return;
     };
@@ -75,7 +75,7 @@ fn check_words(item: &Value, whole: &str, said: &HashMap<String, Said>, is_cut: 
     assert!(expected.starts_with(whole) && (is_cut || expected == whole), "{whole:?} of {expected:?}");
 }
 
-/// All text of a response, as far as it is there.
+/// All text of a response, as far as it exists.
 pub(super) fn text_of(response: &Value) -> String {
     let items = response["output"].as_array().into_iter().flatten().filter(|item| item["type"] == "message");
     items.filter_map(|item| item["content"][0]["text"].as_str()).collect()

@@ -1,4 +1,4 @@
-//! A client of a server that is killed: what it asks for, what it has heard when the line goes dead, and how it comes back.
+//! A client of a server that is killed: what it requests, what it has received at the crash, and how it comes back.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,19 +14,19 @@ use super::script::Said;
 use crate::program::reader::{Reader, WAYS, Way, is_terminal, read};
 use crate::program::{ask, question, with};
 
-/// How often a client looks that polls.
+/// The polling interval.
 const POLL: Duration = Duration::from_millis(20);
 
-/// How a client asks.
+/// How a client receives its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// It reads events.
     Reads(Way),
-    /// It asks in the background, and looks at the response from time to time.
+    /// It starts a background response and polls it.
     Polls,
-    /// It waits for a whole JSON answer, and asks again by its key.
+    /// It waits for a JSON response, and retries with its idempotency key.
     Keyed,
-    /// The same in a stream of chat completions, which is not stored.
+    /// The same with a chat completions stream, which is not stored.
     KeyedChat,
 }
 
@@ -42,29 +42,29 @@ pub(super) const KINDS: [Kind; 9] = [
     Kind::Reads(Way::Http10),
 ];
 
-/// A client, and what it has heard so far.
+/// A client, and what it has received so far.
 pub(super) struct Client {
     kind: Kind,
     label: String,
     id: Option<String>,
     data: Vec<String>,
-    /// The response or the body it was given.
+    /// The response or body it received.
     body: Option<Value>,
 }
 
-/// What became of a client's answer.
+/// The outcome for a client.
 pub(super) enum Outcome {
-    /// The client had not heard of it.
+    /// The client had no id yet.
     Unheard,
-    /// It was asked for again: nothing had been made.
+    /// The request was repeated: nothing had been stored.
     Repeated,
-    /// It is whole, as a log or, where it has no id to read, as chunks.
+    /// It is complete, as a log or, without an id, as chunks.
     Ended {
         ended: Option<Ended>,
         is_cut: bool,
-        /// How many events came after the crash.
+        /// How many events followed after the crash.
         recovered: usize,
-        /// The id and the whole log.
+        /// The id and the complete log.
         kept: Option<(String, Vec<String>)>,
     },
 }
@@ -79,7 +79,7 @@ impl Client {
         self.data.len()
     }
 
-    /// Asks, and listens until the answer or the server ends.
+    /// Sends the request, and reads until the response or the server ends.
     pub(super) async fn listen(mut self, address: SocketAddr, count: &watch::Sender<usize>) -> Self {
         match self.kind {
             Kind::Reads(way) => {
@@ -122,7 +122,7 @@ impl Client {
         self
     }
 
-    /// Comes back after the crash, over other frames than before, and checks everything.
+    /// Reconnects after the crash with another frame, and checks everything.
     pub(super) async fn come_back(&self, address: SocketAddr, number: usize, said: &HashMap<String, Said>) -> Outcome {
         match self.kind {
             Kind::Reads(way) => {
@@ -131,7 +131,7 @@ impl Client {
                 let last = (self.data.len() as u64).checked_sub(1);
                 let behind = if is_over { Vec::new() } else { read(address, way.other(number), id, last).await };
                 let whole = [self.data.as_slice(), &behind].concat();
-                // A fresh reader sees what this one has put together of two halves.
+                // A fresh reader gets what this one has assembled from two parts.
                 let fresh = read(address, way.other(number + 1), id, None).await;
                 assert!(whole == fresh, "{way:?}, cut behind {last:?}:\n{}\nis not\n{}", whole.join("\n"), fresh.join("\n"));
                 self.finish(address, id, whole, behind.len(), said).await
@@ -213,13 +213,13 @@ impl Client {
     }
 }
 
-/// A question whose answer may call a tool.
+/// A request whose response may call a tool.
 pub(super) fn offering(input: &str) -> Value {
     let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
     with(question(input), &json!({ "tools": [tool] }))
 }
 
-/// A JSON answer, if there is still somebody to give it.
+/// A JSON response, unless the server is gone.
 pub(super) async fn value(address: SocketAddr, request: &Request) -> Option<Value> {
     let mut response = soon(client::send(address, request)).await.ok()?.ok()?;
     let value = soon(client::json::value(&mut response)).await.ok()?.ok()?;

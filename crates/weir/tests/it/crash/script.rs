@@ -1,11 +1,11 @@
-//! What the upstream says in a crash: answers of many shapes, each word of which tells whose it is.
+//! The upstream's scripts for the crash test: many kinds of responses, in which each word names its response.
 
 use std::time::Duration;
 
 use fakes::Script;
 use serde_json::json;
 
-/// Numbers that look random and can be had again: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+/// Reproducible random numbers: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -20,24 +20,24 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below another, which is not 0.
+    /// A number below `end`, which is not 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.roll() % end as u64).unwrap()
     }
 }
 
-/// What an answer would say if nobody killed it.
+/// The complete content of a response.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Said {
     pub(super) reasoning: String,
     pub(super) text: String,
     pub(super) arguments: String,
-    /// About as many events as it has.
+    /// Its approximate number of events.
     pub(super) events: usize,
 }
 
-/// The script of one answer. Each of its strings begins with `label` and a space; arguments have a brace before it. Only
-/// where `may_hang` the script may be one that never ends.
+/// The script of one response. Each string starts with `label` and a space; arguments have a brace before it. The
+/// script may only hang if `may_hang`.
 pub(super) fn script(dice: &mut Dice, label: &str, number: usize, may_hang: bool) -> (Script, Said) {
     let count = 15 + dice.below(35);
     let pause = Duration::from_millis(2 + dice.below(12) as u64);
@@ -52,9 +52,9 @@ pub(super) fn script(dice: &mut Dice, label: &str, number: usize, may_hang: bool
             making.text(count / 3, 0);
             making.call(count / 2);
         }
-        // Blocks of the disk, and those of whoever writes in blocks, are crossed by one event.
+        // One event crosses disk and write buffer blocks.
         5 => making.text(count / 3, 9_000),
-        // It has ended before the kill, most likely.
+        // It has probably ended before the kill.
         6 => {
             making.text(3, 0);
             return (making.end("stop"), making.said);

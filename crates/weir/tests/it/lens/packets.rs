@@ -1,4 +1,4 @@
-//! Packets of connections: as they are, only while they may be captured, and only for those whose connection it is.
+//! Packets of connections: exact, captured only if permitted, and visible only to the connection's owner.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ pub(super) fn ladder(id: u64) -> String {
     format!("{LIST}/{id}/ladder.svg")
 }
 
-/// Whether this process has CAP_NET_RAW, bit 13 (capabilities(7)), by `/proc/self/status`.
+/// Whether this process has CAP_NET_RAW, bit 13 (capabilities(7)), from `/proc/self/status`.
 fn has_net_raw() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     effective.is_some_and(|set| u64::from_str_radix(set.trim(), 16).unwrap() & (1 << 13) != 0)
 }
 
-/// The first look, with which a capture begins. Gives whether it has: only who may not is excused.
+/// The first request, which starts a capture. Returns whether it started; only a missing permission is tolerated.
 pub(super) async fn is_captured(house: &House, key: Option<&str>) -> bool {
     let request = Request::get(LIST);
     let (status, list) = house.json(&key.map_or_else(|| request.clone(), |key| request.clone().bearer(key))).await;
@@ -40,7 +40,7 @@ pub(super) async fn is_captured(house: &House, key: Option<&str>) -> bool {
     state == "on"
 }
 
-/// The connection from this port, once its packets are there and have ended.
+/// The connection from this port, once its packets are complete.
 async fn ended(house: &House, port: u16) -> Value {
     let ended = async {
         loop {
@@ -58,7 +58,7 @@ async fn text(mut response: Response) -> String {
 }
 
 #[tokio::test]
-async fn packets_say_how_a_connection_began_what_it_carried_and_how_it_ended() {
+async fn packets_show_how_a_connection_started_what_it_carried_and_how_it_ended() {
     let house = House::open_with(Plan::server(|server| server.classic.model = Some(MODEL.into()))).await;
     if !is_captured(&house, None).await {
         return house.close().await;
@@ -99,11 +99,11 @@ async fn packets_say_how_a_connection_began_what_it_carried_and_how_it_ended() {
 }
 
 #[tokio::test]
-async fn what_began_before_the_capture_is_drawn_without_a_guess_at_its_contents() {
+async fn connections_from_before_the_capture_are_drawn_without_guessing_contents() {
     let house = House::open().await;
     let mut stream = TcpStream::connect(house.address).await.unwrap();
     let port = stream.local_addr().unwrap().port();
-    // What follows the first look is a body, and looks like a request.
+    // The bytes after the first request are a body that looks like a request.
     let body = b"GET /secret HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let head = format!("POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -124,7 +124,7 @@ async fn what_began_before_the_capture_is_drawn_without_a_guess_at_its_contents(
 }
 
 #[tokio::test]
-async fn nothing_is_captured_where_a_setting_says_so() {
+async fn nothing_is_captured_when_disabled() {
     let lens = LensConfig { capture: CaptureMode::Off, ..LensConfig::default() };
     let house = House::open_with(Plan::server(|server| server.lens = lens)).await;
     let (_, list) = house.get(LIST).await;
@@ -141,7 +141,7 @@ async fn nothing_is_captured_where_a_setting_says_so() {
     house.close().await;
 }
 
-/// A second door of a house, whose process may not capture.
+/// A second listener of the server, whose process may not capture.
 async fn get_at_a_door_without_permission(house: &House, paths: &[&str]) -> Vec<(u16, Value)> {
     let mut config = server::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..server::Config::default() };
     let listener = server::bind(config.listen).unwrap();
@@ -175,7 +175,7 @@ async fn get_at_a_door_without_permission(house: &House, paths: &[&str]) -> Vec<
 }
 
 #[tokio::test]
-async fn who_may_not_capture_says_so_and_counts_all_the_same() {
+async fn without_permission_to_capture_bytes_are_counted_and_the_reason_reported() {
     let house = House::open().await;
     let answers = get_at_a_door_without_permission(&house, &["/healthz", LIST, &ladder(0)]).await;
     let (status, list) = &answers[1];
@@ -193,7 +193,7 @@ async fn who_may_not_capture_says_so_and_counts_all_the_same() {
 }
 
 #[tokio::test]
-async fn who_has_looked_sees_no_packets_from_before() {
+async fn packets_from_before_the_first_request_are_not_shown() {
     let house = House::open().await;
     let (_, port) = raw(&house, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
     house.wait_connections(0).await;
@@ -206,7 +206,7 @@ async fn who_has_looked_sees_no_packets_from_before() {
     house.close().await;
 }
 
-/// The one connection that has a lane, as this caller sees it.
+/// The only connection with a lane, as this caller sees it.
 pub(super) async fn of_lane(house: &House, key: &str, lane: &str) -> Value {
     let (status, list) = house.json(&Request::get(&format!("{LIST}?lane={lane}")).bearer(key)).await;
     assert_eq!((status, list["data"].as_array().unwrap().len()), (200, 1), "{list}");
@@ -214,11 +214,11 @@ pub(super) async fn of_lane(house: &House, key: &str, lane: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_picture_is_for_those_whose_connection_it_is() {
+async fn a_diagram_is_visible_to_the_connections_owner_only() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     let is_captured = is_captured(&house, Some(ADMIN)).await;
     let ask = |lane: &str| Request::post(&format!("/v1/responses?lane={lane}"), &json!({ "model": MODEL, "input": "hi" }));
-    // Hers alone; and one that a proxy uses for both.
+    // One of Alice's own, and one that a proxy uses for both.
     let own = Connection::open(house.address).await.unwrap().send(&ask("own").bearer(ALICE)).await.unwrap();
     let mut shared = Connection::open(house.address).await.unwrap();
     for key in [ALICE, BOB] {
@@ -249,7 +249,7 @@ async fn a_picture_is_for_those_whose_connection_it_is() {
     assert_eq!(status(ADMIN, id(&both)).await, picture);
     let stranger = house.send(&Request::get(&ladder(id(&hers)))).await;
     assert_eq!(stranger.status, 401);
-    // What somebody else calls his request is not found.
+    // Another caller's lane name is not found.
     let (_, list) = house.json(&Request::get(&format!("{LIST}?lane=own")).bearer(BOB)).await;
     assert_eq!(list["data"], json!([]));
     drop((own, shared));
@@ -257,7 +257,7 @@ async fn a_picture_is_for_those_whose_connection_it_is() {
 }
 
 #[tokio::test]
-async fn a_socket_is_found_by_its_lane_and_a_question_is_no_lane() {
+async fn a_socket_is_found_by_its_lane_and_a_request_is_no_lane() {
     let house = House::open().await;
     let socket = websocket::connect(house.address, "/v1/responses?lane=a-socket", &[]).await.unwrap().socket;
     raw(&house, "GET /chat?message=hi&lane=mine HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
@@ -285,7 +285,7 @@ async fn a_page_can_have_its_connection_closed() {
 }
 
 #[tokio::test]
-async fn what_is_not_sampled_has_totals_and_no_kinds() {
+async fn unsampled_connections_have_totals_only() {
     for (sampling, expected) in [(0.0, [false, false]), (0.5, [false, true]), (1.0, [true, true])] {
         let lens = LensConfig { sampling, ..LensConfig::default() };
         let house = House::open_with(Plan::server(|server| server.lens = lens)).await;
@@ -299,7 +299,7 @@ async fn what_is_not_sampled_has_totals_and_no_kinds() {
             let parts = [&seen["sent"]["tls"], &seen["received"]["head"], &seen["said"], &seen["reads"], &seen["first_byte_sent_ms"]];
             assert!(parts.iter().all(|part| part.is_null() != is_sampled), "{sampling}: {seen}");
             assert_eq!((&seen["requests"], &seen["last_requests"][0]["status"]), (&json!(1), &json!(200)));
-            // With this look and one more, every second connection of the test is an odd one.
+            // With this request and one more, every second connection of the test is an odd one.
             house.get("/healthz").await;
             house.wait_connections(0).await;
         }

@@ -1,4 +1,4 @@
-//! Who shares a connection sees nothing of the others: neither what they ask for, nor how much, nor when.
+//! Callers that share a connection see nothing of each other: not the requests, their size, or their timing.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn question(lane: &str, stream: bool) -> Request {
     Request::post(&format!("/v1/responses?lane={lane}"), &json!({ "model": MODEL, "input": "hi", "stream": stream }))
 }
 
-/// Sends on a connection, and gives it back behind the answer.
+/// Sends a request on a connection, and returns it after the response.
 async fn ask(connection: Connection, request: &Request, status: u16) -> Connection {
     let mut response = connection.send(request).await.unwrap();
     assert_eq!(response.status, status);
@@ -28,7 +28,7 @@ async fn ask(connection: Connection, request: &Request, status: u16) -> Connecti
     response.into_connection().await.unwrap()
 }
 
-/// Nothing is known of a connection but that it is there, and what was one's own on it.
+/// Checks that only the connection's existence and the caller's own part are visible.
 fn check_little(seen: &Value) {
     let told = seen.as_object().unwrap().iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str());
     assert_eq!(told.collect::<Vec<_>>(), ["id", "object", "protocol", "shared", "last_requests"], "{seen}");
@@ -49,7 +49,7 @@ fn shared() -> (u16, String) {
 }
 
 #[tokio::test]
-async fn who_shares_a_connection_sees_nothing_of_an_answer_that_streams_on_it() {
+async fn a_shared_connection_hides_anothers_streaming_response() {
     let house = house().await;
     is_captured(&house, Some(ADMIN)).await;
     let connection = ask(Connection::open(house.address).await.unwrap(), &question("hers", false).bearer(ALICE), 200).await;
@@ -71,7 +71,7 @@ async fn who_shares_a_connection_sees_nothing_of_an_answer_that_streams_on_it() 
 }
 
 #[tokio::test]
-async fn who_shows_no_key_or_a_wrong_one_is_somebody_else() {
+async fn a_missing_or_wrong_key_counts_as_another_caller() {
     let house = house().await;
     is_captured(&house, Some(ADMIN)).await;
     let refused = Request::get("/v1/responses/resp_of_somebody");
@@ -98,7 +98,7 @@ async fn who_shows_no_key_or_a_wrong_one_is_somebody_else() {
     house.close().await;
 }
 
-/// A connection of hers on which she has asked already.
+/// Alice's connection, on which she has already made a request.
 async fn hers(house: &House) -> TcpStream {
     let mut stream = TcpStream::connect(house.address).await.unwrap();
     let head = format!("GET /v1/models?lane=hers HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ALICE}\r\n\r\n");
@@ -107,7 +107,7 @@ async fn hers(house: &House) -> TcpStream {
     stream
 }
 
-/// Resolves when she sees the connection as one that is, or is not, her own alone.
+/// Resolves when Alice sees the connection as hers alone, or as shared.
 async fn until_shared(house: &House, is_shared: bool) -> Value {
     let seen = async {
         loop {
@@ -121,19 +121,19 @@ async fn until_shared(house: &House, is_shared: bool) -> Value {
 }
 
 #[tokio::test]
-async fn what_has_come_and_is_no_request_yet_may_be_anybodys() {
+async fn incomplete_requests_may_belong_to_anyone() {
     let house = house().await;
     let is_captured = is_captured(&house, Some(ADMIN)).await;
     let mut stream = hers(&house).await;
     let seen = until_shared(&house, false).await;
-    // Packets are taken by a thread, which may be a moment late.
+    // Packets are captured by a thread, possibly with a delay.
     let captured = async { while is_captured && !of_lane(&house, ALICE, "hers").await["packets"].is_object() {} };
     client::soon(captured).await.unwrap();
     let path = ladder(seen["id"].as_u64().unwrap());
     stream.write_all(b"GET /v1/responses/resp_of_somebody HTTP/1.1\r\nhost: localhost\r\n").await.unwrap();
     check_little(&until_shared(&house, true).await);
     assert_eq!(status_and_code(&house, ALICE, &path).await, shared());
-    // It was hers.
+    // It was Alice's.
     stream.write_all(format!("authorization: Bearer {ALICE}\r\n\r\n").as_bytes()).await.unwrap();
     assert!(client::soon(stream.read(&mut [0; 4096])).await.unwrap().unwrap() > 0);
     until_shared(&house, false).await;
@@ -144,7 +144,7 @@ async fn what_has_come_and_is_no_request_yet_may_be_anybodys() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_understood_is_somebody_elses() {
+async fn unparsable_requests_belong_to_another_caller() {
     let house = house().await;
     let mut stream = hers(&house).await;
     stream.write_all(b"GET /secret\x01 HTTP/9\r\n\r\n").await.unwrap();
@@ -155,7 +155,7 @@ async fn what_could_not_be_understood_is_somebody_elses() {
 }
 
 #[tokio::test]
-async fn only_an_admins_look_begins_a_capture() {
+async fn only_an_administrators_request_starts_a_capture() {
     let house = house().await;
     let state = async |key: &str| house.json(&Request::get(LIST).bearer(key)).await.1["capture"]["state"].clone();
     assert_eq!(state(ALICE).await, "idle");
@@ -166,7 +166,7 @@ async fn only_an_admins_look_begins_a_capture() {
 }
 
 #[tokio::test]
-async fn a_list_is_as_long_as_one_asks_for_and_no_longer() {
+async fn a_list_is_limited_as_requested() {
     let house = house().await;
     let ask = async |key: &str, query: &str| house.json(&Request::get(&format!("{LIST}{query}")).bearer(key)).await;
     let mut held = Vec::new();

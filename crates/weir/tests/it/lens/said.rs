@@ -1,4 +1,4 @@
-//! What answers are made of, told byte by byte: JSON, the classic API, and messages of sockets.
+//! The lens's breakdown of responses, byte by byte: JSON, the classic API, and socket messages.
 
 use client::Request;
 use client::websocket::{self, Socket};
@@ -9,7 +9,7 @@ use super::{PIECES, check_sum, count, of, raw};
 use crate::classic::UID;
 use crate::house::{House, MODEL};
 
-/// The bytes of the model's text, as JSON writes it.
+/// The size of the model's text as JSON.
 fn spoken() -> usize {
     PIECES.iter().map(|piece| serde_json::to_string(piece).unwrap().len() - 2).sum()
 }
@@ -21,7 +21,7 @@ fn check_said(seen: &Value, events: usize, framing: usize) {
     assert_eq!(parts, count(&seen["sent"]["body"]), "all of the body is told: {seen}");
 }
 
-/// A question whose answer is its connection's last.
+/// A request whose response is the last on its connection.
 fn post(path: &str, accept: &str, body: &Value) -> String {
     let body = body.to_string();
     let fields = format!("host: localhost\r\nconnection: close\r\naccept: {accept}\r\ncontent-type: application/json");
@@ -50,7 +50,7 @@ async fn json_answers_are_text_and_the_json_around_it() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_looked_up_is_text_and_the_json_around_it() {
+async fn a_retrieved_response_is_text_and_the_json_around_it() {
     let house = House::open().await;
     house.upstream.script(Script::text(&PIECES));
     let body = json!({ "model": MODEL, "input": "hi" }).to_string();
@@ -72,7 +72,8 @@ async fn ended(house: &House, port: u16) -> Value {
     of(house, port).await
 }
 
-/// What is told of a stream is what its client got: as many events, and all bytes that are not their data as framing.
+/// Checks the breakdown of a stream against what its client received: the number of events, and all bytes outside of
+/// their data as framing.
 fn check_stream(seen: &Value, answer: Vec<u8>, data: impl Fn(&str) -> Option<&str>) {
     check_sum(&seen["sent"], answer.len());
     let text = String::from_utf8(answer).unwrap();
@@ -82,7 +83,7 @@ fn check_stream(seen: &Value, answer: Vec<u8>, data: impl Fn(&str) -> Option<&st
 }
 
 #[tokio::test]
-async fn streams_of_chat_completions_are_told_in_both_frames() {
+async fn chat_completions_streams_are_broken_down_in_both_frames() {
     let house = House::open().await;
     for accept in ["text/event-stream", "application/x-ndjson"] {
         house.upstream.script(Script::text(&PIECES));
@@ -95,7 +96,7 @@ async fn streams_of_chat_completions_are_told_in_both_frames() {
 }
 
 #[tokio::test]
-async fn thoughts_calls_and_refusals_are_text_too_however_they_come() {
+async fn reasoning_calls_and_refusals_are_text_too() {
     let house = House::open().await;
     let script = || {
         let call =
@@ -115,7 +116,7 @@ async fn thoughts_calls_and_refusals_are_text_too_however_they_come() {
 }
 
 #[tokio::test]
-async fn a_classic_answer_to_a_query_is_told_with_its_greeting() {
+async fn a_classic_query_response_is_broken_down_with_its_greeting() {
     let house = House::open_with(crate::house::Plan::server(|server| server.classic.model = Some(MODEL.into()))).await;
     house.upstream.script(Script::text(&PIECES));
     let request = "GET /chat?message=hi HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -127,7 +128,7 @@ async fn a_classic_answer_to_a_query_is_told_with_its_greeting() {
 }
 
 #[tokio::test]
-async fn a_classic_stream_is_told_with_its_opening() {
+async fn a_classic_stream_is_broken_down_with_its_opening() {
     let house = House::open_with(crate::house::Plan::server(|server| server.classic.model = Some(MODEL.into()))).await;
     house.upstream.script(Script::text(&PIECES));
     let request = format!("GET /createSse HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nuid: {UID}\r\n\r\n");
@@ -141,7 +142,7 @@ async fn a_classic_stream_is_told_with_its_opening() {
     house.close().await;
 }
 
-/// Asks on a socket, and gives its messages up to one that ends with this.
+/// Asks on a socket, and returns its messages up to one that ends with `last`.
 async fn messages(socket: &mut Socket, question: &str, last: &str) -> Vec<String> {
     socket.send_text(question).await.unwrap();
     let mut messages: Vec<String> = Vec::new();
@@ -152,7 +153,7 @@ async fn messages(socket: &mut Socket, question: &str, last: &str) -> Vec<String
 }
 
 #[tokio::test]
-async fn messages_of_sockets_are_dialect_and_text() {
+async fn socket_messages_are_dialect_and_text() {
     let house = House::open_with(crate::house::Plan::server(|server| server.classic.model = Some(MODEL.into()))).await;
     let create = json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string();
     for (path, question, last) in
@@ -163,7 +164,7 @@ async fn messages_of_sockets_are_dialect_and_text() {
         let port = socket.connection().stream().local_addr().unwrap().port();
         let mut heard = messages(&mut socket, question, last).await;
         if path == "/v1/responses" {
-            // A refusal is a message too.
+            // An error is a message too.
             heard.extend(messages(&mut socket, "{}", "\"error\"").await);
         }
         let seen = of(&house, port).await;

@@ -1,4 +1,4 @@
-//! A reader of Prometheus' text format 0.0.4 that is as strict as `promtool check metrics`, and stricter where that is lax.
+//! A parser of Prometheus' text format 0.0.4, as strict as `promtool check metrics`, and stricter where that is lax.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ pub(crate) struct Sample {
     pub(crate) value: f64,
 }
 
-/// A whole exposition that was checked.
+/// A complete, checked exposition.
 #[derive(Debug, Default)]
 pub(crate) struct Scrape {
     pub(crate) samples: Vec<Sample>,
@@ -21,7 +21,7 @@ pub(crate) struct Scrape {
 }
 
 impl Scrape {
-    /// Reads and checks a text.
+    /// Parses and checks a text.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         let mut scrape = Self::default();
         let mut helps = BTreeSet::new();
@@ -86,7 +86,7 @@ impl Scrape {
         self.kinds.keys().map(String::as_str)
     }
 
-    /// Buckets rise in bound and in count, the last is infinity, and it is the count.
+    /// Bucket bounds and counts increase, and the last bucket is infinity and equals the count.
     fn check_histograms(&self) -> Result<(), String> {
         for name in self.kinds.iter().filter(|(_, kind)| *kind == "histogram").map(|(name, _)| name) {
             let mut series: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
@@ -119,7 +119,7 @@ fn check_name(name: &str) -> Result<(), String> {
     Err(format!("'{name}' is no name"))
 }
 
-/// What `promtool` says of names, beside that they are ones.
+/// `promtool`'s rules for names.
 fn check_kind(name: &str, kind: &str) -> Result<(), String> {
     let is_total = name.ends_with("_total");
     match kind {
@@ -206,7 +206,7 @@ fn sample(line: &str) -> Result<Sample, String> {
     Ok(Sample { name: name.to_owned(), labels, value: number(value)? })
 }
 
-/// Where the first quote is that nothing escapes.
+/// The first unescaped quote.
 fn end_of_value(text: &str) -> Option<usize> {
     let mut is_escaped = false;
     text.bytes().position(|byte| {
@@ -229,7 +229,7 @@ fn unescaped(text: &str) -> String {
 }
 
 #[test]
-fn the_reader_itself_is_strict() {
+fn the_parser_itself_is_strict() {
     let good = "# HELP a_total What.\n# TYPE a_total counter\na_total{b=\"c\\\"\\\\\\n\"} 1\n";
     assert_eq!(Scrape::read(good).unwrap().value("a_total", &[("b", "c\"\\\n")]), Some(1.0));
     for bad in [

@@ -1,5 +1,5 @@
-//! Finish reasons (K3), summaries that repeat what was streamed (K5), odd characters and fields (K6), fields beyond the vocabulary
-//! (K7) and usage that cannot be true (K10), over chat completions.
+//! Finish reasons (K3), repetitions of streamed text (K5), odd characters and fields (K6), unknown fields (K7) and
+//! implausible usage (K10), over chat completions.
 
 use fakes::Script;
 use serde_json::json;
@@ -9,13 +9,13 @@ use super::run::run;
 use crate::scenarios::said::Said;
 use crate::scenarios::table::{Cost, Outcome};
 
-/// A piece of text in a chunk of its own.
+/// A text delta in its own chunk.
 fn text(piece: &str) -> String {
     c(&format!(r#"{{"content":"{piece}"}}"#))
 }
 
 #[tokio::test]
-async fn a_finish_reason_that_means_cut_filtered_or_failed_is_never_completed() {
+async fn a_finish_reason_for_truncation_filter_or_failure_is_never_completed() {
     let half = |reason: &str| chunks([text("half"), f(reason), USAGE.to_owned()]);
     let ends = |outcome: Outcome| {
         move |reason: &'static str| Case::new(reason, half(reason), Said::text("half"), outcome, Cost::Provider(9, 2, 0))
@@ -33,7 +33,7 @@ async fn a_finish_reason_that_means_cut_filtered_or_failed_is_never_completed() 
 }
 
 #[tokio::test]
-async fn what_was_streamed_is_not_said_again_by_a_summary() {
+async fn streamed_content_is_not_repeated_by_a_summary() {
     let usage = r#""usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}"#;
     let summary = |message: &str, reason: &str| {
         format!(r#"{{"object":"chat.completion","choices":[{{"index":0,"finish_reason":"{reason}","message":{message}}}],{usage}}}"#)
@@ -85,14 +85,14 @@ async fn what_was_streamed_is_not_said_again_by_a_summary() {
     .await;
 }
 
-/// An odd chunk between two pieces of text, which the text survives.
+/// An odd chunk between two text deltas, which must both arrive.
 fn between(name: &str, odd: &str) -> Case {
     let data = [text("a "), odd.to_owned(), text("b"), f("stop"), USAGE.to_owned()];
     whole(name, chunks(data), Said::text("a b"))
 }
 
 #[tokio::test]
-async fn an_odd_field_costs_no_response() {
+async fn an_odd_field_does_not_break_a_response() {
     let choice = |fields: &str| format!(r#"{{"choices":[{{"index":0,{fields}}}]}}"#);
     let twice = r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm","content":"","reasoning_content":"hm"}}]}"#;
     let thought = Said { reasoning: "hm".into(), ..Said::text("a") };
@@ -127,7 +127,7 @@ async fn an_odd_field_costs_no_response() {
 }
 
 #[tokio::test]
-async fn a_character_that_is_split_over_chunks_is_whole() {
+async fn a_character_split_between_chunks_is_joined() {
     let split = |field: &str| {
         let piece = |text: &str| c(&format!(r#"{{"{field}":"{text}"}}"#));
         chunks([piece(r"a \ud83d"), piece(r"\ude00 b"), text("."), f("stop"), USAGE.to_owned()])
@@ -154,7 +154,7 @@ async fn a_character_that_is_split_over_chunks_is_whole() {
 }
 
 #[tokio::test]
-async fn lines_that_are_no_chunks_are_passed_over_and_cut_ones_are_not() {
+async fn lines_that_are_not_chunks_are_ignored_and_truncated_ones_are_errors() {
     let rest = || format!("data: {}\n\ndata: {}\n\ndata: {USAGE}\n\ndata: [DONE]\n\n", text("b"), f("stop"));
     let first = || format!("data: {}\n\n", text("a "));
     let alive = |name: &str, bytes: &str| whole(name, Script::new().raw(first()).raw(bytes.to_owned()).raw(rest()), Said::text("a b"));
@@ -177,7 +177,7 @@ async fn lines_that_are_no_chunks_are_passed_over_and_cut_ones_are_not() {
 }
 
 #[tokio::test]
-async fn fields_beyond_the_vocabulary_reach_the_caller() {
+async fn unknown_fields_reach_the_caller() {
     let google = r#"{"google":{"thought_signature":"SIG=="}}"#;
     let piece =
         format!(r#"{{"index":0,"id":"call_a","type":"function","extra_content":{google},"function":{{"name":"f","arguments":"{{}}"}}}}"#);
@@ -223,7 +223,7 @@ async fn fields_beyond_the_vocabulary_reach_the_caller() {
 }
 
 #[tokio::test]
-async fn usage_that_cannot_be_true_is_counted() {
+async fn implausible_usage_is_replaced_by_a_count() {
     let zeros = r#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#;
     let half = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":0,"total_tokens":9}}"#;
     let hello = || Said::text("Hello");

@@ -1,4 +1,5 @@
-//! What upstreams are asked: one system message (K9), fields of messages, parts and tools (K7), and what real clients ask for (K12).
+//! Requests to upstreams: one system message (K9), fields of messages, parts and tools (K7), and requests of real
+//! clients (K12).
 
 use fakes::Script;
 use provider::config::{Preset, WireKind};
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::rounds::{Talk, check};
 
-/// Instructions, a developer's message, and another in the middle of the conversation.
+/// Instructions, a developer message, and another in the middle of the conversation.
 fn instructed() -> Value {
     json!({ "instructions": "Be brief.", "input": [
         { "role": "developer", "content": "Use metric units." },
@@ -17,7 +18,7 @@ fn instructed() -> Value {
     ] })
 }
 
-/// The same over chat completions.
+/// The same as chat completions.
 fn instructed_chat() -> Value {
     let mut messages = instructed()["input"].clone();
     messages.as_array_mut().unwrap().insert(0, json!({ "role": "system", "content": "Be brief." }));
@@ -27,7 +28,7 @@ fn instructed_chat() -> Value {
 const ALL: &str = "Be brief.\n\nUse metric units.\n\nThe user is in a hurry.";
 
 #[tokio::test]
-async fn there_is_one_system_message_and_it_comes_first() {
+async fn system_messages_are_merged_at_the_start() {
     let roles = |list: &Value| -> Vec<String> {
         list.as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap().to_owned()).collect()
     };
@@ -45,7 +46,7 @@ async fn there_is_one_system_message_and_it_comes_first() {
         }
         talk.close().await;
     }
-    // OpenAI's own API takes each where it stands, and knows developers.
+    // OpenAI's own API accepts them in place, and has a developer role.
     let talk = Talk::open(Preset::OpenAi).await;
     talk.respond(&instructed()).await;
     assert_eq!(roles(&talk.asked()["messages"]), ["system", "developer", "user", "assistant", "system", "user"]);
@@ -53,7 +54,7 @@ async fn there_is_one_system_message_and_it_comes_first() {
 }
 
 #[tokio::test]
-async fn other_apis_have_a_place_of_their_own_for_system_messages() {
+async fn other_apis_have_their_own_field_for_system_messages() {
     let texts = |list: &Value| list.as_array().unwrap().iter().map(|part| part["text"].as_str().unwrap()).collect::<Vec<_>>().join("\n\n");
     let anthropic = Talk::open(Preset::Anthropic).await;
     anthropic.respond(&instructed()).await;
@@ -73,7 +74,7 @@ async fn other_apis_have_a_place_of_their_own_for_system_messages() {
 }
 
 #[tokio::test]
-async fn marks_for_the_cache_reach_those_who_have_one() {
+async fn cache_control_marks_reach_upstreams_that_support_them() {
     let mark = json!({ "type": "ephemeral" });
     let chat = json!({ "messages": [
         { "role": "system", "content": [{ "type": "text", "text": "S", "cache_control": mark }] },
@@ -126,7 +127,7 @@ async fn fields_of_messages_and_schemas_reach_the_upstream() {
 }
 
 #[tokio::test]
-async fn the_effort_max_is_known_and_where_it_is_not_it_is_the_highest() {
+async fn the_effort_max_is_sent_or_replaced_by_the_highest() {
     for (preset, place, value) in [(Preset::Compatible, "/reasoning_effort", json!("max")), (Preset::Ollama, "/think", json!("high"))] {
         let talk = Talk::open(preset).await;
         talk.respond(&json!({ "input": "hi", "reasoning": { "effort": "max" } })).await;
@@ -135,7 +136,7 @@ async fn the_effort_max_is_known_and_where_it_is_not_it_is_the_highest() {
         check(&talk.asked(), &[(place, value)], &preset);
         talk.close().await;
     }
-    // Which of its words a model of Anthropic's takes is in its name.
+    // Which of them an Anthropic model supports depends on its name.
     let talk = Talk::open_with(Preset::Anthropic, WireKind::Anthropic, |upstream| upstream.models = vec!["claude-sonnet-5".into()]).await;
     let body = json!({ "model": "claude-sonnet-5", "input": "hi", "reasoning": { "effort": "max" } });
     talk.respond(&body).await;
@@ -144,7 +145,7 @@ async fn the_effort_max_is_known_and_where_it_is_not_it_is_the_highest() {
 }
 
 #[tokio::test]
-async fn a_call_of_before_there_were_ids_and_its_output_are_a_call_and_its_output() {
+async fn a_deprecated_function_call_and_its_output_are_translated() {
     let talk = Talk::open(Preset::Compatible).await;
     talk.fake.default_script(Script::text(&["Sunny."]));
     talk.chat(&json!({

@@ -1,4 +1,5 @@
-//! What stands beside the text, or in its place (K7, K2): it reaches every caller, comes back, and is named as the caller wrote it.
+//! Content next to the text, or instead of it (K7, K2): it reaches every caller, can be sent back, and errors name it
+//! as the caller wrote it.
 
 use std::io::Write;
 
@@ -14,7 +15,7 @@ use super::run::run;
 use crate::scenarios::said::Said;
 use crate::scenarios::table::Cost;
 
-/// A response of one field beside the vocabulary and nothing else.
+/// A response with nothing but one unknown field.
 fn only(name: &'static str, deltas: &[Value], place: &'static str, value: Value) -> Case {
     let script = chunks(deltas.iter().map(|delta| c(&delta.to_string())).chain([f("stop"), USAGE.to_owned()]));
     let (response, message) = match place {
@@ -43,7 +44,7 @@ async fn fields_without_a_text_reach_every_caller() {
 }
 
 #[tokio::test]
-async fn an_empty_answer_can_be_sent_back() {
+async fn an_empty_response_can_be_sent_back() {
     let empty = chunks([f("stop"), USAGE.to_owned()]);
     let talk = Talk::open(Preset::Compatible).await;
     let asked = talk.round(&empty, GoesOn::Messages, &Tools::default()).await;
@@ -52,7 +53,7 @@ async fn an_empty_answer_can_be_sent_back() {
 }
 
 #[tokio::test]
-async fn an_image_that_gemini_made_goes_back_to_it_and_is_left_out_elsewhere() {
+async fn a_gemini_image_is_sent_back_to_gemini_only() {
     let image = r#"{"candidates":[{"content":{"role":"model","parts":[{"inlineData":{"mimeType":"image/png","data":"AA=="}}]},"finishReason":"STOP"}]}"#;
     let script = Script::new().raw(format!("data: {image}\n\n"));
     let talk = Talk::open(Preset::Gemini).await;
@@ -80,7 +81,7 @@ async fn an_image_that_gemini_made_goes_back_to_it_and_is_left_out_elsewhere() {
 }
 
 #[tokio::test]
-async fn refusals_name_the_field_as_the_caller_wrote_it() {
+async fn errors_name_the_field_as_the_caller_wrote_it() {
     let audio = json!({ "type": "input_audio", "input_audio": { "data": "AA==", "format": "wav" } });
     let said = json!([
         { "role": "user", "content": "hi" },
@@ -104,7 +105,7 @@ async fn refusals_name_the_field_as_the_caller_wrote_it() {
 }
 
 #[tokio::test]
-async fn embeddings_that_are_compressed_are_read() {
+async fn compressed_embeddings_are_read() {
     let list =
         json!({ "object": "list", "data": [{ "object": "embedding", "index": 0, "embedding": [1.0, 2.0] }], "model": "m" }).to_string();
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());

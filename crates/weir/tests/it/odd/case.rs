@@ -1,4 +1,4 @@
-//! A case: the bytes that an upstream sends, and what every caller gets.
+//! A case: the bytes an upstream sends, and what every caller gets.
 
 use fakes::{Script, Vendor};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::scenarios::said::{Call, Said};
 use crate::scenarios::table::{Cost, Outcome, Scenario};
 
-/// What the upstream reports in most cases.
+/// The usage in most cases.
 pub(super) const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
 
 pub(super) const STOP: Outcome = Outcome::Completed("stop");
@@ -15,18 +15,18 @@ pub(super) const LENGTH: Outcome = Outcome::Incomplete("max_output_tokens", "len
 pub(super) const FILTERED: Outcome = Outcome::Incomplete("content_filter", "content_filter");
 pub(super) const UNKNOWN: Outcome = Outcome::Incomplete("unknown_finish_reason", "length");
 
-/// What an upstream sends, and what every caller gets.
+/// The bytes an upstream sends, and what every caller gets.
 pub(super) struct Case {
     pub(super) scenario: Scenario,
-    /// Which API the upstream speaks.
+    /// The upstream's API.
     pub(super) wire: Vendor,
-    /// What the message of the error holds.
+    /// Parts of the error's message.
     pub(super) words: Vec<&'static str>,
-    /// What else stands in a response, and where.
+    /// Other contents of a response, by path.
     pub(super) in_response: Vec<(&'static str, Value)>,
-    /// The same of a chat message.
+    /// Other contents of a chat message, by path.
     pub(super) in_message: Vec<(&'static str, Value)>,
-    /// How often the upstream is asked for one response.
+    /// How often the upstream is called for one response.
     pub(super) asked: usize,
 }
 
@@ -36,23 +36,23 @@ impl Case {
         Self { scenario, wire: Vendor::OpenAi, words: Vec::new(), in_response: Vec::new(), in_message: Vec::new(), asked: 1 }
     }
 
-    /// A case of another API.
+    /// The case with another API.
     pub(super) fn on(self, wire: Vendor) -> Self {
         Self { wire, ..self }
     }
 
-    /// A case with this usage.
+    /// The case with this usage.
     pub(super) fn costs(mut self, cost: Cost) -> Self {
         self.scenario.cost = cost;
         self
     }
 
-    /// A case in which a response and a chat message hold `value`, each at its place.
+    /// The case with `value` in the response and in the chat message, at these paths.
     pub(super) fn beside(self, response: &'static str, message: &'static str, value: Value) -> Self {
         self.beside_each((response, value.clone()), (message, value))
     }
 
-    /// A case in which a response and a chat message hold each its own value.
+    /// The case with separate values in the response and in the chat message.
     pub(super) fn beside_each(mut self, response: (&'static str, Value), message: (&'static str, Value)) -> Self {
         self.in_response.push(response);
         self.in_message.push(message);
@@ -60,13 +60,13 @@ impl Case {
     }
 }
 
-/// A response that ends as it should, with the usage of [`USAGE`].
+/// A complete response with the usage of [`USAGE`].
 pub(super) fn whole(name: impl Into<String>, script: Script, said: Said) -> Case {
     let outcome = if said.calls.is_empty() { STOP } else { CALLS };
     Case::new(name, script, said, outcome, Cost::Provider(9, 2, 0))
 }
 
-/// A failure before anything was said.
+/// A failure before any output.
 pub(super) fn refused(name: impl Into<String>, script: Script, status: u16, code: &'static str, words: &[&'static str]) -> Case {
     let outcome = Outcome::Fails { status, code, after_output: false };
     Case { words: words.to_vec(), ..Case::new(name, script, Said::default(), outcome, Cost::Unknown) }
@@ -105,12 +105,12 @@ pub(super) fn chunks<T: AsRef<str>>(chunks: impl IntoIterator<Item = T>) -> Scri
     data.raw("data: [DONE]\n\n")
 }
 
-/// A call as a caller gets it; without an id where the upstream gave none.
+/// A call as the caller gets it; without an id if the upstream sent none.
 pub(super) fn called(id: &str, name: &str, arguments: &str) -> Call {
     Call { id: id.into(), name: name.into(), arguments: arguments.into() }
 }
 
-/// Calls and nothing else.
+/// Only calls.
 pub(super) fn only_calls(calls: Vec<Call>) -> Said {
     Said { calls, ..Said::default() }
 }

@@ -1,5 +1,5 @@
-//! Errors in any shape, with status 200 or not, before or after text (K4): the upstream's own words, its name, and no retry that
-//! cannot help.
+//! Errors in any format, with any status, before or after text (K4): with the upstream's message and name, and
+//! without useless retries.
 
 use fakes::Script;
 
@@ -19,7 +19,7 @@ fn text(piece: &str) -> String {
     c(&format!(r#"{{"content":"{piece}"}}"#))
 }
 
-/// A refusal with a status of 400, as a body and as an event of a stream.
+/// An error with status 400, as a body and as a stream event.
 fn both(name: &str, error: &'static str, code: &'static str, words: &[&'static str]) -> [Case; 2] {
     [
         refused(name, body(400, error), 400, code, &[words, &["lab-chat"]].concat()),
@@ -28,7 +28,7 @@ fn both(name: &str, error: &'static str, code: &'static str, words: &[&'static s
 }
 
 #[tokio::test]
-async fn errors_in_any_shape_reach_the_caller_in_their_own_words() {
+async fn errors_in_any_format_reach_the_caller_with_their_message() {
     let vllm =
         r#"{"object":"error","message":"prompt has 5000 tokens, the model takes 4096","type":"BadRequestError","param":null,"code":400}"#;
     let wrapped = r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"supports at most 1 image per prompt\"}}","provider_name":"North"}}}"#;
@@ -52,11 +52,11 @@ async fn errors_in_any_shape_reach_the_caller_in_their_own_words() {
 }
 
 #[tokio::test]
-async fn errors_behind_a_status_of_200_are_errors() {
+async fn errors_with_status_200_are_errors() {
     let overloaded = r#"{"code":50505,"message":"Model service overloaded","data":null}"#;
     let envoy = "upstream connect error or disconnect/reset before headers";
     let plain = Script::status(200, &[("content-type", "text/plain")], envoy);
-    // These may be over when asked again: the upstream is asked twice where nothing was said yet.
+    // These may be temporary: before any output the call is retried once.
     let twice = |name: &str, script, status, code, words: &[&'static str]| Case { asked: 2, ..refused(name, script, status, code, words) };
     run(vec![
         twice("a code and a message", body(200, overloaded), 502, ERROR, &["Model service overloaded", "lab-chat"]),

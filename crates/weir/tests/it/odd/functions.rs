@@ -1,4 +1,4 @@
-//! What a caller asks of Weir itself: `functions` as before there were tools, `truncation: "auto"`, and `max_tool_calls`.
+//! Features of Weir itself: the deprecated `functions`, `truncation: "auto"`, and `max_tool_calls`.
 
 use client::Request;
 use codec::Frame;
@@ -54,7 +54,7 @@ async fn functions_are_answered_with_a_function_call() {
     talk.close().await;
 }
 
-/// Three questions, of which the newest stays.
+/// Three turns, of which the newest stays.
 fn conversation() -> Value {
     let user = |text: &str| json!({ "role": "user", "content": text });
     let assistant = |text: &str| json!({ "role": "assistant", "content": text });
@@ -62,7 +62,7 @@ fn conversation() -> Value {
 }
 
 #[tokio::test]
-async fn a_conversation_that_is_too_long_is_shortened_where_the_caller_wants_it() {
+async fn a_conversation_that_is_too_long_is_truncated_on_request() {
     let talk = Talk::open(Preset::Compatible).await;
     let too_long = Script::refused(400, VendorError::ContextLength);
     talk.fake.script(too_long.clone());
@@ -78,7 +78,7 @@ async fn a_conversation_that_is_too_long_is_shortened_where_the_caller_wants_it(
     assert_eq!((shorter.first().map(String::as_str), shorter.last().map(String::as_str)), (Some("S"), Some("three")), "{shorter:?}");
     assert!(shorter.len() < 6 && !shorter.contains(&"one".to_owned()), "{shorter:?}");
 
-    // As often as it takes, until only the question is left.
+    // Repeatedly, until only the last turn is left.
     (0..9).for_each(|_| talk.fake.script(too_long.clone()));
     let (status, body) = talk.house.post("/v1/responses", &json!({ "model": "odd", "input": conversation(), "truncation": "auto" })).await;
     assert_eq!((status, &body["error"]["code"]), (400, &json!("context_length_exceeded")), "{body}");

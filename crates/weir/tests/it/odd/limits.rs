@@ -1,4 +1,4 @@
-//! Silence and keep-alives, each with its own limit (K11), and bodies that are compressed without being asked for (K6).
+//! Silence and keep-alives, each with its own timeout (K11), and unrequested compression (K6).
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::scenarios::table::Cost;
 const IDLE: Duration = Duration::from_millis(400);
 const KEEP_ALIVE: Duration = Duration::from_millis(1500);
 
-/// A text, then keep-alives for this many times a quarter of [`IDLE`].
+/// Text, then keep-alives for this many times a quarter of [`IDLE`].
 fn kept_alive(times: u32, keep_alive: &'static str) -> Script {
     let start = Script::new().raw(format!("data: {}\n\n", c(r#"{"content":"half"}"#)));
     (0..times).fold(start, |script, _| script.sleep(IDLE / 4).raw(keep_alive))
 }
 
 #[tokio::test]
-async fn keep_alives_hold_an_upstream_longer_than_silence_but_not_for_ever() {
+async fn keep_alives_extend_the_timeout_but_not_for_ever() {
     let rest = format!("data: {}\n\ndata: {}\n\ndata: [DONE]\n\n", c(r#"{"content":" and whole"}"#), f("stop"));
     let comment = ": keep-alive\n\n";
     let empty = "data: {\"choices\":[{\"index\":0,\"delta\":{}}]}\n\n";
@@ -39,7 +39,7 @@ async fn keep_alives_hold_an_upstream_longer_than_silence_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn keep_alives_before_the_first_word_are_told_from_silence() {
+async fn keep_alives_before_the_first_token_are_distinguished_from_silence() {
     let comments = |script: Script| (0..8).fold(script, |script, _| script.sleep(IDLE / 4).raw(": queued\n\n")).stall();
     let ping = (0..8).fold(Script::new(), |script, _| script.sleep(IDLE / 4).raw("event: ping\ndata: {\"type\": \"ping\"}\n\n")).stall();
     let twice = |case: Case| Case { asked: 2, ..case };
@@ -60,7 +60,7 @@ const COMPRESSED: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x8d\xcc\x31
 \x2f\x92\x4d\x0f\x7c\x88\xa9\x1d\x87\x6e\x76\xee\x01\x7b\x31\x58\x55\x8e\x00\x00\x00";
 
 #[tokio::test]
-async fn a_compressed_stream_is_read_although_nobody_asked_for_it() {
+async fn an_unrequested_compressed_stream_is_read() {
     let sent = |headers: &[(&str, &str)]| Script::status(200, headers, COMPRESSED);
     let (kind, encoding) = (("content-type", "text/event-stream"), ("content-encoding", "gzip"));
     let hello = |name: &str, script| Case::new(name, script, Said::text("Hello"), STOP, Cost::Counted);

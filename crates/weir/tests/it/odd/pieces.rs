@@ -1,4 +1,5 @@
-//! Which piece belongs to which tool call (K1), calls of tools that were not offered (K8), and calls without arguments (K12).
+//! Which piece belongs to which tool call (K1), calls of tools that were not offered (K8), and calls without
+//! arguments (K12).
 
 use fakes::Script;
 use fakes::Vendor::Ollama;
@@ -7,14 +8,14 @@ use super::case::{Case, USAGE, c, call, called, chunks, f, only_calls, whole};
 use super::run::run;
 use crate::scenarios::said::{Call, Said};
 
-/// Pieces of calls, the finish reason, the usage; and the calls that they make.
+/// Pieces of calls, the finish reason and usage, and the resulting calls.
 fn pieces(name: &str, pieces: &[&str], calls: Vec<Call>) -> Case {
     let data = pieces.iter().map(|piece| call(piece)).chain([f("tool_calls"), USAGE.to_owned()]);
     whole(name, chunks(data), only_calls(calls))
 }
 
 #[tokio::test]
-async fn pieces_of_calls_are_told_apart_by_what_they_are() {
+async fn pieces_are_assigned_to_calls_by_content() {
     let (a, b) = (r#"{"city":"A"}"#, r#"{"city":"B"}"#);
     run(vec![
         pieces(
@@ -100,7 +101,7 @@ async fn pieces_of_calls_are_told_apart_by_what_they_are() {
 }
 
 #[tokio::test]
-async fn a_call_of_a_tool_that_was_not_offered_is_passed_on_as_it_came() {
+async fn a_call_of_a_tool_that_was_not_offered_is_passed_on_unchanged() {
     let see = |name: &str| {
         let data = [
             c(r#"{"content":"Let me see. "}"#),
@@ -145,7 +146,7 @@ async fn a_call_without_arguments_has_an_empty_object() {
 }
 
 #[tokio::test]
-async fn a_function_call_of_before_there_were_tools_is_a_call() {
+async fn a_deprecated_function_call_is_a_call() {
     let data = [
         c(r#"{"role":"assistant","content":null,"function_call":{"name":"f","arguments":""}}"#),
         c(r#"{"function_call":{"arguments":"{\"city\":"}}"#),

@@ -1,5 +1,5 @@
-//! Two turns (K2, K7): whatever a caller gets in the first, it can send back in the second, and the upstream finds it there as it
-//! was: in both dialects, and by `previous_response_id`.
+//! Two turns (K2, K7): what a caller gets in the first, it can send back in the second, and the upstream gets it back
+//! unchanged: in both dialects, and with `previous_response_id`.
 
 use std::fmt;
 
@@ -11,20 +11,20 @@ use serde_json::{Value, json};
 use super::case::{USAGE, c, call, chunks, f};
 use crate::house::{House, Plan, upstream_of};
 
-/// How the caller goes on.
+/// How the caller continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GoesOn {
-    /// With the items that it got.
+    /// With the items it got.
     Items,
-    /// With the id of the response.
+    /// With the response's id.
     Id,
-    /// With the message that it got.
+    /// With the message it got.
     Messages,
 }
 
 pub(super) const EVERY: [GoesOn; 3] = [GoesOn::Items, GoesOn::Id, GoesOn::Messages];
 
-/// A server with one upstream, which is of this kind.
+/// A server with one upstream of this kind.
 pub(super) struct Talk {
     pub(super) house: House,
     pub(super) fake: Upstream,
@@ -52,26 +52,26 @@ impl Talk {
         Self { house, fake }
     }
 
-    /// Asks over the Responses API, and gives the response.
+    /// Sends a Responses API request, and returns the response.
     pub(super) async fn respond(&self, more: &Value) -> Value {
         let (status, response) = self.house.post("/v1/responses", &with(&json!({ "model": MODEL }), more)).await;
         assert_eq!((status, &response["status"]), (200, &json!("completed")), "{more}: {response}");
         response
     }
 
-    /// Asks over chat completions, and gives the message.
+    /// Sends a chat completions request, and returns the message.
     pub(super) async fn chat(&self, more: &Value) -> Value {
         let (status, completion) = self.house.post("/v1/chat/completions", &with(&json!({ "model": MODEL }), more)).await;
         assert_eq!(status, 200, "{more}: {completion}");
         completion["choices"][0]["message"].clone()
     }
 
-    /// What the upstream was last asked.
+    /// The last request to the upstream.
     pub(super) fn asked(&self) -> Value {
         self.fake.requests().pop().unwrap().body
     }
 
-    /// Two turns: the first is answered by `script`, its calls are answered by `ok`. Gives what the upstream was asked then.
+    /// Two turns: the first is answered by `script`, its calls by `ok`. Returns the second request to the upstream.
     pub(super) async fn round(&self, script: &Script, goes_on: GoesOn, tools: &Tools) -> Value {
         self.fake.script(script.clone());
         self.fake.default_script(Script::text(&["Done."]));
@@ -119,7 +119,7 @@ impl Talk {
     }
 }
 
-/// The tools of a request, as each dialect writes them.
+/// The tools of a request, in each dialect.
 #[derive(Default)]
 pub(super) struct Tools {
     pub(super) responses: Value,
@@ -144,21 +144,21 @@ pub(super) fn with(object: &Value, more: &Value) -> Value {
     object
 }
 
-/// Checks places of what an upstream was asked.
+/// Checks values of a request to the upstream.
 pub(super) fn check(asked: &Value, held: &[(&str, Value)], what: &dyn fmt::Debug) {
     for (place, value) in held {
         assert_eq!(asked.pointer(place).unwrap_or(&Value::Null), value, "{what:?}, {place}: {asked}");
     }
 }
 
-/// A stream with pieces of calls, after some other deltas.
+/// A stream with pieces of calls after some other deltas.
 fn calls(deltas: &[&str], pieces: &[&str]) -> Script {
     let deltas = deltas.iter().map(|delta| c(delta));
     chunks(deltas.chain(pieces.iter().map(|piece| call(piece))).chain([f("tool_calls"), USAGE.to_owned()]))
 }
 
 #[tokio::test]
-async fn ids_and_names_of_calls_go_back_as_they_came() {
+async fn ids_and_names_of_calls_are_sent_back_unchanged() {
     let id = format!("chatcmpl-tool-{}|fc_x/y+z=:{}", "0123456789".repeat(6), "a".repeat(10));
     assert_eq!(id.len(), 95);
     let name = format!("mcp.server/{}", "n".repeat(80));
@@ -181,7 +181,7 @@ async fn ids_and_names_of_calls_go_back_as_they_came() {
 }
 
 #[tokio::test]
-async fn fields_of_calls_go_back_as_they_came() {
+async fn fields_of_calls_are_sent_back_unchanged() {
     let piece = r#"{"index":0,"id":"call_a","type":"function","extra_content":{"google":{"thought_signature":"SIG=="}},"function":{"name":"f","arguments":"{}"}}"#;
     let script = calls(&[], &[piece]);
     for preset in [Preset::Compatible, Preset::OpenRouter] {
@@ -196,7 +196,7 @@ async fn fields_of_calls_go_back_as_they_came() {
 }
 
 #[tokio::test]
-async fn thoughts_go_back_with_the_calls_that_they_led_to() {
+async fn reasoning_is_sent_back_with_its_calls() {
     let piece = r#"{"index":0,"id":"call_a","type":"function","function":{"name":"f","arguments":"{}"}}"#;
     let script = calls(&[r#"{"reasoning_content":"Let me "}"#, r#"{"reasoning_content":"see."}"#], &[piece]);
     let compatible = [Preset::Compatible, Preset::Vllm, Preset::OpenRouter, Preset::DeepSeek, Preset::Moonshot, Preset::LlamaCpp];
@@ -215,7 +215,7 @@ async fn thoughts_go_back_with_the_calls_that_they_led_to() {
         }
         talk.close().await;
     }
-    // OpenAI's own API refuses the field.
+    // OpenAI's own API rejects the field.
     let talk = Talk::open(Preset::OpenAi).await;
     for goes_on in EVERY {
         let asked = talk.round(&script, goes_on, &function()).await;
@@ -225,7 +225,7 @@ async fn thoughts_go_back_with_the_calls_that_they_led_to() {
 }
 
 #[tokio::test]
-async fn details_of_thoughts_and_images_go_back_on_their_message() {
+async fn reasoning_details_and_images_are_sent_back_on_their_message() {
     let details = json!([{ "type": "reasoning.text", "text": "hm", "signature": "SIG==", "index": 0 }]);
     let image = json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,iVBORw0KGgo=" } });
     let thoughts = c(&json!({ "reasoning": "hm", "reasoning_details": details }).to_string());
@@ -246,7 +246,7 @@ async fn details_of_thoughts_and_images_go_back_on_their_message() {
 }
 
 #[tokio::test]
-async fn custom_tools_are_functions_on_the_way_and_custom_tools_again() {
+async fn custom_tools_become_functions_and_custom_tools_again() {
     let tools = || Tools {
         responses: json!({ "tools": [{ "type": "custom", "name": "patch", "description": "Edits." }] }),
         chat: json!({ "tools": [{ "type": "custom", "custom": { "name": "patch", "description": "Edits." } }] }),
@@ -278,7 +278,7 @@ async fn custom_tools_are_functions_on_the_way_and_custom_tools_again() {
 }
 
 #[tokio::test]
-async fn items_that_weir_does_not_know_go_back_to_an_upstream_that_does() {
+async fn unknown_items_are_sent_back_to_an_upstream_that_knows_them() {
     let search =
         json!({ "type": "web_search_call", "id": "ws_123", "status": "completed", "action": { "type": "search", "query": "weirs" } });
     let poem = json!({ "type": "poem", "id": "poem_1", "verses": [1, 2], "mood": { "x": "y" } });
@@ -308,7 +308,7 @@ async fn items_that_weir_does_not_know_go_back_to_an_upstream_that_does() {
         check(&asked, &held, &goes_on);
     }
     talk.close().await;
-    // An upstream that has no items of that type cannot be given them, and leaving them out might matter.
+    // An upstream without items of that type cannot get them, and leaving them out might matter.
     let talk = Talk::open(Preset::Compatible).await;
     let (status, body) =
         talk.house.post("/v1/responses", &json!({ "model": MODEL, "input": [poem, { "role": "user", "content": "x" }] })).await;

@@ -1,4 +1,4 @@
-//! Plays cases over every dialect and frame, and over the WebSocket.
+//! Runs cases in every dialect and frame, and over the WebSocket.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::scenarios::{chat, check_refusal, data, responses};
 /// How many responses run at once.
 const AT_ONCE: usize = 32;
 
-/// An upstream that speaks the API of a vendor and is nobody's own.
+/// The preset and wire for a vendor's API.
 pub(super) fn speaks(vendor: Vendor) -> (Preset, WireKind) {
     match vendor {
         Vendor::OpenAi => (Preset::Compatible, WireKind::Chat),
@@ -32,12 +32,12 @@ pub(super) fn speaks(vendor: Vendor) -> (Preset, WireKind) {
     }
 }
 
-/// Plays all cases in all ways.
+/// Runs all cases in all ways.
 pub(super) async fn run(cases: Vec<Case>) {
     run_with(cases, |_| {}).await;
 }
 
-/// Plays all cases in all ways, with upstreams `change`d from the usual.
+/// Runs all cases in all ways, with changed upstream settings.
 pub(super) async fn run_with(cases: Vec<Case>, change: impl Fn(&mut UpstreamConfig)) {
     let fake = Upstream::start().await.unwrap();
     let mut plan = Plan { retries: Retries { count: 1, ..Retries::default() }, ..Plan::default() };
@@ -63,7 +63,7 @@ pub(super) async fn run_with(cases: Vec<Case>, change: impl Fn(&mut UpstreamConf
             let (house, cases) = (Arc::clone(&house), Arc::clone(&cases));
             async move {
                 let name = format!("{}, {way:?}", cases[number].scenario.name);
-                // A cell that fails takes none of the others with it.
+                // A failing cell does not stop the others.
                 let cell = tokio::spawn(async move { check(&house, &cases[number], &model(number), way).await });
                 cell.await.err().map(|_| name)
             }
@@ -82,7 +82,7 @@ pub(super) async fn run_with(cases: Vec<Case>, change: impl Fn(&mut UpstreamConf
     Arc::into_inner(house).unwrap().close().await;
 }
 
-/// Asks once, and checks everything that comes.
+/// Sends one request, and checks the complete response.
 async fn check(house: &House, case: &Case, model: &str, way: Way) {
     let (scenario, name) = (&case.scenario, &case.scenario.name);
     let body = way.question(model, &tools(way));
@@ -142,7 +142,7 @@ fn tools(way: Way) -> Value {
     json!({ "tools": [tool("f"), tool("weather")] })
 }
 
-/// The data of a whole stream. That of a chat that fails is broken off.
+/// The data of a complete stream. A failing chat stream is broken off.
 async fn stream(house: &House, case: &Case, way: Way, frame: Frame, body: &Value) -> Vec<String> {
     let (events, end) = soon(house.stream(&way.request(body)).await.collect()).await.unwrap().unwrap();
     let is_named = matches!(way, Way::Responses(_));
@@ -151,7 +151,7 @@ async fn stream(house: &House, case: &Case, way: Way, frame: Frame, body: &Value
     data(&case.scenario.name, (frame, end), &events, |event| event["type"].as_str().filter(|_| is_named))
 }
 
-/// What there was of a response before it failed stands beside the error.
+/// The partial response of a failure is next to the error.
 fn check_part(case: &Case, way: Way, body: &Value) {
     let (scenario, name) = (&case.scenario, &case.scenario.name);
     let parts = (body.get("response"), body.get("completion"));
@@ -188,13 +188,13 @@ fn check_message(case: &Case, message: &Value) {
     }
 }
 
-/// Each call has an id of its own.
+/// Checks that each call has a unique id.
 fn check_ids<'a>(case: &Case, ids: impl Iterator<Item = &'a str>) {
     let ids: Vec<&str> = ids.collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{}: {ids:?}", case.scenario.name);
 }
 
-/// The message that the chunks of a stream make, as a client puts it together.
+/// The message that a client assembles from a stream's chunks.
 pub(super) fn message(data: &[String]) -> Value {
     let mut message = Map::new();
     for data in data {
@@ -225,7 +225,7 @@ fn merge_calls(message: &mut Map<String, Value>, pieces: &Value) {
     }
 }
 
-/// Adds a piece of a field: texts and lists go on, objects field by field.
+/// Merges a delta: strings and lists are appended, objects are merged by field.
 fn merge(fields: &mut Map<String, Value>, name: &str, value: &Value) {
     match (fields.get_mut(name), value) {
         (Some(Value::String(text)), Value::String(more)) if !["id", "type", "role"].contains(&name) => text.push_str(more),

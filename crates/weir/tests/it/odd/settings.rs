@@ -1,4 +1,4 @@
-//! What the operator says of an upstream that nobody can know, and how a finish reason that nobody knows can be seen.
+//! Settings for upstreams with unknown properties, and how an unknown finish reason is counted.
 
 use fakes::Script;
 use provider::config::{HostedTools, Preset, ReasoningHistory, SystemMessages, UnknownTools, UpstreamConfig};
@@ -14,7 +14,7 @@ async fn open(change: impl FnOnce(&mut UpstreamConfig)) -> Talk {
 }
 
 #[tokio::test]
-async fn unknown_tools_can_be_refused() {
+async fn calls_of_unknown_tools_can_be_refused() {
     let launch = |script: Vec<String>| {
         let piece = r#"{"index":0,"id":"call_a","type":"function","function":{"name":"launch","arguments":"{}"}}"#;
         chunks(script.into_iter().chain([call(piece), f("tool_calls"), USAGE.to_owned()]))
@@ -27,7 +27,7 @@ async fn unknown_tools_can_be_refused() {
 }
 
 #[tokio::test]
-async fn an_upstream_is_not_asked_for_usage_where_it_refuses_the_field() {
+async fn usage_is_not_requested_from_upstreams_that_reject_the_field() {
     for (is_sent, expected) in [(true, json!({ "include_usage": true })), (false, Value::Null)] {
         let talk = open(|upstream| upstream.compat.stream_options = is_sent).await;
         talk.respond(&json!({ "input": "hi" })).await;
@@ -37,7 +37,7 @@ async fn an_upstream_is_not_asked_for_usage_where_it_refuses_the_field() {
 }
 
 #[tokio::test]
-async fn system_messages_stand_where_the_settings_say() {
+async fn system_messages_are_placed_as_configured() {
     let body = json!({ "instructions": "A", "input": [{ "role": "user", "content": "hi" }, { "role": "system", "content": "B" }, { "role": "user", "content": "and?" }] });
     let system = |text: &str| json!({ "role": "system", "content": text });
     let in_place = open(|upstream| upstream.compat.system_messages = Some(SystemMessages::InPlace)).await;
@@ -53,7 +53,7 @@ async fn system_messages_stand_where_the_settings_say() {
 }
 
 #[tokio::test]
-async fn fields_of_the_settings_are_in_every_request() {
+async fn configured_body_fields_are_in_every_request() {
     let talk = open(|upstream| {
         upstream.compat.body.insert("chat_template_kwargs".into(), json!({ "enable_thinking": false }));
         upstream.compat.body.insert("temperature".into(), json!(0.5));
@@ -66,7 +66,7 @@ async fn fields_of_the_settings_are_in_every_request() {
 }
 
 #[tokio::test]
-async fn a_vendors_tools_are_passed_on_refused_or_left_out() {
+async fn hosted_tools_are_passed_on_rejected_or_left_out() {
     let search = json!({ "type": "web_search", "search_context_size": "low" });
     let body = with(&json!({ "input": "hi" }), &json!({ "tools": [search, function().responses["tools"][0]] }));
     let pass = open(|upstream| upstream.compat.hosted_tools = HostedTools::Pass).await;
@@ -89,7 +89,7 @@ async fn a_vendors_tools_are_passed_on_refused_or_left_out() {
 }
 
 #[tokio::test]
-async fn earlier_thoughts_go_back_as_the_settings_say() {
+async fn earlier_reasoning_is_sent_back_as_configured() {
     let piece = r#"{"index":0,"id":"call_a","type":"function","function":{"name":"f","arguments":"{}"}}"#;
     let thought = c(r#"{"reasoning_content":"hm"}"#);
     let calls = chunks([thought.clone(), call(piece), f("tool_calls"), USAGE.to_owned()]);
@@ -120,7 +120,7 @@ async fn earlier_thoughts_go_back_as_the_settings_say() {
 }
 
 #[tokio::test]
-async fn a_finish_reason_that_nobody_knows_is_counted() {
+async fn an_unknown_finish_reason_is_counted() {
     let talk = open(|_| {}).await;
     talk.fake.default_script(chunks([c(r#"{"content":"half"}"#), f("vibes"), USAGE.to_owned()]));
     let (status, response) =
@@ -130,7 +130,7 @@ async fn a_finish_reason_that_nobody_knows_is_counted() {
     let seen = scrape(&talk.house).await;
     let counted = seen.sum("weir_answers_total", &[("status", "incomplete"), ("reason", "unknown_finish_reason")]);
     assert!((counted - 1.0).abs() < f64::EPSILON, "{counted}");
-    // The next turn does not take the word for its own.
+    // The next response does not keep the value.
     talk.fake.default_script(Script::text(&["whole"]));
     let next = talk.respond(&json!({ "input": "on", "previous_response_id": response["id"] })).await;
     assert_eq!(next["metadata"], json!({}));

@@ -1,5 +1,5 @@
-//! The same oddities on the APIs of other vendors: finish reasons (K3), repeated text (K5), split characters (K6), images (K7) and
-//! usage (K10).
+//! The same deviations on other vendors' APIs: finish reasons (K3), repeated text (K5), split characters (K6), images
+//! (K7) and usage (K10).
 
 use fakes::Script;
 use fakes::Vendor::{Anthropic, Gemini, Ollama, Responses};
@@ -18,7 +18,7 @@ fn named(events: &[&str]) -> Script {
     })
 }
 
-/// A message of Anthropic with these pieces of text.
+/// An Anthropic message with these text deltas.
 fn anthropic(pieces: &[&str], reason: &str) -> Script {
     let pieces = pieces
         .iter()
@@ -36,7 +36,7 @@ fn anthropic(pieces: &[&str], reason: &str) -> Script {
     named(&events.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Chunks of Gemini with these parts, one in each; the last has the reason.
+/// Gemini chunks with one part each; the last has the finish reason.
 fn gemini(parts: &[&str], reason: &str) -> Script {
     let last = parts.len() - 1;
     parts.iter().enumerate().fold(Script::new(), |script, (index, part)| {
@@ -51,7 +51,7 @@ fn gemini(parts: &[&str], reason: &str) -> Script {
     })
 }
 
-/// Lines of Ollama with these messages; the last line has the reason and these counts.
+/// Ollama lines with these messages; the last line has the reason and these counts.
 fn ollama(messages: &[&str], reason: &str, counts: &str) -> Script {
     let last = messages.len() - 1;
     messages.iter().enumerate().fold(Script::new(), |script, (index, message)| {
@@ -62,7 +62,7 @@ fn ollama(messages: &[&str], reason: &str, counts: &str) -> Script {
 
 const COUNTS: &str = r#""prompt_eval_count":9,"eval_count":2"#;
 
-/// A response of the Responses API with these pieces of text, and how it ends.
+/// A Responses API stream with these text deltas and this end.
 fn responses(pieces: &[&str], end: &str) -> Script {
     let pieces = pieces.iter().map(|piece| {
         format!(r#"{{"type":"response.output_text.delta","item_id":"msg_1","output_index":0,"content_index":0,"delta":"{piece}"}}"#)
@@ -76,7 +76,7 @@ fn responses(pieces: &[&str], end: &str) -> Script {
     named(&events.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// The last event of a response of the Responses API that says all of it again.
+/// The terminal event of a Responses API stream, which repeats the text.
 fn completed(text: &str) -> String {
     let part = format!(r#"{{"type":"output_text","text":"{text}","annotations":[]}}"#);
     let message = format!(r#"{{"type":"message","id":"msg_1","role":"assistant","status":"completed","content":[{part}]}}"#);
@@ -129,7 +129,7 @@ async fn finish_reasons_mean_the_same_on_every_api() {
 }
 
 #[tokio::test]
-async fn a_character_that_is_split_over_events_is_whole() {
+async fn a_character_split_between_events_is_joined() {
     let said = || Said::text("a 😀 b");
     let halves = [r"a \ud83d", r"\ude00 b"];
     let thinking = [r#""content":"","thinking":"a \ud83d""#, r#""content":"","thinking":"\ude00 b""#, r#""content":"x""#];
@@ -144,7 +144,7 @@ async fn a_character_that_is_split_over_events_is_whole() {
     .await;
 }
 
-/// Anthropic's thoughts and the arguments of a call, both split in the middle of a character.
+/// Anthropic's reasoning and a call's arguments, both split inside a character.
 fn anthropic_in_pieces() -> Script {
     named(&[
         r#"{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","content":[],"usage":{"input_tokens":9}}}"#,
@@ -161,7 +161,7 @@ fn anthropic_in_pieces() -> Script {
     ])
 }
 
-/// The same of the Responses API; the last event holds `output`.
+/// The same for the Responses API; the terminal event contains `output`.
 fn responses_in_pieces(output: &str) -> Script {
     let usage = r#"{"input_tokens":9,"output_tokens":2,"total_tokens":11}"#;
     named(&[
@@ -178,7 +178,7 @@ fn responses_in_pieces(output: &str) -> Script {
 }
 
 #[tokio::test]
-async fn characters_are_whole_in_thoughts_and_arguments_too() {
+async fn characters_are_joined_in_reasoning_and_arguments_too() {
     let said = || Said { reasoning: "a 😀 b".into(), calls: vec![called("call_a", "f", r#"{"city":"😀"}"#)], ..Said::default() };
     let repeated = r#"{"type":"function_call","id":"fc_1","call_id":"call_a","name":"f","arguments":"{\"city\":\"😀\"}"}"#;
     let thoughts = [r#"{"text":"a \ud83d","thought":true}"#, r#"{"text":"\ude00 b","thought":true}"#, r#"{"text":"x"}"#];
@@ -192,7 +192,7 @@ async fn characters_are_whole_in_thoughts_and_arguments_too() {
 }
 
 #[tokio::test]
-async fn a_call_of_which_only_the_start_was_streamed_is_whole() {
+async fn a_partially_streamed_call_is_completed() {
     let usage = r#"{"input_tokens":9,"output_tokens":2,"total_tokens":11}"#;
     let call =
         |arguments: &str| format!(r#"{{"type":"function_call","id":"fc_1","call_id":"call_a","name":"f","arguments":"{arguments}"}}"#);
@@ -205,7 +205,7 @@ async fn a_call_of_which_only_the_start_was_streamed_is_whole() {
 }
 
 #[tokio::test]
-async fn a_summary_at_the_end_is_not_said_again_on_any_api() {
+async fn a_summary_at_the_end_is_not_repeated_on_any_api() {
     let said = || Said::text("Hello");
     run(vec![
         whole("Responses", responses(&["Hel", "lo"], &completed("Hello")), said()).on(Responses),
@@ -217,7 +217,7 @@ async fn a_summary_at_the_end_is_not_said_again_on_any_api() {
 }
 
 #[tokio::test]
-async fn images_that_a_model_makes_reach_the_caller() {
+async fn generated_images_reach_the_caller() {
     let inline = r#"{"inlineData":{"mimeType":"image/png","data":"iVBORw0KGgo="}}"#;
     let url = json!("data:image/png;base64,iVBORw0KGgo=");
     let is_image = |case: Case| {
@@ -232,7 +232,7 @@ async fn images_that_a_model_makes_reach_the_caller() {
 }
 
 #[tokio::test]
-async fn half_of_a_usage_is_counted() {
+async fn incomplete_usage_is_replaced_by_a_count() {
     let line = |counts: &str| ollama(&[r#""content":"Hello""#, r#""content":"""#], "stop", counts);
     run(vec![
         Case::new("no prompt", line(r#""prompt_eval_count":0,"eval_count":2"#), Said::text("Hello"), STOP, Cost::Counted).on(Ollama),

@@ -1,4 +1,4 @@
-//! `POST /v1/completions`, whole and streamed.
+//! `POST /v1/completions`, complete and streamed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use crate::http2::Client;
 
 const PATH: &str = "/v1/completions";
 
-/// Those that have completions.
+/// The APIs with completions.
 const WITH: [&str; 4] = ["compatible", "openai", "responses", "ollama"];
 
-/// The data of a whole stream, `[DONE]` included, and how its body ended.
+/// The data of a complete stream, `[DONE]` included, and how its body ended.
 async fn stream(house: &House, request: &Request) -> (Vec<String>, BodyEnd) {
     let (events, end) = client::soon(house.stream(request).await.collect()).await.unwrap().unwrap();
     assert!(events.iter().all(|event| event.name.is_none() && event.id.is_none()));
     (events.into_iter().map(|event| String::from_utf8(event.data.to_vec()).unwrap()).collect(), end)
 }
 
-/// The texts, the finish reasons and the usage of events.
+/// The texts, finish reasons and usage of events.
 fn read(events: &[String], model: &str) -> (String, Vec<String>, Value) {
     let (mut text, mut reasons, mut usage) = (String::new(), Vec::new(), Value::Null);
     for event in events {
@@ -42,7 +42,7 @@ fn read(events: &[String], model: &str) -> (String, Vec<String>, Value) {
 }
 
 #[tokio::test]
-async fn every_api_that_has_them_gives_the_same() {
+async fn every_api_with_completions_returns_the_same() {
     let vendors = Vendors::open().await;
     let usage = json!({ "prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "source": "provider" });
     for model in WITH {
@@ -67,7 +67,7 @@ async fn every_api_that_has_them_gives_the_same() {
 }
 
 #[tokio::test]
-async fn where_an_api_has_only_chat_it_is_refused_with_what_to_do() {
+async fn apis_with_only_chat_return_an_error_with_a_remedy() {
     let vendors = Vendors::open().await;
     for model in ["anthropic", "gemini"] {
         for stream in [false, true] {
@@ -79,7 +79,7 @@ async fn where_an_api_has_only_chat_it_is_refused_with_what_to_do() {
     }
     let (_, body) = vendors.house.json(&request(PATH, "ollama", &json!({ "prompt": ["a", "b"] }))).await;
     assert_eq!((&body["error"]["code"], &body["error"]["param"]), (&json!("unsupported_value"), &json!("prompt")));
-    // OpenAI's own words to a model of chat.
+    // OpenAI's own message for a chat model.
     let words = "This is a chat model and not supported in the v1/completions endpoint. Did you mean to use v1/chat/completions?";
     vendors
         .fake("openai")
@@ -91,7 +91,7 @@ async fn where_an_api_has_only_chat_it_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_a_stream_costs_is_counted_where_its_caller_asks_and_the_upstream_does_not_say() {
+async fn a_streams_usage_is_counted_if_requested_and_not_reported() {
     let vendors = Vendors::open().await;
     for (wanted, expected) in
         [(true, json!({ "prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "source": "counted" })), (false, Value::Null)]
@@ -118,7 +118,7 @@ async fn odd_streams_are_read() {
         )
     };
     let (a, b) = (event("a \\ud83d", "null"), event("b", "\"eos\""));
-    // In OpenAI's word, beside the upstream's own; a half of a character waits for the other, which never comes.
+    // With OpenAI's reason next to the upstream's own; a half character waits for the other half, which never comes.
     let (first, said) = (event("a ", "null"), event("\\ufffdb", "\"stop\",\"native_finish_reason\":\"eos\""));
     let bodies = [
         format!("data: {a}\ndata: {b}\ndata: [DONE]\n"),
@@ -139,7 +139,7 @@ async fn odd_streams_are_read() {
 }
 
 #[tokio::test]
-async fn a_silent_stream_shows_that_it_lives() {
+async fn a_silent_stream_sends_keep_alives() {
     let pair = Pair::start().await;
     let gate = Arc::new(Notify::new());
     let mut plan = pair.plan(|_| {});
@@ -158,7 +158,7 @@ async fn a_silent_stream_shows_that_it_lives() {
 }
 
 #[tokio::test]
-async fn old_and_new_http_carry_it() {
+async fn it_works_over_old_and_new_http() {
     let house = House::open_with(Plan::default()).await;
     let stream = |model: &str| request(PATH, model, &json!({ "stream": true, "max_tokens": 3 }));
     let mut response = house.send(&stream("demo").http_1_0()).await;
@@ -174,7 +174,7 @@ async fn old_and_new_http_carry_it() {
 }
 
 #[tokio::test]
-async fn the_demo_goes_on_from_any_prompt() {
+async fn the_demo_continues_any_prompt() {
     let house = House::open_with(Plan::default()).await;
     let more = json!({ "stream": true, "echo": true, "stream_options": { "include_usage": true } });
     let (mut events, _) = stream(&house, &request(PATH, "demo", &more)).await;

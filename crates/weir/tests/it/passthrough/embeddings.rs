@@ -1,4 +1,4 @@
-//! `POST /v1/embeddings`, from every API that has them.
+//! `POST /v1/embeddings`, for every API that supports it.
 
 use engine::provider::route::Timeouts;
 use fakes::{Script, Upstream, Vendor, vector};
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use super::{Vendors, request};
 use crate::house::{House, Plan, demo, upstream_of};
 
-/// Those that have embeddings.
+/// The APIs with embeddings.
 const WITH: [&str; 5] = ["compatible", "openai", "responses", "gemini", "ollama"];
 
 const PATH: &str = "/v1/embeddings";
 
-/// The vectors of a response, whichever format they have.
+/// The vectors of a response in either format.
 fn vectors(list: &Value, format: &str) -> Vec<Vec<f32>> {
     assert_eq!(list["object"], "list", "{list}");
     let entries = list["data"].as_array().unwrap().iter().enumerate();
@@ -28,7 +28,7 @@ fn vectors(list: &Value, format: &str) -> Vec<Vec<f32>> {
 }
 
 #[tokio::test]
-async fn every_api_gives_the_same_list_in_the_format_that_was_asked_for() {
+async fn every_api_returns_the_same_list_in_the_requested_format() {
     let vendors = Vendors::open().await;
     for model in WITH {
         for format in ["float", "base64", ""] {
@@ -52,7 +52,7 @@ async fn every_api_gives_the_same_list_in_the_format_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn azure_takes_its_key_in_its_own_field_and_its_deployment_in_either_address() {
+async fn azure_gets_its_key_header_and_deployment_from_either_address() {
     let lab = Upstream::start_as(Vendor::OpenAi).await.unwrap();
     let deployment = format!("http://{}/openai/deployments/mine?api-version=2024-10-21", lab.address());
     let upstream =
@@ -70,7 +70,7 @@ async fn azure_takes_its_key_in_its_own_field_and_its_deployment_in_either_addre
 }
 
 #[tokio::test]
-async fn unknown_fields_travel_both_ways_and_the_key_is_the_servers() {
+async fn unknown_fields_are_passed_both_ways_with_the_servers_key() {
     let vendors = Vendors::open().await;
     let odd = json!({ "input": [1, 2, 3], "odd": { "b": 1.50, "a": [] }, "user": "u" });
     let (status, list) = vendors.house.json(&request(PATH, "compatible", &odd).bearer("of-the-caller")).await;
@@ -82,7 +82,7 @@ async fn unknown_fields_travel_both_ways_and_the_key_is_the_servers() {
 }
 
 #[tokio::test]
-async fn more_texts_than_gemini_takes_go_in_several_requests() {
+async fn more_texts_than_gemini_accepts_need_several_requests() {
     let vendors = Vendors::open().await;
     let texts: Vec<String> = (0..250).map(|number| "x".repeat(number)).collect();
     let (status, list) = vendors.house.json(&request(PATH, "gemini", &json!({ "input": texts }))).await;
@@ -93,9 +93,9 @@ async fn more_texts_than_gemini_takes_go_in_several_requests() {
     vendors.close().await;
 }
 
-/// A part of what was asked for is nothing.
+/// A partial result would be useless.
 #[tokio::test]
-async fn a_batch_that_fails_fails_the_whole() {
+async fn a_failing_batch_fails_the_request() {
     let vendors = Vendors::open().await;
     let gemini = vendors.fake("gemini");
     gemini.script(Script::text(&[]));
@@ -106,7 +106,7 @@ async fn a_batch_that_fails_fails_the_whole() {
 }
 
 #[tokio::test]
-async fn ollama_cuts_nothing_unless_it_is_asked_to() {
+async fn ollama_truncates_nothing_unless_requested() {
     let vendors = Vendors::open().await;
     let long = "x".repeat(3000);
     let (status, body) = vendors.house.json(&request(PATH, "ollama", &json!({ "input": long }))).await;
@@ -120,7 +120,7 @@ async fn ollama_cuts_nothing_unless_it_is_asked_to() {
 }
 
 #[tokio::test]
-async fn what_an_api_cannot_take_is_refused_by_name_before_anybody_is_asked() {
+async fn unsupported_fields_are_rejected_by_name_before_any_call() {
     let vendors = Vendors::open().await;
     let cases = [
         ("ollama", json!({ "input": [1, 2] }), "unsupported_value", "input"),
@@ -147,7 +147,7 @@ async fn what_an_api_cannot_take_is_refused_by_name_before_anybody_is_asked() {
 }
 
 #[tokio::test]
-async fn what_an_upstream_does_not_count_is_counted() {
+async fn missing_usage_is_counted() {
     let vendors = Vendors::open().await;
     let response = |usage: Value| {
         let mut list = json!({ "object": "list", "data": [{ "object": "embedding", "index": 0, "embedding": [1.0] }], "model": "x" });
@@ -163,14 +163,14 @@ async fn what_an_upstream_does_not_count_is_counted() {
 }
 
 #[tokio::test]
-async fn the_demo_gives_vectors_that_say_they_mean_nothing() {
+async fn the_demo_returns_vectors_marked_as_meaningless() {
     let house = House::open_with(Plan::default()).await;
     let ask = async |more: Value| house.json(&request(PATH, "demo", &more)).await.1;
     let (first, again) = (ask(json!({})).await, ask(json!({ "encoding_format": "base64" })).await);
     assert_eq!(vectors(&first, "float"), vectors(&again, "base64"));
     assert!(first["notice"].as_str().unwrap().contains("none has a meaning"), "{first}");
     assert_eq!(first["usage"], json!({ "prompt_tokens": 1, "total_tokens": 1, "source": "counted" }));
-    // The model that talks is still the same.
+    // The demo's chat model is unaffected.
     assert_eq!(house.post("/v1/responses", &json!({ "model": "demo", "input": demo("x")["input"] })).await.0, 200);
     house.close().await;
 }

@@ -1,5 +1,5 @@
-//! What becomes of failures: another key, another upstream, a pause, a true status; and after output an end that nobody takes
-//! for a whole response.
+//! Failures: another key, another upstream, a pause, the correct status; and after output an end that does not look
+//! complete.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::metrics::{scrape, until};
 
 const COMPLETIONS: &str = "/v1/completions";
 
-/// Every way to ask: the path, and whether as a stream.
+/// Every kind of request: the path, and whether it is streamed.
 fn ways() -> impl Iterator<Item = (&'static str, bool)> {
     PATHS.into_iter().map(|(path, _)| (path, false)).chain([(COMPLETIONS, true)])
 }
@@ -26,7 +26,7 @@ fn streamed(is_stream: bool) -> Value {
     if is_stream { json!({ "stream": true }) } else { json!({}) }
 }
 
-/// The status, `Retry-After` and the body.
+/// The status, `Retry-After` and body.
 async fn ask(house: &House, path: &str, is_stream: bool) -> (u16, Option<String>, String) {
     let mut response = client::soon(house.send(&request(path, "both", &streamed(is_stream)))).await.unwrap();
     let retry_after = response.headers.get("retry-after").map(str::to_owned);
@@ -35,7 +35,7 @@ async fn ask(house: &House, path: &str, is_stream: bool) -> (u16, Option<String>
 }
 
 #[tokio::test]
-async fn before_output_the_next_upstream_is_asked_under_its_own_name_for_the_model() {
+async fn before_output_the_next_upstream_is_tried_with_its_own_model_name() {
     for (path, is_stream) in ways() {
         let cut = Script::new().step(Step::Partial("{\"data\":[".into())).fin();
         let scripts = [
@@ -65,7 +65,7 @@ async fn before_output_the_next_upstream_is_asked_under_its_own_name_for_the_mod
 }
 
 #[tokio::test]
-async fn another_key_is_asked_before_another_upstream() {
+async fn another_key_is_tried_before_another_upstream() {
     for (path, is_stream) in ways() {
         let pair = Pair::start().await;
         let plan = pair.plan(|first| {
@@ -82,7 +82,7 @@ async fn another_key_is_asked_before_another_upstream() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_asked_again_after_a_pause() {
+async fn temporary_failures_are_retried_after_a_pause() {
     for (path, is_stream) in ways() {
         let pair = Pair::start().await;
         let retries = Retries { count: 1, ..Retries::default() };
@@ -119,7 +119,7 @@ async fn a_failure_before_the_first_event_has_its_status() {
                 (status, Some(code), retry_after),
                 "{path} {is_stream}: {body}"
             );
-            // What the request alone is guilty of is shown to one; the second keeps its script for the next.
+            // Failures of the request itself are not retried elsewhere; the second upstream keeps its script.
             while pair.second.scripts_left() > 0 {
                 ask(&house, path, is_stream).await;
             }
@@ -129,9 +129,9 @@ async fn a_failure_before_the_first_event_has_its_status() {
     }
 }
 
-/// Spring AI, langchain4j and others take `[DONE]`, or a clean end, for success.
+/// Spring AI, langchain4j and others treat `[DONE]`, or a clean end, as success.
 #[tokio::test]
-async fn after_output_a_failure_breaks_the_stream_off_and_nobody_else_is_asked() {
+async fn after_output_a_failure_breaks_the_stream_off_without_a_retry() {
     let begun = || Script::new().content("Once");
     let cases = [
         (begun().rst(), "upstream_cut"),
@@ -164,9 +164,9 @@ async fn after_output_a_failure_breaks_the_stream_off_and_nobody_else_is_asked()
     }
 }
 
-/// Once the head is out, the status can no longer say it, but others may still be asked.
+/// Once the head is sent, the status cannot report it, but others can still be tried.
 #[tokio::test]
-async fn behind_a_head_that_could_not_wait_a_failure_is_an_event() {
+async fn after_the_head_a_failure_is_an_event() {
     let pair = Pair::start().await;
     let mut plan = pair.plan(|first| first.timeouts = Timeouts { headers: SHORT, ..Timeouts::default() });
     plan.server.hold = Duration::from_millis(10);
@@ -184,10 +184,10 @@ async fn behind_a_head_that_could_not_wait_a_failure_is_an_event() {
 }
 
 #[tokio::test]
-async fn every_timer_strikes() {
+async fn every_timeout_applies() {
     let usual = Timeouts::default();
     let silent = || Script::new().head().stall();
-    // Empty lines are no part of a document.
+    // Empty lines are not part of a document.
     let waiting = || {
         (0..40)
             .fold(Script::new().step(Step::Partial("\n".into())), |script, _| script.sleep(SHORT / 8).step(Step::Partial("\n".into())))
@@ -200,7 +200,7 @@ async fn every_timer_strikes() {
         (Timeouts { total: SHORT, ..usual }, half(), "upstream_total_timeout"),
     ];
     for (path, is_stream) in ways() {
-        // The head of a document comes with its end, so the timer for heads does not hold.
+        // A document's head arrives with its end, so the header timeout does not apply.
         let heads = Timeouts { headers: SHORT, ..usual };
         let firsts = Timeouts { first_token: SHORT, ..usual };
         let more = if is_stream {
@@ -220,7 +220,7 @@ async fn every_timer_strikes() {
     }
 }
 
-/// Whoever waits for a document waits for its head: the upstream is silent all the same.
+/// Waiting for a document means waiting for its head; the upstream counts as silent.
 #[tokio::test]
 async fn silence_counts_as_a_failure_of_the_upstream() {
     for (path, is_stream) in ways() {
@@ -241,7 +241,7 @@ async fn silence_counts_as_a_failure_of_the_upstream() {
 }
 
 #[tokio::test]
-async fn over_http_2_a_client_that_leaves_resets_its_stream_only() {
+async fn over_http_2_a_leaving_client_resets_its_stream_only() {
     let pair = Pair::start().await;
     let house = House::open_with(pair.plan(|first| first.connection.http2 = true)).await;
     for (number, (path, is_stream)) in ways().enumerate() {
@@ -259,7 +259,7 @@ async fn over_http_2_a_client_that_leaves_resets_its_stream_only() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_cancels_the_call_at_once() {
+async fn a_leaving_client_cancels_the_call_at_once() {
     let mut slowest = Slowest::default();
     for (path, is_stream) in ways() {
         let mid = if is_stream { Script::new().content("Once").stall() } else { Script::new().step(Step::Partial("{".into())).stall() };
@@ -271,7 +271,7 @@ async fn a_client_that_leaves_cancels_the_call_at_once() {
             connection.write(&request(path, "both", &streamed(is_stream))).await.unwrap();
             client::soon(pair.first.wait_requests(1)).await.unwrap();
             if is_stream && phase == "in its middle" {
-                // The head and the first event have come.
+                // The head and the first event have arrived.
                 client::soon(connection.read_raw()).await.unwrap().unwrap();
             }
             let act = Instant::now();

@@ -1,4 +1,4 @@
-//! What there may be too much of: calls at once, bytes in either direction; and the ends of a server.
+//! Limits: concurrent calls, bytes in either direction; and shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{PATHS, Pair, request};
 use crate::house::{ALICE, House, Plan};
 
 #[tokio::test]
-async fn a_key_is_wanted_where_there_are_keys() {
+async fn a_key_is_required_if_keys_are_configured() {
     let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
     for (path, _) in PATHS {
         let (status, body) = house.json(&request(path, "demo", &json!({}))).await;
@@ -24,7 +24,7 @@ async fn a_key_is_wanted_where_there_are_keys() {
 }
 
 #[tokio::test]
-async fn calls_count_among_those_that_run_at_once() {
+async fn calls_count_as_running_responses() {
     let pair = Pair::start().await;
     let gate = Arc::new(Notify::new());
     let mut plan = pair.plan(|_| {});
@@ -63,7 +63,7 @@ async fn bodies_have_their_limits() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_too_large_is_not_taken_in() {
+async fn a_response_that_is_too_large_is_rejected() {
     let pair = Pair::start().await;
     let house = House::open_with(pair.plan(|_| {})).await;
     pair.first.script(Script::new().step(Step::Partial(Bytes::from(vec![b'1'; 129 << 20]))).stall());
@@ -74,7 +74,7 @@ async fn a_response_that_is_too_large_is_not_taken_in() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_lets_calls_end_and_ends_those_that_do_not() {
+async fn a_shutdown_lets_calls_finish_and_ends_those_that_do_not() {
     for (grace, is_stream) in [(Duration::from_secs(60), false), (Duration::ZERO, false), (Duration::ZERO, true)] {
         let pair = Pair::start().await;
         let gate = Arc::new(Notify::new());

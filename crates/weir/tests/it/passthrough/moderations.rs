@@ -28,7 +28,7 @@ async fn they_pass_through() {
 }
 
 #[tokio::test]
-async fn one_without_a_model_goes_to_openai_as_it_came() {
+async fn one_without_a_model_goes_to_openai_unchanged() {
     let lab = Upstream::start_as(Vendor::OpenAi).await.unwrap();
     let other = Upstream::start().await.unwrap();
     let openai =
@@ -42,12 +42,12 @@ async fn one_without_a_model_goes_to_openai_as_it_came() {
 }
 
 #[tokio::test]
-async fn where_nobody_has_them_it_is_said() {
+async fn without_an_upstream_for_moderations_the_error_says_so() {
     let vendors = Vendors::open().await;
     let (status, body) = vendors.house.json(&Request::post(PATH, &json!({ "input": "a" }))).await;
     assert_eq!((status, &body["error"]["code"]), (404, &json!("model_not_found")), "{body}");
     assert!(body["error"]["message"].as_str().unwrap().contains("omni-moderation-latest"), "{body}");
-    // A server that has no such path.
+    // A server without that path.
     for (status, content, said) in [
         (404, r#"{"detail":"Not Found"}"#, "(404): Not Found."),
         (405, "", "(405)."),

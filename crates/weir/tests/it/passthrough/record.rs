@@ -1,4 +1,4 @@
-//! What is measured and traced of pass-through calls.
+//! Metrics and traces of pass-through calls.
 #![expect(clippy::float_cmp, reason = "what is counted is whole")]
 
 use fakes::{Script, VendorError};
@@ -10,7 +10,7 @@ use crate::metrics::{scrape, until};
 use crate::traces::Collector;
 
 #[tokio::test]
-async fn they_are_measured_as_answers_are() {
+async fn they_are_measured_like_responses() {
     let pair = Pair::start().await;
     let house = House::open_with(pair.plan(|_| {})).await;
     for path in ["/v1/embeddings", "/v1/completions", "/v1/moderations"] {
@@ -36,7 +36,8 @@ async fn they_are_measured_as_answers_are() {
         let [name, provider, model] = labels(operation);
         seen.sum("gen_ai_client_token_usage_sum", &[name, provider, model, ("gen_ai_token_type", kind)])
     };
-    // The lab's embeddings are two tokens each; its text has nine in and four out, and says so in a stream, too.
+    // The lab's embeddings cost two tokens each; its text costs nine in and four out, which it also reports in a
+    // stream.
     assert_eq!([tokens("embeddings", "input"), tokens("text_completion", "input"), tokens("text_completion", "output")], [2.0, 18.0, 8.0]);
     assert_eq!(seen.sum("weir_answers_total", &[]), 0.0, "they are no answers");
     assert_eq!(seen.sum("weir_upstream_errors_total", &[("upstream", "lab-first")]), 1.0);
@@ -44,7 +45,7 @@ async fn they_are_measured_as_answers_are() {
 }
 
 #[tokio::test]
-async fn each_call_is_a_span_below_that_of_the_request_and_says_nothing_private() {
+async fn each_call_is_a_child_span_without_private_data() {
     let pair = Pair::start().await;
     let collector = Collector::start(&[]).await;
     let house = House::open_with(Plan { traces: collector.plan().traces, ..pair.plan(|_| {}) }).await;
@@ -71,7 +72,7 @@ async fn each_call_is_a_span_below_that_of_the_request_and_says_nothing_private(
 }
 
 #[tokio::test]
-async fn a_model_that_a_caller_makes_up_is_no_label() {
+async fn a_made_up_model_name_is_not_a_label() {
     let pair = Pair::start().await;
     let plan = pair.plan(|first| first.models = Vec::new());
     let house = House::open_with(plan).await;

@@ -1,4 +1,4 @@
-//! One reader of an answer for every frame, of a server that may die at any moment.
+//! A reader of a response in any frame, for a server that may die at any time.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,33 +14,34 @@ use serde_json::{Value, json};
 use super::{ask, with};
 use crate::resume::{accept, resume};
 
-/// A way for events to come.
+/// How events are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Sse,
     Ndjson,
     Socket,
-    /// What a browser's `EventSource` does.
+    /// Like a browser's `EventSource`.
     Browser,
-    /// `GET …/events?wait=`, again and again.
+    /// `GET …/events?wait=`, repeatedly.
     LongPoll,
-    /// SSE in the words of HTTP/1.0: the end of the body is the end of the connection.
+    /// SSE over HTTP/1.0: the body ends with the connection.
     Http10,
 }
 
 pub(crate) const WAYS: [Way; 6] = [Way::Sse, Way::Socket, Way::Ndjson, Way::Browser, Way::LongPoll, Way::Http10];
 
 impl Way {
-    /// Another way: the `number`th of the others, round and round.
+    /// Another method: the `number`th of the others, cyclically.
     pub(crate) fn other(self, number: usize) -> Self {
         let others: Vec<Self> = WAYS.into_iter().filter(|way| *way != self).collect();
         others[number % others.len()]
     }
 }
 
-/// A reader on its way. Its end is told from its break: a body that was cut, a socket that did not wait for ours to close.
+/// A reader in progress. Distinguishes a clean end from a break: a truncated body, or a socket closed without waiting
+/// for our close.
 pub(crate) struct Reader {
-    /// The answer, where the head of the response named it.
+    /// The response's id, if the head contained it.
     pub(crate) id: Option<String>,
     line: Line,
 }
@@ -52,10 +53,10 @@ enum Line {
 }
 
 impl Reader {
-    /// Asks for a new answer.
+    /// Starts a new response.
     ///
     /// # Errors
-    /// The server is gone before its answer has begun.
+    /// The server is gone before the response has started.
     pub(crate) async fn begin(address: SocketAddr, way: Way, question: &Value) -> Result<Self> {
         let streamed = with(question.clone(), &json!({ "stream": true }));
         let at_once = || ask(&streamed).header("prefer", "wait=0");
@@ -75,10 +76,10 @@ impl Reader {
         }
     }
 
-    /// Asks for what stands behind a position of an answer.
+    /// Resumes a response after a position.
     ///
     /// # Errors
-    /// The server is gone, or refuses.
+    /// The server is gone, or rejects the request.
     pub(crate) async fn resume(address: SocketAddr, way: Way, id: &str, after: Option<u64>) -> Result<Self> {
         match way {
             Way::Sse => Self::stream(address, way, &resume(id, after, Frame::Sse)).await,
@@ -117,8 +118,7 @@ impl Reader {
         Ok(Self { id: None, line: Line::Socket(Box::new(socket)) })
     }
 
-    /// The data of the next event; `None` when there is none: the stream is over or was cut. Words that break the frame
-    /// fail the test.
+    /// The data of the next event; `None` if the stream ended or was cut off. Invalid framing fails the test.
     pub(crate) async fn next(&mut self) -> Option<String> {
         let data = match &mut self.line {
             Line::Stream(_, stream) => {
@@ -134,7 +134,7 @@ impl Reader {
         Some(data)
     }
 
-    /// The data of all events that are left, to the terminal one, behind which there must be nothing but a clean end.
+    /// The data of all remaining events up to the terminal one, after which there must be a clean end.
     pub(crate) async fn rest(mut self) -> Vec<String> {
         let mut data = Vec::new();
         while !data.last().is_some_and(|last: &String| is_terminal(last)) {
@@ -160,7 +160,7 @@ impl Reader {
         }
     }
 
-    /// What is said where the stream breaks off: the data of all that is left, and whether it ended in order.
+    /// After a break: the data of all remaining events, and whether the stream ended cleanly.
     pub(crate) async fn broken(self) -> (Vec<String>, bool) {
         match self.line {
             Line::Stream(_, mut stream) => {
@@ -182,13 +182,13 @@ impl Reader {
     }
 }
 
-/// Everything behind a position, to the end of the answer.
+/// All events after a position, to the end of the response.
 pub(crate) async fn read(address: SocketAddr, way: Way, id: &str, after: Option<u64>) -> Vec<String> {
     let reader = Reader::resume(address, way, id, after).await;
     reader.unwrap_or_else(|refused| panic!("{way:?} behind {after:?}: {refused:#}")).rest().await
 }
 
-/// A reader that asks again and again.
+/// A reader that polls.
 struct Poll {
     address: SocketAddr,
     id: String,
@@ -209,7 +209,7 @@ impl Poll {
             if self.ended {
                 return None;
             }
-            // A poll that is refused or cut says nothing.
+            // A rejected or truncated poll returns nothing.
             let Polled { data, ended } = self.ask().await.ok()?;
             self.after = (self.after.map_or(0, |after| after + 1) + data.len() as u64).checked_sub(1);
             self.ready.extend(data.iter().map(|event| event.get().to_owned()));

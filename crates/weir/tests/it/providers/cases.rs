@@ -1,4 +1,4 @@
-//! The cases of the matrix: what a vendor says, and what every client must hear of it.
+//! The cases of the matrix: what a vendor sends, and what every client must receive.
 
 use fakes::{Script, Usage, Vendor};
 use serde_json::{Value, json};
@@ -10,10 +10,10 @@ use crate::scenarios::table::{Cost, Outcome, Scenario};
 
 mod faults;
 
-/// A picture of no size.
+/// An image without pixels.
 const PICTURE: &str = "data:image/png;base64,AAAA";
 
-/// What is asked beside the question.
+/// Additional fields of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asks {
     Nothing,
@@ -24,22 +24,22 @@ pub(super) enum Asks {
     Limit,
 }
 
-/// What one vendor says to a question, and what is to come of it.
+/// What a vendor sends, and the expected outcome.
 pub(super) struct Case {
-    /// What it says and what is heard.
+    /// The script and the expected output.
     pub(super) scenario: Scenario,
-    /// What is asked.
+    /// The request's fields.
     pub(super) asks: Asks,
-    /// Tokens of the input that the vendor had cached.
+    /// Cached input tokens reported by the vendor.
     pub(super) cached: u64,
-    /// What the caller is told of when to come back.
+    /// The expected `Retry-After`.
     pub(super) retry_after: Option<&'static str>,
-    /// How long the vendor is waited for.
+    /// The timeouts of the vendor's upstream.
     pub(super) patience: Patience,
 }
 
 impl Case {
-    /// The same answer to another question.
+    /// The same case with other request fields.
     fn asking(self, asks: Asks) -> Self {
         Self { asks, ..self }
     }
@@ -61,14 +61,14 @@ fn case(name: &str, script: Script, said: Said, outcome: Outcome, cost: Cost) ->
 
 fn answers(vendor: Vendor) -> Vec<Case> {
     let is_ollama = vendor == Ollama;
-    // Ollama counts no thoughts.
+    // Ollama does not count reasoning tokens.
     let counted = |input, output, reasoning| Cost::Provider(input, output, if is_ollama { 0 } else { reasoning });
     let thinking = Script::new().role().reason("Let me ").reason("think.").signature("c2VhbA==").contents(&["4", "2"]);
     let thought = Said { reasoning: "Let me think.".into(), ..Said::text("42") };
     let two = Script::new().role().call(0, "call_a", "weather", &["{\"city\":", "\"Wien\"}"]).call(1, "call_b", "time", &["{}"]);
     let calls = vec![call(vendor, "call_a", "weather", "{\"city\":\"Wien\"}"), call(vendor, "call_b", "time", "{}")];
     let (refusal, refused) = refused(vendor);
-    // Ollama has no word for it.
+    // Ollama has no such reason.
     let filtered = if is_ollama { STOP } else { FILTERED };
     vec![
         case("text", Script::text(&["Hel", "lo", "!"]), Said::text("Hello!"), STOP, counted(9, 3, 0)),
@@ -116,7 +116,7 @@ fn answers(vendor: Vendor) -> Vec<Case> {
             Script::new().role().contents(&["Count ", "me."]).finish("stop").done(),
             Said::text("Count me."),
             STOP,
-            // Anthropic cannot but say it.
+            // Anthropic always reports it.
             if vendor == Anthropic { Cost::Provider(9, 2, 0) } else { Cost::Counted },
         ),
         case("structured output", Script::text(&["{\"a\":", "1}"]), Said::text("{\"a\":1}"), STOP, counted(9, 2, 0)).asking(Asks::Schema),
@@ -124,7 +124,7 @@ fn answers(vendor: Vendor) -> Vec<Case> {
     ]
 }
 
-/// A refusal in the model's words: Ollama has no word for one, to Anthropic and Gemini it is an end by their filter.
+/// A refusal by the model: Ollama has none, and for Anthropic and Gemini it is an end by their filter.
 fn refused(vendor: Vendor) -> (Said, Outcome) {
     let refusal = Said { refusal: "I cannot.".into(), ..Said::default() };
     match vendor {
@@ -134,7 +134,7 @@ fn refused(vendor: Vendor) -> (Said, Outcome) {
     }
 }
 
-/// A call. Gemini gives calls no id.
+/// A call. Gemini has no call ids.
 fn call(vendor: Vendor, id: &str, name: &str, arguments: &str) -> Call {
     let id = if vendor == Gemini { "" } else { id };
     Call { id: id.into(), name: name.into(), arguments: arguments.into() }
@@ -145,7 +145,7 @@ impl Asks {
         json!({ "type": "object", "properties": { "a": { "type": "integer" } } })
     }
 
-    /// The fields of a request of `/v1/responses`.
+    /// Fields of a `/v1/responses` request.
     pub(super) fn responses(self) -> Value {
         let tool = |name: &str| json!({ "type": "function", "name": name, "parameters": { "type": "object", "properties": {} } });
         let format = json!({ "type": "json_schema", "name": "thing", "schema": Self::schema(), "strict": true });
@@ -160,7 +160,7 @@ impl Asks {
         }
     }
 
-    /// The fields of a request of chat completions.
+    /// Fields of a chat completions request.
     pub(super) fn chat(self) -> Value {
         let tool =
             |name: &str| json!({ "type": "function", "function": { "name": name, "parameters": { "type": "object", "properties": {} } } });
@@ -176,7 +176,7 @@ impl Asks {
         }
     }
 
-    /// Where a vendor finds it in its request, and what it finds there.
+    /// The path in the vendor's request, and the value there.
     pub(super) fn sent(self, vendor: Vendor) -> Option<(&'static str, Value)> {
         let at = |[chat, responses, anthropic, gemini, ollama]: [&'static str; 5]| match vendor {
             OpenAi => chat,

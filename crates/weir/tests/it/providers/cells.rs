@@ -1,4 +1,4 @@
-//! One cell of the matrix: one case of one vendor, asked in one dialect, heard in one frame.
+//! A cell of the matrix: one case of one vendor, in one dialect and frame.
 
 use client::soon;
 use client::{BodyEnd, Request, websocket};
@@ -13,7 +13,7 @@ use crate::resume::accept;
 use crate::scenarios::table::Outcome;
 use crate::scenarios::{chat, check_refusal, data, responses};
 
-/// How one asks and hears.
+/// The dialect and frame of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Responses(Frame),
@@ -22,7 +22,7 @@ pub(crate) enum Way {
     Chat(Frame),
 }
 
-/// Every way there is: chat completions have no WebSocket.
+/// Every combination: chat completions have no WebSocket.
 pub(crate) const WAYS: [Way; 7] = [
     Way::Responses(Frame::Json),
     Way::Responses(Frame::Ndjson),
@@ -41,7 +41,7 @@ impl Way {
         }
     }
 
-    /// What is asked of `model`, with `more` fields.
+    /// A request body for `model` with more fields.
     pub(crate) fn question(self, model: &str, more: &Value) -> Value {
         let mut body = match self {
             Self::Responses(_) | Self::Socket => json!({ "model": model, "input": "How is the weather?" }),
@@ -72,7 +72,7 @@ impl Way {
     }
 }
 
-/// Asks and checks everything that comes.
+/// Sends the request and checks the complete response.
 pub(super) async fn check(house: &House, vendor: Vendor, case: &Case, way: Way) {
     let more = match way {
         Way::Responses(_) | Way::Socket => case.asks.responses(),
@@ -112,14 +112,14 @@ pub(super) async fn check(house: &House, vendor: Vendor, case: &Case, way: Way) 
     }
 }
 
-/// The data of a whole stream.
+/// The data of a complete stream.
 async fn stream(house: &House, case: &Case, request: &Request, frame: Frame, is_named: bool) -> (Vec<String>, BodyEnd) {
     let (events, end) = soon(house.stream(request).await.collect()).await.unwrap().unwrap();
     let data = data(&case.scenario.name, (frame, end), &events, |event| event["type"].as_str().filter(|_| is_named));
     (data, end)
 }
 
-/// One turn on a socket: the data of its events up to the terminal one, behind which nothing comes.
+/// One turn on a socket: the data of its events up to the terminal one, after which nothing follows.
 pub(crate) async fn turn(socket: &mut websocket::Socket, message: &Value) -> Vec<String> {
     socket.send_text(&message.to_string()).await.unwrap();
     let mut data = Vec::new();
@@ -130,7 +130,7 @@ pub(crate) async fn turn(socket: &mut websocket::Socket, message: &Value) -> Vec
         if matches!(event["type"].as_str(), Some("response.completed" | "response.incomplete" | "response.failed")) {
             break;
         }
-        // A refusal of the request has a status and no number.
+        // A rejected request has a status and no sequence number.
         assert!(event.get("status").is_none(), "{event}");
     }
     socket.close(1000, "").await.unwrap();
@@ -139,7 +139,7 @@ pub(crate) async fn turn(socket: &mut websocket::Socket, message: &Value) -> Vec
     data
 }
 
-/// A refusal by its status.
+/// An error reported by its status.
 async fn check_status(house: &House, case: &Case, request: &Request) {
     let Outcome::Fails { status: expected, code, .. } = case.scenario.outcome else { panic!("{} is no fault", case.scenario.name) };
     let mut response = soon(house.send(request)).await.unwrap();

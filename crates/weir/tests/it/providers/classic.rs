@@ -1,4 +1,4 @@
-//! The classic pages before every provider: the words, and a fault as a text on the page.
+//! The classic pages with every provider: the text, and faults as text on the page.
 
 use client::soon;
 use fakes::{Script, Vendor, VendorError};
@@ -8,7 +8,7 @@ use crate::classic::{UID, ask, told};
 use crate::house::Plan;
 
 #[tokio::test]
-async fn the_classic_pages_hear_every_provider() {
+async fn the_classic_pages_work_with_every_provider() {
     for vendor in Vendor::ALL {
         let plan = Plan::server(|server| server.classic.model = Some(model(vendor, "text")));
         let vendors = Vendors::open_with(plan, &[("text", Patience::Usual)], |_| {}).await;

@@ -1,5 +1,5 @@
-//! A thousand answers, each stopped at some moment: nothing of them is left, on HTTP/1.1 and on HTTP/2, and nobody else is
-//! harmed.
+//! A thousand responses, each cancelled at some point: nothing is left over, on HTTP/1.1 and HTTP/2, and other
+//! responses are unaffected.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -19,62 +19,62 @@ use crate::leaving::{cancel, id_of, read_until};
 
 const ANSWERS: usize = 1000;
 
-/// Answers that run at once: more than one connection of HTTP/2 may carry.
+/// Concurrent responses: more than one HTTP/2 connection carries.
 const AT_ONCE: usize = 120;
 
-/// Answers that run beside them, and that nobody stops.
+/// Responses next to them that are not cancelled.
 const BYSTANDERS: usize = 10;
 
-/// The pieces of an answer; its other events are fewer than ten.
+/// The deltas of a response; it has fewer than ten other events.
 const PIECES: usize = 30;
 
-/// What a connection of HTTP/2 carries at most, and after how many resets it gets no more (`provider::http::client`).
+/// The limits of streams and resets per HTTP/2 connection (`provider::http::client`).
 const STREAMS: usize = 100;
 const RESETS: usize = 200;
 
-/// How an answer is stopped.
+/// How a response is cancelled.
 #[derive(Clone, Copy, Debug)]
 enum Stop {
-    /// Its only reader goes, by FIN.
+    /// Its only reader leaves with FIN.
     Leave,
-    /// By RST.
+    /// With RST.
     Reset,
-    /// Somebody asks for it.
+    /// By an explicit request.
     Cancel,
 }
 
 #[tokio::test]
-async fn a_thousand_stopped_answers_leave_nothing_over_http_1_1() {
+async fn a_thousand_cancelled_responses_leave_nothing_over_http_1_1() {
     let (vendors, accepted) = crowd(false).await;
     let fake = vendors.fake(Vendor::OpenAi);
-    // Who is stopped takes the connection along; who was heard to the end leaves it for the next.
+    // A cancelled response closes its connection; a completed one leaves it for the next.
     assert!(fake.open_connections() <= AT_ONCE + BYSTANDERS, "{} connections", fake.open_connections());
     assert!(accepted > AT_ONCE, "{accepted} connections in all: nobody was stopped");
     vendors.close().await;
 }
 
 #[tokio::test]
-async fn a_thousand_stopped_answers_leave_nothing_over_http_2() {
+async fn a_thousand_cancelled_responses_leave_nothing_over_http_2() {
     let (vendors, accepted) = crowd(true).await;
     let fake = vendors.fake(Vendor::OpenAi);
     assert!(fake.requests().iter().all(|request| request.is_http2));
     let resets = fake.resets();
     assert!(resets > ANSWERS / 3, "{resets} resets");
-    // The first connection was kept open by the bystanders to the end, and was given no more streams all the same.
+    // The bystanders kept the first connection open, and it got no more streams all the same.
     let requests = fake.requests();
     let is_first = |request: &&RecordedRequest| request.connection == requests[0].connection;
     assert!(requests.iter().filter(is_first).count() > RESETS, "nothing was reset beside the bystanders");
     assert!(!requests.iter().rev().take(STREAMS).any(|request| is_first(&request)), "it was not retired");
-    // Each connection took so many resets, and those of the streams that it had when it was full of them.
+    // Each connection took this many resets, plus those of its streams at that time.
     assert!(accepted > resets / (RESETS + STREAMS), "{resets} resets on {accepted} connections");
     assert!(accepted <= resets / RESETS + 4, "{resets} resets on {accepted} connections: they are not shared");
-    // The first is closed behind its last stream, and one at most is kept for those who come next.
+    // The first closes after its last stream, and at most one is kept for later.
     soon(fake.wait_closed(0)).await.unwrap();
     few(fake, 1).await;
     vendors.close().await;
 }
 
-/// Waits until no more than `most` upstream connections are open.
+/// Waits until at most `most` upstream connections are open.
 async fn few(fake: &Upstream, most: usize) {
     let few = async {
         while fake.open_connections() > most {
@@ -84,7 +84,7 @@ async fn few(fake: &Upstream, most: usize) {
     soon(few).await.unwrap_or_else(|_late| panic!("{} connections are open", fake.open_connections()));
 }
 
-/// Runs the crowd and checks what is left of it. Gives the vendors, and how many upstream connections there were.
+/// Runs the crowd and checks what is left. Returns the vendors, and the number of upstream connections.
 async fn crowd(is_http2: bool) -> (Vendors, usize) {
     let began = client::now();
     let models = [("text", Patience::Usual)];
@@ -93,7 +93,7 @@ async fn crowd(is_http2: bool) -> (Vendors, usize) {
     let pieces: Vec<String> = (0..PIECES).map(|number| format!("{number} ")).collect();
     let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
     fake.default_script(Script::text(&pieces).paced(Duration::from_millis(1)));
-    // Whatever is made once, such as a vocabulary, is made.
+    // Initialises whatever is created once, such as a vocabulary.
     let (status, _) = house.json(&Request::post("/v1/responses", &question(false))).await;
     assert_eq!(status, 200);
     house.wait_connections(0).await;
@@ -136,13 +136,13 @@ fn question(stream: bool) -> serde_json::Value {
     json!({ "model": model(Vendor::OpenAi, "text"), "input": "hi", "store": false, "stream": stream })
 }
 
-/// Asks, and stops the answer behind so many events; it may have ended before.
+/// Sends a request, and cancels the response after this many events; it may have ended before.
 async fn one(house: &House, events: usize, stop: Stop) {
     let request = Request::post("/v1/responses", &question(true)).header("prefer", "wait=0");
     let mut connection = Connection::open(house.address).await.unwrap();
     connection.write(&request).await.unwrap();
     if events == 0 {
-        // Before anything is known of it, its id included.
+        // Before anything is known about it, including its id.
         return match stop {
             Stop::Leave | Stop::Cancel => drop(connection),
             Stop::Reset => connection.reset().unwrap(),
@@ -159,7 +159,7 @@ async fn one(house: &House, events: usize, stop: Stop) {
         Stop::Reset => stream.abandon().reset().unwrap(),
         Stop::Cancel => {
             let mut answer = house.send(&cancel(&id_of(&stream))).await;
-            // One that has ended is forgotten: it was not to be kept.
+            // An ended response is gone, because it was not stored.
             assert!([200, 404].contains(&answer.status), "{}", answer.status);
             soon(answer.end()).await.unwrap().unwrap();
             soon(stream.collect()).await.unwrap().unwrap();
@@ -167,7 +167,7 @@ async fn one(house: &House, events: usize, stop: Stop) {
     }
 }
 
-/// Answers that are begun before the crowd comes, each behind its gate, and their streams.
+/// Responses that start before the crowd, each with its gate, and their streams.
 async fn bystanders(house: &House, fake: &Upstream) -> Vec<(Arc<Notify>, Stream)> {
     let mut bystanders = Vec::new();
     for _ in 0..BYSTANDERS {

@@ -1,4 +1,4 @@
-//! `on_leave`: what becomes of an answer when its last reader goes, as the request or the route says it.
+//! `on_leave`: what happens to a response when its last reader leaves, as the request or the route specifies.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,19 +16,19 @@ use super::cells::{WAYS, Way};
 use crate::house::{House, MODEL, Plan};
 use crate::leaving::id_of;
 
-/// Every way to hear an answer as it comes.
+/// Every way to stream a response.
 const STREAMED: [Way; 3] = [Way::Responses(Frame::Sse), Way::Chat(Frame::Ndjson), Way::Socket];
 
-/// The model of a route that says what leaving means.
+/// The model of a route with `on_leave`.
 const ROUTED: &str = "routed";
 
-/// Who hears an answer.
+/// A reader of a response.
 enum Reader {
     Stream(Box<Stream>),
     Socket(Box<websocket::Socket>),
 }
 
-/// Begins an answer whose upstream was asked; gives its id and its only reader.
+/// Starts a response and waits for the upstream call; returns its id and its only reader.
 async fn begin(house: &House, way: Way, model: &str, more: &Value) -> (String, Reader) {
     let asked = house.upstream.requests().len();
     let mut body = way.question(model, &json!({ "store": true }));
@@ -48,7 +48,7 @@ async fn begin(house: &House, way: Way, model: &str, more: &Value) -> (String, R
     (id, reader)
 }
 
-/// The reader goes, and the server knows it when this returns.
+/// The reader leaves; when this returns, the server has noticed.
 async fn leave(house: &House, reader: Reader) -> Instant {
     let left = client::now();
     match reader {
@@ -59,14 +59,14 @@ async fn leave(house: &House, reader: Reader) -> Instant {
     left
 }
 
-/// The answer as it is kept.
+/// The stored response.
 async fn kept(house: &House, id: &str) -> Value {
     let (status, response) = house.get(&format!("/v1/responses/{id}")).await;
     assert_eq!(status, 200, "{response}");
     response
 }
 
-/// Resolves when the kept answer says so much.
+/// Resolves when the stored response contains this text.
 async fn says(house: &House, id: &str, text: &str) {
     let says = async { while kept(house, id).await["output"][0]["content"][0]["text"] != text {} };
     soon(says).await.unwrap_or_else(|_late| panic!("it does not say {text:?}"));
@@ -76,14 +76,14 @@ fn check_left(response: &Value, what: &str) {
     assert_eq!((&response["status"], &response["incomplete_details"]["reason"]), (&json!("cancelled"), &json!("client_left")), "{what}");
 }
 
-/// Says a piece when it is let, and so on.
+/// Sends one piece for each notification.
 fn gated(pieces: &[&str]) -> (Script, Arc<Notify>) {
     let gate = Arc::new(Notify::new());
     let script = pieces.iter().fold(Script::new().role().content("0"), |script, piece| script.wait_for(&gate).content(piece));
     (script.finish("stop").usage(9, 9, 0).done(), gate)
 }
 
-/// How each test says it: by the request, or by the route.
+/// Specified by the request, or by the route.
 fn by(text: &str) -> [(Plan, &'static str, Value); 2] {
     let policy: OnLeave = text.parse().unwrap();
     let target = TargetConfig { upstream: format!("lab-{MODEL}"), model: Some(MODEL.into()), weight: 1 };
@@ -91,7 +91,7 @@ fn by(text: &str) -> [(Plan, &'static str, Value); 2] {
     [plan(policy, Vec::new(), MODEL, json!({ "on_leave": text })), plan(policy, vec![route], ROUTED, json!({}))]
 }
 
-/// The settings say the opposite.
+/// The settings specify the opposite.
 fn plan(policy: OnLeave, routes: Vec<RouteConfig>, model: &'static str, more: Value) -> (Plan, &'static str, Value) {
     let mut plan = Plan { routes, ..Plan::default() };
     plan.engine.on_leave_stored = if policy == OnLeave::Cancel { OnLeave::Finish } else { OnLeave::Cancel };
@@ -116,7 +116,7 @@ async fn cancel_closes_the_upstream_at_once() {
 }
 
 #[tokio::test]
-async fn finish_hears_the_upstream_to_its_end() {
+async fn finish_reads_the_upstream_to_its_end() {
     for (plan, model, more) in by("finish") {
         let house = House::open_with(plan).await;
         for way in STREAMED {
@@ -136,7 +136,7 @@ async fn finish_hears_the_upstream_to_its_end() {
 }
 
 #[tokio::test]
-async fn finish_within_a_time_ends_when_it_is_over() {
+async fn finish_within_a_time_ends_when_it_expires() {
     for (plan, model, more) in by("finish_within 1s") {
         let house = House::open_with(plan).await;
         for (number, way) in STREAMED.into_iter().enumerate() {
@@ -154,14 +154,14 @@ async fn finish_within_a_time_ends_when_it_is_over() {
 }
 
 #[tokio::test]
-async fn finish_within_some_tokens_ends_behind_them() {
+async fn finish_within_some_tokens_ends_after_them() {
     for (plan, model, more) in by("finish_within 3 tokens") {
         let house = House::open_with(plan).await;
         for (number, way) in STREAMED.into_iter().enumerate() {
             let (script, gate) = gated(&["1", "2", "3", "4", "5", "6"]);
             house.upstream.script(script);
             let (id, reader) = begin(&house, way, model, &more).await;
-            // What comes while somebody reads does not count.
+            // Output while there is a reader does not count.
             gate.notify_one();
             says(&house, &id, "01").await;
             leave(&house, reader).await;
@@ -182,7 +182,7 @@ async fn finish_within_some_tokens_ends_behind_them() {
 }
 
 #[tokio::test]
-async fn what_ends_with_the_last_token_allowed_is_whole() {
+async fn a_response_that_ends_with_the_last_allowed_token_is_complete() {
     let [(plan, model, more), _] = by("finish_within 3 tokens");
     let house = House::open_with(plan).await;
     let (script, gate) = gated(&["1", "2", "3"]);
@@ -201,7 +201,7 @@ async fn what_ends_with_the_last_token_allowed_is_whole() {
 }
 
 #[tokio::test]
-async fn the_request_goes_before_the_route() {
+async fn the_request_has_precedence_over_the_route() {
     let [_, (plan, model, _)] = by("cancel");
     let house = House::open_with(plan).await;
     let (script, gate) = gated(&["1"]);
@@ -215,7 +215,7 @@ async fn the_request_goes_before_the_route() {
 }
 
 #[tokio::test]
-async fn a_wrong_word_is_refused_by_name() {
+async fn an_invalid_value_is_rejected_by_name() {
     let house = House::open().await;
     for value in [json!("never"), json!("finish_within"), json!("finish_within 3"), json!(true)] {
         for way in WAYS {

@@ -1,4 +1,4 @@
-//! The matrix: every provider, in every dialect and frame, in every case; and the table of it.
+//! The matrix: every provider, in every dialect and frame, in every case; and its table.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use super::vendors::{Patience, Vendors, model};
 use crate::house::Plan;
 use crate::scenarios::table::Outcome;
 
-/// How many cells run at once: enough that those which wait cost nothing.
+/// How many cells run at once; waiting cells cost nothing.
 const AT_ONCE: usize = 64;
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn matrix(protocol: &str, is_http2: bool) {
     for (vendor, case) in &cases {
         vendors.fake(*vendor).default_script_for_model(&model(*vendor, &case.scenario.name), case.scenario.script.clone());
     }
-    // Over HTTP/2 a connection that breaks takes along all that it carries: such cells come one after the other.
+    // Over HTTP/2 a breaking connection affects all its streams: such cells run one after another.
     let is_alone = |case: &Case| is_http2 && case.scenario.name.starts_with("FIN");
     let mut results = vec![false; cases.len() * WAYS.len()];
     for (alone, at_once) in [(false, AT_ONCE), (true, 1)] {
@@ -48,7 +48,7 @@ async fn matrix(protocol: &str, is_http2: bool) {
         let passed: Vec<(usize, bool)> = iter(cells)
             .map(|(number, vendor, case, way)| {
                 let vendors = Arc::clone(&vendors);
-                // A cell that fails takes none of the others with it.
+                // A failing cell does not stop the others.
                 let cell = tokio::spawn(async move { cells::check(&vendors.house, vendor, &case, way).await });
                 async move { (number, cell.await.is_ok()) }
             })
@@ -63,7 +63,7 @@ async fn matrix(protocol: &str, is_http2: bool) {
     let mut table = table(&cases, &results);
     let seconds = began.elapsed().as_secs_f64();
     writeln!(table, "{} cells with upstreams over {protocol}, {failed} failed, {seconds:.1} s", results.len()).unwrap();
-    // Not by `eprintln`, which would be heard only when the test fails.
+    // Not with `eprintln`, which is captured unless the test fails.
     std::io::stderr().write_all(table.as_bytes()).unwrap();
     assert_eq!(failed, 0);
     for (vendor, case) in &cases {
@@ -73,7 +73,7 @@ async fn matrix(protocol: &str, is_http2: bool) {
     Arc::into_inner(vendors).unwrap().close().await;
 }
 
-/// Promise 8, and the bill: each cell asked once, for what its caller asked.
+/// Promise 8, and the bill: each cell made exactly one call.
 fn check_requests(vendors: &Vendors, vendor: Vendor, case: &Case) {
     let name = model(vendor, &case.scenario.name);
     let requests = vendors.fake(vendor).requests();
@@ -86,7 +86,7 @@ fn check_requests(vendors: &Vendors, vendor: Vendor, case: &Case) {
     }
 }
 
-/// A line for each case, a column for each provider: which ways have passed, and how the case ends.
+/// A row for each case, a column for each provider: which ways passed, and how the case ends.
 fn table(cases: &[(Vendor, Arc<Case>)], results: &[bool]) -> String {
     let mut table = format!("{:<22}", "");
     for vendor in Vendor::ALL {

@@ -1,4 +1,4 @@
-//! What a provider has no word for is refused by its name, before anything is asked or paid, in every frame.
+//! What a provider does not support is rejected by name before any call, in every frame.
 
 use client::soon;
 use client::websocket;
@@ -15,7 +15,7 @@ const EVERY: [Way; 7] = WAYS;
 const ONLY_RESPONSES: [Way; 4] = [Way::Responses(Frame::Json), Way::Responses(Frame::Ndjson), Way::Responses(Frame::Sse), Way::Socket];
 const ONLY_CHAT: [Way; 3] = [Way::Chat(Frame::Json), Way::Chat(Frame::Ndjson), Way::Chat(Frame::Sse)];
 
-/// A vendor, what it has no word for, by which name it is refused, and in which ways one can say it.
+/// A vendor, an unsupported field, the name in the error, and the ways it can be sent.
 type Lack = (Vendor, Value, &'static str, &'static [Way]);
 
 fn lacks() -> Vec<Lack> {
@@ -42,7 +42,7 @@ fn lacks() -> Vec<Lack> {
     lacks
 }
 
-/// What changes the meaning of a request, and is a word of another API than the caller speaks.
+/// Fields that change a request's meaning and belong to another API.
 fn other_apis() -> Vec<Lack> {
     let words = [
         (json!({ "conversation": "conv_1" }), "conversation"),
@@ -53,7 +53,7 @@ fn other_apis() -> Vec<Lack> {
     words.into_iter().flat_map(on_each).filter(|(vendor, _, param, _)| *vendor != Responses || *param != "prompt").collect()
 }
 
-/// A vendor, a wish that it has no word for, and the field that would be it there.
+/// A vendor, an unsupported preference, and its field there.
 fn wishes() -> Vec<(Vendor, Value, &'static str)> {
     let verbosity = json!({ "text": { "verbosity": "low" } });
     let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
@@ -75,7 +75,7 @@ fn wishes() -> Vec<(Vendor, Value, &'static str)> {
 }
 
 #[tokio::test]
-async fn a_wish_that_cannot_matter_is_left_out() {
+async fn an_unsupported_preference_is_left_out() {
     let vendors = Vendors::open().await;
     for (vendor, more, field) in wishes() {
         let way = Way::Responses(Frame::Json);
@@ -83,7 +83,7 @@ async fn a_wish_that_cannot_matter_is_left_out() {
         assert_eq!((status, &body["status"]), (200, &json!("completed")), "{vendor:?}, {more}: {body}");
         assert!(!vendors.last(vendor).body.to_string().contains(field), "{vendor:?}: {}", vendors.last(vendor).body);
     }
-    // The highest that Anthropic has stands for all that is higher.
+    // Anthropic's highest effort replaces all higher ones.
     let way = Way::Chat(Frame::Json);
     let (status, _) = vendors.house.json(&way.request(&way.question(&model(Anthropic, "text"), &json!({ "temperature": 1.5 })))).await;
     assert_eq!((status, &vendors.last(Anthropic).body["temperature"]), (200, &json!(1.0)));
@@ -91,7 +91,7 @@ async fn a_wish_that_cannot_matter_is_left_out() {
 }
 
 #[tokio::test]
-async fn what_a_provider_has_no_word_for_is_refused_by_name_and_asked_of_nobody() {
+async fn unsupported_fields_are_rejected_by_name_without_a_call() {
     let vendors = Vendors::open().await;
     for (vendor, more, param, ways) in lacks() {
         for way in ways {
@@ -109,7 +109,7 @@ async fn what_a_provider_has_no_word_for_is_refused_by_name_and_asked_of_nobody(
     vendors.close().await;
 }
 
-/// How a request is refused: the status and the error, in whichever frame.
+/// The status and error of a rejected request, in any frame.
 pub(super) async fn refusal(house: &House, way: Way, body: &Value) -> (u16, Value) {
     if way != Way::Socket {
         let (status, answer) = house.json(&way.request(body)).await;
@@ -123,9 +123,10 @@ pub(super) async fn refusal(house: &House, way: Way, body: &Value) -> (u16, Valu
     (u16::try_from(event["status"].as_u64().unwrap_or_default()).unwrap(), event["error"].clone())
 }
 
-/// What only the conversation shows: it has its status over HTTP, and is said in band on a socket, and nobody is asked either.
+/// What depends on the conversation: it has a status over HTTP, is reported in band on a socket, and causes no call
+/// either.
 #[tokio::test]
-async fn a_part_that_a_provider_cannot_take_is_refused_by_its_place() {
+async fn an_unsupported_part_is_rejected_by_its_path() {
     let vendors = Vendors::open().await;
     let image = json!({ "type": "input_image", "image_url": "https://example.org/cat.png" });
     let file = json!({ "type": "input_file", "file_url": "https://example.org/cat.pdf" });

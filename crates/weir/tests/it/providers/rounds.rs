@@ -1,5 +1,5 @@
-//! Several turns with one vendor, and with one after another: tools' outputs and sealed thoughts go back as each vendor wants
-//! them, and to nobody else.
+//! Several turns with one vendor, and with one after another: tool outputs and encrypted reasoning are sent back as
+//! each vendor requires, and to no other vendor.
 
 use client::Request;
 use fakes::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 
 use super::vendors::{Vendors, model};
 
-/// The seal of the thoughts: base64, as Gemini demands.
+/// The reasoning's signature: base64, as Gemini requires.
 const SEAL: &str = "c2VhbC1vZi1vbmU=";
 
-/// What the tool gives.
+/// The tool's output.
 const OUTPUT: &str = "{\"sun\":true}";
 
-/// Asks a vendor's model, behind an earlier response if there is one. Gives the response and what the vendor was asked.
+/// Sends a request to a vendor's model, after an earlier response if there is one. Returns the response and the
+/// vendor's request.
 async fn ask(vendors: &Vendors, vendor: Vendor, script: Script, more: &Value) -> (Value, RecordedRequest) {
     vendors.fake(vendor).script(script);
     let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
@@ -27,18 +28,19 @@ async fn ask(vendors: &Vendors, vendor: Vendor, script: Script, more: &Value) ->
     (response, vendors.last(vendor))
 }
 
-/// A call behind sealed thoughts.
+/// A call after signed reasoning.
 fn calls() -> Script {
     let thought = Script::new().role().reason("Hm.").signature(SEAL);
     thought.call(0, "call_1", "weather", &["{\"city\":", "\"Wien\"}"]).finish("tool_calls").usage(9, 3, 1).done()
 }
 
-/// A text behind sealed thoughts.
+/// Text after signed reasoning.
 fn answers() -> Script {
     Script::new().role().reason("Hm.").signature(SEAL).content("Sunny.").finish("stop").usage(9, 3, 1).done()
 }
 
-/// The first two turns: a call, its output, and the answer. Gives the last response and what the vendor was asked for it.
+/// The first two turns: a call, its output, and the response. Returns the last response and the vendor's last
+/// request.
 async fn round(vendors: &Vendors, vendor: Vendor) -> (Value, RecordedRequest) {
     let (first, _) = ask(vendors, vendor, calls(), &json!({})).await;
     let call = first["output"].as_array().unwrap().iter().find(|item| item["type"] == "function_call").unwrap();
@@ -46,7 +48,7 @@ async fn round(vendors: &Vendors, vendor: Vendor) -> (Value, RecordedRequest) {
     ask(vendors, vendor, answers(), &json!({ "input": output, "previous_response_id": first["id"] })).await
 }
 
-/// What a vendor must hold in the request behind a tool's output: where, and what.
+/// What a vendor's request must contain after a tool's output: path and value.
 fn behind_a_tool(vendor: Vendor) -> Vec<(&'static str, Value)> {
     match vendor {
         OpenAi => vec![
@@ -83,10 +85,10 @@ fn behind_a_tool(vendor: Vendor) -> Vec<(&'static str, Value)> {
     }
 }
 
-/// What a vendor must hold in the request behind sealed thoughts and a text.
+/// What a vendor's request must contain after signed reasoning and text.
 fn behind_thoughts(vendor: Vendor) -> Vec<(&'static str, Value)> {
     match vendor {
-        // Chat completions take no thoughts back.
+        // Chat completions do not send reasoning back.
         OpenAi => vec![("/messages/1", json!({ "role": "assistant", "content": "Sunny." }))],
         Responses => vec![("/input/1/encrypted_content", json!(SEAL)), ("/input/2/content/0/text", json!("Sunny."))],
         Anthropic => vec![
@@ -108,7 +110,7 @@ fn says_seal(asked: &RecordedRequest) -> bool {
     asked.body.to_string().contains(SEAL)
 }
 
-/// Whether a vendor wants its seal back.
+/// Whether a vendor requires its signature back.
 fn seals(vendor: Vendor) -> bool {
     match vendor {
         Responses | Anthropic | Gemini => true,
@@ -117,7 +119,7 @@ fn seals(vendor: Vendor) -> bool {
 }
 
 #[tokio::test]
-async fn a_tools_output_goes_back_with_the_call_and_its_thoughts() {
+async fn a_tools_output_is_sent_back_with_the_call_and_its_reasoning() {
     let vendors = Vendors::open().await;
     for vendor in Vendor::ALL {
         let (second, asked) = round(&vendors, vendor).await;
@@ -129,7 +131,7 @@ async fn a_tools_output_goes_back_with_the_call_and_its_thoughts() {
 }
 
 #[tokio::test]
-async fn sealed_thoughts_go_back_to_whom_they_came_from() {
+async fn signed_reasoning_is_sent_back_to_its_vendor() {
     let vendors = Vendors::open().await;
     for vendor in Vendor::ALL {
         let (first, _) = ask(&vendors, vendor, answers(), &json!({})).await;
@@ -141,7 +143,7 @@ async fn sealed_thoughts_go_back_to_whom_they_came_from() {
 }
 
 #[tokio::test]
-async fn a_conversation_goes_on_with_any_other_vendor_and_back() {
+async fn a_conversation_continues_with_any_other_vendor_and_back() {
     let vendors = Vendors::open().await;
     for from in Vendor::ALL {
         for to in Vendor::ALL.into_iter().filter(|to| *to != from) {
@@ -152,13 +154,13 @@ async fn a_conversation_goes_on_with_any_other_vendor_and_back() {
             for mark in ["anthropic.signature", "gemini.signature", "openai.8."] {
                 assert!(!body.contains(mark), "{from:?} to {to:?}: {mark} in {body}");
             }
-            // All that was said is there, the call and what it gave included.
+            // All content is there, including the call and its output.
             for said in ["Weather?", "Wien", "sun", "Sunny.", "Sure?"] {
                 assert!(body.contains(said), "{from:?} to {to:?}: no {said} in {body}");
             }
             let (_, asked) = ask(&vendors, from, answers(), &json!({ "input": "Really?", "previous_response_id": third["id"] })).await;
             check(from, &asked, behind_a_tool(from));
-            // Two seals of its own (of the call and of the answer behind it), and none of the other's.
+            // Two signatures of its own (of the call and of the response after it), and none of the other vendor's.
             let count = asked.body.to_string().matches(SEAL).count();
             assert_eq!(count, if seals(from) { 2 } else { 0 }, "{to:?} back to {from:?}: {}", asked.body);
         }

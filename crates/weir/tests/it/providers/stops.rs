@@ -1,5 +1,5 @@
-//! Stop, for each provider: at every point of an answer, by one client or two, once or twice. One end, one settled usage, and
-//! the upstream's socket closed at once.
+//! Cancelling, for each provider: at every point of a response, by one client or two, once or twice. One end, one
+//! settled usage, and the upstream's socket closed at once.
 
 use client::soon;
 use client::{BodyEnd, Request, Stream};
@@ -11,7 +11,7 @@ use crate::house::Plan;
 use crate::leaving::{Slowest, cancel, id_of, read_until};
 use crate::metrics::scrape;
 
-/// How far the answer has come.
+/// How far the response has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     BeforeHead,
@@ -32,10 +32,10 @@ impl Phase {
         }
     }
 
-    /// Reads up to what the model has said.
+    /// Reads up to this point.
     async fn reach(self, vendors: &Vendors, vendor: Vendor, stream: &mut Stream) {
         let kind = match (self, vendor) {
-            // A head says nothing to a client: that the vendor gives an answer is all that can be known.
+            // The head is not visible to a client: only that the vendor is responding.
             (Self::BeforeHead | Self::BeforeFirstToken, _) => return soon(vendors.fake(vendor).wait_streams(1)).await.unwrap(),
             (Self::InReasoning, _) => "response.reasoning_text.delta",
             (Self::InText, _) => "response.output_text.delta",
@@ -63,7 +63,7 @@ impl Phase {
     }
 }
 
-/// What the answers said that they cost.
+/// The usage that the responses reported.
 #[derive(Default)]
 struct Settled {
     answers: u32,
@@ -81,7 +81,7 @@ impl Settled {
         self.output += usage["output_tokens"].as_u64().unwrap();
     }
 
-    /// The metrics, which count when an answer is settled, say the same: none was settled twice.
+    /// The metrics, which count settled responses, agree: none was settled twice.
     async fn check(&self, vendors: &Vendors, vendor: Vendor) {
         let seen = scrape(&vendors.house).await;
         let name = model(vendor, "text");
@@ -99,7 +99,7 @@ fn question(vendor: Vendor) -> Request {
     Request::post("/v1/responses", &json!({ "model": model(vendor, "text"), "input": "hi", "stream": true })).header("prefer", "wait=0")
 }
 
-/// Reads to the end, which there is exactly one of; gives the response in it.
+/// Reads to the end, of which there is exactly one; returns its response.
 async fn end(stream: &mut Stream, what: &str) -> Value {
     let (events, end) = soon(stream.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean, "{what}");
@@ -113,12 +113,12 @@ async fn end(stream: &mut Stream, what: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_stop_closes_every_provider_at_once_and_settles_once() {
+async fn a_cancel_closes_every_provider_at_once_and_settles_once() {
     stop_everywhere("HTTP/1.1", false).await;
 }
 
 #[tokio::test]
-async fn a_stop_resets_the_stream_of_every_provider_over_http_2() {
+async fn a_cancel_resets_the_stream_of_every_provider_over_http_2() {
     stop_everywhere("HTTP/2", true).await;
 }
 
@@ -153,7 +153,7 @@ async fn stop_everywhere(protocol: &str, is_http2: bool) {
                 phase.check(&cancelled, &what);
                 settled.add(&cancelled["usage"]);
                 assert_eq!(end(&mut stream, &what).await, cancelled, "{what}");
-                // Later it changes nothing, and nobody is told anything else.
+                // A later cancel changes nothing.
                 assert_eq!(vendors.house.json(&cancel).await, (200, cancelled.clone()), "{what}: again");
                 assert_eq!(vendors.house.get(&format!("/v1/responses/{id}")).await, (200, cancelled), "{what}: as it is kept");
                 assert_eq!(fake.requests().len(), number + 1, "{what}: asked once");
@@ -170,7 +170,7 @@ async fn stop_everywhere(protocol: &str, is_http2: bool) {
 }
 
 #[tokio::test]
-async fn a_stop_after_the_end_changes_nothing() {
+async fn a_cancel_after_the_end_changes_nothing() {
     let vendors = Vendors::open().await;
     for vendor in Vendor::ALL {
         vendors.fake(vendor).script(Script::text(&["Once ", "upon"]));

@@ -1,4 +1,4 @@
-//! A server with a strict fake of every vendor behind it.
+//! A server in front of a strict fake of every vendor.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use provider::config::{Preset, UpstreamConfig, WireKind};
 
 use crate::house::{House, Plan, upstream_of};
 
-/// How long a silence is borne where it is the fault.
+/// The timeout where silence is the fault.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// How long the upstream of a model is waited for.
+/// The timeouts of a model's upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Patience {
     Usual,
@@ -39,12 +39,12 @@ pub(super) struct Vendors {
 }
 
 impl Vendors {
-    /// Opens a house with one model of each vendor, called by [`model`].
+    /// Opens a server with one model of each vendor, named by [`model`].
     pub(super) async fn open() -> Self {
         Self::open_with(Plan::default(), &[("text", Patience::Usual)], |_| {}).await
     }
 
-    /// Opens a house that has models of these names of every vendor; their upstreams are `change`d from the usual.
+    /// Opens a server with models of these names for every vendor; `change` changes their upstreams' settings.
     pub(super) async fn open_with(mut plan: Plan, models: &[(&str, Patience)], change: impl Fn(&mut UpstreamConfig)) -> Self {
         let mut fakes = Vec::new();
         for vendor in Vendor::ALL {
@@ -72,12 +72,12 @@ impl Vendors {
         &self.fakes[index]
     }
 
-    /// What a vendor was last asked.
+    /// The last request to a vendor.
     pub(super) fn last(&self, vendor: Vendor) -> RecordedRequest {
         self.fake(vendor).requests().pop().unwrap()
     }
 
-    /// Ends the server. What a vendor would have refused, or what is left of an answer, fails the test.
+    /// Ends the server. Requests that a vendor would have rejected, or leftovers of a response, fail the test.
     pub(super) async fn close(self) {
         self.house.quiet().await;
         for fake in &self.fakes {
@@ -88,7 +88,7 @@ impl Vendors {
     }
 }
 
-/// A model of a vendor. Its name says of which generation it is, as the wires read it.
+/// A vendor's model. Its name includes the generation that the wires derive from it.
 pub(super) fn model(vendor: Vendor, name: &str) -> String {
     let family = match vendor {
         Vendor::OpenAi => "gpt-5-mini",

@@ -1,4 +1,4 @@
-//! What upstream is asked for a request that says all there is to say.
+//! The upstream's request for a request with every field.
 
 use fakes::RecordedRequest;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::house::{House, MODEL};
 
 #[tokio::test]
-async fn a_full_response_request_goes_upstream_whole() {
+async fn a_full_response_request_reaches_the_upstream_completely() {
     let schema = json!({ "type": "object", "properties": { "z": { "type": "string" }, "a": { "type": "number" } } });
     let request = json!({
         "model": MODEL,
@@ -59,7 +59,7 @@ async fn a_full_response_request_goes_upstream_whole() {
     });
     let asked = ask("/v1/responses", &request).await;
     assert_eq!(asked.body, expected);
-    // A schema is passed on with its keys in the caller's order.
+    // A schema keeps the order of its keys.
     assert!(asked.body.to_string().contains(r#""properties":{"z":{"type":"string"},"a":{"type":"number"}}"#));
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/v1/chat/completions"));
     assert_eq!(asked.headers.get("authorization"), Some("Bearer sk-of-q8Zv41Tn0bX"));
@@ -68,7 +68,7 @@ async fn a_full_response_request_goes_upstream_whole() {
 }
 
 #[tokio::test]
-async fn a_full_chat_request_goes_upstream_whole() {
+async fn a_full_chat_request_reaches_the_upstream_completely() {
     let schema = json!({ "type": "object", "properties": {} });
     let call = json!({ "id": "call_1", "type": "function", "function": { "name": "look", "arguments": "{\"at\":1}" } });
     let tools = json!([{ "type": "function", "function": { "name": "look", "description": "Looks.", "parameters": schema } }]);
@@ -95,10 +95,10 @@ async fn a_full_chat_request_goes_upstream_whole() {
     assert_eq!(ask("/v1/chat/completions", &request).await.body, expected);
 }
 
-/// Asks, and gives what upstream got.
+/// Sends the request, and returns what the upstream received.
 async fn ask(path: &str, request: &Value) -> RecordedRequest {
     let house = House::open().await;
-    // A named tool has to be called.
+    // A named tool must be called.
     house.upstream.default_script(fakes::Script::tool_call("look", "call_2", &["{}"]));
     let (status, answer) = house.post(path, request).await;
     assert_eq!(status, 200, "{answer}");

@@ -1,4 +1,4 @@
-//! The dialect `chat_completions`: the shape of its chunks and of a completion, and what they say.
+//! The dialect `chat_completions`: the format of chunks and completions, and their content.
 
 use client::BodyEnd;
 use serde_json::{Value, json};
@@ -7,16 +7,16 @@ use super::Said;
 use super::said::Call;
 use super::table::{Cost, Outcome, Scenario};
 
-/// A chat completion that has ended, streamed or not.
+/// A completed chat completion, streamed or not.
 pub(crate) struct Ended {
     pub(crate) said: Said,
     pub(crate) finish_reason: Option<String>,
-    /// `None` where it was not asked for.
+    /// `None` if not requested.
     pub(crate) usage: Option<Value>,
     pub(crate) error: Option<Value>,
 }
 
-/// How the body of a stream ends: only a whole completion has a clean end.
+/// How a stream's body ends: only a complete response has a clean end.
 pub(crate) fn body_end(scenario: &Scenario) -> BodyEnd {
     match scenario.outcome {
         Outcome::Completed(_) | Outcome::Incomplete(..) => BodyEnd::Clean,
@@ -24,7 +24,7 @@ pub(crate) fn body_end(scenario: &Scenario) -> BodyEnd {
     }
 }
 
-/// Checks what a completion says, and how it ended.
+/// Checks a completion's content and end.
 pub(crate) fn check_end(scenario: &Scenario, ended: &Ended) {
     let name = &scenario.name;
     ended.said.check(name, &scenario.said);
@@ -46,7 +46,7 @@ pub(crate) fn check_end(scenario: &Scenario, ended: &Ended) {
     assert_eq!(cost, scenario.cost, "{name}: {usage}");
 }
 
-/// Reads a whole `chat.completion`.
+/// Reads a complete `chat.completion`.
 pub(crate) fn read_completion(name: &str, completion: &Value) -> Ended {
     check_head(name, completion, "chat.completion");
     let choice = one_choice(name, completion).unwrap();
@@ -67,7 +67,7 @@ pub(crate) fn read_completion(name: &str, completion: &Value) -> Ended {
     }
 }
 
-/// Reads a whole stream of chunks.
+/// Reads a complete stream of chunks.
 pub(crate) fn read_stream(scenario: &Scenario, data: &[String], include_usage: bool) -> Ended {
     let name = &scenario.name;
     let mut chunks: Vec<Value> = data.iter().map(|data| serde_json::from_str(data).unwrap()).collect();

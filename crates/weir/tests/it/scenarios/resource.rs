@@ -1,8 +1,8 @@
-//! The response object as Open Responses 2026-04-24 requires it: `ResponseResource`, its items and its usage.
+//! The response object as required by Open Responses 2026-04-24: `ResponseResource`, its items and its usage.
 
 use serde_json::Value;
 
-/// Every key that `ResponseResource` requires, and what its value may be.
+/// Every key that `ResponseResource` requires, with the allowed types.
 const KEYS: &[(&str, &[&str])] = &[
     ("id", &["string"]),
     ("object", &["string"]),
@@ -70,7 +70,7 @@ const TOOL: &[(&str, &[&str])] = &[
     ("strict", &["boolean", "null"]),
 ];
 
-/// Checks a whole response: every required key, its type, and what the keys say together.
+/// Checks a complete response: every required key, its type, and their consistency.
 pub(crate) fn check(place: &str, response: &Value) {
     check_keys(place, response, KEYS);
     assert_eq!(response["object"], "response", "{place}");

@@ -1,4 +1,4 @@
-//! The dialect `responses`: the order of its events, and what they say together.
+//! The dialect `responses`: the order of its events, and their content.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::resource;
 use super::said::{Call, Said};
 use super::table::{Cost, Outcome, Scenario};
 
-/// An item while its events come.
+/// An item during its events.
 struct Item {
     id: String,
     kind: String,
@@ -29,7 +29,7 @@ pub(crate) fn check_stream(scenario: &Scenario, data: &[String]) -> Value {
     let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     for (position, event) in events.iter().enumerate() {
         assert_eq!(event["sequence_number"].as_u64(), Some(position as u64), "{name}: {}", kinds[position]);
-        // The log's entry is the one form of an event: its type and number come first.
+        // The log entry is an event's only representation: its type and number come first.
         assert!(data[position].starts_with(&format!("{{\"type\":\"{}\",\"sequence_number\":{position}", kinds[position])), "{name}");
     }
     let is_terminal = |kind: &str| ["response.completed", "response.failed", "response.incomplete"].contains(&kind);
@@ -76,7 +76,7 @@ pub(crate) fn check_end(scenario: &Scenario, response: &Value) {
     assert_eq!(cost, scenario.cost, "{name}: {usage}");
 }
 
-/// An `error` comes if and only if the answer fails, just before its end, in both forms.
+/// An `error` event is there exactly if the response fails, just before its end, in both formats.
 fn check_error(scenario: &Scenario, events: &[Value]) {
     let errors: Vec<usize> = (0..events.len()).filter(|index| events[*index]["type"] == "error").collect();
     let Outcome::Fails { status, code, .. } = scenario.outcome else {
@@ -89,7 +89,7 @@ fn check_error(scenario: &Scenario, events: &[Value]) {
     assert_eq!(event["error"]["status"].as_u64(), Some(status.into()), "{}", scenario.name);
 }
 
-/// Follows every item from `added` to `done`, and gives them as they were done.
+/// Follows every item from `added` to `done`, and returns them as completed.
 fn check_items(name: &str, events: &[Value]) -> Vec<Value> {
     let mut items: Vec<Item> = Vec::new();
     for event in events {
@@ -123,7 +123,7 @@ fn begun(name: &str, item: &Value) -> Item {
     Item { id: text("id"), kind: text("type"), arguments: text("arguments"), parts: Vec::new(), summary: Vec::new(), done: None }
 }
 
-/// Takes in an event between an item's `added` and its `done`.
+/// Handles an event between an item's `added` and `done`.
 fn advance(name: &str, item: &mut Item, kind: &str, event: &Value) {
     let expected_kind = match kind {
         "response.reasoning_text.delta" | "response.reasoning_text.done" => "reasoning",
@@ -186,7 +186,7 @@ fn text_of(part: &Value) -> &str {
     part["text"].as_str().or_else(|| part["refusal"].as_str()).unwrap()
 }
 
-/// What the output of a response says.
+/// The content of a response's output.
 pub(crate) fn said(response: &Value) -> Said {
     let mut said = Said::default();
     for item in response["output"].as_array().unwrap() {

@@ -1,6 +1,6 @@
-//! What an answer says, whoever says it and in whichever words.
+//! The content of a response, independent of the dialect.
 
-/// The content of an answer.
+/// The content of a response.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Said {
     pub(crate) reasoning: String,
@@ -9,7 +9,7 @@ pub(crate) struct Said {
     pub(crate) calls: Vec<Call>,
 }
 
-/// A call of a tool.
+/// A tool call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Call {
     pub(crate) id: String,
@@ -22,8 +22,8 @@ impl Said {
         Self { text: text.to_owned(), ..Self::default() }
     }
 
-    /// Fails where it is not what was expected; megabytes are not printed. Where a call is expected without an id, it has one
-    /// that Weir has made.
+    /// Fails unless it has the expected content, without printing megabytes. A call expected without an id has one
+    /// made by Weir.
     pub(crate) fn check(&self, scenario: &str, expected: &Self) {
         let mut expected = expected.clone();
         for (call, made) in expected.calls.iter_mut().zip(&self.calls).filter(|(call, _)| call.id.is_empty()) {

@@ -1,4 +1,4 @@
-//! The table: what upstream sends, and what becomes of it.
+//! The table: what the upstream sends, and the expected outcome.
 
 use fakes::Script;
 use serde_json::json;
@@ -13,23 +13,23 @@ pub(crate) struct Scenario {
     pub(crate) cost: Cost,
 }
 
-/// How the answer ends.
+/// How the response ends.
 #[derive(Clone, Copy)]
 pub(crate) enum Outcome {
-    /// Whole: with this `finish_reason`.
+    /// Complete, with this `finish_reason`.
     Completed(&'static str),
-    /// Early, with this reason in `incomplete_details` and this `finish_reason`.
+    /// Incomplete, with this reason in `incomplete_details` and this `finish_reason`.
     Incomplete(&'static str, &'static str),
-    /// With an error: the status it has where nothing was sent yet, and its code.
+    /// With an error: its status before any output, and its code.
     Fails { status: u16, code: &'static str, after_output: bool },
 }
 
-/// What `usage` says.
+/// The expected `usage`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Cost {
-    /// Upstream's counts: input, output, and reasoning among the output.
+    /// The upstream's counts: input, output, and reasoning included in the output.
     Provider(u64, u64, u64),
-    /// Weir's own.
+    /// Weir's own count.
     Counted,
     /// Null.
     Unknown,
@@ -37,7 +37,7 @@ pub(crate) enum Cost {
 
 const STOP: Outcome = Outcome::Completed("stop");
 
-/// One delta as large as a picture.
+/// A delta as large as an image.
 const LARGE: usize = 2 << 20;
 
 const TRUNCATED: Outcome = Outcome::Fails { status: 502, code: "upstream_truncated", after_output: true };
@@ -248,7 +248,7 @@ fn call(id: &str, name: &str, arguments: &str) -> Call {
     Call { id: id.into(), name: name.into(), arguments: arguments.into() }
 }
 
-/// A delta with a piece of a tool call; its first names it.
+/// A delta with a piece of a tool call; the first one names it.
 fn tool_call(index: u64, first: Option<(&str, &str)>, arguments: &str) -> serde_json::Value {
     let call = match first {
         Some((id, name)) => {
@@ -259,7 +259,7 @@ fn tool_call(index: u64, first: Option<(&str, &str)>, arguments: &str) -> serde_
     json!({ "tool_calls": [call] })
 }
 
-/// "Hello" with these line ends and this begin of a data line, comments and other fields between.
+/// "Hello" with these line endings and this prefix of data lines, with comments and other fields in between.
 fn raw(line_end: &str, field: &str) -> Script {
     let chunk = |delta: serde_json::Value, reason: Option<&str>| {
         let chunk = json!({ "choices": [{ "index": 0, "delta": delta, "finish_reason": reason }] });

@@ -1,7 +1,7 @@
-//! A disk that is full in mid-answer, and has room again later: nobody is told a lie, and no restart is needed.
+//! A disk that fills up during a response and has room again later: errors are correct, and no restart is needed.
 //!
-//! The disk is a small file system in a namespace of the process's own, where the machine allows such; and, in any case, a
-//! limit on the size of files, which refuses every write as well.
+//! The disk is a small file system in the process's own namespace, if the machine allows it; and in any case a file
+//! size limit, which fails every write as well.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -19,20 +19,20 @@ use crate::program::reader::{Reader, WAYS, Way, is_terminal, read};
 use crate::program::{Place, Server, Starting, ask, question, with};
 use crate::resume::id_of;
 
-/// A way to run out of room.
+/// How the disk fills up.
 #[derive(Clone, Copy, Debug)]
 enum Disk {
-    /// A file system of 64 MiB in memory, of which a file takes all that is left. The whole flood has room in it afterwards, also
-    /// on a machine so busy that all of it waits.
+    /// A 64 MiB file system in memory, filled up by a file. The whole flood fits afterwards, even if all of it is
+    /// pending.
     Small,
-    /// No file may become larger than nothing (`RLIMIT_FSIZE`).
+    /// No file may grow (`RLIMIT_FSIZE`).
     Limited,
 }
 
-/// Runs what follows it in a mount namespace with a file system of its own at the first argument.
+/// Runs a command in a mount namespace with its own file system at the first argument.
 const MOUNT: &str = "mount -t tmpfs -o size=64m weir \"$1\" && shift && exec \"$@\"";
 
-/// Without it the signal would end the process; with it the write fails (setrlimit(2)).
+/// Otherwise the signal would kill the process; ignoring it makes the write fail (setrlimit(2)).
 const IGNORE: &str = "trap '' XFSZ; exec \"$@\"";
 
 impl Disk {
@@ -81,7 +81,7 @@ impl Disk {
     }
 }
 
-/// A file beside the data, as the process's namespace has it.
+/// A file next to the data, as seen in the process's namespace.
 fn filler(place: &Place, server: &Server) -> PathBuf {
     let beside = place.data().parent().unwrap().join("filler");
     PathBuf::from(format!("/proc/{}/root{}", server.pid(), beside.display()))
@@ -89,13 +89,13 @@ fn filler(place: &Place, server: &Server) -> PathBuf {
 
 fn limit(server: &Server, bytes: Option<u64>) {
     let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
-    // It has our hard limit, which only root could raise again.
+    // Our hard limit applies to it; only root could raise it again.
     let maximum = getrlimit(Resource::Fsize).maximum;
     prlimit(Some(pid), Resource::Fsize, Rlimit { current: bytes.or(maximum), maximum }).unwrap();
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_to_everybody_and_forgotten_when_there_is_room() {
+async fn a_full_disk_is_reported_and_recovers() {
     let may_mount = Command::new("unshare").args(["-rm", "sh", "-c", "mount -t tmpfs weir /tmp"]).output();
     if may_mount.is_ok_and(|output| output.status.success()) {
         weather(Disk::Small).await;
@@ -105,7 +105,7 @@ async fn a_full_disk_is_told_to_everybody_and_forgotten_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn files_that_may_not_grow_are_like_a_full_disk() {
+async fn a_file_size_limit_behaves_like_a_full_disk() {
     weather(Disk::Limited).await;
 }
 
@@ -119,10 +119,10 @@ async fn weather(disk: Disk) {
     place.upstream.script(Script::text(&["There was ", "room."]));
     let finished = Reader::begin(server.address, Way::Sse, &question("hi")).await.unwrap().rest().await;
 
-    // An answer with readers over all frames, and one that a client waits for in JSON.
+    // A response with readers in all frames, and one that a client awaits as JSON.
     let (gate, flood) = (Arc::new(Notify::new()), "flood".repeat(13_000));
     let pieces = vec![flood.as_str(); 300];
-    // What it cost is said first: nothing of the flood has to be counted before the end can be told.
+    // Usage first, so that nothing needs to be counted before the end.
     place
         .upstream
         .script(Script::new().role().usage(9, 9, 0).content("Once").wait_for(&gate).contents(&pieces).finish("stop").done().end());
@@ -172,13 +172,13 @@ async fn weather(disk: Disk) {
         let code = code(&mut refused).await;
         assert!(refused.status == 503 && ["log_unavailable", "store_unavailable"].contains(&code.as_str()), "{} {code}", refused.status);
     }
-    // What there is can be read. An answer that is not to be stored may be refused, but only with the same cause.
+    // Existing responses can be read. An unstored one may be rejected, but only for the same reason.
     assert_eq!(read(server.address, Way::Ndjson, &id_of(&finished[0]), None).await, finished);
     let (status, body) = server.json(&Request::post("/v1/chat/completions", &chat)).await;
     assert!(status == 200 || status == 503 && body["error"]["code"].is_string(), "{body}");
 
     disk.make_room(&place, &server);
-    // The journal looks every second whether there is room again, and then the whole flood is written.
+    // The journal retries every second, and then writes the whole flood.
     let patience = std::time::Duration::from_secs(60);
     let log = tokio::time::timeout(patience, ended(&server, &id, before.len() as u64 - 1)).await.unwrap();
     let events: Vec<Value> = log.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
@@ -213,7 +213,7 @@ async fn weather(disk: Disk) {
     }
 }
 
-/// Waits for the answer to end, as a reader does that comes back where it was; gives the whole log.
+/// Waits for the response to end like a reader that resumes; returns the complete log.
 async fn ended(server: &Server, id: &str, last: u64) -> Vec<String> {
     loop {
         if let Ok(reader) = Reader::resume(server.address, Way::Ndjson, id, Some(last)).await

@@ -1,4 +1,4 @@
-//! A house with two doors, one in clear and one with TLS, on one engine.
+//! A server with two listeners, one in clear text and one with TLS, on one engine.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,7 +21,7 @@ use client::http2::Client;
 
 pub(crate) struct Doors {
     pub(crate) house: House,
-    /// One connection in clear and one with TLS, for all streams.
+    /// One connection in clear text and one with TLS, for all streams.
     pub(crate) clear: Client,
     pub(crate) encrypted: Client,
     second: SecondDoor,
@@ -37,12 +37,12 @@ impl Doors {
         Self { clear, encrypted: Client::over(stream).await.unwrap(), house, second }
     }
 
-    /// A connection of HTTP/1 through TLS.
+    /// An HTTP/1 connection through TLS.
     pub(crate) async fn tls(&self) -> Connection {
         soon(Connection::open_encrypted(self.second.address, "localhost", &self.second.http1)).await.unwrap().unwrap()
     }
 
-    /// A WebSocket over HTTP/1.1, on a connection of its own.
+    /// A WebSocket over HTTP/1.1 on a new connection.
     pub(crate) async fn socket(&self, is_encrypted: bool) -> websocket::Socket {
         let connection = if is_encrypted { self.tls().await } else { Connection::open(self.house.address).await.unwrap() };
         match soon(websocket::shake_hands(connection, "/v1/responses", &[])).await.unwrap().unwrap() {
@@ -51,7 +51,7 @@ impl Doors {
         }
     }
 
-    /// Closes both; whatever is left behind fails the test.
+    /// Closes both; anything left over fails the test.
     pub(crate) async fn close(self) {
         let Self { house, clear, encrypted, second } = self;
         drop((clear, encrypted));

@@ -1,4 +1,4 @@
-//! One reader of an answer for every transport: its events' data as they come, and the cut.
+//! A reader of a response over any transport: its events' data, and the cut.
 
 use client::http2::{self, chunk};
 use client::soon;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::doors::Doors;
 use crate::resume::{accept, resume};
 
-/// A way for an answer to come.
+/// A transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Http10(Frame),
@@ -43,7 +43,7 @@ pub(crate) const WAYS: [Way; 14] = [
     Way::Https2(Ndjson),
 ];
 
-/// A reader on its way.
+/// A reader in progress.
 #[expect(clippy::large_enum_variant, reason = "there are a few at a time")]
 pub(crate) enum Reader {
     Stream(Frame, Box<Stream>),
@@ -53,7 +53,7 @@ pub(crate) enum Reader {
 }
 
 impl Reader {
-    /// Asks for a new answer.
+    /// Starts a new response.
     pub(crate) async fn begin(doors: &Doors, way: Way, question: &Value) -> Self {
         let mut message = question.clone();
         message["type"] = "response.create".into();
@@ -61,7 +61,7 @@ impl Reader {
         Self::open(doors, way, |frame| accept(Request::post("/v1/responses", question), frame).header("prefer", "wait=0"), &message).await
     }
 
-    /// Asks for what stands behind a position of an answer.
+    /// Resumes a response after a position.
     pub(crate) async fn resume(doors: &Doors, way: Way, id: &str, after: Option<u64>) -> Self {
         let message = json!({ "type": "response.resume", "response_id": id, "starting_after": after });
         Self::open(doors, way, |frame| resume(id, after, frame), &message).await
@@ -110,12 +110,12 @@ impl Reader {
         data
     }
 
-    /// The data of all events that are left, to the end of the answer, which must be one.
+    /// The data of all remaining events, to the end of the response.
     pub(crate) async fn rest(self) -> Vec<String> {
         self.rest_behind(Vec::new()).await
     }
 
-    /// The same after what was already taken.
+    /// The same after data that was already read.
     pub(crate) async fn rest_behind(mut self, mut data: Vec<String>) -> Vec<String> {
         let is_over = |data: &[String]| data.last().is_some_and(|last| is_terminal(last));
         while !is_over(&data) {
@@ -147,7 +147,7 @@ impl Reader {
         data
     }
 
-    /// Cuts by RST; a stream of HTTP/2, whose connection others use, by RST_STREAM.
+    /// Cuts the connection with RST; an HTTP/2 stream, whose connection others use, with RST_STREAM.
     pub(crate) fn cut(self) {
         match self {
             Self::Stream(_, stream) => stream.abandon().reset().unwrap(),
@@ -171,7 +171,7 @@ impl Reader {
     }
 }
 
-/// A body of HTTP/2 as events.
+/// An HTTP/2 body as events.
 pub(crate) struct Body {
     body: RecvStream,
     decoder: Decoder,
@@ -193,7 +193,7 @@ impl Body {
         matches!(self.decoder, Decoder::Sse(_))
     }
 
-    /// The data of the next event; `None` at an end that is clean.
+    /// The data of the next event; `None` at a clean end.
     async fn next(&mut self) -> Option<String> {
         loop {
             let found = match &mut self.decoder {

@@ -1,4 +1,4 @@
-//! The golden bodies.
+//! Golden request bodies.
 
 mod odd;
 
@@ -19,7 +19,7 @@ fn model(model: &str) -> Create {
     Create { model: model.into(), ..sample::create() }
 }
 
-/// Checks what stands beside the usual fields for `Hi`.
+/// Checks the fields beyond those of a minimal request.
 fn check_create(create: Create, expected: &Value) {
     let mut body = body_of(create, vec![sample::user("Hi")]).unwrap();
     let common = body.as_object_mut().unwrap();
@@ -52,7 +52,7 @@ fn said(text: &str) -> Value {
     json!({ "type": "text", "text": text })
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as its field wants it")]
+#[expect(clippy::unnecessary_wraps, reason = "in the API's own field")]
 fn effort(effort: &str, summary: Option<&str>) -> Option<ReasoningConfig> {
     Some(ReasoningConfig { effort: Some(effort.into()), summary: summary.map(str::to_owned), extra: Extra::default() })
 }
@@ -62,7 +62,7 @@ fn format(format: TextFormat) -> TextConfig {
 }
 
 #[test]
-fn the_least_body_is_plain() {
+fn a_minimal_request_has_a_minimal_body() {
     let create = Create { instructions: Some("Be brief.".into()), ..model("claude-haiku-4-5") };
     let expected = json!({
         "model": "claude-haiku-4-5",
@@ -75,7 +75,7 @@ fn the_least_body_is_plain() {
 }
 
 #[test]
-fn the_upstreams_own_name_decides() {
+fn the_upstreams_model_name_is_used() {
     let mut request = sample::request(model("fast"), vec![sample::user("Hi")]);
     request.model = Some("claude-3-5-haiku-latest".into());
     let body = body(&request, HostedTools::Omit).unwrap();
@@ -83,7 +83,7 @@ fn the_upstreams_own_name_decides() {
 }
 
 #[test]
-fn a_whole_round_of_tools() {
+fn a_complete_tool_round_trip() {
     let context = vec![
         sample::user("Weather and time?"),
         thoughts("Two calls.", Some("anthropic.signature.EqQB")),
@@ -114,7 +114,7 @@ fn a_whole_round_of_tools() {
 }
 
 #[test]
-fn results_come_first_in_their_message() {
+fn tool_results_come_first_in_their_message() {
     let context = vec![
         sample::user("Hi"),
         sample::call("a", "f", "{}"),
@@ -141,7 +141,7 @@ fn results_come_first_in_their_message() {
 }
 
 #[test]
-fn a_call_that_was_cut_is_left_out() {
+fn an_incomplete_call_is_left_out() {
     let expected = json!([user_blocks(&json!([said("Hi"), said("Go on")]))]);
     check_messages(vec![sample::user("Hi"), sample::cut_call(), sample::user("Go on")], &expected);
 }
@@ -183,7 +183,7 @@ fn images_and_files() {
 }
 
 #[test]
-fn a_result_may_hold_images() {
+fn a_tool_result_may_contain_images() {
     let output = sample::output_parts("a", vec![Part::input_text("Here:"), sample::image("data:image/png;base64,AA==", "auto")]);
     let messages = body_of(sample::create(), vec![sample::user("Hi"), sample::call("a", "f", ""), output]).unwrap();
     let expected = json!([said("Here:"), { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AA==" } }]);
@@ -191,7 +191,7 @@ fn a_result_may_hold_images() {
 }
 
 #[test]
-fn thoughts_go_back_to_whose_they_are() {
+fn reasoning_is_sent_back_to_its_vendor_only() {
     let context = vec![
         sample::user("Hi"),
         thoughts("", Some("anthropic.redacted.EmwK")),
@@ -200,7 +200,7 @@ fn thoughts_go_back_to_whose_they_are() {
         thoughts("Nobody's.", None),
         sample::assistant("Hello"),
         sample::user("Go on"),
-        // Cut behind its thoughts.
+        // Cut off after its reasoning.
         thoughts("Hm", Some("anthropic.signature.EqQB")),
         sample::user("Well?"),
     ];
@@ -217,7 +217,7 @@ fn thoughts_go_back_to_whose_they_are() {
 }
 
 #[test]
-fn the_system_speaks_at_the_top() {
+fn system_messages_move_to_the_top() {
     let context = vec![
         Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() }),
         sample::message(Role::Developer, vec![Part::input_text("Be kind.")]),
@@ -231,7 +231,7 @@ fn the_system_speaks_at_the_top() {
 }
 
 #[test]
-fn what_the_assistant_began_does_not_end_with_white_space() {
+fn a_prefilled_assistant_message_does_not_end_with_white_space() {
     let expected = json!([user_blocks(&json!([said("Hi")])), { "role": "assistant", "content": [said("I think")] }]);
     check_messages(vec![sample::user("Hi"), sample::assistant("I think \n")], &expected);
 }
@@ -261,7 +261,7 @@ fn tools_and_choices() {
 }
 
 #[test]
-fn efforts_of_models_that_decide_themselves() {
+fn efforts_of_adaptive_models() {
     let create = |reasoning| Create { reasoning, ..model("claude-opus-4-6") };
     let config = |effort: &str| json!({ "thinking": { "type": "adaptive" }, "output_config": { "effort": effort } });
     check_create(create(effort("minimal", None)), &config("low"));
@@ -298,7 +298,7 @@ fn structured_output() {
 }
 
 #[test]
-fn every_parameter_has_its_name() {
+fn every_parameter_is_translated() {
     let extra = Map::from_iter([
         ("stop".to_owned(), json!("x")),
         ("top_k".to_owned(), json!(5)),
@@ -325,7 +325,7 @@ fn every_parameter_has_its_name() {
 }
 
 #[test]
-fn what_has_no_word_is_a_named_error() {
+fn unsupported_fields_are_named_errors() {
     let create = sample::create;
     let extra = |name: &str, value: Value| Create { extra: Map::from_iter([(name.to_owned(), value)]), ..create() };
     check_fault(&Create { presence_penalty: Some(0.5), ..create() }, "unsupported_parameter", "presence_penalty");
@@ -347,7 +347,7 @@ fn what_has_no_word_is_a_named_error() {
 }
 
 #[test]
-fn what_cannot_matter_is_left_out_and_told() {
+fn irrelevant_fields_are_left_out_with_a_warning() {
     let ignored = |create: Create, expected: &[&str]| assert_eq!(check(&create, HostedTools::Omit).unwrap(), expected);
     ignored(Create { extra: Map::from_iter([("seed".to_owned(), json!(7))]), ..sample::create() }, &["seed"]);
     let text = TextConfig { verbosity: Some("low".into()), ..TextConfig::default() };

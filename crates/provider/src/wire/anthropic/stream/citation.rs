@@ -1,4 +1,4 @@
-//! What the text rests on, in Open Responses' form.
+//! Translates citations to Open Responses annotations.
 
 use engine::provider::event::Word;
 use serde_json::{Value, json};
@@ -6,39 +6,39 @@ use serde_json::{Value, json};
 use super::super::super::said::Said;
 use super::super::super::shared::is_web_address;
 
-/// Citations of the block of text that is being written. Anthropic gives every cited passage a block of its own.
+/// Citations of the open text block. Anthropic starts a new block for every cited passage.
 #[derive(Debug, Default)]
 pub(super) struct Citations {
-    /// How many characters of text the content part has.
+    /// The length of the content part's text so far, in characters.
     written: usize,
-    /// Where in it the block begins.
+    /// Where the block starts in it.
     start: usize,
     list: Vec<Value>,
 }
 
 impl Citations {
-    /// Something else than text comes: the next text begins a new content part.
+    /// Other content follows: the next text starts a new content part.
     pub(super) fn part(&mut self) {
         *self = Self::default();
     }
 
-    /// A block of text begins.
+    /// A text block starts.
     pub(super) fn begin(&mut self, citations: Vec<Value>) {
         self.start = self.written;
         self.list = citations;
     }
 
-    /// More text was written.
+    /// Counts text.
     pub(super) fn wrote(&mut self, text: &str) {
         self.written += text.chars().count();
     }
 
-    /// The block has one more.
+    /// Adds a citation to the block.
     pub(super) fn add(&mut self, citation: Option<Value>) {
         self.list.extend(citation);
     }
 
-    /// The block has ended: now it is known how far its citations reach.
+    /// The block ends, so that the range of its citations is known.
     pub(super) fn end(&mut self, said: &mut Said) {
         for citation in std::mem::take(&mut self.list) {
             if let Some(annotation) = url_citation(&citation, self.start, self.written) {
@@ -48,7 +48,7 @@ impl Citations {
     }
 }
 
-/// Open Responses knows citations of URLs only; passages of documents that the caller sent are left out.
+/// Open Responses has URL citations only; citations of documents that the caller sent are left out.
 fn url_citation(citation: &Value, start: usize, end: usize) -> Option<Value> {
     let text = |name: &str| citation.get(name)?.as_str().filter(|text| !text.is_empty());
     let url = text("url").or_else(|| text("source")).filter(|url| is_web_address(url))?;

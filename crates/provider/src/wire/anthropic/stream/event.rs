@@ -1,4 +1,4 @@
-//! The JSON of the stream's events, and of a whole message.
+//! The JSON of stream events and of complete messages.
 
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::super::super::lenient::{self, read_count};
 
-/// What an event is.
+/// The type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     MessageStart,
@@ -15,15 +15,15 @@ pub(super) enum Kind {
     ContentBlockStop,
     MessageDelta,
     MessageStop,
-    /// A whole message, in place of a stream or at the end of one.
+    /// A complete message, instead of a stream or at its end.
     Message,
     Error,
-    /// One that says nothing of the answer, or none that is known.
+    /// An event without response content, or an unknown one.
     Other,
 }
 
 impl Kind {
-    /// Name and data both say what an event is; some relays leave one of them out.
+    /// Both the SSE name and the data's `type` say the type; some relays omit one of them.
     pub(super) fn of_event(name: Option<&str>, value: &Value) -> Self {
         let of_data = || value.get("type").and_then(Value::as_str).map_or(Self::Other, Self::of);
         match name.map_or(Self::Other, Self::of) {
@@ -47,7 +47,7 @@ impl Kind {
     }
 }
 
-/// One event. Which fields it has depends on its kind; unknown ones are ignored.
+/// An event. Its fields depend on its type; unknown ones are ignored.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) kind: Kind,
@@ -55,12 +55,12 @@ pub(super) struct Event {
     pub(super) message: Option<Message>,
     pub(super) content_block: Option<Block>,
     pub(super) delta: Option<Delta>,
-    /// A delta of a kind that Weir does not know, as it came.
+    /// An unknown kind of delta, unchanged.
     pub(super) unknown_delta: Option<Map<String, Value>>,
     pub(super) usage: Value,
 }
 
-/// The kinds of deltas that have a meaning here.
+/// The delta types that are interpreted.
 const DELTAS: [&str; 6] = ["", "text_delta", "thinking_delta", "signature_delta", "input_json_delta", "citations_delta"];
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,16 +78,16 @@ struct Rest {
 }
 
 impl Event {
-    /// Reads an event.
+    /// Parses an event.
     pub(super) fn read(name: Option<&str>, value: Value) -> Self {
         let kind = Kind::of_event(name, &value);
         let of_delta = || value.pointer("/delta/type").and_then(Value::as_str).unwrap_or_default();
         let is_unknown = kind == Kind::ContentBlockDelta && !DELTAS.contains(&of_delta());
         let unknown_delta = if is_unknown { value["delta"].as_object().cloned() } else { None };
         let rest = match kind {
-            // The message is the event itself.
+            // The event itself is the message.
             Kind::Message => Rest { message: serde_json::from_value(value).ok(), ..Rest::default() },
-            // An unknown event may use the same names for something else.
+            // An unknown event may use the same names with another meaning.
             Kind::Other => Rest::default(),
             _ => serde_json::from_value(value).unwrap_or_default(),
         };
@@ -96,7 +96,7 @@ impl Event {
     }
 }
 
-/// A message: empty at the start of a stream, or a whole response.
+/// A message: empty in `message_start`, or a complete response.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Message {
@@ -108,7 +108,7 @@ pub(super) struct Message {
     pub(super) usage: Value,
 }
 
-/// A block at its start; in a whole message, all of it.
+/// A block in `content_block_start`, or a complete block.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Block {
@@ -121,7 +121,7 @@ pub(super) struct Block {
     pub(super) thinking: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
     pub(super) signature: Option<String>,
-    /// Of `redacted_thinking`; others put all kinds of things there.
+    /// Of `redacted_thinking`; other blocks put other values there.
     #[serde(deserialize_with = "lenient::text")]
     pub(super) data: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
@@ -129,13 +129,13 @@ pub(super) struct Block {
     #[serde(deserialize_with = "lenient::text")]
     pub(super) name: Option<String>,
     pub(super) input: Value,
-    /// Fields that only blocks of other types have.
+    /// Fields of other block types.
     #[serde(flatten)]
     pub(super) other: Map<String, Value>,
 }
 
 impl Block {
-    /// A block that Weir does not interpret, as it came.
+    /// An uninterpreted block, unchanged.
     pub(super) fn into_fields(self) -> Map<String, Value> {
         let Self { kind, text, citations, thinking, signature, data, id, name, input, other } = self;
         let texts =
@@ -146,7 +146,7 @@ impl Block {
     }
 }
 
-/// More of a block, or of the message.
+/// A delta of a block or of the message.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Delta {
@@ -166,7 +166,7 @@ pub(super) struct Delta {
 }
 
 impl Delta {
-    /// What it is more of; where no type says it, its fields do.
+    /// The delta's type, derived from its fields if missing.
     pub(super) fn kind(&self) -> &str {
         match self.kind.as_deref() {
             Some(kind) if !kind.is_empty() => kind,
@@ -188,7 +188,7 @@ impl Delta {
     }
 }
 
-/// The counts so far. They are cumulative; what a later event leaves out stays as it was.
+/// Token counts. They are cumulative; counts missing from later events keep their value.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tokens {
     input: u64,
@@ -199,12 +199,12 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// Reads counts; whether there are any.
+    /// Updates the counts; returns whether there were any.
     pub(super) fn read(&mut self, usage: &Value) -> bool {
         let mut is_any = false;
         let mut count = |pointer: &str, place: &mut u64| {
             if let Some(count) = usage.pointer(pointer).and_then(read_count) {
-                // Some relays know the input only at the begin, and send 0 at the end.
+                // Some relays know the input count only at the start, and send 0 at the end.
                 *place = count.max(*place);
                 is_any = true;
             }
@@ -213,14 +213,15 @@ impl Tokens {
         count("/cache_read_input_tokens", &mut self.cache_read);
         count("/cache_creation_input_tokens", &mut self.cache_written);
         count("/output_tokens_details/thinking_tokens", &mut self.thoughts);
-        // What stands at the begin is a placeholder: where a filter let nothing be said, the end is less than it.
+        // The initial value is a placeholder, which can exceed the final one if a filter removed all output.
         if let Some(output) = usage.get("output_tokens").and_then(read_count) {
             (self.output, is_any) = (output, true);
         }
         is_any
     }
 
-    /// In Open Responses' words: Anthropic's `input_tokens` are those that no cache had to do with, Open Responses' are all.
+    /// Converts to Open Responses usage: Anthropic's `input_tokens` exclude cached tokens, Open Responses' include
+    /// them.
     pub(super) fn usage(self) -> Usage {
         let input = self.input.saturating_add(self.cache_read).saturating_add(self.cache_written);
         Usage {

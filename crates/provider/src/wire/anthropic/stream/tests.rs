@@ -1,4 +1,4 @@
-//! One body per case, and the property that its split does not matter.
+//! One test per recorded body, and a property test that splitting a body does not matter.
 
 #![expect(clippy::unnecessary_wraps, reason = "words as the reader gives them")]
 
@@ -14,14 +14,14 @@ use super::super::super::sample::{self, Read, STOP, call, split, spoken, text, t
 use super::*;
 use crate::tools::Lifter;
 
-/// A body of `fixtures/anthropic`.
+/// A file in `fixtures/anthropic`.
 macro_rules! fixture {
     ($name:literal) => {
         include_str!(concat!("../../../../fixtures/anthropic/", $name))
     };
 }
 
-/// Every stream of them, for the property.
+/// All recorded streams, for the property test.
 const STREAMS: &[&str] = &[
     fixture!("text.sse"),
     fixture!("reasoning.sse"),
@@ -39,7 +39,7 @@ fn read(pieces: &[&[u8]]) -> Read {
     sample::read(Reading::new(Events::default(), sample::north(), Lifter::default()), pieces)
 }
 
-/// The words of a body, without keep-alives.
+/// The parsed events of a body, without keep-alives.
 fn said(body: &str) -> Read {
     spoken(read(&[body.as_bytes()]))
 }
@@ -56,7 +56,7 @@ fn finish(finish: Finish) -> Result<Word, Failure> {
     Ok(Word::Finish(finish))
 }
 
-/// Checks the words before an error, and the error's status and code.
+/// Checks the events before an error, and the error's status and code.
 #[track_caller]
 fn check_failure(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) {
     sample::check_failure(said(body), before, expected);
@@ -72,7 +72,7 @@ fn a_text() {
 }
 
 #[test]
-fn thoughts_end_with_their_signature() {
+fn reasoning_ends_with_its_signature() {
     let counted =
         Usage { output_tokens_details: OutputTokensDetails { reasoning_tokens: 60 }, ..Usage::new(UsageSource::Provider, 25, 90) };
     let expected = [
@@ -87,7 +87,7 @@ fn thoughts_end_with_their_signature() {
 }
 
 #[test]
-fn thoughts_that_are_not_shown_come_too() {
+fn redacted_reasoning_is_kept() {
     let expected = [
         end_of_thought("anthropic.redacted.EmwKAhgBEgy3va3pzix/LafPsn4a"),
         end_of_thought("anthropic.signature.EosnCkYICxIMMb3LzNrMu"),
@@ -99,7 +99,7 @@ fn thoughts_that_are_not_shown_come_too() {
 }
 
 #[test]
-fn thoughts_without_a_signature_are_parted() {
+fn reasoning_blocks_without_a_signature_are_separated() {
     let block = json!({ "type": "thinking", "thinking": "hm" });
     let body = event(&json!({ "type": "content_block_start", "index": 0, "content_block": block }));
     let stop = event(&json!({ "type": "content_block_stop", "index": 0 }));
@@ -107,7 +107,7 @@ fn thoughts_without_a_signature_are_parted() {
 }
 
 #[test]
-fn calls_come_in_pieces_and_at_once() {
+fn calls_arrive_in_pieces_and_at_once() {
     let expected = [
         text("Okay, let me check."),
         call(0, Some("toolu_01T1x1fJ34qAmk2tNTrN7Up6"), Some("get_weather"), ""),
@@ -122,7 +122,7 @@ fn calls_come_in_pieces_and_at_once() {
 }
 
 #[test]
-fn citations_of_urls_are_annotations_of_their_block() {
+fn url_citations_are_annotations_of_their_block() {
     let annotation = |url: &str, title: &str| {
         Ok(Word::Annotation(json!({ "type": "url_citation", "url": url, "title": title, "start_index": 6, "end_index": 18 })))
     };
@@ -135,23 +135,23 @@ fn citations_of_urls_are_annotations_of_their_block() {
         STOP,
     ];
     let words = said(fixture!("citations.sse"));
-    // Before them, the search and what it found.
+    // Preceded by the search call and its result.
     let [Ok(Word::Item(_)), Ok(Word::Item(_)), rest @ ..] = &words[..] else { panic!("{words:?}") };
     assert_eq!(rest, expected);
 }
 
 #[test]
-fn a_refusal_has_its_explanation() {
+fn a_refusal_includes_its_explanation() {
     let refusal = Ok(Word::Refusal("This request could enable cyber harm.".into()));
     assert_eq!(said(fixture!("refusal.sse")), [text("To begin, "), usage(25, 9), refusal, finish(Finish::ContentFilter)]);
 }
 
 #[test]
-fn every_reason_to_stop() {
+fn every_stop_reason() {
     assert_eq!(said(fixture!("max_tokens.sse")), [text("And then"), usage(25, 3), finish(Finish::Length)]);
     let check = |reason: Value, expected: &[Result<Word, Failure>]| {
         let delta = event(&json!({ "type": "message_delta", "delta": { "stop_reason": reason } }));
-        // Once is enough.
+        // A repeated stop reason counts once.
         assert_eq!(said(&delta.repeat(2)), expected, "{reason}");
     };
     check(json!("stop_sequence"), &[STOP]);
@@ -164,7 +164,7 @@ fn every_reason_to_stop() {
 }
 
 #[test]
-fn cached_tokens_are_a_part_of_the_input() {
+fn cached_tokens_are_part_of_the_input() {
     let counted = Usage {
         input_tokens_details: InputTokensDetails { cached_tokens: 1000, cache_write_tokens: 200 },
         ..Usage::new(UsageSource::Provider, 1204, 5)
@@ -173,7 +173,7 @@ fn cached_tokens_are_a_part_of_the_input() {
 }
 
 #[test]
-fn an_error_in_band_ends_the_answer() {
+fn an_error_event_ends_the_response() {
     check_failure(fixture!("error.sse"), &[text("Hel")], (503, "upstream_overloaded", Blame::Upstream(None)));
     let unnamed = event(&json!({ "error": { "type": "rate_limit_error", "message": "slow" } }));
     check_failure(&unnamed, &[], (429, "rate_limit_exceeded", Blame::Rate(None)));
@@ -182,30 +182,30 @@ fn an_error_in_band_ends_the_answer() {
 }
 
 #[test]
-fn a_cut_answer_has_neither_a_finish_nor_a_placeholder_of_usage() {
+fn a_truncated_response_has_no_finish_and_no_usage() {
     assert_eq!(said(fixture!("truncated.sse")), [text("Hello")]);
 }
 
 #[test]
-fn what_is_unknown_is_tolerated_and_keeps_alive() {
+fn unknown_events_are_keep_alives() {
     let hologram = sample::item(0, json!({ "type": "hologram" }));
     let light = Ok(Word::Extra(Map::from_iter([("hologram_delta".to_owned(), json!({ "light": 1 }))])));
     assert_eq!(said(fixture!("unknown.sse")), [light, hologram, text("Hi"), usage(25, 2), finish(Finish::Unknown("pause_turn".into()))]);
     let kept_alive = read(&[fixture!("unknown.sse").as_bytes()]).iter().filter(|word| **word == Ok(Word::KeepAlive)).count();
-    // The comment, the ping, and the events that say nothing of the answer: a begin, one of the hologram, the unknown one,
-    // and begin and end of the text.
+    // The comment, the ping, and events without content: `message_start`, two unknown events, and the text block's
+    // start and stop.
     assert_eq!(kept_alive, 7);
 }
 
 #[test]
-fn the_end_is_the_end() {
+fn nothing_is_read_after_the_end() {
     let body = fixture!("text.sse").to_owned()
         + &event(&json!({ "type": "content_block_delta", "delta": { "type": "text_delta", "text": "never" } }));
     assert_eq!(said(&body), said(fixture!("text.sse")));
 }
 
 #[test]
-fn a_body_that_is_no_stream_is_read_whole() {
+fn a_body_that_is_not_a_stream_is_read_as_a_document() {
     let expected = [
         thought("Hm."),
         end_of_thought("anthropic.signature.EqQB"),
@@ -222,7 +222,7 @@ fn a_body_that_is_no_stream_is_read_whole() {
 }
 
 #[test]
-fn what_relays_add_is_tolerated() {
+fn additions_by_relays_are_tolerated() {
     assert_eq!(read(&[b"data:\n\ndata: : keepalive\n\ndata: [DONE]\n\ndata: never\n\n"]), vec![Ok(Word::KeepAlive); 2]);
 }
 
@@ -238,7 +238,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_break_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let words = read(&[b"event: content_block_delta\ndata: ", &bytes, b"\n\n"]);
         prop_assert!(words.iter().filter(|word| word.is_err()).count() <= 1);
     }

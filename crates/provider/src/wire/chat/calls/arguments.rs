@@ -1,4 +1,4 @@
-//! The arguments of a call as they come: how far they are, and what a text of all of them adds.
+//! Tracks a call's arguments: whether they are complete, and what a repetition adds.
 
 use super::super::super::repeat::SoFar;
 
@@ -7,14 +7,14 @@ use super::super::super::repeat::SoFar;
 pub(super) struct Arguments {
     pub(super) so_far: SoFar,
     pub(super) scanner: Scanner,
-    /// The same without white space, which those who repeat a call may set otherwise.
+    /// The same without white space, which repetitions may format differently.
     pub(super) compact: Compact,
-    /// Whether `{}` came in one piece. It may stand for arguments that are still to come, so it is not said; at the end, a call
-    /// without arguments has these anyway.
+    /// Whether a single `{}` arrived. It may be a placeholder for arguments that follow, so it is held back; a call
+    /// without arguments ends with it anyway.
     pub(super) is_placeholder: bool,
 }
 
-/// How far arguments have come.
+/// How complete arguments are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Nothing,
@@ -31,7 +31,7 @@ impl Arguments {
         }
     }
 
-    /// Takes a piece in. Gives what is to be said of it.
+    /// Adds a piece; returns what to emit.
     pub(super) fn take(&mut self, piece: String) -> String {
         if self.so_far.is_empty() && is_empty_object(&piece) {
             self.is_placeholder = true;
@@ -46,7 +46,7 @@ impl Arguments {
     }
 }
 
-/// Arguments without the white space between their values, as a length and a hash (FNV-1a).
+/// Arguments without insignificant white space, as a length and a hash (FNV-1a).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Compact {
     pub(super) bytes: usize,
@@ -77,24 +77,24 @@ impl Compact {
     }
 }
 
-/// Whether this is `{}`.
+/// Whether the text is `{}`.
 pub(in crate::wire) fn is_empty_object(text: &str) -> bool {
     text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|inner| inner.trim().is_empty())
 }
 
-/// Finds the end of a JSON value as its text comes.
+/// Finds the end of a JSON value incrementally.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Scanner {
-    /// Nothing but white space.
+    /// White space only.
     #[default]
     Before,
-    /// In an object or a list.
+    /// In an object or array.
     Inside {
         depth: u32,
         is_text: bool,
         is_escaped: bool,
     },
-    /// In something else, whose end cannot be told.
+    /// In a scalar, whose end cannot be determined.
     Scalar,
     Complete,
 }

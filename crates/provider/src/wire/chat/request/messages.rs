@@ -1,4 +1,4 @@
-//! Turns a conversation into messages.
+//! Translates a conversation to messages.
 
 use std::mem;
 
@@ -15,18 +15,18 @@ use crate::config::{Preset, ReasoningHistory, SystemMessages};
 use crate::tools::{Call, Offer, Output, Turn, turns};
 use crate::wire::chat::style::Style;
 
-/// OpenAI's limit on ids of calls; ids of other vendors may be longer.
+/// OpenAI's limit on the length of call ids; other vendors' ids may be longer.
 const LONGEST_CALL_ID: usize = 64;
 
-/// The messages so far. One assistant message takes all calls of a turn, and what was said beside them.
+/// The messages so far. An assistant message contains all calls of a turn and the text next to them.
 pub(super) struct Messages<'a> {
     style: &'a Style,
     list: Vec<Map<String, Value>>,
-    /// What system and developer messages say, where all of it goes into one.
+    /// The merged system message, if there may be only one.
     system: Map<String, Value>,
-    /// What was thought before a message or a call that has not come yet.
+    /// Reasoning before a message or call that has not been added yet.
     thoughts: String,
-    /// Fields beyond the vocabulary that came with these thoughts. Chat completions have them on the message.
+    /// Unknown fields of that reasoning. In chat completions they belong to the message.
     thoughts_extra: Map<String, Value>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Messages<'a> {
     /// The messages of a request.
     ///
     /// # Errors
-    /// A part that this wire cannot carry.
+    /// A content part that this API does not support.
     pub(super) fn of(mut self, request: &ModelRequest, offer: &Offer<'_>) -> Result<Vec<Value>, Fault> {
         if let Some(instructions) = request.create.instructions.as_ref().filter(|text| !text.is_empty()) {
             self.system("system", instructions.as_str().into(), Map::new());
@@ -61,7 +61,7 @@ impl<'a> Messages<'a> {
         Ok(system.into_iter().chain(self.list).map(Value::Object).collect())
     }
 
-    /// Takes in what the operator or the developer says.
+    /// Adds a system or developer message.
     fn system(&mut self, role: &str, content: Value, extra: Map<String, Value>) {
         if self.style.system_messages == SystemMessages::First {
             let before = self.system.get("content").cloned().unwrap_or_default();
@@ -72,7 +72,7 @@ impl<'a> Messages<'a> {
         self.heard(role, content, extra);
     }
 
-    /// Takes in what the model is told.
+    /// Adds a message from outside the model.
     fn heard(&mut self, role: &str, content: Value, extra: Map<String, Value>) {
         self.thoughts.clear();
         self.thoughts_extra.clear();
@@ -91,7 +91,7 @@ impl<'a> Messages<'a> {
         }
         match (message.role, self.style.family) {
             (Role::Assistant, _) => self.assistant(&message.content, content, extra),
-            // `developer` is OpenAI's own word; templates of open models know `system` only.
+            // `developer` exists at OpenAI only; templates of open models support `system`.
             (Role::Developer, Family::OpenAi | Family::Azure) => self.system("developer", content, extra),
             (Role::Developer | Role::System, _) => self.system("system", content, extra),
             (Role::User, _) => self.heard("user", content, extra),
@@ -100,9 +100,9 @@ impl<'a> Messages<'a> {
     }
 
     fn assistant(&mut self, parts: &[Part], content: Value, extra: Map<String, Value>) {
-        // Calls that follow have their thoughts with them; a message alone has them where the settings say so.
+        // Calls are sent with their reasoning; messages alone only if the settings say so.
         let is_always = self.style.reasoning == ReasoningHistory::Always;
-        // A message may carry nothing but fields beyond the vocabulary.
+        // A message may consist of unknown fields only.
         let content = if parts.is_empty() && !extra.is_empty() && !content.is_array() { Value::Null } else { content };
         let names = reasoning_names(self.style.preset);
         let thoughts = if is_always { mem::take(&mut self.thoughts) } else { String::new() };
@@ -156,7 +156,7 @@ impl<'a> Messages<'a> {
         }
     }
 
-    /// An image that the model made goes back as it came, on the message.
+    /// An image that the model generated is sent back unchanged in its message.
     fn image(&mut self, url: &str) {
         let image = json!({ "type": "image_url", "image_url": { "url": url } });
         let is_assistant = self.list.last().and_then(|last| last.get("role")).is_some_and(|role| role == "assistant");
@@ -180,7 +180,7 @@ impl<'a> Messages<'a> {
         let content = match &*output.content {
             FunctionOutput::Text(text) => text.as_str().into(),
             FunctionOutput::Parts(parts) if parts.iter().all(is_plain) => output.content.text().into(),
-            // Few servers take pictures here; those that do not will say so.
+            // Few servers accept images here; the others reject them.
             FunctionOutput::Parts(parts) => content(parts, Role::User, self.style, index)?,
         };
         let mut message = Map::new();
@@ -192,7 +192,7 @@ impl<'a> Messages<'a> {
         Ok(())
     }
 
-    /// An id as its upstream gave it. OpenAI takes no longer ones than its own: those of other vendors are shortened.
+    /// The upstream's own call id, shortened for OpenAI if it is from another vendor and too long.
     fn call_id(&self, call_id: &str) -> String {
         match self.style.family {
             Family::OpenAi | Family::Azure if call_id.len() > LONGEST_CALL_ID => super::super::super::shared::short_id(call_id),
@@ -210,13 +210,15 @@ impl<'a> Messages<'a> {
         &mut self.list[last]
     }
 
-    /// The last message, if it calls: its outputs have to follow at once, so no second one may come between.
+    /// The last message if it contains calls: their outputs must follow directly, so no message may be added in
+    /// between.
     fn assistant_with_calls(&mut self) -> Option<&mut Map<String, Value>> {
         self.list.last_mut().filter(|last| last.get("role").is_some_and(|role| role == "assistant") && last.contains_key("tool_calls"))
     }
 }
 
-/// Under which names a server reads thoughts. vLLM and OpenRouter have changed theirs; what they do not read, they ignore.
+/// The field names in which a server reads reasoning. vLLM and OpenRouter have renamed theirs; they ignore the other
+/// one.
 fn reasoning_names(preset: Preset) -> &'static [&'static str] {
     match preset {
         Preset::Vllm | Preset::OpenRouter => &["reasoning_content", "reasoning"],
@@ -224,7 +226,7 @@ fn reasoning_names(preset: Preset) -> &'static [&'static str] {
     }
 }
 
-/// Joins two contents: as text where both are, as parts otherwise.
+/// Joins two contents: as a string if both are strings, as parts otherwise.
 fn merge(before: &Value, after: &Value) -> Value {
     match (before.as_str(), after.as_str()) {
         (Some(before), Some(after)) => format!("{before}\n\n{after}").into(),
@@ -241,16 +243,16 @@ fn into_parts(content: &Value) -> Vec<Value> {
     }
 }
 
-/// Whether a part is text and nothing else.
+/// Whether a part is plain text.
 fn is_plain(part: &Part) -> bool {
     part.text().is_some() && part.extra().is_none_or(Extra::is_empty)
 }
 
-/// The content: a text where one part is all there is, a list otherwise.
+/// The content: a string if there is only one text part, a list otherwise.
 fn content(parts: &[Part], role: Role, style: &Style, index: usize) -> Result<Value, Fault> {
     let is_refusal = |part: &Part| matches!(part, Part::Refusal { .. }) && style.family != Family::Compatible;
     let is_all_text = parts.iter().all(|part| is_plain(part) && !is_refusal(part));
-    // Several compatible servers take nothing but a text from the assistant, and none but a text from the system.
+    // Several compatible servers accept only strings from the assistant and in system messages.
     if is_all_text && (parts.len() <= 1 || role != Role::User) {
         let between = if role == Role::Assistant { "" } else { "\n\n" };
         return Ok(parts.iter().filter_map(Part::text).collect::<Vec<_>>().join(between).into());
@@ -277,7 +279,7 @@ fn content_part(part: &Part, style: &Style, path: &str) -> Result<Value, Fault> 
             Some(("image_url", Map::from_iter([("url".to_owned(), url.as_str().into()), ("detail".to_owned(), detail.as_str().into())])))
         }
         Part::InputImage { image_url: None, .. } => {
-            return cannot("image_url", "This model's upstream needs the image as a URL or a data URL.");
+            return cannot("image_url", "This model's upstream requires the image as a URL or a data URL.");
         }
         Part::InputFile { filename, file_data, extra, .. } if file_data.is_some() || has_file_id(extra) => {
             let mut file = Map::new();
@@ -286,7 +288,7 @@ fn content_part(part: &Part, style: &Style, path: &str) -> Result<Value, Fault> 
             fields.insert("type".into(), "file".into());
             Some(("file", file))
         }
-        Part::InputFile { .. } => return cannot("file_data", "This model's upstream needs the file itself, as a data URL."),
+        Part::InputFile { .. } => return cannot("file_data", "This model's upstream requires the file's content as a data URL."),
         Part::Opaque(part) => return Ok(part.to_map().into()),
     };
     let mut inner = inner;
@@ -302,7 +304,7 @@ fn content_part(part: &Part, style: &Style, path: &str) -> Result<Value, Fault> 
     Ok(fields.into())
 }
 
-/// Whether it is a file that the upstream holds.
+/// Whether it refers to a file stored at the upstream.
 fn has_file_id(extra: &Extra) -> bool {
     extra.get("file").and_then(|file| file.get("file_id")).is_some()
 }

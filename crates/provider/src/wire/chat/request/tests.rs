@@ -1,4 +1,4 @@
-//! The golden bodies.
+//! Golden request bodies.
 
 mod odd;
 
@@ -41,7 +41,7 @@ fn check_messages(family: Family, context: Vec<Item>, expected: &Value) {
 }
 
 #[test]
-fn the_least_body_is_plain() {
+fn a_minimal_request_has_a_minimal_body() {
     let create = Create { instructions: Some("Be brief.".into()), ..sample::create() };
     let request = sample::request(create, vec![sample::user("Hi")]);
     let expected = json!({
@@ -54,7 +54,7 @@ fn the_least_body_is_plain() {
 }
 
 #[test]
-fn calls_and_words_of_one_turn_are_one_message() {
+fn calls_and_text_of_one_turn_are_one_message() {
     let call = |id: &str| json!({ "id": id, "type": "function", "function": { "name": "f", "arguments": "{}" } });
     let context = vec![
         sample::user("Go"),
@@ -81,14 +81,14 @@ fn calls_and_words_of_one_turn_are_one_message() {
     check_messages(Family::Compatible, context, &expected);
 }
 
-/// openai-python#3561: a call that was cut and never answered broke the next turn.
+/// openai-python#3561: an incomplete call without an output made the next turn fail.
 #[test]
 fn an_abandoned_call_is_left_out() {
     check_messages(Family::OpenAi, vec![sample::cut_call(), sample::user("Go on")], &json!([{ "role": "user", "content": "Go on" }]));
 }
 
 #[test]
-fn parts_become_parts() {
+fn content_parts_are_translated() {
     let image = sample::image("https://x/y.png", "low");
     let file = sample::file(Some("a.pdf"), Some("data:application/pdf;base64,AA=="), None);
     let text = Part::input_text("See:");
@@ -104,14 +104,14 @@ fn parts_become_parts() {
 }
 
 #[test]
-fn what_has_no_word_is_a_named_error() {
+fn unsupported_fields_are_named_errors() {
     let file = sample::file(None, None, Some("https://x/a.pdf"));
     let fault = messages_of(Family::OpenAi, vec![sample::user("Hi"), sample::message(Role::User, vec![file])]).unwrap_err();
     assert_eq!((fault.status, fault.param.as_deref()), (400, Some("input[1].content[0].file_data")));
 }
 
 #[test]
-fn only_openai_knows_the_developer() {
+fn only_openai_gets_the_developer_role() {
     let context = || vec![sample::message(Role::Developer, vec![Part::input_text("Be kind.")])];
     check_messages(Family::OpenAi, context(), &json!([{ "role": "developer", "content": "Be kind." }]));
     check_messages(Family::Compatible, context(), &json!([{ "role": "system", "content": "Be kind." }]));
@@ -141,7 +141,7 @@ fn tools_and_choices() {
 }
 
 #[test]
-fn every_parameter_has_its_name_in_each_family() {
+fn every_parameter_is_translated_for_each_family() {
     let schema = json!({ "type": "object" });
     let create = || Create {
         text: TextConfig {
@@ -193,7 +193,7 @@ fn every_parameter_has_its_name_in_each_family() {
 }
 
 #[test]
-fn a_compaction_is_told_by_the_system() {
+fn a_compaction_becomes_a_system_message() {
     let compaction = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
     let asked = json!({ "role": "user", "content": "Why?" });
     let told = json!({ "role": "system", "content": "Summary of the conversation so far:\n\nAda asked." });
@@ -202,7 +202,7 @@ fn a_compaction_is_told_by_the_system() {
 }
 
 #[test]
-fn thoughts_go_back_with_the_calls_they_led_to_where_that_is_wanted() {
+fn reasoning_is_sent_back_with_its_calls_if_configured() {
     let context = vec![
         sample::user("Hi"),
         sample::reasoning("Old."),

@@ -1,4 +1,4 @@
-//! One body per case and dialect, and the property that its split does not matter.
+//! One test per recorded body, and a property test that splitting a body does not matter.
 
 #![expect(clippy::unnecessary_wraps, reason = "words as the reader gives them")]
 
@@ -20,7 +20,7 @@ fn read(pieces: &[&[u8]]) -> Read {
     sample::read(Reading::new(Chunks::default(), sample::north(), Lifter::default()), pieces)
 }
 
-/// The words of a body, without keep-alives.
+/// The parsed events of a body, without keep-alives.
 fn said(body: &str) -> Read {
     spoken(read(&[body.as_bytes()]))
 }
@@ -49,7 +49,7 @@ fn check(chunks: &[Value], expected: &[Result<Word, Failure>]) {
     assert_eq!(said(&events(chunks)), expected, "{chunks:?}");
 }
 
-/// Checks the words before an error, and the error's status and code.
+/// Checks the events before an error, and the error's status and code.
 fn check_fault(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str)) {
     let mut words = said(body);
     let fault = words.pop().unwrap().unwrap_err().fault;
@@ -58,7 +58,7 @@ fn check_fault(body: &str, before: &[Result<Word, Failure>], expected: (u16, &st
 }
 
 #[test]
-fn a_text_as_openai_sends_it() {
+fn text_as_openai_sends_it() {
     let counts = json!({
         "prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21,
         "prompt_tokens_details": { "cached_tokens": 4 }, "completion_tokens_details": { "reasoning_tokens": 3 },
@@ -74,13 +74,13 @@ fn a_text_as_openai_sends_it() {
 }
 
 #[test]
-fn done_is_no_proof_and_what_says_nothing_keeps_alive() {
+fn done_is_no_evidence_and_empty_chunks_are_keep_alives() {
     let body = ": keep-alive\n\ndata: : keepalive\n\ndata:\n\ndata: {\"choices\":[],\"prompt_filter_results\":[{}]}\n\ndata: [DONE]\n\n";
     assert_eq!(read(&[body.as_bytes()]), vec![Ok(Word::KeepAlive); 4]);
 }
 
 #[test]
-fn thoughts_under_either_name() {
+fn reasoning_in_either_field() {
     let deepseek = json!({ "prompt_tokens": 5, "completion_tokens": 2, "prompt_cache_hit_tokens": 1 });
     check(
         &[
@@ -161,7 +161,7 @@ fn calls_without_an_index_or_with_a_wrong_one() {
 }
 
 #[test]
-fn the_call_of_old_times() {
+fn the_deprecated_function_call() {
     check(
         &[
             delta(&json!({ "function_call": { "name": "f", "arguments": "" } })),
@@ -173,7 +173,7 @@ fn the_call_of_old_times() {
 }
 
 #[test]
-fn every_reason_to_finish() {
+fn every_finish_reason() {
     check(&[finish("length")], &[Ok(Word::Finish(Finish::Length))]);
     check(&[finish("content_filter")], &[Ok(Word::Finish(Finish::ContentFilter))]);
     check(&[finish("vibes")], &[Ok(Word::Finish(Finish::Unknown("vibes".into())))]);
@@ -186,7 +186,7 @@ fn every_reason_to_finish() {
 }
 
 #[test]
-fn errors_in_band_end_the_answer() {
+fn errors_in_the_stream_end_the_response() {
     let before = events(&[delta(&json!({ "content": "a" }))]);
     let after = "data: {\"choices\":[{\"delta\":{\"content\":\"never\"}}]}\n\ndata: [DONE]\n\n";
     let body = |error: &str| format!("{before}data: {error}\n\n{after}");
@@ -205,14 +205,14 @@ fn errors_in_band_end_the_answer() {
 }
 
 #[test]
-fn a_last_event_without_its_blank_line_counts_if_it_is_whole() {
+fn a_last_event_without_its_blank_line_counts_if_complete() {
     let whole = events(&[finish("stop")]);
     assert_eq!(said(whole.trim_end()), [STOP]);
     assert_eq!(said(&whole[..whole.len() - 5]), []);
 }
 
 #[test]
-fn a_body_that_is_no_stream_is_read_whole() {
+fn a_body_that_is_not_a_stream_is_read_as_a_document() {
     let message = json!({
         "role": "assistant", "content": "Hi", "reasoning_content": "hm",
         "tool_calls": [{ "id": "a", "function": { "name": "f", "arguments": "{}" } }, { "id": "b", "function": { "name": "g", "arguments": "{}" } }],
@@ -235,7 +235,7 @@ fn a_body_that_is_no_stream_is_read_whole() {
 }
 
 #[test]
-fn a_huge_event_is_refused() {
+fn a_huge_event_is_an_error() {
     let body = format!("data: {}", "x".repeat(MAX_EVENT_BYTES + 1));
     let fault = said(&body).pop().unwrap().unwrap_err().fault;
     assert_eq!((fault.status, fault.kind, fault.code.as_str()), (502, FaultKind::Upstream, "upstream_event_too_large"));
@@ -243,7 +243,7 @@ fn a_huge_event_is_refused() {
 }
 
 #[test]
-fn a_byte_order_mark_may_come_in_pieces() {
+fn a_byte_order_mark_may_arrive_in_pieces() {
     let document = r#"{"choices":[{"index":0,"message":{"content":"Hello"},"finish_reason":"stop"}]}"#;
     for body in [format!("\u{feff}{document}"), format!("\u{feff}\n{document}"), "\u{feff}data: [DONE]\n\n".to_owned()] {
         for cut in 0..6 {
@@ -278,7 +278,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_break_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let words = read(&[b"data: ", &bytes, b"\n\n"]);
         prop_assert!(words.iter().filter(|word| word.is_err()).count() <= 1);
     }

@@ -1,4 +1,4 @@
-//! The golden bodies.
+//! Golden request bodies.
 
 mod odd;
 
@@ -23,7 +23,7 @@ fn body_of(create: Create, context: Vec<Item>) -> Result<Value, Fault> {
     body(&sample::request(create, context), HostedTools::Omit)
 }
 
-/// Checks what stands beside the contents for `Hi`.
+/// Checks the fields beyond those of a minimal request.
 fn check_create(create: Create, expected: &Value) {
     let mut body = body_of(create, vec![sample::user("Hi")]).unwrap();
     assert_eq!(body.as_object_mut().unwrap().remove("contents"), Some(json!([user(&json!([said("Hi")]))])));
@@ -61,13 +61,13 @@ fn response(id: &str, name: &str, response: &Value) -> Value {
     json!({ "functionResponse": { "id": id, "name": name, "response": response } })
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as its field wants it")]
+#[expect(clippy::unnecessary_wraps, reason = "in the API's own field")]
 fn effort(effort: &str) -> Option<ReasoningConfig> {
     Some(ReasoningConfig { effort: Some(effort.into()), ..ReasoningConfig::default() })
 }
 
 #[test]
-fn the_least_body_is_plain() {
+fn a_minimal_request_has_a_minimal_body() {
     let create = Create { instructions: Some("Be brief.".into()), ..create() };
     let expected = json!({
         "systemInstruction": { "parts": [{ "text": "Be brief." }] },
@@ -77,7 +77,7 @@ fn the_least_body_is_plain() {
 }
 
 #[test]
-fn a_whole_round_of_tools() {
+fn a_complete_tool_round_trip() {
     let context = vec![
         sample::user("Weather and time?"),
         sample::assistant("Let me see."),
@@ -105,7 +105,7 @@ fn a_whole_round_of_tools() {
 }
 
 #[test]
-fn signatures_go_back_in_their_part() {
+fn signatures_are_sent_back_in_their_part() {
     let context = vec![
         sample::user("Hi"),
         signed("gemini.signature.AAAA"),
@@ -117,7 +117,7 @@ fn signatures_go_back_in_their_part() {
         sample::assistant("Done."),
         signed("gemini.signature.BBBB"),
         sample::user("Go on"),
-        // Nothing was said with it.
+        // Without any text.
         signed("gemini.signature.CCCC"),
         sample::user("Well?"),
     ];
@@ -135,7 +135,7 @@ fn signatures_go_back_in_their_part() {
 }
 
 #[test]
-fn calls_of_other_models_are_marked_where_signatures_are_demanded() {
+fn calls_of_other_models_are_marked_where_signatures_are_required() {
     let context = || vec![sample::user("Hi"), sample::call("a", "f", ""), sample::call("b", "f", ""), sample::output("a", "1")];
     let call = |id: &str| json!({ "functionCall": { "id": id, "name": "f", "args": {} } });
     let mut marked = call("a");
@@ -149,13 +149,13 @@ fn calls_of_other_models_are_marked_where_signatures_are_demanded() {
 }
 
 #[test]
-fn a_call_that_was_cut_is_left_out() {
+fn an_incomplete_call_is_left_out() {
     let context = vec![sample::user("Hi"), signed("gemini.signature.AAAA"), sample::cut_call(), sample::user("Go on")];
     check_contents(create(), context, &json!([user(&json!([said("Hi"), said("Go on")]))]));
 }
 
 #[test]
-fn an_output_needs_its_call() {
+fn an_output_requires_its_call() {
     let fault = body_of(create(), vec![sample::user("Hi"), sample::output("a", "1")]).unwrap_err();
     assert_eq!((fault.code.as_str(), fault.param.as_deref()), ("invalid_value", Some("input[1].call_id")));
 }
@@ -193,7 +193,7 @@ fn images_and_files() {
 }
 
 #[test]
-fn a_result_may_hold_images() {
+fn a_tool_result_may_contain_images() {
     let output = sample::output_parts("a", vec![Part::input_text("Here:"), sample::image("data:image/png;base64,AA==", "auto")]);
     let body = body_of(create(), vec![sample::user("Hi"), sample::call("a", "f", ""), output]).unwrap();
     let image = json!({ "inlineData": { "mimeType": "image/png", "data": "AA==" } });
@@ -202,7 +202,7 @@ fn a_result_may_hold_images() {
 }
 
 #[test]
-fn the_system_speaks_at_the_top() {
+fn system_messages_move_to_the_top() {
     let context = vec![
         Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() }),
         sample::message(Role::Developer, vec![Part::input_text("Be kind.")]),
@@ -264,7 +264,7 @@ fn structured_output() {
 }
 
 #[test]
-fn every_parameter_has_its_name() {
+fn every_parameter_is_translated() {
     let extra = Map::from_iter([
         ("stop".to_owned(), json!(["x", "y"])),
         ("top_k".to_owned(), json!(5)),
@@ -291,7 +291,7 @@ fn every_parameter_has_its_name() {
 }
 
 #[test]
-fn what_has_no_word_is_a_named_error() {
+fn unsupported_fields_are_named_errors() {
     let extra = |name: &str, value: Value| Create { extra: Map::from_iter([(name.to_owned(), value)]), ..create() };
     check_fault(&Create { service_tier: Some("scale".into()), ..create() }, "unsupported_value", "service_tier");
     check_fault(&Create { reasoning: effort("huge"), ..create() }, "unsupported_value", "reasoning.effort");
@@ -305,7 +305,7 @@ fn what_has_no_word_is_a_named_error() {
 }
 
 #[test]
-fn what_cannot_matter_is_left_out_and_told() {
+fn irrelevant_fields_are_left_out_with_a_warning() {
     let ignored = |create: Create, expected: &[&str]| assert_eq!(check(&create, HostedTools::Omit).unwrap(), expected);
     let text = TextConfig { verbosity: Some("high".into()), ..TextConfig::default() };
     ignored(Create { text, ..create() }, &["text.verbosity"]);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::super::super::lenient::{self, read_count};
 use crate::wire::gemini::names::PARTS;
 
-/// A chunk of a response. Any field may be missing or of another type; unknown ones are ignored.
+/// A chunk of a response. Any field may be missing or have another type; unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Chunk {
@@ -18,12 +18,12 @@ pub(super) struct Chunk {
     #[serde(alias = "usage_metadata")]
     usage_metadata: Value,
     pub(super) error: Value,
-    /// All of it, where a relay has put it into a field (Code Assist).
+    /// The complete chunk, if a relay nested it (Code Assist).
     #[serde(deserialize_with = "lenient::object")]
     response: Option<Box<Chunk>>,
 }
 
-/// Why there is no answer at all.
+/// Why there is no response.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct PromptFeedback {
@@ -34,7 +34,7 @@ pub(super) struct PromptFeedback {
     pub(super) block_reason_message: Option<String>,
 }
 
-/// One alternative answer.
+/// A candidate.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Candidate {
@@ -56,7 +56,7 @@ pub(super) struct Candidate {
     url_context_metadata: Value,
 }
 
-/// More of the answer.
+/// Content of a candidate.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Content {
@@ -64,7 +64,7 @@ pub(super) struct Content {
     pub(super) parts: Option<Vec<Part>>,
 }
 
-/// A part: text, a thought, a call, an image, or something else.
+/// A part: text, reasoning, a call, an image, or something else.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Part {
@@ -78,13 +78,13 @@ pub(super) struct Part {
     pub(super) function_call: Option<FunctionCall>,
     #[serde(deserialize_with = "lenient::object", alias = "inline_data")]
     pub(super) inline_data: Option<Blob>,
-    /// What Weir does not interpret: code that Gemini runs itself, what it gave, files.
+    /// Uninterpreted fields: code that Gemini ran, its result, files.
     #[serde(flatten)]
     other: Map<String, Value>,
 }
 
 impl Part {
-    /// Its contents that Weir does not interpret, as items: named after their fields (`executableCode` is `executable_code`).
+    /// The uninterpreted fields as items, named after them (`executableCode` becomes `executable_code`).
     pub(super) fn items(&mut self) -> Vec<Map<String, Value>> {
         let mut other = std::mem::take(&mut self.other);
         let mut item = |(kind, field): &(&str, &str)| match other.remove(*field).or_else(|| other.remove(*kind)) {
@@ -95,7 +95,7 @@ impl Part {
     }
 }
 
-/// Bytes in base64.
+/// Base64 data.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Blob {
@@ -105,7 +105,7 @@ pub(super) struct Blob {
     pub(super) data: Option<String>,
 }
 
-/// A whole call.
+/// A complete call.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct FunctionCall {
@@ -148,7 +148,7 @@ impl Logprob {
 }
 
 impl Candidate {
-    /// What it says of its sources, in fields of its own. Each chunk has all that is known so far.
+    /// Its sources, in Gemini's own fields. Each chunk contains all sources so far.
     pub(super) fn sources(&mut self) -> Map<String, Value> {
         let fields = [
             ("groundingMetadata", &mut self.grounding_metadata),
@@ -159,7 +159,7 @@ impl Candidate {
         fields.filter(|(_, value)| value.as_object().is_some_and(|fields| !fields.is_empty())).collect()
     }
 
-    /// The log probabilities in OpenAI's form.
+    /// Log probabilities in OpenAI's format.
     pub(super) fn logprobs(&mut self) -> Vec<Value> {
         let LogprobsResult { top_candidates, chosen_candidates } = self.logprobs_result.take().unwrap_or_default();
         let mut top = top_candidates.unwrap_or_default().into_iter();
@@ -174,12 +174,13 @@ impl Candidate {
 }
 
 impl Chunk {
-    /// The chunk itself, or the one in it.
+    /// The chunk, or the nested one.
     pub(super) fn unwrapped(self) -> Self {
         if self.candidates.is_some() { self } else { self.response.map_or(Self { response: None, ..self }, |inner| *inner) }
     }
 
-    /// The counts so far. Thoughts are beside what was said, and what tools of Gemini's own gave is read like a question.
+    /// The token counts so far. Reasoning tokens are not included in the output count; results of Gemini's tools
+    /// count as input.
     pub(super) fn usage(&self) -> Option<Usage> {
         let count = |name: &str| self.usage_metadata.get(name).and_then(read_count);
         let (prompt, candidates) = (count("promptTokenCount"), count("candidatesTokenCount"));

@@ -1,4 +1,4 @@
-//! One body per case, and the property that its split does not matter.
+//! One test per recorded body, and a property test that splitting a body does not matter.
 
 #![expect(clippy::unnecessary_wraps, reason = "words as the reader gives them")]
 
@@ -14,14 +14,14 @@ use super::super::lines::LooseLines;
 use super::*;
 use crate::tools::Lifter;
 
-/// A body of `fixtures/gemini`.
+/// A file in `fixtures/gemini`.
 macro_rules! fixture {
     ($name:literal) => {
         include_str!(concat!("../../../../fixtures/gemini/", $name))
     };
 }
 
-/// Every stream of them, for the property.
+/// All recorded streams, for the property test.
 const STREAMS: &[&str] = &[
     fixture!("text.sse"),
     fixture!("reasoning.sse"),
@@ -39,7 +39,7 @@ fn read(pieces: &[&[u8]]) -> Read {
     sample::read(LooseLines::new(Reading::new(Chunks::default(), sample::north(), Lifter::default())), pieces)
 }
 
-/// The words of a body, without keep-alives.
+/// The parsed events of a body, without keep-alives.
 fn said(body: &str) -> Read {
     spoken(read(&[body.as_bytes()]))
 }
@@ -57,7 +57,7 @@ fn finish(finish: Finish) -> Result<Word, Failure> {
     Ok(Word::Finish(finish))
 }
 
-/// Checks the words before an error, and the error's status, code and blame.
+/// Checks the events before an error, and the error's status, code and scope.
 #[track_caller]
 fn check_failure(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) -> String {
     sample::check_failure(said(body), before, expected).fault.message
@@ -68,12 +68,12 @@ fn finished(reason: &str) -> String {
 }
 
 #[test]
-fn a_text_counts_as_it_goes() {
+fn a_text_with_cumulative_usage() {
     assert_eq!(said(fixture!("text.sse")), [text("Hello"), usage(8, 1, 0), text(" there."), usage(8, 4, 0), STOP]);
 }
 
 #[test]
-fn thoughts_and_a_signature_behind_the_last_word() {
+fn reasoning_and_a_signature_after_the_last_text() {
     let expected = [
         thought("**Considering**\n\nThe user asks."),
         usage(10, 0, 20),
@@ -89,7 +89,7 @@ fn thoughts_and_a_signature_behind_the_last_word() {
 }
 
 #[test]
-fn calls_are_whole_and_their_signature_comes_before_them() {
+fn calls_are_complete_and_preceded_by_their_signature() {
     let expected = [
         thought("Plan."),
         usage(60, 0, 12),
@@ -106,7 +106,7 @@ fn calls_are_whole_and_their_signature_comes_before_them() {
 }
 
 #[test]
-fn filters_end_an_answer_or_come_before_it() {
+fn filters_end_a_response_or_block_the_prompt() {
     let expected = [text("To beg"), usage(5, 2, 0), usage(5, 2, 0), finish(Finish::ContentFilter)];
     assert_eq!(said(fixture!("filtered.sse")), expected);
     assert_eq!(said(fixture!("blocked.sse")), [usage(5, 0, 0), finish(Finish::ContentFilter)]);
@@ -117,7 +117,7 @@ fn filters_end_an_answer_or_come_before_it() {
 }
 
 #[test]
-fn every_reason_to_finish() {
+fn every_finish_reason() {
     assert_eq!(said(fixture!("max_tokens.sse")), [text("And then"), usage(5, 3, 0), finish(Finish::Length)]);
     assert_eq!(said(fixture!("every_chunk_stops.sse")), [text("Hel"), STOP, text("lo"), usage(1, 2, 0)]);
     for reason in
@@ -131,9 +131,9 @@ fn every_reason_to_finish() {
 }
 
 #[test]
-fn an_answer_that_went_astray_is_a_failure() {
+fn an_unusable_response_is_a_failure() {
     let message = check_failure(fixture!("malformed.sse"), &[text("a"), usage(5, 0, 0)], (502, "upstream_error", Blame::Upstream(None)));
-    let expected = "The upstream 'north' wrote a function call that nobody can read: Malformed function call: f( [MALFORMED_FUNCTION_CALL]";
+    let expected = "The upstream 'north' generated an invalid function call: Malformed function call: f( [MALFORMED_FUNCTION_CALL]";
     assert_eq!(message, expected);
     for reason in ["UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "NO_IMAGE", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE"] {
         check_failure(&finished(reason), &[], (502, "upstream_error", Blame::Upstream(None)));
@@ -142,7 +142,7 @@ fn an_answer_that_went_astray_is_a_failure() {
 }
 
 #[test]
-fn cached_tokens_are_a_part_of_the_input() {
+fn cached_tokens_are_part_of_the_input() {
     let counted = Usage {
         input_tokens_details: InputTokensDetails { cached_tokens: 1000, cache_write_tokens: 0 },
         output_tokens_details: OutputTokensDetails { reasoning_tokens: 7 },
@@ -152,7 +152,7 @@ fn cached_tokens_are_a_part_of_the_input() {
 }
 
 #[test]
-fn log_probabilities_in_the_form_of_openai() {
+fn log_probabilities_in_openai_format() {
     let logprob = |token: &str, logprob: f64| json!({ "token": token, "logprob": logprob, "bytes": token.as_bytes() });
     let mut chosen = logprob("Hi", -0.25);
     chosen["top_logprobs"] = json!([logprob("Hi", -0.25), logprob("Ho", -2.5)]);
@@ -161,7 +161,7 @@ fn log_probabilities_in_the_form_of_openai() {
 }
 
 #[test]
-fn errors_in_band_come_as_an_event_or_between_events() {
+fn errors_arrive_as_an_event_or_between_events() {
     let before = [text("Hel"), usage(5, 1, 0)];
     check_failure(fixture!("error.sse"), &before, (503, "upstream_overloaded", Blame::Upstream(None)));
     let rate = Blame::Rate(Some(std::time::Duration::from_secs(17)));
@@ -174,14 +174,14 @@ fn errors_in_band_come_as_an_event_or_between_events() {
 }
 
 #[test]
-fn a_cut_answer_has_no_finish() {
+fn a_truncated_response_has_no_finish() {
     assert_eq!(said(fixture!("truncated.sse")), [text("Hello"), usage(8, 1, 0)]);
     let (cut, _) = fixture!("error_between.sse").split_at(fixture!("error_between.sse").len() - 10);
     assert_eq!(said(cut), [text("Hel"), usage(5, 1, 0)]);
 }
 
 #[test]
-fn what_is_unknown_is_tolerated_and_keeps_alive() {
+fn unknown_events_are_keep_alives() {
     let kept_alive = || Ok(Word::KeepAlive);
     let code = sample::item(u64::MAX, json!({ "type": "executable_code", "code": "1" }));
     let expected = [kept_alive(), kept_alive(), code, text("Hi"), kept_alive(), kept_alive(), finish(Finish::Unknown("NEW_REASON".into()))];
@@ -189,7 +189,7 @@ fn what_is_unknown_is_tolerated_and_keeps_alive() {
 }
 
 #[test]
-fn a_body_that_is_no_stream_is_read_whole() {
+fn a_body_that_is_not_a_stream_is_read_as_a_document() {
     let expected = [text("Hello"), text(" there."), usage(8, 4, 0), STOP];
     assert_eq!(said(fixture!("list_of_chunks.json")), expected);
     check_failure("[{\"candidates\":[", &[], (502, "upstream_cut", Blame::Upstream(None)));
@@ -197,7 +197,7 @@ fn a_body_that_is_no_stream_is_read_whole() {
 }
 
 #[test]
-fn what_relays_add_is_tolerated() {
+fn additions_by_relays_are_tolerated() {
     assert_eq!(read(&[b"data:\n\ndata: : keepalive\n\ndata: [DONE]\n\ndata: never\n\n"]), vec![Ok(Word::KeepAlive); 2]);
 }
 
@@ -208,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_break_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let words = read(&[b"data: {}\n\n", &bytes, b"\n\n"]);
         prop_assert!(words.iter().filter(|word| word.is_err()).count() <= 1);
     }

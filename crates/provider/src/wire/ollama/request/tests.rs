@@ -1,4 +1,4 @@
-//! The golden bodies.
+//! Golden request bodies.
 
 mod odd;
 
@@ -27,7 +27,7 @@ fn check_messages(context: Vec<Item>, expected: &Value) {
     assert_eq!(messages_of(context).unwrap(), *expected);
 }
 
-/// Checks what a request adds to the simplest one.
+/// Checks the fields beyond those of a minimal request.
 fn check_create(create: Create, expected: &Value) {
     let body = body_of(&sample::request(create, vec![sample::user("Hi")])).unwrap();
     let mut rest = body.as_object().unwrap().clone();
@@ -36,7 +36,7 @@ fn check_create(create: Create, expected: &Value) {
 }
 
 #[test]
-fn a_simple_chat_to_the_byte() {
+fn a_simple_chat_byte_for_byte() {
     let create =
         Create { instructions: Some("Be brief.".into()), metadata: Map::from_iter([("a".to_owned(), json!("b"))]), ..sample::create() };
     let request = ModelRequest { model: Some("qwen3:4b".into()), ..sample::request(create, vec![sample::user("Hi")]) };
@@ -49,7 +49,7 @@ fn a_simple_chat_to_the_byte() {
 }
 
 #[test]
-fn a_whole_round_of_tools() {
+fn a_complete_tool_round_trip() {
     let call = |id: &str, name: &str, arguments: Value| {
         let function = json!({ "name": name, "arguments": arguments });
         json!({ "id": id, "type": "function", "function": function })
@@ -84,7 +84,7 @@ fn a_whole_round_of_tools() {
     check_messages(context, &expected);
 }
 
-/// openai-python#3561: a call that was cut and never answered broke the next turn.
+/// openai-python#3561: an incomplete call without an output made the next turn fail.
 #[test]
 fn an_abandoned_call_is_left_out() {
     check_messages(
@@ -94,7 +94,7 @@ fn an_abandoned_call_is_left_out() {
 }
 
 #[test]
-fn thoughts_go_back_or_their_summary_where_that_is_all_there_is() {
+fn reasoning_or_its_summary_is_sent_back() {
     let summary = vec![Part::SummaryText { text: "Counting".into() }];
     let content = vec![Part::ReasoningText { text: "One,".into() }, Part::ReasoningText { text: "two.".into() }];
     let thoughts = |summary: &[Part], content: &[Part]| {
@@ -123,7 +123,7 @@ fn images_are_base64() {
 }
 
 #[test]
-fn the_system_says_what_a_developer_or_a_compaction_says() {
+fn developer_messages_and_compactions_become_system_messages() {
     let compaction = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
     let developer = sample::message(Role::Developer, vec![Part::input_text("Be kind.")]);
     let refusal = sample::message(Role::Assistant, vec![Part::Refusal { refusal: "No.".into() }]);
@@ -135,7 +135,7 @@ fn the_system_says_what_a_developer_or_a_compaction_says() {
 }
 
 #[test]
-fn tools_are_offered_as_far_as_they_are_allowed() {
+fn only_allowed_tools_are_offered() {
     let parameters = json!({ "type": "object" });
     let sent = |name: &str| json!({ "type": "function", "function": { "name": name, "description": "does it", "parameters": parameters } });
     let create = |tool_choice| Create { tools: tools(&["a", "b"]), tool_choice, ..sample::create() };
@@ -158,13 +158,13 @@ fn structured_output_is_its_schema() {
         &json!({ "format": schema }),
     );
     check_create(with(TextFormat::JsonObject { extra: Extra::default() }), &json!({ "format": "json" }));
-    // Several servers take a schema here, and clients send it.
+    // Several servers accept a schema here, and clients send it.
     let extra = Extra::from_iter([("schema".to_owned(), schema.clone())]);
     check_create(with(TextFormat::JsonObject { extra }), &json!({ "format": schema }));
 }
 
 #[test]
-fn how_much_it_thinks() {
+fn reasoning_efforts() {
     let check = |effort: Option<&str>, expected: Value| {
         let reasoning = Some(ReasoningConfig { effort: effort.map(str::to_owned), summary: Some("auto".into()), extra: Extra::default() });
         check_create(Create { reasoning, ..sample::create() }, &expected);
@@ -178,7 +178,7 @@ fn how_much_it_thinks() {
 }
 
 #[test]
-fn every_parameter_has_its_place() {
+fn every_parameter_is_translated() {
     let extra = json!({
         "stop": "x", "seed": 7, "top_k": 3, "think": true, "n": 2,
         "options": { "min_p": 0.1, "temperature": 0.9 },
@@ -208,7 +208,7 @@ fn every_parameter_has_its_place() {
 }
 
 #[test]
-fn what_has_no_word_is_a_named_error() {
+fn unsupported_fields_are_named_errors() {
     let refused = |create: Create, param: &str| {
         let fault = check(&create, HostedTools::Omit).unwrap_err();
         assert_eq!((fault.status, fault.code.as_str(), fault.param.as_deref()), (400, "unsupported_parameter", Some(param)));
@@ -239,7 +239,7 @@ fn what_has_no_word_is_a_named_error() {
 }
 
 #[test]
-fn what_cannot_matter_is_left_out_and_told() {
+fn irrelevant_fields_are_left_out_with_a_warning() {
     let ignored = |create: Create, expected: &[&str]| assert_eq!(check(&create, HostedTools::Omit).unwrap(), expected);
     ignored(Create { tools: tools(&["a"]), parallel_tool_calls: Some(false), ..sample::create() }, &["parallel_tool_calls"]);
     ignored(Create { parallel_tool_calls: Some(false), ..sample::create() }, &[]);

@@ -1,4 +1,4 @@
-//! One body per case, and the property that its split does not matter.
+//! One test per recorded body, and a property test that splitting a body does not matter.
 
 #![expect(clippy::unnecessary_wraps, reason = "words as the reader gives them")]
 
@@ -26,7 +26,7 @@ fn check(body: &str, expected: &[Result<Word, Failure>]) {
     assert_eq!(read(&[body.as_bytes()]), expected, "{body}");
 }
 
-/// Checks the words before an error, and the error's status, code and blame.
+/// Checks the events before an error, and the error's status, code and scope.
 #[track_caller]
 fn check_fault(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) {
     sample::check_failure(read(&[body.as_bytes()]), before, expected);
@@ -47,12 +47,12 @@ fn a_text() {
 }
 
 #[test]
-fn thoughts_come_first() {
+fn reasoning_comes_first() {
     check(fixture!("thinking.ndjson"), &[thought("Okay"), thought(", r…"), text("Three"), usage(15, 101, 0), STOP]);
 }
 
 #[test]
-fn calls_come_whole_and_their_arguments_in_their_order() {
+fn calls_are_complete_and_keep_the_order_of_their_arguments() {
     let expected = [
         call(0, None, Some("get_temperature"), "{\"city\":\"New York\",\"a\":1}"),
         call(1, Some("call_x1"), Some("get_conditions"), "{\"city\":\"London\"}"),
@@ -68,23 +68,23 @@ fn calls_come_whole_and_their_arguments_in_their_order() {
 }
 
 #[test]
-fn every_reason_to_finish() {
+fn every_finish_reason() {
     check(fixture!("length.ndjson"), &[text("Once"), usage(5, 1, 0), Ok(Word::Finish(Finish::Length))]);
-    // Of before there were reasons, and with a prompt that was cached.
+    // From a server without reasons, and with a cached prompt.
     check(fixture!("old.ndjson"), &[text("Hi"), STOP]);
     check(r#"{"message":{"content":"Hi"},"done":true,"done_reason":"load"}"#, &[text("Hi"), STOP]);
     check(r#"{"done":true,"done_reason":"bored"}"#, &[Ok(Word::Finish(Finish::Unknown("bored".into())))]);
     check(r#"{"done":false,"done_reason":"stop"}"#, &[Ok(Word::KeepAlive)]);
 }
 
-/// oh-my-pi#7465: without a user's message it only loads the model, which looked like an empty answer.
+/// oh-my-pi#7465: without a user message Ollama only loads the model, which looked like an empty response.
 #[test]
-fn a_model_that_was_only_loaded_has_not_answered() {
+fn only_loading_the_model_is_not_a_response() {
     check_fault(fixture!("load.ndjson"), &[], (502, "upstream_no_answer", Blame::Match));
 }
 
 #[test]
-fn errors_in_band_end_the_answer() {
+fn errors_in_the_stream_end_the_response() {
     let upstream = Blame::Upstream(None);
     check_fault(fixture!("error.ndjson"), &[text("I")], (502, "upstream_error", upstream));
     check_fault(fixture!("error_cloud.ndjson"), &[text("I")], (429, "rate_limit_exceeded", Blame::Rate(None)));
@@ -95,14 +95,14 @@ fn errors_in_band_end_the_answer() {
 }
 
 #[test]
-fn without_the_last_line_nothing_is_finished() {
+fn without_the_last_line_there_is_no_finish() {
     check(fixture!("truncated.ndjson"), &[text("The"), text(" sky")]);
-    // One that lacks only its line end is whole.
+    // A last line without its line break is complete.
     check(fixture!("length.ndjson").trim_end(), &read(&[fixture!("length.ndjson").as_bytes()]));
 }
 
 #[test]
-fn an_answer_that_is_no_stream_is_one_line() {
+fn a_response_that_is_not_streamed_is_one_line() {
     check(fixture!("document.json"), &[thought("hm"), text("Hello!"), usage(26, 298, 0), STOP]);
 }
 
@@ -128,7 +128,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_break_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let words = read(&[b"{", &bytes, b"\n\n"]);
         prop_assert!(words.iter().filter(|word| word.is_err()).count() <= 1);
     }

@@ -1,4 +1,4 @@
-//! Turns a conversation into input items.
+//! Translates a conversation to input items.
 
 use std::collections::HashSet;
 
@@ -16,23 +16,23 @@ use super::field;
 use crate::config::SystemMessages;
 use crate::tools::is_abandoned;
 
-/// OpenAI's limit on ids of calls; ids of other vendors may be longer.
+/// OpenAI's limit on the length of call ids; other vendors' ids may be longer.
 const LONGEST_CALL_ID: usize = 64;
 
-/// The conversation so far.
+/// The conversation translated so far.
 pub(super) struct Input {
     pub(super) instructions: String,
     pub(super) items: Vec<Value>,
     family: Family,
-    /// Thoughts that wait for what the model made of them. OpenAI refuses thoughts that nothing follows, as an answer that was
-    /// stopped while the model still thought has left them.
+    /// Reasoning that waits for the item after it. OpenAI rejects reasoning that nothing follows, which a response
+    /// cancelled during reasoning leaves.
     thoughts: Vec<Value>,
 }
 
-/// Reads the conversation of a request.
+/// Translates a request's conversation.
 ///
 /// # Errors
-/// A part that this API cannot carry.
+/// A content part that the API does not support.
 pub(super) fn read(request: &ModelRequest, family: Family, system_messages: SystemMessages, upstream: &str) -> Result<Input, Fault> {
     let instructions = request.create.instructions.clone().unwrap_or_default();
     let mut input = Input { instructions, items: Vec::new(), family, thoughts: Vec::new() };
@@ -46,7 +46,8 @@ pub(super) fn read(request: &ModelRequest, family: Family, system_messages: Syst
             Item::Message(message) => input.message(message, index)?,
             Item::FunctionCall(call) if is_abandoned(&call.call_id, call.status, &answered) => {}
             Item::FunctionCall(call) => {
-                // A model that needs no arguments may have written none; servers parse them, and an empty text is no JSON.
+                // A model may write nothing for a function without parameters; servers parse the arguments, and an
+                // empty string is not JSON.
                 let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
                 let item = json!({
                     "type": "function_call", "call_id": input.call_id(&call.call_id), "name": call.name, "arguments": arguments,
@@ -89,7 +90,7 @@ pub(super) fn read(request: &ModelRequest, family: Family, system_messages: Syst
     Ok(input)
 }
 
-/// Whether a message is the operator's or the developer's, and text alone.
+/// Whether it is a system or developer message with text only.
 fn is_system(message: &Message) -> bool {
     matches!(message.role, Role::System | Role::Developer) && message.content.iter().all(|part| part.text().is_some())
 }
@@ -103,13 +104,13 @@ impl Input {
         self.instructions.push_str(text);
     }
 
-    /// Takes what the model said or called for.
+    /// Adds an item from the model.
     fn said(&mut self, item: Value, extra: &Extra, place: Place) {
         self.items.append(&mut self.thoughts);
         self.push(item, extra, place);
     }
 
-    /// Takes what the model was told.
+    /// Adds an item from outside the model.
     fn heard(&mut self, item: Value, extra: &Extra, place: Place) {
         self.thoughts.clear();
         self.push(item, extra, place);
@@ -120,7 +121,7 @@ impl Input {
         self.items.push(item);
     }
 
-    /// Adds fields beyond the vocabulary. Chat completions keep those of inner objects below their names, which this API lacks.
+    /// Adds unknown fields. Those that chat completions nest in inner objects do not exist in this API.
     fn add_fields(&self, item: &mut Value, extra: &Extra, place: Place) {
         let inner = ["function", "custom", "image_url", "file", CONTENT_PARTS];
         for (name, value) in carry::carried(extra, place, field(self.family)).filter(|(name, _)| !inner.contains(&name.as_str())) {
@@ -136,7 +137,7 @@ impl Input {
             parts.map(|(number, part)| read(input, part, &path(number))).collect::<Result<Vec<_>, _>>()
         };
         match item.role {
-            // An answer that was stopped before its first word says nothing.
+            // A response that was cancelled before its first text is left out.
             Role::Assistant
                 if item.content.is_empty() && carry::carried(&item.extra, Place::Message, field(self.family)).next().is_none() => {}
             Role::Assistant => {
@@ -152,7 +153,7 @@ impl Input {
         Ok(())
     }
 
-    /// A part of what the model said.
+    /// A content part from the model.
     fn said_part(&self, part: &Part, path: &str) -> Result<Value, Fault> {
         match part {
             Part::OutputText { text, annotations, .. } => {
@@ -168,13 +169,13 @@ impl Input {
             }
             Part::Refusal { refusal } => Ok(json!({ "type": "refusal", "refusal": refusal })),
             Part::InputImage { .. } | Part::InputFile { .. } => {
-                Err(Fault::invalid("unsupported_value", path, "This model's upstream takes no images or files from the assistant."))
+                Err(Fault::invalid("unsupported_value", path, "This model's upstream does not accept images or files from the assistant."))
             }
             Part::Opaque(fields) => Ok(fields.to_map().into()),
         }
     }
 
-    /// A part of what the model was told.
+    /// A content part from outside the model.
     fn heard_part(&self, part: &Part, path: &str) -> Result<Value, Fault> {
         let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what));
         let has_file_id = || part.extra().is_some_and(|extra| extra.get("file_id").is_some());
@@ -184,7 +185,7 @@ impl Input {
             }
             Part::Refusal { refusal } => json!({ "type": "input_text", "text": refusal }),
             Part::InputImage { image_url: None, .. } if !has_file_id() => {
-                return cannot("image_url", "This model's upstream needs the image as a URL or a data URL.");
+                return cannot("image_url", "This model's upstream requires the image as a URL or a data URL.");
             }
             Part::InputImage { image_url, detail, .. } => {
                 let mut image = Map::new();
@@ -194,7 +195,7 @@ impl Input {
                 image.into()
             }
             Part::InputFile { file_data: None, file_url: None, .. } if !has_file_id() => {
-                return cannot("file_data", "This model's upstream needs the file itself, as a data URL, or its URL.");
+                return cannot("file_data", "This model's upstream requires the file's content as a data URL, or its URL.");
             }
             Part::InputFile { filename, file_data, file_url, .. } => {
                 let mut file = Map::new();
@@ -220,7 +221,7 @@ impl Input {
         }
     }
 
-    /// An id as its upstream gave it. OpenAI takes no longer ones than its own: those of other vendors are shortened.
+    /// The upstream's own call id, shortened for OpenAI if it is from another vendor and too long.
     fn call_id(&self, call_id: &str) -> String {
         match self.family {
             Family::OpenAi | Family::Azure if call_id.len() > LONGEST_CALL_ID => short_id(call_id),
@@ -228,13 +229,13 @@ impl Input {
         }
     }
 
-    /// Thoughts as the upstream gave them. It takes nothing back that another has sealed; servers of open models read thoughts that
-    /// nobody has sealed.
+    /// Reasoning in the upstream's form. No upstream accepts another's encrypted reasoning; servers of open models
+    /// accept unencrypted reasoning.
     fn reasoning(&self, item: &Reasoning, upstream: &str) -> Option<Value> {
         let mut sent = match item.encrypted_content.as_deref() {
             Some(encrypted) => {
                 let (id, encrypted_content) = sealed::open(upstream, encrypted)?;
-                // Summaries were told as thoughts where the caller had not asked for a summary.
+                // Summaries were returned as reasoning if the caller had not requested a summary.
                 let parts = if item.summary.is_empty() { &item.content } else { &item.summary };
                 let summary: Vec<Value> =
                     parts.iter().filter_map(Part::text).map(|text| json!({ "type": "summary_text", "text": text })).collect();
@@ -251,7 +252,8 @@ impl Input {
     }
 }
 
-/// A message without an id: Weir's ids mean nothing upstream, and where it is told its own it looks for the thoughts before it.
+/// A message without an id: Weir's ids are unknown upstream, and with its own ids the upstream looks for the
+/// reasoning before it.
 fn message(role: Role, content: &[Value]) -> Value {
     json!({ "type": "message", "role": role.as_str(), "content": content })
 }

@@ -1,4 +1,4 @@
-//! The golden bodies.
+//! Golden request bodies.
 
 mod odd;
 
@@ -11,7 +11,7 @@ use protocol::request::{ReasoningConfig, TextConfig};
 use super::*;
 use crate::sample;
 
-/// The body as the upstream `north` gets it.
+/// The body for the upstream `north`.
 fn body_of(request: &ModelRequest, family: Family) -> Result<Value, Fault> {
     let system_messages = if family == Family::Compatible { SystemMessages::First } else { SystemMessages::InPlace };
     body(request, family, system_messages, "north")
@@ -33,7 +33,7 @@ fn check_input(context: Vec<Item>, expected: &Value) {
     assert_eq!(input_of(Family::OpenAi, context).unwrap(), *expected);
 }
 
-/// Checks what a request adds to the simplest one.
+/// Checks the fields beyond those of a minimal request.
 fn check_create(family: Family, create: Create, expected: &Value) {
     let body = body_of(&sample::request(create, vec![sample::user("Hi")]), family).unwrap();
     let mut rest = body.as_object().unwrap().clone();
@@ -43,7 +43,7 @@ fn check_create(family: Family, create: Create, expected: &Value) {
 }
 
 #[test]
-fn a_simple_chat_to_the_byte() {
+fn a_simple_chat_byte_for_byte() {
     let create = Create { instructions: Some("Be brief.".into()), store: true, background: true, ..sample::create() };
     let request = sample::request(create, vec![sample::user("Hi")]);
     let expected = json!({
@@ -59,21 +59,21 @@ fn a_simple_chat_to_the_byte() {
     let mut expected = expected;
     expected.as_object_mut().unwrap().shift_remove("stream_options");
     assert_eq!(body_of(&request, Family::Compatible).unwrap().to_string(), expected.to_string());
-    // A deployment's name does not say whether the model thinks.
+    // A deployment's name does not reveal whether the model reasons.
     expected.as_object_mut().unwrap().shift_remove("include");
     assert_eq!(body_of(&request, Family::Azure).unwrap().to_string(), expected.to_string());
 }
 
 #[test]
-fn the_upstreams_name_for_the_model_is_said() {
+fn the_upstreams_name_for_the_model_is_used() {
     let request = ModelRequest { model: Some("gpt-4o".into()), ..sample::request(sample::create(), vec![sample::user("Hi")]) };
     let body = body_of(&request, Family::OpenAi).unwrap();
     assert_eq!(body["model"], "gpt-4o");
-    assert_eq!(body.get("include"), None, "a model without thoughts has none to encrypt");
+    assert_eq!(body.get("include"), None, "a model without reasoning has none to encrypt");
 }
 
 #[test]
-fn what_is_wanted_beside_the_answer() {
+fn include_lists() {
     let include = |family, model: &str, create: Create| {
         let request = sample::request(Create { model: model.into(), ..create }, vec![]);
         body_of(&request, family).unwrap().get("include").cloned().unwrap_or_default()
@@ -89,7 +89,7 @@ fn what_is_wanted_beside_the_answer() {
 }
 
 #[test]
-fn a_whole_round_of_tools() {
+fn a_complete_tool_round_trip() {
     let context = vec![
         sample::user("Weather?"),
         sample::assistant("I look."),
@@ -111,7 +111,7 @@ fn a_whole_round_of_tools() {
     check_input(context, &expected);
 }
 
-/// openai-python#3561: a call that was cut and never answered broke the next turn.
+/// openai-python#3561: an incomplete call without an output made the next turn fail.
 #[test]
 fn an_abandoned_call_is_left_out() {
     check_input(vec![sample::cut_call(), sample::user("Go on")], &json!([said_to("user", "Go on")]));
@@ -128,7 +128,7 @@ fn sealed_thoughts(id: &str, upstream: &str) -> Item {
 }
 
 #[test]
-fn thoughts_go_back_under_the_upstreams_own_id() {
+fn reasoning_is_sent_back_with_the_upstreams_own_id() {
     let thoughts = |id: &str| {
         let summary = json!([{ "type": "summary_text", "text": "Counting" }, { "type": "summary_text", "text": "Checking" }]);
         json!({ "type": "reasoning", "id": id, "summary": summary, "encrypted_content": "gAAA" })
@@ -155,11 +155,11 @@ fn thoughts_go_back_under_the_upstreams_own_id() {
 }
 
 #[test]
-fn thoughts_that_would_be_refused_stay_here() {
+fn reasoning_that_would_be_rejected_is_left_out() {
     let open = sample::reasoning("hm");
     let others = sealed_thoughts("rs_1", "south");
     check_input(vec![open, others, sample::assistant("One.")], &json!([answered("One.")]));
-    // Nothing came of them: the answer was stopped.
+    // Nothing followed it: the response was cancelled.
     let cut = vec![sealed_thoughts("rs_1", "north"), sample::message(Role::Assistant, vec![]), sample::user("Again")];
     check_input(cut, &json!([said_to("user", "Again")]));
     check_input(vec![sample::user("Go"), sealed_thoughts("rs_1", "north")], &json!([said_to("user", "Go")]));
@@ -198,7 +198,7 @@ fn images_files_and_refusals() {
 }
 
 #[test]
-fn a_compaction_is_told_by_the_system() {
+fn a_compaction_becomes_a_system_message() {
     let compaction = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
     let told = said_to("system", "Summary of the conversation so far:\n\nAda asked.");
     check_input(vec![sample::user("Why?"), compaction], &json!([said_to("user", "Why?"), told]));
@@ -247,7 +247,7 @@ fn structured_output() {
 }
 
 #[test]
-fn every_parameter_has_its_name() {
+fn every_parameter_is_translated() {
     let create = || Create {
         reasoning: Some(ReasoningConfig { effort: Some("high".into()), summary: Some("auto".into()), extra: Extra::default() }),
         temperature: Some(0.5),
@@ -279,7 +279,7 @@ fn every_parameter_has_its_name() {
 }
 
 #[test]
-fn what_has_no_word_is_a_named_error() {
+fn unsupported_fields_are_named_errors() {
     let check = |create: &Create, family| check(create, family, HostedTools::Omit);
     let refused = |create: Create| check(&create, Family::OpenAi).unwrap_err();
     let fault = refused(Create { presence_penalty: Some(0.5), ..sample::create() });

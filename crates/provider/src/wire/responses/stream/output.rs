@@ -1,25 +1,25 @@
-//! What was read of one item of a response, and which events bring pieces of it.
+//! The state of one output item, and which events contain deltas of it.
 
 use serde_json::Value;
 
 use super::super::super::repeat::SoFar;
 
-/// One item of the response.
+/// An output item.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) kind: Kind,
     pub(super) id: Option<String>,
     pub(super) index: Option<u64>,
-    /// The parts that have come, whole or in pieces. Each is said once: of the events that repeat it whole, what they add.
+    /// The parts received so far. Each is emitted once; events that repeat a part add only what is new.
     pub(super) parts: Vec<(Piece, u64, SoFar)>,
-    /// The parts whose annotations have come.
+    /// The parts whose annotations were emitted.
     pub(super) annotated: Vec<u64>,
-    /// The parts that the vocabulary has no place for, as far as they were said.
+    /// The unknown parts that were emitted.
     pub(super) others: Vec<u64>,
-    /// What parts held at their start.
+    /// Contents of parts in their first event.
     pub(super) added: Vec<(u64, Value)>,
     pub(super) call: Call,
-    /// The names of the fields beyond the vocabulary that were said.
+    /// Names of unknown fields that were emitted.
     pub(super) extra: Vec<String>,
     pub(super) is_done: bool,
 }
@@ -31,12 +31,12 @@ pub(super) enum Kind {
     Reasoning,
     FunctionCall,
     CustomToolCall,
-    /// One that is passed on as it is.
+    /// Passed on unchanged.
     Opaque,
 }
 
 impl Output {
-    /// What has come of a part.
+    /// What was received of a part.
     pub(super) fn so_far(&mut self, piece: Piece, number: u64) -> &mut SoFar {
         let known = self.parts.iter().position(|(known, place, _)| (*known, *place) == (piece, number));
         let position = known.unwrap_or_else(|| {
@@ -48,7 +48,7 @@ impl Output {
 }
 
 impl Kind {
-    /// The fields of such an item that the vocabulary has words for.
+    /// The known fields of an item of this kind.
     pub(super) fn fields(self) -> &'static [&'static str] {
         match self {
             Self::Message => &["type", "id", "status", "role", "content"],
@@ -60,7 +60,7 @@ impl Kind {
     }
 }
 
-/// What of a call was said.
+/// What was emitted of a call.
 #[derive(Debug, Default)]
 pub(super) struct Call {
     pub(super) index: u64,
@@ -68,7 +68,7 @@ pub(super) struct Call {
     pub(super) has_name: bool,
 }
 
-/// What text comes in pieces.
+/// Kinds of text that arrive in deltas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     Text,
@@ -90,14 +90,14 @@ impl Piece {
     }
 }
 
-/// How much of a part an event brings.
+/// Whether an event contains a delta or the complete text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
     More,
     Whole,
 }
 
-/// What an event brings a piece of, by its type.
+/// The kind of text in an event, by its type.
 pub(super) fn piece_of(kind: &str) -> Option<(Piece, Extent)> {
     Some(match kind {
         "response.output_text.delta" => (Piece::Text, Extent::More),

@@ -1,4 +1,4 @@
-//! One body per case, and the property that its split does not matter.
+//! One test per recorded body, and a property test that splitting a body does not matter.
 
 #![expect(clippy::unnecessary_wraps, reason = "words as the reader gives them")]
 
@@ -26,7 +26,7 @@ fn read(pieces: &[&[u8]]) -> Read {
     sample::read(Reading::new(Events::new("north".into()), sample::north(), Lifter::default()), pieces)
 }
 
-/// The words of a body, without keep-alives.
+/// The parsed events of a body, without keep-alives.
 fn said(body: &str) -> Read {
     spoken(read(&[body.as_bytes()]))
 }
@@ -35,7 +35,7 @@ fn check(body: &str, expected: &[Result<Word, Failure>]) {
     assert_eq!(said(body), expected, "{body}");
 }
 
-/// Checks the words before an error, and the error's status, code and blame.
+/// Checks the events before an error, and the error's status, code and scope.
 #[track_caller]
 fn check_fault(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) {
     sample::check_failure(said(body), before, expected);
@@ -64,7 +64,7 @@ const BREAK: Result<Word, Failure> = Ok(Word::ReasoningBreak);
 const SEALED: &str = "responses.north:51.rs_6876cf02e0bc8192b74af0fb64b715ff06fa2fcced15a5acgAAAAABo.cipher==";
 
 #[test]
-fn a_text_as_openai_sends_it() {
+fn text_as_openai_sends_it() {
     let logprobs = vec![json!({ "token": "Hi", "bytes": [72, 105], "logprob": -0.5, "top_logprobs": [] })];
     let first = Ok(Word::Text { text: "Hi".into(), logprobs });
     let cost = Ok(Word::Usage(Usage {
@@ -75,7 +75,7 @@ fn a_text_as_openai_sends_it() {
 }
 
 #[test]
-fn thoughts_are_summed_up_in_parts_and_sealed() {
+fn reasoning_summaries_have_parts_and_encrypted_content() {
     let expected = [
         summary("**Counting**"),
         summary(" letters"),
@@ -90,13 +90,13 @@ fn thoughts_are_summed_up_in_parts_and_sealed() {
 }
 
 #[test]
-fn thoughts_that_were_not_shown_are_sealed_too() {
+fn hidden_reasoning_has_encrypted_content_too() {
     let expected = [sealed("responses.north:4.rs_1gA1"), sealed("responses.north:4.rs_2gA2"), text("Done."), usage(5, 70, 64), STOP];
     check(fixture!("silent_reasoning.sse"), &expected);
 }
 
 #[test]
-fn thoughts_under_either_name() {
+fn reasoning_in_either_field() {
     let expected = [
         thought("The user"),
         thought(" asks."),
@@ -127,7 +127,7 @@ fn calls_one_after_the_other() {
 }
 
 #[test]
-fn calls_side_by_side() {
+fn interleaved_calls() {
     let expected = [
         call(0, Some("a"), Some("f"), ""),
         call(1, Some("b"), Some("g"), ""),
@@ -160,13 +160,13 @@ fn a_search_is_passed_on_and_its_sources_are_annotations() {
 }
 
 #[test]
-fn a_refusal_is_one() {
+fn a_refusal() {
     let refusal = |text: &str| Ok(Word::Refusal(text.into()));
     check(fixture!("refusal.sse"), &[refusal("I can't"), refusal(" help."), usage(1, 2, 0), STOP]);
 }
 
 #[test]
-fn every_reason_to_finish() {
+fn every_finish_reason() {
     let length = Ok(Word::Finish(Finish::Length));
     check(fixture!("incomplete.sse"), &[text("Once"), text(" upon"), usage(10, 16, 0), length]);
     let incomplete =
@@ -180,13 +180,13 @@ fn every_reason_to_finish() {
         r#"data: {"type":"response.completed","response":{"status":"incomplete"}}"#,
         &[Ok(Word::Finish(Finish::Unknown("incomplete".into())))],
     );
-    // An end that says nothing is none.
+    // A terminal event without a final status is no end.
     check(r#"data: {"type":"response.done","response":{"status":"in_progress"}}"#, &[]);
     check_fault(r#"data: {"type":"response.done","response":{"status":"cancelled"}}"#, &[], (502, "upstream_error", Blame::Upstream(None)));
 }
 
 #[test]
-fn a_failure_says_on_whom_it_was() {
+fn a_failure_has_its_scope() {
     let upstream = Blame::Upstream(None);
     check_fault(fixture!("failed.sse"), &[text("Once"), usage(4, 1, 0)], (502, "upstream_error", upstream));
     check_fault(fixture!("failed_request.sse"), &[], (400, "image_too_large", Blame::Request));
@@ -196,7 +196,7 @@ fn a_failure_says_on_whom_it_was() {
 }
 
 #[test]
-fn errors_in_all_their_forms() {
+fn errors_in_all_formats() {
     let upstream = Blame::Upstream(None);
     check_fault(fixture!("error_flat.sse"), &[text("Once")], (502, "upstream_error", upstream));
     let message = said(fixture!("error_flat.sse")).pop().unwrap().unwrap_err().fault.message;
@@ -216,15 +216,15 @@ fn errors_in_all_their_forms() {
 }
 
 #[test]
-fn without_a_terminal_event_nothing_is_finished() {
+fn without_a_terminal_event_there_is_no_finish() {
     check(fixture!("truncated.sse"), &[text("Once"), text(" upon")]);
     check("data: [DONE]\n\n", &[]);
-    // One that lacks only its blank line is whole.
+    // An event that only lacks its blank line is complete.
     check(fixture!("refusal.sse").trim_end(), &said(fixture!("refusal.sse")));
 }
 
 #[test]
-fn what_no_delta_has_brought_is_said_once() {
+fn content_without_deltas_is_emitted_once() {
     let expected = [
         summary("**Counting** letters"),
         BREAK,
@@ -248,12 +248,12 @@ fn whole() -> Read {
 }
 
 #[test]
-fn the_last_event_alone_is_an_answer() {
+fn the_terminal_event_alone_is_a_response() {
     check(fixture!("completed_only.sse"), &whole());
 }
 
 #[test]
-fn a_body_that_is_no_stream_is_read_whole() {
+fn a_body_that_is_not_a_stream_is_read_as_a_document() {
     let document = fixture!("document.json");
     check(document, &whole());
     let upstream = Blame::Upstream(None);
@@ -266,7 +266,7 @@ fn a_body_that_is_no_stream_is_read_whole() {
 }
 
 #[test]
-fn a_relay_may_name_and_number_as_it_likes() {
+fn ids_and_indices_of_relays_are_tolerated() {
     let expected = [text("你"), text("好"), call(0, Some("a"), Some("f"), ""), call(0, None, None, "{}"), usage(1, 2, 0), STOP];
     check(fixture!("relay.sse"), &expected);
     let alive = read(&[fixture!("relay.sse").as_bytes()]).into_iter().filter(|word| *word == Ok(Word::KeepAlive)).count();
@@ -274,7 +274,7 @@ fn a_relay_may_name_and_number_as_it_likes() {
 }
 
 #[test]
-fn pieces_without_an_item_belong_to_the_one_that_is_written() {
+fn deltas_without_an_item_belong_to_the_current_one() {
     let event = |event: Value| format!("data: {event}\n\n");
     let whole = json!({ "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}" });
     let body = event(json!({ "type": "response.output_text.delta", "delta": "a" }))
@@ -313,7 +313,7 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_anywhere_leaves_no_finish(whole in prop::sample::select(STREAMS), share in 0.0..1.0_f64) {
+    fn a_truncated_response_never_has_a_finish(whole in prop::sample::select(STREAMS), share in 0.0..1.0_f64) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a short text")]
         let cut = (whole.len() as f64 * share) as usize;
         let end = whole.rfind("event: response").or_else(|| whole.rfind("data: {\"type\":\"response.done")).unwrap_or(whole.len());
@@ -322,7 +322,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_break_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let words = read(&[b"data: ", &bytes, b"\n\n"]);
         prop_assert!(words.iter().filter(|word| word.is_err()).count() <= 1);
     }

@@ -1,4 +1,4 @@
-//! The faults: what goes wrong at a vendor, and how the client learns it.
+//! The faults: what fails at a vendor, and how the client is told.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ pub(super) fn of(vendor: Vendor) -> Vec<Case> {
     refusals(vendor).into_iter().chain(in_band(vendor)).chain(breaks(vendor)).chain(silences()).collect()
 }
 
-/// Nothing was said when it struck.
+/// A failure before any output.
 fn before(name: &str, script: Script, status: u16, code: &'static str) -> Case {
     case(name, script, Said::default(), Outcome::Fails { status, code, after_output: false }, Cost::Unknown)
 }
 
-/// Some words were.
+/// A failure after some output.
 fn after(name: &str, script: Script, status: u16, code: &'static str) -> Case {
     case(name, script, Said::text("Once upon"), Outcome::Fails { status, code, after_output: true }, Cost::Counted)
 }
@@ -29,7 +29,7 @@ fn begun() -> Script {
     Script::new().role().content("Once upon")
 }
 
-/// An error instead of a stream, with the status and in the form of the vendor.
+/// An error response in the vendor's format.
 fn refusals(vendor: Vendor) -> Vec<Case> {
     let refused = |name: &str, trouble, status, code| before(name, Script::refused_as(trouble), status, code);
     let wait = Duration::from_secs(7);
@@ -54,11 +54,11 @@ fn refusals(vendor: Vendor) -> Vec<Case> {
     ]
 }
 
-/// An error behind a 200.
+/// An error in a stream with status 200.
 fn in_band(vendor: Vendor) -> Vec<Case> {
-    // Ollama says what is wrong in a sentence for people only.
+    // Ollama's errors have only a message.
     let rate = if vendor == Ollama { (502, "upstream_error") } else { (429, "rate_limit_exceeded") };
-    // OpenAI has no other code for it than for what is broken.
+    // OpenAI has no separate code for an overload.
     let overloaded = if matches!(vendor, Anthropic | Gemini) { (503, "upstream_overloaded") } else { (502, "upstream_error") };
     let at_once = |trouble| Script::new().failure(trouble).end();
     vec![
@@ -70,7 +70,7 @@ fn in_band(vendor: Vendor) -> Vec<Case> {
     ]
 }
 
-/// A connection that breaks, and bytes that are no answer.
+/// Broken connections, and bytes that are not a response.
 fn breaks(vendor: Vendor) -> Vec<Case> {
     let garbage = if vendor == Ollama { "{\"message\":{oops\n" } else { "data: {\"choices\":[oops\n\n" };
     vec![
@@ -88,7 +88,7 @@ fn breaks(vendor: Vendor) -> Vec<Case> {
     ]
 }
 
-/// Nothing more comes but signs of life.
+/// Nothing but keep-alives.
 fn silences() -> Vec<Case> {
     let first = before("silence at once", Script::new().role().comment().stall(), 504, "upstream_first_token_timeout");
     let idle = after("silence", begun().comment().stall(), 504, "upstream_idle_timeout");

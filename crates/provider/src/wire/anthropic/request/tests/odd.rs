@@ -1,11 +1,11 @@
-//! What clients send beside the book of this API: it is carried, told to be left out, or refused.
+//! Requests beyond this API's documentation: translated, left out with a warning, or rejected.
 
 use protocol::request::InputItem;
 
 use super::*;
 
 #[test]
-fn marks_for_a_cache_stay_where_they_are() {
+fn cache_control_marks_stay_in_place() {
     let mark = json!({ "type": "ephemeral" });
     let part = json!({ "type": "text", "text": "S", "cache_control": mark });
     let tool = json!({ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } }, "cache_control": mark });
@@ -30,7 +30,7 @@ fn said_block(text: &str) -> Value {
 }
 
 #[test]
-fn content_that_it_has_no_word_for_is_refused_by_its_path() {
+fn unsupported_content_is_rejected_with_its_path() {
     let audio = json!({ "type": "input_audio", "input_audio": { "data": "AA==", "format": "wav" } });
     let request = sample::asked(&json!([{ "role": "user", "content": [audio] }]), &json!({}));
     check_fault(&request.create, "unsupported_value", "input[0].content[0].type");
@@ -39,7 +39,7 @@ fn content_that_it_has_no_word_for_is_refused_by_its_path() {
 }
 
 #[test]
-fn what_others_made_is_left_out_and_told() {
+fn content_of_other_vendors_is_left_out_with_a_warning() {
     let image = json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } });
     let call = json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" }, "extra_content": { "google": {} } });
     let said = json!([
@@ -53,7 +53,7 @@ fn what_others_made_is_left_out_and_told() {
 }
 
 #[test]
-fn fields_inside_an_object_are_named() {
+fn nested_fields_are_named_by_their_path() {
     let image = |field: &str| json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "https://x/y.png", field: 1 } }] }]);
     let request = sample::asked(&image("format"), &json!({}));
     assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec!["input[0].content[0].image_url.format".to_owned()]));
@@ -61,7 +61,7 @@ fn fields_inside_an_object_are_named() {
 }
 
 #[test]
-fn tools_that_nobody_here_runs_are_left_out_refused_or_passed_on() {
+fn hosted_tools_are_left_out_rejected_or_passed_on() {
     let create = Create { tools: serde_json::from_value(json!([{ "type": "web_search" }])).unwrap(), ..sample::create() };
     let with = |hosted_tools| {
         let tools = body(&sample::request(create.clone(), vec![]), hosted_tools).unwrap().get("tools").cloned();
@@ -73,7 +73,7 @@ fn tools_that_nobody_here_runs_are_left_out_refused_or_passed_on() {
 }
 
 #[test]
-fn blocks_of_tools_that_anthropic_ran_go_back_where_they_stood() {
+fn blocks_of_hosted_tools_are_sent_back_in_place() {
     let used =
         json!({ "type": "server_tool_use", "id": "item_1", "upstream_id": "srvtoolu_1", "name": "web_search", "input": { "query": "x" } });
     let found = json!({ "type": "web_search_tool_result", "id": "item_2", "tool_use_id": "srvtoolu_1", "content": [] });

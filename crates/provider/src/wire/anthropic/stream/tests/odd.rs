@@ -1,8 +1,8 @@
-//! What servers of this API were seen to send beside its book, and what others send in its place.
+//! Observed deviations of servers with this API, and what other vendors send in its place.
 
 use super::*;
 
-/// The events of these documents.
+/// A stream of these events.
 fn stream(events: &[String]) -> String {
     events.iter().fold(String::new(), |body, event| body + "data: " + event + "\n\n")
 }
@@ -17,17 +17,17 @@ fn fails(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, &st
     sample::check_fails(read, body, before, expected);
 }
 
-/// The begin of a block.
+/// A `content_block_start` event.
 fn begin(index: u64, block: &str) -> String {
     format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#)
 }
 
-/// More of a block.
+/// A `content_block_delta` event.
 fn more(index: u64, delta: &str) -> String {
     format!(r#"{{"type":"content_block_delta","index":{index},"delta":{delta}}}"#)
 }
 
-/// The end of a block.
+/// A `content_block_stop` event.
 fn end(index: u64) -> String {
     format!(r#"{{"type":"content_block_stop","index":{index}}}"#)
 }
@@ -85,7 +85,7 @@ fn a_call_without_an_id_of_its_own_has_none() {
 #[test]
 fn arguments_belong_to_their_call_whatever_their_index() {
     let (a, b) = ("{\"city\":\"A\"}", "{\"city\":\"B\"}");
-    // Every block has the number 0.
+    // Every block has the index 0.
     let events = [
         begin(0, &tool_use("t1", "f", "{}")),
         input(0, r#"{\"city\":\"A\"}"#),
@@ -98,11 +98,11 @@ fn arguments_belong_to_their_call_whatever_their_index() {
     let expected =
         [call(0, Some("t1"), Some("f"), ""), call(0, None, None, a), call(1, Some("t2"), Some("f"), ""), call(1, None, None, b), STOP];
     check(&events, &expected);
-    // The pieces have another number than their block.
+    // The deltas have another index than their block.
     let events = [begin(1, &tool_use("t1", "f", "{}")), input(0, r#"{\"city\":"#), input(7, r#"\"A\"}"#), end(1), stop("tool_use")];
     let expected = [call(0, Some("t1"), Some("f"), ""), call(0, None, None, "{\"city\":"), call(0, None, None, "\"A\"}"), STOP];
     check(&events, &expected);
-    // All of them at the begin, as an object and as a text.
+    // All arguments in `content_block_start`, as an object and as a string.
     for whole in [r#"{"city":"A"}"#, r#""{\"city\":\"A\"}""#] {
         let events = [begin(0, &tool_use("t1", "f", whole)), end(0), stop("tool_use")];
         check(&events, &[call(0, Some("t1"), Some("f"), ""), call(0, None, None, a), STOP]);
@@ -110,7 +110,7 @@ fn arguments_belong_to_their_call_whatever_their_index() {
 }
 
 #[test]
-fn reasons_to_stop_in_the_words_of_other_vendors() {
+fn stop_reasons_of_other_vendors() {
     for reason in ["end_turn", "stop", "tool_calls", "eos_token", "COMPLETE"] {
         check(&[said_more("half"), stop(reason)], &[text("half"), STOP]);
     }
@@ -129,7 +129,7 @@ fn reasons_to_stop_in_the_words_of_other_vendors() {
 }
 
 #[test]
-fn errors_in_other_shapes_have_their_sentence() {
+fn errors_in_other_formats_keep_their_message() {
     let before = stream(&[said_more("a")]);
     for (error, status, code) in [
         (
@@ -154,12 +154,12 @@ fn errors_in_other_shapes_have_their_sentence() {
 }
 
 #[test]
-fn a_message_that_came_in_pieces_is_not_said_again() {
+fn a_message_is_not_repeated_after_its_deltas() {
     let message = r#"{"type":"message","role":"assistant","content":[{"type":"text","text":"Hello"}],"stop_reason":"end_turn"}"#.to_owned();
     check(&[said_more("Hel"), said_more("lo"), message.clone()], &[text("Hel"), text("lo"), STOP]);
     check(&[said_more("Hel"), said_more("lo"), stop("end_turn"), message.clone()], &[text("Hel"), text("lo"), STOP]);
     check(std::slice::from_ref(&message), &[text("Hello"), STOP]);
-    // All of it at the start of a stream, with pieces and without.
+    // The complete message in `message_start`, with and without deltas.
     let start = format!(r#"{{"type":"message_start","message":{message}}}"#);
     let over = r#"{"type":"message_stop"}"#.to_owned();
     check(&[start.clone(), said_more("Hel"), said_more("lo"), stop("end_turn"), over.clone()], &[text("Hel"), text("lo"), STOP]);
@@ -167,7 +167,7 @@ fn a_message_that_came_in_pieces_is_not_said_again() {
 }
 
 #[test]
-fn a_character_in_halves_is_put_together() {
+fn split_surrogate_pairs_are_joined() {
     check(&[said_more(r"a \ud83d"), said_more(r"\ude00 b"), stop("end_turn")], &[text("a "), text("😀 b"), STOP]);
     check(&[said_more(r"a\ud83d"), stop("end_turn")], &[text("a"), text("\u{fffd}"), STOP]);
     let thinks = |text: &str| more(0, &format!(r#"{{"type":"thinking_delta","thinking":"{text}"}}"#));
@@ -178,7 +178,7 @@ fn a_character_in_halves_is_put_together() {
 }
 
 #[test]
-fn odd_fields_and_keep_alives_cost_nothing() {
+fn odd_fields_and_keep_alives_are_tolerated() {
     for odd in [
         r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"b","text":"a"}}"#,
         r#"{"type":"content_block_delta","index":"0","delta":{"type":"text_delta","text":"a"},"usage":[],"score":NaN}"#,
@@ -196,7 +196,7 @@ fn odd_fields_and_keep_alives_cost_nothing() {
     sample::check_words(read, format!("data: {a}\ndata: {a}\ndata: {stop}\n"), &[text("a"), text("a"), STOP]);
     let (start, rest) = a.split_at(a.find("\"delta\"").unwrap());
     sample::check_words(read, format!("data: {start}\ndata: {rest}\n\ndata: {stop}\n\n"), &[text("a"), STOP]);
-    fails(&format!("data: {a}\n\ndata: {start}\n\n"), &[text("a")], (502, "upstream_invalid_data", "in the middle"));
+    fails(&format!("data: {a}\n\ndata: {start}\n\n"), &[text("a")], (502, "upstream_invalid_data", "truncated JSON"));
 }
 
 #[test]
@@ -235,7 +235,7 @@ proptest! {
     }
 
     #[test]
-    fn a_field_that_nobody_knows_changes_nothing(
+    fn unknown_fields_are_ignored(
         body in prop::sample::select(STREAMS),
         place in 0_usize..100,
         value in sample::any_value(),
@@ -246,17 +246,17 @@ proptest! {
 }
 
 #[test]
-fn an_empty_object_may_stand_for_arguments_that_are_to_come() {
+fn an_empty_object_may_be_a_placeholder_for_arguments() {
     let begun = begin(0, &tool_use("t1", "f", "{}"));
     let events = [begun.clone(), input(0, "{}"), input(0, r#"{\"city\":"#), input(0, r#"\"A\"}"#), end(0), stop("tool_use")];
     let expected = [call(0, Some("t1"), Some("f"), ""), call(0, None, None, "{\"city\":"), call(0, None, None, "\"A\"}"), STOP];
     check(&events, &expected);
-    // Nothing more came, and no arguments are an empty object.
+    // Without further deltas, the arguments are an empty object.
     check(&[begun, input(0, "{}"), end(0), stop("tool_use")], &[call(0, Some("t1"), Some("f"), ""), call(0, None, None, ""), STOP]);
 }
 
 #[test]
-fn blocks_of_tools_that_anthropic_runs_are_items() {
+fn blocks_of_hosted_tools_become_items() {
     let used = r#"{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{}}"#;
     let found =
         r#"{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[{"type":"web_search_result","url":"https://x/y"}]}"#;

@@ -1,8 +1,8 @@
-//! What clients send beside the book of this API: it is carried to whom it may concern, told to be left out, or refused.
+//! Requests beyond this API's documentation: passed on, left out with a warning, or rejected.
 
 use super::*;
 
-/// The messages of a request as it goes to an upstream of `preset`.
+/// The messages of a request as sent to an upstream of `preset`.
 fn messages(preset: Preset, messages: &Value) -> Value {
     let family = if preset == Preset::OpenAi { Family::OpenAi } else { Family::Compatible };
     let style = Style::new(family, preset, "https://north.example/v1", &Compat::default());
@@ -14,7 +14,7 @@ fn ignored(family: Family, request: &ModelRequest) -> Result<Vec<String>, String
 }
 
 #[test]
-fn fields_of_a_call_go_back_to_whom_they_came_from() {
+fn fields_of_a_call_are_sent_back_to_their_vendor() {
     let call = json!({
         "id": "c1", "type": "function", "function": { "name": "f", "arguments": "{}" },
         "extra_content": { "google": { "thought_signature": "SIG==" } },
@@ -26,11 +26,11 @@ fn fields_of_a_call_go_back_to_whom_they_came_from() {
     ]);
     assert_eq!(messages(Preset::Compatible, &said), said);
     let sent = messages(Preset::OpenAi, &said);
-    assert_eq!(sent[1]["tool_calls"][0].get("extra_content"), None, "OpenAI refuses what it does not know");
+    assert_eq!(sent[1]["tool_calls"][0].get("extra_content"), None, "OpenAI rejects unknown fields");
 }
 
 #[test]
-fn marks_for_a_cache_go_to_those_who_know_them() {
+fn cache_control_marks_are_sent_where_supported() {
     let part = json!({ "type": "text", "text": "S", "cache_control": { "type": "ephemeral" } });
     let said = || json!([{ "role": "system", "content": [part] }, { "role": "user", "content": [part] }]);
     assert_eq!(messages(Preset::OpenRouter, &said()), said());
@@ -43,7 +43,7 @@ fn marks_for_a_cache_go_to_those_who_know_them() {
 }
 
 #[test]
-fn thoughts_come_with_their_calls_for_every_compatible_server() {
+fn reasoning_is_sent_with_its_calls_to_every_compatible_server() {
     let call = json!({ "id": "c1", "type": "function", "function": { "name": "f", "arguments": "{}" } });
     let said = json!([
         { "role": "user", "content": "Go" },
@@ -62,7 +62,7 @@ fn thoughts_come_with_their_calls_for_every_compatible_server() {
 }
 
 #[test]
-fn system_messages_are_one_at_the_start_but_for_openai() {
+fn system_messages_are_merged_at_the_start_except_for_openai() {
     let context = vec![
         sample::message(Role::Developer, vec![Part::input_text("Be kind.")]),
         sample::user("Hi"),
@@ -77,7 +77,7 @@ fn system_messages_are_one_at_the_start_but_for_openai() {
 }
 
 #[test]
-fn an_id_goes_back_as_it_came_and_fits_at_openai() {
+fn call_ids_are_sent_back_unchanged_and_shortened_for_openai() {
     let long = "x".repeat(95);
     let context = || vec![sample::call(&long, "f", "{}"), sample::output(&long, "1")];
     let sent = messages_of(Family::Compatible, context()).unwrap();
@@ -88,7 +88,7 @@ fn an_id_goes_back_as_it_came_and_fits_at_openai() {
 }
 
 #[test]
-fn an_image_that_the_model_made_goes_back_to_it() {
+fn a_generated_image_is_sent_back() {
     let item: Item = serde_json::from_value(json!({
         "type": "image_generation_call", "id": "item_1", "status": "completed", "output_format": "png", "result": "AA==",
     }))
@@ -102,7 +102,7 @@ fn an_image_that_the_model_made_goes_back_to_it() {
 }
 
 #[test]
-fn what_was_handed_out_beside_the_text_goes_back_as_it_came() {
+fn output_beyond_text_is_sent_back_unchanged() {
     let reference = json!({ "type": "reference", "reference_ids": [1] });
     let audio = json!({ "id": "audio_1" });
     let said = json!([
@@ -121,7 +121,7 @@ fn what_was_handed_out_beside_the_text_goes_back_as_it_came() {
 }
 
 #[test]
-fn what_is_left_out_is_told() {
+fn left_out_fields_are_reported() {
     let call = json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" }, "extra_content": { "google": {} } });
     let said = json!([
         { "role": "assistant", "content": "a", "annotations": [{ "type": "url_citation" }], "reasoning_content": "hm", "tool_calls": [call] },
@@ -135,7 +135,7 @@ fn what_is_left_out_is_told() {
 }
 
 #[test]
-fn what_would_change_the_meaning_is_refused_by_its_name() {
+fn fields_that_change_the_meaning_are_rejected_by_name() {
     for name in ["conversation", "prompt", "context_management"] {
         let create = Create { extra: Map::from_iter([(name.to_owned(), json!({}))]), ..sample::create() };
         for family in [Family::Compatible, Family::OpenAi] {
@@ -145,7 +145,7 @@ fn what_would_change_the_meaning_is_refused_by_its_name() {
 }
 
 #[test]
-fn tools_that_nobody_here_runs_are_left_out_refused_or_passed_on() {
+fn hosted_tools_are_left_out_rejected_or_passed_on() {
     let create = Create { tools: serde_json::from_value(json!([{ "type": "web_search" }])).unwrap(), ..sample::create() };
     let with = |hosted_tools| {
         let style = Style { hosted_tools, ..style(Family::Compatible) };

@@ -1,4 +1,4 @@
-//! What servers of this API were seen to send beside its book: each example with its bytes.
+//! Observed deviations of servers with this API, each with its bytes.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn piece(fields: &str) -> String {
     c(&format!(r#"{{"tool_calls":[{{{fields}}}]}}"#))
 }
 
-/// The stream of these chunks.
+/// A stream of these chunks.
 fn stream<T: AsRef<str>>(chunks: &[T]) -> String {
     chunks.iter().fold(String::new(), |body, chunk| body + "data: " + chunk.as_ref() + "\n\n") + "data: [DONE]\n\n"
 }
@@ -37,7 +37,7 @@ fn fails(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, &st
     sample::check_fails(read, body, before, expected);
 }
 
-/// The same, where functions of these names were offered.
+/// The same, if functions with these names were offered.
 fn read_with(names: &'static [&'static str]) -> impl Fn(&[&[u8]]) -> Read {
     |pieces| sample::read(Reading::new(Chunks::default(), sample::north(), sample::lifter(names)), pieces)
 }
@@ -45,7 +45,7 @@ fn read_with(names: &'static [&'static str]) -> impl Fn(&[&[u8]]) -> Read {
 const OVERLOADED: &str = r#"{"code":50505,"message":"Model service overloaded","data":null}"#;
 
 #[test]
-fn what_stands_beside_the_message_reaches_the_caller() {
+fn fields_next_to_the_message_reach_the_caller() {
     let extra = |value: Value| Ok(Word::Extra(value.as_object().cloned().unwrap_or_default()));
     let first = r#"{"id":"x","provider":"North","choices":[{"index":0,"delta":{"content":"a"},"content_filter_results":{"hate":{"filtered":false}}}]}"#;
     let last =
@@ -58,7 +58,7 @@ fn what_stands_beside_the_message_reaches_the_caller() {
         extra(json!({ "upstream_fields": { "provider": "North", "search_info": { "results": [1] }, "usage": { "cost": 0.5 } } })),
     ];
     check(&[first, &f("stop"), last], &words);
-    // A call ends the message, and what comes then is worth no other.
+    // A call ends the message; later fields do not start another.
     let named = r#"{"provider":"North","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c1","function":{"name":"f","arguments":"{\"a\":1}"}}]}}]}"#;
     let called = || call(0, Some("c1"), Some("f"), "{\"a\":1}");
     check(&[named, &f("tool_calls"), last], &[called(), STOP, usage(1, 1, 0, 0)]);
@@ -69,18 +69,18 @@ fn what_stands_beside_the_message_reaches_the_caller() {
 }
 
 #[test]
-fn a_call_is_told_from_the_next_by_its_arguments() {
+fn calls_are_told_apart_by_their_arguments() {
     let whole = |city: &str| {
         piece(&format!(r#""index":0,"id":"","type":"function","function":{{"name":"f","arguments":"{{\"city\":\"{city}\"}}"}}"#))
     };
     let (a, b) = ("{\"city\":\"A\"}", "{\"city\":\"B\"}");
     check(&[whole("A"), whole("B"), f("tool_calls")], &[call(0, None, Some("f"), a), call(1, None, Some("f"), b), STOP]);
-    // Both in one chunk, and without an index.
+    // Both in one chunk, without an index.
     let entry = |city: &str| format!(r#"{{"id":"","function":{{"name":"f","arguments":"{{\"city\":\"{city}\"}}"}}}}"#);
     let two = format!(r#"{{"tool_calls":[{},{}]}}"#, entry("A"), entry("B"));
     check(&[c(&two), f("tool_calls")], &[call(0, None, Some("f"), a), call(1, None, Some("f"), b), STOP]);
 
-    // A new id and the same name in every fragment.
+    // A new id and the same name in every piece.
     let fragment =
         |id: &str, arguments: &str| piece(&format!(r#""index":0,"id":"{id}","function":{{"name":"f","arguments":"{arguments}"}}"#));
     let one = [call(0, Some("c1"), Some("f"), "{\"ci"), call(0, None, None, "ty\":"), call(0, None, None, "\"A\"}"), STOP];
@@ -94,7 +94,7 @@ fn a_call_is_told_from_the_next_by_its_arguments() {
 }
 
 #[test]
-fn names_come_in_pieces_or_again_and_again() {
+fn names_arrive_in_pieces_or_repeatedly() {
     let read = read_with(&["get_weather", "f"]);
     let named =
         |name: &str, arguments: &str| piece(&format!(r#""index":0,"id":"c1","function":{{"name":"{name}","arguments":"{arguments}"}}"#));
@@ -111,7 +111,7 @@ fn names_come_in_pieces_or_again_and_again() {
 }
 
 #[test]
-fn reasons_to_finish_in_the_words_of_other_vendors() {
+fn finish_reasons_of_other_vendors() {
     let finish = |finish| Ok(Word::Finish(finish));
     for reason in ["eos", "eos_token", "end_turn", "COMPLETE", "stop_sequence"] {
         check(&[c(r#"{"content":"half"}"#), f(reason)], &[text("half"), STOP]);
@@ -131,12 +131,12 @@ fn reasons_to_finish_in_the_words_of_other_vendors() {
     check(&[c(r#"{"content":"half"}"#), f("zork"), f("stop")], &[text("half"), finish(Finish::Unknown("zork".into())), STOP]);
     check(&[c(r#"{"content":"half"}"#), f("stop"), f("zork")], &[text("half"), STOP]);
     check(&[c(r#"{"content":"half"}"#), f("zork"), f("vibes")], &[text("half"), finish(Finish::Unknown("zork".into()))]);
-    // While there is none.
+    // Before there is one.
     check(&[r#"{"choices":[{"index":0,"delta":{"content":"half"},"finish_reason":"not_finished"}]}"#], &[text("half")]);
 }
 
 #[test]
-fn errors_in_other_shapes_have_their_sentence() {
+fn errors_in_other_formats_keep_their_message() {
     let too_long =
         r#"{"object":"error","message":"prompt has 5000 tokens, the model takes 4096","type":"BadRequestError","param":null,"code":400}"#;
     fails(&stream(&[too_long]), &[], (400, "context_length_exceeded", "prompt has 5000 tokens, the model takes 4096"));
@@ -163,7 +163,7 @@ fn errors_in_other_shapes_have_their_sentence() {
 }
 
 #[test]
-fn errors_in_odd_places_have_their_words() {
+fn errors_in_odd_places_keep_their_message() {
     let before = c(r#"{"content":"a"}"#);
     let inner = r#"{"choices":[{"index":0,"delta":{},"error":{"code":502,"message":"Inner boom"},"finish_reason":"error"}]}"#;
     for chunk in [inner, &inner.replace("\"error\"}]", "null}]"), &inner.replace("delta", "message")] {
@@ -199,31 +199,31 @@ fn errors_in_odd_places_have_their_words() {
 }
 
 #[test]
-fn what_follows_the_finish_reason_takes_nothing_of_the_response() {
+fn failures_after_the_finish_reason_do_not_affect_the_response() {
     let body = |end: &str| format!("data: {}\n\ndata: {}\n\n{end}\n\n", c(r#"{"content":"a"}"#), f("stop"));
     for end in ["data: [done]", "data: [Done]", "data: \"[DONE]\"", "data: [END]", "data: {\"a", "data: some words", "data: {not json}"] {
         check_body(&body(end), &[text("a"), STOP]);
     }
     let a = c(r#"{"content":"a"}"#);
     check_body(&format!("data: data: {a}\n\ndata:data:{}\n\ndata: [DONE]\n\n", f("stop")), &[text("a"), STOP]);
-    fails(&format!("data: {a}\n\ndata: what {a}\n\n"), &[text("a")], (502, "upstream_invalid_data", "nobody can read"));
+    fails(&format!("data: {a}\n\ndata: what {a}\n\n"), &[text("a")], (502, "upstream_invalid_data", "cannot be parsed"));
 }
 
 #[test]
-fn a_summary_at_the_end_is_not_said_again() {
+fn a_summary_at_the_end_is_not_emitted_again() {
     let counts = r#""usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}"#;
     let summary = |message: &str| {
         format!(r#"{{"object":"chat.completion","choices":[{{"index":0,"finish_reason":"stop","message":{message}}}],{counts}}}"#)
     };
     let spoken = [c(r#"{"content":"Hel"}"#), c(r#"{"content":"lo"}"#), f("stop"), summary(r#"{"role":"assistant","content":"Hello"}"#)];
     check(&spoken, &[text("Hel"), text("lo"), STOP, usage(3, 2, 0, 0)]);
-    // With the end itself, as a delta, or beside one.
+    // In the last chunk as a delta, or next to one.
     check(&[&spoken[0], &spoken[1], &spoken[3]], &[text("Hel"), text("lo"), usage(3, 2, 0, 0), STOP]);
     let last_delta = r#"{"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":"stop"}]}"#;
     check(&[&spoken[0], &spoken[1], last_delta], &[text("Hel"), text("lo"), STOP]);
     let both = r#"{"choices":[{"index":0,"delta":{"content":"lo"},"message":{"content":"Hello"},"finish_reason":"stop"}]}"#;
     check(&[&spoken[0], both], &[text("Hel"), text("lo"), STOP]);
-    // A message where no delta came counts.
+    // Without deltas the message counts.
     check(&[summary(r#"{"role":"assistant","content":"Hello"}"#)], &[text("Hello"), usage(3, 2, 0, 0), STOP]);
 
     let thought = |text: &str| Ok(Word::Reasoning(text.into()));
@@ -236,24 +236,24 @@ fn a_summary_at_the_end_is_not_said_again() {
     check(&told, &[thought("h"), thought("m"), call(0, Some("c1"), Some("f"), "{\"a\":1}"), usage(3, 2, 0, 0), STOP]);
 }
 
-/// A chunk with a whole message, and the end.
+/// A chunk with a complete message, and the end.
 fn message(fields: &str) -> String {
     format!(r#"{{"object":"chat.completion","choices":[{{"index":0,"finish_reason":"stop","message":{fields}}}]}}"#)
 }
 
 #[test]
-fn a_message_adds_what_the_pieces_lacked() {
+fn a_message_adds_what_the_deltas_lacked() {
     let hel = c(r#"{"content":"Hel"}"#);
     check(&[hel.as_str(), &message(r#"{"content":"Hello"}"#)], &[text("Hel"), text("lo"), STOP]);
     check(&[hel.as_str(), &message(r#"{"content":"Other"}"#)], &[text("Hel"), STOP]);
     let thought = |text: &str| Ok(Word::Reasoning(text.into()));
     let told = [c(r#"{"reasoning_content":"h"}"#), message(r#"{"content":"a","reasoning_content":"hm"}"#)];
     check(&told, &[thought("h"), thought("m"), text("a"), STOP]);
-    // Each chunk has a message: all of it so far, or a piece of it.
+    // Each chunk has a message: all text so far, or a piece of it.
     let piece_of = |content: &str| format!(r#"{{"choices":[{{"index":0,"message":{{"content":"{content}"}}}}]}}"#);
     check(&[piece_of("Hel"), piece_of("Hello"), message(r#"{"content":"Hello"}"#)], &[text("Hel"), text("lo"), STOP]);
     check(&[piece_of("Hel"), piece_of("lo"), f("stop")], &[text("Hel"), text("lo"), STOP]);
-    // What came of it with none of the pieces.
+    // Fields that arrived with no delta.
     let noted = message(r#"{"content":"Hel","annotations":[{"type":"url_citation","url":"u"}]}"#);
     let annotation = || Ok(Word::Annotation(json!({ "type": "url_citation", "url": "u" })));
     check(&[hel.as_str(), &noted], &[text("Hel"), annotation(), STOP]);
@@ -265,7 +265,7 @@ fn a_message_adds_what_the_pieces_lacked() {
 }
 
 #[test]
-fn calls_of_a_message_are_those_that_came_or_new_ones() {
+fn calls_of_a_message_are_repetitions_or_new() {
     let arguments = |city: &str| format!(r#"{{\"city\":\"{city}\"}}"#);
     let entry =
         |id: &str, arguments: &str| format!(r#"{{"id":"{id}","type":"function","function":{{"name":"f","arguments":"{arguments}"}}}}"#);
@@ -283,16 +283,16 @@ fn calls_of_a_message_are_those_that_came_or_new_ones() {
         &[first(), call(1, Some("b"), Some("f"), b), STOP],
     );
     check(&[whole.as_str(), &calls(&[entry("b", &arguments("B"))])], &[first(), call(1, Some("b"), Some("f"), b), STOP]);
-    // The same call under another id, or set otherwise.
+    // The same call with another id, or formatted differently.
     check(&[whole.as_str(), &calls(&[entry("zz", r#"{ \"city\" : \"A\" }"#)])], &[first(), STOP]);
     check(&[calls(&[entry("a", &arguments("A")), entry("", &arguments("B"))])], &[first(), call(1, None, Some("f"), b), STOP]);
-    // One call in place of a list of them.
+    // One call instead of a list.
     let one = c(&format!(r#"{{"tool_calls":{}}}"#, entry("a", &arguments("A"))));
     check(&[one, f("tool_calls")], &[first(), STOP]);
 }
 
 #[test]
-fn parts_of_a_content_that_have_no_place_are_carried() {
+fn unknown_content_parts_are_passed_on() {
     let extra = |value: Value| Ok(Word::Extra(value.as_object().cloned().unwrap_or_default()));
     for part in [
         json!({ "type": "reference", "reference_ids": [1] }),
@@ -321,7 +321,7 @@ fn calls_and_texts_in_other_forms() {
 }
 
 #[test]
-fn images_in_every_form() {
+fn images_in_every_format() {
     for form in [
         r#"{"b64_json":"AA=="}"#,
         r#""data:image/png;base64,AA==""#,
@@ -336,7 +336,7 @@ fn images_in_every_form() {
 }
 
 #[test]
-fn a_character_in_halves_is_put_together() {
+fn split_surrogate_pairs_are_joined() {
     check(&[c(r#"{"content":"a \ud83d"}"#), c(r#"{"content":"\ude00 b"}"#), f("stop")], &[text("a "), text("😀 b"), STOP]);
     check(&[c(r#"{"content":"a\ud83d"}"#), c(r#"{"content":"b"}"#), f("stop")], &[text("a"), text("\u{fffd}b"), STOP]);
     check(&[c(r#"{"content":"a\ud83d"}"#), f("stop")], &[text("a"), text("\u{fffd}"), STOP]);
@@ -345,17 +345,17 @@ fn a_character_in_halves_is_put_together() {
     let arguments = |arguments: &str| piece(&format!(r#""index":0,"function":{{"name":"f","arguments":"{arguments}"}}"#));
     let expected = [call(0, None, Some("f"), "{\"a\":\""), call(0, None, None, "😀\"}"), STOP];
     check(&[arguments(r#"{\"a\":\"\ud83d"#), arguments(r#"\ude00\"}"#), f("stop")], &expected);
-    // Bytes of UTF-8 in two chunks.
+    // UTF-8 bytes split between two chunks.
     let body = b"data: {\"choices\":[{\"delta\":{\"content\":\"\xf0\x9f\"}}]}\n\n\
         data: {\"choices\":[{\"delta\":{\"content\":\"\x98\x80\"}}]}\n\n";
     sample::check_words(read, body, &[text("😀")]);
-    // What comes whole has nothing to wait for.
+    // Complete content does not wait for more.
     let body = r#"{"choices":[{"delta":{"content":"a"},"logprobs":{"content":[{"token":"\ud83d"}]}}]}"#;
     check(&[body], &[Ok(Word::Text { text: "a".into(), logprobs: vec![json!({ "token": "\u{fffd}" })] })]);
 }
 
 #[test]
-fn a_field_of_another_type_counts_as_absent() {
+fn a_field_of_another_type_is_ignored() {
     let odd_delta = |delta: &str| vec![c(delta), c(r#"{"content":"a"}"#), f("stop")];
     let duplicate = r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm","content":"","reasoning_content":"hm"}}]}"#;
     check(&[duplicate, &f("stop")], &[Ok(Word::Reasoning("hm".into())), STOP]);
@@ -388,7 +388,7 @@ fn keep_alives_and_events_without_blank_lines() {
         ["event: ping\ndata: 2026-11-29 10:11:12", "event: heartbeat\ndata: beat", "data: ping", "data: : keepalive", ": still here"]
     {
         check_body(&format!("data: {a}\n\n{alive}\n\ndata: {}\n\n{alive}\n\n", f("stop")), &[text("a"), STOP]);
-        // It is no reason for an end without a finish either.
+        // Nor is it evidence of a complete response.
         check_body(&format!("data: {a}\n\n{alive}\n\n"), &[text("a")]);
         check_body(&format!("{alive}\n\n"), &[]);
     }
@@ -398,21 +398,21 @@ fn keep_alives_and_events_without_blank_lines() {
 }
 
 #[test]
-fn what_is_cut_is_an_error() {
+fn truncated_events_are_an_error() {
     let a = c(r#"{"content":"a"}"#);
     for cut in [r#"{"choices":[{"index":0,"delta":{"content":"b"#, r#"{"choices":[{"index":0,"delta":{"content":"\ud83d"#, "{"] {
-        fails(&stream(&[a.as_str(), cut]), &[text("a")], (502, "upstream_invalid_data", "in the middle"));
-        // At the end of the body, the missing reason says it.
+        fails(&stream(&[a.as_str(), cut]), &[text("a")], (502, "upstream_invalid_data", "truncated JSON"));
+        // At the end of the body, the missing finish reason reports it.
         check_body(&format!("data: {a}\n\ndata: {cut}"), &[text("a")]);
     }
     fails(r#"{"choices":[{"index":0,"message":{"content":"b"#, &[], (502, "upstream_cut", "closed the connection"));
     for other in [r#"{"hello":"world"}"#, "[]", "{}"] {
-        fails(other, &[], (502, "upstream_invalid_data", "no chat completion"));
+        fails(other, &[], (502, "upstream_invalid_data", "not a chat completion"));
     }
 }
 
 #[test]
-fn what_belongs_to_a_call_or_a_message_is_carried() {
+fn fields_of_calls_and_messages_are_passed_on() {
     let called = r#""index":0,"id":"c1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}"#;
     let signed = format!(r#"{called},"extra_content":{{"google":{{"thought_signature":"SIG=="}}}}"#);
     let extra = json!({ "extra_content": { "google": { "thought_signature": "SIG==" } } });
@@ -451,7 +451,7 @@ fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
 
 proptest! {
     #[test]
-    fn a_field_that_nobody_knows_changes_nothing(
+    fn unknown_fields_are_ignored(
         chunks in prop::collection::vec(chunk(), 1..6),
         place in 0_usize..100,
         value in sample::any_value(),

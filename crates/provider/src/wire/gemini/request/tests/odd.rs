@@ -1,9 +1,9 @@
-//! What clients send beside the book of this API: it is carried, told to be left out, or refused.
+//! Requests beyond this API's documentation: translated, left out with a warning, or rejected.
 
 use super::*;
 
 #[test]
-fn a_signature_on_a_call_goes_back_to_its_part() {
+fn a_signature_on_a_call_is_sent_back_in_its_part() {
     let call = json!({
         "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" },
         "extra_content": { "google": { "thought_signature": "SIG==" } },
@@ -19,7 +19,7 @@ fn a_signature_on_a_call_goes_back_to_its_part() {
 }
 
 #[test]
-fn audio_is_data_and_other_content_is_refused_by_its_path() {
+fn audio_is_inline_data_and_other_content_is_rejected_by_path() {
     let audio = json!({ "type": "input_audio", "input_audio": { "data": "AA==", "format": "wav" } });
     let request = sample::asked(&json!([{ "role": "user", "content": [audio] }]), &json!({}));
     assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec![]));
@@ -31,14 +31,14 @@ fn audio_is_data_and_other_content_is_refused_by_its_path() {
 }
 
 #[test]
-fn marks_for_a_cache_are_left_out_and_told() {
+fn cache_control_marks_are_left_out_with_a_warning() {
     let part = json!({ "type": "text", "text": "S", "cache_control": { "type": "ephemeral" } });
     let request = sample::asked(&json!([{ "role": "user", "content": [part] }]), &json!({}));
     assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec!["input[0].content[0].cache_control".into()]));
 }
 
 #[test]
-fn an_image_that_the_model_made_goes_back_to_it() {
+fn a_generated_image_is_sent_back() {
     let item: Item = serde_json::from_value(json!({
         "type": "image_generation_call", "id": "item_1", "status": "completed", "output_format": "png", "result": "AA==",
     }))
@@ -48,7 +48,7 @@ fn an_image_that_the_model_made_goes_back_to_it() {
 }
 
 #[test]
-fn code_that_gemini_ran_goes_back_to_it() {
+fn code_that_gemini_ran_is_sent_back() {
     let item = |item: Value| serde_json::from_value::<Item>(item).unwrap();
     let code = item(json!({ "type": "executable_code", "id": "item_1", "language": "PYTHON", "code": "print(1)" }));
     let result =
@@ -61,7 +61,7 @@ fn code_that_gemini_ran_goes_back_to_it() {
 }
 
 #[test]
-fn tools_that_nobody_here_runs_are_left_out_refused_or_passed_on() {
+fn hosted_tools_are_left_out_rejected_or_passed_on() {
     let create = Create { tools: serde_json::from_value(json!([{ "type": "web_search" }])).unwrap(), ..create() };
     let with = |hosted_tools| {
         let tools = body(&sample::request(create.clone(), vec![]), hosted_tools).unwrap().get("tools").cloned();

@@ -1,4 +1,4 @@
-//! What servers of this API were seen to send beside its book, and what others send in its place.
+//! Observed deviations of servers with this API, and what other vendors send in its place.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn f(reason: &str) -> String {
 }
 
 #[test]
-fn chunks_in_other_forms() {
+fn chunks_in_other_formats() {
     let one = r#"{"candidates":[{"content":{"parts":{"text":"a"}}}]}"#;
     check(&[one.to_owned(), f("STOP")], &[text("a"), STOP]);
     let wrapped = |chunk: &str| format!(r#"{{"response":{chunk}}}"#);
@@ -32,7 +32,7 @@ fn chunks_in_other_forms() {
 }
 
 #[test]
-fn a_signature_stands_on_its_call_too() {
+fn a_signature_is_on_its_call_too() {
     let signed = r#"{"functionCall":{"id":"x","name":"f","args":{"a":1}},"thoughtSignature":"SIG=="}"#;
     let extra = json!({ "extra_content": { "google": { "thought_signature": "SIG==" } } });
     let sealed = Ok(Word::ReasoningEnd { encrypted: "gemini.signature.SIG==".into() });
@@ -40,7 +40,7 @@ fn a_signature_stands_on_its_call_too() {
 }
 
 #[test]
-fn a_reason_that_is_known_counts_before_one_that_is_not() {
+fn a_known_reason_has_precedence_over_an_unknown_one() {
     let with = |reason: &str| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":"{reason}"}}]}}"#);
     check(&[with("FINISH_REASON_UNSPECIFIED"), with("STOP")], &[text("a"), text("a"), STOP]);
     check(&[with("VIBES"), with("STOP")], &[text("a"), finish(Finish::Unknown("VIBES".into())), text("a"), STOP]);
@@ -57,7 +57,7 @@ fn an_id_belongs_to_one_call() {
 }
 
 #[test]
-fn reasons_to_finish_in_the_words_of_other_vendors() {
+fn finish_reasons_of_other_vendors() {
     let half = || c(r#"{"text":"half"}"#);
     for reason in ["STOP", "stop", "end_turn", "eos"] {
         check(&[half(), f(reason)], &[text("half"), STOP]);
@@ -77,7 +77,7 @@ fn reasons_to_finish_in_the_words_of_other_vendors() {
 }
 
 #[test]
-fn errors_in_other_shapes_have_their_sentence() {
+fn errors_in_other_formats_keep_their_message() {
     let before = format!("data: {}\n\n", c(r#"{"text":"a"}"#));
     for (error, status, code) in [
         (r#"{"code":50505,"message":"no such luck","data":null}"#, 502, "upstream_error"),
@@ -96,7 +96,7 @@ fn errors_in_other_shapes_have_their_sentence() {
 }
 
 #[test]
-fn a_summary_at_the_end_is_not_said_again() {
+fn a_summary_at_the_end_is_not_emitted_again() {
     let last = r#"{"candidates":[{"content":{"parts":[{"text":"hm","thought":true},{"text":"Hello"}]},"finishReason":"STOP"}]}"#.to_owned();
     let pieces = [c(r#"{"text":"h","thought":true}"#), c(r#"{"text":"m","thought":true}"#), c(r#"{"text":"Hel"}"#), c(r#"{"text":"lo"}"#)];
     let said = [thought("h"), thought("m"), text("Hel"), text("lo"), STOP];
@@ -105,7 +105,7 @@ fn a_summary_at_the_end_is_not_said_again() {
 }
 
 #[test]
-fn odd_characters_and_fields_cost_nothing() {
+fn odd_characters_and_fields_are_tolerated() {
     check(&[c(r#"{"text":"a \ud83d"}"#), c(r#"{"text":"\ude00 b"}"#), f("STOP")], &[text("a "), text("😀 b"), STOP]);
     check(&[c(r#"{"text":"a\ud83d"}"#), f("STOP")], &[text("a"), text("\u{fffd}"), STOP]);
     check(&[c(r#"{"text":"\ud83d","thought":true}"#), c(r#"{"text":"\ude00","thought":true}"#), f("STOP")], &[thought("😀"), STOP]);
@@ -128,7 +128,7 @@ fn odd_characters_and_fields_cost_nothing() {
     sample::check_words(read, format!("data: {a}\ndata: {a}\ndata: {stop}\n"), &[text("a"), text("a"), STOP]);
     let (begin, end) = a.split_at(a.find("\"parts\"").unwrap());
     sample::check_words(read, format!("data: {begin}\ndata: {end}\n\ndata: {stop}\n\n"), &[text("a"), STOP]);
-    fails(&format!("data: {a}\n\ndata: {begin}\n\n"), &[text("a")], (502, "upstream_invalid_data", "in the middle"));
+    fails(&format!("data: {a}\n\ndata: {begin}\n\n"), &[text("a")], (502, "upstream_invalid_data", "truncated JSON"));
 }
 
 #[test]
@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn a_field_that_nobody_knows_changes_nothing(
+    fn unknown_fields_are_ignored(
         body in prop::sample::select(&STREAMS[..STREAMS.len() - 1]),
         place in 0_usize..100,
         value in sample::any_value(),

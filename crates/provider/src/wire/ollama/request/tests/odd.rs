@@ -1,9 +1,9 @@
-//! What clients send beside the book of this API: it is carried, told to be left out, or refused.
+//! Requests beyond this API's documentation: translated, left out with a warning, or rejected.
 
 use super::*;
 
 #[test]
-fn marks_for_a_cache_are_left_out_and_told() {
+fn cache_control_marks_are_left_out_with_a_warning() {
     let part = json!({ "type": "text", "text": "S", "cache_control": { "type": "ephemeral" } });
     let request = sample::asked(&json!([{ "role": "user", "content": [part] }]), &json!({}));
     assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec!["input[0].content[0].cache_control".into()]));
@@ -11,7 +11,7 @@ fn marks_for_a_cache_are_left_out_and_told() {
 }
 
 #[test]
-fn system_messages_stand_first_or_where_they_are() {
+fn system_messages_are_merged_first_or_kept_in_place() {
     let context = vec![sample::user("Hi"), sample::message(Role::System, vec![Part::input_text("Be quick.")])];
     let create = Create { instructions: Some("Be brief.".into()), ..sample::create() };
     let request = sample::request(create, context);
@@ -23,7 +23,7 @@ fn system_messages_stand_first_or_where_they_are() {
 }
 
 #[test]
-fn tools_that_nobody_here_runs_are_left_out_refused_or_passed_on() {
+fn hosted_tools_are_left_out_rejected_or_passed_on() {
     let create = Create { tools: serde_json::from_value(json!([{ "type": "web_search" }])).unwrap(), ..sample::create() };
     let with = |hosted_tools| {
         let tools = body(&sample::request(create.clone(), vec![]), SystemMessages::First, hosted_tools).unwrap().get("tools").cloned();
@@ -35,7 +35,7 @@ fn tools_that_nobody_here_runs_are_left_out_refused_or_passed_on() {
 }
 
 #[test]
-fn an_output_names_its_function_as_it_was_offered() {
+fn an_output_has_its_functions_offered_name() {
     let add = json!({ "type": "namespace", "name": "calc", "tools": [{ "type": "function", "name": "add" }] });
     let create = Create { tools: serde_json::from_value(json!([add])).unwrap(), ..sample::create() };
     let call: Item = serde_json::from_value(json!({

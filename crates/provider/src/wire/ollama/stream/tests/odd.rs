@@ -1,4 +1,4 @@
-//! What servers of this API were seen to send beside its book, and what others send in its place.
+//! Observed deviations of servers with this API, and what other vendors send in its place.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn line(message: &str) -> String {
 const DONE: &str = "{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n";
 
 #[test]
-fn lines_in_other_forms_and_fields_without_a_word() {
+fn lines_in_other_formats_and_unknown_fields() {
     let last = "{\"response\":\"lo\",\"done\":true,\"done_reason\":\"stop\"}\n";
     said(&format!("{{\"response\":\"Hel\",\"done\":false}}\n{last}"), &[text("Hel"), text("lo"), STOP]);
     let extra = Ok(Word::Extra(Map::from_iter([("mood".to_owned(), "good".into())])));
@@ -27,7 +27,7 @@ fn lines_in_other_forms_and_fields_without_a_word() {
 }
 
 #[test]
-fn reasons_to_finish_in_the_words_of_other_vendors() {
+fn finish_reasons_of_other_vendors() {
     let last = |reason: &str| format!("{}{{\"done\":true,\"done_reason\":\"{reason}\"}}\n", line(r#"{"content":"half"}"#));
     for reason in ["stop", "eos", "end_turn", "COMPLETE", ""] {
         said(&last(reason), &[text("half"), STOP]);
@@ -43,7 +43,7 @@ fn reasons_to_finish_in_the_words_of_other_vendors() {
 }
 
 #[test]
-fn errors_in_other_shapes_have_their_sentence() {
+fn errors_in_other_formats_keep_their_message() {
     let before = line(r#"{"content":"a"}"#);
     for (error, status, code) in [
         (r#"{"code":50505,"message":"no such luck","data":null}"#, 502, "upstream_error"),
@@ -60,7 +60,7 @@ fn errors_in_other_shapes_have_their_sentence() {
 }
 
 #[test]
-fn a_summary_at_the_end_is_not_said_again() {
+fn a_summary_at_the_end_is_not_emitted_again() {
     let pieces = line(r#"{"content":"Hel","thinking":"h"}"#) + &line(r#"{"content":"lo","thinking":"m"}"#);
     let last = "{\"message\":{\"content\":\"Hello\",\"thinking\":\"hm\"},\"done\":true,\"done_reason\":\"stop\"}\n";
     said(&(pieces + last), &[thought("h"), text("Hel"), thought("m"), text("lo"), STOP]);
@@ -68,7 +68,7 @@ fn a_summary_at_the_end_is_not_said_again() {
 }
 
 #[test]
-fn odd_characters_and_fields_cost_nothing() {
+fn odd_characters_and_fields_are_tolerated() {
     let halves = line(r#"{"content":"a \ud83d"}"#) + &line(r#"{"content":"\ude00 b"}"#) + DONE;
     said(&halves, &[text("a "), text("😀 b"), STOP]);
     let halves = line(r#"{"thinking":"\ud83d"}"#) + &line(r#"{"thinking":"\ude00"}"#) + &line(r#"{"content":"\ud83d"}"#) + DONE;
@@ -86,12 +86,12 @@ fn odd_characters_and_fields_cost_nothing() {
     fails(
         &format!("{}{{\"message\":{{\"content\":\"b\n", line(r#"{"content":"a"}"#)),
         &[text("a")],
-        (502, "upstream_invalid_data", "no line"),
+        (502, "upstream_invalid_data", "not part of a chat response"),
     );
 }
 
 #[test]
-fn images_are_items_of_their_own() {
+fn images_become_items() {
     let image = |key, data: &str| {
         sample::item(key, json!({ "type": "image_generation_call", "status": "completed", "output_format": "png", "result": data }))
     };
@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn a_field_that_nobody_knows_changes_nothing(
+    fn unknown_fields_are_ignored(
         body in prop::sample::select(&STREAMS[..STREAMS.len() - 1]),
         place in 0_usize..100,
         value in sample::any_value(),

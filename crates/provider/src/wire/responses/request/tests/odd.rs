@@ -1,9 +1,9 @@
-//! What clients send beside the book of this API: it is carried, told to be left out, or refused.
+//! Requests beyond this API's documentation: passed on, left out with a warning, or rejected.
 
 use super::*;
 
 #[test]
-fn instructions_are_one_text_for_compatible_servers() {
+fn instructions_are_merged_for_compatible_servers() {
     let create = || Create { instructions: Some("Be brief.".into()), ..sample::create() };
     let context = || {
         let compaction = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
@@ -17,7 +17,7 @@ fn instructions_are_one_text_for_compatible_servers() {
 }
 
 #[test]
-fn an_id_goes_back_as_it_came_and_fits_at_openai() {
+fn call_ids_are_sent_back_unchanged_and_shortened_for_openai() {
     let long = "x".repeat(95);
     let context = || vec![sample::call(&long, "f", "{}"), sample::output(&long, "1")];
     let sent = input_of(Family::Compatible, context()).unwrap();
@@ -28,7 +28,7 @@ fn an_id_goes_back_as_it_came_and_fits_at_openai() {
 }
 
 #[test]
-fn items_and_fields_without_a_word_go_back_as_they_came() {
+fn unknown_items_and_fields_are_sent_back_unchanged() {
     let search: Item = serde_json::from_value(json!({
         "type": "web_search_call", "id": "item_1", "upstream_id": "ws_1", "status": "completed", "action": { "type": "search", "query": "q" },
     }))
@@ -52,7 +52,7 @@ fn items_and_fields_without_a_word_go_back_as_they_came() {
 }
 
 #[test]
-fn thoughts_of_open_models_go_back_to_compatible_servers() {
+fn reasoning_of_open_models_is_sent_back_to_compatible_servers() {
     let context = || vec![sample::reasoning("hm"), sample::call("a", "f", "{}"), sample::output("a", "1")];
     let sent = input_of(Family::Compatible, context()).unwrap();
     assert_eq!(sent[0]["content"], json!([{ "type": "reasoning_text", "text": "hm" }]));
@@ -60,7 +60,7 @@ fn thoughts_of_open_models_go_back_to_compatible_servers() {
 }
 
 #[test]
-fn tools_that_the_upstream_runs_go_to_it_unless_the_settings_refuse_them() {
+fn hosted_tools_are_passed_on_unless_the_settings_refuse_them() {
     let tools = json!([{ "type": "web_search" }, { "type": "custom", "name": "patch" }]);
     let create = Create { tools: serde_json::from_value(tools.clone()).unwrap(), ..sample::create() };
     let body = body_of(&sample::request(create.clone(), vec![]), Family::OpenAi).unwrap();

@@ -1,8 +1,8 @@
-//! What servers of this API were seen to send beside its book, and what others send in its place.
+//! Observed deviations of servers with this API, and what other vendors send in its place.
 
 use super::*;
 
-/// The events of these documents.
+/// A stream of these events.
 fn stream(events: &[String]) -> String {
     events.iter().fold(String::new(), |body, event| body + "data: " + event + "\n\n")
 }
@@ -17,7 +17,7 @@ fn fails(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, &st
     sample::check_fails(read, body, before, expected);
 }
 
-/// More of a text.
+/// A text delta.
 fn said_more(text: &str) -> String {
     delta("output_text", text)
 }
@@ -39,7 +39,7 @@ fn completed() -> String {
 }
 
 #[test]
-fn parts_and_deltas_in_other_forms() {
+fn parts_and_deltas_in_other_formats() {
     let object = r#"{"type":"response.output_text.delta","delta":{"text":"a"}}"#.to_owned();
     check(&[object, completed()], &[text("a"), STOP]);
     let part_added = r#"{"type":"response.content_part.added","part":{"type":"output_text","text":"Hello"}}"#.to_owned();
@@ -69,7 +69,7 @@ fn an_incomplete_response_is_never_complete() {
 }
 
 #[test]
-fn a_whole_text_that_begins_with_the_pieces_adds_its_rest() {
+fn a_complete_text_that_starts_with_the_deltas_adds_its_rest() {
     let item = r#"{"type":"message","id":"m1","content":[{"type":"output_text","text":"Hello"}]}"#;
     let text_done = r#"{"type":"response.output_text.done","text":"Hello"}"#.to_owned();
     let part_done = r#"{"type":"response.content_part.done","part":{"type":"output_text","text":"Hello"}}"#.to_owned();
@@ -79,11 +79,11 @@ fn a_whole_text_that_begins_with_the_pieces_adds_its_rest() {
         check(&[said_more("Hel"), whole, completed()], &expected);
     }
     check(&[said_more("Hel"), ended.clone()], &expected);
-    // All of them, and after pieces that say their item, but under other ids.
+    // All of them, and after deltas that name their item, but with other ids.
     check(&[said_more("Hel"), text_done, done(item), ended.clone()], &expected);
     let piece = r#"{"type":"response.output_text.delta","item_id":"x","output_index":0,"content_index":0,"delta":"Hel"}"#.to_owned();
     check(&[piece, ended.clone()], &expected);
-    // Another text than the pieces were is none that adds to them.
+    // A text that differs from the deltas adds nothing.
     check(&[said_more("Hal"), ended], &[text("Hal"), STOP]);
 
     let thought = |text: &str| Ok(Word::Reasoning(text.into()));
@@ -92,7 +92,7 @@ fn a_whole_text_that_begins_with_the_pieces_adds_its_rest() {
 }
 
 #[test]
-fn whole_arguments_that_begin_with_the_pieces_add_their_rest() {
+fn complete_arguments_that_start_with_the_deltas_add_their_rest() {
     let named = r#""type":"function_call","id":"fc_1","call_id":"c1","name":"f""#;
     let begun = [added(&format!(r#"{{{named},"arguments":""}}"#)), delta("function_call_arguments", r#"{\"city\":"#)];
     let item = format!(r#"{{{named},"arguments":"{{\"city\":\"A\"}}"}}"#);
@@ -105,7 +105,7 @@ fn whole_arguments_that_begin_with_the_pieces_add_their_rest() {
 }
 
 #[test]
-fn errors_in_other_shapes_have_their_sentence() {
+fn errors_in_other_formats_keep_their_message() {
     let before = stream(&[said_more("a")]);
     for (error, status, code) in [
         (
@@ -129,7 +129,7 @@ fn errors_in_other_shapes_have_their_sentence() {
 }
 
 #[test]
-fn what_came_in_pieces_is_not_said_again() {
+fn content_of_deltas_is_not_repeated() {
     let message = r#"{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]}"#;
     let whole = format!(r#"{{"type":"response.completed","response":{{"status":"completed","output":[{message}]}}}}"#);
     let text_done = r#"{"type":"response.output_text.done","text":"Hello"}"#.to_owned();
@@ -138,7 +138,7 @@ fn what_came_in_pieces_is_not_said_again() {
 }
 
 #[test]
-fn a_character_in_halves_is_put_together() {
+fn split_surrogate_pairs_are_joined() {
     check(&[said_more(r"a \ud83d"), said_more(r"\ude00 b"), completed()], &[text("a "), text("😀 b"), STOP]);
     check(&[said_more(r"a\ud83d"), completed()], &[text("a"), text("\u{fffd}"), STOP]);
     let thinks = |text: &str| delta("reasoning_text", text);
@@ -152,7 +152,7 @@ fn a_character_in_halves_is_put_together() {
 }
 
 #[test]
-fn odd_fields_and_keep_alives_cost_nothing() {
+fn odd_fields_and_keep_alives_are_tolerated() {
     for odd in [
         r#"{"type":"response.output_text.delta","delta":"b","delta":"a"}"#,
         r#"{"type":"response.output_text.delta","output_index":"0","content_index":[],"item_id":7,"delta":"a","score":NaN}"#,
@@ -170,11 +170,11 @@ fn odd_fields_and_keep_alives_cost_nothing() {
     sample::check_words(read, format!("data: {a}\ndata: {a}\ndata: {over}\n"), &[text("a"), text("a"), STOP]);
     let (start, rest) = a.split_at(a.find("\"delta\"").unwrap());
     sample::check_words(read, format!("data: {start}\ndata: {rest}\n\ndata: {over}\n\n"), &[text("a"), STOP]);
-    fails(&format!("data: {a}\n\ndata: {start}\n\n"), &[text("a")], (502, "upstream_invalid_data", "in the middle"));
+    fails(&format!("data: {a}\n\ndata: {start}\n\n"), &[text("a")], (502, "upstream_invalid_data", "truncated JSON"));
 }
 
 #[test]
-fn items_and_fields_without_a_word_are_carried() {
+fn unknown_items_and_fields_are_passed_on() {
     let image = r#"{"type":"image_generation_call","id":"ig_1","status":"completed","result":"AA=="}"#;
     check(&[done(image), completed()], &[sample::item(0, serde_json::from_str(image).unwrap()), STOP]);
     let called = r#""type":"function_call","id":"fc_1","call_id":"c1","name":"f","arguments":"{\"a\":1}""#;
@@ -220,7 +220,7 @@ proptest! {
     }
 
     #[test]
-    fn a_field_that_nobody_knows_changes_nothing(
+    fn unknown_fields_are_ignored(
         body in prop::sample::select(&STREAMS[..STREAMS.len() - 1]),
         place in 0_usize..100,
         value in sample::any_value(),
