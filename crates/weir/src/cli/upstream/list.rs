@@ -52,8 +52,15 @@ impl Running {
         let key = std::env::var(config::API_KEY).ok().filter(|key| !key.is_empty()).map(Secret::new);
         let server = match chat::configured(settings, None, key).await {
             Ok(Some(server)) => server,
-            Ok(None) => return silent(format!("No server listens on {}, so the state of the upstreams is unknown.\n", settings.server.listen)),
-            Err(error) => return silent(format!("The server on {} cannot be asked for the state of the upstreams: {error:#}\n", settings.server.listen)),
+            Ok(None) => {
+                return silent(format!("No server listens on {}, so the state of the upstreams is unknown.\n", settings.server.listen));
+            }
+            Err(error) => {
+                return silent(format!(
+                    "The server on {} cannot be asked for the state of the upstreams: {error:#}\n",
+                    settings.server.listen
+                ));
+            }
         };
         match server.json(&server.request("GET", "/v1/upstreams")).await {
             Ok(list) => {
