@@ -30,7 +30,7 @@ pub(crate) fn run(settings: &Settings, arguments: &ConfigArguments) -> Printed {
     let mut lines: Vec<String> = columns(&rows).lines().map(str::to_owned).collect();
     // Both parts are laid out together, so that their columns agree.
     lines.insert(usual.len(), ADVANCED.to_owned());
-    let out = lines.iter().map(|line| format!("{line}\n")).collect();
+    let out = lines.join("\n") + "\n";
     let file = match &settings.file {
         Some(file) => format!("Settings were read from {}.\n", file.display()),
         None => "There is no weir.toml; weir config --example > weir.toml starts one.\n".to_owned(),
