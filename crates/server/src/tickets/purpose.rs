@@ -1,13 +1,13 @@
-//! What a ticket is for, and what a request opens: a WebSocket, or a `GET` that streams. A ticket stands in an address, which proxies
-//! log and browsers remember, so that it must be of no use for anything else.
+//! What a ticket is for, and what a request opens: a WebSocket, or a `GET` that streams. A ticket is part of a URL, which proxies log
+//! and browsers remember, so that it must be of no use for anything else.
 
 use axum::extract::Query as QueryOf;
 use http::request::Parts;
 use http::{Method, header};
 use protocol::fault::Fault;
 
-use crate::api::query::{self, Query};
-use crate::paths;
+use crate::http::paths;
+use crate::http::query::{self, Query};
 
 /// What a request opens that a ticket may be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +17,11 @@ pub(crate) enum Opening<'a> {
         /// Its path.
         path: &'a str,
     },
-    /// `GET /v1/responses/{id}/events`, which a browser's `EventSource` takes up again by itself.
+    /// `GET /v1/responses/{id}/events`, which a browser's `EventSource` resumes by itself.
     Events {
         /// Its path.
         path: &'a str,
-        /// Whether the client says where it was cut.
+        /// Whether the client names the position at which it was cut.
         is_return: bool,
     },
     /// Another stream.
@@ -50,7 +50,7 @@ impl<'a> Opening<'a> {
         if parts.method != Method::GET {
             return None;
         }
-        // As the handlers read it, so that there is no way to write a query that means something else to them.
+        // As the handlers read it, so that no query means something else to them.
         let QueryOf(query) = QueryOf::<Query>::try_from_uri(&parts.uri).ok()?;
         match kind(path)? {
             // A poll is not a stream.
