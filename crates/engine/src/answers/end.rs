@@ -65,7 +65,7 @@ pub(super) async fn run_to_end(shared: Arc<Shared>, live: Arc<Live>, turn: Turn,
 
 /// Puts an answer whose end is in its log into the store, and forgets it if it is not to be kept.
 async fn put_away(shared: &Shared, live: &Live, response: Response, remembering: Option<Remembering>) {
-    say(&response);
+    log_end(&response, live.started.elapsed());
     if let Some(remembering) = remembering {
         remembering.remember(&response);
     }
@@ -147,13 +147,13 @@ fn has_answered(response: &Response) -> bool {
     }
 }
 
-/// One line for each answer, with what it cost and nothing of what was said.
-fn say(response: &Response) {
+/// Logs one line for each response, with its cost and nothing of its content.
+fn log_end(response: &Response, duration: Duration) {
+    let (model, status) = (response.model.as_str(), response.status.as_str());
     let reason = response.incomplete_details.as_ref().map(|details| details.reason.as_str());
-    let usage = response.usage.map(|usage| (usage.input_tokens, usage.output_tokens));
-    let seconds = clock::unix_seconds().saturating_sub(response.created_at);
-    let (id, model, status) = (&response.id, &response.model, &response.status);
-    tracing::info!(response = %id, ?model, ?status, reason, tokens = ?usage, seconds, "answer ended");
+    let (tokens_in, tokens_out) = (response.usage.map(|usage| usage.input_tokens), response.usage.map(|usage| usage.output_tokens));
+    let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(response = %response.id, model, status, reason, tokens_in, tokens_out, duration_ms, "response ended");
 }
 
 /// A turn that panicked leaves a log without an end: it gets one, under a new epoch (promise 3).

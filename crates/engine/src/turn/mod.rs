@@ -80,6 +80,7 @@ pub(crate) struct Live {
     pub(crate) owner: Owner,
     /// The named conversation that it is a turn of.
     pub(crate) thread: Option<String>,
+    pub(crate) started: Instant,
     on_leave: OnLeave,
     stop: watch::Sender<Option<Cause>>,
     seats: watch::Sender<usize>,
@@ -105,6 +106,7 @@ impl Live {
             id,
             owner,
             thread,
+            started: Instant::now(),
             on_leave,
             stop: watch::Sender::new(None),
             seats: watch::Sender::new(0),

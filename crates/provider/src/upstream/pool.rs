@@ -438,13 +438,14 @@ impl Seat {
         };
         self.pool.set_aside.notify_waiters();
         let upstream = &self.pool.upstream;
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         match failure.blame {
-            Blame::Key => tracing::error!(%upstream, key = %label, ?pause, "the upstream refuses a key; it is set aside"),
+            Blame::Key => tracing::error!(%upstream, key = %label, pause_ms, "the upstream refuses a key; it is set aside"),
             Blame::Money => {
-                tracing::error!(%upstream, key = %label, ?pause, "a key's account has no credit or quota left; it is set aside");
+                tracing::error!(%upstream, key = %label, pause_ms, "a key's account has no credit or quota left; it is set aside");
             }
             Blame::Rate(_) | Blame::Upstream(_) | Blame::Request | Blame::Match => {
-                tracing::info!(%upstream, key = %label, ?pause, "a key rests");
+                tracing::info!(%upstream, key = %label, pause_ms, "a key rests");
             }
         }
     }

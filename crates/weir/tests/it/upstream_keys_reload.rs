@@ -37,7 +37,7 @@ async fn an_answer_goes_on_with_the_key_it_began_with_while_new_ones_have_the_ne
     lab.require_keys(&["sk-new-secret", "sk-more-secret"]);
     put("keys", "sk-new-secret\n\nsk-more-secret\n");
     let line = server.logged(AGAIN, 1).await;
-    assert_eq!(line["applied"], "[\"upstream.lab.api_key\"]", "{line}");
+    assert_eq!(line["applied"], "upstream.lab.api_key", "{line}");
     let before = lab.requests().len();
     for _ in 0..4 {
         let (events, end) = in_time(server.send(&question()).await.events().unwrap().collect()).await.unwrap();
