@@ -14,7 +14,7 @@ use crate::listen::{self, Label, Listening, ServiceFactory, Tls};
 /// The HTTP server under the settings in force. Cheap to clone.
 #[derive(Clone)]
 pub struct Live {
-    shared: Arc<Shared>,
+    shared: Arc<LiveParts>,
     listener: Listener,
 }
 
@@ -27,7 +27,7 @@ enum Listener {
     Operations,
 }
 
-struct Shared {
+struct LiveParts {
     app: App,
     current: RwLock<Current>,
 }
@@ -64,7 +64,7 @@ impl Live {
         app.classic.obey(app.config.classic.clone());
         app.capture.set_mode(app.config.lens.capture);
         let current = RwLock::new(Current::new(&app, &app.config));
-        Self { shared: Arc::new(Shared { app, current }), listener: Listener::Public }
+        Self { shared: Arc::new(LiveParts { app, current }), listener: Listener::Public }
     }
 
     /// The server for [`Config::admin_listen`], under the same settings.
@@ -77,7 +77,7 @@ impl Live {
     /// once for a connection: its time limits and its largest head. The addresses it listens on cannot change. The upstreams must be
     /// the new ones already.
     pub fn apply(&self, config: Config) {
-        let Shared { app, current } = &*self.shared;
+        let LiveParts { app, current } = &*self.shared;
         let Config { listen, admin_listen, .. } = *app.config;
         let config = Arc::new(Config { listen, admin_listen, ..config });
         app.classic.obey(config.classic.clone());

@@ -39,19 +39,19 @@ type Hash = [u8; 32];
 /// All tickets and sessions of the process.
 #[derive(Debug, Default)]
 pub struct Tickets {
-    held: Mutex<Held>,
+    held: Mutex<Stored>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct Stored {
     sessions: HashMap<Hash, Session>,
     tickets: HashMap<Hash, Ticket>,
     /// What each owner has, oldest first. Expired ones are removed later.
-    shares: HashMap<Owner, Share>,
+    shares: HashMap<Owner, OwnedTickets>,
 }
 
 #[derive(Debug, Default)]
-struct Share {
+struct OwnedTickets {
     sessions: VecDeque<Hash>,
     tickets: VecDeque<Hash>,
 }
@@ -66,12 +66,12 @@ struct Session {
 struct Ticket {
     credential: Credential,
     purpose: Purpose,
-    state: State,
+    state: TicketState,
     expires: Instant,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
+enum TicketState {
     Unused,
     /// Spent on the events at this path.
     Used(String),
@@ -82,9 +82,9 @@ impl Tickets {
     pub(crate) fn ticket(&self, owner: &Owner, credential: Credential, purpose: Purpose) -> Option<String> {
         let (text, hash) = random("tk_")?;
         let mut held = self.held();
-        let Held { tickets, shares, .. } = &mut *held;
+        let Stored { tickets, shares, .. } = &mut *held;
         make_room(tickets, &mut shares.entry(owner.clone()).or_default().tickets, TICKETS, hash, |ticket| ticket.expires);
-        tickets.insert(hash, Ticket { credential, purpose, state: State::Unused, expires: Instant::now() + TICKET });
+        tickets.insert(hash, Ticket { credential, purpose, state: TicketState::Unused, expires: Instant::now() + TICKET });
         Some(text)
     }
 
@@ -93,7 +93,7 @@ impl Tickets {
         let (text, hash) = random("ws_")?;
         let credential = Credential { session: Some(SessionId(hash)), ..credential };
         let mut held = self.held();
-        let Held { sessions, shares, .. } = &mut *held;
+        let Stored { sessions, shares, .. } = &mut *held;
         make_room(sessions, &mut shares.entry(owner.clone()).or_default().sessions, SESSIONS, hash, |session| session.expires);
         sessions.insert(hash, Session { credential, expires: Instant::now() + SESSION });
         Some(text)
@@ -106,13 +106,13 @@ impl Tickets {
         let found = held.tickets.get_mut(&hash).filter(|found| found.expires > Instant::now() && found.purpose.admits(opening))?;
         let credential = found.credential;
         match (&found.state, opening) {
-            (State::Unused, Opening::Events { path, .. }) => {
-                found.state = State::Used((*path).to_owned());
+            (TicketState::Unused, Opening::Events { path, .. }) => {
+                found.state = TicketState::Used((*path).to_owned());
                 found.expires = Instant::now() + RETURN;
             }
-            (State::Unused, Opening::Socket { .. } | Opening::Stream { .. }) => drop(held.tickets.remove(&hash)),
-            (State::Used(events), Opening::Events { path, is_return: true }) if events == path => {}
-            (State::Used(_), Opening::Events { .. } | Opening::Socket { .. } | Opening::Stream { .. }) => return None,
+            (TicketState::Unused, Opening::Socket { .. } | Opening::Stream { .. }) => drop(held.tickets.remove(&hash)),
+            (TicketState::Used(events), Opening::Events { path, is_return: true }) if events == path => {}
+            (TicketState::Used(_), Opening::Events { .. } | Opening::Socket { .. } | Opening::Stream { .. }) => return None,
         }
         Some(credential)
     }
@@ -160,7 +160,7 @@ impl Tickets {
         // A key that cannot be looked up now opens nothing, and may be readable again later.
         let is_lost = |credential: &Credential| !keys.is_unreadable() && !is_good(credential);
         let mut held = self.held();
-        let Held { sessions, tickets, shares } = &mut *held;
+        let Stored { sessions, tickets, shares } = &mut *held;
         sessions.retain(|_, session| session.expires > now && !is_lost(&session.credential));
         tickets.retain(|_, ticket| ticket.expires > now && !is_lost(&ticket.credential));
         shares.retain(|_, share| {
@@ -170,7 +170,7 @@ impl Tickets {
         });
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, Stored> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

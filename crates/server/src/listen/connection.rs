@@ -42,10 +42,10 @@ pub enum Signal {
 
 /// The handle on a connection that requests carry.
 #[derive(Clone, Debug)]
-pub struct Connection(Arc<Shared>);
+pub struct Connection(Arc<Socket>);
 
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct Socket {
     pub(super) id: u64,
     pub(super) stream: TcpStream,
     peer: SocketAddr,
@@ -89,7 +89,7 @@ fn is_sampled(id: u64, share: f64) -> bool {
     ((id + 1) as f64 * share).floor() > (id as f64 * share).floor()
 }
 
-impl Shared {
+impl Socket {
     fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: &Open) -> Self {
         let traffic = open.traffic();
         let local = stream.local_addr().ok();
@@ -158,7 +158,7 @@ impl Shared {
     }
 }
 
-impl Registered for Shared {
+impl Registered for Socket {
     fn view(&self) -> View {
         self.snapshot()
     }
@@ -168,7 +168,7 @@ impl Registered for Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for Socket {
     fn drop(&mut self) {
         if self.protocol.get().is_none() {
             self.traffic.closed_silently();
@@ -181,19 +181,19 @@ impl Drop for Shared {
 impl Connection {
     /// Registers an accepted socket.
     pub(super) fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: &Open) -> Self {
-        let shared = Arc::new(Shared::new(id, stream, peer, config, open));
-        let registered: Arc<dyn Registered> = Arc::<Shared>::clone(&shared);
+        let shared = Arc::new(Socket::new(id, stream, peer, config, open));
+        let registered: Arc<dyn Registered> = Arc::<Socket>::clone(&shared);
         shared.register.opened(id, Arc::downgrade(&registered));
         Self(shared)
     }
 
     /// What the socket's codec shares with it.
-    pub(super) fn shared(&self) -> Arc<Shared> {
+    pub(super) fn shared(&self) -> Arc<Socket> {
         Arc::clone(&self.0)
     }
 
     /// A handle on a socket that its codec already holds.
-    pub(super) fn of(shared: &Arc<Shared>) -> Self {
+    pub(super) fn of(shared: &Arc<Socket>) -> Self {
         Self(Arc::clone(shared))
     }
 

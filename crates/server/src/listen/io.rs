@@ -16,14 +16,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::connection::{Connection, Shared};
+use super::connection::{Connection, Socket};
 use super::connections::Open;
 use crate::config::Config;
 
 /// The connection as hyper reads and writes it.
 #[derive(Debug)]
 pub(crate) struct Io {
-    shared: Arc<Shared>,
+    shared: Arc<Socket>,
     write_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     /// Its place among the connections, also after an upgrade.

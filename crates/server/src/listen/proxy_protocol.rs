@@ -120,30 +120,34 @@ fn binary(held: &[u8]) -> Result<Option<Origin>, Malformed> {
         return Err(Malformed::TooLong);
     }
     // Errors are reported at once, before the rest has come.
-    let kind = match (command, family) {
-        (0x20, _) => Kind::Proxy,
-        (0x21, 0x11) if length >= 12 => Kind::V4,
-        (0x21, 0x21) if length >= 36 => Kind::V6,
+    let addresses = match (command, family) {
+        (0x20, _) => AddressFamily::Unspecified,
+        (0x21, 0x11) if length >= 12 => AddressFamily::V4,
+        (0x21, 0x21) if length >= 36 => AddressFamily::V6,
         (0x21, 0x11 | 0x21) => return Err(Malformed::Binary),
         // UDP, local sockets, or unspecified: no address that has a meaning here, but valid (§2.2).
-        (0x21, _) if family >> 4 <= 3 && family & 15 <= 2 => Kind::Proxy,
+        (0x21, _) if family >> 4 <= 3 && family & 15 <= 2 => AddressFamily::Unspecified,
         (_, _) => return Err(Malformed::Binary),
     };
     if rest.len() < length {
         return Ok(None);
     }
-    let origin = match kind {
-        Kind::Proxy => Some(Origin::Proxy),
-        Kind::V4 => rest.first_chunk::<4>().zip(port_at(rest, 8)).map(|(ip, port)| Origin::Client((Ipv4Addr::from(*ip), port).into())),
-        Kind::V6 => rest.first_chunk::<16>().zip(port_at(rest, 32)).map(|(ip, port)| Origin::Client((Ipv6Addr::from(*ip), port).into())),
+    let origin = match addresses {
+        AddressFamily::Unspecified => Some(Origin::Proxy),
+        AddressFamily::V4 => {
+            rest.first_chunk::<4>().zip(port_at(rest, 8)).map(|(ip, port)| Origin::Client((Ipv4Addr::from(*ip), port).into()))
+        }
+        AddressFamily::V6 => {
+            rest.first_chunk::<16>().zip(port_at(rest, 32)).map(|(ip, port)| Origin::Client((Ipv6Addr::from(*ip), port).into()))
+        }
     };
     origin.map(Some).ok_or(Malformed::Binary)
 }
 
 /// Which addresses a header of version 2 holds.
 #[derive(Clone, Copy)]
-enum Kind {
-    Proxy,
+enum AddressFamily {
+    Unspecified,
     V4,
     V6,
 }

@@ -95,7 +95,7 @@ impl Tls {
 
     fn new(pair: CertifiedKey, files: Option<Files>, stamp: Stamp) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let state = Mutex::new(State { current: Arc::new(pair), stamp, looked: None });
+        let state = Mutex::new(CertificateState { current: Arc::new(pair), stamp, looked: None });
         let certificate = Arc::new(Reloading { files, provider: Arc::clone(&provider), state });
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Reloading>::clone(&certificate);
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -184,11 +184,11 @@ struct Reloading {
     /// `None`: it never changes.
     files: Option<Files>,
     provider: Arc<CryptoProvider>,
-    state: Mutex<State>,
+    state: Mutex<CertificateState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct CertificateState {
     current: Arc<CertifiedKey>,
     stamp: Stamp,
     looked: Option<Instant>,
@@ -207,7 +207,7 @@ impl Reloading {
         Arc::clone(&state.current)
     }
 
-    fn follow(&self, files: &Files, state: &mut State) {
+    fn follow(&self, files: &Files, state: &mut CertificateState) {
         let stamp = files.stamp();
         if stamp == state.stamp {
             return;
