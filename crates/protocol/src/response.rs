@@ -28,6 +28,18 @@ pub enum ResponseStatus {
 }
 
 impl ResponseStatus {
+    /// As the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Incomplete => "incomplete",
+        }
+    }
+
     /// Whether nothing more will come.
     pub fn is_terminal(self) -> bool {
         match self {

@@ -12,9 +12,9 @@ use crate::classic::Classic;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::grants::Grants;
+use crate::http::rates::Rates;
 use crate::listen::Connections;
 use crate::metrics::Metrics;
-use crate::rates::Rates;
 use crate::tickets::Tickets;
 
 /// What the handlers share. A clone is one reference.
@@ -32,15 +32,15 @@ pub struct AppParts {
     pub config: Arc<Config>,
     /// Counts the connections.
     pub connections: Arc<Connections>,
-    /// Whether connections are encrypted here, and not by a proxy.
+    /// Whether connections are encrypted by this server, and not by a proxy.
     pub is_encrypted: bool,
     /// What the classic API remembers.
     pub classic: Arc<Classic>,
     /// What is open for callers, and ends when their keys do.
     pub grants: Arc<Grants>,
-    /// What browsers show instead of keys.
+    /// What browsers send instead of keys.
     pub tickets: Arc<Tickets>,
-    /// Captures packets while somebody looks.
+    /// Captures packets while they are being viewed.
     pub capture: Arc<Capture>,
     /// Counts requests, streams and sockets.
     pub metrics: Arc<Metrics>,

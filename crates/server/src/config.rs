@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::listen::Network;
+use crate::network::Network;
 
 /// The server's settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,9 +17,9 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Web origins (`scheme://host[:port]`) whose pages may use the API.
     pub origins: Vec<String>,
-    /// Our own proxies, whose word for their clients is believed.
+    /// Proxies that are trusted to name their clients.
     pub trusted_proxies: Vec<Network>,
-    /// Whether they say it before anything else on a connection.
+    /// Whether they do so by the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
     /// The largest request body, in bytes, once it is decoded.
     pub body_bytes: usize,
@@ -27,7 +27,7 @@ pub struct Config {
     pub text_bytes: usize,
     /// The largest request head, in bytes; hyper wants 8 KiB or more.
     pub head_bytes: usize,
-    /// How long a request head may take, from its first byte or from the connection's begin.
+    /// How long a request head may take, from its first byte or from the start of the connection.
     pub head_timeout: Duration,
     /// How long a connection may be without a request.
     pub idle_timeout: Duration,
@@ -37,40 +37,39 @@ pub struct Config {
     pub connections_per_address: usize,
     /// How long a request body may take.
     pub body_timeout: Duration,
-    /// The pause after which a stream shows that it lives.
+    /// The pause after which a stream sends a heartbeat.
     pub heartbeat: Duration,
     /// How long a reader may take nothing before it is cut; it can resume.
     pub write_timeout: Duration,
-    /// How long a stream holds its head for a true status.
+    /// How long a stream holds back its head for the right status.
     pub hold: Duration,
-    /// How long a socket may begin new turns (Open Responses: 60 minutes).
+    /// How long a socket may start new turns (Open Responses: 60 minutes).
     pub socket_age: Duration,
     /// Whether a WebSocket is compressed where its client offers it (permessage-deflate).
     pub websocket_deflate: bool,
-    /// Whether a FIN before the head of a JSON answer means that the client has left.
+    /// Whether a FIN before the head of a JSON response means that the client has left.
     pub fin_leaves_json: bool,
-    /// Whom a server without keys serves. No setting.
+    /// Which callers a server without keys serves. No setting.
     pub keyless: Keyless,
     /// Who may read the metrics.
     pub metrics: MetricsAccess,
-    /// What is looked at of the connections.
+    /// What the lens records.
     pub lens: LensConfig,
     /// The API of the Java demo of 2023.
     pub classic: ClassicConfig,
 }
 
-/// Whom a server without keys serves.
+/// Which callers a server without keys serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keyless {
-    /// This machine: a request from elsewhere, or one that a proxy has forwarded, is refused.
+    /// Those on this machine: a request from elsewhere, or one that a proxy has forwarded, is refused.
     ThisMachine,
-    /// Anyone who reaches it: it is in a network of its own, in which nobody else is.
+    /// All that reach it: it is in a network of its own.
     Anyone,
 }
 
 impl Config {
-    /// The setting by which callers of elsewhere would reach a server that listens on this machine alone, if there is one: it wants
-    /// a key.
+    /// The setting by which callers from elsewhere reach a server that listens on loopback only, if there is one: it requires a key.
     pub fn reaches_beyond(&self) -> Option<&'static str> {
         if !self.hosts.is_empty() {
             return Some("server.hosts");
@@ -82,10 +81,10 @@ impl Config {
     }
 }
 
-/// What is looked at of the connections.
+/// What the lens records of the connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LensConfig {
-    /// Whether packets are captured while somebody looks.
+    /// Whether packets are captured while they are being viewed.
     pub capture: CaptureMode,
     /// The share of the connections whose bytes are counted by kind, from 0 to 1.
     pub sampling: f64,
@@ -94,7 +93,7 @@ pub struct LensConfig {
 /// Whether packets are captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaptureMode {
-    /// Where the system lets us.
+    /// Where the system permits it.
     Auto,
     /// Never.
     Off,
@@ -111,24 +110,24 @@ pub struct ClassicConfig {
     pub pages: Option<PathBuf>,
     /// The model that answers; `None`: the first that an upstream serves.
     pub model: Option<String>,
-    /// How many tokens the model is shown of a conversation, with the question: whole turns go from its begin until the rest
+    /// How many tokens of a conversation the model gets, the new message included: whole turns are left out from the start until the rest
     /// fits.
     pub context_tokens: u64,
-    /// How long a question waits for its stream. No setting: a page sends both at once.
+    /// How long a message waits for its stream. No setting: a page sends both at once.
     pub patience: Duration,
-    /// How long a page gets to read that its question was taken, before the answer begins on another connection. Nobody can
-    /// know when it has; this is longer than a browser takes, and too short to be felt. No setting.
+    /// How long a page gets to read that its message was accepted, before the response starts on another connection. When it has read it
+    /// cannot be known; this is longer than a browser takes, and too short to be noticed. No setting.
     pub grace: Duration,
-    /// After how long without a question a conversation is over. No setting: the pages promise five minutes.
+    /// How long a conversation lives without a new message. No setting: the pages promise five minutes.
     pub idle: Duration,
 }
 
-/// Who may read the metrics. Where no key is configured, everybody may.
+/// Who may read the metrics. Without a configured key, everybody may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricsAccess {
-    /// Who shows the key of an admin.
+    /// Callers with the key of an admin.
     Admin,
-    /// Everybody that reaches the server.
+    /// All that reach the server.
     Open,
 }
 
@@ -142,7 +141,7 @@ pub enum ProxyProtocol {
 }
 
 impl Config {
-    /// The settings of the listener for operations: no proxy stands before it, and on a loopback address no key is wanted.
+    /// The settings of the listener for operations: there is no proxy in front of it, and on a loopback address it requires no key.
     pub(crate) fn for_operations(&self) -> Self {
         let listen = self.admin_listen.unwrap_or(self.listen);
         let metrics = if listen.ip().is_loopback() { MetricsAccess::Open } else { MetricsAccess::Admin };
@@ -164,12 +163,12 @@ impl Default for Config {
             text_bytes: 8 << 20,
             head_bytes: 64 << 10,
             head_timeout: Duration::from_secs(10),
-            // Longer than the minute after which most proxies and clients let go of a connection, so that it is they who do.
+            // Longer than the minute after which most proxies and clients close an idle connection, so that they close first.
             idle_timeout: Duration::from_secs(75),
             connections: 10_000,
             connections_per_address: 0,
             body_timeout: Duration::from_secs(60),
-            // WHATWG advises about 15 s, which is below every proxy's idle limit met so far.
+            // WHATWG advises about 15 s, which is below the idle limit of every proxy tried so far.
             heartbeat: Duration::from_secs(15),
             write_timeout: Duration::from_secs(30),
             hold: Duration::from_secs(5),
@@ -198,7 +197,7 @@ impl Default for ClassicConfig {
             origins: Vec::new(),
             pages: None,
             model: None,
-            // The smallest window among the hosted models is gpt-3.5-turbo's, 16,385 tokens: a quarter is for the answer.
+            // The smallest window among the hosted models is gpt-3.5-turbo's, 16,385 tokens: a quarter is for the response.
             context_tokens: 12_000,
             patience: Duration::from_secs(5),
             grace: Duration::from_millis(50),

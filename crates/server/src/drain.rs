@@ -1,4 +1,4 @@
-//! How the face goes away: not ready, then leaving, then broken off. Whoever holds a connection asks here.
+//! The steps of a shutdown: not ready, then leaving, then broken off. Every connection watches them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,11 +7,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// The fraction part of the golden ratio, as a share of 2⁶⁴: multiples of it are spread as evenly as can be, however
-/// many there will be (Knuth, The Art of Computer Programming, volume 3, section 6.4).
+/// The fractional part of the golden ratio, as a share of 2⁶⁴: its multiples are spread evenly, however many there are (Knuth, The Art of Computer Programming, volume 3, section 6.4).
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// How far a server is on its way out. Each step is taken once, and in this order. Cheap to clone.
+/// How far a shutdown has come. Each step is taken once, and in this order. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Drain(Arc<Steps>);
 
@@ -20,33 +19,33 @@ struct Steps {
     unready: AtomicBool,
     leaving: CancellationToken,
     broken: CancellationToken,
-    /// Milliseconds over which clients are told.
+    /// Milliseconds over which connections are closed.
     spread: AtomicU64,
-    /// How many were told.
-    told: AtomicU64,
+    /// How many connections have been given their moment.
+    connections: AtomicU64,
 }
 
 impl Drain {
-    /// Not ready any more: load balancers are to send nobody. Whoever comes is still served.
+    /// Not ready any more: load balancers are to send no requests. Those that come are still served.
     pub fn unready(&self) {
         self.0.unready.store(true, Ordering::Release);
     }
 
-    /// Nothing new is accepted. Connections on which nothing runs end, each at its own moment within `spread`, so that not
-    /// all clients come back at once.
+    /// Nothing new is accepted. Connections on which nothing runs end, each at its own moment within `spread`, so that not all clients
+    /// reconnect at once.
     pub fn leave(&self, spread: Duration) {
         self.unready();
         self.0.spread.store(u64::try_from(spread.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
         self.0.leaving.cancel();
     }
 
-    /// What is still open is broken off.
+    /// Breaks off what is still open.
     pub fn break_off(&self) {
         self.leave(Duration::ZERO);
         self.0.broken.cancel();
     }
 
-    /// Whether load balancers are told to send nobody.
+    /// Whether load balancers are to send no requests.
     pub fn is_unready(&self) -> bool {
         self.0.unready.load(Ordering::Acquire)
     }
@@ -70,9 +69,9 @@ impl Drain {
         }
     }
 
-    /// How long after [`Self::leaving`] the next client is told.
+    /// How long after [`Self::leaving`] the next connection is closed.
     pub(crate) fn share(&self) -> Duration {
-        let number = self.0.told.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.0.connections.fetch_add(1, Ordering::Relaxed) + 1;
         share(number, self.0.spread.load(Ordering::Acquire))
     }
 
@@ -87,7 +86,7 @@ impl Drain {
     }
 }
 
-/// The part of `spread` milliseconds after which client `number` is told.
+/// The part of `spread` milliseconds after which connection `number` is closed.
 fn share(number: u64, spread: u64) -> Duration {
     let fraction = number.wrapping_mul(GOLDEN) >> 32;
     Duration::from_millis(u64::try_from((u128::from(fraction) * u128::from(spread)) >> 32).unwrap_or(spread))
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_step_brings_those_before_it() {
+    async fn a_step_includes_those_before_it() {
         let drain = Drain::default();
         drain.unready();
         assert!(drain.is_unready() && !drain.is_leaving());

@@ -1,17 +1,14 @@
-//! The one place that turns errors into answers.
+//! The one place that turns faults into HTTP responses.
 
-use axum::Extension;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderValue, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use protocol::fault::{Fault, FaultKind};
 
-use crate::api::coding;
-use crate::forwarded::Forwarded;
+use crate::http::body::coding;
 use crate::transport::Failed;
-use crate::{auth, paths};
 
-/// A fault on its way out as an HTTP answer.
+/// A fault as an HTTP response.
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) Fault);
 
@@ -28,10 +25,11 @@ impl IntoResponse for Refused {
     }
 }
 
-/// The answer to a request whose response failed after it had started. `part`: what there is of it, in the words of the caller, as the
-/// name and the JSON of a field beside `error`.
+/// The HTTP response for a response that failed after it had started. `part`: what there is of it, in the caller's dialect, as the name
+/// and the JSON of a field beside `error`.
 ///
-/// SDKs repeat a request after most statuses. After output of the model that would be paid for twice, and is for the caller to decide.
+/// SDKs repeat a request after most statuses. After output of the model a repetition would be paid for twice, and is for the caller to
+/// decide.
 pub(crate) fn failed(failed: &Failed, part: Option<(&str, &str)>) -> Response {
     let fault = failed.fault();
     let mut body = fault.body().to_string();
@@ -47,7 +45,7 @@ pub(crate) fn failed(failed: &Failed, part: Option<(&str, &str)>) -> Response {
     response
 }
 
-/// What OpenAI's SDKs obey rather than the status.
+/// Outranks the status in OpenAI's SDKs.
 const SHOULD_RETRY: &str = "x-should-retry";
 
 fn respond(fault: &Fault, body: String) -> Response {
@@ -69,56 +67,21 @@ fn respond(fault: &Fault, body: String) -> Response {
         // RFC 9110 §15.5.16.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
     }
-    // SDKs repeat a 409 by themselves; what two requests disagree on, a repetition does not settle.
+    // SDKs repeat a 409 by themselves, and a repetition does not resolve a conflict.
     if fault.kind == FaultKind::Conflict {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     response
 }
 
-/// nginx's status for a client that has left; no standard gives it a reason phrase.
+/// nginx's status for a client that has left. No standard gives it a reason phrase.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// The client closed its half of the connection, which counts as leaving (`server.fin_leaves_json`). It may still read, and
-/// must not take silence for success.
+/// The client closed its half of the connection, which counts as leaving (`server.fin_leaves_json`). It may still read, and must not
+/// take an empty response for success.
 pub(crate) fn left() -> Fault {
     let message = "The client closed its half of the connection before the answer: it was taken to have left (server.fin_leaves_json).";
     Fault::new(FaultKind::InvalidRequest, "client_closed_request", message).with_status(CLIENT_CLOSED_REQUEST)
-}
-
-/// There is nothing at this path. `*` is no path: who asks for its options wants to know whether we live (RFC 9110 §9.3.7).
-/// `own_url` is this server's, as the client knows it.
-pub(crate) fn no_such_path(method: &Method, uri: &Uri, own_url: &str) -> Response {
-    if method == Method::OPTIONS && uri.path() == "*" {
-        return StatusCode::NO_CONTENT.into_response();
-    }
-    let what = format!("There is nothing at {}", uri.path());
-    let message = mended(&what, uri, own_url).unwrap_or_else(|| format!("{what}. GET /openapi.json lists what there is."));
-    Refused(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
-}
-
-/// The listener for operations has a few paths only.
-pub(crate) async fn not_for_operations(uri: Uri) -> Response {
-    let message = format!("There is nothing at {}: here are /healthz, /readyz and /metrics (server.admin_listen).", uri.path());
-    Refused(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
-}
-
-/// The words for a path that a client has made of a wrong base URL.
-fn mended(what: &str, uri: &Uri, own_url: &str) -> Option<String> {
-    let base_url = paths::base_url_for(uri.path(), own_url)?;
-    Some(format!("{what}. It looks as if the client's base URL were wrong: set it to {base_url}."))
-}
-
-/// The path exists, but not for this method. What it exists for is in `Allow`, which is all that `OPTIONS` asks.
-pub(crate) async fn no_such_method(Extension(forwarded): Extension<Forwarded>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    if method == Method::OPTIONS {
-        return StatusCode::NO_CONTENT.into_response();
-    }
-    let what = format!("{method} is not possible on {}", uri.path());
-    match mended(&what, &uri, &auth::own_url(forwarded, &uri, &headers)) {
-        Some(message) => not_possible(message),
-        None => not_possible(format!("{what}; the Allow header says what is.")),
-    }
 }
 
 /// A method is not possible here.

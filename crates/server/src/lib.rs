@@ -1,4 +1,4 @@
-//! The face: sockets, routes, transports and callers. It turns requests into commands to the engine, and logs into bytes.
+//! The HTTP server: sockets, routes, transports and callers. It turns requests into commands to the engine, and logs into bytes.
 
 mod app;
 
@@ -8,34 +8,32 @@ pub mod capture;
 pub mod drain;
 pub mod listen;
 pub mod live;
-pub mod router;
 
-mod auth;
 mod classic;
+mod credential;
 mod error;
-mod forwarded;
 mod grants;
 mod metrics;
-mod middleware;
-mod paths;
-mod rates;
+mod network;
+mod revocation;
 mod tickets;
-mod trace;
-mod unread;
 
 mod api;
+mod http;
 mod pages;
 mod transport;
 mod web;
 
+pub use crate::http::rates::Rates;
 pub use app::{App, AppParts};
 pub use capture::Capture;
 pub use classic::Classic;
 pub use config::{CaptureMode, ClassicConfig, Config, Keyless, LensConfig, MetricsAccess, ProxyProtocol};
 pub use drain::Drain;
-pub use grants::{Grants, watch as watch_keys};
-pub use listen::{Connection, Connections, Network, NoNetwork, Tls, TlsError, bind, serve};
-pub use live::Live;
+pub use grants::Grants;
+pub use listen::{Connection, Connections, Tls, TlsError, bind};
+pub use live::{Live, serve};
 pub use metrics::Metrics;
-pub use router::router;
+pub use network::{Network, ParseNetworkError};
+pub use revocation::watch as watch_keys;
 pub use tickets::Tickets;

@@ -1,17 +1,20 @@
-//! The settings in force: a request that comes after a reload is answered under the new ones, on old connections too.
+//! The settings in force: a request that comes after a reload is served under the new ones, on old connections too.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
+use http::Uri;
+use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::router;
+use crate::http::{label, paths, router};
+use crate::listen::{self, Label, Listening, ServiceFactory, Tls};
 
-/// The face as it is now. Cheap to clone.
+/// The HTTP server under the settings in force. Cheap to clone.
 #[derive(Clone)]
 pub struct Live {
-    face: Arc<Face>,
+    shared: Arc<LiveParts>,
     listener: Listener,
 }
 
@@ -24,84 +27,103 @@ enum Listener {
     Operations,
 }
 
-struct Face {
+struct LiveParts {
     app: App,
     current: RwLock<Current>,
 }
 
 #[derive(Clone)]
 struct Current {
-    public: Part,
-    operations: Part,
+    public: Served,
+    operations: Served,
 }
 
 /// What a listener serves.
 #[derive(Clone)]
-struct Part {
+struct Served {
     router: Router,
     config: Arc<Config>,
 }
 
 impl Current {
     fn new(app: &App, config: &Arc<Config>) -> Self {
-        let part = |config: Arc<Config>, router: fn(App) -> Router, is_encrypted| Part {
+        let served = |config: Arc<Config>, router: fn(App) -> Router, is_encrypted| Served {
             router: router(app.with_config(Arc::clone(&config), is_encrypted)),
             config,
         };
         Self {
-            public: part(Arc::clone(config), router::router, app.is_encrypted),
-            operations: part(Arc::new(config.for_operations()), router::operations, false),
+            public: served(Arc::clone(config), router::router, app.is_encrypted),
+            operations: served(Arc::new(config.for_operations()), router::operations, false),
         }
     }
 }
 
 impl Live {
-    /// The face of `app`, with the settings in it.
+    /// The server of `app`, with the settings in it.
     pub fn new(app: App) -> Self {
         app.classic.obey(app.config.classic.clone());
-        app.capture.obey(app.config.lens.capture);
+        app.capture.set_mode(app.config.lens.capture);
         let current = RwLock::new(Current::new(&app, &app.config));
-        Self { face: Arc::new(Face { app, current }), listener: Listener::Public }
+        Self { shared: Arc::new(LiveParts { app, current }), listener: Listener::Public }
     }
 
-    /// The face for [`Config::admin_listen`], under the same settings.
+    /// The server for [`Config::admin_listen`], under the same settings.
     #[must_use]
     pub fn for_operations(&self) -> Self {
-        Self { face: Arc::clone(&self.face), listener: Listener::Operations }
+        Self { shared: Arc::clone(&self.shared), listener: Listener::Operations }
     }
 
-    /// Puts other settings in force. What is being answered goes on under those it began with, and so does what is
-    /// decided once for a connection: its time limits and its largest head. Where we listen cannot change. The upstreams
-    /// must be the new ones already.
+    /// Puts other settings in force. Requests that are being served go on under those they started with, and so does what is decided
+    /// once for a connection: its time limits and its largest head. The addresses it listens on cannot change. The upstreams must be
+    /// the new ones already.
     pub fn apply(&self, config: Config) {
-        let Config { listen, admin_listen, .. } = *self.app().config;
+        let LiveParts { app, current } = &*self.shared;
+        let Config { listen, admin_listen, .. } = *app.config;
         let config = Arc::new(Config { listen, admin_listen, ..config });
-        self.app().classic.obey(config.classic.clone());
-        self.app().capture.obey(config.lens.capture);
-        let current = Current::new(self.app(), &config);
-        *self.face.current.write().unwrap_or_else(PoisonError::into_inner) = current;
-    }
-
-    /// What does not change.
-    pub(crate) fn app(&self) -> &App {
-        &self.face.app
-    }
-
-    /// Where requests go.
-    pub(crate) fn router(&self) -> Router {
-        self.part(|part| part.router.clone())
+        app.classic.obey(config.classic.clone());
+        app.capture.set_mode(config.lens.capture);
+        let applied = Current::new(app, &config);
+        *current.write().unwrap_or_else(PoisonError::into_inner) = applied;
     }
 
     /// The settings.
     pub fn config(&self) -> Arc<Config> {
-        self.part(|part| Arc::clone(&part.config))
+        self.served(|served| Arc::clone(&served.config))
     }
 
-    fn part<T>(&self, of: impl FnOnce(&Part) -> T) -> T {
-        let current = self.face.current.read().unwrap_or_else(PoisonError::into_inner);
+    fn served<T>(&self, of: impl FnOnce(&Served) -> T) -> T {
+        let current = self.shared.current.read().unwrap_or_else(PoisonError::into_inner);
         match self.listener {
             Listener::Public => of(&current.public),
             Listener::Operations => of(&current.operations),
         }
     }
+}
+
+impl ServiceFactory for Live {
+    type Service = Router;
+
+    fn config(&self) -> Arc<Config> {
+        Self::config(self)
+    }
+
+    fn service(&self) -> Router {
+        self.served(|served| served.router.clone())
+    }
+
+    fn normalise(&self, uri: &mut Uri) {
+        paths::normalise(uri);
+    }
+
+    fn label<'a>(&self, uri: &'a Uri) -> Label<'a> {
+        label::label(uri)
+    }
+}
+
+/// Serves `live` on `listener` until its drain says that the server is leaving. Then nothing new is accepted and idle connections close;
+/// running responses go on, as tasks.
+pub async fn serve(listener: TcpListener, live: Live, tls: Option<Arc<Tls>>) {
+    let app = &live.shared.app;
+    let listening = Listening { connections: Arc::clone(&app.connections), tasks: app.tasks.clone(), drain: app.drain.clone(), tls };
+    listen::serve(listener, listening, live).await;
 }

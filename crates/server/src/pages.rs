@@ -17,28 +17,29 @@ use http::request::Parts;
 use http::{HeaderValue, Method, header};
 
 use crate::app::App;
-use crate::forwarded::Forwarded;
-use crate::{auth, error};
+use crate::http::fallback;
+use crate::http::forwarded::Forwarded;
+use crate::http::origin;
 
 /// Larger than any page or picture of the demo.
 const MOST: u64 = 8 << 20;
 
-/// What is at a path that has no route: a file of the classic pages, or nothing.
+/// Serves a path that has no route: a file of the classic pages, or nothing.
 pub(crate) async fn serve(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, parts: Parts) -> Response {
     if matches!(parts.method, Method::GET | Method::HEAD)
         && let Some(file) = find(&app, forwarded, &parts).await
     {
         return file;
     }
-    error::no_such_path(&parts.method, &parts.uri, &auth::own_url(forwarded, &parts.uri, &parts.headers))
+    fallback::no_such_path(&parts.method, &parts.uri, &origin::own_url(forwarded, &parts.uri, &parts.headers))
 }
 
-/// The file of the classic pages at the path of a request, if there is a copy and it has one. Where keys are configured, who opens a page
-/// without a session is led to the sign-in first: the page itself can send no key.
+/// The file of the classic pages at the path of a request, if there is a copy and it has one. Where keys are configured, a browser that
+/// opens a page without a session is redirected to the sign-in first: the page itself cannot send a key.
 pub(crate) async fn find(app: &App, forwarded: Forwarded, parts: &Parts) -> Option<Response> {
     let directory = app.config.classic.pages.clone().filter(|_| app.config.classic.enabled)?;
     let path = parts.uri.path();
-    let own_url = auth::own_url(forwarded, &parts.uri, &parts.headers);
+    let own_url = origin::own_url(forwarded, &parts.uri, &parts.headers);
     let name = name(path)?;
     let kind = content_type(name)?;
     let candidates = candidates(name);
@@ -64,7 +65,7 @@ pub(crate) async fn find(app: &App, forwarded: Forwarded, parts: &Parts) -> Opti
     Some(response)
 }
 
-/// The name of the file at a path; none for a path that could lead out of the directory, or to what is hidden in it.
+/// The name of the file at a path; `None` for a path that could lead out of the directory, or to a hidden file.
 fn name(path: &str) -> Option<&str> {
     let name = match path {
         "/" => "1.html",
@@ -82,7 +83,7 @@ fn candidates(name: &str) -> Vec<PathBuf> {
     [Path::new("").join(name), Path::new("templates").join(name), Path::new("static").join(asset), asset.into()].into()
 }
 
-/// A file of the directory; not one that a link in it leads out to.
+/// A file of the directory; not one outside to which a link points.
 fn read(directory: &Path, name: &Path) -> io::Result<Vec<u8>> {
     let (directory, path) = (directory.canonicalize()?, directory.join(name).canonicalize()?);
     let data = fs::metadata(&path)?;
@@ -94,7 +95,7 @@ fn read(directory: &Path, name: &Path) -> io::Result<Vec<u8>> {
 
 const HTML: &str = "text/html; charset=utf-8";
 
-/// The kinds of files the pages are made of; nothing else that may lie in the directory is served.
+/// The types of the files that pages are made of; nothing else in the directory is served.
 fn content_type(name: &str) -> Option<&'static str> {
     match name.rsplit_once('.')?.1 {
         "html" => Some(HTML),

@@ -1,28 +1,27 @@
-//! Tickets and sessions: how a browser's `EventSource` and `WebSocket`, which cannot send a key, show whose they are.
+//! Tickets and sessions, by which a browser's `EventSource` and `WebSocket`, which cannot send a key, authenticate.
 //!
-//! Both stand for a key, by its digest, and are worth what it is worth when they are shown: a revoked key takes them with it. A ticket
-//! opens one stream or socket, once; one that was made by a session ends with it. They live in memory, hashed, and each owner has a
-//! share of its own.
+//! Both stand for a key, by its digest, and are valid as long as it is: revoking the key ends them. A ticket opens one stream or socket,
+//! once; one that was made by a session ends with it. They are kept in memory, hashed, and each owner has a share of its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::keys::Keys;
+use engine::keys::{Caller, Keys};
 use protocol::id::Owner;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::grants::Credential;
+use crate::credential::{Credential, SessionId};
 
 pub(crate) mod purpose;
 
 use purpose::{Opening, Purpose};
 
-/// How long a ticket waits to be used.
+/// How long a ticket may be used for the first time.
 pub(crate) const TICKET: Duration = Duration::from_secs(60);
 
-/// How long a ticket that was used lets the same events be taken up again: an `EventSource` comes back by itself.
+/// How long a used ticket may resume the same events: an `EventSource` reconnects by itself.
 const RETURN: Duration = Duration::from_secs(3600);
 
 /// How long a session lasts.
@@ -31,32 +30,28 @@ pub(crate) const SESSION: Duration = Duration::from_secs(12 * 3600);
 /// How many sessions one owner may have; its oldest goes when one more is made.
 const SESSIONS: usize = 64;
 
-/// How many tickets, those that were used and may return included.
+/// How many tickets one owner may have, used ones that may resume included.
 const TICKETS: usize = 256;
 
 /// The SHA-256 of a ticket or of a session's cookie.
 type Hash = [u8; 32];
 
-/// A session, by the hash of its cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SessionId(Hash);
-
 /// All tickets and sessions of the process.
 #[derive(Debug, Default)]
 pub struct Tickets {
-    held: Mutex<Held>,
+    held: Mutex<Stored>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct Stored {
     sessions: HashMap<Hash, Session>,
     tickets: HashMap<Hash, Ticket>,
-    /// What each owner has, oldest first. What has gone by itself meanwhile is still in it.
-    shares: HashMap<Owner, Share>,
+    /// What each owner has, oldest first. Expired ones are removed later.
+    shares: HashMap<Owner, OwnedTickets>,
 }
 
 #[derive(Debug, Default)]
-struct Share {
+struct OwnedTickets {
     sessions: VecDeque<Hash>,
     tickets: VecDeque<Hash>,
 }
@@ -71,12 +66,12 @@ struct Session {
 struct Ticket {
     credential: Credential,
     purpose: Purpose,
-    state: State,
+    state: TicketState,
     expires: Instant,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
+enum TicketState {
     Unused,
     /// Spent on the events at this path.
     Used(String),
@@ -87,9 +82,9 @@ impl Tickets {
     pub(crate) fn ticket(&self, owner: &Owner, credential: Credential, purpose: Purpose) -> Option<String> {
         let (text, hash) = random("tk_")?;
         let mut held = self.held();
-        let Held { tickets, shares, .. } = &mut *held;
+        let Stored { tickets, shares, .. } = &mut *held;
         make_room(tickets, &mut shares.entry(owner.clone()).or_default().tickets, TICKETS, hash, |ticket| ticket.expires);
-        tickets.insert(hash, Ticket { credential, purpose, state: State::Unused, expires: Instant::now() + TICKET });
+        tickets.insert(hash, Ticket { credential, purpose, state: TicketState::Unused, expires: Instant::now() + TICKET });
         Some(text)
     }
 
@@ -98,7 +93,7 @@ impl Tickets {
         let (text, hash) = random("ws_")?;
         let credential = Credential { session: Some(SessionId(hash)), ..credential };
         let mut held = self.held();
-        let Held { sessions, shares, .. } = &mut *held;
+        let Stored { sessions, shares, .. } = &mut *held;
         make_room(sessions, &mut shares.entry(owner.clone()).or_default().sessions, SESSIONS, hash, |session| session.expires);
         sessions.insert(hash, Session { credential, expires: Instant::now() + SESSION });
         Some(text)
@@ -111,30 +106,42 @@ impl Tickets {
         let found = held.tickets.get_mut(&hash).filter(|found| found.expires > Instant::now() && found.purpose.admits(opening))?;
         let credential = found.credential;
         match (&found.state, opening) {
-            (State::Unused, Opening::Events { path, .. }) => {
-                found.state = State::Used((*path).to_owned());
+            (TicketState::Unused, Opening::Events { path, .. }) => {
+                found.state = TicketState::Used((*path).to_owned());
                 found.expires = Instant::now() + RETURN;
             }
-            (State::Unused, Opening::Socket { .. } | Opening::Stream { .. }) => drop(held.tickets.remove(&hash)),
-            (State::Used(events), Opening::Events { path, is_return: true }) if events == path => {}
-            (State::Used(_), Opening::Events { .. } | Opening::Socket { .. } | Opening::Stream { .. }) => return None,
+            (TicketState::Unused, Opening::Socket { .. } | Opening::Stream { .. }) => drop(held.tickets.remove(&hash)),
+            (TicketState::Used(events), Opening::Events { path, is_return: true }) if events == path => {}
+            (TicketState::Used(_), Opening::Events { .. } | Opening::Socket { .. } | Opening::Stream { .. }) => return None,
         }
         Some(credential)
     }
 
-    /// What a session stands for.
+    /// The credential that a session stands for.
     pub(crate) fn of_session(&self, session: &str) -> Option<Credential> {
         let held = self.held();
         let found = held.sessions.get(&hash(session)).filter(|found| found.expires > Instant::now())?;
         Some(found.credential)
     }
 
+    /// The caller that holds a credential; `None` where it is not valid any more.
+    pub(crate) fn holder(&self, credential: &Credential, keys: &dyn Keys) -> Option<Caller> {
+        if credential.session.is_some_and(|session| !self.is_session(&session)) {
+            return None;
+        }
+        match &credential.key {
+            Some(key) => keys.holder(key),
+            None if keys.configured() => None,
+            None => Some(Caller::local()),
+        }
+    }
+
     /// Whether a session has not ended yet.
-    pub(crate) fn is_session(&self, session: &SessionId) -> bool {
+    fn is_session(&self, session: &SessionId) -> bool {
         self.held().sessions.get(&session.0).is_some_and(|found| found.expires > Instant::now())
     }
 
-    /// Ends a session, and with it the tickets that it made.
+    /// Ends a session, and the tickets that it made.
     pub(crate) fn end_session(&self, session: &str) {
         let hash = hash(session);
         let mut held = self.held();
@@ -143,17 +150,17 @@ impl Tickets {
         }
     }
 
-    /// Forgets what has expired, or stands for a key that is nobody's any more.
+    /// Removes what has expired, or stands for a key that is not valid any more.
     pub(crate) fn sweep(&self, keys: &dyn Keys) {
         let now = Instant::now();
         let is_good = |credential: &Credential| match &credential.key {
             Some(key) => keys.holder(key).is_some(),
             None => !keys.configured(),
         };
-        // A key that cannot be looked up at the moment opens nothing, and may be back in the next.
+        // A key that cannot be looked up now opens nothing, and may be readable again later.
         let is_lost = |credential: &Credential| !keys.is_unreadable() && !is_good(credential);
         let mut held = self.held();
-        let Held { sessions, tickets, shares } = &mut *held;
+        let Stored { sessions, tickets, shares } = &mut *held;
         sessions.retain(|_, session| session.expires > now && !is_lost(&session.credential));
         tickets.retain(|_, ticket| ticket.expires > now && !is_lost(&ticket.credential));
         shares.retain(|_, share| {
@@ -163,12 +170,12 @@ impl Tickets {
         });
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, Stored> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Puts `new` into a share of at most `most`: what has gone or expired goes first, then the oldest.
+/// Puts `new` into a share of at most `most`: removed and expired ones make room first, then the oldest.
 fn make_room<Kind>(all: &mut HashMap<Hash, Kind>, share: &mut VecDeque<Hash>, most: usize, new: Hash, expires: impl Fn(&Kind) -> Instant) {
     if share.len() >= most {
         let now = Instant::now();
@@ -188,7 +195,7 @@ fn make_room<Kind>(all: &mut HashMap<Hash, Kind>, share: &mut VecDeque<Hash>, mo
     share.push_back(new);
 }
 
-/// A text that nobody can guess, and its hash.
+/// A random text, and its hash.
 fn random(prefix: &str) -> Option<(String, Hash)> {
     let mut random = [0_u8; 24];
     getrandom::fill(&mut random).ok()?;

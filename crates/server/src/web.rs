@@ -15,17 +15,17 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::fault::{Fault, FaultKind};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use crate::api::Path;
 use crate::app::App;
 use crate::error::Refused;
-use crate::forwarded::Forwarded;
+use crate::http::extract::Path;
+use crate::http::forwarded::Forwarded;
 use crate::pages;
 
 #[derive(RustEmbed)]
 #[folder = "../../web"]
 struct Assets;
 
-/// Nothing but our own: no inline scripts, no foreign sources, no framing.
+/// Own files only: no inline scripts, no foreign sources, no framing.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// `GET /`: the page, or the classic one where there is a copy of it.
@@ -36,7 +36,7 @@ pub(crate) async fn page(State(app): State<App>, Extension(forwarded): Extension
     }
 }
 
-/// `GET /sign-in`: makes a session of a key, for pages that can send none. Where there are no keys there is nothing to sign in to.
+/// `GET /sign-in`: makes a session from a key, for pages that cannot send one. Without keys there is nothing to sign in to.
 pub(crate) async fn sign_in(State(app): State<App>, headers: HeaderMap) -> Response {
     if app.keys.configured() { file("sign-in.html", &headers) } else { Redirect::to("./").into_response() }
 }
@@ -97,12 +97,12 @@ fn answer(file: &EmbeddedFile, kind: &'static str, headers: &HeaderMap) -> Respo
 
 /// Whether the client has this representation: a weak comparison with each tag of a list (RFC 9110 §13.1.2).
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    // Our tags have no commas; what is torn apart at one of another's is none of ours.
+    // Our tags have no commas, so that splitting at one never makes a match.
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
     known.map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
-/// Whether gzip is welcome (RFC 9110 §12.5.3). What the client says of gzip outranks what it says of everything.
+/// Whether the client accepts gzip (RFC 9110 §12.5.3). Its weight for gzip outranks that for `*`.
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let (mut gzip, mut any) = (None, None);
     let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
@@ -118,7 +118,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     gzip.or(any).is_some_and(|weight| weight > 0.0)
 }
 
-/// Each asset, packed when it is first asked for; `None` where that saves nothing.
+/// Each asset, compressed at its first request; `None` where that saves nothing.
 fn packed(hash: [u8; 32], data: &[u8]) -> Option<Bytes> {
     // By content: a debug build reads its files again.
     static PACKED: Mutex<BTreeMap<[u8; 32], Option<Bytes>>> = Mutex::new(BTreeMap::new());
@@ -134,7 +134,7 @@ fn pack(data: &[u8]) -> Option<Bytes> {
 
 const HTML: &str = "text/html; charset=utf-8";
 
-/// The kinds of files the pages are made of; nothing else is served, their tests for one.
+/// The types of the files that pages are made of; nothing else is served, such as their tests.
 fn content_type(path: &str) -> Option<&'static str> {
     match path.rsplit_once('.')?.1 {
         "html" => Some(HTML),

@@ -88,18 +88,25 @@ pub(crate) struct Stopping<'a> {
 pub(crate) async fn run(stopping: Stopping<'_>, config: Config, again: impl Future<Output = ()> + Send) -> Report {
     let Stopping { engine, connections, drain, tasks, last } = stopping;
     let begun = Instant::now();
-    let took = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let took = || milliseconds(begun.elapsed());
     let mut patience = Patience { again: Some(Box::pin(again)) };
     let is_quiet = || engine.census().running == 0 && connections.open() == 0;
 
     drain.unready();
-    tracing::info!(step = 1, took_ms = took(), delay = ?config.delay, "stopping: not ready any more");
+    tracing::info!(step = 1, took_ms = took(), delay_ms = milliseconds(config.delay), "stopping: not ready any more");
     patience.wait(config.delay, || false).await;
 
     let (running, open) = (engine.census().running, connections.open());
     engine.drain(config.spread);
     drain.leave(config.spread.min(config.grace));
-    tracing::info!(step = 3, took_ms = took(), answers = running, connections = open, grace = ?config.grace, "stopping: nothing new is accepted");
+    tracing::info!(
+        step = 3,
+        took_ms = took(),
+        answers = running,
+        connections = open,
+        grace_ms = milliseconds(config.grace),
+        "stopping: nothing new is accepted"
+    );
     patience.wait(config.grace, is_quiet).await;
     tracing::info!(
         step = 5,
@@ -126,6 +133,10 @@ pub(crate) async fn run(stopping: Stopping<'_>, config: Config, again: impl Futu
     let report = Report { ended: running.saturating_sub(cut), cut, broken, left: left + late, hurried: patience.is_over() };
     report.say(took());
     report
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Report {

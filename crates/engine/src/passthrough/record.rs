@@ -113,7 +113,7 @@ impl Record {
             tracing::warn!(
                 operation = self.operation.name(),
                 upstream = %self.upstream,
-                code = ?fault.code,
+                code = fault.code.as_str(),
                 status = fault.status,
                 "pass-through call failed"
             );

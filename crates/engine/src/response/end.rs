@@ -85,7 +85,7 @@ pub(super) async fn run_to_end(shared: Arc<EngineState>, handle: Arc<RunningResp
 
 /// Stores a response whose end is in its log, and deletes it if it is ephemeral.
 async fn put_away(shared: &EngineState, handle: &RunningResponse, response: Response, remembering: Option<Remembering>) {
-    log_end(&response);
+    log_end(&response, handle.started.elapsed());
     if let Some(remembering) = remembering {
         remembering.remember(&shared.workers, &handle.owner, &response).await;
     }
@@ -182,13 +182,13 @@ fn has_answered(response: &Response) -> bool {
     }
 }
 
-/// One line for each response, with its cost and nothing of its text.
-fn log_end(response: &Response) {
+/// Logs one line for each response, with its cost and nothing of its content.
+fn log_end(response: &Response, duration: Duration) {
+    let (model, status) = (response.model.as_str(), response.status.as_str());
     let reason = response.incomplete_details.as_ref().map(|details| details.reason.as_str());
-    let usage = response.usage.map(|usage| (usage.input_tokens, usage.output_tokens));
-    let seconds = clock::unix_seconds().saturating_sub(response.created_at);
-    let (id, model, status) = (&response.id, &response.model, &response.status);
-    tracing::info!(response = %id, ?model, ?status, reason, tokens = ?usage, seconds, "answer ended");
+    let (tokens_in, tokens_out) = (response.usage.map(|usage| usage.input_tokens), response.usage.map(|usage| usage.output_tokens));
+    let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(response = %response.id, model, status, reason, tokens_in, tokens_out, duration_ms, "response ended");
 }
 
 /// A turn that panicked leaves a log without an end: it gets one, under a new epoch (promise 3).

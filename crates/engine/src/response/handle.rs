@@ -19,6 +19,7 @@ pub(crate) struct RunningResponse {
     pub(crate) owner: Owner,
     /// The named conversation that it is a turn of.
     pub(crate) conversation: Option<String>,
+    pub(crate) started: Instant,
     pub(crate) keeping: Keeping,
     on_leave: OnLeave,
     stop: watch::Sender<Option<Cause>>,
@@ -54,6 +55,7 @@ impl RunningResponse {
             id,
             owner,
             conversation,
+            started: Instant::now(),
             keeping,
             on_leave,
             stop: watch::Sender::new(None),

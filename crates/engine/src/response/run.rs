@@ -121,11 +121,11 @@ impl Turn {
             Stop::Lost => return None,
         };
         if let End::Failed(fault) = &end {
-            tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), code = ?fault.code, status = fault.status, "answer failed");
+            tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), code = fault.code.as_str(), status = fault.status, "answer failed");
         }
         if let Some(Finish::Unknown(word)) = self.builder.finish() {
             let word: String = word.chars().take(64).collect();
-            tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), finish_reason = ?word, "unknown finish reason; the response counts as incomplete");
+            tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), finish_reason = word, "unknown finish reason; the response counts as incomplete");
         }
         let usage = match &end {
             // Its readers are about to be cut: the end must not wait for a vocabulary that is not loaded yet.
@@ -203,7 +203,7 @@ impl Turn {
                     }
                 }
             };
-            tracing::debug!(response = %self.handle.id, upstream = %leg.upstream, code = ?failure.fault.code, reason = reason.as_str(), "asking again");
+            tracing::debug!(response = %self.handle.id, upstream = %leg.upstream, code = failure.fault.code.as_str(), reason = reason.as_str(), "asking again");
             self.meter.again(&failure.fault, reason.as_str());
             self.trace.call_ended(&self.span_source(Some(&failure.fault)));
         }

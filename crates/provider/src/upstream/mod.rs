@@ -285,7 +285,9 @@ impl Ticket {
             Blame::Upstream(_) if failure.fault.code == ERROR => self.answered(),
             Blame::Upstream(_) => {
                 if let Some(pause) = self.pass.failed() {
-                    tracing::warn!(upstream = %self.upstream, ?pause, code = ?failure.fault.code, "the upstream keeps failing; its circuit breaker opens");
+                    let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                    let code = failure.fault.code.as_str();
+                    tracing::warn!(upstream = %self.upstream, pause_ms, code, "the upstream keeps failing; its circuit breaker opens");
                 }
             }
             // The upstream is available, and reported why it cannot serve the request.

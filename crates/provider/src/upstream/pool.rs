@@ -440,13 +440,14 @@ impl Seat {
         };
         self.pool.set_aside.notify_waiters();
         let upstream = &self.pool.upstream;
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         match failure.blame {
-            Blame::Key => tracing::error!(%upstream, key = %label, ?pause, "the upstream rejected a key, which is now out of use"),
+            Blame::Key => tracing::error!(%upstream, key = %label, pause_ms, "the upstream rejected a key, which is now out of use"),
             Blame::Money => {
-                tracing::error!(%upstream, key = %label, ?pause, "a key has no credit or quota left and is now out of use");
+                tracing::error!(%upstream, key = %label, pause_ms, "a key has no credit or quota left and is now out of use");
             }
             Blame::Rate(_) | Blame::Upstream(_) | Blame::Request | Blame::Match => {
-                tracing::info!(%upstream, key = %label, ?pause, "a key is rate limited");
+                tracing::info!(%upstream, key = %label, pause_ms, "a key is rate limited");
             }
         }
     }

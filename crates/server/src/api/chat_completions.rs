@@ -14,12 +14,12 @@ use protocol::fault::{Fault, FaultKind};
 use protocol::snapshot;
 use serde_json::value::RawValue;
 
-use super::body::Read;
 use super::hold::{Held, hold, patience};
 use super::responses::{idempotency_key, named, warned};
-use super::{From, body};
 use crate::app::App;
 use crate::error::{self, Refused, left};
+use crate::http::body::{self, Read};
+use crate::http::context::RequestContext as From;
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::transport::{Delivery, Ending, Failed, respond, response_in, stream_frame, tell_lens, wait_for_end};

@@ -12,12 +12,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::fault::Fault;
 use protocol::id::ResponseId;
 
-use super::query::{self, Query};
 use super::responses::{deliver, named};
-use super::{From, Path};
 use crate::app::App;
 use crate::error::{Refused, left};
 use crate::grants::revoked;
+use crate::http::context::RequestContext as From;
+use crate::http::extract::Path;
+use crate::http::query::{self, Query};
 use crate::listen::Signal;
 use crate::metrics::Words;
 use crate::transport::{StreamFrame, respond};

@@ -15,11 +15,11 @@ use crate::transport::FIRST_OUTPUT;
 /// Whether the head of a stream may say 200.
 pub(super) enum Held {
     Go,
-    /// The response has failed before the model made anything: its status can still be true.
+    /// The response has failed before any output: its status can still be right.
     Failed,
 }
 
-/// Holds the head until there is a first result, or `patience` is over, or the client half-closes: it then wants a sign.
+/// Holds the head until there is a first result, `patience` is over, or the client half-closes and so waits for a sign of life.
 pub(super) async fn hold(feed: &mut Feed, connection: Option<&Connection>, patience: Duration) -> Result<Held, Fault> {
     if patience.is_zero() {
         return Ok(Held::Go);
@@ -43,7 +43,7 @@ pub(super) async fn hold(feed: &mut Feed, connection: Option<&Connection>, patie
 }
 
 /// How long the head of this stream may be held: `server.hold`, or less where the request prefers less (`Prefer: wait=0`, RFC 7240
-/// §4.3). A client that wants the response's id at once, to show or stop it, says so.
+/// §4.3), as a client does that needs the response's id at once, to show or cancel it.
 pub(super) fn patience(config: &Config, headers: &HeaderMap) -> Duration {
     let lines = headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
     let wanted = lines.flat_map(|line| line.split(',')).find_map(|preference| {

@@ -1,8 +1,8 @@
-//! `/v1/lens`: what happens on the connections, as counts, times and packets. An admin sees all of them, everybody else those
-//! on which there were requests of their own, and of the requests only these. Of one on which somebody else has asked too, they
-//! see nothing else.
+//! `/v1/lens`: what happens on the connections, as counts, times and packets. An admin sees all of them, other callers those with
+//! requests of their own, and of the requests only these. Of a connection shared with other callers they see nothing else.
 
 mod packets;
+mod time;
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,7 +10,6 @@ use axum::Json;
 use axum::extract::{Query as QueryOf, State};
 use axum::response::{IntoResponse, Response};
 use engine::keys::Caller;
-use http::request::Parts;
 use http::{HeaderValue, header};
 use lens::flow::connection::Connection;
 use lens::flow::side::{Both, Side};
@@ -24,31 +23,35 @@ use lens::tcp_info::TcpInfo;
 use protocol::fault::{Fault, FaultKind};
 use serde_json::{Value, json};
 
-use super::Path;
-use super::query::{self, Query};
+use self::time::milliseconds;
 use crate::app::App;
-use crate::auth;
 use crate::capture::{Extent, Look, Packets};
 use crate::error::Refused;
+use crate::http::auth::Authenticated;
+use crate::http::extract::Path;
+use crate::http::query::{self, Query};
 use crate::listen::{Protocol, View, Wanted};
 
-/// A picture narrower than the first cannot be drawn, and one wider than the second not be read.
+/// A narrower picture cannot be drawn, and a wider one cannot be read.
 const WIDTHS: std::ops::RangeInclusive<u64> = 340..=2400;
 const WIDTH: u64 = 960;
 
-/// A picture is a document too, if one opens it by itself: it has a style of its own, and may have nothing else.
+/// A picture that is opened by itself is a document: it has a style of its own, and may have nothing else.
 const POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// How many connections are listed for somebody who does not look after the server, unless he says.
+/// How many connections are listed for a caller that is not an admin, unless the request says.
 const LISTED: u64 = 100;
 
 /// `GET /v1/lens/connections`
-pub(crate) async fn connections(State(app): State<App>, parts: Parts, QueryOf(query): QueryOf<Query>) -> Result<Response, Refused> {
-    let caller = auth::caller(&app, &parts)?;
+pub(crate) async fn connections(
+    State(app): State<App>,
+    QueryOf(query): QueryOf<Query>,
+    Authenticated { caller, .. }: Authenticated,
+) -> Result<Response, Refused> {
     let most = query::integer(&query, "limit", 1..=u64::MAX)?.unwrap_or(if caller.admin { u64::MAX } else { LISTED });
     let look = look(&app, &caller).await;
     let wanted = Wanted { lane: query.get("lane").map(String::as_str), ..wanted(&caller) };
-    let views = app.connections.seen().views(&wanted, usize::try_from(most).unwrap_or(usize::MAX));
+    let views = app.connections.register().views(&wanted, usize::try_from(most).unwrap_or(usize::MAX));
     let (views, dropped) = match &look {
         Look::On(captured) => {
             let (views, dropped) = with_packets(&app, captured, views).await?;
@@ -65,10 +68,10 @@ pub(crate) async fn connections(State(app): State<App>, parts: Parts, QueryOf(qu
     Ok((headers, Json(json!({ "object": "list", "capture": capture, "data": data }))).into_response())
 }
 
-/// A connection, and where they were captured what its packets say and how far they reach.
+/// A connection, and if they were captured its packets and how far they reach.
 type Seen = (View, Option<(Value, Extent)>);
 
-/// Puts the packets to their connections. Gives with them how many were lost.
+/// Joins the packets with their connections, and gives how many were dropped.
 async fn with_packets(app: &App, captured: &Packets, views: Vec<View>) -> Result<(Vec<Seen>, u64), Fault> {
     let read = move |captured: &Packets| {
         captured.take_in(|sight| {
@@ -80,8 +83,8 @@ async fn with_packets(app: &App, captured: &Packets, views: Vec<View>) -> Result
     captured.read(&app.tasks, read).await.ok_or_else(unreadable)
 }
 
-/// A connection as this caller sees it. Somebody else may have asked on it since it was looked at, and then nothing from before
-/// is told either.
+/// A connection as this caller sees it. Another caller may have sent a request on it since the view was taken, and then nothing from
+/// before is shown either.
 fn shown(app: &App, caller: &Caller, view: &View, packets: Option<&(Value, Extent)>) -> Option<Value> {
     if caller.admin {
         return Some(whole(view, caller, packets.map(|(packets, _)| packets)));
@@ -97,11 +100,10 @@ fn shown(app: &App, caller: &Caller, view: &View, packets: Option<&(Value, Exten
 /// `GET /v1/lens/connections/{id}/ladder.svg`: the packets of one connection, drawn.
 pub(crate) async fn ladder(
     State(app): State<App>,
-    parts: Parts,
     Path(id): Path<String>,
     QueryOf(query): QueryOf<Query>,
+    Authenticated { caller, .. }: Authenticated,
 ) -> Result<Response, Refused> {
-    let caller = auth::caller(&app, &parts)?;
     let options = options(&query)?;
     let view = id.parse().ok().and_then(|id| find(&app, &caller, id)).ok_or_else(|| unknown(&id))?;
     check_own(&caller, &view)?;
@@ -112,7 +114,7 @@ pub(crate) async fn ladder(
     };
     let id = view.id;
     let read = move |captured: &Packets| {
-        // Drawn outside of the lock: those who only look up counts do not wait for it.
+        // Drawn outside of the lock, so that requests for counts do not wait for it.
         let connection = captured.take_in(|sight| sight.of(&view).cloned())?;
         Some((draw(&connection, &conversation(&connection), &options), Extent::of(&connection)))
     };
@@ -120,7 +122,7 @@ pub(crate) async fn ladder(
     let (picture, extent) = drawn.ok_or_else(|| {
         uncaptured("No packets of this connection were captured: it ended before somebody looked, or there was no room for it.")
     })?;
-    // Somebody else's request may have come on it meanwhile, and its packets into the picture.
+    // Another caller's request may have come on it meanwhile, and its packets into the picture.
     let now = find(&app, &caller, id).ok_or_else(|| unknown(&id.to_string()))?;
     check_own(&caller, &now)?;
     if !caller.admin && !extent.is_within(&now) {
@@ -154,7 +156,7 @@ fn wanted(caller: &Caller) -> Wanted<'_> {
 
 /// One of them.
 fn find(app: &App, caller: &Caller, id: u64) -> Option<View> {
-    app.connections.seen().view(id).filter(|view| wanted(caller).is_met(view))
+    app.connections.register().view(id).filter(|view| wanted(caller).is_met(view))
 }
 
 fn unknown(id: &str) -> Fault {
@@ -166,7 +168,7 @@ fn uncaptured(message: &str) -> Fault {
     Fault::new(FaultKind::NotFound, "not_captured", message)
 }
 
-/// The packets of a connection are of all who asked on it.
+/// Checks that the caller may see the packets of a connection, which belong to all that sent requests on it.
 fn check_own(caller: &Caller, view: &View) -> Result<(), Fault> {
     if caller.admin || view.is_ones_own() {
         return Ok(());
@@ -175,12 +177,12 @@ fn check_own(caller: &Caller, view: &View) -> Result<(), Fault> {
     Err(Fault::new(FaultKind::NotFound, "connection_shared", message))
 }
 
-/// Looks at the packets of our port, if the settings let us. Only for who looks after the server is a capture begun.
+/// Looks at the captured packets, if the settings allow it. Only an admin's view starts a capture.
 async fn look(app: &App, caller: &Caller) -> Look {
     if caller.admin { app.capture.look(&app.tasks, app.config.listen).await } else { app.capture.glance().await }
 }
 
-/// What is said on a connection. Where its begin was not captured nothing is read: what looks like a head may be somebody's words.
+/// The HTTP on a connection. Nothing is read where its start was not captured: what looks like a head may be a user's message.
 fn conversation(connection: &Connection) -> Conversation {
     if connection.handshake.syn.is_some() {
         return read_connection(connection);
@@ -196,14 +198,14 @@ fn is_own(caller: &Caller, request: &Request) -> bool {
     caller.admin || request.owner.as_deref() == Some(caller.owner.as_str())
 }
 
-/// What is seen of a connection by those who share it: nothing that another has any part in.
+/// A connection as callers that share it see it: nothing in which another has any part.
 fn little(view: &View, caller: &Caller) -> Value {
     let mut object = whole(view, caller, None);
     for (name, value) in object.as_object_mut().into_iter().flatten() {
         match name.as_str() {
             "id" | "object" | "protocol" | "tls" => {}
             "shared" => *value = true.into(),
-            // How many came before says how much others ask.
+            // How many came before reveals how much others do.
             "last_requests" => value.as_array_mut().into_iter().flatten().for_each(|request| {
                 for name in ["number", "sent", "said"] {
                     request[name] = Value::Null;
@@ -263,7 +265,7 @@ fn whole(view: &View, caller: &Caller, packets: Option<&Value>) -> Value {
     })
 }
 
-/// The total, and by kind what was counted: TLS, and what is in it.
+/// The total, and by kind what was counted: TLS, and its content.
 fn bytes(network: u64, kinds: Option<(u64, Bytes)>) -> Value {
     let of = |pick: fn(&Bytes) -> u64| kinds.as_ref().map(|(_, kinds)| pick(kinds));
     json!({
@@ -280,7 +282,7 @@ fn object_of(said: &ByteBreakdown) -> Value {
     json!({ "events": said.events, "framing": said.framing, "dialect": said.dialect, "text": said.text })
 }
 
-/// A request, and where that can be told what was sent for it, and what of that was said.
+/// A request, and where they are known the bytes that were sent for it, and those of events among them.
 fn request(request: &Request, sent: Option<(Value, Option<Value>)>) -> Value {
     let (sent, said) = sent.unwrap_or_default();
     json!({
@@ -314,9 +316,4 @@ fn tcp(info: &TcpInfo) -> Value {
         "mss": info.send_mss,
         "not_sent": info.not_sent_bytes,
     })
-}
-
-/// With three digits behind the point: what is finer is the clock's own noise.
-fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -1,4 +1,4 @@
-//! `/v1/models`: what can be asked.
+//! `/v1/models`: the models that can be called.
 
 use axum::Json;
 use axum::extract::State;
@@ -6,18 +6,19 @@ use engine::provider::models::ModelListing;
 use protocol::fault::Fault;
 use serde_json::{Value, json};
 
-use super::{From, Path};
 use crate::app::App;
 use crate::error::Refused;
+use crate::http::context::RequestContext;
+use crate::http::extract::Path;
 
 /// `GET /v1/models`
-pub(crate) async fn list(State(app): State<App>, _from: From) -> Json<Value> {
+pub(crate) async fn list(State(app): State<App>, _context: RequestContext) -> Json<Value> {
     let models: Vec<Value> = app.engine.models().await.iter().map(|model| object(&app, model)).collect();
     Json(json!({ "object": "list", "data": models }))
 }
 
 /// `GET /v1/models/{id}`
-pub(crate) async fn retrieve(State(app): State<App>, _from: From, Path(id): Path<String>) -> Result<Json<Value>, Refused> {
+pub(crate) async fn retrieve(State(app): State<App>, _context: RequestContext, Path(id): Path<String>) -> Result<Json<Value>, Refused> {
     let models = app.engine.models().await;
     let model = models
         .iter()
@@ -26,7 +27,7 @@ pub(crate) async fn retrieve(State(app): State<App>, _from: From, Path(id): Path
     Ok(Json(object(&app, model)))
 }
 
-/// A model whose upstream gives no time, as the demo and names of our own, exists here since the server does.
+/// A model for which the upstream gives no time, as the demo and configured names, exists since the server started.
 fn object(app: &App, model: &ModelListing) -> Value {
     let created = if model.created == 0 { app.metrics.started() } else { model.created };
     json!({ "id": model.id, "object": "model", "created": created, "owned_by": model.owned_by })

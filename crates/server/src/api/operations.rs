@@ -1,4 +1,4 @@
-//! What operators and tools ask: is it alive, is it ready, what can it do.
+//! What operators and tools ask: whether the server is alive and ready, and what it can do.
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -6,36 +6,36 @@ use axum::{Extension, Json};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
-use super::metrics::may_watch;
 use crate::app::App;
-use crate::auth;
-use crate::forwarded::Forwarded;
+use crate::http::extract::may_read_metrics;
+use crate::http::forwarded::Forwarded;
+use crate::http::origin::own_url;
 
-/// The description of the whole face; a test holds it to the router.
+/// The description of the whole API; a test compares it with the router.
 const OPENAPI: &str = include_str!("../openapi.json");
 
-/// `GET /healthz`: the process answers.
+/// `GET /healthz`: the process is alive.
 pub(crate) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: it takes work; 503 once it is on its way out. How much it has is told to those who may read the metrics: it says how much
-/// others ask.
+/// `GET /readyz`: whether it takes work; 503 once it is shutting down. How much runs is for callers that may read the metrics: it reveals
+/// how much others do.
 pub(crate) async fn readyz(State(app): State<App>, request: Request) -> (StatusCode, Json<Value>) {
     let (status, word) = if app.drain.is_unready() { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ready") };
     let (parts, _body) = request.into_parts();
-    let mut said = json!({ "status": word });
-    // A probe with a wrong key is answered all the same.
-    if may_watch(&app, &parts).unwrap_or(false) {
-        said["answers_running"] = app.engine.census().running.into();
-        said["connections"] = app.connections.open().into();
+    let mut body = json!({ "status": word });
+    // A probe with a wrong key gets a response all the same.
+    if may_read_metrics(&app, &parts).unwrap_or(false) {
+        body["answers_running"] = app.engine.census().running.into();
+        body["connections"] = app.connections.open().into();
     }
-    (status, Json(said))
+    (status, Json(body))
 }
 
 /// `GET /v1`: what a base URL is for.
 pub(crate) async fn api(Extension(forwarded): Extension<Forwarded>, uri: Uri, headers: HeaderMap) -> Json<Value> {
-    let own_url = auth::own_url(forwarded, &uri, &headers);
+    let own_url = own_url(forwarded, &uri, &headers);
     Json(json!({
         "object": "api",
         "name": "Weir",

@@ -1,4 +1,4 @@
-//! `POST /v1/embeddings`, `/v1/completions` and `/v1/moderations`: what passes through to upstreams that have it.
+//! `POST /v1/embeddings`, `/v1/completions` and `/v1/moderations`: calls that pass through to upstreams that serve them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,47 +14,62 @@ use http::{HeaderMap, HeaderValue, header};
 use protocol::fault::Fault;
 use protocol::passthrough::{Operation, Passthrough};
 
-use super::body::Read;
 use super::hold::patience;
-use super::{From, body};
 use crate::app::App;
 use crate::error::{Refused, left};
 use crate::grants::revoked;
+use crate::http::body::{self, Read};
+use crate::http::context::RequestContext;
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::transport::{EventDelivery, client_left, respond_events, stream_frame, tell_lens};
 
 /// `POST /v1/embeddings`
-pub(crate) async fn embeddings(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    pass(&app, from, &headers, body, Operation::Embeddings).await
+pub(crate) async fn embeddings(
+    State(app): State<App>,
+    context: RequestContext,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    pass(&app, context, &headers, body, Operation::Embeddings).await
 }
 
 /// `POST /v1/completions`
-pub(crate) async fn completions(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    pass(&app, from, &headers, body, Operation::Completions).await
+pub(crate) async fn completions(
+    State(app): State<App>,
+    context: RequestContext,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    pass(&app, context, &headers, body, Operation::Completions).await
 }
 
 /// `POST /v1/moderations`
-pub(crate) async fn moderations(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    pass(&app, from, &headers, body, Operation::Moderations).await
+pub(crate) async fn moderations(
+    State(app): State<App>,
+    context: RequestContext,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    pass(&app, context, &headers, body, Operation::Moderations).await
 }
 
-async fn pass(app: &App, from: From, headers: &HeaderMap, body: Body, operation: Operation) -> Result<Response, Refused> {
+async fn pass(app: &App, context: RequestContext, headers: &HeaderMap, body: Body, operation: Operation) -> Result<Response, Refused> {
     let read = move |body: &[u8]| Passthrough::read(operation, body);
-    let Read { request, bytes, .. } = body::passed_on(app, &from.owner, headers, body, read).await?;
-    from.grant.check()?;
+    let Read { request, bytes, .. } = body::passed_on(app, &context.owner, headers, body, read).await?;
+    context.grant.check()?;
     let stream = request.stream;
-    let call = app.engine.passthrough(&from.owner, request, from.trace.clone(), bytes)?;
-    Ok(if stream { streamed(app, from, call, headers).await? } else { whole(app, &from, call, operation).await? })
+    let call = app.engine.passthrough(&context.owner, request, context.trace.clone(), bytes)?;
+    Ok(if stream { streamed(app, context, call, headers).await? } else { whole(app, &context, call, operation).await? })
 }
 
 /// Waits for the response, as long as the client does. Dropping the call on return cancels it.
-async fn whole(app: &App, from: &From, call: PassthroughCall, operation: Operation) -> Result<Response, Fault> {
+async fn whole(app: &App, context: &RequestContext, call: PassthroughCall, operation: Operation) -> Result<Response, Fault> {
     let _counted = app.metrics.stream(Frame::Json, Words::Passthrough(operation));
-    let connection = from.connection.as_ref();
+    let connection = context.connection.as_ref();
     let document = tokio::select! {
         biased;
-        _ = from.grant.ended() => return Err(revoked()),
+        _ = context.grant.ended() => return Err(revoked()),
         document = call.document() => document?,
         () = client_left(connection, app.config.fin_leaves_json) => return Err(left()),
     };
@@ -62,29 +77,29 @@ async fn whole(app: &App, from: &From, call: PassthroughCall, operation: Operati
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], document).into_response())
 }
 
-/// Streams the response, unless it fails while its head can still say so.
-async fn streamed(app: &App, from: From, call: PassthroughCall, headers: &HeaderMap) -> Result<Response, Fault> {
+/// Streams the response, unless it fails before its head is sent.
+async fn streamed(app: &App, context: RequestContext, call: PassthroughCall, headers: &HeaderMap) -> Result<Response, Fault> {
     let frame = stream_frame(headers);
     let counted = app.metrics.stream(frame.frame(), Words::Passthrough(Operation::Completions));
     let mut events = call.events();
     let first = tokio::select! {
         biased;
-        _ = from.grant.ended() => return Err(revoked()),
-        first = hold(&mut events, from.connection.as_ref(), patience(&app.config, headers)) => first?,
+        _ = context.grant.ended() => return Err(revoked()),
+        first = hold(&mut events, context.connection.as_ref(), patience(&app.config, headers)) => first?,
     };
     Ok(respond_events(EventDelivery {
         events,
         first,
         frame,
-        grant: from.grant,
-        connection: from.connection,
-        is_http_1_0: from.is_http_1_0,
+        grant: context.grant,
+        connection: context.connection,
+        is_http_1_0: context.is_http_1_0,
         config: Arc::clone(&app.config),
         _counted: counted,
     }))
 }
 
-/// Holds the head until the first event, or `patience` is over, or the client half-closes: it then wants a sign.
+/// Holds the head until the first event, `patience` is over, or the client half-closes and so waits for a sign of life.
 async fn hold(events: &mut Events, connection: Option<&Connection>, patience: Duration) -> Result<Option<Bytes>, Fault> {
     let signal = async {
         match connection {

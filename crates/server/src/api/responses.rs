@@ -20,12 +20,13 @@ use protocol::item::Item;
 use protocol::snapshot;
 use serde_json::{Value, json};
 
-use super::body::Read;
 use super::hold::{Held, hold, patience};
-use super::query::{self, Query};
-use super::{From, Path, body};
 use crate::app::App;
 use crate::error::{self, Refused, left};
+use crate::http::body::{self, Read};
+use crate::http::context::RequestContext as From;
+use crate::http::extract::Path;
+use crate::http::query::{self, Query};
 use crate::listen::Connection;
 use crate::metrics::Words;
 use crate::transport::{Delivery, Ending, Failed, StreamFrame, respond, response_in, stream_frame, tell_lens, wait_for_end};

@@ -3,9 +3,9 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use super::From;
 use crate::app::App;
 use crate::error::Refused;
+use crate::http::context::RequestContext as From;
 use crate::transport::websocket;
 
 /// `GET /v1/responses` + Upgrade, or an extended CONNECT on HTTP/2.

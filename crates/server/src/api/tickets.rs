@@ -1,4 +1,4 @@
-//! `/v1/tickets`: what a browser shows instead of a key.
+//! `/v1/tickets`: what a browser sends instead of a key.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -9,13 +9,14 @@ use http::{HeaderValue, StatusCode, header};
 use protocol::fault::{Fault, FaultKind};
 use serde_json::{Value, json};
 
-use super::body;
 use crate::app::App;
 use crate::error::Refused;
-use crate::forwarded::Forwarded;
+use crate::http::auth::{self, Identified};
+use crate::http::body;
+use crate::http::forwarded::Forwarded;
+use crate::revocation;
 use crate::tickets::purpose::Purpose;
 use crate::tickets::{SESSION, TICKET};
-use crate::{auth, grants};
 
 /// `POST /v1/tickets`: a ticket for one stream, or with `{"cookie": true}` a session for this browser.
 pub(crate) async fn create(
@@ -24,7 +25,7 @@ pub(crate) async fn create(
     parts: Parts,
     body: Body,
 ) -> Result<Response, Refused> {
-    let (credential, caller) = auth::credential(&app, &parts)?;
+    let Identified { caller, credential } = Identified::of(&parts)?;
     let body = body::json_or_nothing(&app.config, &parts.headers, body).await?;
     let purpose = purpose(&body, forwarded.prefix(&parts.headers))?;
     if !wants_cookie(&body)? {
@@ -42,17 +43,17 @@ pub(crate) async fn create(
 
 /// `DELETE /v1/tickets`: ends this browser's session, and what it has opened.
 pub(crate) async fn delete(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, parts: Parts) -> Result<Response, Refused> {
-    // Whoever has no session any more is nobody, and may go all the same.
-    drop(auth::credential(&app, &parts));
+    // A browser whose session has expired may still sign out.
+    drop(Identified::of(&parts));
     if let Some(session) = auth::session_cookie(&parts) {
         app.tickets.end_session(session);
-        grants::sweep(&app);
+        revocation::sweep(&app);
     }
     cookie(forwarded, "", 0, StatusCode::NO_CONTENT.into_response())
 }
 
-/// Scripts cannot read it, other sites cannot send it, and under TLS it never goes out in clear. It is for every path, since
-/// the classic API has some of its own.
+/// Scripts cannot read the cookie, other sites cannot send it, and under TLS it is never sent in clear. It is for every path, since the
+/// classic API has paths of its own.
 fn cookie(forwarded: Forwarded, value: &str, seconds: u64, mut response: Response) -> Result<Response, Refused> {
     let secure = if forwarded.is_encrypted { "; Secure" } else { "" };
     let text =
@@ -63,7 +64,7 @@ fn cookie(forwarded: Forwarded, value: &str, seconds: u64, mut response: Respons
     Ok(response)
 }
 
-/// What the ticket is for, where the body says so.
+/// What the ticket is for, if the body names it.
 fn purpose(body: &Value, prefix: &str) -> Result<Option<Purpose>, Fault> {
     match body.get("for") {
         None | Some(Value::Null) => Ok(None),

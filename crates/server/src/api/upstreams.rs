@@ -1,4 +1,4 @@
-//! `GET /v1/upstreams`: how the upstreams and their keys are, for those who look after the server.
+//! `GET /v1/upstreams`: the health of the upstreams and their keys, for admins.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use engine::upstreams::{self, KeyState};
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
-use super::Admin;
 use crate::app::App;
+use crate::http::extract::Admin;
 
 /// `GET /v1/upstreams`
 pub(crate) async fn list(State(app): State<App>, _admin: Admin) -> Response {
@@ -37,7 +37,7 @@ fn key(key: &KeyState) -> Value {
     json!({ "label": key.label, "state": state, "state_seconds": seconds(left), "running": key.running })
 }
 
-/// Whole seconds, rounded up: what lasts for another moment is not over.
+/// Whole seconds, rounded up.
 fn seconds(left: Option<Duration>) -> Option<u64> {
     left.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0))
 }

@@ -1,5 +1,5 @@
-//! The packets of our own port: captured while somebody looks at them, and for a minute more. While nobody does, there is no
-//! socket, no thread and no task.
+//! The packets of the server's own port: captured while they are being viewed, and for a minute more. Otherwise there is no socket, no
+//! thread and no task.
 
 mod sight;
 
@@ -19,25 +19,25 @@ use sight::Sight;
 
 use crate::config::CaptureMode;
 
-/// How long a capture goes on after the last look.
+/// How long a capture goes on after the last view.
 const LINGER: Duration = Duration::from_secs(60);
 
-/// How often what was captured is taken in. The ring below lasts for that long at 64 MB a second.
+/// How often captured packets are read. The ring below lasts for that long at 64 MB a second.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// What waits to be taken in; the oldest goes first. The kernel may hold as much again.
+/// Packets that wait to be read; the oldest are dropped first. The kernel may hold as much again.
 const RING: usize = 16 << 20;
 
 /// Together below a hundred megabytes, at the very worst; a usual connection takes some ten kilobytes.
 const LIMITS: Limits = Limits { connections: 128, segments: 1536, stream_bytes: 128 << 10, pending_bytes: 32 << 10 };
 
-/// So many read at once what was captured, and draw it. Who asks in a loop waits for himself, and not a thread for him.
+/// How many requests read and draw the captured packets at once. Bounded so that polling clients cannot exhaust the blocking pool.
 const READERS: usize = 2;
 
-/// Begins the capture of a port.
+/// Starts the capture of a port.
 type Open = fn(u16) -> Result<Recorder, Unable>;
 
-/// The capture of a server's port, which runs while somebody looks.
+/// The capture of a server's port, which runs while it is being viewed.
 #[derive(Debug)]
 pub struct Capture {
     open: Open,
@@ -61,15 +61,15 @@ pub(crate) enum Look {
     On(Packets),
     /// Nothing: a setting says so.
     Off,
-    /// Nothing: only an admin's look begins a capture, and there was none.
+    /// Nothing: only a view by an admin starts a capture, and there was none.
     Idle,
-    /// Nothing: this process may not.
+    /// Nothing: this process is not permitted to.
     NotPermitted(String),
-    /// Nothing: it cannot be done here.
+    /// Nothing: this system cannot.
     NotSupported(String),
 }
 
-/// What was captured so far. Reading it may take milliseconds: it is work for a thread that may block.
+/// What was captured so far. Reading it may take milliseconds, on a thread that may block.
 #[derive(Clone, Debug)]
 pub(crate) struct Packets(Arc<Running>);
 
@@ -80,7 +80,7 @@ impl Default for Capture {
 }
 
 impl Capture {
-    /// One that the system would not permit, for tests where it does.
+    /// One that the system does not permit, for tests where it would.
     pub fn refused() -> Self {
         Self::with(|_port| Err(Unable::NotPermitted))
     }
@@ -89,12 +89,12 @@ impl Capture {
         Self { open, mode: watch::Sender::new(CaptureMode::Auto), running: Turn::new(None) }
     }
 
-    /// The settings that count from now on. `Off` ends a capture that runs.
-    pub(crate) fn obey(&self, mode: CaptureMode) {
+    /// Sets the mode from now on. `Off` ends a running capture.
+    pub(crate) fn set_mode(&self, mode: CaptureMode) {
         self.mode.send_replace(mode);
     }
 
-    /// What there is to see for somebody for whom no capture is begun, nor goes on.
+    /// What there is to see, without starting or prolonging a capture.
     pub(crate) async fn glance(&self) -> Look {
         let mode = *self.mode.borrow();
         match (mode, self.running.lock().await.as_ref()) {
@@ -104,7 +104,7 @@ impl Capture {
         }
     }
 
-    /// Begins the capture of the port on which we listen, unless it runs, and has it go on.
+    /// Starts the capture of the port that the server listens on, unless it runs, and prolongs it.
     pub(crate) async fn look(self: &Arc<Self>, tasks: &Tasks, listen: SocketAddr) -> Look {
         let mut running = self.running.lock().await;
         if *self.mode.borrow() == CaptureMode::Off {
@@ -124,17 +124,17 @@ impl Capture {
             None => return Look::NotSupported("the capture could not be begun".to_owned()),
         };
         let (readers, sight) = (Semaphore::new(READERS), Mutex::new(Sight::new(LIMITS, listen)));
-        let begun = Arc::new(Running { recorder, readers, sight, looked: Mutex::new(Instant::now()) });
-        *running = Some(Arc::clone(&begun));
+        let started = Arc::new(Running { recorder, readers, sight, looked: Mutex::new(Instant::now()) });
+        *running = Some(Arc::clone(&started));
         tracing::debug!(port = listen.port(), "packets are captured while somebody looks");
-        if !begun.recorder.is_stamped() {
+        if !started.recorder.is_stamped() {
             tracing::debug!("the kernel gives packets no times yet: those of the first are when they were read");
         }
-        tasks.spawn("capture", Arc::clone(self).attend(tasks.clone(), Arc::clone(&begun)));
-        Look::On(Packets(begun))
+        tasks.spawn("capture", Arc::clone(self).attend(tasks.clone(), Arc::clone(&started)));
+        Look::On(Packets(started))
     }
 
-    /// Takes in what comes, until nobody has looked for a while, the settings forbid it, or the server goes.
+    /// Reads what is captured, until it has not been viewed for a while, the settings forbid it, or the server stops.
     async fn attend(self: Arc<Self>, tasks: Tasks, running: Arc<Running>) {
         let mut mode = self.mode.subscribe();
         loop {
@@ -143,7 +143,7 @@ impl Capture {
                 _forbidden = mode.wait_for(|mode| *mode == CaptureMode::Off) => true,
                 () = sleep(PERIOD) => false,
             };
-            // In this order: whoever looks from here on begins another.
+            // In this order: a view from here on starts another capture.
             let mut place = self.running.lock().await;
             let is_forgotten = lock(&running.looked).elapsed() >= LINGER;
             if is_stopping || is_forgotten || running.recorder.has_ended() {
@@ -157,13 +157,13 @@ impl Capture {
             tasks.blocking(move || packets.take_in(|_sight| ())).await;
         }
         tracing::debug!("packets are captured no more");
-        // Its end awaits a thread.
+        // Dropping it joins a thread.
         tasks.blocking(move || drop(running)).await;
     }
 }
 
 impl Packets {
-    /// Reads what was captured by now, apart from the threads that serve. `None` if that failed.
+    /// Reads what was captured by now, on the blocking pool. `None` if that failed.
     pub(crate) async fn read<T: Send + 'static>(&self, tasks: &Tasks, read: impl FnOnce(&Self) -> T + Send + 'static) -> Option<T> {
         let turn = self.0.readers.acquire().await.ok()?;
         let packets = self.clone();
@@ -172,7 +172,7 @@ impl Packets {
         read
     }
 
-    /// Takes in what has come, and looks at all of it. Others wait meanwhile: what takes long is done with a copy.
+    /// Reads what has been captured since, and shows everything to `look` under a lock: what takes long is done with a copy.
     pub(crate) fn take_in<T>(&self, look: impl FnOnce(&Sight) -> T) -> T {
         let Running { recorder, sight, .. } = &*self.0;
         let mut sight = lock(sight);
@@ -182,7 +182,7 @@ impl Packets {
 }
 
 impl Look {
-    /// The state's name, and in words why there is nothing to see.
+    /// The state's name, and the reason why there is nothing to see.
     pub(crate) fn state(&self) -> (&'static str, &str) {
         match self {
             Self::On(_) => ("on", "while somebody looks, and for a minute more"),
@@ -223,15 +223,15 @@ mod tests {
         effective.is_some_and(|set| set & (1 << 13) != 0)
     }
 
-    /// Begins a capture, which must succeed where this process has CAP_NET_RAW.
-    async fn begin(capture: &Arc<Capture>, tasks: &Tasks) -> bool {
+    /// Starts a capture, which must succeed where this process has CAP_NET_RAW.
+    async fn start_capture(capture: &Arc<Capture>, tasks: &Tasks) -> bool {
         let is_on = matches!(capture.look(tasks, HERE).await, Look::On(_));
         assert_eq!(is_on, may_capture());
         is_on
     }
 
     #[tokio::test]
-    async fn who_may_not_capture_is_told_why_and_leaves_no_task() {
+    async fn a_capture_without_permission_gives_the_reason_and_leaves_no_task() {
         let (capture, tasks) = (Arc::new(Capture::refused()), Tasks::new());
         let look = capture.look(&tasks, HERE).await;
         let (state, reason) = look.state();
@@ -243,16 +243,16 @@ mod tests {
     #[tokio::test]
     async fn a_capture_ends_with_the_server() {
         let (capture, tasks) = (Arc::new(Capture::default()), Tasks::new());
-        let begun = begin(&capture, &tasks).await;
-        assert_eq!(tasks.running(), usize::from(begun));
+        let is_running = start_capture(&capture, &tasks).await;
+        assert_eq!(tasks.running(), usize::from(is_running));
         assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
         assert!(capture.running.lock().await.is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_capture_ends_when_nobody_looks_any_more() {
+    async fn a_capture_ends_when_it_is_no_longer_viewed() {
         let (capture, tasks) = (Arc::new(Capture::default()), Tasks::new());
-        if !begin(&capture, &tasks).await {
+        if !start_capture(&capture, &tasks).await {
             return;
         }
         sleep(LINGER / 2).await;
@@ -267,17 +267,17 @@ mod tests {
     #[tokio::test]
     async fn a_capture_ends_when_the_settings_forbid_it() {
         let (capture, tasks) = (Arc::new(Capture::default()), Tasks::new());
-        if !begin(&capture, &tasks).await {
+        if !start_capture(&capture, &tasks).await {
             return;
         }
-        capture.obey(CaptureMode::Off);
+        capture.set_mode(CaptureMode::Off);
         assert!(matches!((capture.look(&tasks, HERE).await, capture.glance().await), (Look::Off, Look::Off)));
         while tasks.running() > 0 {
             tokio::task::yield_now().await;
         }
         assert!(capture.running.lock().await.is_none(), "neither packets nor a thread are left");
-        capture.obey(CaptureMode::Auto);
-        assert!(begin(&capture, &tasks).await);
+        capture.set_mode(CaptureMode::Auto);
+        assert!(start_capture(&capture, &tasks).await);
         assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
     }
 }

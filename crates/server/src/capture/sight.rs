@@ -21,27 +21,27 @@ use crate::listen::View;
 pub(crate) struct Sight {
     flows: Flows,
     listen: SocketAddr,
-    /// On which interface each direction was seen first. A packet that passes several, such as a bridge and what is below it,
-    /// is told by each, and would look like a repetition.
-    interfaces: HashMap<(SocketAddr, SocketAddr), Way>,
-    /// Packets that were lost before they got here.
+    /// On which interface each direction was seen first. A packet that passes several, such as a bridge and the interface below it, is
+    /// captured on each, and would look like a retransmission.
+    interfaces: HashMap<(SocketAddr, SocketAddr), FirstSeen>,
+    /// Packets that the kernel has dropped.
     lost: u64,
     forgotten: u64,
 }
 
-/// Which way a direction of a connection comes.
+/// Where a direction of a connection was seen first.
 #[derive(Clone, Copy, Debug)]
-struct Way {
+struct FirstSeen {
     interface: u32,
-    /// The number of its SYN. Another one begins another connection, which may come another way.
+    /// The number of its SYN. Another one starts another connection, which may be seen on another interface.
     initial: Option<u32>,
 }
 
-/// Directions whose interface is known; when there are more, all are learnt again.
+/// Directions whose interface is known; above that, all are learnt again.
 const MOST_KNOWN: usize = 4096;
 
 impl Sight {
-    /// What is said to and by `listen`, which may be every address of this machine.
+    /// The packets to and from `listen`, which may be every address of this machine.
     pub(super) fn new(limits: Limits, listen: SocketAddr) -> Self {
         let flows = Flows::new(limits).with_server_port(listen.port());
         Self { flows, listen, interfaces: HashMap::new(), lost: 0, forgotten: 0 }
@@ -58,13 +58,13 @@ impl Sight {
         }
     }
 
-    /// How many packets were captured and had to go, or could not be held at all.
+    /// How many packets were captured and then dropped, or not captured at all.
     pub(crate) fn dropped(&self) -> u64 {
         self.lost + self.forgotten
     }
 
-    /// Whether a packet goes to where we listen or comes from there, and was not told by another interface already. What this
-    /// machine asks of another's same port, such as a model server's, is none of it.
+    /// Whether a packet goes to where the server listens or comes from there, and was not captured on another interface already. Requests
+    /// of this machine to the same port of another, such as a model server's, do not count.
     fn is_ours_and_first(&mut self, captured: &Captured, packet: &Packet<'_>) -> bool {
         let (Some(network), Transport::Tcp(tcp)) = (&packet.network, &packet.transport) else { return false };
         let source = SocketAddr::new(network.source, tcp.source_port);
@@ -82,31 +82,31 @@ impl Sight {
         }
         let direction = (source, destination);
         let initial = tcp.flags.contains(Flags::SYN).then_some(tcp.sequence);
-        let way = self.interfaces.entry(direction).or_insert(Way { interface: captured.interface, initial });
-        if initial.is_some() && way.initial != initial {
-            *way = Way { interface: captured.interface, initial };
+        let first = self.interfaces.entry(direction).or_insert(FirstSeen { interface: captured.interface, initial });
+        if initial.is_some() && first.initial != initial {
+            *first = FirstSeen { interface: captured.interface, initial };
         }
-        way.interface == captured.interface
+        first.interface == captured.interface
     }
 
-    /// Whether we listen at an address, as far as it tells.
+    /// Whether an address can be the one that the server listens on.
     fn is_here(&self, address: SocketAddr) -> bool {
         address.port() == self.listen.port() && (self.listen.ip().is_unspecified() || is_same(address, self.listen))
     }
 
-    /// What goes over loopback is told once, as incoming, and so are our own answers. That they are ours is known where
-    /// we listen at one address, or from what was said to us.
+    /// Packets over loopback are captured once, as incoming, those of the server too. They are known as the server's where it listens on
+    /// one address, or by the packets to it.
     fn is_answer(&self, source: SocketAddr, destination: SocketAddr) -> bool {
         !self.listen.ip().is_unspecified() || self.interfaces.contains_key(&(destination, source))
     }
 
-    /// The packets of one of our connections, if they are among what was captured.
+    /// The packets of a connection, if they were captured.
     pub(crate) fn of(&self, view: &View) -> Option<&Connection> {
         let is_ours = |connection: &Connection| {
             let (client, server) = (connection.addresses.client, connection.addresses.server);
             is_same(client, view.peer) && view.local.is_some_and(|local| is_same(server, local)) && was_there(connection, view)
         };
-        // Of those that had the same address one after another, the last that had begun by then.
+        // Of those that had the same address one after another, the last that had started by then.
         self.flows.iter().map(|(_, connection)| connection).filter(|connection| is_ours(connection)).last()
     }
 }
@@ -116,16 +116,16 @@ fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
     (one.ip().to_canonical(), one.port()) == (other.ip().to_canonical(), other.port())
 }
 
-/// Whether these packets can be those of a connection that was accepted and ended then. A client's port comes back, and
-/// another's packets must not be shown.
+/// Whether these packets can be those of a connection that was accepted and ended then. A client's port is reused, and another
+/// connection's packets must not be shown.
 fn was_there(connection: &Connection, view: &View) -> bool {
     let accepted = moment(view.record.accepted);
     let end = accepted + view.record.close.map_or(view.record.age, |close| close.at);
     if connection.handshake.syn.is_none() {
-        // The capture began in the middle of it.
+        // The capture started in the middle of it.
         return (accepted..=end).contains(&connection.began);
     }
-    // We accept behind the handshake, and before we do we close nothing. What replaces it does so with a handshake, too.
+    // A connection is accepted after its handshake, and not closed before. What replaces it starts with a handshake, too.
     let is_over = connection.closing().over_at.is_some_and(|over| over < accepted);
     let is_replaced = connection.replaced.is_some_and(|replaced| replaced <= accepted);
     connection.began <= accepted && !is_over && !is_replaced
@@ -134,8 +134,8 @@ fn was_there(connection: &Connection, view: &View) -> bool {
 /// How far the packets of a connection reach.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
-    /// Whether its begin was captured.
-    has_begin: bool,
+    /// Whether its handshake was captured.
+    has_start: bool,
     /// Bytes of each side.
     bytes: Both<u64>,
 }
@@ -150,13 +150,13 @@ impl Extent {
             reached.max(direction.counts.payload_bytes.saturating_sub(direction.counts.retransmitted_bytes))
         };
         let bytes = Both { client: bytes(Side::Client), server: bytes(Side::Server) };
-        Self { has_begin: connection.handshake.syn.is_some(), bytes }
+        Self { has_start: connection.handshake.syn.is_some(), bytes }
     }
 
-    /// Whether there is nothing among them but what is known to be this connection's requests and their answers. What its server
-    /// has not read may be somebody else's request, or another connection's where the begin of that was missed.
+    /// Whether there is nothing among them but this connection's known requests and their responses. What the server has not read may be
+    /// another caller's request, or belong to another connection whose start was missed.
     pub(crate) fn is_within(self, view: &View) -> bool {
-        self.has_begin && self.bytes.client <= view.most_claimed() && self.bytes.server <= view.sent
+        self.has_start && self.bytes.client <= view.most_claimed() && self.bytes.server <= view.sent
     }
 }
 

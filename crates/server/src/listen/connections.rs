@@ -1,20 +1,19 @@
 //! How many connections there are, were, and may be.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::io::{Connection, Remote};
+use super::register::Register;
 use super::traffic::Traffic;
-use super::trust::is_trusted;
-use super::view::{View, Wanted};
 use crate::config::Config;
+use crate::network::is_trusted;
 
-/// How many connections one address may have that is not a loopback one, unless the settings say.
+/// How many connections an address beyond loopback may have, unless the settings say.
 const PER_ADDRESS: usize = 1000;
 
-/// How many refused connections are told so at once; what is above is closed without a word.
+/// How many refused connections get a response at once; the rest are closed without one.
 const MAX_REFUSALS: usize = 64;
 
 /// How many connections there are and were.
@@ -26,65 +25,7 @@ pub struct Connections {
     refusing: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
     traffic: Arc<Traffic>,
-    seen: Register,
-}
-
-/// Connections that have closed and are still shown.
-const REMEMBERED: usize = 256;
-
-/// The connections that are open, and the last that have closed.
-#[derive(Debug, Default)]
-pub(crate) struct Register(Mutex<Registered>);
-
-#[derive(Debug, Default)]
-struct Registered {
-    open: BTreeMap<u64, Remote>,
-    closed: VecDeque<View>,
-}
-
-impl Register {
-    pub(super) fn opened(&self, connection: &Connection) {
-        self.registered().open.insert(connection.id(), connection.downgrade());
-    }
-
-    pub(super) fn closed(&self, id: u64, view: View) {
-        let mut registered = self.registered();
-        registered.open.remove(&id);
-        if registered.closed.len() == REMEMBERED {
-            registered.closed.pop_front();
-        }
-        registered.closed.push_back(View { is_open: false, ..view });
-    }
-
-    /// Those that are wanted, the newest first, at most so many. What costs something is asked of these only.
-    pub(crate) fn views(&self, wanted: &Wanted<'_>, most: usize) -> Vec<View> {
-        let (open, closed) = {
-            let registered = self.registered();
-            let closed: Vec<View> = registered.closed.iter().rev().filter(|view| wanted.is_met(view)).take(most).cloned().collect();
-            (registered.open.values().rev().cloned().collect::<Vec<_>>(), closed)
-        };
-        // Outside of the lock: the last handle on a connection may go here, which registers its close.
-        let open = open.iter().filter(|remote| remote.is_wanted(wanted)).take(most).filter_map(Remote::view);
-        let mut views: Vec<View> = open.chain(closed).collect();
-        views.sort_by_key(|view| std::cmp::Reverse(view.id));
-        views.dedup_by_key(|view| view.id);
-        views.truncate(most);
-        views
-    }
-
-    /// One of them.
-    pub(crate) fn view(&self, id: u64) -> Option<View> {
-        let (open, closed) = {
-            let registered = self.registered();
-            (registered.open.get(&id).cloned(), registered.closed.iter().find(|view| view.id == id).cloned())
-        };
-        // Outside of the lock, as above.
-        closed.or_else(|| open?.view())
-    }
-
-    fn registered(&self) -> MutexGuard<'_, Registered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    register: Arc<Register>,
 }
 
 /// Why there is no place for a connection.
@@ -97,7 +38,7 @@ pub(super) enum Full {
 }
 
 impl Full {
-    /// What the client is told.
+    /// The message for the client.
     pub(super) fn message(self) -> &'static str {
         match self {
             Self::All => "this server has as many connections as it takes (server.connections)",
@@ -118,11 +59,11 @@ impl Connections {
     }
 
     /// Those that the lens shows.
-    pub(crate) fn seen(&self) -> &Register {
-        &self.seen
+    pub(crate) fn register(&self) -> &Register {
+        &self.register
     }
 
-    /// What goes over them.
+    /// The counts of what goes over them.
     pub(crate) fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
     }
@@ -141,7 +82,7 @@ impl Connections {
         Ok((Open { connections: Arc::clone(self), address }, id))
     }
 
-    /// Takes one of an address's places. A proxy of ours stands for many clients: what it holds is not limited.
+    /// Takes one of an address's places. A trusted proxy stands for many clients, so its connections are not limited.
     fn take(&self, address: IpAddr, config: &Config) -> Option<IpAddr> {
         let is_free = is_trusted(&config.trusted_proxies, address);
         let address = network(address);
@@ -169,7 +110,7 @@ impl Connections {
         }
     }
 
-    /// The right to tell a client that it is refused; `None` where too many are being told.
+    /// The right to send a refusal; `None` where too many are being sent.
     pub(super) fn refuse(self: &Arc<Self>) -> Option<Refusing> {
         let refusing = Refusing(Arc::clone(self));
         (self.refusing.fetch_add(1, Ordering::Relaxed) < MAX_REFUSALS).then_some(refusing)
@@ -180,7 +121,7 @@ impl Connections {
     }
 }
 
-/// The address that counts: one customer has a whole /64 of IPv6 (RFC 6177), and an IPv4 address is one however it is written.
+/// The address that counts: one customer has a whole /64 of IPv6 (RFC 6177), and an IPv4 address is the same mapped or not.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {
@@ -199,17 +140,17 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// Where what goes over it is counted.
+    /// Where its bytes are counted.
     pub(super) fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(&self.connections.traffic)
     }
 
-    /// All connections.
-    pub(super) fn connections(&self) -> Arc<Connections> {
-        Arc::clone(&self.connections)
+    /// Where it is listed for the lens.
+    pub(super) fn register(&self) -> Arc<Register> {
+        Arc::clone(&self.connections.register)
     }
 
-    /// A proxy says whose the connection is: it is one of that address's from now on.
+    /// Counts it under the client's address that a proxy names, instead of the proxy's.
     pub(super) fn belongs_to(&mut self, address: IpAddr, config: &Config) -> Result<(), Full> {
         let Some(address) = self.connections.take(address, config) else {
             self.connections.refused.fetch_add(1, Ordering::Relaxed);
@@ -227,7 +168,7 @@ impl Drop for Open {
     }
 }
 
-/// While it lives, a client is being told that it is refused.
+/// While it lives, a refusal is being sent.
 #[derive(Debug)]
 pub(super) struct Refusing(Arc<Connections>);
 

@@ -1,4 +1,4 @@
-//! Tells a body when all that it gave to its HTTP/1 connection has been handed to the kernel.
+//! Lets a body wait until everything it gave to its HTTP/1 connection has been handed to the kernel.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
@@ -54,8 +54,9 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
+    use super::super::connection::Connection;
     use super::super::connections::Connections;
-    use super::super::io::{Connection, Io};
+    use super::super::io::Io;
     use super::super::seen::Seen;
     use super::*;
     use crate::config::Config;

@@ -1,17 +1,15 @@
-//! HTTP/1 between its codec and the socket, or TLS: how long a head may take, how long there may be none, and our words
-//! in place of hyper's empty refusals.
+//! HTTP/1 between its codec and the socket, or TLS: how long a head may take, how long there may be none, and no refusals of hyper's.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::io::Connection;
-use super::refusal;
+use super::connection::Connection;
 use crate::config::Config;
 
 /// The head took too long.
@@ -19,10 +17,27 @@ use crate::config::Config;
 #[error("the request's head took too long")]
 pub(super) struct SlowHead;
 
-/// A stream as hyper's HTTP/1 reads and writes it. Hyper's own timer would take an idle connection for a slow head.
+/// Why a connection ends with a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The head did not come in time.
+    SlowHead,
+    /// The parser refused the head with this status, and its response was withheld.
+    Parser(u16),
+}
+
+/// A stream that is owed a refusal, once hyper has let go of it.
+pub(super) type Refused<S> = (S, Refusal);
+
+/// A stream as hyper's HTTP/1 reads and writes it.
+///
+/// Hyper's own timer would take an idle connection for a slow head. And hyper responds to a head that it cannot parse with an empty
+/// 4xx, which no setting prevents: it is withheld here, and the stream is handed back for a response with a body. Hyper has written
+/// such a response when all requests before it are answered and flushed.
 #[derive(Debug)]
 pub(super) struct Heads<S> {
-    stream: S,
+    /// `None` only while it is dropped.
+    stream: Option<S>,
     connection: Connection,
     head_timeout: Duration,
     idle_timeout: Duration,
@@ -30,11 +45,15 @@ pub(super) struct Heads<S> {
     timer: Pin<Box<Sleep>>,
     /// How many requests had been answered when the timer was set.
     answered: u64,
-    /// Our words in place of an empty refusal of hyper's.
-    instead: Bytes,
+    /// Whether the stream has taken everything that was written to it.
+    is_flushed: bool,
+    /// How many requests had been answered when everything was flushed; `None` while one was being answered.
+    settled: Option<u64>,
+    refusal: Option<Refusal>,
+    hand_back: Option<oneshot::Sender<Refused<S>>>,
 }
 
-/// What is waited for, while nothing is being answered.
+/// What is waited for, while no request is being answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
     /// The first byte of a request.
@@ -44,23 +63,35 @@ enum Awaited {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
-    /// The first request has until `deadline` to begin.
-    pub(super) fn new(stream: S, connection: Connection, config: &Config, deadline: Instant) -> Self {
-        let timer = Box::pin(sleep_until(deadline));
-        let (head_timeout, idle_timeout) = (config.head_timeout, config.idle_timeout);
-        Self { stream, connection, head_timeout, idle_timeout, awaited: Awaited::Request, timer, answered: 0, instead: Bytes::new() }
+    /// The first request must start before `deadline`. The receiver gets the stream when hyper drops it and a refusal is due.
+    pub(super) fn new(stream: S, connection: Connection, config: &Config, deadline: Instant) -> (Self, oneshot::Receiver<Refused<S>>) {
+        let (hand_back, refused) = oneshot::channel();
+        let heads = Self {
+            stream: Some(stream),
+            connection,
+            head_timeout: config.head_timeout,
+            idle_timeout: config.idle_timeout,
+            awaited: Awaited::Request,
+            timer: Box::pin(sleep_until(deadline)),
+            answered: 0,
+            is_flushed: true,
+            settled: None,
+            refusal: None,
+            hand_back: Some(hand_back),
+        };
+        (heads, refused)
     }
 
-    /// Bytes have come.
+    /// Bytes have arrived.
     fn received(&mut self) {
-        if self.look() && self.awaited == Awaited::Request {
+        if self.is_awaiting() && self.awaited == Awaited::Request {
             self.awaited = Awaited::Head;
             self.timer.as_mut().reset(Instant::now() + self.head_timeout);
         }
     }
 
-    /// Whether a head is awaited; if an answer has ended since the last look, the pause before the next request begins.
-    fn look(&mut self) -> bool {
+    /// Whether a head is awaited. When a response has ended since the last call, the pause before the next request starts.
+    fn is_awaiting(&mut self) -> bool {
         let Some(answered) = self.connection.answered() else { return false };
         if answered != self.answered {
             self.answered = answered;
@@ -70,39 +101,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
         true
     }
 
-    /// Nothing has come.
-    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.look() {
+    /// Nothing has arrived.
+    fn poll_timeout(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_awaiting() {
             return Poll::Pending;
         }
         ready!(self.timer.as_mut().poll(context));
         match self.awaited {
-            // As if the client had closed: there is nothing to answer.
+            // As if the client had closed: there is no request to respond to.
             Awaited::Request => Poll::Ready(Ok(())),
             Awaited::Head => {
-                self.instead = refusal::of_slow_head();
-                // What the socket does not take at once is not worth another wait.
-                let _said = self.poll_instead(context);
+                self.refusal = Some(Refusal::SlowHead);
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, SlowHead)))
             }
         }
     }
 
-    /// Sends what stands in for hyper's words.
-    fn poll_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.instead.is_empty() {
-            let count = ready!(Pin::new(&mut self.stream).poll_write(context, &self.instead))?;
-            self.instead.advance(count);
+    /// Notes when everything that was answered has been flushed.
+    fn settle(&mut self) {
+        if self.is_flushed {
+            self.settled = self.connection.answered();
         }
-        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Whether what hyper writes now is a refusal of its own, which is then withheld.
+    fn withholds(&mut self, bytes: &[u8]) -> bool {
+        let is_own = self.settled.is_some() && self.settled == self.connection.answered();
+        if is_own {
+            self.refusal.get_or_insert(Refusal::Parser(status(bytes)));
+        } else {
+            self.is_flushed = false;
+        }
+        is_own
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut S>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// The status of a response that starts with these bytes: `HTTP/1.1 431 …`.
+fn status(head: &[u8]) -> u16 {
+    let digits = head.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(400)
+}
+
+impl<S> Drop for Heads<S> {
+    fn drop(&mut self) {
+        if let (Some(refusal), Some(stream), Some(hand_back)) = (self.refusal, self.stream.take(), self.hand_back.take()) {
+            // A connection that is broken off waits for no refusal.
+            drop(hand_back.send((stream, refusal)));
+        }
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Heads<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.settle();
         let before = buffer.filled().len();
-        match Pin::new(&mut self.stream).poll_read(context, buffer) {
-            Poll::Pending => self.poll_patience(context),
+        match self.stream()?.poll_read(context, buffer) {
+            Poll::Pending => self.poll_timeout(context),
             Poll::Ready(result) => {
                 if buffer.filled().len() > before {
                     self.received();
@@ -115,37 +173,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Heads<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Heads<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(instead) = refusal::of_empty_answer(bytes) {
-            self.instead = instead;
+        if self.withholds(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
-        if !self.instead.is_empty() {
-            ready!(self.poll_instead(context))?;
-        }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        self.stream()?.poll_write(context, bytes)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if let Some(instead) = slices.first().and_then(|first| refusal::of_empty_answer(first)) {
-            self.instead = instead;
+        let first: &[u8] = slices.first().map_or(&[], |first| first);
+        if self.withholds(first) {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
-        if !self.instead.is_empty() {
-            ready!(self.poll_instead(context))?;
-        }
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        self.stream()?.poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_instead(context)
+        ready!(self.stream()?.poll_flush(context))?;
+        self.is_flushed = true;
+        self.settle();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_instead(context))?;
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        match self.refusal {
+            // The refusal comes first.
+            Some(_) => Poll::Ready(Ok(())),
+            None => self.stream()?.poll_shutdown(context),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP/2 on a connection: many streams, each a task of its own, and each cut by itself when its reader takes nothing.
+//! HTTP/2 on a connection: many streams, each a task of its own, and each cut on its own when its reader takes nothing.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,62 +17,70 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 use tower::ServiceExt;
 
+use super::body::Watched;
+use super::connection::Connection;
 use super::exchange::Exchange;
-use super::io::{Connection, Protocol};
+use super::gauge::Gauge;
+use super::protocol::Protocol;
 use super::seen::Seen;
-use super::{Serving, end};
-use crate::paths;
-use crate::transport::Watched;
+use super::service::ServiceFactory;
+use super::serving::{Listening, Serving};
 
-/// How many answers one connection may carry at once (RFC 9113 §5.1.2 advises 100 or more).
+/// How many responses one connection may carry at once (RFC 9113 §5.1.2 advises 100 or more).
 const MAX_STREAMS: u32 = 128;
 
-/// How many bytes of one answer wait for its reader's window, beside the chunk in hand; hyper's default is 400 KiB.
+/// How many bytes of one response wait for its reader's window, beside the chunk in hand; hyper's default is 400 KiB.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// How many streams may be reset by the client before they were looked at (CVE-2023-44487, rapid reset).
+/// How many streams the client may reset before they are accepted (CVE-2023-44487, rapid reset).
 const MAX_PENDING_RESETS: usize = 20;
 
-/// How many streams we may have to reset because of what the client sends (CVE-2025-8671, "made you reset").
+/// How many streams the client may provoke us to reset (CVE-2025-8671, "made you reset").
 const MAX_LOCAL_RESETS: usize = 256;
 
-/// How often a connection is asked whether it lives, and how long it may take to say so.
+/// How often a connection gets a ping, and how long its peer may take to acknowledge it.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// How long a connection without streams may take to close, once it was told to go away.
+/// How long a connection without streams may take to close after GOAWAY.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
-    /// The gauge of the stream whose task runs. Hyper makes the task and we make the body; this joins them.
+    /// The gauge of the stream whose task runs: it joins the task, which hyper makes, and the body, which we make.
     static GAUGE: Arc<Gauge>;
 }
 
-/// Answers the requests of a connection, until it has had none for the idle time.
-pub(super) async fn serve<S>(stream: S, connection: Connection, serving: Serving)
+/// Responds to the requests of a connection, until it has had none for the idle time.
+pub(super) async fn serve<S, F>(stream: S, connection: Connection, serving: Serving<F>)
 where
+    F: ServiceFactory,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     connection.speaks(Protocol::Http2);
-    let Serving { live, config, .. } = serving;
-    let (tasks, drain) = (live.app().tasks.clone(), live.app().drain.clone());
+    let Serving { factory, config, listening } = serving;
+    let Listening { tasks, drain, .. } = &*listening;
     let for_requests = connection.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, connection) = (live.router(), for_requests.clone());
+        let (factory, connection) = (factory.clone(), for_requests.clone());
         async move {
             let mut request = request.map(Body::new);
-            paths::normalise(request.uri_mut());
-            let exchange = Exchange::begin(&connection, &request);
+            factory.normalise(request.uri_mut());
+            let exchange = Exchange::start(&connection, &request, factory.label(request.uri()));
             request.extensions_mut().insert(exchange.clone());
             request.extensions_mut().insert(connection);
             let gauge = GAUGE.try_with(Arc::clone).unwrap_or_default();
             request.extensions_mut().insert(Arc::clone(&gauge));
-            let response = router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
+            let response = factory.service().oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
             exchange.answered(response.status().as_u16());
             Ok::<_, Infallible>(response.map(|body| Watched::http2(body, gauge, exchange)))
         }
     });
     let streams = Arc::new(Streams::new());
-    let executor = StreamTasks { tasks, streams: Arc::clone(&streams), write_timeout: config.write_timeout, connection: connection.id() };
+    let executor = StreamTasks {
+        tasks: tasks.clone(),
+        streams: Arc::clone(&streams),
+        write_timeout: config.write_timeout,
+        connection: connection.id(),
+    };
     let mut http = http2::Builder::new(executor);
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -108,7 +116,7 @@ where
                 }
             },
         }
-        // GOAWAY: the streams that there are go on to their ends, new ones go elsewhere.
+        // GOAWAY: open streams run to their ends, new ones go to other connections.
         serving.as_mut().graceful_shutdown();
         patience = FAREWELL;
         look = Instant::now() + patience;
@@ -116,7 +124,7 @@ where
     if served.is_ok() && !is_told {
         drop(timeout(FAREWELL, connection.read_out()).await);
     }
-    end(&connection, served.err().map(|_error| "closed"));
+    connection.log_end(served.err().map(|_error| "closed"));
 }
 
 /// The streams of one connection.
@@ -164,7 +172,7 @@ impl Drop for OpenStream {
     }
 }
 
-/// Runs hyper's streams as tasks of ours, and ends those whose reader takes nothing for too long (promise 7).
+/// Runs hyper's streams as tracked tasks, and ends those whose reader takes nothing for too long (promise 7).
 #[derive(Clone)]
 struct StreamTasks {
     tasks: Tasks,
@@ -178,48 +186,17 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        // What hyper starts from within a stream, the sending half of a WebSocket, is that stream's and has its gauge.
+        // A task that hyper starts from within a stream, such as the sending half of a WebSocket, shares that stream's gauge.
         let gauge = GAUGE.try_with(Arc::clone).unwrap_or_default();
         let stream = GAUGE.scope(Arc::clone(&gauge), stream);
         let (open, write_timeout, connection) = (OpenStream::new(&self.streams), self.write_timeout, self.connection);
         self.tasks.spawn("stream", async move {
             tokio::select! {
                 () = stream => {}
-                // Dropping the stream resets it, whatever its window; the connection and its other streams live on.
+                // Dropping the stream resets it, whatever its window; the connection and its other streams go on.
                 () = gauge.stalled(write_timeout) => tracing::debug!(connection, "a stream's reader took nothing for too long"),
             }
             drop(open);
         });
-    }
-}
-
-/// Whether a chunk waits for its reader. Hyper asks for the next one only when the reader's window has taken the last.
-#[derive(Debug, Default)]
-pub(crate) struct Gauge(Mutex<Option<Instant>>);
-
-impl Gauge {
-    /// A chunk was handed over.
-    pub(crate) fn gave(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-
-    /// The next is asked for.
-    pub(crate) fn asked(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn waiting_since(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Resolves when one chunk has waited for `timeout`.
-    async fn stalled(&self, timeout: Duration) {
-        loop {
-            let since = self.waiting_since().unwrap_or_else(Instant::now);
-            sleep_until(since + timeout).await;
-            if self.waiting_since().is_some_and(|since| since.elapsed() >= timeout) {
-                return;
-            }
-        }
     }
 }

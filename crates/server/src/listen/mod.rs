@@ -1,19 +1,27 @@
-//! Accepts connections, finds out what their clients speak, and speaks it: HTTP/1 or HTTP/2, in clear or through TLS.
+//! Accepts connections, recognises their protocol, and serves them: HTTP/1 or HTTP/2, in clear or through TLS.
+//!
+//! Knows nothing of routes and handlers: a [`ServiceFactory`] gives the service of each request.
 
+mod body;
+mod connection;
 mod connections;
 mod exchange;
 mod flush;
+mod gauge;
 mod heads;
 mod http1;
 mod http2;
 mod io;
 mod opening;
+mod protocol;
 pub mod proxy_protocol;
 mod refusal;
+mod register;
 mod seen;
+mod service;
+mod serving;
 mod tls;
 mod traffic;
-mod trust;
 mod view;
 
 use std::io as std_io;
@@ -21,60 +29,40 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::tasks::Tasks;
 use futures_util::FutureExt;
 use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub use connection::{Connection, Signal};
 pub use connections::Connections;
 pub(crate) use exchange::Exchange;
-pub(crate) use http2::Gauge;
-pub(crate) use io::Answering;
-use io::Io;
-pub use io::{Connection, Protocol, Signal};
+pub(crate) use gauge::Gauge;
+pub use protocol::Protocol;
+pub(crate) use service::{Label, ServiceFactory};
+pub(crate) use serving::Listening;
 pub use tls::{Tls, TlsError};
-pub(crate) use trust::is_trusted;
-pub use trust::{Network, NoNetwork};
 pub(crate) use view::{View, Wanted};
 
 use crate::config::{Config, ProxyProtocol};
-use crate::drain::Drain;
-use crate::live::Live;
+use crate::network::is_trusted;
 use connections::Full;
+use io::Io;
 use opening::Opening;
 use proxy_protocol::Origin;
+use serving::Serving;
 
 /// How many connections the kernel completes while we are busy; what is more tries again by itself.
 const BACKLOG: u32 = 1024;
 
-/// A pause after a failed accept: the process may be out of file descriptors, and a loop would only burn the CPU.
+/// A pause after a failed accept: the process may be out of file descriptors, and retrying at once would only burn the CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a refused client may take to hear it, and how much it may say meanwhile: a close with bytes unread would be a
-/// reset, and the refusal lost.
+/// How long a refused client may take to read the refusal, and how much it may send meanwhile: a close with unread bytes would be
+/// a reset, and the refusal lost.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 const REFUSAL_BYTES: u64 = 64 << 10;
-
-/// What every connection needs.
-#[derive(Clone)]
-struct Serving {
-    live: Live,
-    /// As it was when the connection came.
-    config: Arc<Config>,
-    tls: Option<Arc<Tls>>,
-}
-
-impl Serving {
-    fn tasks(&self) -> &Tasks {
-        &self.live.app().tasks
-    }
-
-    fn drain(&self) -> &Drain {
-        &self.live.app().drain
-    }
-}
 
 /// Takes an address, also one whose last owner has only just left it.
 ///
@@ -89,10 +77,11 @@ pub fn bind(address: SocketAddr) -> std_io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `live` on `listener` until its drain says that the server is leaving. Then nothing new is accepted and idle
-/// connections close; answers that are on their way go on, as tasks.
-pub async fn serve(listener: TcpListener, live: Live, tls: Option<Arc<Tls>>) {
-    let drain = live.app().drain.clone();
+/// Serves the services of `factory` on `listener` until the drain says that the server is leaving. Then nothing new is accepted and
+/// idle connections close; running responses go on, as tasks.
+pub(crate) async fn serve<F: ServiceFactory>(listener: TcpListener, listening: Listening, factory: F) {
+    let listening = Arc::new(listening);
+    let drain = &listening.drain;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -100,34 +89,33 @@ pub async fn serve(listener: TcpListener, live: Live, tls: Option<Arc<Tls>>) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(accepted) => admit(accepted, &live, tls.as_ref()),
+            Ok(accepted) => admit(accepted, &listening, &factory),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    // Whom the kernel has connected already hears a word instead of a reset.
+    // Clients that the kernel has connected already get a response instead of a reset.
     while let Some(Ok(accepted)) = listener.accept().now_or_never() {
-        admit(accepted, &live, tls.as_ref());
+        admit(accepted, &listening, &factory);
     }
 }
 
-/// Gives a connection its place and its task, or tells it that there is none.
-fn admit((stream, peer): (TcpStream, SocketAddr), live: &Live, tls: Option<&Arc<Tls>>) {
-    let serving = Serving { live: live.clone(), config: live.config(), tls: tls.cloned() };
-    let connections = &live.app().connections;
-    match connections.admit(peer.ip(), &serving.config) {
+/// Gives a connection its place and its task, or refuses it.
+fn admit<F: ServiceFactory>((stream, peer): (TcpStream, SocketAddr), listening: &Arc<Listening>, factory: &F) {
+    let serving = Serving { factory: factory.clone(), config: factory.config(), listening: Arc::clone(listening) };
+    match listening.connections.admit(peer.ip(), &serving.config) {
         Ok((open, id)) => {
             tune(&stream, &serving.config);
             let io = Io::new(id, stream, peer, &serving.config, open);
             start(io, serving);
         }
-        Err(full) => refuse(stream, full, &serving, connections),
+        Err(full) => refuse(stream, full, listening),
     }
 }
 
-/// No token waits for the next (RFC 896), and a peer that vanished is found out.
+/// Sends small writes at once (RFC 896), and detects a peer that has vanished.
 fn tune(stream: &TcpStream, config: &Config) {
     let socket = SockRef::from(stream);
     let tuned = socket.set_tcp_nodelay(true);
@@ -140,9 +128,9 @@ fn tune(stream: &TcpStream, config: &Config) {
 
 /// A task keeps the size of its largest state for its whole life, so each kind of connection is a task of its own, and
 /// what comes before is another.
-fn start(io: Io, serving: Serving) {
-    let tasks = serving.tasks().clone();
-    if serving.tls.is_some() {
+fn start<F: ServiceFactory>(io: Io, serving: Serving<F>) {
+    let tasks = serving.listening.tasks.clone();
+    if serving.listening.tls.is_some() {
         tasks.spawn("handshake", handshake(io, serving));
     } else {
         tasks.spawn("connection", clear(io, serving));
@@ -150,57 +138,57 @@ fn start(io: Io, serving: Serving) {
 }
 
 /// A connection in clear.
-async fn clear(mut io: Io, serving: Serving) {
+async fn clear<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
     let deadline = Instant::now() + serving.config.head_timeout;
     let connection = io.connection();
     if let Err(cause) = origin(&mut io, &serving, deadline).await {
-        return end(&connection, Some(cause));
+        return connection.log_end(Some(cause));
     }
     match opening(&io, &serving, deadline).await {
         Some(Opening::Http2) => {
-            let tasks = serving.tasks().clone();
+            let tasks = serving.listening.tasks.clone();
             tasks.spawn("connection", http2::serve(io, connection, serving));
         }
-        // What else it may be, the parser has words for it.
+        // The parser refuses anything else.
         Some(Opening::Http1 | Opening::Tls) => http1::serve(io, connection, serving, deadline).await,
         Some(Opening::Proxy) => unexpected_header(&connection),
-        Some(Opening::Silence) | None => end(&connection, None),
+        Some(Opening::Silence) | None => connection.log_end(None),
     }
 }
 
-/// The begin of a connection through TLS.
-async fn handshake(mut io: Io, serving: Serving) {
-    let Some(tls) = serving.tls.clone() else { return };
+/// The start of a connection through TLS.
+async fn handshake<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
+    let Some(tls) = serving.listening.tls.clone() else { return };
     let deadline = Instant::now() + serving.config.head_timeout;
     let connection = io.connection();
     if let Err(cause) = origin(&mut io, &serving, deadline).await {
-        return end(&connection, Some(cause));
+        return connection.log_end(Some(cause));
     }
     match opening(&io, &serving, deadline).await {
         Some(Opening::Tls) => {}
         Some(Opening::Proxy) => return unexpected_header(&connection),
         Some(Opening::Http1 | Opening::Http2) => {
-            connection.say(&refusal::of_plain_words());
+            connection.send(&refusal::of_plain_http());
             linger(io).await;
-            return end(&connection, Some("not_tls"));
+            return connection.log_end(Some("not_tls"));
         }
-        Some(Opening::Silence) | None => return end(&connection, None),
+        Some(Opening::Silence) | None => return connection.log_end(None),
     }
-    let begin = Instant::now().into_std();
+    let handshake_start = Instant::now().into_std();
     let accepted = tokio::select! {
         accepted = timeout_at(deadline, tls.accept(io)) => accepted,
-        () = serving.drain().clone().farewell() => return end(&connection, Some("shutdown")),
+        () = serving.listening.drain.clone().farewell() => return connection.log_end(Some("shutdown")),
     };
     let stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::debug!(connection = connection.id(), %error, "handshake failed");
-            return end(&connection, Some("handshake"));
+            return connection.log_end(Some("handshake"));
         }
-        Err(_elapsed) => return end(&connection, Some("handshake_timeout")),
+        Err(_elapsed) => return connection.log_end(Some("handshake_timeout")),
     };
-    tls::tell(&stream, begin, connection.timeline());
-    let tasks = serving.tasks().clone();
+    tls::record(&stream, handshake_start, connection.timeline());
+    let tasks = serving.listening.tasks.clone();
     if tls::speaks_http2(&stream) {
         tasks.spawn("connection", http2::serve(stream, connection, serving));
     } else {
@@ -208,8 +196,8 @@ async fn handshake(mut io: Io, serving: Serving) {
     }
 }
 
-/// Hears whose the connection is, where a trusted proxy has to say that first; or why it cannot be used.
-async fn origin(io: &mut Io, serving: &Serving, deadline: Instant) -> Result<(), &'static str> {
+/// Reads the PROXY protocol header where a trusted proxy has to send one. The error is the cause for which the connection ends.
+async fn origin<F>(io: &mut Io, serving: &Serving<F>, deadline: Instant) -> Result<(), &'static str> {
     let config = &serving.config;
     let peer = io.connection().peer();
     match config.proxy_protocol {
@@ -218,15 +206,15 @@ async fn origin(io: &mut Io, serving: &Serving, deadline: Instant) -> Result<(),
     }
     let header = tokio::select! {
         header = timeout_at(deadline, io.proxy_header()) => header,
-        () = serving.drain().clone().farewell() => return Err("shutdown"),
+        () = serving.listening.drain.clone().farewell() => return Err("shutdown"),
     };
     match header {
         Ok(Ok(Some(Ok(Origin::Client(client))))) => match io.belongs_to(client, config) {
             Ok(()) => Ok(()),
             Err(full) => {
                 tracing::debug!(%client, cause = full.message(), "connection refused");
-                if serving.tls.is_none() {
-                    io.connection().say(&refusal::of_connection(full.message()));
+                if serving.listening.tls.is_none() {
+                    io.connection().send(&refusal::of_connection(full.message()));
                     linger(io).await;
                 }
                 Err("too_many_connections")
@@ -237,65 +225,56 @@ async fn origin(io: &mut Io, serving: &Serving, deadline: Instant) -> Result<(),
             tracing::warn!(%peer, %error, "a trusted proxy's connection was refused (server.proxy_protocol)");
             Err("proxy_protocol")
         }
-        // A proxy that looks whether the port is open.
+        // A proxy's check whether the port is open.
         Ok(Ok(None) | Err(_)) => Err("closed"),
         Err(_elapsed) => Err("head_timeout"),
     }
 }
 
-/// Closes a connection that says whose it is without being asked, or a second time: nobody is believed who is not trusted.
+/// Closes a connection with a PROXY protocol header that is not expected, or comes a second time: only trusted proxies are believed.
 fn unexpected_header(connection: &Connection) {
     let peer = connection.peer();
     tracing::warn!(%peer, "a PROXY protocol header that is not believed (server.proxy_protocol, server.trusted_proxies)");
-    end(connection, Some("proxy_protocol"));
+    connection.log_end(Some("proxy_protocol"));
 }
 
-/// What the client speaks; `None` where it does not say in time, or we are closing.
-async fn opening(io: &Io, serving: &Serving, deadline: Instant) -> Option<Opening> {
+/// Recognises what the client speaks; `None` where it sends nothing in time, or the server is leaving.
+async fn opening<F>(io: &Io, serving: &Serving<F>, deadline: Instant) -> Option<Opening> {
     tokio::select! {
         opening = timeout_at(deadline, io.opening()) => match opening {
             Ok(opening) => opening.ok(),
             Err(_elapsed) => {
                 let connection = io.connection();
-                if connection.has_begun() && serving.tls.is_none() {
-                    connection.say(&refusal::of_slow_head());
+                if connection.has_begun() && serving.listening.tls.is_none() {
+                    connection.send(&refusal::of_slow_head());
                 }
                 None
             }
         },
-        () = serving.drain().clone().farewell() => None,
+        () = serving.listening.drain.clone().farewell() => None,
     }
 }
 
-/// Tells a client that there is no place for it. Through TLS that would cost what we do not have: it is only closed.
-fn refuse(stream: TcpStream, full: Full, serving: &Serving, connections: &Arc<Connections>) {
+/// Refuses a connection for which there is no place. Through TLS a response would cost a handshake: it is only closed.
+fn refuse(stream: TcpStream, full: Full, listening: &Listening) {
     tracing::debug!(cause = full.message(), "connection refused");
-    let Some(refusing) = connections.refuse().filter(|_| serving.tls.is_none()) else { return };
-    serving.tasks().spawn("refusal", async move {
-        // A fresh socket takes so few bytes at once.
+    let Some(refusing) = listening.connections.refuse().filter(|_| listening.tls.is_none()) else { return };
+    listening.tasks.spawn("refusal", async move {
+        // A new socket takes these few bytes at once.
         drop(stream.try_write(&refusal::of_connection(full.message())));
         linger(stream).await;
         drop(refusing);
     });
 }
 
-/// Closes after the last word, without a reset that would destroy it on its way.
+/// Closes after the last response, without a reset that would destroy it on its way.
 async fn linger(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) {
     use tokio::io::AsyncWriteExt;
 
-    let heard = async {
+    let read = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut (&mut stream).take(REFUSAL_BYTES), &mut tokio::io::sink()).await
     };
-    // Whoever is not gone by then is cut.
-    drop(timeout(REFUSAL_TIME, heard).await);
-}
-
-/// A connection has ended; `cause`: why, if not in order.
-fn end(connection: &Connection, cause: Option<&'static str>) {
-    let (received, sent) = connection.bytes();
-    match cause {
-        None => tracing::trace!(connection = connection.id(), received, sent, "connection closed"),
-        Some(cause) => tracing::debug!(connection = connection.id(), received, sent, cause, "connection ended early"),
-    }
+    // A client that is still there after that is cut.
+    drop(timeout(REFUSAL_TIME, read).await);
 }

@@ -1,39 +1,39 @@
-//! What a client speaks, told from its first bytes.
+//! Recognises what a client speaks from its first bytes.
 
 use super::proxy_protocol::{SIGNATURE, TEXT};
 
-/// How every HTTP/2 connection begins (RFC 9113 §3.4).
+/// The start of every HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The first byte of a TLS record that begins a handshake (RFC 8446 §5.1).
+/// The first byte of a TLS record that starts a handshake (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
 
-/// How many bytes always tell.
+/// How many bytes are always enough.
 pub(super) const LENGTH: usize = PREFACE.len();
 
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
-    /// HTTP/1, or nothing known: its parser says what is wrong with it.
+    /// HTTP/1, or anything unknown, which its parser refuses.
     Http1,
     /// HTTP/2 by prior knowledge.
     Http2,
     /// TLS.
     Tls,
-    /// The PROXY protocol, which we do not expect here.
+    /// The PROXY protocol, which is not expected here.
     Proxy,
     /// Nothing: the client closed before its first byte.
     Silence,
 }
 
-/// What begins with `bytes`; `None` where more of them are needed. `ended`: no more will come.
+/// Recognises `bytes`; `None` where more of them are needed. `ended`: no more will come.
 pub(super) fn recognise(bytes: &[u8], ended: bool) -> Option<Opening> {
     match bytes.first() {
         None => ended.then_some(Opening::Silence),
         Some(&HANDSHAKE) => Some(Opening::Tls),
         Some(_) if bytes.starts_with(PREFACE) => Some(Opening::Http2),
         Some(_) if bytes.starts_with(TEXT) || bytes.starts_with(SIGNATURE) => Some(Opening::Proxy),
-        Some(_) if [PREFACE, TEXT, SIGNATURE].iter().any(|begin| begin.starts_with(bytes)) && !ended => None,
+        Some(_) if [PREFACE, TEXT, SIGNATURE].iter().any(|start| start.starts_with(bytes)) && !ended => None,
         Some(_) => Some(Opening::Http1),
     }
 }
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bytes_tell() {
+    fn the_first_bytes_are_enough() {
         check(b"", None);
         check(b"P", None);
         check(b"POST / HTTP/1.1\r\n", Some(Opening::Http1));

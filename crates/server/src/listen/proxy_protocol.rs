@@ -1,14 +1,14 @@
-//! The PROXY protocol, versions 1 and 2: a proxy's first words on a connection, which say whose it is
-//! (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>). Only the parser: whom to believe is decided elsewhere.
+//! The PROXY protocol, versions 1 and 2: a header at the start of a connection, by which a proxy names the client
+//! (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>). Only the parser: which proxies are trusted is decided elsewhere.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use thiserror::Error;
 
-/// How version 1 begins.
+/// The start of version 1.
 pub(super) const TEXT: &[u8] = b"PROXY ";
 
-/// How version 2 begins.
+/// The start of version 2.
 pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The longest line of version 1, with its end (§2.1).
@@ -17,15 +17,15 @@ const LONGEST_LINE: usize = 107;
 /// The part of version 2 that is always there: the signature, version and command, family and protocol, the length of the rest.
 const FIXED: usize = 16;
 
-/// The longest rest of version 2 that is taken. The addresses are 36 bytes, and what proxies add of themselves is some hundred.
+/// The longest rest of version 2 that is accepted. The addresses are 36 bytes, and proxies add some hundred of their own.
 const LONGEST_REST: usize = 4096;
 
-/// What a proxy says of a connection.
+/// What a proxy says about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// It is made for this client.
     Client(SocketAddr),
-    /// It is the proxy's own, such as a check whether we live; or the proxy does not know whose it is.
+    /// It is the proxy's own, such as a health check, or the proxy does not know the client.
     Proxy,
 }
 
@@ -35,13 +35,13 @@ pub enum Malformed {
     /// Something else.
     #[error("there is no PROXY protocol header")]
     Missing,
-    /// A line of version 1 that is too long, or says what no line may.
+    /// A line of version 1 that is too long, or not well formed.
     #[error("the PROXY protocol line is malformed")]
     Line,
-    /// A version, command or address of version 2 that there is not, or not so long.
+    /// A version, command or address of version 2 that does not exist, or has another length.
     #[error("the binary PROXY protocol header is malformed")]
     Binary,
-    /// More of version 2 than a connection's begin may hold.
+    /// A header of version 2 that is longer than what is accepted.
     #[error("the binary PROXY protocol header is too long")]
     TooLong,
 }
@@ -53,11 +53,11 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// Takes the next bytes. Gives how many of them belong to the header, and what it says once it is there; then the rest
-    /// is the client's.
+    /// Takes the next bytes. Returns how many of them belong to the header, and its meaning once it is complete; then the rest is the
+    /// client's.
     ///
     /// # Errors
-    /// Bytes that are no header. The connection cannot be used.
+    /// Bytes that are not a header. The connection cannot be used.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(usize, Option<Origin>), Malformed> {
         for (index, byte) in bytes.iter().enumerate() {
             self.held.push(*byte);
@@ -90,7 +90,7 @@ fn line_origin(line: &[u8]) -> Result<Origin, Malformed> {
     let mut words = line.split(' ').skip(1);
     let family = words.next();
     if family == Some("UNKNOWN") {
-        // What else it says is not for us (§2.1).
+        // The rest of the line is to be ignored (§2.1).
         return Ok(Origin::Proxy);
     }
     let words: Vec<&str> = words.collect();
@@ -105,7 +105,7 @@ fn line_origin(line: &[u8]) -> Result<Origin, Malformed> {
     source.zip(destination).map(|(source, _)| Origin::Client(source.into())).ok_or(Malformed::Line)
 }
 
-/// Digits only, and none too many in front (§2.1).
+/// Digits only, without leading zeros (§2.1).
 fn port(text: &str) -> Option<u16> {
     let is_plain = text == "0" || text.starts_with(|first: char| ('1'..='9').contains(&first));
     text.parse().ok().filter(|_| is_plain)
@@ -119,31 +119,35 @@ fn binary(held: &[u8]) -> Result<Option<Origin>, Malformed> {
     if length > LONGEST_REST {
         return Err(Malformed::TooLong);
     }
-    // What is wrong is wrong at once, before the rest has come.
-    let kind = match (command, family) {
-        (0x20, _) => Kind::Proxy,
-        (0x21, 0x11) if length >= 12 => Kind::V4,
-        (0x21, 0x21) if length >= 36 => Kind::V6,
+    // Errors are reported at once, before the rest has come.
+    let addresses = match (command, family) {
+        (0x20, _) => AddressFamily::Unspecified,
+        (0x21, 0x11) if length >= 12 => AddressFamily::V4,
+        (0x21, 0x21) if length >= 36 => AddressFamily::V6,
         (0x21, 0x11 | 0x21) => return Err(Malformed::Binary),
-        // UDP, local sockets, or nothing known: no address that means anything here, but not wrong either (§2.2).
-        (0x21, _) if family >> 4 <= 3 && family & 15 <= 2 => Kind::Proxy,
+        // UDP, local sockets, or unspecified: no address that has a meaning here, but valid (§2.2).
+        (0x21, _) if family >> 4 <= 3 && family & 15 <= 2 => AddressFamily::Unspecified,
         (_, _) => return Err(Malformed::Binary),
     };
     if rest.len() < length {
         return Ok(None);
     }
-    let origin = match kind {
-        Kind::Proxy => Some(Origin::Proxy),
-        Kind::V4 => rest.first_chunk::<4>().zip(port_at(rest, 8)).map(|(ip, port)| Origin::Client((Ipv4Addr::from(*ip), port).into())),
-        Kind::V6 => rest.first_chunk::<16>().zip(port_at(rest, 32)).map(|(ip, port)| Origin::Client((Ipv6Addr::from(*ip), port).into())),
+    let origin = match addresses {
+        AddressFamily::Unspecified => Some(Origin::Proxy),
+        AddressFamily::V4 => {
+            rest.first_chunk::<4>().zip(port_at(rest, 8)).map(|(ip, port)| Origin::Client((Ipv4Addr::from(*ip), port).into()))
+        }
+        AddressFamily::V6 => {
+            rest.first_chunk::<16>().zip(port_at(rest, 32)).map(|(ip, port)| Origin::Client((Ipv6Addr::from(*ip), port).into()))
+        }
     };
     origin.map(Some).ok_or(Malformed::Binary)
 }
 
 /// Which addresses a header of version 2 holds.
 #[derive(Clone, Copy)]
-enum Kind {
-    Proxy,
+enum AddressFamily {
+    Unspecified,
     V4,
     V6,
 }

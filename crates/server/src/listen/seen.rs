@@ -1,4 +1,4 @@
-//! What the lens sees of a connection: its plain bytes, above TLS, as its codec reads and writes them.
+//! Records the plain bytes of a connection, above TLS, as its codec reads and writes them, for the lens.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use lens::live::Closer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::io::Connection;
+use super::connection::Connection;
 
 /// A stream whose bytes are counted by kind on their way.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Seen<S> {
             Ok(()) if buffer.filled().len() == before && buffer.remaining() > 0 => timeline.closed(Closer::Client, "fin"),
             Ok(()) => timeline.up(&buffer.filled()[before..]),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => timeline.closed(Closer::Client, "reset"),
-            // A FIN without TLS's own goodbye.
+            // A FIN without TLS's `close_notify`.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => timeline.closed(Closer::Client, "fin"),
             Err(_) => {}
         }

@@ -1,4 +1,4 @@
-//! TLS 1.2 and 1.3, with a certificate that is read again when its files change.
+//! TLS 1.2 and 1.3, with a certificate that is reloaded when its files change.
 
 use std::fmt::Write;
 use std::fs;
@@ -26,7 +26,7 @@ use super::io::Io;
 /// How often the files are looked at, at most.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The protocols of ALPN (RFC 7301), the one we like best first.
+/// The protocols of ALPN (RFC 7301), the preferred one first.
 const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 
@@ -95,7 +95,7 @@ impl Tls {
 
     fn new(pair: CertifiedKey, files: Option<Files>, stamp: Stamp) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let state = Mutex::new(State { current: Arc::new(pair), stamp, looked: None });
+        let state = Mutex::new(CertificateState { current: Arc::new(pair), stamp, looked: None });
         let certificate = Arc::new(Reloading { files, provider: Arc::clone(&provider), state });
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Reloading>::clone(&certificate);
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -121,19 +121,19 @@ impl Tls {
         text
     }
 
-    /// Shakes hands.
+    /// Does the handshake.
     pub(super) async fn accept(&self, io: Io) -> io::Result<TlsStream<Io>> {
         self.acceptor.accept(io).await
     }
 }
 
-/// Whether the two have agreed on HTTP/2.
+/// Whether ALPN has chosen HTTP/2.
 pub(super) fn speaks_http2(stream: &TlsStream<Io>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(HTTP2)
 }
 
-/// Puts the handshake on the timeline.
-pub(super) fn tell(stream: &TlsStream<Io>, begin: std::time::Instant, timeline: &Timeline) {
+/// Records the handshake on the timeline.
+pub(super) fn record(stream: &TlsStream<Io>, start: std::time::Instant, timeline: &Timeline) {
     let tls = stream.get_ref().1;
     let version = match tls.protocol_version() {
         Some(ProtocolVersion::TLSv1_2) => "1.2",
@@ -141,7 +141,7 @@ pub(super) fn tell(stream: &TlsStream<Io>, begin: std::time::Instant, timeline: 
         _ => "",
     };
     let alpn = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
-    timeline.shook_hands(begin, version, alpn, tls.handshake_kind() == Some(HandshakeKind::Resumed));
+    timeline.shook_hands(start, version, alpn, tls.handshake_kind() == Some(HandshakeKind::Resumed));
 }
 
 /// Where the certificate and its key are.
@@ -151,7 +151,7 @@ struct Files {
     key: PathBuf,
 }
 
-/// What tells one version of a file from the next.
+/// Modification times and lengths, which differ between versions of a file.
 type Stamp = [Option<(SystemTime, u64)>; 2];
 
 impl Files {
@@ -178,24 +178,24 @@ impl Files {
     }
 }
 
-/// A certificate that follows its files. One that cannot be used leaves the last one in force.
+/// A certificate that is reloaded when its files change. One that cannot be used leaves the last one in force.
 #[derive(Debug)]
 struct Reloading {
     /// `None`: it never changes.
     files: Option<Files>,
     provider: Arc<CryptoProvider>,
-    state: Mutex<State>,
+    state: Mutex<CertificateState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct CertificateState {
     current: Arc<CertifiedKey>,
     stamp: Stamp,
     looked: Option<Instant>,
 }
 
 impl Reloading {
-    /// The certificate in force. Two small files are looked at, which takes less time than the handshake's arithmetic.
+    /// The certificate in force. Looking at two small files takes less time than the handshake's arithmetic.
     fn current(&self) -> Arc<CertifiedKey> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(files) = &self.files
@@ -207,7 +207,7 @@ impl Reloading {
         Arc::clone(&state.current)
     }
 
-    fn follow(&self, files: &Files, state: &mut State) {
+    fn follow(&self, files: &Files, state: &mut CertificateState) {
         let stamp = files.stamp();
         if stamp == state.stamp {
             return;

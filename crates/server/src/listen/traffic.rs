@@ -5,12 +5,12 @@ use std::sync::Arc;
 use engine::exposition::{Exposition, MetricKind};
 use engine::instruments::counter::{Counter, Gauge, GaugeGuard};
 
-use super::Protocol;
+use super::protocol::Protocol;
 
 /// Counts of all connections of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
-    /// Those of which it is not known yet what they speak.
+    /// Those whose protocol is not known yet.
     opening: Arc<Gauge>,
     http1: Spoken,
     http2: Spoken,
@@ -29,12 +29,12 @@ struct Spoken {
 }
 
 impl Traffic {
-    /// A connection that has not said anything.
+    /// A connection that has sent nothing yet.
     pub(super) fn opening(&self) -> GaugeGuard {
         self.opening.hold()
     }
 
-    /// A connection speaks this, from now on.
+    /// A connection speaks this protocol, from now on.
     pub(super) fn speaks(&self, protocol: Protocol) -> GaugeGuard {
         let spoken = match protocol {
             Protocol::Http1 => &self.http1,
@@ -44,12 +44,12 @@ impl Traffic {
         spoken.open.hold()
     }
 
-    /// A connection has closed that never spoke.
+    /// A connection has closed before its protocol was known.
     pub(super) fn closed_silently(&self) {
         self.silent.add(1);
     }
 
-    /// Writes it down.
+    /// Writes it as metrics.
     pub(crate) fn write(&self, text: &mut Exposition) {
         let (none, http1, http2) = (&[("protocol", "none")], &[("protocol", "http1")], &[("protocol", "http2")]);
         let open: [(&[_], u64); 3] = [(none, self.opening.get()), (http1, self.http1.open.get()), (http2, self.http2.open.get())];

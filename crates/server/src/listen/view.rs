@@ -1,4 +1,4 @@
-//! A connection as the lens shows it, and which of them somebody wants to see.
+//! A connection as the lens shows it, and which of them are wanted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,56 +6,56 @@ use std::sync::Arc;
 use lens::live::{Record, Request};
 use lens::tcp_info::TcpInfo;
 
-use super::io::Protocol;
+use super::protocol::Protocol;
 
 /// A connection as the lens shows it: counts and times, and no contents.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     /// Its number, as in logs.
     pub(crate) id: u64,
-    /// The caller that it belongs to.
+    /// The client's address.
     pub(crate) client: SocketAddr,
-    /// Who made it.
+    /// The peer's address: the client's, or a proxy's.
     pub(crate) peer: SocketAddr,
-    /// Where it arrived; unknown where the system did not say.
+    /// The local address; `None` where the system did not say.
     pub(crate) local: Option<SocketAddr>,
-    /// What is spoken, once that is known.
+    /// The protocol, once it is known.
     pub(crate) protocol: Option<Protocol>,
-    /// Bytes on the network, up to and with TLS.
+    /// Received bytes on the network, TLS included.
     pub(crate) received: u64,
-    /// As much of it as belongs to requests.
+    /// How many of them belong to requests.
     pub(crate) claimed: u64,
-    /// The same from us.
+    /// Sent bytes on the network, TLS included.
     pub(crate) sent: u64,
-    /// Whether the socket is still there: until then counts may grow, also when one side has closed.
+    /// Whether the socket is still open: counts may grow until it closes, even after one side has.
     pub(crate) is_open: bool,
     /// What happened.
     pub(crate) record: Record,
-    /// What the kernel knows of the socket, where it says so.
+    /// What the kernel knows of the socket, where the system provides it.
     pub(crate) tcp: Option<TcpInfo>,
 }
 
-/// What TLS says last, and belongs to no request: a goodbye of HTTP/2 and one of TLS.
-const GOODBYE: u64 = 128;
+/// The bytes of a last GOAWAY and `close_notify` in TLS, which belong to no request.
+const FAREWELL_BYTES: u64 = 128;
 
 impl View {
-    /// Whether everything on it is the caller's who asked on it first. Where it is not known yet whose something is, it is not.
+    /// Whether everything on it belongs to the caller of its first request. Unclaimed requests are attributed to other callers.
     pub(crate) fn is_ones_own(&self) -> bool {
         !self.record.is_shared && !self.record.is_unclaimed && self.received <= self.most_claimed()
     }
 
-    /// As many bytes can be of requests, or of a goodbye behind them.
+    /// How many received bytes can be of requests, or of a farewell after them.
     pub(crate) fn most_claimed(&self) -> u64 {
-        self.claimed + if self.record.handshake.is_some() { GOODBYE } else { 0 }
+        self.claimed + if self.record.handshake.is_some() { FAREWELL_BYTES } else { 0 }
     }
 }
 
-/// Which connections somebody wants to see.
+/// Which connections are wanted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
-    /// Those on which this owner asked; `None` for all.
+    /// Those with a request of this owner; `None` for all.
     pub(crate) owner: Option<&'a str>,
-    /// Those with a request of that lane, which must be the owner's too.
+    /// Those with a request in this lane, by the same owner.
     pub(crate) lane: Option<&'a str>,
 }
 

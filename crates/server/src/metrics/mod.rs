@@ -1,28 +1,29 @@
-//! What the face counts, and the whole of it as text: its own, the connections', the engine's and the process's.
+//! The server's counts, and all metrics as text: its own, the connections', the engine's and the process's.
 
 mod process;
 
 use std::sync::Arc;
 
 use codec::Frame;
+use engine::Engine;
 use engine::clock;
 use engine::exposition::{Exposition, MetricKind};
 use engine::instruments::counter::{Gauge, GaugeGuard};
 use engine::instruments::family::Family;
 use protocol::passthrough::Operation;
 
-use crate::app::App;
+use crate::listen::Connections;
 
-/// Counts of the face.
+/// Counts of the HTTP server.
 #[derive(Debug)]
 pub struct Metrics {
     streams: Family<Gauge>,
     sockets: Arc<Gauge>,
-    /// Seconds since 1970 at which it was made, which is when the process began.
-    begun: u64,
+    /// Seconds since 1970 at which it was made, which is when the process started.
+    started: u64,
 }
 
-/// In which words a stream is.
+/// The dialect of a stream, as metrics name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Words {
     Responses,
@@ -43,13 +44,13 @@ impl Words {
     }
 }
 
-/// The frame of what comes over a WebSocket, which is not one of HTTP's.
+/// The frame of WebSocket messages, which is not one of HTTP's.
 const WEBSOCKET: &str = "websocket";
 
 impl Default for Metrics {
     fn default() -> Self {
         let streams = Family::new(&["frame", "dialect"], Gauge::default);
-        // All there can be, so that none is missing while it is zero.
+        // All combinations, so that none is missing while it is zero.
         for words in [Words::Responses, Words::ChatCompletions] {
             for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
                 streams.of(&[word(frame), words.as_str()]);
@@ -65,17 +66,17 @@ impl Default for Metrics {
         for words in [Words::Responses, Words::Classic] {
             streams.of(&[WEBSOCKET, words.as_str()]);
         }
-        Self { streams, sockets: Arc::default(), begun: clock::unix_seconds() }
+        Self { streams, sockets: Arc::default(), started: clock::unix_seconds() }
     }
 }
 
 impl Metrics {
     /// When the server started, in seconds since 1970.
     pub(crate) fn started(&self) -> u64 {
-        self.begun
+        self.started
     }
 
-    /// An answer is on its way to a client, as long as what this gives lives.
+    /// A response is on its way to a client, as long as the guard lives.
     pub(crate) fn stream(&self, frame: Frame, words: Words) -> GaugeGuard {
         self.streams.of(&[word(frame), words.as_str()]).hold()
     }
@@ -85,7 +86,7 @@ impl Metrics {
         self.streams.of(&[WEBSOCKET, words.as_str()]).hold()
     }
 
-    /// A WebSocket is open.
+    /// A WebSocket is open, as long as the guard lives.
     pub(crate) fn socket(&self) -> GaugeGuard {
         self.sockets.hold()
     }
@@ -100,17 +101,17 @@ fn word(frame: Frame) -> &'static str {
 }
 
 /// Everything, as Prometheus reads it.
-pub(crate) fn text(app: &App) -> String {
+pub(crate) fn text(engine: &Engine, connections: &Connections, metrics: &Metrics) -> String {
     let mut text = Exposition::new();
-    app.engine.write_metrics(&mut text);
-    text.gauges("weir_streams_open", "Answers on their way to a client.", &app.metrics.streams);
-    text.gauge("weir_sockets_open", "WebSockets that are open.", app.metrics.sockets.get());
-    app.connections.traffic().write(&mut text);
-    let refused: [(&[_], u64); 1] = [(&[], app.connections.refused())];
+    engine.write_metrics(&mut text);
+    text.gauges("weir_streams_open", "Answers on their way to a client.", &metrics.streams);
+    text.gauge("weir_sockets_open", "WebSockets that are open.", metrics.sockets.get());
+    connections.traffic().write(&mut text);
+    let refused: [(&[_], u64); 1] = [(&[], connections.refused())];
     let help = "Connections for which there was no place.";
     text.numbers("weir_connections_refused_total", help, MetricKind::Counter, refused);
     let version: [(&[_], u64); 1] = [(&[("version", env!("CARGO_PKG_VERSION"))], 1)];
     text.numbers("weir_build_info", "What runs; always 1.", MetricKind::Gauge, version);
-    process::write(app.metrics.begun, &mut text);
+    process::write(metrics.started, &mut text);
     text.into_text()
 }

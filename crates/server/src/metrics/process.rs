@@ -1,4 +1,4 @@
-//! The process, under the names that Prometheus' own clients use. Where the system has no `/proc`, only its begin is known.
+//! The process, under the names that Prometheus' own clients use. Where the system has no `/proc`, only its start is known.
 
 use std::fs;
 
@@ -7,9 +7,9 @@ use engine::exposition::{Exposition, MetricKind};
 /// How many parts of a second Linux counts CPU time in, for programs (`USER_HZ`): the same on every machine that Weir runs on.
 const TICKS: f64 = 100.0;
 
-/// Writes down what the system says of this process.
-pub(super) fn write(begun: u64, text: &mut Exposition) {
-    text.gauge("process_start_time_seconds", "When it began, in seconds since 1970.", begun);
+/// Writes what the system knows of this process.
+pub(super) fn write(started: u64, text: &mut Exposition) {
+    text.gauge("process_start_time_seconds", "When it began, in seconds since 1970.", started);
     if let Some(seconds) = cpu_seconds(&read("stat")) {
         let values: [(&[_], f64); 1] = [(&[], seconds)];
         text.numbers("process_cpu_seconds_total", "CPU time in user and system mode.", MetricKind::Counter, values);
@@ -38,7 +38,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default()
 }
 
-/// The first number behind `field`, at the begin of a line.
+/// The first number behind `field`, at the start of a line.
 fn number(text: &str, field: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(field))?.split_whitespace().next()?.parse().ok()
 }

@@ -1,6 +1,6 @@
 //! The content security policy of one classic page, from what the page itself refers to.
 //!
-//! The pages put questions and answers into HTML as they come. The policy therefore lists the scripts that the page has: those in
+//! The pages put messages and responses into HTML as they come. The policy therefore lists the scripts that the page has: those in
 //! it by their hashes, those beside it by their addresses. A frame, a form to elsewhere, a remote image and a connection to
 //! another server are refused. A page that leads itself away (`<meta http-equiv="refresh">`, a link that is followed) cannot be
 //! prevented by a policy (CSP level 3 has no directive for navigation).
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::tags::{Tag, tags};
-use crate::auth;
+use crate::http::host::{is_loopback, without_port};
 
 /// The policy of a page.
 ///
@@ -71,8 +71,8 @@ pub(super) fn with_nonce(page: &[u8]) -> Option<(String, String)> {
 /// `localhost:8000` written into them, from whichever loopback name they are served.
 fn connections(own: &str) -> String {
     let sockets = |name: &str| format!(" ws://{name} wss://{name}");
-    let name = auth::without_port(own);
-    if !auth::is_loopback(name) {
+    let name = without_port(own);
+    if !is_loopback(name) {
         return if is_host(own) { sockets(own) } else { String::new() };
     }
     let port = own.rsplit_once(':').map_or("", |(_, port)| port);

@@ -1,21 +1,21 @@
-//! Who is led to the sign-in before a classic page, and how the sign-in learns the way back.
+//! When a classic page is preceded by the sign-in, and how the sign-in learns the way back.
 
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
 use crate::app::App;
-use crate::auth;
+use crate::http::auth;
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Whether a request is a browser's that opens a page, and neither a key nor a session says whose. Without keys it never is.
+/// Whether a browser opens a page without a valid key or session. Without configured keys it never is.
 pub(super) fn is_due(app: &App, parts: &Parts) -> bool {
-    app.keys.configured() && is_navigation(&parts.headers) && auth::credential(app, parts).is_err()
+    app.keys.configured() && is_navigation(&parts.headers) && !auth::is_identified(app, parts)
 }
 
-/// Whether a browser shows the answer as a page. It says so (Fetch metadata), but over HTTP only to loopback names; elsewhere it is known
-/// by what it accepts.
+/// Whether a browser shows the response as a page. Fetch metadata tell, but over plain HTTP only for loopback names; elsewhere `Accept`
+/// does.
 fn is_navigation(headers: &HeaderMap) -> bool {
     if let Some(destination) = headers.get(SEC_FETCH_DEST) {
         return destination == "document";
@@ -24,8 +24,8 @@ fn is_navigation(headers: &HeaderMap) -> bool {
     accepted.filter_map(|range| range.split(';').next()).any(|range| range.trim().eq_ignore_ascii_case("text/html"))
 }
 
-/// To the sign-in, which gets the page's path and query. Relative, since a proxy may have stripped a prefix from the path. A 303 is kept
-/// by nobody, and this one least of all: the next answer is the page.
+/// Redirects to the sign-in, which gets the page's path and query. Relative, since a proxy may have stripped a prefix from the path. Not
+/// to be cached: the next response is the page.
 pub(super) fn redirect(uri: &Uri) -> Response {
     let location = location(uri);
     let headers = [
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_shown_as_a_page_is_a_navigation() {
+    fn only_a_request_for_a_page_is_a_navigation() {
         for (pairs, expected) in [
             (&[("sec-fetch-dest", "document"), ("accept", "text/html,*/*;q=0.8")][..], true),
             (&[("sec-fetch-dest", "empty"), ("accept", "text/html")][..], false),

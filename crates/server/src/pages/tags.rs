@@ -4,7 +4,7 @@
 pub(super) struct Tag<'a> {
     /// In small letters.
     pub(super) name: String,
-    /// Where its attributes begin in the page.
+    /// Where its attributes start in the page.
     pub(super) attributes_at: usize,
     /// What follows up to the end tag, of an element whose text is not markup. Empty for all others.
     pub(super) text: &'a str,
@@ -18,7 +18,7 @@ impl Tag<'_> {
     }
 }
 
-/// Elements in which no other begins (HTML §13.2.6.2).
+/// Elements that contain no other (HTML §13.2.6.2).
 const RAW: [&str; 8] = ["script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"];
 
 /// All start tags of a page, in their order.
@@ -52,7 +52,7 @@ fn tag(text: &str) -> (Tag<'_>, &str) {
         if rest.is_empty() || rest.starts_with('>') {
             break;
         }
-        // A name may begin with `=` (HTML §13.2.5.32).
+        // A name may start with `=` (HTML §13.2.5.32).
         let first = rest.chars().next().map_or(0, char::len_utf8);
         let is_end = |c: char| c.is_ascii_whitespace() || matches!(c, '/' | '>' | '=');
         let end = rest[first..].find(is_end).map_or(rest.len(), |end| end + first);
@@ -75,7 +75,7 @@ fn value(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| c.is_ascii_whitespace() || c == '>').unwrap_or(text.len()))
 }
 
-/// Where the end tag of an element begins.
+/// Where the end tag of an element starts.
 fn end_of(text: &str, name: &str) -> usize {
     text.match_indices("</")
         .map(|(at, _)| at)

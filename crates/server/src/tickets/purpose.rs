@@ -1,13 +1,13 @@
-//! What a ticket is for, and what a request opens: a WebSocket, or a `GET` that streams. A ticket stands in an address, which proxies
-//! log and browsers remember, so that it must be of no use for anything else.
+//! What a ticket is for, and what a request opens: a WebSocket, or a `GET` that streams. A ticket is part of a URL, which proxies log
+//! and browsers remember, so that it must be of no use for anything else.
 
 use axum::extract::Query as QueryOf;
 use http::request::Parts;
 use http::{Method, header};
 use protocol::fault::Fault;
 
-use crate::api::query::{self, Query};
-use crate::paths;
+use crate::http::paths;
+use crate::http::query::{self, Query};
 
 /// What a request opens that a ticket may be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +17,11 @@ pub(crate) enum Opening<'a> {
         /// Its path.
         path: &'a str,
     },
-    /// `GET /v1/responses/{id}/events`, which a browser's `EventSource` takes up again by itself.
+    /// `GET /v1/responses/{id}/events`, which a browser's `EventSource` resumes by itself.
     Events {
         /// Its path.
         path: &'a str,
-        /// Whether the client says where it was cut.
+        /// Whether the client names the position at which it was cut.
         is_return: bool,
     },
     /// Another stream.
@@ -50,19 +50,19 @@ impl<'a> Opening<'a> {
         if parts.method != Method::GET {
             return None;
         }
-        // As the handlers read it, so that there is no way to write a query that means something else to them.
+        // As the handlers read it, so that no query means something else to them.
         let QueryOf(query) = QueryOf::<Query>::try_from_uri(&parts.uri).ok()?;
-        match kind(path)? {
+        match target(path)? {
             // A poll is not a stream.
-            Kind::Events if query.contains_key("wait") => None,
-            Kind::Events => Some(Self::Events { path, is_return: parts.headers.contains_key("last-event-id") }),
-            Kind::Response => {
+            Target::Events if query.contains_key("wait") => None,
+            Target::Events => Some(Self::Events { path, is_return: parts.headers.contains_key("last-event-id") }),
+            Target::Response => {
                 let is_position = query.contains_key("starting_after") && !query.contains_key("stream");
                 let is_stream = is_position || query::boolean(&query, "stream").unwrap_or(false);
                 is_stream.then_some(Self::Stream { path })
             }
-            Kind::Classic => Some(Self::Stream { path }),
-            Kind::Socket => None,
+            Target::Classic => Some(Self::Stream { path }),
+            Target::Socket => None,
         }
     }
 
@@ -88,7 +88,7 @@ impl Purpose {
         let below = path.strip_prefix(prefix).filter(|below| below.starts_with('/')).unwrap_or(path);
         let below = if below.starts_with('/') { below.to_owned() } else { format!("/{below}") };
         let path = paths::canonical(&below);
-        if path.contains(['?', '#']) || kind(&path).is_none() {
+        if path.contains(['?', '#']) || target(&path).is_none() {
             return Err(refused());
         }
         Ok(Self::Path(path.into_owned()))
@@ -105,7 +105,7 @@ impl Purpose {
 
 /// What is at a path, as far as tickets may open it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Target {
     Socket,
     Events,
     /// A response, which is a stream where the query says so.
@@ -114,17 +114,17 @@ enum Kind {
     Classic,
 }
 
-fn kind(path: &str) -> Option<Kind> {
+fn target(path: &str) -> Option<Target> {
     if is_socket(path) {
-        return Some(Kind::Socket);
+        return Some(Target::Socket);
     }
     if path == "/createSse" || path == "/chat" {
-        return Some(Kind::Classic);
+        return Some(Target::Classic);
     }
     let below = path.strip_prefix("/v1/responses/")?;
     match below.split_once('/') {
-        None if !below.is_empty() => Some(Kind::Response),
-        Some((id, "events")) if !id.is_empty() => Some(Kind::Events),
+        None if !below.is_empty() => Some(Target::Response),
+        Some((id, "events")) if !id.is_empty() => Some(Target::Events),
         None | Some(_) => None,
     }
 }

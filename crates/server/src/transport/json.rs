@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::api::From;
 use crate::grants::revoked;
+use crate::http::context::RequestContext as From;
 use crate::listen::{Connection, Signal};
 
 /// Where the entries that the model made start: after `response.created` and `response.in_progress`.

@@ -1,6 +1,5 @@
 //! Carries answers: negotiates the frame, waits for the end or streams, and watches the client's side meanwhile.
 
-mod body;
 mod breaking;
 mod classic;
 mod json;
@@ -9,7 +8,6 @@ mod passthrough;
 mod stream;
 pub(crate) mod websocket;
 
-pub(crate) use body::Watched;
 pub(crate) use classic::{Source, Telling, Turn, tell};
 pub(crate) use json::{Ending, FIRST_OUTPUT, Failed, client_left, response_in, tell_lens, wait_for_end};
 pub(crate) use negotiate::stream_frame;

@@ -335,7 +335,7 @@ impl Kind {
 }
 
 fn network(text: &str) -> Result<Network, String> {
-    text.parse().map_err(|error: server::NoNetwork| error.to_string())
+    text.parse().map_err(|error: server::ParseNetworkError| error.to_string())
 }
 
 fn data(raw: &Raw, base: &Path) -> Result<Data, String> {

@@ -43,6 +43,15 @@ enum Why {
     Change,
 }
 
+impl Why {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Change => "change",
+        }
+    }
+}
+
 impl Reloader {
     /// Runs until the process stops.
     pub(crate) async fn run(mut self, mut reloads: Reloads) {
@@ -75,12 +84,16 @@ impl Reloader {
             Some(Loaded { settings: Err(problems), sources }) => (Err(problems.to_string()), Some(sources)),
             None => (Err("they could not be read".to_owned()), None),
         };
+        let why = why.as_str();
         match loaded {
-            Ok(Changes { applied, waiting }) if waiting.is_empty() => tracing::info!(?why, ?applied, "settings were read again"),
-            Ok(Changes { applied, waiting }) => {
-                tracing::warn!(?why, ?applied, needs_restart = ?waiting, "settings were read again; some changes wait for a restart");
+            Ok(Changes { applied, waiting }) if waiting.is_empty() => {
+                tracing::info!(why, applied = applied.join(", "), "settings were read again");
             }
-            Err(problems) => tracing::error!(?why, problems, "the new settings are wrong; the old ones stay in force"),
+            Ok(Changes { applied, waiting }) => {
+                let (applied, needs_restart) = (applied.join(", "), waiting.join(", "));
+                tracing::warn!(why, applied, needs_restart, "settings were read again; some changes wait for a restart");
+            }
+            Err(problems) => tracing::error!(why, problems, "the new settings are wrong; the old ones stay in force"),
         }
         sources
     }

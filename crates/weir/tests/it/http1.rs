@@ -54,6 +54,19 @@ async fn http_1_0_ends_by_closing() {
 }
 
 #[tokio::test]
+async fn a_malformed_head_in_the_same_write_as_a_good_request_gets_a_response_with_a_body() {
+    let house = House::open().await;
+    let (text, cut) = say(&house, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nGARBAGE\r\n\r\n").await;
+    let (first, second) = text.split_once(r#"{"status":"ok"}"#).unwrap();
+    assert!(first.starts_with("HTTP/1.1 200 OK\r\n") && second.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{text}");
+    let (_, body) = second.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!((body["error"]["code"].as_str(), cut), (Some("malformed_request"), None), "{text}");
+    house.quiet().await;
+    house.close().await;
+}
+
+#[tokio::test]
 async fn http_1_0_keeps_a_connection_alive_on_request() {
     let house = House::open().await;
     let keep = old(&Request::get("/healthz").header("connection", "keep-alive"));

@@ -14,6 +14,7 @@ mod heads;
 mod hostile;
 mod leaving;
 mod log_weather;
+mod logs;
 mod metrics;
 mod process;
 mod refusals;

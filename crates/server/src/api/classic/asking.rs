@@ -14,9 +14,10 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::api::responses::named;
-use crate::api::{From, body};
 use crate::app::App;
 use crate::classic::{self, Asker};
+use crate::http::body;
+use crate::http::context::RequestContext as From;
 use crate::transport::Turn;
 
 /// Why a question was not taken.

@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use protocol::fault::{Fault, FaultKind};
 
 use crate::app::App;
-use crate::auth::{self, Kin};
 use crate::config::ClassicConfig;
 use crate::error::Refused;
-use crate::forwarded::Forwarded;
+use crate::http::forwarded::Forwarded;
+use crate::http::origin::{self as auth, OriginRelation as Kin, relation};
 
 /// How long a browser may remember a preflight, in seconds: Spring's default.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("1800");
@@ -35,7 +35,7 @@ pub(crate) async fn cors(State(app): State<App>, Extension(forwarded): Extension
     let headers = request.headers();
     let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let wanted = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD).filter(|_| request.method() == Method::OPTIONS).cloned();
-    let kin = |origin: &str| auth::kin(origin, forwarded, request.uri(), headers);
+    let kin = |origin: &str| relation(origin, forwarded, request.uri(), headers);
     let site = site(&app.config.classic, headers, kin);
     let is_mapped = wanted.as_ref().is_none_or(|method| methods(request.uri().path()).iter().any(|mapped| method == mapped));
     let mut response = match (site, wanted.is_some()) {

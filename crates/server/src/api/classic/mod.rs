@@ -23,10 +23,11 @@ use serde_json::json;
 pub(crate) use cors::cors;
 
 use super::responses::named;
-use super::{From, Path};
 use crate::app::App;
 use crate::classic::{self, Asker};
 use crate::error::{self, Refused};
+use crate::http::context::RequestContext as From;
+use crate::http::extract::Path;
 use crate::transport::{Source, Telling, tell, websocket};
 
 /// `GET /createSse`: opens the stream on which the answer to the next question comes.

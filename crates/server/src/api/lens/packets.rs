@@ -1,4 +1,4 @@
-//! What the packets of a connection say, as JSON: the handshake, counts of each side, and how it ended. Never what is in them.
+//! The packets of a connection as JSON: the handshake, counts of each side, and how it ended. Never their content.
 
 use lens::flow::close::{Ending, Steps};
 use lens::flow::connection::{Connection, Handshake};
@@ -7,7 +7,7 @@ use lens::flow::side::Side;
 use lens::moment::Moment;
 use serde_json::{Value, json};
 
-use super::milliseconds;
+use super::time::milliseconds;
 
 /// The packets of a connection.
 pub(super) fn object(connection: &Connection) -> Value {
@@ -22,7 +22,7 @@ pub(super) fn object(connection: &Connection) -> Value {
     })
 }
 
-/// The three segments of the begin (RFC 9293, section 3.5); `null` where it was not captured.
+/// The three segments of the handshake (RFC 9293 §3.5); `null` where it was not captured.
 fn handshake(connection: &Connection) -> Value {
     let Handshake { syn, syn_ack, ack, is_repeated } = connection.handshake;
     let step = |step: Option<(u64, Moment)>| {

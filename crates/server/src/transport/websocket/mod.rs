@@ -10,4 +10,4 @@ mod questions;
 mod session;
 mod upgrade;
 
-pub(crate) use upgrade::{lines, open, open_classic};
+pub(crate) use upgrade::{open, open_classic};

@@ -19,10 +19,10 @@ use protocol::trace::TraceContext;
 use tokio::time::{Instant, sleep_until};
 
 use super::line::{Exit, Line};
-use crate::api::From;
 use crate::app::App;
 use crate::classic::{self, Asker};
 use crate::grants::{Grant, revoked};
+use crate::http::context::RequestContext as From;
 use crate::listen::Connection;
 use crate::metrics::Words;
 

@@ -28,9 +28,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::lanes::{Lanes, Wanted};
 use super::line::{Exit, Line};
-use crate::api::From;
 use crate::app::App;
 use crate::grants::{Grant, revoked};
+use crate::http::context::RequestContext as From;
 use crate::listen::Connection;
 use crate::metrics::Words;
 

@@ -13,9 +13,9 @@ use protocol::fault::{Fault, FaultKind};
 
 use super::questions::Questions;
 use super::session::Session;
-use crate::api::From;
 use crate::app::App;
 use crate::classic::Asker;
+use crate::http::context::RequestContext as From;
 use crate::listen::{Connection, Exchange, Gauge};
 
 /// Answers the handshake and runs a session of the Responses API for the caller when the connection has changed hands.
@@ -115,7 +115,7 @@ fn upgrade_required(message: &str) -> Fault {
 }
 
 /// The offers may come in many fields, which mean the same as one (RFC 6455, sections 9.1 and 11.3.4).
-pub(crate) fn lines(headers: &HeaderMap, name: &HeaderName) -> String {
+fn lines(headers: &HeaderMap, name: &HeaderName) -> String {
     headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
 }
 

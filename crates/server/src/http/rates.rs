@@ -1,4 +1,4 @@
-//! How many requests a caller makes in a second: a bucket of tokens for each, which refills by itself.
+//! How many requests a caller makes in a second: a token bucket for each.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
 use tokio::time::Instant;
 
-/// From how many buckets on those are dropped that are full again.
+/// The number of buckets from which on full ones are dropped.
 const MANY: usize = 1_024;
 
 /// How many seconds' worth of requests may come at once.
@@ -28,10 +28,10 @@ struct Bucket {
 }
 
 impl Rates {
-    /// Takes a token of `owner`'s. An owner without a share has no limit.
+    /// Takes a token of `owner`. An owner without a share has no limit.
     ///
     /// # Errors
-    /// 429 with the time at which there is one again.
+    /// 429, with the time after which there is a token again.
     pub(crate) fn take(&self, owner: &Owner, share: Option<Share>) -> Result<(), Fault> {
         let Some(share) = share else { return Ok(()) };
         let rate = f64::from(share.requests_per_second.max(1));

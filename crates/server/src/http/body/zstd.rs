@@ -5,7 +5,7 @@ use std::io::Read;
 use bytes::{Buf, BytesMut};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::coding::{Decode, Flaw, MOST_MEMBERS, Step};
+use super::decode::{Decode, Flaw, MOST_MEMBERS, Step};
 
 /// The largest window (RFC 9659 §3).
 const WINDOW: u64 = 8 << 20;
@@ -27,7 +27,7 @@ pub(super) struct Zstd {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Header,
-    /// So many bytes of a skippable frame are still to come.
+    /// This many bytes of a skippable frame are still to come.
     Skipping(usize),
     /// Whether the last block is followed by a checksum.
     Block {
@@ -43,7 +43,7 @@ impl Zstd {
     }
 
     /// Begins a frame, once its header is whole.
-    fn begin(&mut self, input: &mut BytesMut) -> Result<Step, Flaw> {
+    fn start(&mut self, input: &mut BytesMut) -> Result<Step, Flaw> {
         let Some(magic) = input.first_chunk().map(|magic| u32::from_le_bytes(*magic)) else { return Ok(Step::Idle) };
         self.frames += 1;
         if self.frames > MOST_MEMBERS {
@@ -107,7 +107,7 @@ impl Zstd {
 impl Decode for Zstd {
     fn step(&mut self, input: &mut BytesMut, out: &mut [u8]) -> Result<Step, Flaw> {
         match self.state {
-            State::Header => self.begin(input),
+            State::Header => self.start(input),
             State::Skipping(left) => {
                 let count = left.min(input.len());
                 input.advance(count);

@@ -7,6 +7,7 @@ use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use http::HeaderValue;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
+use super::super::decode::MOST_MEMBERS;
 use super::*;
 
 const TEXT: &str = r#"{"model":"demo","input":"你好 hello hello hello hello hello hello"}"#;

@@ -1,4 +1,4 @@
-//! What a connection tells of its client, on real sockets.
+//! The signals of a client, on real sockets.
 
 use std::net::Ipv4Addr;
 
@@ -7,10 +7,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::super::connections::Connections;
+use super::super::io::Io;
 use super::*;
 
 #[test]
-fn so_many_connections_are_sampled_and_they_are_spread() {
+fn the_given_share_of_connections_is_sampled_evenly() {
     for (share, expected) in [(0.0, 0), (0.01, 10), (0.25, 250), (0.5, 500), (1.0, 1000)] {
         let sampled = (0..1000).filter(|id| is_sampled(*id, share)).count();
         assert_eq!(sampled, expected, "{share}");

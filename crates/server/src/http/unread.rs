@@ -1,7 +1,7 @@
-//! Takes in what a handler left of a request's body.
+//! Reads what a handler left of a request's body.
 //!
-//! A refusal often comes before the body: without this, the socket would be closed on unread bytes, the kernel would make
-//! that a reset, and the reset would overtake the refusal on its way to the client.
+//! A refusal often comes before the body: without this, the socket would be closed with unread bytes, the kernel would turn that into a
+//! reset, and the reset would overtake the refusal on its way to the client.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,37 +17,37 @@ use http::header;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 
-/// How much of a refused body is taken in. What is larger costs its client the connection.
-const MOST: usize = 256 << 10;
+/// How much of a refused body is read. A larger one costs its client the connection.
+const LIMIT: usize = 256 << 10;
 
-/// How long it may take: the answer waits for it.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long reading it may take: the response waits for it.
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The layer.
-pub(crate) async fn take_in(request: Request, next: Next) -> Response {
-    // Who waits for leave to send (RFC 9110 §10.1.1) sends nothing where it is refused.
+pub(crate) async fn read_out(request: Request, next: Next) -> Response {
+    // A client that waits for a 100 (RFC 9110 §10.1.1) sends nothing after a refusal.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    let body = Lent(Arc::new(Mutex::new(body)));
+    let body = BorrowedBody(Arc::new(Mutex::new(body)));
     let response = next.run(Request::from_parts(parts, Body::new(body.clone()))).await;
-    // A body that is too large, too slow or broken is left where it is.
-    let _rest = tokio::time::timeout(PATIENCE, Limited::new(body, MOST).collect()).await;
+    // A body that is too large, too slow or broken is left unread.
+    let _rest = tokio::time::timeout(TIMEOUT, Limited::new(body, LIMIT).collect()).await;
     response
 }
 
 /// A body that comes back when the handler has dropped it.
 #[derive(Clone)]
-struct Lent(Arc<Mutex<Body>>);
+struct BorrowedBody(Arc<Mutex<Body>>);
 
-impl Lent {
+impl BorrowedBody {
     fn body(&self) -> MutexGuard<'_, Body> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl HttpBody for Lent {
+impl HttpBody for BorrowedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -1,4 +1,4 @@
-//! A body that says how far it is: over, so that its connection can go on, or waiting for its reader.
+//! A response's body with its guards: its connection is busy and its exchange runs until it ends, and on HTTP/2 its reader is timed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,35 +8,37 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::listen::{Answering, Exchange, Gauge};
+use super::connection::Answering;
+use super::exchange::Exchange;
+use super::gauge::Gauge;
 
 /// How much an HTTP/2 stream is given at once: its largest frame by default (RFC 9113 §6.5.2). Smaller pieces show that a
 /// slow reader takes something.
 const PIECE: usize = 16 << 10;
 
 /// A response's body.
-pub(crate) struct Watched {
+pub(super) struct Watched {
     body: Body,
     watch: Watch,
     /// What is left of a chunk that was too large for one piece.
     rest: Bytes,
-    /// On its connection's timeline, the answer lasts as long.
+    /// The exchange on the connection's timeline ends with the body.
     _exchange: Exchange,
 }
 
 enum Watch {
-    /// While it lives, the connection is busy with it.
+    /// While it lives, the connection is busy.
     Http1 { _answering: Answering },
-    /// Its stream is cut when the gauge stands still.
+    /// Its stream is cut when its reader takes nothing for too long.
     Http2(Arc<Gauge>),
 }
 
 impl Watched {
-    pub(crate) fn http1(body: Body, answering: Answering, exchange: Exchange) -> Self {
+    pub(super) fn http1(body: Body, answering: Answering, exchange: Exchange) -> Self {
         Self { body, watch: Watch::Http1 { _answering: answering }, rest: Bytes::new(), _exchange: exchange }
     }
 
-    pub(crate) fn http2(body: Body, gauge: Arc<Gauge>, exchange: Exchange) -> Self {
+    pub(super) fn http2(body: Body, gauge: Arc<Gauge>, exchange: Exchange) -> Self {
         Self { body, watch: Watch::Http2(gauge), rest: Bytes::new(), _exchange: exchange }
     }
 }

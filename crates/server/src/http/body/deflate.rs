@@ -3,7 +3,7 @@
 use bytes::{Buf, BytesMut};
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use super::coding::{Decode, Flaw, MOST_MEMBERS, Step};
+use super::decode::{Decode, Flaw, MOST_MEMBERS, Step};
 
 /// The longest header of a gzip member: a file's name may stand in it.
 const LONGEST_HEADER: usize = 4 << 10;

@@ -5,6 +5,7 @@ use http::{HeaderMap, header};
 use protocol::fault::{Fault, FaultKind};
 use tokio::task::yield_now;
 
+use super::decode::{Decode, Flaw, PIECE, Step};
 use super::deflate::{Deflate, Gzip};
 use super::zstd::Zstd;
 
@@ -14,14 +15,8 @@ pub(crate) const ACCEPTED: &str = "zstd, gzip, deflate";
 /// The code of the fault for any other.
 pub(crate) const UNSUPPORTED: &str = "unsupported_content_encoding";
 
-/// How many codings one body may have on top of each other. Nobody needs two.
+/// How many codings may be applied to one body. Real ones have one.
 const MOST_CODINGS: usize = 3;
-
-/// How many members (gzip) or frames (zstd) one body may have. Writers that append make a few; empty ones cost time and no bytes.
-pub(super) const MOST_MEMBERS: usize = 1024;
-
-/// How much one step decodes at most.
-pub(super) const PIECE: usize = 16 << 10;
 
 /// After how many steps other tasks get a turn: a byte may become a thousand.
 const STEPS: usize = 8;
@@ -96,39 +91,6 @@ impl DecodeError {
         };
         Some(Fault::new(FaultKind::InvalidRequest, code, message).with_param("Content-Encoding"))
     }
-}
-
-/// What one step of a decoder did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// It needs more input, or is at its end.
-    Idle,
-    /// It took input in, and wrote so many bytes.
-    Wrote(usize),
-}
-
-/// Why a decoder can do no step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flaw {
-    /// It says itself that more comes out than is allowed.
-    TooLarge,
-    /// It is not what its coding says.
-    Invalid(&'static str),
-}
-
-impl From<&'static str> for Flaw {
-    fn from(what: &'static str) -> Self {
-        Self::Invalid(what)
-    }
-}
-
-/// A decoder of one coding, which does a bounded amount of work at a time.
-pub(super) trait Decode: Send {
-    /// Takes from `input` and writes to `out`, which has room for a [`PIECE`].
-    fn step(&mut self, input: &mut BytesMut, out: &mut [u8]) -> Result<Step, Flaw>;
-
-    /// Whether its data may end here.
-    fn is_complete(&self) -> bool;
 }
 
 /// One coding of a body, with the input that it has not taken yet.

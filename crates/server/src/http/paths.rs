@@ -1,22 +1,21 @@
-//! The paths of the API as clients build them from a base URL that is written a little differently, and the words for those that lead
-//! nowhere.
+//! The API's paths, as clients build them from slightly different base URLs, and the base URL that a client should have used.
 //!
-//! They are made canonical before anything looks at them, so that routes, layers and logs know each by one name only.
+//! Paths are made canonical before anything looks at them, so that routes, layers and logs know each by one name only.
 
 use std::borrow::Cow;
 
 use http::Uri;
 use http::uri::PathAndQuery;
 
-/// What the API's paths begin with.
+/// The first segment of the API's paths.
 const ROOT: &str = "v1";
 
-/// The endpoints that are served without `/v1` as well: a base URL without it is the most common mistake. The classic API's `/chat` is
-/// none of them.
+/// The endpoints that are also served without `/v1`: a base URL without it is the most common mistake. The classic API's `/chat` is not
+/// one of them.
 const ENDPOINTS: [&str; 6] = ["chat/completions", "responses", "models", "embeddings", "completions", "moderations"];
 
-/// Replaces the path of a request by its canonical form: one `/v1`, no doubled slash and none at the end. Paths outside of the API stay
-/// as they are.
+/// Replaces the path of a request by its canonical form: one `/v1`, no doubled and no trailing slash. Paths outside of the API stay as
+/// they are.
 pub(crate) fn normalise(uri: &mut Uri) {
     let Cow::Owned(path) = canonical(uri.path()) else { return };
     let text = match uri.query() {
@@ -31,11 +30,12 @@ pub(crate) fn normalise(uri: &mut Uri) {
     *uri = Uri::from_parts(parts).unwrap_or_default();
 }
 
+/// The canonical form of a path.
 pub(crate) fn canonical(path: &str) -> Cow<'_, str> {
     let segments = || path.split('/').filter(|segment| !segment.is_empty());
     let below_root: Vec<&str> = segments().skip_while(|segment| *segment == ROOT).collect();
     let has_root = segments().next() == Some(ROOT);
-    if !has_root && !begins_endpoint(&below_root) {
+    if !has_root && !starts_endpoint(&below_root) {
         return path.into();
     }
     let mut canonical = format!("/{ROOT}");
@@ -46,22 +46,22 @@ pub(crate) fn canonical(path: &str) -> Cow<'_, str> {
     if canonical == path { path.into() } else { canonical.into() }
 }
 
-/// Whether a canonical path is one of the API: what is there is nobody else's business, and for the pages of some origins only.
+/// Whether a canonical path is one of the API. Its responses are private, and for the pages of some origins only.
 pub(crate) fn is_api(path: &str) -> bool {
     path.strip_prefix('/').and_then(|path| path.strip_prefix(ROOT)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether the segments are an endpoint, or something below one.
-fn begins_endpoint(segments: &[&str]) -> bool {
+fn starts_endpoint(segments: &[&str]) -> bool {
     ENDPOINTS.iter().any(|endpoint| endpoint.split('/').enumerate().all(|(index, name)| segments.get(index) == Some(&name)))
 }
 
-/// The base URL that a client should have been given, where a path that leads nowhere ends in an endpoint. `own_url` is this server's,
+/// The base URL that a client should have used, where an unknown path ends in an endpoint. `own_url` is this server's,
 /// as the client knows it.
 pub(crate) fn base_url_for(path: &str, own_url: &str) -> Option<String> {
     let lower = path.to_ascii_lowercase();
     let segments: Vec<&str> = lower.split('/').filter(|segment| !segment.is_empty()).collect();
-    (1..segments.len()).any(|index| begins_endpoint(&segments[index..])).then(|| format!("{own_url}/{ROOT}"))
+    (1..segments.len()).any(|index| starts_endpoint(&segments[index..])).then(|| format!("{own_url}/{ROOT}"))
 }
 
 #[cfg(test)]

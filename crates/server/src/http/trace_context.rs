@@ -1,9 +1,9 @@
-//! Where in a trace a request stands: the headers of W3C Trace Context.
+//! The trace that a request belongs to: the headers of W3C Trace Context.
 
 use http::HeaderMap;
 use protocol::trace::TraceContext;
 
-/// What a request says of its trace. Two parents are none (§3.2), and the lines of a state are one list (§3.3).
+/// The trace context of a request. Two parents count as none (§3.2), and the lines of a state are one list (§3.3).
 pub(crate) fn read(headers: &HeaderMap) -> Option<TraceContext> {
     let mut parents = headers.get_all("traceparent").iter();
     let parent = parents.next().filter(|_| parents.next().is_none())?.to_str().ok()?;

@@ -1,4 +1,4 @@
-//! What is read of a connection before its protocol is known: whose it is, and what is spoken.
+//! Reads ahead before the protocol of a connection is known: the PROXY protocol's header, and the first bytes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::listen::opening::{self, Opening};
 use crate::listen::proxy_protocol::{Malformed, Origin, Parser};
 
 impl Io {
-    /// Waits for the first bytes, as many as tell what the client speaks. They are read again by whoever speaks it.
+    /// Waits for as many first bytes as tell what the client speaks. The codec reads them again.
     pub(crate) async fn opening(&self) -> io::Result<Opening> {
         loop {
             let known = {
@@ -26,7 +26,7 @@ impl Io {
         }
     }
 
-    /// Takes a proxy's header, and nothing that is behind it. `None`: the proxy closed before its first byte.
+    /// Takes a proxy's header, and nothing after it. `None`: the proxy closed before its first byte.
     pub(crate) async fn proxy_header(&self) -> io::Result<Option<Result<Origin, Malformed>>> {
         let mut parser = Parser::default();
         let mut is_silent = true;
@@ -51,7 +51,7 @@ impl Io {
         }
     }
 
-    /// The connection is `client`'s, and counts as one of its address.
+    /// Sets the client's address, under which the connection counts from here on.
     pub(crate) fn belongs_to(&mut self, client: SocketAddr, config: &Config) -> Result<(), Full> {
         self.open.belongs_to(client.ip(), config)?;
         self.shared.client.get_or_init(|| client);

@@ -1,7 +1,8 @@
-//! Reads a request's body: of the right type, decoded, not too large, not too slow, and JSON.
+//! Reads a request's body: checks its type, decodes it, and limits its size and its time.
 
 pub(crate) mod coding;
 
+mod decode;
 mod deflate;
 mod zstd;
 
@@ -20,13 +21,13 @@ use self::coding::{DecodeError, Decoder};
 use crate::app::App;
 use crate::config::Config;
 
-/// Windows editors put it before JSON, though it must not stand there; a reader may ignore it (RFC 8259 §8.1).
+/// Windows editors put it before JSON, where it is not allowed; a reader may ignore it (RFC 8259 §8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// A body above this is read off the runtime's threads: everybody else's events wait meanwhile.
+/// A longer body is parsed off the runtime's threads, which other callers' events would wait for.
 const QUICK: usize = 64 << 10;
 
-/// What may be in a body that says next to nothing.
+/// The limit of a body that holds a few fields at most.
 const SMALL: usize = 64 << 10;
 
 /// A body that was read, and the memory that was taken for it.
@@ -34,14 +35,15 @@ pub(crate) struct Read<T> {
     pub(crate) request: T,
     /// SHA-256 of the path and the body, where that was asked for.
     pub(crate) fingerprint: Option<[u8; 32]>,
-    /// To be kept for as long as the request is in hand.
+    /// To be kept as long as the request is in memory.
     pub(crate) bytes: Reservation,
 }
 
-/// Reads a JSON body into what it means; with a `fingerprint`, that of the request to this path comes along. Memory is taken before a byte is read; what takes long runs in its caller's turn.
+/// Reads a JSON body. With the path in `fingerprint`, computes that of the request too. Memory is reserved before a byte is read; parsing
+/// a long body waits for its caller's turn.
 ///
 /// # Errors
-/// 415, 413, 408, 429, 503 or 400, with words for what to change.
+/// 415, 413, 408, 429, 503 or 400, saying what to change.
 pub(crate) async fn json<T: Send + 'static>(
     app: &App,
     owner: &Owner,
@@ -63,14 +65,14 @@ pub(crate) async fn json<T: Send + 'static>(
         bytes.grow(weight.in_memory())?;
         let fingerprint = fingerprint.map(|path| digest(path, &text));
         let value = parse(&text)?;
-        // It is held once at a time, in one form or the other.
+        // The body is held only once at a time, as text or as a value.
         drop(text);
         Ok(Read { request: read(&value)?, fingerprint, bytes })
     };
     work_on(app, owner, text_length(headers), work).await
 }
 
-/// Reads a JSON body that is passed on as it came, and does not look into it: `read` takes what it needs.
+/// Reads a JSON body that is passed on as it came: `read` takes what it needs from its bytes.
 ///
 /// # Errors
 /// 415, 413, 408, 429, 503, or 400 where there is none.
@@ -91,7 +93,7 @@ pub(crate) async fn passed_on<T: Send + 'static>(
     work_on(app, owner, Some(length), move || Ok(Read { request: read(&text)?, fingerprint: None, bytes })).await
 }
 
-/// What a request is known again by: where it went, and what it said.
+/// The fingerprint of a request: its path and its body.
 fn digest(path: &str, body: &[u8]) -> [u8; 32] {
     let mut digest = Sha256::new();
     digest.update(path);
@@ -100,7 +102,7 @@ fn digest(path: &str, body: &[u8]) -> [u8; 32] {
     digest.finalize().into()
 }
 
-/// How long a body says that it is. One that does not say it may be long.
+/// The length of a body before any coding; `None` where the request does not tell.
 fn text_length(headers: &HeaderMap) -> Option<usize> {
     let is_coded = headers.contains_key(header::CONTENT_ENCODING);
     headers.get(header::CONTENT_LENGTH).filter(|_| !is_coded)?.to_str().ok()?.parse().ok()
@@ -132,7 +134,7 @@ pub(crate) async fn json_or_nothing(config: &Config, headers: &HeaderMap, body: 
     parse(&bytes)
 }
 
-/// Takes in a body that says nothing.
+/// Reads a body and drops it.
 ///
 /// # Errors
 /// 413 or 408.
@@ -159,7 +161,7 @@ fn parse(bytes: &[u8]) -> Result<Value, Fault> {
     })
 }
 
-/// Reads the bytes of a body, at most `most` once they are decoded. Where memory is to be taken for them, it is before they come.
+/// Reads the bytes of a body, at most `most` once they are decoded. Memory is reserved before they arrive, where `taken` is given.
 async fn take_in(config: &Config, headers: &HeaderMap, body: Body, most: usize, taken: Option<&mut Reservation>) -> Result<Bytes, Fault> {
     let most = most.min(config.body_bytes);
     let codings = coding::of(headers)?;
@@ -181,10 +183,10 @@ async fn take_in(config: &Config, headers: &HeaderMap, body: Body, most: usize, 
     tokio::time::timeout(config.body_timeout, read).await.map_err(|_elapsed| timeout())?
 }
 
-/// Memory that is taken for a body as it grows.
+/// Memory that is reserved for a body as it grows.
 struct Taking<'a> {
     taken: Option<&'a mut Reservation>,
-    /// How much of what was taken has not come yet.
+    /// How much of the reserved memory has not been used yet.
     ahead: u64,
 }
 
@@ -229,7 +231,7 @@ async fn decoded(most: usize, mut body: Limited<Body>, mut decoder: Decoder, tak
     Ok(plain.into())
 }
 
-/// How many bytes may come of a body that is to have no more than `bytes` when it is decoded: what cannot be compressed grows a bit.
+/// How long a coded body may be that has at most `bytes` when decoded: incompressible data grow a bit.
 fn coded(bytes: usize) -> usize {
     bytes.saturating_add(bytes / 256).saturating_add(1024)
 }

@@ -1,4 +1,4 @@
-//! Which addresses are our own proxies': what they say of their clients is believed, and what anybody else says is not.
+//! Blocks of addresses (CIDR), and which addresses are those of trusted proxies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// Addresses that begin alike, in the notation of RFC 4632: `10.0.0.0/8`, `2001:db8::/32`, or one address.
+/// A block of addresses with a common prefix, in the notation of RFC 4632: `10.0.0.0/8`, `2001:db8::/32`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     /// As IPv6; an IPv4 address is mapped into it (RFC 4291 §2.5.5.2).
@@ -15,10 +15,10 @@ pub struct Network {
     bits: u32,
 }
 
-/// What is no network.
+/// Not a valid CIDR block.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("expected addresses or networks such as 127.0.0.1 or 10.0.0.0/8, got {0:?}")]
-pub struct NoNetwork(String);
+pub struct ParseNetworkError(String);
 
 impl Network {
     /// Whether an address is in it.
@@ -39,17 +39,17 @@ fn number(address: IpAddr) -> u128 {
 }
 
 impl FromStr for Network {
-    type Err = NoNetwork;
+    type Err = ParseNetworkError;
 
-    fn from_str(text: &str) -> Result<Self, NoNetwork> {
-        let no_network = || NoNetwork(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, ParseNetworkError> {
+        let invalid = || ParseNetworkError(text.to_owned());
         let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().map_err(|_error| no_network())?;
+        let address: IpAddr = address.parse().map_err(|_error| invalid())?;
         let (length, before) = if address.is_ipv4() { (32, 96) } else { (128, 0) };
-        let bits = bits.map_or(Some(length), |bits| bits.parse().ok().filter(|bits| *bits <= length)).ok_or_else(no_network)?;
+        let bits = bits.map_or(Some(length), |bits| bits.parse().ok().filter(|bits| *bits <= length)).ok_or_else(invalid)?;
         let network = Self { address: number(address), bits: bits + before };
-        // Bits behind the mask are a slip of the hand, and it is not known which of the two was meant.
-        if network.address & !network.mask() == 0 { Ok(network) } else { Err(no_network()) }
+        // Bits after the mask are a typing error, and it is not known which of the two was meant.
+        if network.address & !network.mask() == 0 { Ok(network) } else { Err(invalid()) }
     }
 }
 

@@ -1,7 +1,7 @@
-//! What trusted proxies say of the requests they pass on: whose they are, and how they were addressed before.
+//! What trusted proxies say about the requests that they forward: the client, and the host and scheme it used.
 //!
-//! `Forwarded` (RFC 7239) is absent on purpose: proxies that set `X-Forwarded-*` pass it on as the client wrote it, so that
-//! reading both would be believing strangers.
+//! `Forwarded` (RFC 7239) is absent on purpose: proxies that set `X-Forwarded-*` pass it on as the client wrote it, so that reading both
+//! would be trusting clients.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,17 +10,17 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 use protocol::fault::{Fault, FaultKind};
 
-use crate::Connection;
-use crate::auth::has_two_hosts;
+use super::host::has_two_hosts;
 use crate::config::{Config, Keyless};
-use crate::listen::is_trusted;
+use crate::listen::Connection;
+use crate::network::is_trusted;
 
-/// What is known of a request beyond its own words.
+/// What is known about a request beyond its own fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forwarded {
-    /// Whose it is. `None` only without a connection.
+    /// The client's address. `None` only without a connection.
     pub(crate) client: Option<IpAddr>,
-    /// Whether its client speaks HTTPS, with us or with a proxy.
+    /// Whether its client uses HTTPS, with this server or with a proxy.
     pub(crate) is_encrypted: bool,
     /// Whether a trusted proxy sent it.
     pub(crate) is_from_proxy: bool,
@@ -35,8 +35,8 @@ impl Forwarded {
     }
 }
 
-/// Reads what is to be believed of a request, and puts it where the request's own words are: its `Host` becomes the one
-/// that its client wrote. `is_encrypted`: whether it came to us through TLS.
+/// Reads what trusted proxies say about a request, and puts it in place of the request's own fields: its `Host` becomes the one that its
+/// client wrote. `is_encrypted`: whether it came to this server through TLS.
 pub(crate) fn read(parts: &mut Parts, config: &Config, is_encrypted: bool) -> Forwarded {
     let sender = parts.extensions.get::<Connection>().map(|connection| connection.client().ip().to_canonical());
     let Some(sender) = sender.filter(|sender| is_trusted(&config.trusted_proxies, *sender)) else {
@@ -52,8 +52,8 @@ pub(crate) fn read(parts: &mut Parts, config: &Config, is_encrypted: bool) -> Fo
     Forwarded { client: Some(client(&parts.headers, config, sender)), is_encrypted, is_from_proxy: true }
 }
 
-/// Headers by which proxies name the client, beside all that begin with `x-forwarded-`. None of them is believed of anybody; that there is
-/// one says that a proxy stands between.
+/// Headers by which proxies name the client, beside all that start with `x-forwarded-`. None of them is believed here; one of them means
+/// that there is a proxy in between.
 const NAMING: [&str; 8] = [
     "forwarded",
     "x-real-ip",
@@ -65,10 +65,10 @@ const NAMING: [&str; 8] = [
     "fastly-client-ip",
 ];
 
-/// Whether a server without keys may answer this request: it comes from this machine, and no proxy has passed it on for somebody else.
+/// Checks that a server without keys may serve this request: it comes from this machine, and no proxy has forwarded it.
 ///
 /// # Errors
-/// 403, with what would mend it.
+/// 403, with what to do about it.
 pub(crate) fn check_keyless(config: &Config, parts: &Parts) -> Result<(), Fault> {
     if config.keyless == Keyless::Anyone {
         return Ok(());
@@ -89,11 +89,11 @@ pub(crate) fn check_keyless(config: &Config, parts: &Parts) -> Result<(), Fault>
     })
 }
 
-/// Each hop is believed as long as the one that names it is: the first from the right that is not ours is the client.
+/// Each hop is believed as long as the one that names it is trusted: the first from the right that is not is the client.
 fn client(headers: &HeaderMap, config: &Config, sender: IpAddr) -> IpAddr {
     let mut client = sender;
     for named in hops(headers, "x-forwarded-for").rev() {
-        // A word that is no address hides who came before.
+        // Anything but an address hides the hops before it.
         let Some(address) = address(named) else { break };
         client = address;
         if !is_trusted(&config.trusted_proxies, client) {
@@ -110,12 +110,12 @@ fn address(text: &str) -> Option<IpAddr> {
     inside.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
-/// The words of a list, over all its lines. A line that is no text is one word that means nothing.
+/// The items of a list, over all its lines. A line that is not text is one meaningless item.
 fn hops<'a>(headers: &'a HeaderMap, name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
     headers.get_all(name).iter().flat_map(|line| line.to_str().unwrap_or("?").split(',')).map(str::trim)
 }
 
-/// The last word is the one that our own proxy wrote.
+/// The last item, which is the one that the trusted proxy wrote.
 fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     hops(headers, name).next_back().filter(|word| !word.is_empty())
 }

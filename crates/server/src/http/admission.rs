@@ -1,0 +1,20 @@
+//! Whether a caller may make one more request now: its rate, and how many connections it has.
+
+use protocol::fault::Fault;
+use protocol::id::Owner;
+
+use crate::app::App;
+use crate::listen::Connection;
+
+/// Counts a request of `owner` on this connection.
+///
+/// # Errors
+/// 429 where the owner makes too many, or comes on too many connections.
+pub(super) fn admit(app: &App, owner: &Owner, connection: Option<&Connection>) -> Result<(), Fault> {
+    let share = app.engine.share(owner);
+    app.rates.take(owner, share)?;
+    match (connection, share) {
+        (Some(connection), Some(_)) => connection.called_by(owner, || app.engine.connect(owner)),
+        (None, _) | (_, None) => Ok(()),
+    }
+}

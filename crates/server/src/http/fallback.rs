@@ -1,0 +1,46 @@
+//! Responses to requests for which there is no route.
+
+use axum::Extension;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use protocol::fault::{Fault, FaultKind};
+
+use super::forwarded::Forwarded;
+use super::origin::own_url;
+use super::paths;
+use crate::error::{Refused, not_possible};
+
+/// There is nothing at this path. `OPTIONS *` is a ping of the server (RFC 9110 §9.3.7). `own_url` is this server's, as the client knows
+/// it.
+pub(crate) fn no_such_path(method: &Method, uri: &Uri, own_url: &str) -> Response {
+    if method == Method::OPTIONS && uri.path() == "*" {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let what = format!("There is nothing at {}", uri.path());
+    let message = with_base_url(&what, uri, own_url).unwrap_or_else(|| format!("{what}. GET /openapi.json lists what there is."));
+    Refused(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
+}
+
+/// The listener for operations has a few paths only.
+pub(crate) async fn not_for_operations(uri: Uri) -> Response {
+    let message = format!("There is nothing at {}: here are /healthz, /readyz and /metrics (server.admin_listen).", uri.path());
+    Refused(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
+}
+
+/// The message for a path that a client has built from a wrong base URL.
+fn with_base_url(what: &str, uri: &Uri, own_url: &str) -> Option<String> {
+    let base_url = paths::base_url_for(uri.path(), own_url)?;
+    Some(format!("{what}. It looks as if the client's base URL were wrong: set it to {base_url}."))
+}
+
+/// The path exists, but not for this method. The `Allow` header lists its methods, which is all that `OPTIONS` asks for.
+pub(crate) async fn no_such_method(Extension(forwarded): Extension<Forwarded>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let what = format!("{method} is not possible on {}", uri.path());
+    match with_base_url(&what, &uri, &own_url(forwarded, &uri, &headers)) {
+        Some(message) => not_possible(message),
+        None => not_possible(format!("{what}; the Allow header says what is.")),
+    }
+}

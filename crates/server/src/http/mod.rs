@@ -1,0 +1,24 @@
+//! HTTP: the routes, the layers around them, and what every handler reads of a request.
+
+pub(crate) mod router;
+
+pub(crate) mod middleware;
+
+pub(crate) mod auth;
+pub(crate) mod forwarded;
+pub(crate) mod host;
+pub(crate) mod origin;
+
+pub(crate) mod admission;
+pub(crate) mod context;
+pub(crate) mod extract;
+
+pub(crate) mod body;
+pub(crate) mod fallback;
+pub(crate) mod label;
+pub(crate) mod paths;
+pub(crate) mod query;
+pub(crate) mod rates;
+
+mod trace_context;
+mod unread;

@@ -1,0 +1,396 @@
+//! The handle on an accepted socket that requests carry: counts, the client's signals while a request is answered, and the close.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use engine::clock;
+use engine::instruments::counter::GaugeGuard;
+use engine::shares::Connected;
+use lens::live::{Closer, Timeline};
+use lens::tcp_info::TcpInfo;
+use protocol::fault::Fault;
+use protocol::id::Owner;
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use super::connections::Open;
+use super::flush::FlushWatch;
+use super::protocol::Protocol;
+use super::register::{Register, Registered};
+use super::traffic::Traffic;
+use super::view::{View, Wanted};
+use crate::config::Config;
+
+/// How much a client may send ahead of the response it waits for. The rest stays in the kernel, and then only a reset is
+/// seen, not a FIN after it.
+const AHEAD: usize = 64 << 10;
+
+/// What the client's side of a connection signals while a response is on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// It will send no more (FIN). It may still read.
+    Fin,
+    /// It is gone (RST, or the network says so).
+    Reset,
+}
+
+/// The handle on a connection that requests carry.
+#[derive(Clone, Debug)]
+pub struct Connection(Arc<Socket>);
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) id: u64,
+    pub(super) stream: TcpStream,
+    peer: SocketAddr,
+    local: Option<SocketAddr>,
+    /// Set at most once, before anything else is read: what a trusted proxy says.
+    pub(super) client: OnceLock<SocketAddr>,
+    ahead: Mutex<Ahead>,
+    received: AtomicU64,
+    /// How much of it had arrived when a request last started or ended.
+    claimed: AtomicU64,
+    sent: AtomicU64,
+    /// The counts of all connections together.
+    traffic: Arc<Traffic>,
+    /// Its place among those that speak the same.
+    counted: Mutex<GaugeGuard>,
+    /// Set once, as soon as it is known.
+    protocol: OnceLock<Protocol>,
+    /// How many [`Answering`] guards exist; without one, what arrives is a head.
+    answering: AtomicUsize,
+    answered: AtomicU64,
+    /// Whether a response on it ends by its close.
+    ended_by_close: AtomicBool,
+    flush: FlushWatch,
+    pub(super) timeline: Timeline,
+    register: Arc<Register>,
+    /// The callers whose requests came on it: usually one, but a proxy may bring several.
+    callers: Mutex<Vec<Connected>>,
+}
+
+/// What was read before the codec asked for it.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    pub(super) bytes: BytesMut,
+    pub(super) fin: bool,
+    pub(super) reader: Option<Waker>,
+}
+
+/// Whether the bytes of this connection are counted by kind. The given share of connections is, evenly spread.
+#[expect(clippy::cast_precision_loss, reason = "connections are numbered from 0, and are fewer than 2^53")]
+fn is_sampled(id: u64, share: f64) -> bool {
+    ((id + 1) as f64 * share).floor() > (id as f64 * share).floor()
+}
+
+impl Socket {
+    fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: &Open) -> Self {
+        let traffic = open.traffic();
+        let local = stream.local_addr().ok();
+        Self {
+            id,
+            stream,
+            peer,
+            local,
+            client: OnceLock::new(),
+            ahead: Mutex::default(),
+            received: AtomicU64::new(0),
+            claimed: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            counted: Mutex::new(traffic.opening()),
+            traffic,
+            protocol: OnceLock::new(),
+            answering: AtomicUsize::new(0),
+            answered: AtomicU64::new(0),
+            ended_by_close: AtomicBool::new(false),
+            flush: FlushWatch::default(),
+            timeline: Timeline::new(clock::now(), is_sampled(id, config.lens.sampling)),
+            register: open.register(),
+            callers: Mutex::default(),
+        }
+    }
+
+    fn snapshot(&self) -> View {
+        View {
+            id: self.id,
+            client: self.client.get().copied().unwrap_or(self.peer),
+            peer: self.peer,
+            local: self.local,
+            protocol: self.protocol.get().copied(),
+            received: self.received.load(Ordering::Relaxed),
+            claimed: self.claimed(),
+            sent: self.sent.load(Ordering::Relaxed),
+            is_open: true,
+            record: self.timeline.record(),
+            tcp: kernels_view(&self.stream),
+        }
+    }
+
+    pub(super) fn ahead(&self) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count_received(&self, count: usize) {
+        self.received.fetch_add(count as u64, Ordering::Relaxed);
+        self.traffic.received.add(count as u64);
+    }
+
+    /// How many of the received bytes belong to requests. What arrives between two requests of HTTP/1 is the start of a head, and
+    /// belongs to no caller yet.
+    fn claimed(&self) -> u64 {
+        let is_between = self.protocol.get() != Some(&Protocol::Http2) && self.answering.load(Ordering::Acquire) == 0;
+        if is_between { &self.claimed } else { &self.received }.load(Ordering::Relaxed)
+    }
+
+    fn claim(&self) {
+        self.claimed.store(self.received.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    pub(super) fn count_sent(&self, count: usize) {
+        self.sent.fetch_add(count as u64, Ordering::Relaxed);
+        self.traffic.sent.add(count as u64);
+    }
+}
+
+impl Registered for Socket {
+    fn view(&self) -> View {
+        self.snapshot()
+    }
+
+    fn matches(&self, wanted: &Wanted<'_>) -> bool {
+        self.timeline.look(|owner, requests| wanted.matches(owner, requests))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.protocol.get().is_none() {
+            self.traffic.closed_silently();
+        }
+        self.timeline.closed(Closer::Server, "close");
+        self.register.closed(self.id, self.snapshot());
+    }
+}
+
+impl Connection {
+    /// Registers an accepted socket.
+    pub(super) fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: &Open) -> Self {
+        let shared = Arc::new(Socket::new(id, stream, peer, config, open));
+        let registered: Arc<dyn Registered> = Arc::<Socket>::clone(&shared);
+        shared.register.opened(id, Arc::downgrade(&registered));
+        Self(shared)
+    }
+
+    /// What the socket's codec shares with it.
+    pub(super) fn shared(&self) -> Arc<Socket> {
+        Arc::clone(&self.0)
+    }
+
+    /// A handle on a socket that its codec already holds.
+    pub(super) fn of(shared: &Arc<Socket>) -> Self {
+        Self(Arc::clone(shared))
+    }
+
+    /// Counts it among the connections of `owner`, once. `connect` says whether there may be one more.
+    pub(crate) fn called_by(&self, owner: &Owner, connect: impl FnOnce() -> Result<Connected, Fault>) -> Result<(), Fault> {
+        let mut callers = self.0.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !callers.iter().any(|caller| caller.owner() == owner) {
+            callers.push(connect()?);
+        }
+        Ok(())
+    }
+
+    /// Its number, for logs.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// The client's address, as a trusted proxy's header says, or else the peer's.
+    pub fn client(&self) -> SocketAddr {
+        self.0.client.get().copied().unwrap_or(self.0.peer)
+    }
+
+    /// The peer's address: the client's, or that of the last proxy before this server.
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer
+    }
+
+    /// Bytes received and sent so far.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.0.received.load(Ordering::Relaxed), self.0.sent.load(Ordering::Relaxed))
+    }
+
+    /// What happened on it.
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.0.timeline
+    }
+
+    /// What is spoken on it.
+    pub fn protocol(&self) -> Protocol {
+        self.0.protocol.get().copied().unwrap_or(Protocol::Http1)
+    }
+
+    /// Resolves as soon as the client half-closes or is gone. What it sends meanwhile is kept for the next request. Cancel safe.
+    /// Never resolves on HTTP/2, where the handler and the body of a stream are dropped when its reader leaves.
+    pub async fn signal(&self) -> Signal {
+        let shared = &self.0;
+        if self.protocol() == Protocol::Http2 {
+            return std::future::pending().await;
+        }
+        loop {
+            if shared.ahead().fin {
+                return Signal::Fin;
+            }
+            if shared.ahead().bytes.len() >= AHEAD {
+                return self.reset().await;
+            }
+            match shared.stream.ready(Interest::READABLE | Interest::ERROR).await {
+                Ok(ready) if !ready.is_error() => {}
+                Ok(_) | Err(_) => return Signal::Reset,
+            }
+            let mut ahead = shared.ahead();
+            ahead.bytes.reserve(4096);
+            match shared.stream.try_read_buf(&mut ahead.bytes) {
+                Ok(0) => ahead.fin = true,
+                Ok(count) => shared.count_received(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(_) => return Signal::Reset,
+            }
+            if let Some(reader) = ahead.reader.take() {
+                reader.wake();
+            }
+        }
+    }
+
+    /// Resolves when the client is gone; a half-close is not enough. Never resolves on HTTP/2.
+    pub async fn reset(&self) -> Signal {
+        if self.protocol() == Protocol::Http2 {
+            return std::future::pending().await;
+        }
+        // A broken readiness source means that the runtime shuts down, and the connection with it.
+        drop(self.0.stream.ready(Interest::ERROR).await);
+        Signal::Reset
+    }
+
+    /// Reads what the client still sends after our FIN, up to its own. A close with unread bytes is a reset, which can destroy what
+    /// was sent before it: with TLS a `close_notify` always follows the GOAWAY of HTTP/2.
+    pub(super) async fn read_out(&self) {
+        let (stream, mut bytes) = (&self.0.stream, [0; 1024]);
+        let mut left = AHEAD;
+        while left > 0 && stream.readable().await.is_ok() {
+            match stream.try_read(&mut bytes) {
+                Ok(0) => return,
+                Ok(count) => {
+                    self.0.count_received(count);
+                    left = left.saturating_sub(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Resolves when the HTTP/1 codec has handed everything it was given to the kernel. For a body of this connection only.
+    pub(crate) async fn flushed(&self) {
+        std::future::poll_fn(|context| self.0.flush.poll_flushed(context)).await;
+    }
+
+    /// The codec has flushed.
+    pub(super) fn has_flushed(&self) {
+        self.0.flush.flushed();
+    }
+
+    /// Turns the close that follows into a RST, so that no client takes a close-delimited part for the whole response
+    /// (promise 3).
+    pub fn abort(&self) {
+        self.0.timeline.closed(Closer::Server, "reset");
+        // Fails only on a socket that is closed already.
+        drop(SockRef::from(&self.0.stream).set_linger(Some(Duration::ZERO)));
+    }
+
+    /// The response on it ends by its close.
+    pub(crate) fn ends_by_close(&self) {
+        self.0.ended_by_close.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its close would look like the end of a response.
+    pub(crate) fn is_ended_by_close(&self) -> bool {
+        self.0.ended_by_close.load(Ordering::Relaxed)
+    }
+
+    /// Sets the protocol, which is known from here on.
+    pub(crate) fn speaks(&self, protocol: Protocol) {
+        if self.0.protocol.set(protocol).is_ok() {
+            *self.0.counted.lock().unwrap_or_else(PoisonError::into_inner) = self.0.traffic.speaks(protocol);
+        }
+    }
+
+    /// A request was read: what arrives now belongs to it, until the guard is dropped. A WebSocket that takes the connection over
+    /// holds one as long: there are no heads any more, and no pauses between them.
+    pub(crate) fn answer(&self) -> Answering {
+        self.0.claim();
+        self.0.answering.fetch_add(1, Ordering::Relaxed);
+        Answering(self.clone())
+    }
+
+    /// The number of requests answered so far, unless one is being answered now.
+    pub(crate) fn answered(&self) -> Option<u64> {
+        (self.0.answering.load(Ordering::Relaxed) == 0).then(|| self.0.answered.load(Ordering::Relaxed))
+    }
+
+    /// Whether bytes have arrived that no codec has taken.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.0.ahead().bytes.is_empty()
+    }
+
+    /// Logs that it has ended; `cause`: why, if not in order.
+    pub(super) fn log_end(&self, cause: Option<&'static str>) {
+        let (received, sent) = self.bytes();
+        match cause {
+            None => tracing::trace!(connection = self.id(), received, sent, "connection closed"),
+            Some(cause) => tracing::debug!(connection = self.id(), received, sent, cause, "connection ended early"),
+        }
+    }
+
+    /// Sends a response of our own outside of HTTP's codecs, as far as the socket takes it at once.
+    pub(crate) fn send(&self, bytes: &[u8]) {
+        if let Ok(count) = self.0.stream.try_write(bytes) {
+            self.0.count_sent(count);
+            self.0.timeline.down(&bytes[..count]);
+        }
+    }
+}
+
+/// What the kernel knows of a socket.
+#[cfg(target_os = "linux")]
+fn kernels_view(stream: &TcpStream) -> Option<TcpInfo> {
+    lens::tcp_info::tcp_info(stream).ok()
+}
+
+/// What the kernel knows of a socket: nothing on this system.
+#[cfg(not(target_os = "linux"))]
+fn kernels_view(_stream: &TcpStream) -> Option<TcpInfo> {
+    None
+}
+
+/// While it lives, a request of the connection is being answered.
+#[derive(Debug)]
+pub(crate) struct Answering(Connection);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let shared = &self.0.0;
+        shared.claim();
+        shared.answered.fetch_add(1, Ordering::Relaxed);
+        shared.answering.fetch_sub(1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests;
