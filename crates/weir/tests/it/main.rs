@@ -56,6 +56,7 @@ mod chat;
 mod compare;
 mod deflate;
 mod deploy;
+mod dialects;
 mod drain;
 mod forwarded;
 mod http1;
