@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protocol::dialect::responses::Lane;
+use protocol::dialect::StreamId;
 use protocol::id::ResponseId;
 use protocol::item::Item;
 
@@ -13,7 +13,7 @@ use crate::shares::Reservation;
 /// The heads of one socket: one turn a lane, so as many as it has lanes.
 #[derive(Debug, Default)]
 pub struct Local {
-    heads: Mutex<HashMap<Lane, Head>>,
+    heads: Mutex<HashMap<StreamId, Head>>,
 }
 
 #[derive(Debug)]
@@ -36,13 +36,13 @@ impl Local {
     }
 
     /// The turn `id` of `lane` has ended well.
-    pub(crate) fn put(&self, lane: Lane, id: ResponseId, context: Arc<[Item]>, bytes: Reservation) {
+    pub(crate) fn put(&self, lane: StreamId, id: ResponseId, context: Arc<[Item]>, bytes: Reservation) {
         self.heads().insert(lane, Head { id, context, _bytes: bytes });
     }
 
     /// A turn that continued `parent` has failed on `lane`: what it built on is no longer trusted there. A failed fork
     /// on another lane leaves its source alone.
-    pub fn evict(&self, lane: &Lane, parent: &ResponseId) {
+    pub fn evict(&self, lane: &StreamId, parent: &ResponseId) {
         let mut heads = self.heads();
         if heads.get(lane).is_some_and(|head| head.id == *parent) {
             heads.remove(lane);
@@ -50,11 +50,11 @@ impl Local {
     }
 
     /// A lane is given up.
-    pub fn forget(&self, lane: &Lane) {
+    pub fn forget(&self, lane: &StreamId) {
         self.heads().remove(lane);
     }
 
-    fn heads(&self) -> MutexGuard<'_, HashMap<Lane, Head>> {
+    fn heads(&self) -> MutexGuard<'_, HashMap<StreamId, Head>> {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -58,7 +58,7 @@ impl Current {
 impl Live {
     /// The face of `app`, with the settings in it.
     pub fn new(app: App) -> Self {
-        app.classic.obey(app.config.classic.clone());
+        app.classic.apply(app.config.classic.clone());
         app.capture.obey(app.config.lens.capture);
         let current = RwLock::new(Current::new(&app, &app.config));
         Self { face: Arc::new(Face { app, current }), listener: Listener::Public }
@@ -76,7 +76,7 @@ impl Live {
     pub fn apply(&self, config: Config) {
         let Config { listen, admin_listen, .. } = *self.app().config;
         let config = Arc::new(Config { listen, admin_listen, ..config });
-        self.app().classic.obey(config.classic.clone());
+        self.app().classic.apply(config.classic.clone());
         self.app().capture.obey(config.lens.capture);
         let current = Current::new(self.app(), &config);
         *self.face.current.write().unwrap_or_else(PoisonError::into_inner) = current;

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use protocol::dialect::responses::Lane;
+use protocol::dialect::StreamId;
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
@@ -111,7 +111,7 @@ pub struct Socket {
     /// What the socket remembers.
     pub local: Arc<Local>,
     /// The lane of the turn.
-    pub lane: Lane,
+    pub lane: StreamId,
 }
 
 /// What is there, for tests and operations.

@@ -14,6 +14,8 @@ pub(crate) mod tickets;
 pub(crate) mod upstreams;
 
 mod body;
+mod generate;
+mod headers;
 mod hold;
 pub(crate) mod query;
 
@@ -33,18 +35,18 @@ use crate::grants::Grant;
 use crate::listen::Connection;
 use crate::{auth, trace};
 
-/// Whose request this is, and on which connection it came.
-pub(crate) struct From {
+/// Whose request this is, and what it came on.
+pub(crate) struct RequestContext {
     pub(crate) owner: Owner,
     /// Ends when the caller's credential does.
     pub(crate) grant: Grant,
     pub(crate) connection: Option<Connection>,
     pub(crate) is_http_1_0: bool,
-    /// Where in a trace it stands.
+    /// Its place in a trace.
     pub(crate) trace: Option<TraceContext>,
 }
 
-impl FromRequestParts<App> for From {
+impl FromRequestParts<App> for RequestContext {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {

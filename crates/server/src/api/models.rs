@@ -6,18 +6,18 @@ use engine::provider::ModelListing;
 use protocol::fault::Fault;
 use serde_json::{Value, json};
 
-use super::{From, Path};
+use super::{Path, RequestContext};
 use crate::app::App;
 use crate::error::Refused;
 
 /// `GET /v1/models`
-pub(crate) async fn list(State(app): State<App>, _from: From) -> Json<Value> {
+pub(crate) async fn list(State(app): State<App>, _context: RequestContext) -> Json<Value> {
     let models: Vec<Value> = app.engine.models().await.iter().map(|model| object(&app, model)).collect();
     Json(json!({ "object": "list", "data": models }))
 }
 
 /// `GET /v1/models/{id}`
-pub(crate) async fn retrieve(State(app): State<App>, _from: From, Path(id): Path<String>) -> Result<Json<Value>, Refused> {
+pub(crate) async fn retrieve(State(app): State<App>, _context: RequestContext, Path(id): Path<String>) -> Result<Json<Value>, Refused> {
     let models = app.engine.models().await;
     let model = models
         .iter()

@@ -1,4 +1,4 @@
-//! Pairs questions with the streams that hear their answers: two requests of one page that do not name each other.
+//! Pairs questions with the streams for their responses: two requests of one page that do not name each other.
 //!
 //! A question takes the oldest stream of its uid that is idle, or waits a little for one to open. Everything is bounded.
 
@@ -11,15 +11,15 @@ use protocol::id::ResponseId;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::Asker;
+use super::asker::Asker;
 
-/// How many streams one uid may have open, and how many of its questions may wait. A browser opens six connections.
+/// The most streams that one uid may have open, and the most of its questions that may wait. A browser opens six connections.
 const MOST: usize = 16;
 
-/// How many failed questions are remembered for streams that have not opened yet.
+/// The most failed questions that are remembered for streams that have not opened yet.
 const MOST_FAILED: usize = 1024;
 
-/// All streams and waiting questions. What a stream is given is for who gives it to say.
+/// All streams and waiting questions. `Given` is what a stream delivers.
 #[derive(Debug)]
 pub(crate) struct Channels<Given> {
     held: Arc<Mutex<Held<Given>>>,
@@ -28,17 +28,17 @@ pub(crate) struct Channels<Given> {
 #[derive(Debug)]
 struct Held<Given> {
     channels: HashMap<Asker, Channel<Given>>,
-    /// Questions that failed before their stream was there, and until when one is to hear of it.
+    /// Questions that failed before their stream was open, and until when such a stream ends at once.
     failed: VecDeque<(Instant, Asker)>,
-    /// What the next stream or question is called.
+    /// The number of the next stream or question.
     next: u64,
 }
 
-/// What there is of one uid, oldest first.
+/// The streams and questions of one uid, oldest first.
 #[derive(Debug)]
 struct Channel<Given> {
     streams: VecDeque<Stream<Given>>,
-    questions: VecDeque<(u64, oneshot::Sender<Place<Given>>)>,
+    questions: VecDeque<(u64, oneshot::Sender<TakenPlace<Given>>)>,
 }
 
 #[derive(Debug)]
@@ -53,35 +53,36 @@ enum State<Given> {
     Idle(oneshot::Sender<Given>),
     /// A question has taken it, and is being asked.
     Taken,
-    /// It tells this answer.
-    Answering(ResponseId),
+    /// It delivers this response.
+    Delivering(ResponseId),
 }
 
-/// An open stream; dropping it takes it out of its channel.
+/// An open stream. Dropping it removes it from its channel.
 #[derive(Debug)]
 pub(crate) struct Opened<Given> {
-    /// What it is to tell. It fails where the stream is to end without a word.
+    /// What it is to deliver. It fails where the stream is to end without a response.
     pub(crate) given: oneshot::Receiver<Given>,
-    _seat: Seat<Given>,
+    /// Its place in the channel.
+    pub(crate) place: OpenPlace<Given>,
 }
 
 #[derive(Debug)]
-struct Seat<Given> {
+pub(crate) struct OpenPlace<Given> {
     held: Arc<Mutex<Held<Given>>>,
     asker: Asker,
     number: u64,
 }
 
-/// A stream that a question has taken. Dropping it ends the stream: its page learns at once that there is no answer.
+/// A stream that a question has taken. Dropping it ends the stream, so that its page does not wait for a response.
 #[derive(Debug)]
-pub(crate) struct Place<Given> {
+pub(crate) struct TakenPlace<Given> {
     held: Arc<Mutex<Held<Given>>>,
     asker: Asker,
     number: u64,
     stream: oneshot::Sender<Given>,
 }
 
-/// Takes a waiting question out of its channel, however it goes.
+/// Removes a waiting question from its channel when dropped.
 struct Waiting<'a, Given> {
     channels: &'a Channels<Given>,
     asker: &'a Asker,
@@ -124,25 +125,25 @@ impl<Given> Channels<Given> {
                 stream = Some(free);
                 break;
             };
-            let place = Place { held: Arc::clone(&self.held), asker: asker.clone(), number, stream: free };
+            let place = TakenPlace { held: Arc::clone(&self.held), asker: asker.clone(), number, stream: free };
             // A question that was given up while it waited gives the stream back.
             stream = question.send(place).err().map(|place| place.stream);
         }
         let state = stream.map_or(State::Taken, State::Idle);
         channel.streams.push_back(Stream { number, state });
-        let seat = Seat { held: Arc::clone(&self.held), asker: asker.clone(), number };
-        Ok(Opened { given, _seat: seat })
+        let place = OpenPlace { held: Arc::clone(&self.held), asker: asker.clone(), number };
+        Ok(Opened { given, place })
     }
 
     /// The stream for a question: the oldest that is idle, or the next that opens within `patience`.
     ///
     /// # Errors
     /// None came; too many questions of this uid wait.
-    pub(crate) async fn pair(&self, asker: &Asker, patience: Duration) -> Result<Place<Given>, Fault> {
+    pub(crate) async fn pair(&self, asker: &Asker, patience: Duration) -> Result<TakenPlace<Given>, Fault> {
         let (mut coming, waiting) = {
             let mut held = self.held();
             if let Some((number, stream)) = held.take_idle(asker) {
-                return Ok(Place { held: Arc::clone(&self.held), asker: asker.clone(), number, stream });
+                return Ok(TakenPlace { held: Arc::clone(&self.held), asker: asker.clone(), number, stream });
             }
             let number = held.number();
             let channel = held.channels.entry(asker.clone()).or_default();
@@ -171,7 +172,7 @@ impl<Given> Channels<Given> {
         }
     }
 
-    /// Closes the latest stream of this uid. Where it tells an answer, the answer is to be stopped, and ends the stream.
+    /// Closes the latest stream of this uid. If it delivers a response, that is to be stopped, which ends the stream.
     pub(crate) fn close(&self, asker: &Asker) -> Option<ResponseId> {
         let mut held = self.held();
         for stream in held.channels.get_mut(asker)?.streams.iter_mut().rev() {
@@ -180,9 +181,9 @@ impl<Given> Channels<Given> {
                     stream.state = State::Taken;
                     return None;
                 }
-                // It was closed already, or its answer is about to begin.
+                // It was closed already, or its response is about to start.
                 State::Taken => {}
-                State::Answering(id) => return Some(id.clone()),
+                State::Delivering(id) => return Some(id.clone()),
             }
         }
         None
@@ -193,14 +194,14 @@ impl<Given> Channels<Given> {
     }
 }
 
-impl<Given> Place<Given> {
-    /// Gives the stream what it is to tell: the answer `id`.
+impl<Given> TakenPlace<Given> {
+    /// Gives the stream what it is to deliver: the response `id`.
     ///
     /// # Errors
     /// The stream has been closed meanwhile.
     pub(crate) fn give(self, id: &ResponseId, given: Given) -> Result<(), Fault> {
         if let Some(stream) = lock(&self.held).stream(&self.asker, self.number) {
-            stream.state = State::Answering(id.clone());
+            stream.state = State::Delivering(id.clone());
         }
         let gone = || Fault::new(FaultKind::Conflict, "stream_closed", "The stream was closed before its answer began.").with_param("uid");
         self.stream.send(given).map_err(|_given| gone())
@@ -217,19 +218,19 @@ impl<Given> Held<Given> {
         self.channels.get_mut(asker)?.streams.iter_mut().find(|stream| stream.number == number)
     }
 
-    /// The oldest idle stream. One whose client has just gone is none.
+    /// The oldest idle stream. One whose client has just left does not count.
     fn take_idle(&mut self, asker: &Asker) -> Option<(u64, oneshot::Sender<Given>)> {
         for stream in &mut self.channels.get_mut(asker)?.streams {
             match std::mem::replace(&mut stream.state, State::Taken) {
                 State::Idle(sender) if !sender.is_closed() => return Some((stream.number, sender)),
                 State::Idle(_) => {}
-                state @ (State::Taken | State::Answering(_)) => stream.state = state,
+                state @ (State::Taken | State::Delivering(_)) => stream.state = state,
             }
         }
         None
     }
 
-    /// Whether a question of this uid failed a moment ago, and its stream does not know yet.
+    /// Whether a question of this uid failed a moment ago, before its stream was open.
     fn take_failed(&mut self, asker: &Asker) -> bool {
         let now = Instant::now();
         self.failed.retain(|(until, _asker)| *until > now);
@@ -237,7 +238,7 @@ impl<Given> Held<Given> {
         place.and_then(|place| self.failed.remove(place)).is_some()
     }
 
-    /// Forgets a channel in which nothing is left.
+    /// Removes a channel in which nothing is left.
     fn tidy(&mut self, asker: &Asker) {
         if self.channels.get(asker).is_some_and(|channel| channel.streams.is_empty() && channel.questions.is_empty()) {
             self.channels.remove(asker);
@@ -245,7 +246,7 @@ impl<Given> Held<Given> {
     }
 }
 
-impl<Given> Drop for Seat<Given> {
+impl<Given> Drop for OpenPlace<Given> {
     fn drop(&mut self) {
         let mut held = lock(&self.held);
         if let Some(channel) = held.channels.get_mut(&self.asker) {

@@ -1,4 +1,4 @@
-//! A body that says how far it is: over, so that its connection can go on, or waiting for its reader.
+//! A body that reports its progress: over, so that its connection can continue, or waiting for its reader.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) struct Watched {
     watch: Watch,
     /// What is left of a chunk that was too large for one piece.
     rest: Bytes,
-    /// On its connection's timeline, the answer lasts as long.
+    /// On its connection's timeline, the response lasts as long.
     _exchange: Exchange,
 }
 

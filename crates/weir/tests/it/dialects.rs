@@ -57,6 +57,17 @@ async fn check(name: &str, script: impl Fn() -> Script) {
     house.quiet().await;
     house.close().await;
     compare(name, &received);
+    check_all(&received);
+}
+
+/// Every dialect stands there in each of its frames.
+fn check_all(received: &str) {
+    for dialect in protocol::dialect::ALL {
+        for frame in dialect.frames {
+            let title = format!("=== {} {frame}", dialect.name);
+            assert!(received.contains(&title), "{title} is missing");
+        }
+    }
 }
 
 /// The id of a stored response that was played to its end.

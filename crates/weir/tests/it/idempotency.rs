@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use codec::Frame;
+use crate::house::Frame;
 use lab::client::{Connection, Request};
 use lab::soon;
 use lab::upstream::Script;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use codec::Frame;
+use crate::house::Frame;
 use lab::client::{BodyEnd, Request, Stream};
 use lab::proxy::{Cut, FaultProxy};
 use lab::soon;

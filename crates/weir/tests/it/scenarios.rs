@@ -1,6 +1,6 @@
 //! One table of scenarios, run over every frame and dialect: what upstream says, and what each client must hear.
 
-use codec::Frame;
+use crate::house::Frame;
 use lab::client::{BodyEnd, Request, StreamEvent};
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Function tools: their outputs go back to the model, and the choice of them is enforced.
 
-use codec::Frame;
+use crate::house::Frame;
 use engine::provider::Timeouts;
 use lab::client::Request;
 use lab::upstream::{Script, Upstream};

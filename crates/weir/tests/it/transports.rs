@@ -1,6 +1,6 @@
 //! The spine over every transport: the table of scenarios, and the cut at every event that mixes them all (promise 2).
 
-use codec::Frame::{Ndjson, Sse};
+use crate::house::Frame::{Ndjson, Sse};
 use futures_util::future::join_all;
 
 use self::doors::Doors;

@@ -1,6 +1,6 @@
 //! Turns that build on each other: what is passed on and what is not, items, counts, and how an answer goes away.
 
-use codec::Frame;
+use crate::house::Frame;
 use lab::client::{BodyEnd, Request};
 use lab::soon;
 use lab::upstream::Script;

@@ -1,6 +1,6 @@
 //! What a caller asks of Weir itself: `functions` as before there were tools, `truncation: "auto"`, and `max_tool_calls`.
 
-use codec::Frame;
+use crate::house::Frame;
 use lab::client::Request;
 use lab::upstream::{Script, Trouble};
 use provider::config::Preset;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use codec::Frame;
+use crate::house::Frame;
 use engine::provider::{Retries, Timeouts};
 use futures_util::stream::{StreamExt, iter};
 use lab::client::{BodyEnd, websocket};

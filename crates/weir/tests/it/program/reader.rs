@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use crate::house::Frame;
 use anyhow::{Context, Result, ensure};
-use codec::Frame;
 use lab::client::{self, BodyEnd, Request, Stream, websocket};
 use lab::soon;
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! One cell of the matrix: one case of one vendor, asked in one dialect, heard in one frame.
 
-use codec::Frame;
+use crate::house::Frame;
 use lab::client::{BodyEnd, Request, websocket};
 use lab::soon;
 use lab::upstream::Vendor;

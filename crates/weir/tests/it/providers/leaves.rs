@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use codec::Frame;
+use crate::house::Frame;
 use engine::config::OnLeave;
 use lab::client::{Stream, websocket};
 use lab::soon;

@@ -1,6 +1,6 @@
 //! What a provider has no word for is refused by its name, before anything is asked or paid, in every frame.
 
-use codec::Frame;
+use crate::house::Frame;
 use lab::client::websocket;
 use lab::soon;
 use lab::upstream::Vendor;

@@ -1,6 +1,7 @@
 //! One reader of an answer for every transport: its events' data as they come, and the cut.
 
-use codec::{Frame, ndjson, sse};
+use crate::house::Frame;
+use codec::{ndjson, sse};
 use h2::RecvStream;
 use lab::client::http2::{self, chunk};
 use lab::client::{BodyEnd, Request, Stream, websocket};
