@@ -64,6 +64,14 @@ impl Live {
         Self { face: Arc::new(Face { app, current }), listener: Listener::Public }
     }
 
+    /// A face whose public listener serves this router.
+    #[cfg(test)]
+    pub(crate) fn with_router(app: App, router: Router) -> Self {
+        let live = Self::new(app);
+        live.face.current.write().unwrap_or_else(PoisonError::into_inner).public.router = router;
+        live
+    }
+
     /// The face for [`Config::admin_listen`], under the same settings.
     #[must_use]
     pub fn for_operations(&self) -> Self {

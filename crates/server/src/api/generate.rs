@@ -120,3 +120,6 @@ pub(super) fn document(body: Bytes, response: &[u8], connection: Option<&Connect
     tell_lens(connection, response, &body);
     ([(header::CONTENT_TYPE, HeaderValue::from_static(JsonFrame.content_type()))], body).into_response()
 }
+
+#[cfg(test)]
+mod tests;
