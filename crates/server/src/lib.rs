@@ -25,6 +25,8 @@ mod unread;
 
 mod api;
 mod pages;
+#[cfg(test)]
+mod test_app;
 mod transport;
 mod web;
 

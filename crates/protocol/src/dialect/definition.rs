@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::message::{Description, KeepAlive, Message, Partial, StreamEnd};
 use super::openai;
 use crate::event::{Entry, PREAMBLE};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::request::Create;
 
 /// An API's vocabulary, with the state of one reader of one response: a deterministic fold over the log. Pure: no I/O and no clock.
@@ -27,11 +27,14 @@ pub trait Dialect: Send + Sync {
     /// it and drops their messages.
     fn fold(&mut self, entry: &Entry, messages: &mut Vec<Message>);
 
-    /// The whole response as one document, from the terminal entry of its log.
+    /// The whole response as one document, from the terminal entry of its log. A dialect that only streams has none.
     ///
     /// # Errors
     /// It did not end as a response of this dialect can, so the client gets an error.
-    fn whole(&self, terminal: &Entry) -> Result<Bytes, Fault>;
+    fn whole(&self, _terminal: &Entry) -> Result<Bytes, Fault> {
+        let message = format!("the API '{}' only streams", self.description().name);
+        Err(Fault::new(FaultKind::Server, "server_error", message))
+    }
 
     /// What there is of a response that failed, from the terminal entry of its log, where the dialect can render that.
     fn partial(&self, _terminal: &Entry) -> Option<Partial> {

@@ -1,6 +1,6 @@
 //! The state of the classic API: which stream a response goes to, and how a question becomes a turn.
 
-mod asker;
+mod caller_uid;
 mod channels;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,7 +14,7 @@ use protocol::fault::{Fault, FaultKind};
 use protocol::trace::TraceContext;
 use tokio::sync::OnceCell;
 
-pub(crate) use asker::Asker;
+pub(crate) use caller_uid::CallerUid;
 pub(crate) use channels::{Channels, Opened};
 
 use crate::app::App;
@@ -78,13 +78,19 @@ const OURS: &str = "weir";
 ///
 /// # Errors
 /// No model; too many responses; a log or store that cannot write.
-pub(crate) async fn start(app: &App, asker: &Asker, model: &str, question: String, trace: Option<TraceContext>) -> Result<Started, Fault> {
+pub(crate) async fn start(
+    app: &App,
+    asker: &CallerUid,
+    model: &str,
+    question: String,
+    trace: Option<TraceContext>,
+) -> Result<Started, Fault> {
     app.engine.start(&asker.owner, dialect::create(model, question), terms(app, asker, trace)).await
 }
 
 /// How a turn of the asker's conversation starts. It stops when its reader leaves; a turn that stopped or failed leaves nothing in the
 /// conversation.
-pub(crate) fn terms(app: &App, asker: &Asker, trace: Option<TraceContext>) -> Terms {
+pub(crate) fn terms(app: &App, asker: &CallerUid, trace: Option<TraceContext>) -> Terms {
     let ClassicConfig { context_tokens: tokens, idle, .. } = app.classic.settings().config;
     let window = Window { messages: MESSAGES, tokens, idle };
     // After a prefix, so that no other kind of named conversation can be reached by a uid.

@@ -48,7 +48,7 @@ impl Delivery {
     /// The response as a streamed body. Its head goes out at once, and so does a first event or sign of life.
     pub(crate) fn respond(self) -> Response {
         let content_type = self.frame.content_type();
-        let stream = Stream::new(self);
+        let stream = ResponseStream::new(self);
         let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
         // Asks intermediaries to pass the body on as it comes (draft-ietf-httpbis-incremental, approved as a Proposed Standard).
         let incremental = [(HeaderName::from_static("incremental"), HeaderValue::from_static("?1"))];
@@ -57,7 +57,7 @@ impl Delivery {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum StreamState {
     Running,
     /// Everything was delivered; the body ends.
     Over,
@@ -66,7 +66,7 @@ enum State {
 }
 
 /// What comes next for a stream.
-enum Next {
+enum StreamInput {
     Source(Step),
     Signal(Signal),
     Silence,
@@ -77,10 +77,10 @@ enum Next {
     Revoked,
 }
 
-struct Stream {
+struct ResponseStream {
     delivery: Delivery,
     client: Client,
-    state: State,
+    state: StreamState,
     has_started: bool,
     /// Whether it has taken note that the server shuts down.
     is_leaving: bool,
@@ -92,7 +92,7 @@ struct Stream {
     counted: Option<Held>,
 }
 
-impl Stream {
+impl ResponseStream {
     fn new(delivery: Delivery) -> Self {
         let context = &delivery.context;
         let client = Client::new(context.connection.clone(), context.is_http_1_0, delivery.heartbeat);
@@ -100,7 +100,7 @@ impl Stream {
         Self {
             delivery,
             client,
-            state: State::Running,
+            state: StreamState::Running,
             has_started: false,
             is_leaving: false,
             expires: None,
@@ -118,9 +118,9 @@ impl Stream {
         }
         while out.is_empty() {
             match self.state {
-                State::Running => {}
-                State::Over => return None,
-                State::Broken => {
+                StreamState::Running => {}
+                StreamState::Over => return None,
+                StreamState::Broken => {
                     if let Some(last_chunk) = &self.last_chunk {
                         last_chunk.sent(self.client.connection()).await;
                     }
@@ -128,37 +128,37 @@ impl Stream {
                 }
             }
             match self.wait().await {
-                Next::Source(step) => self.step(step, &mut out),
-                Next::Revoked => self.fail(&revoked(), &mut out),
-                Next::Signal(Signal::Fin) => {
+                StreamInput::Source(step) => self.step(step, &mut out),
+                StreamInput::Revoked => self.fail(&revoked(), &mut out),
+                StreamInput::Signal(Signal::Fin) => {
                     self.client.half_closed();
                     self.keep_alive(&mut out);
                 }
-                Next::Signal(Signal::Reset) => return Some(Err(Cut)),
-                Next::Silence => {
+                StreamInput::Signal(Signal::Reset) => return Some(Err(Cut)),
+                StreamInput::Silence => {
                     self.client.restart_silence();
                     self.keep_alive(&mut out);
                 }
-                Next::Leaving => self.leave(&mut out),
-                Next::Expired => self.finish(State::Over),
+                StreamInput::Leaving => self.leave(&mut out),
+                StreamInput::Expired => self.finish(StreamState::Over),
             }
         }
         self.client.wrote(out.len());
         let out = out.freeze();
-        Some(Ok(if self.state == State::Broken { self.last_chunk.insert(LastChunk::default()).track(out) } else { out }))
+        Some(Ok(if self.state == StreamState::Broken { self.last_chunk.insert(LastChunk::default()).track(out) } else { out }))
     }
 
-    async fn wait(&mut self) -> Next {
+    async fn wait(&mut self) -> StreamInput {
         let (signal, expires) = (self.client.signal(), self.expires);
         let is_waiting = self.delivery.source.is_waiting();
         tokio::select! {
             biased;
-            _ = self.delivery.context.grant.ended() => Next::Revoked,
-            signal = signal => Next::Signal(signal),
-            step = self.delivery.source.next() => Next::Source(step),
-            () = self.client.silence.as_mut() => Next::Silence,
-            () = self.delivery.app.drain.leaving(), if !self.is_leaving => Next::Leaving,
-            () = sleep_until(expires.unwrap_or_else(Instant::now)), if is_waiting && expires.is_some() => Next::Expired,
+            _ = self.delivery.context.grant.ended() => StreamInput::Revoked,
+            signal = signal => StreamInput::Signal(signal),
+            step = self.delivery.source.next() => StreamInput::Source(step),
+            () = self.client.silence.as_mut() => StreamInput::Silence,
+            () = self.delivery.app.drain.leaving(), if !self.is_leaving => StreamInput::Leaving,
+            () = sleep_until(expires.unwrap_or_else(Instant::now)), if is_waiting && expires.is_some() => StreamInput::Expired,
         }
     }
 
@@ -182,7 +182,7 @@ impl Stream {
             Step::Started(feed) => self.delivery.source = Source::Log(feed),
             Step::Entries(entries) => self.deliver(&entries, out),
             Step::End => self.end(out),
-            Step::NoResponse => self.finish(State::Over),
+            Step::NoResponse => self.finish(StreamState::Over),
             Step::Failed(fault) => self.fail(&fault, out),
         }
     }
@@ -205,7 +205,7 @@ impl Stream {
             StreamEnd::BreakOff => self.break_off(out),
             StreamEnd::Clean { sentinel } => {
                 self.delivery.frame.end(out, sentinel.map(str::as_bytes));
-                self.finish(State::Over);
+                self.finish(StreamState::Over);
             }
         }
     }
@@ -222,11 +222,11 @@ impl Stream {
         if out.is_empty() {
             self.keep_alive(out);
         }
-        self.finish(State::Broken);
+        self.finish(StreamState::Broken);
     }
 
     /// Nothing more is read.
-    fn finish(&mut self, state: State) {
+    fn finish(&mut self, state: StreamState) {
         self.state = state;
         self.delivery.source = Source::Done;
         self.delivery.guard = None;
@@ -272,3 +272,6 @@ impl Stream {
 fn count(delivery: &Delivery) -> Held {
     delivery.app.metrics.stream(delivery.frame.name(), delivery.dialect.description().name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,22 +29,22 @@ pub(crate) struct EventDelivery {
 }
 
 /// What comes next for a stream.
-enum Next {
+enum EventInput {
     Event(Option<Result<Bytes, Fault>>),
     Signal(Signal),
     Silence,
     Revoked,
 }
 
-struct Stream {
+struct EventStream {
     delivery: EventDelivery,
     client: Client,
     has_started: bool,
-    state: State,
+    state: EventState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum EventState {
     Running,
     /// Everything was sent; the body ends.
     Over,
@@ -57,12 +57,12 @@ pub(crate) fn respond_events(app: &App, delivery: EventDelivery) -> Response {
     let content_type = delivery.frame.content_type();
     let context = &delivery.context;
     let client = Client::new(context.connection.clone(), context.is_http_1_0, app.config.heartbeat);
-    let stream = Stream { delivery, client, has_started: false, state: State::Running };
+    let stream = EventStream { delivery, client, has_started: false, state: EventState::Running };
     let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
     (head(content_type), body).into_response()
 }
 
-impl Stream {
+impl EventStream {
     /// The next bytes: whole events only, all that are ready.
     async fn next(&mut self) -> Option<Result<Bytes, Cut>> {
         let mut out = BytesMut::new();
@@ -74,27 +74,27 @@ impl Stream {
         }
         while out.is_empty() {
             match self.state {
-                State::Running => {}
-                State::Over => return None,
-                State::Broken => {
+                EventState::Running => {}
+                EventState::Over => return None,
+                EventState::Broken => {
                     // hyper forgets what it has not flushed when a body fails; while this waits, it flushes the error.
                     tokio::task::yield_now().await;
                     return Some(Err(self.client.cut()));
                 }
             }
             match self.wait().await {
-                Next::Event(event) => self.take(event, &mut out),
-                Next::Revoked => self.take(Some(Err(revoked())), &mut out),
-                Next::Signal(Signal::Fin) => {
+                EventInput::Event(event) => self.take(event, &mut out),
+                EventInput::Revoked => self.take(Some(Err(revoked())), &mut out),
+                EventInput::Signal(Signal::Fin) => {
                     self.client.half_closed();
                     self.delivery.frame.heartbeat(&mut out);
                 }
-                Next::Signal(Signal::Reset) => return Some(Err(Cut)),
-                Next::Silence => self.delivery.frame.heartbeat(&mut out),
+                EventInput::Signal(Signal::Reset) => return Some(Err(Cut)),
+                EventInput::Silence => self.delivery.frame.heartbeat(&mut out),
             }
         }
         // What is ready goes out in the same write.
-        while self.state == State::Running && out.len() < WRITE {
+        while self.state == EventState::Running && out.len() < WRITE {
             let Some(event) = self.delivery.events.next().now_or_never() else { break };
             self.take(event, &mut out);
         }
@@ -102,14 +102,14 @@ impl Stream {
         Some(Ok(out.freeze()))
     }
 
-    async fn wait(&mut self) -> Next {
+    async fn wait(&mut self) -> EventInput {
         let signal = self.client.signal();
         tokio::select! {
             biased;
-            _ = self.delivery.context.grant.ended() => Next::Revoked,
-            signal = signal => Next::Signal(signal),
-            event = self.delivery.events.next() => Next::Event(event),
-            () = self.client.silence.as_mut() => Next::Silence,
+            _ = self.delivery.context.grant.ended() => EventInput::Revoked,
+            signal = signal => EventInput::Signal(signal),
+            event = self.delivery.events.next() => EventInput::Event(event),
+            () = self.client.silence.as_mut() => EventInput::Silence,
         }
     }
 
@@ -118,11 +118,11 @@ impl Stream {
             Some(Ok(event)) => self.write(&event, out),
             // No sentinel, and no clean end: some clients pass over the error and take these for success.
             Some(Err(fault)) => {
-                self.state = State::Broken;
+                self.state = EventState::Broken;
                 self.write(openai::error_body(&fault, None).as_bytes(), out);
             }
             None => {
-                self.state = State::Over;
+                self.state = EventState::Over;
                 self.delivery.frame.end(out, Some(openai::DONE.as_bytes()));
             }
         }

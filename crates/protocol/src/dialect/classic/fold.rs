@@ -12,7 +12,7 @@ use crate::dialect::definition::Dialect;
 use crate::dialect::message::{Description, Message, StreamEnd};
 use crate::dialect::socket::{ClientEvent, SocketDialect, SocketRules, StreamId};
 use crate::event::{Entry, EventKind};
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
 use crate::request::Create;
 use crate::response::{Response, ResponseStatus};
 use crate::usage::{Usage, UsageSource};
@@ -77,11 +77,6 @@ impl Dialect for Classic {
 
     fn fold(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
         self.render(entry, messages);
-    }
-
-    /// The classic API only streams.
-    fn whole(&self, _terminal: &Entry) -> Result<Bytes, Fault> {
-        Err(Fault::new(FaultKind::Server, "server_error", "the classic API has no whole responses"))
     }
 
     fn error(&mut self, fault: &Fault, messages: &mut Vec<Message>) {

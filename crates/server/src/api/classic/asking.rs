@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use crate::api::headers::with_response_id;
 use crate::api::{RequestContext, body};
 use crate::app::App;
-use crate::classic::{self, Asker};
+use crate::classic::{self, CallerUid};
 use crate::transport::DelayedFeed;
 
 /// Why a question was not taken.
@@ -32,7 +32,13 @@ pub(super) enum Failure {
 }
 
 /// Asks on a stream of the asker, and responds with the number of the question's tokens.
-pub(super) async fn ask(app: &App, asker: &Asker, context: &RequestContext, headers: &HeaderMap, body: Body) -> Result<Response, Failure> {
+pub(super) async fn ask(
+    app: &App,
+    asker: &CallerUid,
+    context: &RequestContext,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
     let read = async {
         if let Some(fault) = app.engine.draining() {
             return Err(fault);

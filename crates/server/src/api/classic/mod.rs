@@ -23,13 +23,13 @@ use self::socket::ClassicSocket;
 use super::headers::with_response_id;
 use super::{Path, RequestContext};
 use crate::app::App;
-use crate::classic::{self, Asker, Opened};
+use crate::classic::{self, CallerUid, Opened};
 use crate::error::{self, Refused};
 use crate::transport::{Delivery, Source, websocket};
 
 /// `GET /createSse`: opens the stream for the response to the next question.
 pub(crate) async fn create_sse(State(app): State<App>, context: RequestContext, headers: HeaderMap) -> Result<Response, Refused> {
-    let asker = Asker { uid: uid::of_header(&headers)?, owner: context.owner.clone() };
+    let asker = CallerUid { uid: uid::of_header(&headers)?, owner: context.owner.clone() };
     if let Some(fault) = app.engine.draining() {
         return Err(fault.into());
     }
@@ -40,7 +40,7 @@ pub(crate) async fn create_sse(State(app): State<App>, context: RequestContext, 
 
 /// `POST /chat`: asks; the response comes on the oldest idle stream of the uid.
 pub(crate) async fn ask(State(app): State<App>, context: RequestContext, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    let asker = Asker { uid: uid::of_header(&headers)?, owner: context.owner.clone() };
+    let asker = CallerUid { uid: uid::of_header(&headers)?, owner: context.owner.clone() };
     match asking::ask(&app, &asker, &context, &headers, body).await {
         Ok(response) => Ok(response),
         Err(asking::Failure::Early(fault)) => {
@@ -75,7 +75,7 @@ pub(crate) async fn ask_by_query(
         return Err(Fault::invalid("missing_required_parameter", "message", "Missing required parameter: 'message'.").into());
     }
     let (uid, cookie) = uid::of_query(&headers, query)?;
-    let asker = Asker { uid, owner: context.owner.clone() };
+    let asker = CallerUid { uid, owner: context.owner.clone() };
     let model = classic::model(&app).await?;
     let started = classic::start(&app, &asker, &model, question, context.trace.clone()).await?;
     let greeting = Some(greeting::connected(&asker.uid, engine::clock::now()));
@@ -89,7 +89,7 @@ pub(crate) async fn ask_by_query(
 
 /// `GET /closeSse`: closes the latest stream of the uid. A response on it is stopped, which ends the stream.
 pub(crate) async fn close_sse(State(app): State<App>, context: RequestContext, headers: HeaderMap) -> Result<Response, Refused> {
-    let asker = Asker { uid: uid::of_header(&headers)?, owner: context.owner };
+    let asker = CallerUid { uid: uid::of_header(&headers)?, owner: context.owner };
     if let Some(response) = app.classic.channels.close(&asker) {
         // A response that has just ended needs no stop.
         let _stopped = app.engine.request_cancel(&asker.owner, &response).await;
@@ -104,7 +104,7 @@ pub(crate) async fn socket(
     Path(uid): Path<String>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let asker = Asker { uid: uid::checked(&uid)?, owner: context.owner.clone() };
+    let asker = CallerUid { uid: uid::checked(&uid)?, owner: context.owner.clone() };
     Ok(websocket::open(&app, ClassicSocket { asker }, context, request)?)
 }
 

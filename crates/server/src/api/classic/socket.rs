@@ -6,12 +6,12 @@ use protocol::fault::Fault;
 use protocol::request::Create;
 
 use crate::app::App;
-use crate::classic::{self, Asker};
+use crate::classic::{self, CallerUid};
 use crate::transport::websocket::{SocketApi, SocketTurn};
 
 /// The classic API on a socket, whose questions name neither a model nor a conversation.
 pub(super) struct ClassicSocket {
-    pub(super) asker: Asker,
+    pub(super) asker: CallerUid,
 }
 
 impl SocketApi for ClassicSocket {

@@ -1,7 +1,6 @@
 //! A dialect added as `docs/adding/a-dialect.md` says, over each of its frames and on a real listener.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -9,27 +8,17 @@ use bytes::BytesMut;
 use codec::websocket::decode::{Decoder, Incoming, Limits};
 use codec::websocket::encode::{Head, client_frame};
 use codec::websocket::{Opcode, Role};
-use engine::Engine;
-use engine::keys::MemoryKeys;
-use engine::memory::{MemoryLog, MemoryStore};
-use engine::provider::{Failure, Finish, Leg, ModelListing, ModelRequest, Models, Provider, Retries, Route, Timeouts, Word, Words};
-use engine::tasks::Tasks;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, StreamExt};
 use protocol::dialect::{Description, Message, SocketDialect, StreamEnd, classic};
 use protocol::event::EventKind;
 use protocol::request::Create;
-use protocol::usage::{Usage, UsageSource};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::app::AppParts;
 use crate::live::Live;
 use crate::transport::websocket::{self, DialectSocket};
-use crate::{Config, listen, middleware};
+use crate::{Config, listen, middleware, test_app};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -94,55 +83,12 @@ fn routes() -> Router<App> {
     Router::new().route("/v1/plain", axum::routing::post(post).get(socket))
 }
 
-/// A model that always says `Hello`, in two pieces.
-#[derive(Clone, Copy)]
-struct Scripted;
-
-impl Provider for Scripted {
-    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
-        let text = |text: &str| Ok(Word::Text { text: text.into(), logprobs: Vec::new() });
-        let end = [Ok(Word::Usage(Usage::new(UsageSource::Provider, 1, 2))), Ok(Word::Finish(Finish::Stop))];
-        std::future::ready(Ok(stream::iter([text("Hel"), text("lo")].into_iter().chain(end)).boxed())).boxed()
-    }
-
-    fn check(&self, _create: &Create) -> Result<Vec<String>, Fault> {
-        Ok(Vec::new())
-    }
-}
-
-impl Models for Scripted {
-    fn route(&self, _model: &str) -> Option<Route> {
-        let leg = Leg { upstream: "scripted".into(), provider: Arc::new(*self), model: None, timeouts: Timeouts::default() };
-        Some(Route { legs: Arc::new([leg]), retries: Retries::default(), on_leave: None, is_listed: true })
-    }
-
-    fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
-        std::future::ready(Vec::new()).boxed()
-    }
-}
-
 /// Runs `check` against a listener that serves the routes above.
 async fn served<F: Future<Output = Outcome>>(check: impl FnOnce(SocketAddr) -> F) -> Outcome {
     let mut config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
     let listener = listen::bind(config.listen)?;
     config.listen = listener.local_addr()?;
-    let (address, tasks) = (config.listen, Tasks::new());
-    let (log, store) = (Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
-    let app = App::new(AppParts {
-        engine: Engine::new(engine::Config::default(), log, store, Arc::new(Scripted), tasks.clone()),
-        keys: Arc::new(MemoryKeys::default()),
-        config: Arc::new(config),
-        connections: Arc::default(),
-        is_encrypted: false,
-        classic: Arc::default(),
-        grants: Arc::default(),
-        tickets: Arc::default(),
-        capture: Arc::default(),
-        metrics: Arc::default(),
-        tasks,
-        drain: crate::Drain::default(),
-        rates: Arc::default(),
-    });
+    let (address, app) = (config.listen, test_app::app(config));
     let router = middleware::wrap(routes(), &app).with_state(app.clone());
     tokio::select! {
         () = listen::serve(listener, Live::with_router(app, router), None) => Err("the listener ended".into()),

@@ -8,8 +8,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-fn asker(uid: &str) -> Asker {
-    Asker { owner: Owner::local(), uid: uid.into() }
+fn asker(uid: &str) -> CallerUid {
+    CallerUid { owner: Owner::local(), uid: uid.into() }
 }
 
 fn answer(number: u8) -> ResponseId {

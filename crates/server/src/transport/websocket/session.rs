@@ -48,7 +48,7 @@ pub(super) struct Reading {
 }
 
 /// What comes next.
-enum Next {
+enum SessionInput {
     Read,
     Fed(Box<Fed>),
     Ping,
@@ -126,23 +126,23 @@ impl<A: SocketApi> Session<A> {
         }
     }
 
-    async fn next(&mut self) -> Next {
+    async fn next(&mut self) -> SessionInput {
         let ping = self.socket.next_ping();
         tokio::select! {
             biased;
-            _ = self.grant.ended() => Next::Revoked,
-            read = self.socket.read() => read.map_or(Next::Gone, |()| Next::Read),
-            Some(fed) = self.feeds.next(), if !self.feeds.is_empty() => Next::Fed(Box::new(fed)),
-            () = self.app.drain.leaving(), if !self.is_leaving => Next::Leaving,
-            () = self.app.drain.broken_off(), if self.is_leaving => Next::Broken,
-            () = sleep_until(self.end.unwrap_or(ping)), if self.end.is_some() => Next::Old,
-            () = sleep_until(ping) => Next::Ping,
+            _ = self.grant.ended() => SessionInput::Revoked,
+            read = self.socket.read() => read.map_or(SessionInput::Gone, |()| SessionInput::Read),
+            Some(fed) = self.feeds.next(), if !self.feeds.is_empty() => SessionInput::Fed(Box::new(fed)),
+            () = self.app.drain.leaving(), if !self.is_leaving => SessionInput::Leaving,
+            () = self.app.drain.broken_off(), if self.is_leaving => SessionInput::Broken,
+            () = sleep_until(self.end.unwrap_or(ping)), if self.end.is_some() => SessionInput::Old,
+            () = sleep_until(ping) => SessionInput::Ping,
         }
     }
 
-    async fn handle(&mut self, next: Next) -> Option<Exit> {
+    async fn handle(&mut self, next: SessionInput) -> Option<Exit> {
         match next {
-            Next::Read => {
+            SessionInput::Read => {
                 if let Err(fault) = self.grant.check() {
                     return Some(self.revoke(&fault));
                 }
@@ -154,14 +154,14 @@ impl<A: SocketApi> Session<A> {
                 let exit = exit.or(self.start_ready().await);
                 exit.or_else(|| self.leave_if_done())
             }
-            Next::Fed(fed) => {
+            SessionInput::Fed(fed) => {
                 let (stream, reading, entries) = *fed;
                 let exit = self.fed(stream, reading, entries).or(self.start_ready().await);
                 exit.or_else(|| self.leave_if_done())
             }
-            Next::Revoked => Some(self.revoke(&revoked())),
-            Next::Ping => self.socket.ping(),
-            Next::Leaving => {
+            SessionInput::Revoked => Some(self.revoke(&revoked())),
+            SessionInput::Ping => self.socket.ping(),
+            SessionInput::Leaving => {
                 self.is_leaving = true;
                 let moment = Instant::now() + self.app.drain.share();
                 self.end = self.end.map(|end| end.min(moment));
@@ -171,16 +171,16 @@ impl<A: SocketApi> Session<A> {
                 }
                 None
             }
-            Next::Broken if Self::RULES.resumes => {
+            SessionInput::Broken if Self::RULES.resumes => {
                 Some(Exit::Close(CloseCode::RESTART, "the server shuts down: resume by position".into()))
             }
-            Next::Broken => Some(Exit::Close(CloseCode::RESTART, "the server shuts down".into())),
-            Next::Old => {
+            SessionInput::Broken => Some(Exit::Close(CloseCode::RESTART, "the server shuts down".into())),
+            SessionInput::Old => {
                 self.end = None;
                 self.refuse_waiting();
                 self.leave_if_done()
             }
-            Next::Gone => Some(Exit::Gone),
+            SessionInput::Gone => Some(Exit::Gone),
         }
     }
 
@@ -224,10 +224,10 @@ impl<A: SocketApi> Session<A> {
     async fn event(&mut self, message: String) -> Option<Exit> {
         let (event, bytes) = match self.read_event(message).await {
             Ok(read) => read,
-            Err(fault) => return self.turn_down(StreamId::default(), fault),
+            Err(fault) => return self.turn_down(&StreamId::default(), fault),
         };
         let (stream, turn) = match event {
-            Err((stream, fault)) => return self.turn_down(stream, fault),
+            Err((stream, fault)) => return self.turn_down(&stream, fault),
             Ok(ClientEvent::Cancel { stream, response_id }) => {
                 self.cancel(&stream, response_id).await;
                 return None;
@@ -259,11 +259,11 @@ impl<A: SocketApi> Session<A> {
     }
 
     /// Refuses a message now, or when its turn has come.
-    fn turn_down(&mut self, stream: StreamId, fault: Fault) -> Option<Exit> {
+    fn turn_down(&mut self, stream: &StreamId, fault: Fault) -> Option<Exit> {
         if !Self::RULES.interleaves_errors {
-            return self.put(&stream, QueuedTurn::Refused(fault));
+            return self.put(stream, QueuedTurn::Refused(fault));
         }
-        self.refuse(&stream, &fault);
+        self.refuse(stream, &fault);
         None
     }
 

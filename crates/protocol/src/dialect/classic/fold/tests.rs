@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::{Delta, Event, Snapshot, TextDelta};
+use crate::fault::FaultKind;
 use crate::id::{ItemId, ResponseId};
 use crate::response::IncompleteDetails;
 
