@@ -1,8 +1,8 @@
-//! What the decoders share: the limit of an event and a buffer that gives memory back.
+//! Shared by the decoders: the limit of an event, and a buffer that gives memory back.
 
 use bytes::{Buf, BytesMut};
 
-/// The peer sent an event, or a line, larger than the decoder was told to hold. The decoder is of no use any more.
+/// The peer sent an event, or a line, larger than the decoder's limit. The decoder cannot be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event is larger than {limit} bytes")]
 pub struct EventTooLarge {
@@ -13,7 +13,7 @@ pub struct EventTooLarge {
 /// An emptied buffer larger than this is given back: one large event must not cost its size for the stream's whole life.
 pub(crate) const KEPT_CAPACITY: usize = 64 * 1024;
 
-/// Forgets `count` bytes at the front of `buffer`, and the memory too if it was large and is now empty.
+/// Drops `count` bytes at the front of `buffer`, and the memory too if it was large and is now empty.
 pub(crate) fn consume(buffer: &mut BytesMut, count: usize) {
     buffer.advance(count);
     if buffer.is_empty() && buffer.capacity() > KEPT_CAPACITY {

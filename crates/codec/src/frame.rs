@@ -1,63 +1,110 @@
-//! The frames of a body.
+//! The trait of the frames: how the messages of a dialect become bytes. How to add one: `docs/adding/a-frame.md`.
 
-use bytes::Bytes;
+use std::fmt::Debug;
+use std::time::Duration;
 
-use crate::{json, ndjson, sse};
+use bytes::BytesMut;
 
-/// How events are laid out on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Frame {
-    /// One JSON document, sent when the answer has ended (RFC 8259).
-    Json,
-    /// One JSON document per line (ndjson.org).
-    Ndjson,
-    /// Server-sent events (WHATWG HTML, section 9.2).
-    Sse,
+/// One message of a dialect, for a frame to write. A frame leaves out what it has no room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// The event's name.
+    pub name: Option<&'a str>,
+    /// The id that the dialect gives the message, which is not a position.
+    pub id: Option<&'a str>,
+    /// The position in the log of the entry that the message comes from.
+    pub position: Option<u64>,
+    /// The payload.
+    pub data: &'a [u8],
 }
 
-impl Frame {
-    /// The media type of a body in this frame, without parameters.
-    pub fn media_type(self) -> &'static str {
-        match self {
-            Self::Json => json::CONTENT_TYPE,
-            Self::Ndjson => ndjson::MEDIA_TYPE,
-            Self::Sse => sse::MEDIA_TYPE,
-        }
-    }
+/// How messages are laid out on the wire. Pure: no I/O and no clock.
+pub trait Frame: Debug + Send + Sync {
+    /// The label of the frame in metrics. Variants of one format share it.
+    fn name(&self) -> &'static str;
 
     /// The `Content-Type` of a body in this frame.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => json::CONTENT_TYPE,
-            Self::Ndjson => ndjson::CONTENT_TYPE,
-            Self::Sse => sse::CONTENT_TYPE,
-        }
+    fn content_type(&self) -> &'static str;
+
+    /// Writes what stands before the first message.
+    fn start(&self, out: &mut BytesMut);
+
+    /// Writes one message.
+    fn message(&self, out: &mut BytesMut, message: &Message<'_>);
+
+    /// Writes bytes that keep an idle stream alive and mean nothing; none where the frame has no such bytes.
+    fn heartbeat(&self, out: &mut BytesMut);
+
+    /// Writes what stands after the last message of a complete stream. `sentinel` is the dialect's own mark of the end, which is not a
+    /// message: a frame that can only carry messages leaves it out.
+    fn end(&self, out: &mut BytesMut, sentinel: Option<&[u8]>);
+
+    /// The media type, without parameters.
+    fn media_type(&self) -> &'static str {
+        let content_type = self.content_type();
+        content_type.split_once(';').map_or(content_type, |(media_type, _)| media_type)
     }
 
-    /// The bytes that keep an idle body alive and mean nothing; `None` where the frame has no such bytes.
-    pub fn heartbeat(self) -> Option<Bytes> {
-        match self {
-            Self::Json => None,
-            Self::Ndjson => Some(Bytes::from_static(ndjson::HEARTBEAT)),
-            Self::Sse => Some(Bytes::from_static(sse::HEARTBEAT)),
-        }
+    /// After how long a client whose connection breaks comes back, where [`Self::start`] announces it.
+    fn reconnect_delay(&self) -> Option<Duration> {
+        None
     }
+
+    /// Changes the time of [`Self::reconnect_delay`] in the middle of a stream.
+    fn set_reconnect_delay(&self, _out: &mut BytesMut, _delay: Duration) {}
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::emitter::Emitter;
+    use crate::event_stream::{EventSource, Sse};
+    use crate::json::Json;
+    use crate::ndjson::Ndjson;
+    use crate::websocket::text::Text;
+
     use super::*;
 
+    fn written(write: impl FnOnce(&mut BytesMut)) -> String {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// What a frame writes before, for, between and after messages.
+    fn check(frame: &dyn Frame, content_type: &str, start: &str, message: &str, heartbeat: &str, end: &str) {
+        assert_eq!(frame.content_type(), content_type);
+        assert_eq!(written(|out| frame.start(out)), start, "{frame:?}");
+        let given = Message { name: Some("name"), id: Some("an-id"), position: Some(7), data: b"{}" };
+        assert_eq!(written(|out| frame.message(out, &given)), message, "{frame:?}");
+        assert_eq!(written(|out| frame.heartbeat(out)), heartbeat, "{frame:?}");
+        assert_eq!(written(|out| frame.end(out, Some(b"[DONE]"))), end, "{frame:?}");
+        assert_eq!(written(|out| frame.end(out, None)), "", "{frame:?}");
+    }
+
     #[test]
-    fn every_frame_has_its_type_and_heartbeat() {
-        assert_eq!(Frame::Json.content_type(), "application/json");
-        assert_eq!(Frame::Ndjson.content_type(), "application/x-ndjson; charset=utf-8");
-        assert_eq!(Frame::Sse.content_type(), "text/event-stream; charset=utf-8");
-        for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
-            assert_eq!(frame.content_type().split(';').next(), Some(frame.media_type()));
+    fn every_frame_writes_its_own_bytes() {
+        let stream = "text/event-stream; charset=utf-8";
+        check(&Json, "application/json", "", "{}", "", "");
+        check(&Ndjson, "application/x-ndjson; charset=utf-8", "", "{}\n", "\n", "");
+        check(&Sse, stream, "", "event: name\ndata: {}\n\n", ": ping\n", "data: [DONE]\n\n");
+        check(&EventSource, stream, "retry: 1000\n\n", "id: 7\ndata: {}\n\n", ": ping\n", "");
+        let event = "id:an-id\nevent:name\ndata:{}\nretry:3000\n\n";
+        check(&Emitter, stream, "retry:5000\n\n", event, ": ping\n", "");
+        check(&Text, "application/octet-stream", "", "\u{fffd}\u{2}{}", "\u{fffd}\0", "");
+    }
+
+    #[test]
+    fn only_a_browsers_stream_says_when_to_come_back() {
+        for frame in [&Json as &dyn Frame, &Ndjson, &Sse, &Emitter, &Text] {
+            assert_eq!(frame.reconnect_delay(), None, "{frame:?}");
+            assert_eq!(written(|out| frame.set_reconnect_delay(out, Duration::from_secs(2))), "", "{frame:?}");
         }
-        assert_eq!(Frame::Json.heartbeat(), None);
-        assert_eq!(Frame::Ndjson.heartbeat().as_deref(), Some(b"\n".as_slice()));
-        assert_eq!(Frame::Sse.heartbeat().as_deref(), Some(b": ping\n".as_slice()));
+        assert_eq!(EventSource.reconnect_delay(), Some(Duration::from_secs(1)));
+        assert_eq!(written(|out| EventSource.set_reconnect_delay(out, Duration::from_millis(2500))), "retry: 2500\n\n");
+    }
+
+    #[test]
+    fn a_media_type_has_no_parameters() {
+        assert_eq!((Json.media_type(), Sse.media_type()), ("application/json", "text/event-stream"));
     }
 }

@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use memchr::{memchr, memchr2_iter};
 
 use crate::buffer::{EventTooLarge, consume};
+use crate::frame::{Frame, Message};
 
 /// The media type of ndjson.org, which was never registered, hence the `x-`.
 pub const MEDIA_TYPE: &str = "application/x-ndjson";
@@ -24,6 +25,33 @@ pub fn encode(out: &mut BytesMut, data: &[u8]) {
         out[start + index] = b' ';
     }
     out.put_u8(b'\n');
+}
+
+/// One JSON document per line.
+#[derive(Clone, Copy, Debug)]
+pub struct Ndjson;
+
+impl Frame for Ndjson {
+    fn name(&self) -> &'static str {
+        "ndjson"
+    }
+
+    fn content_type(&self) -> &'static str {
+        CONTENT_TYPE
+    }
+
+    fn start(&self, _out: &mut BytesMut) {}
+
+    fn message(&self, out: &mut BytesMut, message: &Message<'_>) {
+        encode(out, message.data);
+    }
+
+    fn heartbeat(&self, out: &mut BytesMut) {
+        out.put_slice(HEARTBEAT);
+    }
+
+    /// A sentinel is not JSON, and the end of the body means the same.
+    fn end(&self, _out: &mut BytesMut, _sentinel: Option<&[u8]>) {}
 }
 
 /// What the decoder found.
@@ -79,7 +107,7 @@ impl Decoder {
         Some(Ok(decoded))
     }
 
-    /// At the end of the body: a last line that lacks its line end. Whether it is whole, only its JSON can tell.
+    /// At the end of the body: a last line that lacks its line end. Only its JSON shows whether it is complete.
     pub fn finish(&mut self) -> Option<Bytes> {
         self.scanned = 0;
         let rest = self.buffer.split();

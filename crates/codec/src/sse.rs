@@ -121,7 +121,7 @@ impl Decoder {
 
     /// A decoder for bodies whose events may lack the blank line between them: a `data` field that is a whole JSON document is an
     /// event, where another `data` field follows it. The standard would join the two. A document that is spread over several
-    /// fields is joined as ever. A line that is no field but begins a document, as some servers write their errors, counts as a
+    /// fields is joined as ever. A line that is no field but starts a document, as some servers write their errors, counts as a
     /// `data` field, and a field `error` as an event of that name.
     #[must_use]
     pub fn splitting_documents(mut self) -> Self {
@@ -212,7 +212,7 @@ impl Decoder {
 /// Whether `data` fields that are documents of their own are parted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Splits {
-    /// Never: as the standard says.
+    /// Never, as in the standard.
     #[default]
     Never,
     /// Where another `data` field follows.

@@ -13,7 +13,7 @@ use crate::response::{Response, ResponseStatus};
 
 mod kind;
 
-pub use kind::EventKind;
+pub use kind::{EventKind, PREAMBLE};
 
 /// Where in an answer a part stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

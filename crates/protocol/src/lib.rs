@@ -13,8 +13,9 @@
 //! | *event* | One step of an answer, as Open Responses names it (`response.output_text.delta` and so on). |
 //! | *entry* | An event serialised once, with its position: what the log holds. |
 //! | *position* | The index of an entry in its log. On the wire: `sequence_number`. |
-//! | *dialect* | Which words a client hears: `responses`, `chat_completions`, `classic`. |
-//! | *frame* | Which bytes carry them: `json`, `ndjson`, `sse`, `emitter`. |
+//! | *dialect* | An API's vocabulary: `responses`, `chat_completions`, `classic`. |
+//! | *message* | What a dialect makes of entries, before a frame turns it into bytes. |
+//! | *frame* | How messages become bytes: `json`, `ndjson`, `sse`, `event_source`, `emitter`, `websocket`. |
 //! | *thread* | A conversation that goes on under a name, such as a uid of the classic API. |
 //! | *pass-through call* | A request whose body goes to an upstream as it came, and its response back: embeddings, text completions, moderations. It has no log. |
 //! | *fault* | An error in the shape every OpenAI client understands. |

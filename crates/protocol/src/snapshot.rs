@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::event::{Entry, EventKind};
+use crate::fault::{Fault, FaultKind};
 use crate::item::{Item, Part};
 use crate::response::Response;
 
@@ -167,4 +169,19 @@ fn parts(item: &mut Item) -> Option<&mut Vec<Part>> {
         | Item::Compaction(_)
         | Item::Opaque(_) => None,
     }
+}
+
+/// The response in a terminal entry, byte for byte as the log has it.
+pub fn response_json(terminal: &Entry) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Terminal<'a> {
+        #[serde(borrow)]
+        response: &'a RawValue,
+    }
+    serde_json::from_slice::<Terminal<'_>>(&terminal.data).map(|Terminal { response }| response).ok()
+}
+
+/// The error of a log whose terminal entry holds no response.
+pub fn unreadable() -> Fault {
+    Fault::new(FaultKind::Server, "server_error", "the log's last entry is not readable")
 }

@@ -3,6 +3,8 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use hyper::ext::ReasonPhrase;
+use protocol::dialect::Dialect;
+use protocol::dialect::responses::Responses;
 use protocol::fault::{Fault, FaultKind};
 
 use crate::http::body::coding;
@@ -20,25 +22,20 @@ impl From<Fault> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let Self(fault) = self;
-        respond(&fault, fault.body().to_string())
+        refused::<Responses>(&self.0)
     }
 }
 
-/// The HTTP response for a response that failed after it had started. `part`: what there is of it, in the caller's dialect, as the name
-/// and the JSON of a field beside `error`.
+/// The fault as an HTTP response of a dialect.
+pub(crate) fn refused<D: Dialect>(fault: &Fault) -> Response {
+    respond(fault, D::error_body(fault, None))
+}
+
+/// The HTTP response where a response failed after it had started, with the `body` of its dialect.
 ///
-/// SDKs repeat a request after most statuses. After output of the model a repetition would be paid for twice, and is for the caller to
-/// decide.
-pub(crate) fn failed(failed: &Failed, part: Option<(&str, &str)>) -> Response {
-    let fault = failed.fault();
-    let mut body = fault.body().to_string();
-    if let Some((name, part)) = part
-        && body.pop() == Some('}')
-    {
-        body = format!("{body},\"{name}\":{part}}}");
-    }
-    let mut response = respond(fault, body);
+/// SDKs repeat a request after most statuses. After output of the model that would be paid for twice, and is for the caller to decide.
+pub(crate) fn failed(failed: &Failed, body: String) -> Response {
+    let mut response = respond(failed.fault(), body);
     if failed.has_output() {
         response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }

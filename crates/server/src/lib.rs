@@ -24,6 +24,9 @@ mod pages;
 mod transport;
 mod web;
 
+#[cfg(test)]
+mod test_app;
+
 pub use crate::http::rates::Rates;
 pub use app::{App, AppParts};
 pub use capture::Capture;

@@ -61,10 +61,18 @@ impl Current {
 impl Live {
     /// The server of `app`, with the settings in it.
     pub fn new(app: App) -> Self {
-        app.classic.obey(app.config.classic.clone());
+        app.classic.apply(app.config.classic.clone());
         app.capture.set_mode(app.config.lens.capture);
         let current = RwLock::new(Current::new(&app, &app.config));
         Self { shared: Arc::new(LiveParts { app, current }), listener: Listener::Public }
+    }
+
+    /// A server whose public listener serves this router.
+    #[cfg(test)]
+    pub(crate) fn with_router(app: App, router: Router) -> Self {
+        let live = Self::new(app);
+        live.shared.current.write().unwrap_or_else(PoisonError::into_inner).public.router = router;
+        live
     }
 
     /// The server for [`Config::admin_listen`], under the same settings.
@@ -80,7 +88,7 @@ impl Live {
         let LiveParts { app, current } = &*self.shared;
         let Config { listen, admin_listen, .. } = *app.config;
         let config = Arc::new(Config { listen, admin_listen, ..config });
-        app.classic.obey(config.classic.clone());
+        app.classic.apply(config.classic.clone());
         app.capture.set_mode(config.lens.capture);
         let applied = Current::new(app, &config);
         *current.write().unwrap_or_else(PoisonError::into_inner) = applied;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use codec::{Frame, ndjson, sse};
+use codec::event_stream::Sse;
+use codec::ndjson::Ndjson;
+use codec::{Frame, Message};
 use criterion::{BatchSize, Criterion, Throughput};
 use engine::feed::Feed;
 use engine::log::{Life, Log};
@@ -27,8 +29,9 @@ use engine::{Config, Engine};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
-use protocol::dialect::chat_completions::{ChatOptions, Fold};
-use protocol::dialect::{Dialect, responses};
+use protocol::dialect::Dialect;
+use protocol::dialect::chat_completions::{ChatCompletions, ChatOptions};
+use protocol::dialect::responses::{self, Responses};
 use protocol::event::{Entry, Event, TextDelta};
 use protocol::fault::Fault;
 use protocol::id::{ItemId, Owner, ResponseId};
@@ -44,7 +47,7 @@ const TOKENS: usize = 1000;
 /// A usual token.
 const TOKEN: &str = " stream";
 
-/// How many bytes a stream reads of its log at once (`server::transport::stream`).
+/// How many bytes a stream reads of its log at once (`server::transport::client`).
 const WRITE: usize = 64 << 10;
 
 fn main() {
@@ -116,33 +119,32 @@ fn turn(criterion: &mut Criterion) {
 
 fn encode(criterion: &mut Criterion) {
     let (entries, begin) = (entries(), begin());
+    let responses = || Box::new(Responses) as Box<dyn Dialect>;
     let chat = || {
-        let mut fold = Fold::new(ChatOptions::default());
-        fold.entry(&begin, &mut Vec::new());
-        Dialect::ChatCompletions(Box::new(fold))
+        let mut dialect = ChatCompletions::new(ChatOptions::default());
+        dialect.fold(&begin, &mut Vec::new());
+        Box::new(dialect) as Box<dyn Dialect>
     };
     for (name, dialect, frame) in [
-        ("entry to bytes, responses over SSE", Dialect::Responses, Frame::Sse),
-        ("entry to bytes, responses over NDJSON", Dialect::Responses, Frame::Ndjson),
-        ("entry to bytes, chat completions over SSE", chat(), Frame::Sse),
-        ("entry to bytes, chat completions over NDJSON", chat(), Frame::Ndjson),
+        ("entry to bytes, responses over SSE", responses(), &Sse as &dyn Frame),
+        ("entry to bytes, responses over NDJSON", responses(), &Ndjson),
+        ("entry to bytes, chat completions over SSE", chat(), &Sse),
+        ("entry to bytes, chat completions over NDJSON", chat(), &Ndjson),
     ] {
         let mut dialect = dialect;
-        per_token(criterion, name, |bencher| bencher.iter(|| say(&mut dialect, frame, &entries)));
+        per_token(criterion, name, |bencher| bencher.iter(|| deliver(&mut *dialect, frame, &entries)));
     }
 }
 
-/// As a stream of the server says entries, each into a write of its own.
-fn say(dialect: &mut Dialect, frame: Frame, entries: &[Entry]) {
-    let mut spoken = Vec::new();
+/// As a stream of the server delivers entries, each into a write of its own.
+fn deliver(dialect: &mut dyn Dialect, frame: &dyn Frame, entries: &[Entry]) {
+    let mut messages = Vec::new();
     for entry in entries {
         let mut out = BytesMut::new();
-        dialect.fold(entry, &mut spoken);
-        for spoken in spoken.drain(..) {
-            match frame {
-                Frame::Ndjson => ndjson::encode(&mut out, &spoken.data),
-                Frame::Sse | Frame::Json => sse::encode(&mut out, spoken.name, None, &spoken.data),
-            }
+        dialect.fold(entry, &mut messages);
+        for message in messages.drain(..) {
+            let (name, id, position) = (message.name, message.id.as_deref(), message.position);
+            frame.message(&mut out, &Message { name, id, position, data: &message.data });
         }
         black_box(out);
     }

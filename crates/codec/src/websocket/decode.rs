@@ -29,16 +29,16 @@ pub struct Limits {
     pub message_bytes: usize,
 }
 
-/// What the peer said.
+/// Something that the peer sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
     /// A text message.
     Text(String),
     /// A message of bytes.
     Binary(Bytes),
-    /// To be answered by a pong with the same payload; may come between the frames of a message.
+    /// To be responded to with a pong with the same payload; may come between the frames of a message.
     Ping(Bytes),
-    /// An answer to a ping, or a sign of life.
+    /// The response to a ping, or a sign of life.
     Pong(Bytes),
     /// The last thing, with its reason. To be answered by a close frame, unless one was sent.
     Close(Option<CloseCode>, String),
@@ -108,7 +108,7 @@ impl Decoder {
         found
     }
 
-    /// How many bytes the message has that has begun and not ended, with those that its frame announces.
+    /// The bytes of the message that has started and not ended, with those that its frame announces.
     pub fn coming(&self) -> usize {
         let announced = self.frame.filter(|frame| !frame.opcode.is_control()).map_or(0, |frame| frame.length - frame.read);
         self.message.as_ref().map_or(0, Message::len) + announced
@@ -283,7 +283,7 @@ struct Message {
     data: Data,
     is_compressed: bool,
     fragments: usize,
-    /// Bytes of all frames that have begun.
+    /// Bytes of all frames that have started.
     announced: usize,
     /// Bytes as they came, for the ratio of compression.
     received: usize,

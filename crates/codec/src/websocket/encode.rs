@@ -12,7 +12,7 @@ const LONGEST_HEAD: usize = 14;
 pub struct Head {
     /// Whether the message ends with this frame.
     pub fin: bool,
-    /// Whether the message is compressed; only its first frame says so (RFC 7692, section 6).
+    /// Whether the message is compressed; only its first frame has the bit (RFC 7692, section 6).
     pub rsv1: bool,
     /// What it is.
     pub opcode: Opcode,
@@ -52,7 +52,7 @@ pub fn ping(payload: &[u8]) -> Bytes {
     server_frame(Head::whole(Opcode::Ping), control(payload))
 }
 
-/// A server's answer to a ping; what is longer than [`LONGEST_CONTROL`] is cut.
+/// A server's response to a ping; what is longer than [`LONGEST_CONTROL`] is cut.
 pub fn pong(payload: &[u8]) -> Bytes {
     server_frame(Head::whole(Opcode::Pong), control(payload))
 }

@@ -7,7 +7,7 @@ use sha1::{Digest, Sha1};
 /// The one version there is, as `Sec-WebSocket-Version` names it (section 4.1).
 pub const VERSION: &str = "13";
 
-/// Section 1.3: no server that does not know WebSocket would append this.
+/// Section 1.3: only a server that implements WebSocket appends this.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The bytes of a nonce (section 4.1).
@@ -23,7 +23,7 @@ pub fn check_key(key: &str) -> bool {
     key.len() == NONCE_BYTES.div_ceil(3) * 4 && STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == NONCE_BYTES)
 }
 
-/// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (section 4.2.2).
+/// The `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key` (section 4.2.2).
 pub fn accept_key(key: &str) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
@@ -36,7 +36,7 @@ pub fn offered_key(offers: &str) -> Option<&str> {
     subprotocols(offers).find_map(|name| name.strip_prefix(KEY_PREFIX)).filter(|key| !key.is_empty())
 }
 
-/// The subprotocol that answers an offer: the first that cannot be a secret. A browser fails a connection whose offer is not answered,
+/// The subprotocol for an offer: the first that cannot be a secret. A browser fails a connection whose offer is not answered,
 /// and what is chosen is sent back, past every proxy and its log.
 pub fn choose_subprotocol(offers: &str) -> Option<&str> {
     subprotocols(offers).find(|name| !may_be_secret(name))
@@ -48,7 +48,7 @@ fn subprotocols(offers: &str) -> impl Iterator<Item = &str> {
     offers.split(',').map(str::trim).filter(move |name| !name.is_empty() && name.bytes().all(is_letter))
 }
 
-/// Names of protocols are short and say what is spoken; credentials are long, or say what they are.
+/// Names of protocols are short; credentials are long, or contain the name of their kind.
 fn may_be_secret(name: &str) -> bool {
     const LONGEST: usize = 40;
     const WORDS: [&str; 7] = ["key", "token", "bearer", "auth", "secret", "jwt", "ticket"];

@@ -1,19 +1,20 @@
-//! WebSocket (RFC 6455) and permessage-deflate (RFC 7692): the words of the wire, and what may be wrong with it.
+//! WebSocket (RFC 6455) and permessage-deflate (RFC 7692): the types of the protocol, and its violations.
 
 pub mod decode;
 pub mod deflate;
 pub mod encode;
 pub mod handshake;
+pub mod text;
 
 mod utf8;
 
-/// An empty ping: the heartbeat of this frame. Browsers answer it by themselves.
+/// An empty ping: the heartbeat of a socket. Browsers respond to it by themselves.
 pub const HEARTBEAT: &[u8] = &[0x89, 0x00];
 
 /// Section 5.5: the longest payload of a control frame, in bytes.
 pub const LONGEST_CONTROL: usize = 125;
 
-/// Which end of the connection we are: clients mask what they send, servers must not (section 5.1).
+/// The end of the connection that decodes: clients mask what they send, servers must not (section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// We read what a client sends.
@@ -31,11 +32,11 @@ pub enum Opcode {
     Text = 0x1,
     /// A message of bytes, or the first part of one.
     Binary = 0x2,
-    /// The last thing that its sender says.
+    /// The last frame of its sender.
     Close = 0x8,
     /// Asks for a pong with the same payload.
     Ping = 0x9,
-    /// Answers a ping, or nothing.
+    /// The response to a ping, or unsolicited.
     Pong = 0xA,
 }
 
@@ -59,12 +60,12 @@ impl Opcode {
     }
 }
 
-/// Why a connection ends, as a close frame says it (section 7.4, and IANA's registry for those after 1011).
+/// Why a connection ends, as in a close frame (section 7.4, and IANA's registry for those after 1011).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseCode(u16);
 
 impl CloseCode {
-    /// All was said.
+    /// Everything was sent.
     pub const NORMAL: Self = Self(1000);
     /// The server shuts down, or the page is left.
     pub const GOING_AWAY: Self = Self(1001);
@@ -72,9 +73,9 @@ impl CloseCode {
     pub const PROTOCOL: Self = Self(1002);
     /// The peer sent a kind of data that is not understood here.
     pub const UNSUPPORTED: Self = Self(1003);
-    /// The peer sent data that is not what its kind says: text that is no UTF-8.
+    /// The peer sent data that does not fit its kind: text that is not UTF-8.
     pub const INVALID_DATA: Self = Self(1007);
-    /// The peer did what it may not.
+    /// The peer violated a policy.
     pub const POLICY: Self = Self(1008);
     /// The peer sent more than is read here.
     pub const TOO_LARGE: Self = Self(1009);
@@ -85,7 +86,7 @@ impl CloseCode {
     /// The server has no room: come back later.
     pub const TRY_AGAIN: Self = Self(1013);
 
-    /// The code of this number, unless it must not be on the wire: 1005, 1006 and 1015 are words of interfaces only,
+    /// The code of this number, unless it must not be on the wire: 1005, 1006 and 1015 are for interfaces only,
     /// 1004 has no meaning, and below 3000 only what is registered may be used (section 7.4.2).
     pub fn new(number: u16) -> Option<Self> {
         matches!(number, 1000..=1003 | 1007..=1014 | 3000..=4999).then_some(Self(number))
@@ -97,7 +98,7 @@ impl CloseCode {
     }
 }
 
-/// What the peer did wrong. The connection is failed with [`Self::close_code`], and nothing more is read from it.
+/// A violation of the protocol by the peer. The connection is failed with [`Self::close_code`], and nothing more is read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// A reserved bit is set whose meaning was not agreed upon, or that has none in this frame (section 5.2).
@@ -166,7 +167,7 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// What to tell the peer (section 7.4.1).
+    /// The code for the close frame (section 7.4.1).
     pub fn close_code(self) -> CloseCode {
         match self {
             Self::ReservedBit

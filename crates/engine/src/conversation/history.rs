@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protocol::dialect::responses::Lane;
+use protocol::dialect::StreamId;
 use protocol::id::ResponseId;
 use protocol::item::Item;
 
@@ -13,7 +13,7 @@ use crate::shares::Reservation;
 /// The latest turn of each lane of one socket.
 #[derive(Debug, Default)]
 pub struct SocketHistory {
-    turns: Mutex<HashMap<Lane, LaneTurn>>,
+    turns: Mutex<HashMap<StreamId, LaneTurn>>,
 }
 
 #[derive(Debug)]
@@ -36,13 +36,13 @@ impl SocketHistory {
     }
 
     /// Remembers that the turn `id` of `lane` has ended without a failure.
-    pub(crate) fn put(&self, lane: Lane, id: ResponseId, context: Arc<[Item]>, bytes: Reservation) {
+    pub(crate) fn put(&self, lane: StreamId, id: ResponseId, context: Arc<[Item]>, bytes: Reservation) {
         self.turns().insert(lane, LaneTurn { id, context, _bytes: bytes });
     }
 
     /// Forgets `parent` on `lane`, where a turn that continued it has failed. A failed fork on another lane leaves its source
     /// alone.
-    pub fn evict(&self, lane: &Lane, parent: &ResponseId) {
+    pub fn evict(&self, lane: &StreamId, parent: &ResponseId) {
         let mut turns = self.turns();
         if turns.get(lane).is_some_and(|turn| turn.id == *parent) {
             turns.remove(lane);
@@ -50,11 +50,11 @@ impl SocketHistory {
     }
 
     /// Forgets a lane.
-    pub fn forget(&self, lane: &Lane) {
+    pub fn forget(&self, lane: &StreamId) {
         self.turns().remove(lane);
     }
 
-    fn turns(&self) -> MutexGuard<'_, HashMap<Lane, LaneTurn>> {
+    fn turns(&self) -> MutexGuard<'_, HashMap<StreamId, LaneTurn>> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::dialect::responses::Lane;
+use protocol::dialect::StreamId;
 use protocol::on_leave::OnLeave;
 use protocol::trace::TraceContext;
 
@@ -44,5 +44,5 @@ pub struct Socket {
     /// What the socket remembers.
     pub history: Arc<SocketHistory>,
     /// The lane of the turn.
-    pub lane: Lane,
+    pub lane: StreamId,
 }

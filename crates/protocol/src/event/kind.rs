@@ -95,9 +95,7 @@ impl EventKind {
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Incomplete | Self::Failed)
     }
-
-    /// Whether it comes before anything the model made; after the first that does not, nothing is retried (promise 8).
-    pub fn is_preamble(self) -> bool {
-        matches!(self, Self::Created | Self::Queued | Self::InProgress)
-    }
 }
+
+/// The entries that every log starts with, before anything the model made.
+pub const PREAMBLE: [EventKind; 2] = [EventKind::Created, EventKind::InProgress];

@@ -1,4 +1,4 @@
-//! `GET /v1/responses/{id}/events`: an answer for browsers' `EventSource`, and by long poll.
+//! `GET /v1/responses/{id}/events`: a response for browsers' `EventSource`, and by long poll.
 
 use std::time::Duration;
 
@@ -6,22 +6,24 @@ use axum::extract::{Query as QueryOf, State};
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut, BytesMut};
 use codec::Frame;
+use codec::event_stream::EventSource;
+use codec::json::Json;
 use engine::feed::Feed;
 use engine::response::fault::log_fault;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use protocol::dialect::responses;
 use protocol::fault::Fault;
 use protocol::id::ResponseId;
 
-use super::responses::{deliver, named};
+use super::headers::with_response_id;
+use super::responses::deliver;
 use crate::app::App;
 use crate::error::{Refused, left};
 use crate::grants::revoked;
-use crate::http::context::RequestContext as From;
+use crate::http::context::RequestContext;
 use crate::http::extract::Path;
 use crate::http::query::{self, Query};
 use crate::listen::Signal;
-use crate::metrics::Words;
-use crate::transport::{StreamFrame, respond};
 
 /// The longest a poll may wait, in seconds: below the idle limits of proxies met so far.
 const LONGEST_WAIT: u64 = 60;
@@ -32,23 +34,23 @@ const POLL: usize = 1 << 20;
 /// `GET /v1/responses/{id}/events`
 pub(crate) async fn events(
     State(app): State<App>,
-    from: From,
+    context: RequestContext,
     Path(id): Path<ResponseId>,
     QueryOf(query): QueryOf<Query>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let wait = query::integer(&query, "wait", 0..=LONGEST_WAIT)?;
-    let feed = app.engine.feed(&from.owner, &id, after(&headers, &query)?).await?;
+    let feed = app.engine.feed(&context.owner, &id, after(&headers, &query)?).await?;
     let response = match wait {
         Some(seconds) => {
-            let _counted = app.metrics.stream(Frame::Json, Words::Responses);
-            poll(feed, &from, Duration::from_secs(seconds)).await?
+            let _counted = app.metrics.stream(Json.name(), responses::DESCRIPTION.name);
+            poll(feed, &context, Duration::from_secs(seconds)).await?
         }
         // The client has everything. Any other answer would make an `EventSource` ask again for ever.
         None if feed.is_at_end() => StatusCode::NO_CONTENT.into_response(),
-        None => respond(deliver(&app, from, feed, StreamFrame::EventSource)),
+        None => deliver(&app, context, feed, &EventSource),
     };
-    Ok(named(response, &id))
+    Ok(with_response_id(response, &id))
 }
 
 /// Where the client stands: the header that a browser sends by itself outranks what its first address said.
@@ -63,9 +65,9 @@ fn after(headers: &HeaderMap, query: &Query) -> Result<Option<u64>, Fault> {
 }
 
 /// Waits for at least one event and gives all that are ready, as `{"object":"list","data":[…],"ended":…}`.
-async fn poll(mut feed: Feed, from: &From, wait: Duration) -> Result<Response, Fault> {
+async fn poll(mut feed: Feed, context: &RequestContext, wait: Duration) -> Result<Response, Fault> {
     let gone = async {
-        match &from.connection {
+        match &context.connection {
             Some(connection) if connection.signal().await == Signal::Reset => {}
             Some(connection) => drop(connection.reset().await),
             None => std::future::pending().await,
@@ -73,7 +75,7 @@ async fn poll(mut feed: Feed, from: &From, wait: Duration) -> Result<Response, F
     };
     let entries = tokio::select! {
         biased;
-        _ = from.grant.ended() => return Err(revoked()),
+        _ = context.grant.ended() => return Err(revoked()),
         entries = feed.next(POLL) => entries.map_err(log_fault)?.unwrap_or_default(),
         () = gone => return Err(left()),
         () = tokio::time::sleep(wait) => Vec::new(),

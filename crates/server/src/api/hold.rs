@@ -10,7 +10,6 @@ use protocol::fault::Fault;
 
 use crate::config::Config;
 use crate::listen::Connection;
-use crate::transport::FIRST_OUTPUT;
 
 /// Whether the head of a stream may say 200.
 pub(super) enum Held {
@@ -19,8 +18,8 @@ pub(super) enum Held {
     Failed,
 }
 
-/// Holds the head until there is a first result, `patience` is over, or the client half-closes and so waits for a sign of life.
-pub(super) async fn hold(feed: &mut Feed, connection: Option<&Connection>, patience: Duration) -> Result<Held, Fault> {
+/// Holds the head until the entry at `first_output` exists, or `patience` is over, or the client half-closes: it then wants a sign.
+pub(super) async fn hold(feed: &mut Feed, first_output: u64, connection: Option<&Connection>, patience: Duration) -> Result<Held, Fault> {
     if patience.is_zero() {
         return Ok(Held::Go);
     }
@@ -32,7 +31,7 @@ pub(super) async fn hold(feed: &mut Feed, connection: Option<&Connection>, patie
     };
     let first = tokio::select! {
         biased;
-        first = feed.peek(FIRST_OUTPUT) => first,
+        first = feed.peek(first_output) => first,
         _ = signal => return Ok(Held::Go),
         () = tokio::time::sleep(patience) => return Ok(Held::Go),
     };

@@ -13,4 +13,6 @@ pub(crate) mod socket;
 pub(crate) mod tickets;
 pub(crate) mod upstreams;
 
+mod generate;
+mod headers;
 mod hold;

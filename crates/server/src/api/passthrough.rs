@@ -1,6 +1,5 @@
 //! `POST /v1/embeddings`, `/v1/completions` and `/v1/moderations`: calls that pass through to upstreams that serve them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,6 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use codec::Frame;
+use codec::json::Json;
 use engine::passthrough::call::{Events, PassthroughCall};
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, header};
@@ -21,7 +21,6 @@ use crate::grants::revoked;
 use crate::http::body::{self, Read};
 use crate::http::context::RequestContext;
 use crate::listen::Connection;
-use crate::metrics::Words;
 use crate::transport::{EventDelivery, client_left, respond_events, stream_frame, tell_lens};
 
 /// `POST /v1/embeddings`
@@ -65,7 +64,7 @@ async fn pass(app: &App, context: RequestContext, headers: &HeaderMap, body: Bod
 
 /// Waits for the response, as long as the client does. Dropping the call on return cancels it.
 async fn whole(app: &App, context: &RequestContext, call: PassthroughCall, operation: Operation) -> Result<Response, Fault> {
-    let _counted = app.metrics.stream(Frame::Json, Words::Passthrough(operation));
+    let _counted = app.metrics.stream(Json.name(), operation.path());
     let connection = context.connection.as_ref();
     let document = tokio::select! {
         biased;
@@ -77,26 +76,17 @@ async fn whole(app: &App, context: &RequestContext, call: PassthroughCall, opera
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], document).into_response())
 }
 
-/// Streams the response, unless it fails before its head is sent.
+/// Streams the response, unless it fails while its head can still say so.
 async fn streamed(app: &App, context: RequestContext, call: PassthroughCall, headers: &HeaderMap) -> Result<Response, Fault> {
     let frame = stream_frame(headers);
-    let counted = app.metrics.stream(frame.frame(), Words::Passthrough(Operation::Completions));
+    let counted = app.metrics.stream(frame.name(), Operation::Completions.path());
     let mut events = call.events();
     let first = tokio::select! {
         biased;
         _ = context.grant.ended() => return Err(revoked()),
         first = hold(&mut events, context.connection.as_ref(), patience(&app.config, headers)) => first?,
     };
-    Ok(respond_events(EventDelivery {
-        events,
-        first,
-        frame,
-        grant: context.grant,
-        connection: context.connection,
-        is_http_1_0: context.is_http_1_0,
-        config: Arc::clone(&app.config),
-        _counted: counted,
-    }))
+    Ok(respond_events(app, EventDelivery { events, first, frame, context, _counted: counted }))
 }
 
 /// Holds the head until the first event, `patience` is over, or the client half-closes and so waits for a sign of life.

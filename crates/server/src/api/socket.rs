@@ -2,13 +2,14 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use protocol::dialect::responses::Responses;
 
 use crate::app::App;
 use crate::error::Refused;
-use crate::http::context::RequestContext as From;
-use crate::transport::websocket;
+use crate::http::context::RequestContext;
+use crate::transport::websocket::{self, DialectSocket};
 
 /// `GET /v1/responses` + Upgrade, or an extended CONNECT on HTTP/2.
-pub(crate) async fn open(State(app): State<App>, from: From, request: Request) -> Result<Response, Refused> {
-    Ok(websocket::open(&app, from, request)?)
+pub(crate) async fn open(State(app): State<App>, context: RequestContext, request: Request) -> Result<Response, Refused> {
+    Ok(websocket::open(&app, DialectSocket::<Responses>::default(), context, request)?)
 }

@@ -1,4 +1,4 @@
-//! Pairs questions with the streams that hear their answers: two requests of one page that do not name each other.
+//! Pairs questions with the streams for their responses: two requests of one page that do not name each other.
 //!
 //! A question takes the oldest stream of its uid that is idle, or waits a little for one to open. Everything is bounded.
 
@@ -11,86 +11,87 @@ use protocol::id::ResponseId;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::Asker;
+use super::caller_uid::CallerUid;
 
-/// How many streams one uid may have open, and how many of its questions may wait. A browser opens six connections.
+/// The most streams that one uid may have open, and the most of its questions that may wait. A browser opens six connections.
 const MOST: usize = 16;
 
-/// How many failed questions are remembered for streams that have not opened yet.
+/// The most failed questions that are remembered for streams that have not opened yet.
 const MOST_FAILED: usize = 1024;
 
-/// All streams and waiting questions. What a stream is given is for who gives it to say.
+/// All streams and waiting questions. `Given` is what a stream delivers.
 #[derive(Debug)]
 pub(crate) struct Channels<Given> {
-    held: Arc<Mutex<Held<Given>>>,
+    held: Arc<Mutex<ChannelMap<Given>>>,
 }
 
 #[derive(Debug)]
-struct Held<Given> {
-    channels: HashMap<Asker, Channel<Given>>,
-    /// Questions that failed before their stream was there, and until when one is to hear of it.
-    failed: VecDeque<(Instant, Asker)>,
-    /// What the next stream or question is called.
+struct ChannelMap<Given> {
+    channels: HashMap<CallerUid, Channel<Given>>,
+    /// Questions that failed before their stream was open, and until when such a stream ends at once.
+    failed: VecDeque<(Instant, CallerUid)>,
+    /// The number of the next stream or question.
     next: u64,
 }
 
-/// What there is of one uid, oldest first.
+/// The streams and questions of one uid, oldest first.
 #[derive(Debug)]
 struct Channel<Given> {
-    streams: VecDeque<Stream<Given>>,
-    questions: VecDeque<(u64, oneshot::Sender<Place<Given>>)>,
+    streams: VecDeque<OpenStream<Given>>,
+    questions: VecDeque<(u64, oneshot::Sender<TakenPlace<Given>>)>,
 }
 
 #[derive(Debug)]
-struct Stream<Given> {
+struct OpenStream<Given> {
     number: u64,
-    state: State<Given>,
+    state: OpenStreamState<Given>,
 }
 
 #[derive(Debug)]
-enum State<Given> {
+enum OpenStreamState<Given> {
     /// It waits for a question.
     Idle(oneshot::Sender<Given>),
     /// A question has taken it, and is being asked.
     Taken,
-    /// It tells this answer.
-    Answering(ResponseId),
+    /// It delivers this response.
+    Delivering(ResponseId),
 }
 
-/// An open stream; dropping it takes it out of its channel.
+/// An open stream. Dropping it removes it from its channel.
 #[derive(Debug)]
 pub(crate) struct Opened<Given> {
-    /// What it is to tell. It fails where the stream is to end without a word.
+    /// What it is to deliver. It fails where the stream is to end without a response.
     pub(crate) given: oneshot::Receiver<Given>,
-    _seat: Seat<Given>,
+    /// Its place in the channel.
+    pub(crate) place: OpenPlace<Given>,
 }
 
 #[derive(Debug)]
-struct Seat<Given> {
-    held: Arc<Mutex<Held<Given>>>,
-    asker: Asker,
+pub(crate) struct OpenPlace<Given> {
+    held: Arc<Mutex<ChannelMap<Given>>>,
+    asker: CallerUid,
     number: u64,
 }
 
-/// A stream that a question has taken. Dropping it ends the stream: its page learns at once that there is no answer.
+/// A stream that a question has taken. Dropping it ends the stream, so that its page does not wait for a response.
 #[derive(Debug)]
-pub(crate) struct Place<Given> {
-    held: Arc<Mutex<Held<Given>>>,
-    asker: Asker,
+pub(crate) struct TakenPlace<Given> {
+    held: Arc<Mutex<ChannelMap<Given>>>,
+    asker: CallerUid,
     number: u64,
     stream: oneshot::Sender<Given>,
 }
 
-/// Takes a waiting question out of its channel, however it goes.
+/// Removes a waiting question from its channel when dropped.
 struct Waiting<'a, Given> {
     channels: &'a Channels<Given>,
-    asker: &'a Asker,
+    asker: &'a CallerUid,
     number: u64,
 }
 
 impl<Given> Default for Channels<Given> {
     fn default() -> Self {
-        let held = Held { channels: HashMap::new(), failed: VecDeque::new(), next: 0 };
+        let held = ChannelMap { channels: HashMap::new(), failed: VecDeque::new(), next: 0 };
         Self { held: Arc::new(Mutex::new(held)) }
     }
 }
@@ -106,7 +107,7 @@ impl<Given> Channels<Given> {
     ///
     /// # Errors
     /// The uid has too many.
-    pub(crate) fn open(&self, asker: &Asker) -> Result<Opened<Given>, Fault> {
+    pub(crate) fn open(&self, asker: &CallerUid) -> Result<Opened<Given>, Fault> {
         let mut held = self.held();
         let number = held.number();
         let (sender, given) = oneshot::channel();
@@ -124,25 +125,25 @@ impl<Given> Channels<Given> {
                 stream = Some(free);
                 break;
             };
-            let place = Place { held: Arc::clone(&self.held), asker: asker.clone(), number, stream: free };
+            let place = TakenPlace { held: Arc::clone(&self.held), asker: asker.clone(), number, stream: free };
             // A question that was given up while it waited gives the stream back.
             stream = question.send(place).err().map(|place| place.stream);
         }
-        let state = stream.map_or(State::Taken, State::Idle);
-        channel.streams.push_back(Stream { number, state });
-        let seat = Seat { held: Arc::clone(&self.held), asker: asker.clone(), number };
-        Ok(Opened { given, _seat: seat })
+        let state = stream.map_or(OpenStreamState::Taken, OpenStreamState::Idle);
+        channel.streams.push_back(OpenStream { number, state });
+        let place = OpenPlace { held: Arc::clone(&self.held), asker: asker.clone(), number };
+        Ok(Opened { given, place })
     }
 
     /// The stream for a question: the oldest that is idle, or the next that opens within `patience`.
     ///
     /// # Errors
     /// None came; too many questions of this uid wait.
-    pub(crate) async fn pair(&self, asker: &Asker, patience: Duration) -> Result<Place<Given>, Fault> {
+    pub(crate) async fn pair(&self, asker: &CallerUid, patience: Duration) -> Result<TakenPlace<Given>, Fault> {
         let (mut coming, waiting) = {
             let mut held = self.held();
             if let Some((number, stream)) = held.take_idle(asker) {
-                return Ok(Place { held: Arc::clone(&self.held), asker: asker.clone(), number, stream });
+                return Ok(TakenPlace { held: Arc::clone(&self.held), asker: asker.clone(), number, stream });
             }
             let number = held.number();
             let channel = held.channels.entry(asker.clone()).or_default();
@@ -164,88 +165,88 @@ impl<Given> Channels<Given> {
     }
 
     /// A question has failed before it took a stream: the stream that was meant for it ends, also if it opens only now.
-    pub(crate) fn fail(&self, asker: &Asker, patience: Duration) {
+    pub(crate) fn fail(&self, asker: &CallerUid, patience: Duration) {
         let mut held = self.held();
         if held.take_idle(asker).is_none() && held.failed.len() < MOST_FAILED {
             held.failed.push_back((Instant::now() + patience, asker.clone()));
         }
     }
 
-    /// Closes the latest stream of this uid. Where it tells an answer, the answer is to be stopped, and ends the stream.
-    pub(crate) fn close(&self, asker: &Asker) -> Option<ResponseId> {
+    /// Closes the latest stream of this uid. If it delivers a response, that is to be stopped, which ends the stream.
+    pub(crate) fn close(&self, asker: &CallerUid) -> Option<ResponseId> {
         let mut held = self.held();
         for stream in held.channels.get_mut(asker)?.streams.iter_mut().rev() {
             match &stream.state {
-                State::Idle(_) => {
-                    stream.state = State::Taken;
+                OpenStreamState::Idle(_) => {
+                    stream.state = OpenStreamState::Taken;
                     return None;
                 }
-                // It was closed already, or its answer is about to begin.
-                State::Taken => {}
-                State::Answering(id) => return Some(id.clone()),
+                // It was closed already, or its response is about to start.
+                OpenStreamState::Taken => {}
+                OpenStreamState::Delivering(id) => return Some(id.clone()),
             }
         }
         None
     }
 
-    fn held(&self) -> MutexGuard<'_, Held<Given>> {
+    fn held(&self) -> MutexGuard<'_, ChannelMap<Given>> {
         lock(&self.held)
     }
 }
 
-impl<Given> Place<Given> {
-    /// Gives the stream what it is to tell: the answer `id`.
+impl<Given> TakenPlace<Given> {
+    /// Gives the stream what it is to deliver: the response `id`.
     ///
     /// # Errors
     /// The stream has been closed meanwhile.
     pub(crate) fn give(self, id: &ResponseId, given: Given) -> Result<(), Fault> {
         if let Some(stream) = lock(&self.held).stream(&self.asker, self.number) {
-            stream.state = State::Answering(id.clone());
+            stream.state = OpenStreamState::Delivering(id.clone());
         }
         let gone = || Fault::new(FaultKind::Conflict, "stream_closed", "The stream was closed before its answer began.").with_param("uid");
         self.stream.send(given).map_err(|_given| gone())
     }
 }
 
-impl<Given> Held<Given> {
+impl<Given> ChannelMap<Given> {
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    fn stream(&mut self, asker: &Asker, number: u64) -> Option<&mut Stream<Given>> {
+    fn stream(&mut self, asker: &CallerUid, number: u64) -> Option<&mut OpenStream<Given>> {
         self.channels.get_mut(asker)?.streams.iter_mut().find(|stream| stream.number == number)
     }
 
-    /// The oldest idle stream. One whose client has just gone is none.
-    fn take_idle(&mut self, asker: &Asker) -> Option<(u64, oneshot::Sender<Given>)> {
+    /// The oldest idle stream. One whose client has just left does not count.
+    fn take_idle(&mut self, asker: &CallerUid) -> Option<(u64, oneshot::Sender<Given>)> {
         for stream in &mut self.channels.get_mut(asker)?.streams {
-            match std::mem::replace(&mut stream.state, State::Taken) {
-                State::Idle(sender) if !sender.is_closed() => return Some((stream.number, sender)),
-                State::Idle(_) => {}
-                state @ (State::Taken | State::Answering(_)) => stream.state = state,
+            match std::mem::replace(&mut stream.state, OpenStreamState::Taken) {
+                OpenStreamState::Idle(sender) if !sender.is_closed() => return Some((stream.number, sender)),
+                OpenStreamState::Idle(_) => {}
+                state @ (OpenStreamState::Taken | OpenStreamState::Delivering(_)) => stream.state = state,
             }
         }
         None
     }
 
-    /// Whether a question of this uid failed a moment ago, and its stream does not know yet.
-    fn take_failed(&mut self, asker: &Asker) -> bool {
+    /// Whether a question of this uid failed a moment ago, before its stream was open.
+    fn take_failed(&mut self, asker: &CallerUid) -> bool {
         let now = Instant::now();
         self.failed.retain(|(until, _asker)| *until > now);
         let place = self.failed.iter().position(|(_until, failed)| failed == asker);
         place.and_then(|place| self.failed.remove(place)).is_some()
     }
 
-    /// Forgets a channel in which nothing is left.
-    fn tidy(&mut self, asker: &Asker) {
+    /// Removes a channel in which nothing is left.
+    fn tidy(&mut self, asker: &CallerUid) {
         if self.channels.get(asker).is_some_and(|channel| channel.streams.is_empty() && channel.questions.is_empty()) {
             self.channels.remove(asker);
         }
     }
 }
 
-impl<Given> Drop for Seat<Given> {
+impl<Given> Drop for OpenPlace<Given> {
     fn drop(&mut self) {
         let mut held = lock(&self.held);
         if let Some(channel) = held.channels.get_mut(&self.asker) {
@@ -265,7 +266,7 @@ impl<Given> Drop for Waiting<'_, Given> {
     }
 }
 
-fn lock<Given>(held: &Mutex<Held<Given>>) -> MutexGuard<'_, Held<Given>> {
+fn lock<Given>(held: &Mutex<ChannelMap<Given>>) -> MutexGuard<'_, ChannelMap<Given>> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

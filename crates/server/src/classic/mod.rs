@@ -1,5 +1,6 @@
-//! The classic API's rooms: who asks, which stream hears the answer, and how a question becomes a turn.
+//! The state of the classic API: which stream a response goes to, and how a question becomes a turn.
 
+mod caller_uid;
 mod channels;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,63 +9,56 @@ use std::time::Duration;
 use engine::conversation::named::{Conversation, Window};
 use engine::response::options::Terms;
 use engine::response::start::Started;
-use protocol::dialect::classic;
+use protocol::dialect::classic as dialect;
 use protocol::fault::{Fault, FaultKind};
-use protocol::id::Owner;
 use protocol::on_leave::OnLeave;
 use protocol::trace::TraceContext;
 use tokio::sync::OnceCell;
 
+pub(crate) use caller_uid::CallerUid;
 pub(crate) use channels::{Channels, Opened};
 
 use crate::app::App;
 use crate::config::ClassicConfig;
-use crate::transport::Turn;
+use crate::transport::DelayedFeed;
 
-/// How many messages the model sees of a conversation, with the question; the pages promise it.
+/// The last messages of a conversation that the model gets, including the new one. The pages promise this number.
 const MESSAGES: usize = 10;
 
-/// What the classic API remembers between requests.
+/// The state of the classic API between requests.
 #[derive(Default)]
 pub struct Classic {
-    pub(crate) channels: Channels<Turn>,
-    asking: RwLock<Arc<Asking>>,
+    pub(crate) channels: Channels<DelayedFeed>,
+    settings: RwLock<Arc<QuestionSettings>>,
 }
 
-/// How questions are asked since the settings were last read. A socket outlives that, and its next question obeys it.
+/// The settings for questions, as last read. A socket may be older than they are, and its next question uses them.
 #[derive(Default)]
-struct Asking {
+struct QuestionSettings {
     config: ClassicConfig,
-    /// The model that answers where the settings name none, once an upstream has.
+    /// The model where the settings name none, once an upstream has named one.
     first_model: OnceCell<String>,
 }
 
 impl Classic {
-    /// Asks as these settings say from now on. Which model the upstreams serve first is found out again, since they may be
-    /// others.
-    pub(crate) fn obey(&self, config: ClassicConfig) {
-        *self.asking.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Asking { config, first_model: OnceCell::new() });
+    /// Applies these settings. The first model of the upstreams is looked up again, since they may be others.
+    pub(crate) fn apply(&self, config: ClassicConfig) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(QuestionSettings { config, first_model: OnceCell::new() });
     }
 
-    fn asking(&self) -> Arc<Asking> {
-        Arc::clone(&self.asking.read().unwrap_or_else(PoisonError::into_inner))
+    fn settings(&self) -> Arc<QuestionSettings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Who asks: a uid of a caller. The uid is no secret, and two callers may have the same.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Asker {
-    pub(crate) owner: Owner,
-    pub(crate) uid: String,
-}
-
-/// The model that answers: the configured one, else the first that an upstream serves.
+/// The model for questions: the configured one, else the first that an upstream serves.
 ///
 /// # Errors
 /// No upstream names a model.
 pub(crate) async fn model(app: &App) -> Result<String, Fault> {
-    let asking = app.classic.asking();
-    if let Some(model) = &asking.config.model {
+    let settings = app.classic.settings();
+    if let Some(model) = &settings.config.model {
         return Ok(model.clone());
     }
     let first = || async {
@@ -75,27 +69,37 @@ pub(crate) async fn model(app: &App) -> Result<String, Fault> {
             Fault::new(FaultKind::Upstream, "no_model", message).with_status(503)
         })
     };
-    asking.first_model.get_or_try_init(first).await.cloned()
+    settings.first_model.get_or_try_init(first).await.cloned()
 }
 
-/// Who owns the built-in demo model. It answers only where nobody else does, or by name.
+/// The owner of the built-in demo model, which is used only by name or where there is no other.
 const OURS: &str = "weir";
 
-/// Asks the question as the next turn of the asker's conversation. It stops when its reader leaves, and then, or when it
-/// fails, nothing of it stays.
+/// Starts the question as the next turn of the asker's conversation.
 ///
 /// # Errors
-/// No model; too many answers; a log or store that cannot write.
-pub(crate) async fn start(app: &App, asker: &Asker, model: &str, question: String, trace: Option<TraceContext>) -> Result<Started, Fault> {
-    let ClassicConfig { context_tokens: tokens, idle, .. } = app.classic.asking().config;
-    let window = Window { messages: MESSAGES, tokens, idle };
-    // Behind a prefix, so that no other kind of named conversation can be reached by a uid.
-    let conversation = Conversation { name: format!("classic:{}", asker.uid), window };
-    let terms = Terms { conversation: Some(conversation), on_leave: Some(OnLeave::Cancel), trace, ..Terms::default() };
-    app.engine.start(&asker.owner, classic::create(model, question), terms).await
+/// No model; too many responses; a log or store that cannot write.
+pub(crate) async fn start(
+    app: &App,
+    asker: &CallerUid,
+    model: &str,
+    question: String,
+    trace: Option<TraceContext>,
+) -> Result<Started, Fault> {
+    app.engine.start(&asker.owner, dialect::create(model, question), terms(app, asker, trace)).await
 }
 
-/// How often a stream of the classic API shows that it lives: its clients give up after 45 seconds without a byte.
+/// How a turn of the asker's conversation starts. It stops when its reader leaves; a turn that stopped or failed leaves nothing in the
+/// conversation.
+pub(crate) fn terms(app: &App, asker: &CallerUid, trace: Option<TraceContext>) -> Terms {
+    let ClassicConfig { context_tokens: tokens, idle, .. } = app.classic.settings().config;
+    let window = Window { messages: MESSAGES, tokens, idle };
+    // After a prefix, so that no other kind of named conversation can be reached by a uid.
+    let conversation = Conversation { name: format!("classic:{}", asker.uid), window };
+    Terms { conversation: Some(conversation), on_leave: Some(OnLeave::Cancel), trace, ..Terms::default() }
+}
+
+/// The heartbeat of a stream of the classic API: its clients give up after 45 seconds without a byte.
 pub(crate) fn heartbeat(configured: Duration) -> Duration {
     configured.min(Duration::from_secs(15))
 }

@@ -5,11 +5,15 @@ mod process;
 use std::sync::Arc;
 
 use codec::Frame;
+use codec::event_stream::Sse;
+use codec::json::Json;
+use codec::ndjson::Ndjson;
 use engine::Engine;
 use engine::clock;
 use engine::exposition::{Exposition, MetricKind};
 use engine::instruments::counter::{Gauge, GaugeGuard};
 use engine::instruments::family::Family;
+use protocol::dialect;
 use protocol::passthrough::Operation;
 
 use crate::listen::Connections;
@@ -23,48 +27,20 @@ pub struct Metrics {
     started: u64,
 }
 
-/// The dialect of a stream, as metrics name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Words {
-    Responses,
-    ChatCompletions,
-    Classic,
-    /// What passes through.
-    Passthrough(Operation),
-}
-
-impl Words {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Responses => "responses",
-            Self::ChatCompletions => "chat_completions",
-            Self::Classic => "classic",
-            Self::Passthrough(operation) => operation.path(),
-        }
-    }
-}
-
-/// The frame of WebSocket messages, which is not one of HTTP's.
-const WEBSOCKET: &str = "websocket";
-
 impl Default for Metrics {
     fn default() -> Self {
         let streams = Family::new(&["frame", "dialect"], Gauge::default);
-        // All combinations, so that none is missing while it is zero.
-        for words in [Words::Responses, Words::ChatCompletions] {
-            for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
-                streams.of(&[word(frame), words.as_str()]);
+        // All there can be, so that none is missing while it is zero.
+        for dialect in dialect::ALL {
+            for frame in dialect.frames {
+                streams.of(&[*frame, dialect.name]);
             }
         }
         for operation in Operation::ALL {
-            streams.of(&[word(Frame::Json), Words::Passthrough(operation).as_str()]);
+            streams.of(&[Json.name(), operation.path()]);
         }
-        for frame in [Frame::Ndjson, Frame::Sse] {
-            streams.of(&[word(frame), Words::Passthrough(Operation::Completions).as_str()]);
-        }
-        streams.of(&[word(Frame::Sse), Words::Classic.as_str()]);
-        for words in [Words::Responses, Words::Classic] {
-            streams.of(&[WEBSOCKET, words.as_str()]);
+        for frame in [&Ndjson as &dyn Frame, &Sse] {
+            streams.of(&[frame.name(), Operation::Completions.path()]);
         }
         Self { streams, sockets: Arc::default(), started: clock::unix_seconds() }
     }
@@ -76,27 +52,14 @@ impl Metrics {
         self.started
     }
 
-    /// A response is on its way to a client, as long as the guard lives.
-    pub(crate) fn stream(&self, frame: Frame, words: Words) -> GaugeGuard {
-        self.streams.of(&[word(frame), words.as_str()]).hold()
-    }
-
-    /// The same on a WebSocket.
-    pub(crate) fn lane(&self, words: Words) -> GaugeGuard {
-        self.streams.of(&[WEBSOCKET, words.as_str()]).hold()
+    /// A response is on its way to a client, as long as the result lives. `dialect` is the label of its dialect or operation.
+    pub(crate) fn stream(&self, frame: &'static str, dialect: &'static str) -> GaugeGuard {
+        self.streams.of(&[frame, dialect]).hold()
     }
 
     /// A WebSocket is open, as long as the guard lives.
     pub(crate) fn socket(&self) -> GaugeGuard {
         self.sockets.hold()
-    }
-}
-
-fn word(frame: Frame) -> &'static str {
-    match frame {
-        Frame::Json => "json",
-        Frame::Ndjson => "ndjson",
-        Frame::Sse => "sse",
     }
 }
 

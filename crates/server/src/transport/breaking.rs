@@ -41,7 +41,7 @@ impl LastChunk {
     /// time limit: a reader that takes nothing is cut by its connection or stream.
     pub(super) async fn sent(&self, connection: Option<&Connection>) {
         match connection {
-            // Its bytes are copied before they are sent; only a flush tells.
+            // Its bytes are copied before they are sent; only a flush shows that they are.
             Some(connection) if connection.protocol() == Protocol::Http1 => connection.flushed().await,
             // Frames leave a stream in their order, and none can be recalled.
             Some(_) | None => self.0.notified().await,
@@ -58,7 +58,7 @@ mod tests {
     #[tokio::test]
     async fn a_chunk_is_sent_when_its_last_piece_is() {
         let chunk = LastChunk::default();
-        let mut bytes = chunk.track(Bytes::from_static(b"the words"));
+        let mut bytes = chunk.track(Bytes::from_static(b"the chunk"));
         let piece = bytes.split_to(4);
         drop(bytes);
         assert!(chunk.sent(None).now_or_never().is_none());

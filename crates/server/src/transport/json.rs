@@ -1,9 +1,10 @@
-//! The frame `json`: a reader that waits for the end, and what of its answer is the model's text.
+//! Responses as one document: a reader that waits for the end, and how much of the body is the model's text.
 
 use engine::feed::Feed;
 use engine::log::LogError;
 use engine::response::fault::log_fault;
 use lens::live::ByteBreakdown;
+use protocol::dialect::Dialect;
 use protocol::event::{Entry, EventKind};
 use protocol::fault::Fault;
 use protocol::snapshot;
@@ -12,15 +13,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::grants::revoked;
-use crate::http::context::RequestContext as From;
+use crate::http::context::RequestContext;
 use crate::listen::{Connection, Signal};
 
-/// Where the entries that the model made start: after `response.created` and `response.in_progress`.
-pub(crate) const FIRST_OUTPUT: u64 = 2;
-
-/// How an answer ended, as a client that waited for it learns it.
+/// How a response ended, for a client that waited for it.
 pub(crate) enum Ending {
-    /// It ended as an answer: the terminal entry.
+    /// It ended as a response: the terminal entry.
     Answer(Entry),
     /// It failed.
     Failed(Failed),
@@ -44,7 +42,7 @@ impl Failed {
         Self { fault, terminal: Some(terminal), has_output }
     }
 
-    /// Its log failed: how it ends, nobody knows yet.
+    /// Its log failed: how it ends is not known yet.
     fn unknown(error: LogError, has_output: bool) -> Self {
         Self { fault: log_fault(error), terminal: None, has_output }
     }
@@ -65,23 +63,24 @@ impl Failed {
 }
 
 /// Waits for the end, as long as the client does and its key is good. Dropping the feed on return is the client's leaving.
-pub(crate) async fn wait_for_end(mut feed: Feed, from: &From, fin_leaves: bool) -> Ending {
+pub(crate) async fn wait_for_end(mut feed: Feed, dialect: &dyn Dialect, context: &RequestContext, fin_leaves: bool) -> Ending {
+    let first_output = dialect.first_output();
     let ending = tokio::select! {
         biased;
-        _ = from.grant.ended() => return Ending::Failed(Failed { fault: revoked(), terminal: None, has_output: false }),
+        _ = context.grant.ended() => return Ending::Failed(Failed { fault: revoked(), terminal: None, has_output: false }),
         ending = feed.ending() => ending,
-        () = client_left(from.connection.as_ref(), fin_leaves) => return Ending::Left,
+        () = client_left(context.connection.as_ref(), fin_leaves) => return Ending::Left,
     };
     let entries = match ending {
         Ok(entries) => entries,
-        Err(error) => return Ending::Failed(Failed::unknown(error, feed.committed() > FIRST_OUTPUT)),
+        Err(error) => return Ending::Failed(Failed::unknown(error, feed.committed() > first_output)),
     };
     match entries.as_slice() {
         [.., error, terminal] if terminal.kind == EventKind::Failed && error.kind == EventKind::Error => {
             Ending::Failed(Failed::at(fault(error), terminal.clone()))
         }
         [.., terminal] => Ending::Answer(terminal.clone()),
-        [] => Ending::Failed(Failed::unknown(LogError::Unavailable, feed.committed() > FIRST_OUTPUT)),
+        [] => Ending::Failed(Failed::unknown(LogError::Unavailable, feed.committed() > first_output)),
     }
 }
 
@@ -93,17 +92,7 @@ pub(crate) async fn client_left(connection: Option<&Connection>, fin_leaves: boo
     }
 }
 
-/// The response in a terminal entry, byte for byte as the log has it.
-pub(crate) fn response_in(terminal: &Entry) -> Option<&RawValue> {
-    #[derive(Deserialize)]
-    struct Terminal<'a> {
-        #[serde(borrow)]
-        response: &'a RawValue,
-    }
-    serde_json::from_slice::<Terminal<'_>>(&terminal.data).map(|Terminal { response }| response).ok()
-}
-
-/// Tells the lens what of a body is the text of this response, and what the JSON around it.
+/// Reports to the lens which part of a body is the text of this response, and which the JSON around it.
 pub(crate) fn tell_lens(connection: Option<&Connection>, response: &[u8], body: &[u8]) {
     let Some(connection) = connection.filter(|connection| connection.timeline().is_sampled()) else { return };
     let text = text_bytes(response);

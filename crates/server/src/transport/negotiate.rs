@@ -1,12 +1,13 @@
 //! Which frame a stream comes in: Server-Sent Events, unless `Accept` prefers NDJSON.
 
+use codec::Frame;
+use codec::event_stream::Sse;
+use codec::ndjson::Ndjson;
 use http::{HeaderMap, header};
-
-use super::StreamFrame;
 
 /// The frame of a stream for this request (RFC 9110 §12.5.1). `Accept` decides nothing else: what it cannot be met by is
 /// answered with SSE, as every OpenAI client expects.
-pub(crate) fn stream_frame(headers: &HeaderMap) -> StreamFrame {
+pub(crate) fn stream_frame(headers: &HeaderMap) -> &'static dyn Frame {
     let (mut ndjson, mut sse) = (0.0_f32, None::<f32>);
     for value in headers.get_all(header::ACCEPT) {
         for range in value.to_str().unwrap_or_default().split(',') {
@@ -22,31 +23,31 @@ pub(crate) fn stream_frame(headers: &HeaderMap) -> StreamFrame {
             }
         }
     }
-    if ndjson > sse.unwrap_or(0.0) { StreamFrame::Ndjson } else { StreamFrame::Sse }
+    if ndjson > sse.unwrap_or(0.0) { &Ndjson } else { &Sse }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(accept: &str, expected: StreamFrame) {
+    fn check(accept: &str, expected: &dyn Frame) {
         let mut headers = HeaderMap::new();
         if let Ok(value) = accept.parse() {
             headers.insert(header::ACCEPT, value);
         }
-        assert_eq!(stream_frame(&headers), expected, "{accept}");
+        assert_eq!(stream_frame(&headers).name(), expected.name(), "{accept}");
     }
 
     #[test]
     fn ndjson_has_to_be_preferred() {
-        check("", StreamFrame::Sse);
-        check("*/*", StreamFrame::Sse);
-        check("application/json", StreamFrame::Sse);
-        check("text/event-stream", StreamFrame::Sse);
-        check("application/x-ndjson", StreamFrame::Ndjson);
-        check("application/x-ndjson, */*;q=0.1", StreamFrame::Ndjson);
-        check("text/event-stream, application/x-ndjson;q=0.9", StreamFrame::Sse);
-        check("text/event-stream;q=0.5, application/x-ndjson;q=0.9", StreamFrame::Ndjson);
-        check("application/x-ndjson;q=0", StreamFrame::Sse);
+        check("", &Sse);
+        check("*/*", &Sse);
+        check("application/json", &Sse);
+        check("text/event-stream", &Sse);
+        check("application/x-ndjson", &Ndjson);
+        check("application/x-ndjson, */*;q=0.1", &Ndjson);
+        check("text/event-stream, application/x-ndjson;q=0.9", &Sse);
+        check("text/event-stream;q=0.5, application/x-ndjson;q=0.9", &Ndjson);
+        check("application/x-ndjson;q=0", &Sse);
     }
 }

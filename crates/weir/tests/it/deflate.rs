@@ -84,7 +84,7 @@ async fn a_compressed_turn_is_the_log_message_by_message() {
         assert_eq!(house.upstream.requests()[turn].body["messages"][0]["content"], text);
         let created: Value = serde_json::from_str(&texts[0]).unwrap();
         let id = created["response"]["id"].as_str().unwrap();
-        assert_eq!(texts, crate::resume::tail(&house, id, None, codec::Frame::Sse).await);
+        assert_eq!(texts, crate::resume::tail(&house, id, None, crate::house::Frame::Sse).await);
     }
     socket.close(1000, "").await.unwrap();
     let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();

@@ -79,7 +79,7 @@ async fn only_the_terminal_position_returns_no_content() {
     gated.open_all();
     let (events, end) = soon(browser.collect()).await.unwrap().unwrap();
     assert_eq!((events.len(), end), (whole.len() - 2, BodyEnd::Clean));
-    rest(&mut stream, codec::Frame::Sse).await;
+    rest(&mut stream, crate::house::Frame::Sse).await;
     house.quiet().await;
     house.close().await;
 }
@@ -155,7 +155,8 @@ async fn a_long_poll_waits_for_the_next_event() {
         ended = body["ended"] == true;
     }
     assert_eq!(polled[polled.len() - 1]["type"], "response.completed");
-    let streamed: Vec<Value> = rest(&mut stream, codec::Frame::Sse).await.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
+    let streamed: Vec<Value> =
+        rest(&mut stream, crate::house::Frame::Sse).await.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
     assert_eq!(polled, streamed);
     house.quiet().await;
     house.close().await;

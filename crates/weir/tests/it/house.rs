@@ -206,11 +206,27 @@ pub(crate) enum Words {
 }
 
 /// The frame of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Frame {
     Json,
     Ndjson,
     Sse,
+}
+
+impl Frame {
+    /// The `Content-Type` of its bodies.
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson; charset=utf-8",
+            Self::Sse => "text/event-stream; charset=utf-8",
+        }
+    }
+
+    /// The same without parameters.
+    pub(crate) fn media_type(self) -> &'static str {
+        self.content_type().split(';').next().unwrap_or_default()
+    }
 }
 
 /// Every kind of request over plain HTTP.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::house::Frame;
 use client::soon;
 use client::{Connection, Request};
-use codec::Frame;
 use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;

@@ -118,7 +118,7 @@ async fn a_running_response_cannot_be_cancelled_by_another_caller() {
         assert_eq!((status, &body["error"]["code"]), (404, &json!("response_not_found")));
     }
     gate.notify_one();
-    let data = rest(&mut stream, codec::Frame::Sse).await;
+    let data = rest(&mut stream, crate::house::Frame::Sse).await;
     assert!(data.last().unwrap().contains("\"text\":\"Here.\""));
     house.quiet().await;
     house.close().await;
@@ -204,7 +204,7 @@ async fn an_allowed_page_gets_its_cors_headers() {
     let response = house.send(&streamed.header("origin", "https://app.example").bearer(ALICE)).await;
     assert_eq!(response.headers.get("access-control-allow-origin"), Some("https://app.example"));
     assert!(response.headers.get("access-control-expose-headers").unwrap().contains("weir-response-id"));
-    rest(&mut response.events().unwrap(), codec::Frame::Sse).await;
+    rest(&mut response.events().unwrap(), crate::house::Frame::Sse).await;
     house.quiet().await;
     house.close().await;
 }

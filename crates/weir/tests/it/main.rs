@@ -57,6 +57,7 @@ mod chat;
 mod compare;
 mod deflate;
 mod deploy;
+mod dialects;
 mod drain;
 mod forwarded;
 mod http1;

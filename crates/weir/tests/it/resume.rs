@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::house::Frame;
 use client::soon;
 use client::{BodyEnd, Request, Stream};
-use codec::Frame;
 use fakes::Script;
 use fakes::{Cut, FaultProxy};
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! One table of scenarios, run in every frame and dialect: what the upstream sends, and what each client must
 //! receive.
 
+use crate::house::Frame;
 use client::{BodyEnd, Request, StreamEvent};
-use codec::Frame;
 use serde_json::{Value, json};
 
 use self::said::Said;

@@ -17,14 +17,6 @@ fn streamed() -> impl Iterator<Item = (Words, Frame)> {
     WAYS.into_iter().filter(|(_, frame)| *frame != Frame::Json)
 }
 
-fn content_type(frame: Frame) -> &'static str {
-    match frame {
-        Frame::Json => "application/json",
-        Frame::Ndjson => "application/x-ndjson; charset=utf-8",
-        Frame::Sse => "text/event-stream; charset=utf-8",
-    }
-}
-
 #[tokio::test]
 async fn every_stream_has_its_headers_and_is_never_compressed() {
     let house = House::open().await;
@@ -43,7 +35,7 @@ async fn every_stream_has_its_headers_and_is_never_compressed() {
         assert_eq!(response.status, 200, "{what}");
         let headers = &response.headers;
         for (name, value) in [
-            ("content-type", Some(content_type(frame))),
+            ("content-type", Some(frame.content_type())),
             ("cache-control", Some("no-store, no-transform")),
             ("x-accel-buffering", Some("no")),
             ("incremental", Some("?1")),
@@ -373,7 +365,7 @@ async fn the_first_bytes_come_at_once_even_if_the_upstream_never_responds() {
         }
         // A late reader of a silent response gets a heartbeat at once, too; the default one would come after 15 s.
         let id = stream.response().headers.get("weir-response-id").unwrap();
-        let accept = content_type(frame);
+        let accept = frame.content_type();
         let late = Request::get(&format!("/v1/responses/{id}?stream=true&starting_after=1")).header("accept", accept);
         heartbeat(&mut house.stream(&late).await).await;
     }

@@ -1,7 +1,7 @@
 //! Function tools: their outputs are sent back to the model, and the tool choice is enforced.
 
+use crate::house::Frame;
 use client::Request;
-use codec::Frame;
 use engine::provider::route::Timeouts;
 use fakes::{Script, Upstream};
 use provider::config::{Compat, HostedTools, UpstreamConfig};

@@ -1,6 +1,6 @@
 //! Every transport: the table of scenarios, and a cut at every event with a change of transport (promise 2).
 
-use codec::Frame::{Ndjson, Sse};
+use crate::house::Frame::{Ndjson, Sse};
 use futures_util::future::join_all;
 
 use self::doors::Doors;

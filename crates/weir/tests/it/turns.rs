@@ -1,8 +1,8 @@
 //! Turns that build on each other: what is passed on, items, token counts, and deletion.
 
+use crate::house::Frame;
 use client::soon;
 use client::{BodyEnd, Request};
-use codec::Frame;
 use fakes::Script;
 use serde_json::{Value, json};
 

@@ -1,30 +1,29 @@
 //! Renders a log as chat completion chunks.
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::options::ChatOptions;
+use super::request::read_create;
 use super::whole;
-use crate::dialect::Spoken;
+use crate::dialect::definition::Dialect;
+use crate::dialect::message::{Description, Message, Partial, StreamEnd};
+use crate::dialect::openai;
 use crate::event::{Entry, EventKind};
 use crate::extra::Extra;
+use crate::fault::Fault;
 use crate::item::Item;
+use crate::request::Create;
 use crate::response::Response;
+use crate::snapshot;
 
-/// What a caller may choose about the stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ChatOptions {
-    /// Whether one more chunk with the usage comes before the end (`stream_options.include_usage`).
-    pub include_usage: bool,
-    /// Whether the request offered `functions`: a call is then a `function_call`, as before there were tools.
-    pub has_functions: bool,
-}
-
-/// The state of the fold: what every chunk repeats, and which tool call stands where.
+/// The dialect at some place in a log: what every chunk repeats, and the index of each tool call.
 #[derive(Clone, Debug)]
-pub struct Fold {
+pub struct ChatCompletions {
     options: ChatOptions,
-    /// The begin of every chunk, up to its `choices`: rendered once, as a chunk is what a token costs.
+    /// The start of every chunk, up to its `choices`: rendered once, as a chunk is what a token costs.
     head: String,
     /// The calls so far; a call's place here is its `index`.
     calls: Vec<Call>,
@@ -75,34 +74,65 @@ struct SnapshotEvent {
     response: Response,
 }
 
-impl Fold {
-    /// A fold at the start of a log.
+/// Its name and its frames.
+pub const DESCRIPTION: Description = Description { name: "chat_completions", frames: &["json", "ndjson", "sse"] };
+
+impl Dialect for ChatCompletions {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn read(body: &Value) -> Result<(Create, Self), Fault> {
+        read_create(body).map(|request| (request.create, Self::new(request.options)))
+    }
+
+    fn fold(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
+        self.render(entry, messages);
+    }
+
+    fn whole(&self, terminal: &Entry) -> Result<Bytes, Fault> {
+        let response = snapshot::response(std::slice::from_ref(terminal)).ok_or_else(snapshot::unreadable)?;
+        whole::completion(&response, self.options).map(|completion| completion.to_string().into())
+    }
+
+    fn partial(&self, terminal: &Entry) -> Option<Partial> {
+        let response = snapshot::response(std::slice::from_ref(terminal))?;
+        Some(Partial { field: "completion", json: whole::partial_completion(&response, self.options).to_string().into() })
+    }
+
+    fn error(&mut self, fault: &Fault, messages: &mut Vec<Message>) {
+        messages.push(Message { name: Some(EventKind::Error.as_str()), data: fault.body().to_string().into(), ..Message::default() });
+    }
+
+    /// Chat completions have no event that tells a failed response from a whole one, and clients that skip the error chunk take every
+    /// clean end for success.
+    fn end(&self) -> StreamEnd {
+        if self.has_failed { StreamEnd::BreakOff } else { StreamEnd::Clean { sentinel: Some(openai::DONE) } }
+    }
+}
+
+impl ChatCompletions {
+    /// The dialect at the start of a log.
     pub fn new(options: ChatOptions) -> Self {
         Self { options, head: "{".into(), calls: Vec::new(), images: 0, has_failed: false }
     }
 
-    /// Whether the response has ended, or is about to end, without a finish reason.
-    pub fn has_failed(&self) -> bool {
-        self.has_failed
-    }
-
-    /// Takes in one entry and appends the chunks it makes.
-    pub fn entry(&mut self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+    fn render(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
         self.has_failed |= matches!(entry.kind, EventKind::Error | EventKind::Failed);
         match entry.kind {
-            EventKind::Created => self.begin(entry),
-            EventKind::InProgress => spoken.push(self.chunk(entry, r#"{"role":"assistant","content":""}"#, "null", "null")),
-            EventKind::OutputTextDelta => spoken.extend(self.text(entry, "content")),
-            EventKind::RefusalDelta => spoken.extend(self.text(entry, "refusal")),
-            EventKind::ReasoningDelta | EventKind::ReasoningSummaryDelta => spoken.extend(self.text(entry, "reasoning_content")),
-            EventKind::OutputItemAdded => spoken.extend(self.added(entry)),
-            EventKind::FunctionCallArgumentsDelta => spoken.extend(self.arguments(entry)),
-            EventKind::CustomToolCallInputDelta => spoken.extend(self.custom_input(entry)),
-            EventKind::OutputTextAnnotationAdded => spoken.extend(self.annotation(entry)),
-            EventKind::OutputItemDone => spoken.extend(self.done(entry)),
-            EventKind::Error => spoken.extend(error(entry)),
-            EventKind::Completed | EventKind::Incomplete => self.end(entry, spoken),
-            // Their content was said by the deltas, and the error before `response.failed` has said the rest.
+            EventKind::Created => self.start(entry),
+            EventKind::InProgress => messages.push(self.chunk(entry, r#"{"role":"assistant","content":""}"#, "null", "null")),
+            EventKind::OutputTextDelta => messages.extend(self.text(entry, "content")),
+            EventKind::RefusalDelta => messages.extend(self.text(entry, "refusal")),
+            EventKind::ReasoningDelta | EventKind::ReasoningSummaryDelta => messages.extend(self.text(entry, "reasoning_content")),
+            EventKind::OutputItemAdded => messages.extend(self.added(entry)),
+            EventKind::FunctionCallArgumentsDelta => messages.extend(self.arguments(entry)),
+            EventKind::CustomToolCallInputDelta => messages.extend(self.custom_input(entry)),
+            EventKind::OutputTextAnnotationAdded => messages.extend(self.annotation(entry)),
+            EventKind::OutputItemDone => messages.extend(self.done(entry)),
+            EventKind::Error => messages.extend(error(entry)),
+            EventKind::Completed | EventKind::Incomplete => self.finish(entry, messages),
+            // Their content was in the deltas, and the error before `response.failed` has the rest.
             EventKind::Queued
             | EventKind::ContentPartAdded
             | EventKind::ReasoningSummaryPartAdded
@@ -115,18 +145,18 @@ impl Fold {
             | EventKind::CustomToolCallInputDone
             | EventKind::ContentPartDone
             | EventKind::Failed => {}
-            // Chat completions have nothing to tell of tools that the upstream runs.
+            // Chat completions have no chunk for tools that the upstream runs.
             hosted => debug_assert!(hosted.is_hosted(), "every other event is listed"),
         }
     }
 
-    fn begin(&mut self, entry: &Entry) {
+    fn start(&mut self, entry: &Entry) {
         let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) else { return };
         let head = Value::Object(whole::head(&event.response, "chat.completion.chunk")).to_string();
         self.head = format!("{},", head.strip_suffix('}').unwrap_or(&head));
     }
 
-    fn text(&self, entry: &Entry, field: &str) -> Option<Spoken> {
+    fn text(&self, entry: &Entry, field: &str) -> Option<Message> {
         let event: DeltaEvent<'_> = serde_json::from_slice(&entry.data).ok()?;
         let delta = format!("{{\"{field}\":{}}}", event.delta.get());
         let logprobs = match event.logprobs.map(RawValue::get) {
@@ -136,7 +166,7 @@ impl Fold {
         Some(self.chunk(entry, &delta, &logprobs, "null"))
     }
 
-    fn added(&mut self, entry: &Entry) -> Option<Spoken> {
+    fn added(&mut self, entry: &Entry) -> Option<Message> {
         let ItemEvent { output_index, item } = serde_json::from_slice(&entry.data).ok()?;
         let extra = item.extra()?.clone();
         let call = match item {
@@ -155,7 +185,7 @@ impl Fold {
         Some(self.call_chunk(entry, index, call))
     }
 
-    fn arguments(&self, entry: &Entry) -> Option<Spoken> {
+    fn arguments(&self, entry: &Entry) -> Option<Message> {
         let event: DeltaEvent<'_> = serde_json::from_slice(&entry.data).ok()?;
         let index = self.index(event.output_index)?;
         let arguments = event.delta.get();
@@ -167,7 +197,7 @@ impl Fold {
         Some(self.chunk(entry, &delta, "null", "null"))
     }
 
-    fn custom_input(&self, entry: &Entry) -> Option<Spoken> {
+    fn custom_input(&self, entry: &Entry) -> Option<Message> {
         let event: DeltaEvent<'_> = serde_json::from_slice(&entry.data).ok()?;
         let index = self.index(event.output_index)?;
         let delta = format!("{{\"tool_calls\":[{{\"index\":{index},\"custom\":{{\"input\":{}}}}}]}}", event.delta.get());
@@ -179,19 +209,19 @@ impl Fold {
         self.calls.iter().position(|call| call.output_index == output_index)
     }
 
-    fn call_chunk(&self, entry: &Entry, index: usize, mut call: Map<String, Value>) -> Spoken {
+    fn call_chunk(&self, entry: &Entry, index: usize, mut call: Map<String, Value>) -> Message {
         call.shift_insert(0, "index".into(), index.into());
         self.chunk(entry, &json!({ "tool_calls": [call] }).to_string(), "null", "null")
     }
 
-    fn annotation(&self, entry: &Entry) -> Option<Spoken> {
+    fn annotation(&self, entry: &Entry) -> Option<Message> {
         let event: AnnotationEvent = serde_json::from_slice(&entry.data).ok()?;
         let delta = json!({ "annotations": [whole::annotation(&event.annotation)] });
         Some(self.chunk(entry, &delta.to_string(), "null", "null"))
     }
 
     /// What of an item is known at its end only: fields beyond the vocabulary, and images.
-    fn done(&mut self, entry: &Entry) -> Option<Spoken> {
+    fn done(&mut self, entry: &Entry) -> Option<Message> {
         let ItemEvent { output_index, item } = serde_json::from_slice(&entry.data).ok()?;
         let delta = match &item {
             Item::FunctionCall(_) | Item::CustomToolCall(_) => {
@@ -213,39 +243,39 @@ impl Fold {
         (!delta.is_empty()).then(|| self.chunk(entry, &Value::Object(delta).to_string(), "null", "null"))
     }
 
-    fn end(&mut self, entry: &Entry, spoken: &mut Vec<Spoken>) {
+    fn finish(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
         let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) else { return };
         let reason = whole::finish_reason(&event.response, self.options);
         if let Ok(reason) = &reason {
             let native = whole::native_finish_reason(&event.response);
             let native = native.map_or_else(String::new, |native| format!(",\"native_finish_reason\":{native}"));
-            spoken.push(self.chunk(entry, "{}", "null", &format!("\"{reason}\"{native}")));
+            messages.push(self.chunk(entry, "{}", "null", &format!("\"{reason}\"{native}")));
         }
         if self.options.include_usage {
             let usage = event.response.usage.map_or(Value::Null, whole::usage);
-            spoken.push(say(entry, format!("{}\"choices\":[],\"usage\":{usage}}}", self.head)));
+            messages.push(message(entry, format!("{}\"choices\":[],\"usage\":{usage}}}", self.head)));
         }
         // The last chunk, as clients stop reading at it.
         if let Err(fault) = reason {
             self.has_failed = true;
-            spoken.push(say(entry, json!({ "error": fault.payload() }).to_string()));
+            messages.push(message(entry, json!({ "error": fault.payload() }).to_string()));
         }
     }
 
     /// One chunk of the one choice; everything is JSON already.
-    fn chunk(&self, entry: &Entry, delta: &str, logprobs: &str, finish_reason: &str) -> Spoken {
+    fn chunk(&self, entry: &Entry, delta: &str, logprobs: &str, finish_reason: &str) -> Message {
         let head = &self.head;
         let usage = if self.options.include_usage { ",\"usage\":null" } else { "" };
         let choice = format!("{{\"index\":0,\"delta\":{delta},\"logprobs\":{logprobs},\"finish_reason\":{finish_reason}}}");
-        say(entry, format!("{head}\"choices\":[{choice}]{usage}}}"))
+        message(entry, format!("{head}\"choices\":[{choice}]{usage}}}"))
     }
 }
 
-fn error(entry: &Entry) -> Option<Spoken> {
+fn error(entry: &Entry) -> Option<Message> {
     let event: ErrorEvent<'_> = serde_json::from_slice(&entry.data).ok()?;
-    Some(say(entry, format!("{{\"error\":{}}}", event.error.get())))
+    Some(message(entry, format!("{{\"error\":{}}}", event.error.get())))
 }
 
-fn say(entry: &Entry, chunk: String) -> Spoken {
-    Spoken { name: None, position: entry.position, data: chunk.into() }
+fn message(entry: &Entry, chunk: String) -> Message {
+    Message { position: Some(entry.position), data: chunk.into(), ..Message::default() }
 }

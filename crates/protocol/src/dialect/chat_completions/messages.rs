@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use crate::dialect::responses::{check_parts, text_part};
+use crate::dialect::readers::{check_parts, text_part};
 use crate::extra::Extra;
 use crate::fault::Fault;
 use crate::field_paths::Origin;
@@ -107,7 +107,7 @@ impl Reader {
         let mut extra = object.extra(ASSISTANT);
         let images = object.read("images", |node| read_images(node, &mut extra))?.unwrap_or_default();
         let is_silent = content.is_empty() && extra.is_empty();
-        // A message that says nothing is one: Weir gives such ones out. Fields of the message itself need one, too.
+        // An empty message is one: Weir produces such messages. Fields of the message itself need one, too.
         if !is_silent || (calls.is_empty() && images.is_empty() && self.items.len() == before) {
             let is_text = object.get("content").is_some_and(|content| content.value().is_string());
             let message = Message { extra, ..Message::new(Role::Assistant, content) };

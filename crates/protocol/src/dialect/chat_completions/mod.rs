@@ -2,10 +2,11 @@
 
 mod fold;
 mod messages;
+mod options;
 mod request;
 mod tools;
 mod whole;
 
-pub use fold::{ChatOptions, Fold};
+pub use fold::{ChatCompletions, DESCRIPTION};
+pub use options::ChatOptions;
 pub use request::{ChatCreate, read_create};
-pub use whole::{completion, partial_completion};

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::ChatOptions;
 use super::messages::{Messages, read_messages};
+use super::options::ChatOptions;
 use super::tools::{read_functions, read_tool_choice, read_tools};
-use crate::dialect::responses::{ToolNames, read_effort, read_format, read_metadata, read_on_leave};
+use crate::dialect::readers::{read_effort, read_format, read_metadata, read_on_leave};
+use crate::dialect::tools::ToolNames;
 use crate::extra::Extra;
 use crate::fault::Fault;
 use crate::field_paths::FieldPaths;
@@ -13,7 +14,7 @@ use crate::limits;
 use crate::read::{Node, Object};
 use crate::request::{Create, ReasoningConfig, TextConfig};
 
-/// The fields that have a word in the vocabulary; anything else is `extra`.
+/// The fields that the vocabulary has; anything else is `extra`.
 const KNOWN: &[&str] = &[
     "model",
     "messages",
@@ -48,7 +49,7 @@ const KNOWN: &[&str] = &[
     "on_leave",
 ];
 
-/// A chat completion's request: the neutral one, and what only this dialect knows.
+/// A chat completion's request: the neutral one, and what only this dialect has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChatCreate {
     /// The request.
@@ -148,7 +149,7 @@ fn names(root: &Object<'_>, has_functions: bool) -> Vec<(&'static str, &'static 
     ]
 }
 
-/// What the answer may consist of: text.
+/// The modalities of the response: text.
 fn read_modalities(root: &Object<'_>) -> Result<(), Fault> {
     let Some(node) = root.get("modalities") else { return Ok(()) };
     for modality in node.array(limits::WORDS)? {

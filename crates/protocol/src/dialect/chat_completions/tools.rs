@@ -1,6 +1,6 @@
 //! Reads the tools of a chat, and which of them the model may or must call, in their present and in their former form.
 
-use crate::dialect::responses::{ToolNames, read_allowed, read_custom, read_function, read_named, read_tool_mode};
+use crate::dialect::tools::{ToolNames, read_allowed, read_custom, read_function, read_named, read_tool_mode};
 use crate::extra::Extra;
 use crate::fault::Fault;
 use crate::limits;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ChatOptions;
+use super::options::ChatOptions;
 use crate::extra::Extra;
 use crate::fault::{Fault, FaultKind};
 use crate::item::{Item, OpaqueItem, Part};
@@ -13,12 +13,12 @@ use crate::usage::Usage;
 ///
 /// # Errors
 /// Where it did not end as a completion can: stopped by a caller, failed.
-pub fn completion(response: &Response, options: ChatOptions) -> Result<Value, Fault> {
+pub(super) fn completion(response: &Response, options: ChatOptions) -> Result<Value, Fault> {
     finish_reason(response, options).map(|reason| document(response, Some(reason), options))
 }
 
 /// What there is of a response that did not end as a completion can, as one without a finish reason.
-pub fn partial_completion(response: &Response, options: ChatOptions) -> Value {
+pub(super) fn partial_completion(response: &Response, options: ChatOptions) -> Value {
     document(response, None, options)
 }
 
@@ -141,7 +141,7 @@ pub(super) fn image(item: &OpaqueItem, index: usize) -> Option<Value> {
     Some(json!({ "type": "image_url", "image_url": { "url": url }, "index": index }))
 }
 
-/// The upstream's own word for why the model stopped, where Weir does not know it.
+/// The upstream's own finish reason, where it is not one of the vocabulary.
 pub(super) fn native_finish_reason(response: &Response) -> Option<&Value> {
     let details = response.incomplete_details.as_ref()?;
     (details.reason == IncompleteDetails::UNKNOWN_FINISH_REASON).then(|| response.metadata.get(FINISH_REASON))?
@@ -160,7 +160,7 @@ pub(super) fn head(response: &Response, object: &str) -> Map<String, Value> {
     head
 }
 
-/// The `finish_reason` of a response that ended well, or early for a reason this dialect knows; otherwise an error, so
+/// The `finish_reason` of a response that ended well, or early for a reason this dialect has; otherwise an error, so
 /// that nobody takes a part for the whole.
 pub(super) fn finish_reason(response: &Response, options: ChatOptions) -> Result<&'static str, Fault> {
     let reason = response.incomplete_details.as_ref().map_or("", |details| details.reason.as_str());
@@ -173,7 +173,7 @@ pub(super) fn finish_reason(response: &Response, options: ChatOptions) -> Result
                 (false, _) => "stop",
             })
         }
-        // Of all words of this dialect, only `length` says that an answer may not be whole. The upstream's own word stands
+        // Of all finish reasons of this dialect, only `length` means that a response may be incomplete. The upstream's own stands
         // beside it.
         (ResponseStatus::Incomplete, "max_output_tokens" | IncompleteDetails::UNKNOWN_FINISH_REASON) => Ok("length"),
         (ResponseStatus::Incomplete, "content_filter") => Ok("content_filter"),
@@ -191,7 +191,7 @@ pub(super) fn finish_reason(response: &Response, options: ChatOptions) -> Result
     }
 }
 
-/// What an answer cost, in this dialect's words.
+/// The usage of a response, with this dialect's names.
 pub(super) fn usage(usage: Usage) -> Value {
     json!({
         "prompt_tokens": usage.input_tokens,

@@ -1,20 +1,35 @@
-//! Says a log as the messages of the classic API: the role, the text piece by piece, the end, the tokens, `[DONE]`.
+//! Renders a log as the messages of the classic API: the role, the text piece by piece, the end, the tokens, `[DONE]`.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{DONE, FAULT, TOKENS};
+use super::question::{create, read_question};
+use crate::dialect::definition::Dialect;
+use crate::dialect::message::{Description, Message, StreamEnd};
+use crate::dialect::socket::{ClientEvent, SocketDialect, SocketRules, StreamId};
 use crate::event::{Entry, EventKind};
 use crate::fault::Fault;
+use crate::request::Create;
 use crate::response::{Response, ResponseStatus};
 use crate::usage::{Usage, UsageSource};
 
-/// At which door the answer is heard.
+/// The id of the message with the number of tokens.
+pub const TOKENS: &str = "[TOKENS]";
+
+/// The last message: its id and its data.
+pub const DONE: &str = "[DONE]";
+
+/// The event that has the cause of a failure, for programs. It is not called `error`, which would fire a page's `onerror`.
+pub const FAULT: &str = "fault";
+
+/// What carries a response of the classic API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// The stream of `/createSse`: the only one that tells the number of tokens.
+pub enum Transport {
+    /// The stream of `/createSse`: the only one that has the number of tokens.
     Channel,
     /// The stream of `GET /chat`, whose page would take a number for JSON.
     Query,
@@ -22,25 +37,14 @@ pub enum Door {
     Socket,
 }
 
-/// One message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// Its id; where the frame has none, it is left out.
-    pub id: String,
-    /// Its name, if it is not for pages.
-    pub name: Option<&'static str>,
-    /// What it says: JSON, or the words of [`TOKENS`] and [`DONE`].
-    pub data: Bytes,
-}
-
-/// The fold at some place in a log.
+/// The dialect at some place in a log.
 #[derive(Clone, Debug)]
-pub struct Fold {
-    door: Door,
-    /// The answer's id; every event but the last two has it.
-    id: String,
-    /// Whether a text has been said.
-    has_spoken: bool,
+pub struct Classic {
+    transport: Transport,
+    /// The id of every message but the last two.
+    id: Arc<str>,
+    /// Whether a text was rendered.
+    has_text: bool,
 }
 
 #[derive(Deserialize)]
@@ -59,25 +63,80 @@ struct SnapshotEvent {
     response: Response,
 }
 
-impl Fold {
-    /// A fold at the start of a log.
-    pub fn new(door: Door) -> Self {
-        Self { door, id: String::new(), has_spoken: false }
+/// Its name and its frames.
+pub const DESCRIPTION: Description = Description { name: "classic", frames: &["sse", "websocket"] };
+
+impl Dialect for Classic {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
     }
 
-    /// Takes in one entry and appends the messages it makes.
-    pub fn entry(&mut self, entry: &Entry, said: &mut Vec<Said>) {
+    fn read(body: &Value) -> Result<(Create, Self), Fault> {
+        Ok((create("", read_question(body)?), Self::new(Transport::Channel)))
+    }
+
+    fn fold(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
+        self.render(entry, messages);
+    }
+
+    fn error(&mut self, fault: &Fault, messages: &mut Vec<Message>) {
+        self.fault(fault, messages);
+    }
+
+    /// `[DONE]` is a message here, with an id.
+    fn end(&self) -> StreamEnd {
+        StreamEnd::Clean { sentinel: None }
+    }
+}
+
+impl SocketDialect for Classic {
+    const RULES: SocketRules = SocketRules { messages: "questions", interleaves_errors: false, reads_json: false, resumes: false };
+
+    /// A message is a question, as it was typed.
+    fn read_message(message: &[u8]) -> Result<ClientEvent<Self>, (StreamId, Fault)> {
+        let question = String::from_utf8_lossy(message).into_owned();
+        if question.trim().is_empty() {
+            return Err((StreamId::default(), Fault::invalid("invalid_value", "msg", "The question is blank.")));
+        }
+        let (create, dialect) = (Box::new(create("", question)), Box::new(Self::unstarted()));
+        Ok(ClientEvent::Create { stream: StreamId::default(), create, dialect, generate: true })
+    }
+
+    fn unstarted() -> Self {
+        Self::new(Transport::Socket)
+    }
+
+    fn refuse(_stream: &StreamId, fault: &Fault, messages: &mut Vec<Message>) {
+        let mut dialect = Self::unstarted();
+        dialect.fault(fault, messages);
+        dialect.done("0", messages);
+    }
+
+    /// On a socket an error has no place for its code, and no `[DONE]` follows: what ran is not complete.
+    fn revoke(&mut self, fault: &Fault, messages: &mut Vec<Message>) {
+        let fault = Fault { message: format!("{} ({})", fault.message, fault.code), ..fault.clone() };
+        self.fault(&fault, messages);
+    }
+}
+
+impl Classic {
+    /// The dialect at the start of a log.
+    pub fn new(transport: Transport) -> Self {
+        Self { transport, id: Arc::default(), has_text: false }
+    }
+
+    fn render(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
         match entry.kind {
-            EventKind::Created => self.begin(entry),
-            EventKind::InProgress => said.push(self.say(Bytes::from_static(b"{\"role\":\"assistant\"}"))),
-            EventKind::OutputTextDelta | EventKind::RefusalDelta => self.text(entry, said),
+            EventKind::Created => self.start(entry),
+            EventKind::InProgress => messages.push(self.message(Bytes::from_static(b"{\"role\":\"assistant\"}"))),
+            EventKind::OutputTextDelta | EventKind::RefusalDelta => self.text(entry, messages),
             EventKind::Error => {
                 if let Ok(event) = serde_json::from_slice::<ErrorEvent>(&entry.data) {
-                    self.fault(&Fault::from_payload(&event.error), said);
+                    self.fault(&Fault::from_payload(&event.error), messages);
                 }
             }
-            EventKind::Completed | EventKind::Incomplete | EventKind::Failed => self.end(entry, said),
-            // A message without `content` would erase the text, and what these say the deltas have said.
+            EventKind::Completed | EventKind::Incomplete | EventKind::Failed => self.finish(entry, messages),
+            // A message without `content` would erase the text, and the content of these was in the deltas.
             EventKind::Queued
             | EventKind::OutputItemAdded
             | EventKind::ContentPartAdded
@@ -96,75 +155,75 @@ impl Fold {
             | EventKind::CustomToolCallInputDone
             | EventKind::ContentPartDone
             | EventKind::OutputItemDone => {}
-            // The classic API has nothing to tell of tools that the upstream runs.
+            // The classic API has no message for tools that the upstream runs.
             hosted => debug_assert!(hosted.is_hosted(), "every other event is listed"),
         }
     }
 
-    /// Says why there is no answer, or no more of it: for programs by name, and as text that a page shows.
-    pub fn fault(&mut self, fault: &Fault, said: &mut Vec<Said>) {
-        if self.door != Door::Socket {
-            said.push(Said { name: Some(FAULT), ..self.say(fault.object().to_string().into()) });
+    /// Why there is no response, or no more of it: for programs by name, and as text that a page shows.
+    fn fault(&mut self, fault: &Fault, messages: &mut Vec<Message>) {
+        if self.transport != Transport::Socket {
+            messages.push(Message { name: Some(FAULT), ..self.message(fault.object().to_string().into()) });
         }
-        said.push(self.notice(&fault.message));
+        messages.push(self.notice(&fault.message));
     }
 
-    /// The messages behind the last of the answer: `tokens`, where the door has them, and the end.
-    pub fn done(&self, tokens: &str, said: &mut Vec<Said>) {
-        if self.door == Door::Channel {
+    /// The messages after the last of the response: `tokens`, where the transport has them, and the end.
+    fn done(&self, tokens: &str, messages: &mut Vec<Message>) {
+        if self.transport == Transport::Channel {
             let data = format!("<br/><br/>tokens：{tokens}");
-            said.push(Said { id: TOKENS.to_owned(), name: None, data: data.into() });
+            messages.push(Message { id: Some(TOKENS.into()), data: data.into(), ..Message::default() });
         }
-        said.push(Said { id: DONE.to_owned(), name: None, data: Bytes::from_static(DONE.as_bytes()) });
+        messages.push(Message { id: Some(DONE.into()), data: Bytes::from_static(DONE.as_bytes()), ..Message::default() });
     }
 
-    fn begin(&mut self, entry: &Entry) {
+    fn start(&mut self, entry: &Entry) {
         if let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) {
             let id = event.response.id.as_str();
-            self.id = format!("chatcmpl-{}", id.strip_prefix("resp_").unwrap_or(id));
+            self.id = format!("chatcmpl-{}", id.strip_prefix("resp_").unwrap_or(id)).into();
         }
     }
 
-    fn text(&mut self, entry: &Entry, said: &mut Vec<Said>) {
+    fn text(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
         let Ok(event) = serde_json::from_slice::<DeltaEvent<'_>>(&entry.data) else { return };
-        self.has_spoken = true;
-        // The pages take a content of exactly this word for none at all, and drop it or what stands before it.
+        self.has_text = true;
+        // The pages take a content of exactly this word for none at all, and drop it or the text before it.
         let pieces: &[&str] = if event.delta.get() == "\"null\"" { &["\"nu\"", "\"ll\""] } else { &[event.delta.get()] };
-        said.extend(pieces.iter().map(|piece| self.say(format!("{{\"content\":{piece}}}").into())));
+        messages.extend(pieces.iter().map(|piece| self.message(format!("{{\"content\":{piece}}}").into())));
     }
 
-    fn end(&mut self, entry: &Entry, said: &mut Vec<Said>) {
+    fn finish(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
         let Ok(SnapshotEvent { response }) = serde_json::from_slice(&entry.data) else { return };
         let reason = response.incomplete_details.as_ref().map_or("", |details| details.reason.as_str());
         match (response.status, reason) {
-            // A stop was asked for, and the error before a failure has said why.
+            // A stop was requested, and the error before a failure has its cause.
             (ResponseStatus::Completed | ResponseStatus::Failed | ResponseStatus::Cancelled, _) => {}
-            (_, "max_output_tokens") => said.push(self.notice("The answer ends here: it has reached the limit on its length.")),
-            (_, "content_filter") => said.push(self.notice("The answer ends here: a content filter stopped it.")),
+            (_, "max_output_tokens") => messages.push(self.notice("The answer ends here: it has reached the limit on its length.")),
+            (_, "content_filter") => messages.push(self.notice("The answer ends here: a content filter stopped it.")),
             (ResponseStatus::Incomplete | ResponseStatus::InProgress | ResponseStatus::Queued, _) => {
-                said.push(self.notice("The answer ended before it was whole."));
+                messages.push(self.notice("The answer ended before it was whole."));
             }
         }
         if response.status != ResponseStatus::Failed {
-            said.push(self.say(Bytes::from_static(b"{}")));
+            messages.push(self.message(Bytes::from_static(b"{}")));
         }
-        self.done(&tokens(response.usage), said);
+        self.done(&tokens(response.usage), messages);
     }
 
-    /// Our own words in an answer. The pages put them into HTML, and an upstream's message may hold anything.
-    fn notice(&mut self, words: &str) -> Said {
-        let gap = if self.has_spoken { "\n\n" } else { "" };
-        self.has_spoken = true;
+    /// A text of Weir's in a response. The pages put it into HTML, and an upstream's message may hold anything.
+    fn notice(&mut self, words: &str) -> Message {
+        let gap = if self.has_text { "\n\n" } else { "" };
+        self.has_text = true;
         let words = words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        self.say(json!({ "content": format!("{gap}{words}") }).to_string().into())
+        self.message(json!({ "content": format!("{gap}{words}") }).to_string().into())
     }
 
-    fn say(&self, data: Bytes) -> Said {
-        Said { id: self.id.clone(), name: None, data }
+    fn message(&self, data: Bytes) -> Message {
+        Message { id: Some(Arc::clone(&self.id)), data, ..Message::default() }
     }
 }
 
-/// How many tokens the model wrote; what we counted ourselves is marked as that. A model that was not heard wrote none.
+/// The number of tokens that the model wrote; a number that Weir counted is marked as that. Without usage it wrote none.
 fn tokens(usage: Option<Usage>) -> String {
     match usage {
         Some(Usage { output_tokens, source: UsageSource::Provider, .. }) => output_tokens.to_string(),

@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use crate::item::{Item, Message, Part, Role};
 use crate::request::{Create, InputItem};
 
-/// The question in `{"msg":"…"}`. Fields that nobody knows are left alone, as the demo did.
+/// The question in `{"msg":"…"}`. Unknown fields are ignored, as in the demo.
 ///
 /// # Errors
 /// There is none, it is no text, or it is blank.
@@ -22,7 +22,7 @@ pub fn read_question(body: &Value) -> Result<String, Fault> {
     }
 }
 
-/// A question to `model`. It says nothing of limits and temperatures: what is best is the upstream's to know, and a fixed
+/// A question to `model`. It sets no limits and no temperature: the upstream's defaults fit its models, and a fixed
 /// `max_tokens` would be refused when the context has grown.
 pub fn create(model: &str, question: String) -> Create {
     let message = Message::new(Role::User, vec![Part::input_text(question)]);

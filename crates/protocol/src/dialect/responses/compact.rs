@@ -1,9 +1,8 @@
-//! Reads the body of `POST /v1/responses/compact`, and the item it gave when that comes back.
+//! Reads the body of `POST /v1/responses/compact`.
 
 use serde_json::{Map, Value};
 
-use super::{check_input, read_common};
-use crate::compaction;
+use super::request::{check_input, read_common};
 use crate::fault::Fault;
 use crate::read::Node;
 use crate::request::{Create, TextConfig, ToolChoice, ToolMode};
@@ -13,7 +12,7 @@ use crate::request::{Create, TextConfig, ToolChoice, ToolMode};
 /// than a plain text of the summary (tools, a schema, a limit) are left out.
 ///
 /// # Errors
-/// The first field that is wrong, by its path. A stream or a background answer, which there is none of.
+/// The first field that is wrong, by its path. A stream or a background response, as there is neither.
 pub fn read_compact(body: &Value) -> Result<Create, Fault> {
     let root = Node::root(body).object()?;
     let create = read_common(&root)?;
@@ -35,13 +34,5 @@ pub fn read_compact(body: &Value) -> Result<Create, Fault> {
         metadata: Map::new(),
         store: false,
         ..create
-    })
-}
-
-/// Reads an `encrypted_content`.
-pub(super) fn read_content(node: &Node<'_>) -> Result<String, Fault> {
-    compaction::decode(&node.string()?).ok_or_else(|| {
-        let message = format!("'{}' was not made by this server's /v1/responses/compact, or was changed since.", node.path());
-        Fault::invalid("invalid_encrypted_content", node.path(), message)
     })
 }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::compact;
-use crate::compaction::Compaction;
+use crate::compaction::{self, Compaction};
+use crate::dialect::readers::{check_parts, text_part};
 use crate::fault::Fault;
 use crate::id::ItemId;
 use crate::item::{
@@ -32,23 +32,6 @@ pub(super) fn read_input(node: &Node<'_>) -> Result<Vec<InputItem>, Fault> {
     let items: Vec<InputItem> = node.array(limits::ITEMS)?.iter().map(read_item).collect::<Result<_, _>>()?;
     check_parts(node, &items)?;
     Ok(items)
-}
-
-/// The most parts that all items together may have. Used by both dialects.
-///
-/// # Errors
-/// There are more.
-pub(in crate::dialect) fn check_parts(node: &Node<'_>, items: &[InputItem]) -> Result<(), Fault> {
-    let count = |item: &InputItem| match item {
-        InputItem::Item(item) => item.parts().count(),
-        InputItem::Reference(_) => 0,
-    };
-    let parts = items.iter().map(count).sum::<usize>();
-    if parts <= limits::ALL_PARTS {
-        return Ok(());
-    }
-    let message = format!("Invalid '{}': expected at most {} content parts in all, but got {parts}.", node.path(), limits::ALL_PARTS);
-    Err(Fault::invalid("array_above_max_length", node.path(), message))
 }
 
 fn read_item(node: &Node<'_>) -> Result<InputItem, Fault> {
@@ -106,7 +89,7 @@ fn read_item(node: &Node<'_>) -> Result<InputItem, Fault> {
             extra: object.extra(&["type", "id", "status", "summary", "content", "encrypted_content"]),
         }),
         "compaction" => {
-            let summary = compact::read_content(&object.require("encrypted_content")?)?;
+            let summary = read_content(&object.require("encrypted_content")?)?;
             Item::Compaction(Compaction { id, summary })
         }
         _ => Item::Opaque(read_opaque(&object, id, kind)),
@@ -165,14 +148,6 @@ fn read_output(node: &Node<'_>) -> Result<FunctionOutput, Fault> {
     }
 }
 
-/// Text as `role` writes it. Used by both dialects.
-pub(in crate::dialect) fn text_part(role: Role, text: String) -> Part {
-    match role {
-        Role::Assistant => Part::output_text(text),
-        Role::User | Role::System | Role::Developer => Part::input_text(text),
-    }
-}
-
 fn read_parts(node: &Node<'_>, role: Role) -> Result<Vec<Part>, Fault> {
     node.array(limits::PARTS)?.iter().map(|part| read_part(part, role)).collect()
 }
@@ -216,5 +191,13 @@ fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
             }
         }
         _ => Part::Opaque(object.extra(&[])),
+    })
+}
+
+/// Reads an `encrypted_content`.
+fn read_content(node: &Node<'_>) -> Result<String, Fault> {
+    compaction::decode(&node.string()?).ok_or_else(|| {
+        let message = format!("'{}' was not made by this server's /v1/responses/compact, or was changed since.", node.path());
+        Fault::invalid("invalid_encrypted_content", node.path(), message)
     })
 }

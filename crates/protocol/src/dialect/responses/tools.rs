@@ -1,43 +1,10 @@
-//! Reads the tools of a request, and which of them the model may or must call. Both dialects use it.
+//! Reads `tools` and `tool_choice`.
 
-use std::collections::HashSet;
-
-use crate::extra::Extra;
+use crate::dialect::tools::{ToolNames, read_allowed, read_custom, read_function, read_named, read_tool_mode};
 use crate::fault::Fault;
 use crate::limits;
 use crate::read::{Node, Object};
-use crate::request::{
-    AllowedTool, AllowedTools, AllowedToolsWord, CustomTool, FunctionTool, NamedKind, NamedTool, NamespaceTool, Tool, ToolChoice, ToolMode,
-};
-
-/// What the tools of a request are called, for choices that name them.
-pub(in crate::dialect) struct ToolNames<'a> {
-    names: HashSet<&'a str>,
-    kinds: HashSet<&'a str>,
-}
-
-impl<'a> ToolNames<'a> {
-    /// Those of these tools, and of the ones in their namespaces.
-    pub(in crate::dialect) fn of(tools: &'a [Tool]) -> Self {
-        let all = tools.iter().flat_map(|tool| tool.inner().unwrap_or(std::slice::from_ref(tool)));
-        Self { names: all.filter_map(Tool::name).collect(), kinds: tools.iter().map(Tool::kind).collect() }
-    }
-
-    /// Whether there are no tools.
-    fn has_none(&self) -> bool {
-        self.kinds.is_empty()
-    }
-
-    /// Whether a tool has this name.
-    fn has(&self, name: &str) -> bool {
-        self.names.contains(name)
-    }
-
-    /// Whether a tool is of this type.
-    pub(in crate::dialect) fn has_kind(&self, kind: &str) -> bool {
-        self.kinds.contains(kind)
-    }
-}
+use crate::request::{AllowedTool, NamedKind, NamespaceTool, Tool, ToolChoice};
 
 /// Reads `tools`.
 pub(super) fn read_tools(node: &Node<'_>) -> Result<Vec<Tool>, Fault> {
@@ -78,27 +45,6 @@ fn read_one(object: &Object<'_>, kind: &str) -> Result<Tool, Fault> {
     }
 }
 
-/// Reads a function's definition; `extra` is what stands beside it.
-pub(in crate::dialect) fn read_function(object: &Object<'_>, extra: Extra) -> Result<FunctionTool, Fault> {
-    Ok(FunctionTool {
-        name: object.require("name")?.name()?,
-        description: object.string("description")?,
-        parameters: object.read("parameters", Node::schema)?,
-        strict: object.boolean("strict")?,
-        extra,
-    })
-}
-
-/// Reads the definition of a tool that takes free text; `extra` is what stands beside it.
-pub(in crate::dialect) fn read_custom(object: &Object<'_>, extra: Extra) -> Result<CustomTool, Fault> {
-    Ok(CustomTool {
-        name: object.require("name")?.name()?,
-        description: object.string("description")?,
-        format: object.read("format", Node::schema)?,
-        extra,
-    })
-}
-
 /// Reads `tool_choice`.
 pub(super) fn read_tool_choice(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
     if node.value().is_string() {
@@ -129,33 +75,4 @@ fn read_allowed_tool(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<AllowedTo
         Some("custom") => read_named(&object, NamedKind::Custom, tools).map(AllowedTool::Named),
         Some(_) => Ok(AllowedTool::Hosted(object.extra(&[]))),
     }
-}
-
-/// Reads the rest of `allowed_tools`, of which the tools were read.
-pub(in crate::dialect) fn read_allowed(object: &Object<'_>, allowed: Vec<AllowedTool>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
-    if allowed.is_empty() {
-        return Err(Fault::invalid("invalid_value", object.path_of("tools"), "'allowed_tools' needs at least one tool."));
-    }
-    let mode = object.read("mode", |node| read_tool_mode(node, tools))?.unwrap_or(ToolMode::Auto);
-    Ok(ToolChoice::Allowed(AllowedTools { kind: AllowedToolsWord::AllowedTools, tools: allowed, mode }))
-}
-
-/// Reads `none`, `auto` or `required`.
-pub(in crate::dialect) fn read_tool_mode(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<ToolMode, Fault> {
-    match node.word(&["none", "auto", "required"])?.as_str() {
-        "none" => Ok(ToolMode::None),
-        "auto" => Ok(ToolMode::Auto),
-        _ if tools.has_none() => Err(node.wrong_value("a choice that the request's tools can meet, but there are no 'tools'")),
-        _ => Ok(ToolMode::Required),
-    }
-}
-
-/// Reads the name of a tool, which must be one of the request's.
-pub(in crate::dialect) fn read_named(object: &Object<'_>, kind: NamedKind, tools: &ToolNames<'_>) -> Result<NamedTool, Fault> {
-    let node = object.require("name")?;
-    let name = node.some_string()?;
-    if tools.has(&name) {
-        return Ok(NamedTool { kind, name });
-    }
-    Err(node.wrong_value("the name of one of the request's 'tools'"))
 }

@@ -1,35 +1,45 @@
-//! Reads a question, finds the stream for its answer, and says that it was taken before the answer begins.
+//! Reads a question, finds the stream for its response, and accepts the question before the response starts.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use engine::feed::Feed;
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use protocol::dialect::classic::read_question;
 use protocol::fault::Fault;
 use serde_json::json;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
-use crate::api::responses::named;
+use crate::api::headers::with_response_id;
 use crate::app::App;
-use crate::classic::{self, Asker};
+use crate::classic::{self, CallerUid};
 use crate::http::body;
-use crate::http::context::RequestContext as From;
-use crate::transport::Turn;
+use crate::http::context::RequestContext;
+use crate::transport::DelayedFeed;
 
 /// Why a question was not taken.
 pub(super) enum Failure {
-    /// Before a stream was found for it: that stream does not know.
+    /// Before a stream was found for it, so that stream is still waiting.
     Early(Fault),
     /// After: the stream has ended, or there was none.
     Late(Fault),
 }
 
-/// Asks on a stream of the asker, and answers with the number of the question's tokens.
-pub(super) async fn ask(app: &App, asker: &Asker, from: &From, headers: &HeaderMap, body: Body) -> Result<Response, Failure> {
+/// Asks on a stream of the asker, and responds with the number of the question's tokens.
+pub(super) async fn ask(
+    app: &App,
+    asker: &CallerUid,
+    context: &RequestContext,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
     let read = async {
         if let Some(fault) = app.engine.draining() {
             return Err(fault);
@@ -41,26 +51,38 @@ pub(super) async fn ask(app: &App, asker: &Asker, from: &From, headers: &HeaderM
         Ok((question, model, tokens))
     };
     let (question, model, tokens) = read.await.map_err(Failure::Early)?;
-    // Behind this a failure drops the place, and with it ends the stream.
+    // From here on a failure drops the place, which ends the stream.
     let place = app.classic.channels.pair(asker, app.config.classic.patience).await.map_err(Failure::Late)?;
     // The body, or the stream, may have taken its time.
-    from.grant.check().map_err(Failure::Late)?;
-    let started = classic::start(app, asker, &model, question, from.trace.clone()).await.map_err(Failure::Late)?;
-    let (telling, told) = oneshot::channel();
-    place.give(&started.id, Turn { feed: started.feed, told }).map_err(Failure::Late)?;
-    let answer = json!({ "question_tokens": tokens }).to_string();
-    let body = Body::new(Told { bytes: Some(answer.into()), _telling: telling });
+    context.grant.check().map_err(Failure::Late)?;
+    let started = classic::start(app, asker, &model, question, context.trace.clone()).await.map_err(Failure::Late)?;
+    let (sending, sent) = oneshot::channel();
+    place.give(&started.id, delayed(started.feed, sent, app.config.classic.grace)).map_err(Failure::Late)?;
+    let tokens = json!({ "question_tokens": tokens }).to_string();
+    let body = Body::new(Accepted { bytes: Some(tokens.into()), _sending: sending });
     let response = ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
-    Ok(named(response, &started.id))
+    Ok(with_response_id(response, &started.id))
 }
 
-/// A body whose end is known elsewhere: the server drops it when it has taken it to be sent.
-struct Told {
+/// The response once its question was accepted: a page creates the element for the text then. The acceptance goes out over another
+/// connection, and gets `grace` to be read there.
+fn delayed(feed: Feed, sent: oneshot::Receiver<()>, grace: Duration) -> DelayedFeed {
+    async move {
+        // Sent, or the asker has left: in both cases nobody waits for it any more.
+        let _sent = sent.await;
+        sleep(grace).await;
+        feed
+    }
+    .boxed()
+}
+
+/// The body that accepts a question. The server drops it once it was handed to the connection.
+struct Accepted {
     bytes: Option<Bytes>,
-    _telling: oneshot::Sender<()>,
+    _sending: oneshot::Sender<()>,
 }
 
-impl HttpBody for Told {
+impl HttpBody for Accepted {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
@@ -77,7 +99,7 @@ impl HttpBody for Told {
     }
 }
 
-/// The parameters that are ours. What else stands behind the question belongs to it: the page does not encode an `&`.
+/// Weir's own parameters. Anything else after the question belongs to it: the page does not encode an `&`.
 const PARAMETERS: [&str; 4] = ["uid", "lastEventId", "padding", "ticket"];
 
 /// Whether a query has a parameter.
@@ -94,23 +116,23 @@ pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
 /// plus. What the browser has encoded is decoded; a `%` that encodes nothing is one.
 pub(super) fn message(query: &str) -> String {
     let is_ours = |pair: &&str| PARAMETERS.iter().any(|name| pair.split_once('=').is_some_and(|(found, _value)| found == *name));
-    let behind = query.split('&').skip_while(|pair| !pair.starts_with("message="));
-    let parts: Vec<&str> = behind.filter(|pair| !is_ours(pair)).collect();
+    let from_message = query.split('&').skip_while(|pair| !pair.starts_with("message="));
+    let parts: Vec<&str> = from_message.filter(|pair| !is_ours(pair)).collect();
     decode(parts.join("&").strip_prefix("message=").unwrap_or_default())
 }
 
 fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
-    while let [first, behind @ ..] = rest {
+    while let [first, after @ ..] = rest {
         let hex = |digit: Option<&u8>| char::from(*digit?).to_digit(16);
-        let encoded = (*first == b'%').then(|| Some(hex(behind.first())? * 16 + hex(behind.get(1))?)).flatten();
+        let encoded = (*first == b'%').then(|| Some(hex(after.first())? * 16 + hex(after.get(1))?)).flatten();
         if let Some(byte) = encoded.and_then(|byte| u8::try_from(byte).ok()) {
             bytes.push(byte);
-            rest = behind.get(2..).unwrap_or_default();
+            rest = after.get(2..).unwrap_or_default();
         } else {
             bytes.push(*first);
-            rest = behind;
+            rest = after;
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()

@@ -1,4 +1,4 @@
-//! Which pages may use the classic API, and what their browsers are told.
+//! Which pages may use the classic API, and the CORS headers for their browsers.
 //!
 //! The demo let every page in. Here a page of another site is refused until `classic.origins` names it: its questions cost
 //! tokens, and who visits a page has not asked to pay for it.
@@ -53,7 +53,7 @@ pub(crate) async fn cors(State(app): State<App>, Extension(forwarded): Extension
     if site != Site::Allowed {
         return response;
     }
-    // Never with credentials: whoever shows a cookie is one of our own pages.
+    // Never with credentials: only our own pages send a cookie.
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     if let Some(method) = wanted.filter(|_| is_mapped) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, method);
@@ -106,7 +106,7 @@ fn part() -> Fault {
     Fault::new(FaultKind::Permission, "destination_not_allowed", message).with_param("Sec-Fetch-Dest")
 }
 
-/// A preflight that is not allowed, in Spring's words.
+/// A preflight that is not allowed, as Spring refuses it.
 fn refused() -> Response {
     (StatusCode::FORBIDDEN, "Invalid CORS request").into_response()
 }

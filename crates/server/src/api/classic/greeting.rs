@@ -2,19 +2,15 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::{Bytes, BytesMut};
-use codec::emitter;
-use lens::live::ByteBreakdown;
+use protocol::dialect::Message;
 
-/// The demo's words for "connected".
+/// The demo's text for "connected".
 const NAME: &str = "连接成功！！！！";
 
-/// The event at `now`, as the demo said it but for its time zone, which is UTC; and what the lens counts of it.
-pub(super) fn connected(uid: &str, now: SystemTime) -> (Bytes, ByteBreakdown) {
-    let mut out = BytesMut::new();
+/// The event at `now`, as the demo has it but for its time zone, which is UTC.
+pub(super) fn connected(uid: &str, now: SystemTime) -> Message {
     let data = format!("\"{}\"", date(now));
-    emitter::encode(&mut out, uid, Some(NAME), data.as_bytes());
-    (out.freeze(), ByteBreakdown { events: 1, dialect: data.len() as u64, ..ByteBreakdown::default() })
+    Message { name: Some(NAME), id: Some(uid.into()), position: None, data: data.into() }
 }
 
 /// `2023-03-12T15:03:59.158`
@@ -26,9 +22,9 @@ fn date(now: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}", since.subsec_millis())
 }
 
-/// The date so many days after 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
+/// The date this many days after 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
 fn civil(days: u64) -> (u64, u64, u64) {
-    // Years begin in March, so that a leap day is a year's last; 719468 days lie between 0000-03-01 and 1970-01-01.
+    // Years start in March, so that a leap day is a year's last; 719468 days lie between 0000-03-01 and 1970-01-01.
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -61,9 +57,8 @@ mod tests {
 
     #[test]
     fn the_first_event_is_the_demos() {
-        let (said, counted) = connected("765431", UNIX_EPOCH + Duration::from_millis(1_678_633_439_158));
-        let expected = "id:765431\nevent:连接成功！！！！\ndata:\"2023-03-12T15:03:59.158\"\nretry:3000\n\n";
-        assert_eq!(std::str::from_utf8(&said), Ok(expected));
-        assert_eq!((counted.events, counted.dialect), (1, 25));
+        let Message { name, id, position, data } = connected("765431", UNIX_EPOCH + Duration::from_millis(1_678_633_439_158));
+        assert_eq!((name, id.as_deref(), position), (Some("连接成功！！！！"), Some("765431"), None));
+        assert_eq!(&*data, b"\"2023-03-12T15:03:59.158\"");
     }
 }

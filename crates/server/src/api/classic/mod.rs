@@ -1,50 +1,48 @@
-//! The classic API: a stream that is opened, a question that is posted, and the answer on the stream; the same in one GET,
+//! The classic API: a stream that is opened, a question that is posted, and the response on the stream; the same in one GET,
 //! and on a WebSocket.
 
 mod asking;
 mod cors;
 mod greeting;
+mod socket;
 mod uid;
-
-use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use codec::emitter;
+use codec::emitter::Emitter;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use lens::live::ByteBreakdown;
-use protocol::dialect::classic::{Door, Fold};
+use protocol::dialect::classic::{Classic, Transport};
 use protocol::fault::Fault;
 use serde_json::json;
 
 pub(crate) use cors::cors;
 
-use super::responses::named;
+use self::socket::ClassicSocket;
+use super::headers::with_response_id;
 use crate::app::App;
-use crate::classic::{self, Asker};
+use crate::classic::{self, CallerUid, Opened};
 use crate::error::{self, Refused};
-use crate::http::context::RequestContext as From;
+use crate::http::context::RequestContext;
 use crate::http::extract::Path;
-use crate::transport::{Source, Telling, tell, websocket};
+use crate::transport::{Delivery, Source, websocket};
 
-/// `GET /createSse`: opens the stream on which the answer to the next question comes.
-pub(crate) async fn create_sse(State(app): State<App>, from: From, headers: HeaderMap) -> Result<Response, Refused> {
-    let asker = Asker { uid: uid::of_header(&headers)?, owner: from.owner.clone() };
+/// `GET /createSse`: opens the stream for the response to the next question.
+pub(crate) async fn create_sse(State(app): State<App>, context: RequestContext, headers: HeaderMap) -> Result<Response, Refused> {
+    let asker = CallerUid { uid: uid::of_header(&headers)?, owner: context.owner.clone() };
     if let Some(fault) = app.engine.draining() {
         return Err(fault.into());
     }
-    let opened = app.classic.channels.open(&asker)?;
-    let opening = (Bytes::from_static(emitter::OPENING), ByteBreakdown::default());
-    Ok(tell(telling(&app, from, Source::Idle(opened), Door::Channel, opening)))
+    let Opened { given, place } = app.classic.channels.open(&asker)?;
+    let delivery = stream(&app, context, Source::Waiting(given), Transport::Channel);
+    Ok(Delivery { guard: Some(Box::new(place)), ..delivery }.respond())
 }
 
-/// `POST /chat`: asks; the answer comes on the oldest stream of the uid that is idle.
-pub(crate) async fn ask(State(app): State<App>, from: From, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    let asker = Asker { uid: uid::of_header(&headers)?, owner: from.owner.clone() };
-    match asking::ask(&app, &asker, &from, &headers, body).await {
+/// `POST /chat`: asks; the response comes on the oldest idle stream of the uid.
+pub(crate) async fn ask(State(app): State<App>, context: RequestContext, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+    let asker = CallerUid { uid: uid::of_header(&headers)?, owner: context.owner.clone() };
+    match asking::ask(&app, &asker, &context, &headers, body).await {
         Ok(response) => Ok(response),
         Err(asking::Failure::Early(fault)) => {
             // Its page has opened a stream for it, or is about to, and must not wait there. A page sends both at once, so that
@@ -56,11 +54,11 @@ pub(crate) async fn ask(State(app): State<App>, from: From, headers: HeaderMap, 
     }
 }
 
-/// `GET /chat?message=…`: asks, and the answer is the response. The oldest form of the API, made for a browser's own
+/// `GET /chat?message=…`: asks, and streams the response to the question. The oldest form of the API, made for a browser's own
 /// `EventSource`, which can send nothing else.
 pub(crate) async fn ask_by_query(
     State(app): State<App>,
-    from: From,
+    context: RequestContext,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -69,7 +67,7 @@ pub(crate) async fn ask_by_query(
     if method == Method::HEAD {
         return Ok(error::not_possible("HEAD is not possible on /chat: GET asks a question.".into()));
     }
-    // A browser that comes back wants the rest of an answer, and there is none: anything but this would ask once more.
+    // A browser that comes back asks for the rest of a response, and there is none: any other status would make it ask once more.
     if headers.contains_key("last-event-id") || asking::has(query, "lastEventId") {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -78,47 +76,41 @@ pub(crate) async fn ask_by_query(
         return Err(Fault::invalid("missing_required_parameter", "message", "Missing required parameter: 'message'.").into());
     }
     let (uid, cookie) = uid::of_query(&headers, query)?;
-    let asker = Asker { uid, owner: from.owner.clone() };
+    let asker = CallerUid { uid, owner: context.owner.clone() };
     let model = classic::model(&app).await?;
-    let started = classic::start(&app, &asker, &model, question, from.trace.clone()).await?;
-    let greeting = greeting::connected(&asker.uid, engine::clock::now());
-    let response = tell(telling(&app, from, Source::Answer(None, started.feed), Door::Query, greeting));
-    let mut response = named(response, &started.id);
+    let started = classic::start(&app, &asker, &model, question, context.trace.clone()).await?;
+    let greeting = Some(greeting::connected(&asker.uid, engine::clock::now()));
+    let delivery = stream(&app, context, Source::Log(started.feed), Transport::Query);
+    let mut response = with_response_id(Delivery { greeting, ..delivery }.respond(), &started.id);
     if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(response)
 }
 
-/// `GET /closeSse`: closes the latest stream of the uid. An answer on it is stopped, and ends it.
-pub(crate) async fn close_sse(State(app): State<App>, from: From, headers: HeaderMap) -> Result<Response, Refused> {
-    let asker = Asker { uid: uid::of_header(&headers)?, owner: from.owner };
-    if let Some(answer) = app.classic.channels.close(&asker) {
-        // An answer that has just ended needs no stop.
-        let _stopped = app.engine.request_cancel(&asker.owner, &answer).await;
+/// `GET /closeSse`: closes the latest stream of the uid. A response on it is stopped, which ends the stream.
+pub(crate) async fn close_sse(State(app): State<App>, context: RequestContext, headers: HeaderMap) -> Result<Response, Refused> {
+    let asker = CallerUid { uid: uid::of_header(&headers)?, owner: context.owner };
+    if let Some(response) = app.classic.channels.close(&asker) {
+        // A response that has just ended needs no stop.
+        let _stopped = app.engine.request_cancel(&asker.owner, &response).await;
     }
     Ok(Json(json!({ "closed": true })).into_response())
 }
 
 /// `GET /websocket/{uid}` + Upgrade: a message is a question.
-pub(crate) async fn socket(State(app): State<App>, from: From, Path(uid): Path<String>, request: Request) -> Result<Response, Refused> {
-    let asker = Asker { uid: uid::checked(&uid)?, owner: from.owner.clone() };
-    Ok(websocket::open_classic(&app, asker, from, request)?)
+pub(crate) async fn socket(
+    State(app): State<App>,
+    context: RequestContext,
+    Path(uid): Path<String>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let asker = CallerUid { uid: uid::checked(&uid)?, owner: context.owner.clone() };
+    Ok(websocket::open(&app, ClassicSocket { asker }, context, request)?)
 }
 
-fn telling(app: &App, from: From, source: Source, door: Door, opening: (Bytes, ByteBreakdown)) -> Telling {
-    let From { grant, connection, is_http_1_0, .. } = from;
-    let (opening, counted) = opening;
-    Telling {
-        source,
-        opening,
-        counted,
-        fold: Fold::new(door),
-        grant,
-        connection,
-        is_http_1_0,
-        config: app.config.clone(),
-        drain: app.drain.clone(),
-        metrics: Arc::clone(&app.metrics),
-    }
+/// A stream of the classic API, whose clients give up after a while without a byte.
+fn stream(app: &App, context: RequestContext, source: Source, transport: Transport) -> Delivery {
+    let heartbeat = classic::heartbeat(app.config.heartbeat);
+    Delivery { heartbeat, ..Delivery::new(app, context, source, Box::new(Classic::new(transport)), &Emitter) }
 }

@@ -1,4 +1,4 @@
-//! Who hears whose answer, in every order in which the requests of a page can come.
+//! Which stream a question takes, in every order in which the requests of a page can come.
 
 use protocol::id::Owner;
 
@@ -8,8 +8,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-fn asker(uid: &str) -> Asker {
-    Asker { owner: Owner::local(), uid: uid.into() }
+fn asker(uid: &str) -> CallerUid {
+    CallerUid { owner: Owner::local(), uid: uid.into() }
 }
 
 fn answer(number: u8) -> ResponseId {
@@ -43,10 +43,10 @@ async fn b6_a_question_may_come_before_its_stream() -> Outcome {
 #[tokio::test(start_paused = true)]
 async fn c3_the_wait_for_a_stream_has_an_end() {
     let channels = Channels::<u8>::default();
-    let begin = Instant::now();
+    let start = Instant::now();
     let refused = ask(&channels, "ada", 7).await.map_err(|fault| (fault.status, fault.code));
     assert_eq!(refused, Err((409, "no_stream".to_owned())));
-    assert_eq!(begin.elapsed(), PATIENCE);
+    assert_eq!(start.elapsed(), PATIENCE);
     assert!(is_empty(&channels), "a question that was given up leaves nothing");
 }
 
@@ -133,7 +133,7 @@ async fn b12_a_close_is_for_the_latest_stream() -> Outcome {
     assert_eq!(channels.close(&asker("ada")), None);
     assert!(second.given.await.is_err(), "an idle one ends");
     ask(&channels, "ada", 1).await?;
-    assert_eq!(channels.close(&asker("ada")), Some(answer(1)), "one that tells an answer names it");
+    assert_eq!(channels.close(&asker("ada")), Some(answer(1)), "one that delivers a response names it");
     assert_eq!(first.given.await, Ok(1));
     Ok(())
 }

@@ -1,13 +1,14 @@
-//! The frame `websocket`: the opening handshake, and a session on the socket: `session` has turns of the Responses API,
-//! `questions` those of the classic one.
+//! WebSockets: the opening handshake, and one session on each socket, whatever its API.
 //!
-//! There is no task and no queue per turn: one task per socket reads what the client says and tails the logs it asked for.
+//! There is no task and no queue per turn: one task per socket reads the client's messages and tails the logs of its responses.
 
-mod lanes;
-mod line;
-mod outbox;
-mod questions;
+mod api;
+mod connection;
+mod queues;
+mod send_buffer;
 mod session;
+mod turns;
 mod upgrade;
 
-pub(crate) use upgrade::{open, open_classic};
+pub(crate) use api::{DialectSocket, SocketApi, SocketTurn};
+pub(crate) use upgrade::open;

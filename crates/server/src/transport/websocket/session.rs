@@ -1,5 +1,6 @@
-//! One socket from its first message to its close: one loop over what the client says, the logs it reads and the timers.
+//! One socket from its first message to its close: one loop over the client's messages, the logs that it reads, and the timers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use codec::websocket::CloseCode;
@@ -10,50 +11,47 @@ use engine::conversation::history::SocketHistory;
 use engine::feed::Feed;
 use engine::instruments::counter::GaugeGuard;
 use engine::log::LogError;
-use engine::response::fault::log_fault;
-use engine::response::options::{Socket, Terms};
 use engine::shares::Reservation;
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use lens::live::ByteBreakdown;
-use protocol::dialect::responses::{ClientEvent, Lane, read_client_event, refusal};
+use protocol::dialect::{ClientEvent, Message, SocketDialect, SocketRules, StreamId};
 use protocol::event::Entry;
 use protocol::fault::{Fault, FaultKind};
-use protocol::id::Owner;
+use protocol::id::{Owner, ResponseId};
 use protocol::trace::TraceContext;
 use protocol::weight::Weight;
 use tokio::time::{Instant, sleep_until};
 
-use super::lanes::{Lanes, Wanted};
-use super::line::{Exit, Line};
+use super::api::SocketApi;
+use super::connection::{Exit, SocketConnection};
+use super::queues::{QueuedTurn, StreamQueues, WAITING};
 use crate::app::App;
 use crate::grants::{Grant, revoked};
-use crate::http::context::RequestContext as From;
+use crate::http::context::RequestContext;
 use crate::listen::Connection;
-use crate::metrics::Words;
-
-/// How many bytes of events that are ready go out in one write.
-const WRITE: usize = 64 << 10;
 
 /// A message above this is read off the runtime's threads, and memory is taken for it before all of it is there.
 const QUICK: usize = 64 << 10;
 
-/// What a feed gave, and the lane it is for.
-type Fed = (Lane, Reading, Result<Option<Vec<Entry>>, LogError>);
+/// The entries of a feed, and the stream they are for.
+type Fed = (StreamId, Reading, Result<Option<Vec<Entry>>, LogError>);
+
+/// What [`SocketDialect::read_message`] gives.
+type ReadMessage<D> = Result<ClientEvent<D>, (StreamId, Fault)>;
 
 /// A reader on the socket.
-struct Reading {
-    feed: Feed,
-    _counted: GaugeGuard,
+pub(super) struct Reading {
+    pub(super) feed: Feed,
+    pub(super) _counted: GaugeGuard,
 }
 
 /// What comes next.
-enum Next {
+enum SessionInput {
     Read,
     Fed(Box<Fed>),
-    Silence,
+    Ping,
     Old,
     Leaving,
     Broken,
@@ -62,172 +60,236 @@ enum Next {
 }
 
 /// A socket and what runs on it.
-pub(super) struct Session {
-    app: App,
-    owner: Owner,
-    grant: Grant,
-    connection: Option<Connection>,
-    /// Where in a trace the handshake stood: all its turns are parts of that.
-    trace: Option<TraceContext>,
-    _counted: GaugeGuard,
-    line: Line,
-    local: Arc<SocketHistory>,
-    lanes: Lanes,
+pub(super) struct Session<A: SocketApi> {
+    pub(super) app: App,
+    pub(super) api: A,
+    pub(super) owner: Owner,
+    pub(super) grant: Grant,
+    pub(super) connection: Option<Connection>,
+    /// The place of the handshake in a trace: all its turns are parts of that.
+    pub(super) trace: Option<TraceContext>,
+    pub(super) _counted: GaugeGuard,
+    pub(super) socket: SocketConnection,
+    pub(super) history: Arc<SocketHistory>,
+    pub(super) queues: StreamQueues<A::Dialect>,
+    /// Renders the response that runs on each stream.
+    pub(super) dialects: HashMap<StreamId, A::Dialect>,
     /// The memory that was taken for a message of which only a part has come.
-    coming: Option<Reservation>,
-    feeds: FuturesUnordered<BoxFuture<'static, Fed>>,
-    /// When nothing new may begin; `None` once that is so.
-    end: Option<Instant>,
-    /// Whether that is because the server goes.
-    is_leaving: bool,
+    pub(super) incoming: Option<Reservation>,
+    pub(super) feeds: FuturesUnordered<BoxFuture<'static, Fed>>,
+    pub(super) messages: Vec<Message>,
+    /// When nothing new may start; `None` from then on.
+    pub(super) end: Option<Instant>,
+    /// Whether that is because the server shuts down.
+    pub(super) is_leaving: bool,
 }
 
-impl Session {
-    pub(super) fn new(app: App, from: From, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
+impl<A: SocketApi> Session<A> {
+    const RULES: SocketRules = <A::Dialect as SocketDialect>::RULES;
+
+    pub(super) fn new(app: App, api: A, context: RequestContext, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         Self {
-            line: Line::new(&app, from.grant.clone(), io, agreement),
-            local: SocketHistory::new(),
-            lanes: Lanes::default(),
-            coming: None,
+            socket: SocketConnection::new(&app, context.grant.clone(), io, agreement),
+            history: SocketHistory::new(),
+            queues: StreamQueues::default(),
+            dialects: HashMap::new(),
+            incoming: None,
             feeds: FuturesUnordered::new(),
+            messages: Vec::new(),
             end: Some(Instant::now() + app.config.socket_age),
             is_leaving: false,
             _counted: app.metrics.socket(),
             app,
-            owner: from.owner,
-            grant: from.grant,
-            connection: from.connection,
-            trace: from.trace,
+            api,
+            owner: context.owner,
+            grant: context.grant,
+            connection: context.connection,
+            trace: context.trace,
         }
     }
 
-    /// Runs to the close. Answers that are not stored stop with it, as their reader leaves.
+    /// Runs to the close. Responses that are not stored stop with it, as their reader leaves.
     pub(super) async fn run(mut self) {
         let exit = loop {
             let next = self.next().await;
             if let Some(exit) = self.handle(next).await {
                 break exit;
             }
-            if self.line.flush().await.is_none() {
+            if self.socket.flush().await.is_none() {
                 break Exit::Gone;
             }
         };
         self.feeds.clear();
         if let Exit::Close(code, reason) = exit {
             tracing::debug!(code = code.get(), "socket closed");
-            self.line.close(code, &reason).await;
+            self.socket.close(code, &reason).await;
         }
     }
 
-    async fn next(&mut self) -> Next {
-        let knock = self.line.knock();
+    async fn next(&mut self) -> SessionInput {
+        let ping = self.socket.next_ping();
         tokio::select! {
             biased;
-            _ = self.grant.ended() => Next::Revoked,
-            read = self.line.read() => read.map_or(Next::Gone, |()| Next::Read),
-            Some(fed) = self.feeds.next(), if !self.feeds.is_empty() => Next::Fed(Box::new(fed)),
-            () = self.app.drain.leaving(), if !self.is_leaving => Next::Leaving,
-            () = self.app.drain.broken_off(), if self.is_leaving => Next::Broken,
-            () = sleep_until(self.end.unwrap_or(knock)), if self.end.is_some() => Next::Old,
-            () = sleep_until(knock) => Next::Silence,
+            _ = self.grant.ended() => SessionInput::Revoked,
+            read = self.socket.read() => read.map_or(SessionInput::Gone, |()| SessionInput::Read),
+            Some(fed) = self.feeds.next(), if !self.feeds.is_empty() => SessionInput::Fed(Box::new(fed)),
+            () = self.app.drain.leaving(), if !self.is_leaving => SessionInput::Leaving,
+            () = self.app.drain.broken_off(), if self.is_leaving => SessionInput::Broken,
+            () = sleep_until(self.end.unwrap_or(ping)), if self.end.is_some() => SessionInput::Old,
+            () = sleep_until(ping) => SessionInput::Ping,
         }
     }
 
-    async fn handle(&mut self, next: Next) -> Option<Exit> {
+    async fn handle(&mut self, next: SessionInput) -> Option<Exit> {
         match next {
-            Next::Read => {
+            SessionInput::Read => {
                 if let Err(fault) = self.grant.check() {
-                    return Some(self.revoked(&fault));
+                    return Some(self.revoke(&fault));
                 }
                 let mut exit = self.read().await;
                 if let (None, Err(fault)) = (&exit, self.take_ahead()) {
-                    self.refuse(&Lane::default(), &fault);
+                    self.refuse(&StreamId::default(), &fault);
                     exit = Some(Exit::Close(CloseCode::TRY_AGAIN, fault.message));
                 }
                 let exit = exit.or(self.start_ready().await);
                 exit.or_else(|| self.leave_if_done())
             }
-            Next::Fed(fed) => {
-                let (lane, reading, entries) = *fed;
-                let exit = self.fed(lane, reading, entries).or(self.start_ready().await);
+            SessionInput::Fed(fed) => {
+                let (stream, reading, entries) = *fed;
+                let exit = self.fed(stream, reading, entries).or(self.start_ready().await);
                 exit.or_else(|| self.leave_if_done())
             }
-            Next::Revoked => Some(self.revoked(&revoked())),
-            Next::Silence => self.line.silence(),
-            Next::Leaving => {
+            SessionInput::Revoked => Some(self.revoke(&revoked())),
+            SessionInput::Ping => self.socket.ping(),
+            SessionInput::Leaving => {
                 self.is_leaving = true;
                 let moment = Instant::now() + self.app.drain.share();
                 self.end = self.end.map(|end| end.min(moment));
+                if !Self::RULES.interleaves_errors {
+                    // An error cannot stand here now; the close shows that they will not run.
+                    self.queues.refuse(|_| true);
+                }
                 None
             }
-            Next::Broken => Some(Exit::Close(CloseCode::RESTART, "the server shuts down: resume by position".into())),
-            Next::Old => {
+            SessionInput::Broken if Self::RULES.resumes => {
+                Some(Exit::Close(CloseCode::RESTART, "the server shuts down: resume by position".into()))
+            }
+            SessionInput::Broken => Some(Exit::Close(CloseCode::RESTART, "the server shuts down".into())),
+            SessionInput::Old => {
                 self.end = None;
-                let is_leaving = self.is_leaving;
-                for lane in self.lanes.refuse(|wanted| !(is_leaving && wanted.is_there_already())) {
-                    self.refuse(&lane, &self.too_old());
-                }
+                self.refuse_waiting();
                 self.leave_if_done()
             }
-            Next::Gone => Some(Exit::Gone),
+            SessionInput::Gone => Some(Exit::Gone),
         }
     }
 
-    /// Everything that the client has said by now.
+    /// Nothing new starts any more. Where errors have to wait, turns are refused when they would start.
+    fn refuse_waiting(&mut self) {
+        if !Self::RULES.interleaves_errors {
+            return;
+        }
+        let is_leaving = self.is_leaving;
+        for stream in self.queues.refuse(|turn| !(is_leaving && turn.is_resume())) {
+            self.refuse(&stream, &self.too_old());
+        }
+    }
+
+    /// Every message that has come.
     async fn read(&mut self) -> Option<Exit> {
-        while let Some(incoming) = self.line.next_message().await {
-            match incoming {
+        while let Some(incoming) = self.socket.next_message().await {
+            let exit = match incoming {
+                Ok(Incoming::Text(_)) if self.is_leaving && !Self::RULES.interleaves_errors => {
+                    // The client is to ask the next server, and to connect to it at once.
+                    self.end = None;
+                    None
+                }
                 Ok(Incoming::Text(text)) => self.event(text).await,
-                Ok(Incoming::Binary(_)) => return Some(Exit::Close(CloseCode::UNSUPPORTED, "events are text".into())),
-                Ok(Incoming::Ping(payload)) => self.line.out.frame(&pong(&payload)),
-                Ok(Incoming::Pong(_)) => {}
-                Ok(Incoming::Close(code, _)) => return Some(self.line.closed_by_peer(code)),
-                Err(violation) => return Some(Exit::Close(violation.close_code(), violation.to_string())),
+                Ok(Incoming::Binary(_)) => Some(Exit::Close(CloseCode::UNSUPPORTED, format!("{} are text", Self::RULES.messages))),
+                Ok(Incoming::Ping(payload)) => {
+                    self.socket.out.frame(&pong(&payload));
+                    None
+                }
+                Ok(Incoming::Pong(_)) => None,
+                Ok(Incoming::Close(code, _)) => Some(self.socket.closed_by_peer(code)),
+                Err(violation) => Some(Exit::Close(violation.close_code(), violation.to_string())),
+            };
+            if exit.is_some() {
+                return exit;
             }
         }
         None
     }
 
-    async fn event(&mut self, message: String) {
+    async fn event(&mut self, message: String) -> Option<Exit> {
         let (event, bytes) = match self.read_event(message).await {
             Ok(read) => read,
-            Err(fault) => return self.refuse(&Lane::default(), &fault),
+            Err(fault) => return self.turn_down(&StreamId::default(), fault),
         };
-        let (lane, wanted) = match event {
-            Err((lane, fault)) => return self.refuse(&lane, &fault),
-            Ok(ClientEvent::Cancel { lane, response_id }) => {
-                let id = response_id.or_else(|| self.lanes.running(&lane).cloned());
-                let Some(id) = id else {
-                    let fault = Fault::new(FaultKind::NotFound, "response_not_found", "Nothing runs on this stream.");
-                    return self.refuse(&lane, &fault);
-                };
-                // It overtakes what waits: the answer's own end tells that it worked.
-                if let Err(fault) = self.app.engine.request_cancel(&self.owner, &id).await {
-                    self.refuse(&lane, &fault);
-                }
-                return;
+        let (stream, turn) = match event {
+            Err((stream, fault)) => return self.turn_down(&stream, fault),
+            Ok(ClientEvent::Cancel { stream, response_id }) => {
+                self.cancel(&stream, response_id).await;
+                return None;
             }
-            Ok(ClientEvent::Create { lane, create, generate }) => (lane, Wanted::Create { create, generate, bytes }),
-            Ok(ClientEvent::Resume { lane, response_id, starting_after }) => (lane, Wanted::Resume { response_id, starting_after }),
+            Ok(ClientEvent::Create { stream, create, dialect, generate }) => {
+                (stream, QueuedTurn::Create { create, dialect, generate, bytes })
+            }
+            Ok(ClientEvent::Resume { stream, response_id, starting_after, dialect }) => {
+                (stream, QueuedTurn::Resume { response_id, starting_after, dialect })
+            }
         };
-        let may_begin = self.end.is_some() || (self.is_leaving && wanted.is_there_already());
-        let put = if may_begin { self.lanes.put(&lane, wanted) } else { Err(self.too_old()) };
-        if let Err(fault) = put {
-            self.refuse(&lane, &fault);
+        let may_start = self.end.is_some() || (self.is_leaving && turn.is_resume());
+        if may_start || !Self::RULES.interleaves_errors {
+            return self.put(&stream, turn);
+        }
+        self.refuse(&stream, &self.too_old());
+        None
+    }
+
+    /// It overtakes what waits. The response's own end shows that it worked.
+    async fn cancel(&mut self, stream: &StreamId, response_id: Option<ResponseId>) {
+        let Some(id) = response_id.or_else(|| self.queues.running(stream).cloned()) else {
+            let fault = Fault::new(FaultKind::NotFound, "response_not_found", "Nothing runs on this stream.");
+            return self.refuse(stream, &fault);
+        };
+        if let Err(fault) = self.app.engine.request_cancel(&self.owner, &id).await {
+            self.refuse(stream, &fault);
         }
     }
 
+    /// Refuses a message now, or when its turn has come.
+    fn turn_down(&mut self, stream: &StreamId, fault: Fault) -> Option<Exit> {
+        if !Self::RULES.interleaves_errors {
+            return self.put(stream, QueuedTurn::Refused(fault));
+        }
+        self.refuse(stream, &fault);
+        None
+    }
+
+    fn put(&mut self, stream: &StreamId, turn: QueuedTurn<A::Dialect>) -> Option<Exit> {
+        let fault = self.queues.put(stream, turn).err()?;
+        if !Self::RULES.interleaves_errors {
+            // A message would be a part of the response that runs, so only the close can report it.
+            return Some(Exit::Close(CloseCode::POLICY, format!("more than {WAITING} {} wait", Self::RULES.messages)));
+        }
+        self.refuse(stream, &fault);
+        None
+    }
+
     /// Reads a message, with the memory that is taken for it. What takes long runs in its caller's turn.
-    async fn read_event(&mut self, message: String) -> Result<(Result<ClientEvent, (Lane, Fault)>, Reservation), Fault> {
+    async fn read_event(&mut self, message: String) -> Result<(ReadMessage<A::Dialect>, Reservation), Fault> {
         // What was taken for it while it came goes over to it.
-        let mut bytes = self.coming.take().map_or_else(|| self.app.engine.take_bytes(&self.owner, 0), Ok)?;
+        let mut bytes = self.incoming.take().map_or_else(|| self.app.engine.take_bytes(&self.owner, 0), Ok)?;
         bytes.grow_to(message.len() as u64)?;
         let (text_bytes, is_quick) = (self.app.config.text_bytes, message.len() <= QUICK);
         let read = move || {
-            let weight = Weight::of(message.as_bytes());
-            weight.check(text_bytes)?;
-            bytes.grow(weight.in_memory())?;
-            Ok((read_client_event(message.as_bytes()), bytes))
+            if Self::RULES.reads_json {
+                let weight = Weight::of(message.as_bytes());
+                weight.check(text_bytes)?;
+                bytes.grow(weight.in_memory())?;
+            }
+            Ok((A::Dialect::read_message(message.as_bytes()), bytes))
         };
         if is_quick {
             return read();
@@ -238,125 +300,18 @@ impl Session {
 
     /// Takes memory for the message that is coming. A small one is counted when it is there.
     fn take_ahead(&mut self) -> Result<(), Fault> {
-        let coming = self.line.coming();
-        if coming <= QUICK {
+        let incoming = self.socket.incoming();
+        if incoming <= QUICK {
             return Ok(());
         }
-        let bytes = match &mut self.coming {
+        let bytes = match &mut self.incoming {
             Some(bytes) => bytes,
-            None => self.coming.insert(self.app.engine.take_bytes(&self.owner, 0)?),
+            None => self.incoming.insert(self.app.engine.take_bytes(&self.owner, 0)?),
         };
-        bytes.grow_to(coming as u64)
+        bytes.grow_to(incoming as u64)
     }
 
-    /// Starts what may start.
-    async fn start_ready(&mut self) -> Option<Exit> {
-        while let Some((lane, wanted)) = self.lanes.take() {
-            if let Err(fault) = self.grant.check() {
-                return Some(self.revoked(&fault));
-            }
-            match self.start(&lane, wanted).await {
-                Ok(feed) => {
-                    let reading = Reading { feed, _counted: self.app.metrics.lane(Words::Responses) };
-                    self.tail(lane, reading);
-                }
-                Err(fault) => {
-                    self.refuse(&lane, &fault);
-                    self.lanes.done(&lane);
-                }
-            }
-        }
-        None
-    }
-
-    async fn start(&mut self, lane: &Lane, wanted: Wanted) -> Result<Feed, Fault> {
-        let engine = self.app.engine.clone();
-        match wanted {
-            Wanted::Resume { response_id, starting_after } => {
-                let feed = engine.feed(&self.owner, &response_id, starting_after).await?;
-                self.lanes.runs(lane, response_id);
-                Ok(feed)
-            }
-            Wanted::Create { create, generate, bytes } => {
-                let parent = create.previous_response_id.clone();
-                let socket = Socket { history: Arc::clone(&self.local), lane: lane.clone() };
-                let (socket, bytes) = (Some(socket), Some(bytes));
-                let terms = Terms { socket, warm_up: !generate, trace: self.trace.clone(), bytes, ..Terms::default() };
-                match engine.start(&self.owner, *create, terms).await {
-                    Ok(started) => {
-                        self.lanes.runs(lane, started.id);
-                        Ok(started.feed)
-                    }
-                    Err(fault) => {
-                        if let Some(parent) = parent {
-                            self.local.evict(lane, &parent);
-                        }
-                        Err(fault)
-                    }
-                }
-            }
-        }
-    }
-
-    fn tail(&mut self, lane: Lane, mut reading: Reading) {
-        let fed = async move {
-            let entries = reading.feed.next(WRITE).await;
-            (lane, reading, entries)
-        };
-        self.feeds.push(fed.boxed());
-    }
-
-    fn fed(&mut self, lane: Lane, reading: Reading, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {
-        match entries {
-            Ok(entries) => {
-                entries.iter().flatten().for_each(|entry| self.say(&lane, entry));
-                if entries.is_none() || reading.feed.is_at_end() {
-                    self.lanes.done(&lane);
-                } else {
-                    self.tail(lane, reading);
-                }
-                None
-            }
-            Err(error) => {
-                self.refuse(&lane, &log_fault(error));
-                Some(Exit::Close(CloseCode::INTERNAL, "the answer's log failed".into()))
-            }
-        }
-    }
-
-    /// One event is one message: the log's own bytes, with the lane's name put in front where it has one.
-    fn say(&mut self, lane: &Lane, entry: &Entry) {
-        let Some(name) = lane.name() else {
-            self.count(entry.text_bytes(), entry.data.len());
-            return self.line.out.text(b"", &entry.data);
-        };
-        // A name has no character that JSON would escape, and an event is an object that is not empty.
-        let prefix = format!("{{\"stream_id\":\"{name}\",");
-        let rest = entry.data.get(1..).unwrap_or_default();
-        self.count(entry.text_bytes(), prefix.len() + rest.len());
-        self.line.out.text(prefix.as_bytes(), rest);
-    }
-
-    /// An event goes out as so many bytes, before they may be compressed, and so many of them are the model's text.
-    fn count(&self, text: usize, bytes: usize) {
-        let Some(connection) = &self.connection else { return };
-        let dialect = bytes.saturating_sub(text) as u64;
-        connection.timeline().said(ByteBreakdown { events: 1, framing: 0, dialect, text: text as u64 });
-    }
-
-    fn refuse(&mut self, lane: &Lane, fault: &Fault) {
-        let envelope = refusal(lane, fault);
-        self.count(0, envelope.len());
-        self.line.out.text(b"", envelope.as_bytes());
-    }
-
-    /// The credential that opened the socket has ended: what runs here is not for that caller any more.
-    fn revoked(&mut self, fault: &Fault) -> Exit {
-        self.refuse(&Lane::default(), fault);
-        Exit::Close(CloseCode::POLICY, "the key or session is not good any more".into())
-    }
-
-    fn too_old(&self) -> Fault {
+    pub(super) fn too_old(&self) -> Fault {
         let message = if self.is_leaving {
             "The server shuts down: connect again.".to_owned()
         } else {
@@ -365,9 +320,9 @@ impl Session {
         Fault::new(FaultKind::InvalidRequest, "websocket_connection_limit_reached", message)
     }
 
-    /// A socket on which nothing may begin any more closes when nothing runs.
+    /// A socket on which nothing may start any more closes when nothing runs.
     fn leave_if_done(&self) -> Option<Exit> {
-        if self.end.is_some() || !self.lanes.is_idle() {
+        if self.end.is_some() || !self.queues.is_idle() {
             return None;
         }
         if self.is_leaving {

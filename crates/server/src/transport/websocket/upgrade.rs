@@ -11,32 +11,22 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use protocol::fault::{Fault, FaultKind};
 
-use super::questions::Questions;
+use super::api::SocketApi;
 use super::session::Session;
 use crate::app::App;
-use crate::classic::Asker;
-use crate::http::context::RequestContext as From;
+use crate::http::context::RequestContext;
 use crate::listen::{Connection, Exchange, Gauge};
 
-/// Answers the handshake and runs a session of the Responses API for the caller when the connection has changed hands.
+/// Completes the handshake and runs a session of the API for the caller when the connection has changed hands.
 ///
 /// # Errors
 /// 426 where this is no handshake, or one of another version; 400 where it is malformed.
-pub(crate) fn open(app: &App, from: From, request: Request) -> Result<Response, Fault> {
+pub(crate) fn open<A: SocketApi>(app: &App, api: A, context: RequestContext, request: Request) -> Result<Response, Fault> {
     let session = app.clone();
-    accept(app, request, |io, agreement| Session::new(session, from, io, agreement).run())
+    accept(app, request, |io, agreement| Session::new(session, api, context, io, agreement).run())
 }
 
-/// Answers the handshake and runs a session of the classic API, a question a message.
-///
-/// # Errors
-/// As [`open`].
-pub(crate) fn open_classic(app: &App, asker: Asker, from: From, request: Request) -> Result<Response, Fault> {
-    let session = app.clone();
-    accept(app, request, |io, agreement| Questions::new(session, asker, from, io, agreement).run())
-}
-
-/// Answers the handshake, and runs what `session` makes of the socket.
+/// Completes the handshake, and runs what `session` makes of the socket.
 fn accept<Session: Future<Output = ()> + Send + 'static>(
     app: &App,
     mut request: Request,
@@ -65,7 +55,7 @@ fn accept<Session: Future<Output = ()> + Send + 'static>(
         let _busy = (busy, exchange);
         match upgrade.await {
             Ok(upgraded) => session(TokioIo::new(upgraded), agreement).await,
-            Err(error) => tracing::debug!(%error, "a handshake was answered, but the client was gone"),
+            Err(error) => tracing::debug!(%error, "a handshake was completed, but the client was gone"),
         }
         // What is still unsent on an HTTP/2 stream waits for its reader: no longer than any other.
         if let Some(gauge) = gauge {

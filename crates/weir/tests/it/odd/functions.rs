@@ -1,7 +1,7 @@
 //! Features of Weir itself: the deprecated `functions`, `truncation: "auto"`, and `max_tool_calls`.
 
+use crate::house::Frame;
 use client::Request;
-use codec::Frame;
 use fakes::{Script, VendorError};
 use provider::config::Preset;
 use serde_json::{Value, json};

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::house::Frame;
 use client::soon;
 use client::{BodyEnd, websocket};
-use codec::Frame;
 use engine::provider::route::{Retries, Timeouts};
 use fakes::{Upstream, Vendor};
 use futures_util::stream::{StreamExt, iter};

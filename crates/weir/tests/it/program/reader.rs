@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use crate::house::Frame;
 use anyhow::{Context, Result, ensure};
 use client::soon;
 use client::{BodyEnd, Request, Stream, websocket};
-use codec::Frame;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! A cell of the matrix: one case of one vendor, in one dialect and frame.
 
+use crate::house::Frame;
 use client::soon;
 use client::{BodyEnd, Request, websocket};
-use codec::Frame;
 use fakes::Vendor;
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::house::Frame;
 use client::soon;
 use client::{Stream, websocket};
-use codec::Frame;
 use fakes::Script;
 use protocol::on_leave::OnLeave;
 use provider::config::{RouteConfig, Strategy, TargetConfig};

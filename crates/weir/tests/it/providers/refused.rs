@@ -1,8 +1,8 @@
 //! What a provider does not support is rejected by name before any call, in every frame.
 
+use crate::house::Frame;
 use client::soon;
 use client::websocket;
-use codec::Frame;
 use fakes::Vendor;
 use fakes::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
 use serde_json::{Value, json};

@@ -1,9 +1,10 @@
 //! A reader of a response over any transport: its events' data, and the cut.
 
+use crate::house::Frame;
 use client::http2::{self, chunk};
 use client::soon;
 use client::{BodyEnd, Request, Stream, websocket};
-use codec::{Frame, ndjson, sse};
+use codec::{ndjson, sse};
 use h2::RecvStream;
 use serde_json::{Value, json};
 

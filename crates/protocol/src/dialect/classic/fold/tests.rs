@@ -1,10 +1,9 @@
-//! Logs in, messages out: what each door hears, and what it must never hear.
+//! Logs in, messages out: what each transport gets, and what it must never get.
 
 use super::*;
 use crate::event::{Delta, Event, Snapshot, TextDelta};
 use crate::fault::FaultKind;
 use crate::id::{ItemId, ResponseId};
-use crate::request::Create;
 use crate::response::IncompleteDetails;
 
 fn response() -> Response {
@@ -33,24 +32,24 @@ fn completed(source: UsageSource, tokens: u64) -> Event {
     ended(ResponseStatus::Completed, None, Some(Usage::new(source, 9, tokens)))
 }
 
-/// What a door hears of a log that begins as every log does: `id|name|data`, without the parts that are not there.
-fn hear(door: Door, events: Vec<Event>) -> Vec<String> {
-    let begin = [Event::Created(snapshot(response())), Event::InProgress(snapshot(response()))];
-    let mut fold = Fold::new(door);
-    let mut said = Vec::new();
-    for (position, event) in (0..).zip(begin.into_iter().chain(events)) {
-        fold.entry(&Entry::new(position, &event), &mut said);
+/// The messages of a log that starts as every log does: `id|name|data`, without the parts that are not there.
+fn render(transport: Transport, events: Vec<Event>) -> Vec<String> {
+    let preamble = [Event::Created(snapshot(response())), Event::InProgress(snapshot(response()))];
+    let mut dialect = Classic::new(transport);
+    let mut messages = Vec::new();
+    for (position, event) in (0..).zip(preamble.into_iter().chain(events)) {
+        dialect.fold(&Entry::new(position, &event), &mut messages);
     }
-    let line = |said: Said| {
-        let data = String::from_utf8_lossy(&said.data).into_owned();
-        [Some(said.id.as_str()), said.name, Some(&data)].into_iter().flatten().collect::<Vec<_>>().join("|")
+    let line = |message: Message| {
+        let data = String::from_utf8_lossy(&message.data).into_owned();
+        [message.id.as_deref(), message.name, Some(&data)].into_iter().flatten().collect::<Vec<_>>().join("|")
     };
-    said.into_iter().map(line).collect()
+    messages.into_iter().map(line).collect()
 }
 
 #[test]
-fn c6_a_channel_hears_the_tokens_once_and_then_the_end_under_its_own_id() {
-    let heard = hear(Door::Channel, vec![text("你"), text("\"\n"), completed(UsageSource::Provider, 12)]);
+fn c6_a_channel_gets_the_tokens_once_and_then_the_end_under_its_own_id() {
+    let rendered = render(Transport::Channel, vec![text("你"), text("\"\n"), completed(UsageSource::Provider, 12)]);
     let expected = [
         "chatcmpl-abc|{\"role\":\"assistant\"}",
         "chatcmpl-abc|{\"content\":\"你\"}",
@@ -59,43 +58,47 @@ fn c6_a_channel_hears_the_tokens_once_and_then_the_end_under_its_own_id() {
         "[TOKENS]|<br/><br/>tokens：12",
         "[DONE]|[DONE]",
     ];
-    assert_eq!(heard, expected);
+    assert_eq!(rendered, expected);
 }
 
 #[test]
-fn c6_no_other_door_hears_tokens() {
-    for door in [Door::Query, Door::Socket] {
-        let heard = hear(door, vec![text("Hi"), completed(UsageSource::Provider, 12)]);
-        assert_eq!(heard[1..], ["chatcmpl-abc|{\"content\":\"Hi\"}", "chatcmpl-abc|{}", "[DONE]|[DONE]"], "{door:?}");
+fn c6_no_other_transport_gets_tokens() {
+    for transport in [Transport::Query, Transport::Socket] {
+        let rendered = render(transport, vec![text("Hi"), completed(UsageSource::Provider, 12)]);
+        assert_eq!(rendered[1..], ["chatcmpl-abc|{\"content\":\"Hi\"}", "chatcmpl-abc|{}", "[DONE]|[DONE]"], "{transport:?}");
     }
 }
 
 #[test]
 fn b11_a_count_of_ours_says_that_it_is_one() {
-    let heard = hear(Door::Channel, vec![text("Hi"), completed(UsageSource::Counted, 3)]);
-    assert_eq!(heard[3], "[TOKENS]|<br/><br/>tokens：≈3");
+    let rendered = render(Transport::Channel, vec![text("Hi"), completed(UsageSource::Counted, 3)]);
+    assert_eq!(rendered[3], "[TOKENS]|<br/><br/>tokens：≈3");
 }
 
 #[test]
-fn c5_thoughts_are_not_heard_between_the_words() {
+fn c5_reasoning_does_not_stand_between_the_texts() {
     let thinking = vec![text("a"), Event::ReasoningDelta(delta("hm")), text("b"), completed(UsageSource::Provider, 2)];
-    for door in [Door::Channel, Door::Query, Door::Socket] {
-        let heard = hear(door, thinking.clone());
-        assert_eq!(heard[1..4], ["chatcmpl-abc|{\"content\":\"a\"}", "chatcmpl-abc|{\"content\":\"b\"}", "chatcmpl-abc|{}"], "{door:?}");
+    for transport in [Transport::Channel, Transport::Query, Transport::Socket] {
+        let rendered = render(transport, thinking.clone());
+        assert_eq!(
+            rendered[1..4],
+            ["chatcmpl-abc|{\"content\":\"a\"}", "chatcmpl-abc|{\"content\":\"b\"}", "chatcmpl-abc|{}"],
+            "{transport:?}"
+        );
     }
 }
 
 #[test]
 fn c5_the_word_null_does_not_erase_what_stands_before_it() {
-    let heard = hear(Door::Socket, vec![text("null"), text("nullable"), completed(UsageSource::Provider, 2)]);
+    let rendered = render(Transport::Socket, vec![text("null"), text("nullable"), completed(UsageSource::Provider, 2)]);
     let contents = ["nu", "ll", "nullable"].map(|piece| format!("chatcmpl-abc|{{\"content\":\"{piece}\"}}"));
-    assert_eq!(heard[1..4], contents);
+    assert_eq!(rendered[1..4], contents);
 }
 
-fn failing(spoken: &[&str]) -> Vec<Event> {
+fn failing(texts: &[&str]) -> Vec<Event> {
     let fault = Fault::new(FaultKind::Upstream, "upstream_error", "<b>no & never</b>");
-    let words = spoken.iter().map(|word| text(word));
-    words.chain([Event::error(&fault), ended(ResponseStatus::Failed, None, None)]).collect()
+    let texts = texts.iter().map(|piece| text(piece));
+    texts.chain([Event::error(&fault), ended(ResponseStatus::Failed, None, None)]).collect()
 }
 
 #[test]
@@ -108,19 +111,19 @@ fn c7_a_failure_is_a_text_and_then_the_end() {
         "[TOKENS]|<br/><br/>tokens：0",
         "[DONE]|[DONE]",
     ];
-    assert_eq!(hear(Door::Channel, failing(&[])), expected);
+    assert_eq!(render(Transport::Channel, failing(&[])), expected);
 }
 
 #[test]
 fn c7_on_a_socket_a_failure_is_a_text_too() {
     let notice = r#"chatcmpl-abc|{"content":"\n\n&lt;b&gt;no &amp; never&lt;/b&gt;"}"#;
-    assert_eq!(hear(Door::Socket, failing(&["so"]))[1..], [r#"chatcmpl-abc|{"content":"so"}"#, notice, "[DONE]|[DONE]"]);
+    assert_eq!(render(Transport::Socket, failing(&["so"]))[1..], [r#"chatcmpl-abc|{"content":"so"}"#, notice, "[DONE]|[DONE]"]);
 }
 
 #[test]
 fn c9_no_name_is_one_of_the_browsers_own() {
-    for door in [Door::Channel, Door::Query, Door::Socket] {
-        for line in hear(door, failing(&["so"])) {
+    for transport in [Transport::Channel, Transport::Query, Transport::Socket] {
+        for line in render(transport, failing(&["so"])) {
             assert!(!line.contains("|error|") && !line.contains("|open|"), "{line}");
         }
     }
@@ -130,10 +133,10 @@ fn c9_no_name_is_one_of_the_browsers_own() {
 fn an_early_end_has_its_reason_and_a_stop_has_none() {
     let usage = Some(Usage::new(UsageSource::Provider, 1, 1));
     for (reason, word) in [("max_output_tokens", "length"), ("content_filter", "filter"), ("server_restarted", "whole")] {
-        let heard = hear(Door::Channel, vec![text("so"), ended(ResponseStatus::Incomplete, Some(reason), usage)]);
-        assert!(heard[2].contains(word), "{reason}: {}", heard[2]);
-        assert_eq!(heard[3..], ["chatcmpl-abc|{}", "[TOKENS]|<br/><br/>tokens：1", "[DONE]|[DONE]"], "{reason}");
+        let rendered = render(Transport::Channel, vec![text("so"), ended(ResponseStatus::Incomplete, Some(reason), usage)]);
+        assert!(rendered[2].contains(word), "{reason}: {}", rendered[2]);
+        assert_eq!(rendered[3..], ["chatcmpl-abc|{}", "[TOKENS]|<br/><br/>tokens：1", "[DONE]|[DONE]"], "{reason}");
     }
-    let stopped = hear(Door::Channel, vec![text("so"), ended(ResponseStatus::Cancelled, Some("cancelled"), usage)]);
+    let stopped = render(Transport::Channel, vec![text("so"), ended(ResponseStatus::Cancelled, Some("cancelled"), usage)]);
     assert_eq!(stopped[2], "chatcmpl-abc|{}");
 }

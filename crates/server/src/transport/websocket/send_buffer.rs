@@ -1,4 +1,4 @@
-//! What a socket is about to send: whole frames, compressed where that was agreed upon and helps.
+//! The bytes that a socket sends next: whole frames, compressed where that was agreed upon and helps.
 
 use std::cell::RefCell;
 
@@ -7,10 +7,10 @@ use codec::websocket::Opcode;
 use codec::websocket::deflate::Compressor;
 use codec::websocket::encode::{self, Head};
 
-/// Less than this is sent as it is: a delta of a few words would hardly shrink.
+/// Less than this is sent as it is: a delta of a few bytes would hardly shrink.
 const LEAST: usize = 256;
 
-/// More than this is sent as it is, too: compressing it would hold up the other sockets of the thread for more than half a
+/// More than this is sent as it is, too: compressing it would block the other sockets of the thread for more than half a
 /// millisecond.
 const MOST: usize = 64 << 10;
 
@@ -29,13 +29,14 @@ pub(super) enum Coding {
     Deflate,
 }
 
+/// What is sent with the next write.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct SendBuffer {
     coding: Coding,
     bytes: BytesMut,
 }
 
-impl Outbox {
+impl SendBuffer {
     pub(super) fn new(coding: Coding) -> Self {
         Self { coding, bytes: BytesMut::new() }
     }

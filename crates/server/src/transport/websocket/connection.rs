@@ -1,4 +1,4 @@
-//! The wire of one socket, whatever is said on it: messages in, frames out, pings and the close.
+//! The connection of one socket, whatever its API: messages in, frames out, pings and the close.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::outbox::{Coding, Outbox};
+use super::send_buffer::{Coding, SendBuffer};
 use crate::app::App;
 use crate::drain::Drain;
 use crate::grants::Grant;
@@ -21,14 +21,14 @@ use crate::grants::Grant;
 /// What one read takes in; an idle socket holds no more than this.
 const READ: usize = 2 << 10;
 
-/// How much of that is decompressed at once: a byte may become a thousand, and everybody else's words wait meanwhile.
+/// How much of that is decompressed at once: a byte may become a thousand, and other sockets wait meanwhile.
 const INFLATE: usize = 128;
 
-/// How long the peer gets to answer a close.
-const CLOSING: Duration = Duration::from_secs(2);
+/// How long the peer gets to respond to a close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a peer whose credential has ended gets to take what was said to it.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a peer whose credential has ended gets to take what was written to it.
+const REVOKED_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why a session ends.
 pub(super) enum Exit {
@@ -39,26 +39,26 @@ pub(super) enum Exit {
 }
 
 /// A socket after its handshake.
-pub(super) struct Line {
+pub(super) struct SocketConnection {
     io: TokioIo<Upgraded>,
     decoder: Decoder,
     /// What was read and may be compressed: the decoder gets it in pieces.
-    packed: BytesMut,
+    compressed: BytesMut,
     is_compressed: bool,
     /// What goes out with the next [`Self::flush`].
-    pub(super) out: Outbox,
+    pub(super) out: SendBuffer,
     is_closed_by_peer: bool,
-    /// When the client was last heard.
-    heard: Instant,
-    /// When it is asked whether it is there.
-    knock: Instant,
+    /// When something was last read from the client.
+    last_read: Instant,
+    /// When the next ping is due.
+    next_ping: Instant,
     heartbeat: Duration,
     write_timeout: Duration,
     grant: Grant,
     drain: Drain,
 }
 
-impl Line {
+impl SocketConnection {
     pub(super) fn new(app: &App, grant: Grant, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         let config = &app.config;
         let bytes = config.body_bytes;
@@ -72,12 +72,12 @@ impl Line {
         Self {
             io,
             decoder,
-            packed: BytesMut::new(),
+            compressed: BytesMut::new(),
             is_compressed,
-            out: Outbox::new(coding),
+            out: SendBuffer::new(coding),
             is_closed_by_peer: false,
-            heard: now,
-            knock: now + config.heartbeat,
+            last_read: now,
+            next_ping: now + config.heartbeat,
             heartbeat: config.heartbeat,
             write_timeout: config.write_timeout,
             grant,
@@ -91,10 +91,10 @@ impl Line {
         match self.io.read(&mut buffer).await {
             Ok(0) | Err(_) => None,
             Ok(count) => {
-                self.heard = Instant::now();
+                self.last_read = Instant::now();
                 let bytes = buffer.get(..count).unwrap_or_default();
                 if self.is_compressed {
-                    self.packed.extend_from_slice(bytes);
+                    self.compressed.extend_from_slice(bytes);
                 } else {
                     self.decoder.push(bytes);
                 }
@@ -103,42 +103,42 @@ impl Line {
         }
     }
 
-    /// The next of what has come. What may be compressed is taken in pieces, with a turn for everybody else behind each.
+    /// The next message that has come. What may be compressed is taken in pieces, and other tasks run after each.
     pub(super) async fn next_message(&mut self) -> Option<Result<Incoming, Violation>> {
         loop {
             let incoming = self.decoder.next_message();
-            if incoming.is_some() || self.packed.is_empty() {
+            if incoming.is_some() || self.compressed.is_empty() {
                 return incoming;
             }
-            let piece = self.packed.split_to(self.packed.len().min(INFLATE));
+            let piece = self.compressed.split_to(self.compressed.len().min(INFLATE));
             self.decoder.push(&piece);
             yield_now().await;
         }
     }
 
-    /// How much of a message is here that has not ended, or is announced.
-    pub(super) fn coming(&self) -> usize {
-        self.decoder.coming() + self.packed.len()
+    /// The bytes of a message that has not ended, here or announced.
+    pub(super) fn incoming(&self) -> usize {
+        self.decoder.coming() + self.compressed.len()
     }
 
-    /// The peer has said its close: what it gets for it.
+    /// The peer has sent its close: the close it gets for it.
     pub(super) fn closed_by_peer(&mut self, code: Option<CloseCode>) -> Exit {
         self.is_closed_by_peer = true;
         Exit::Close(code.unwrap_or(CloseCode::NORMAL), String::new())
     }
 
-    /// When [`Self::silence`] is due.
-    pub(super) fn knock(&self) -> Instant {
-        self.knock
+    /// When [`Self::ping`] is due.
+    pub(super) fn next_ping(&self) -> Instant {
+        self.next_ping
     }
 
-    /// Knocks; who has not been heard for two knocks is gone.
-    pub(super) fn silence(&mut self) -> Option<Exit> {
-        if self.heard.elapsed() > self.heartbeat * 2 + self.heartbeat / 2 {
+    /// Sends a ping; a peer silent for two intervals is considered gone.
+    pub(super) fn ping(&mut self) -> Option<Exit> {
+        if self.last_read.elapsed() > self.heartbeat * 2 + self.heartbeat / 2 {
             return Some(Exit::Gone);
         }
         self.out.frame(&ping(b""));
-        self.knock = Instant::now() + self.heartbeat;
+        self.next_ping = Instant::now() + self.heartbeat;
         None
     }
 
@@ -156,7 +156,7 @@ impl Line {
             biased;
             sent = timeout(self.write_timeout, sent) => sent.ok()?.ok()?,
             () = self.drain.broken_off() => return None,
-            () = self.grant.overdue(LAST_WORDS) => return None,
+            () = self.grant.overdue(REVOKED_TIMEOUT) => return None,
         }
         self.out.clear();
         Some(())
@@ -168,22 +168,22 @@ impl Line {
         if self.flush().await.is_none() {
             return;
         }
-        let patience = if self.grant.check().is_err() { LAST_WORDS } else { CLOSING };
+        let patience = if self.grant.check().is_err() { REVOKED_TIMEOUT } else { CLOSE_TIMEOUT };
         let deadline = Instant::now() + patience;
         let has_broken_off = self.decoder.is_over() && !self.is_closed_by_peer;
         if !self.drain.is_broken_off() {
-            drop(timeout_at(deadline, self.hear_close()).await);
+            drop(timeout_at(deadline, self.read_close()).await);
         }
-        // A peer that is gone already needs no goodbye.
+        // The peer may be gone already.
         drop(self.io.shutdown().await);
         if has_broken_off {
-            // What a violator still says has no frames any more, but a socket that closes over it is reset, and a reset
-            // may overtake the code that we have told.
-            drop(timeout_at(deadline, self.hear_end()).await);
+            // After a violation nothing is decoded any more, but a socket that closes on unread bytes is reset, and the reset may
+            // overtake our close frame.
+            drop(timeout_at(deadline, self.read_to_end()).await);
         }
     }
 
-    async fn hear_close(&mut self) {
+    async fn read_close(&mut self) {
         let mut buffer = [0_u8; READ];
         while !self.decoder.is_over() {
             match self.io.read(&mut buffer).await {
@@ -194,7 +194,7 @@ impl Line {
         }
     }
 
-    async fn hear_end(&mut self) {
+    async fn read_to_end(&mut self) {
         let mut buffer = [0_u8; READ];
         while self.io.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
     }

@@ -1,0 +1,59 @@
+//! What a dialect renders, and what it requires of its streams.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// One message of a dialect, ready for any frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// The event's name, for frames that have room for one.
+    pub name: Option<&'static str>,
+    /// An id that is not a position, where the dialect gives one.
+    pub id: Option<Arc<str>>,
+    /// The position of the entry that it comes from; an error outside the log has none.
+    pub position: Option<u64>,
+    /// The payload: JSON without line breaks, or a fixed text.
+    pub data: Bytes,
+}
+
+/// A field that stands beside `error` in the body of a failed response: what the model made before the failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partial {
+    /// The field's name.
+    pub field: &'static str,
+    /// Its JSON.
+    pub json: Bytes,
+}
+
+/// How a stream ends once every entry was rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The body ends cleanly, after the sentinel if the dialect has one and the frame has room for it.
+    Clean {
+        /// The mark of the end, which is not a message.
+        sentinel: Option<&'static str>,
+    },
+    /// The body must not end cleanly: clients would take that for success.
+    BreakOff,
+}
+
+/// What may stand between the messages of an idle stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// The frame's own heartbeat, such as a comment.
+    Frame,
+    /// A message of the dialect that means nothing.
+    Message(Message),
+    /// Nothing: clients would fail at it.
+    Nothing,
+}
+
+/// What is known of a dialect before anyone uses it, for metrics and tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Its name in metrics, logs and documents.
+    pub name: &'static str,
+    /// The frames that its API offers, by the names that they have in metrics.
+    pub frames: &'static [&'static str],
+}

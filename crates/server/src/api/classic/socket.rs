@@ -1,0 +1,24 @@
+//! A socket of the classic API: each message is a question, and its response comes back message by message.
+
+use engine::response::options::Terms;
+use protocol::dialect::classic::Classic;
+use protocol::fault::Fault;
+use protocol::request::Create;
+
+use crate::app::App;
+use crate::classic::{self, CallerUid};
+use crate::transport::websocket::{SocketApi, SocketTurn};
+
+/// The classic API on a socket, whose questions name neither a model nor a conversation.
+pub(super) struct ClassicSocket {
+    pub(super) asker: CallerUid,
+}
+
+impl SocketApi for ClassicSocket {
+    type Dialect = Classic;
+
+    async fn terms(&self, app: &App, create: &mut Create, turn: SocketTurn) -> Result<Terms, Fault> {
+        create.model = classic::model(app).await?;
+        Ok(Terms { bytes: Some(turn.bytes), ..classic::terms(app, &self.asker, turn.trace) })
+    }
+}

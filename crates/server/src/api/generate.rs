@@ -1,0 +1,131 @@
+//! Serves one request of a dialect: reads it, starts the response, and delivers that as a document or as a stream.
+//!
+//! A handler of a dialect calls [`create`] and adds only what its path or headers say.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use codec::Frame;
+use codec::json::Json as JsonFrame;
+use engine::feed::Feed;
+use engine::response::options::{Idempotency, Terms};
+use http::{HeaderMap, HeaderValue, header};
+use protocol::dialect::Dialect;
+use protocol::event::Entry;
+use protocol::fault::Fault;
+use protocol::snapshot;
+use serde_json::value::RawValue;
+
+use super::headers::{idempotency_key, with_response_id, with_warning};
+use super::hold::{Held, hold, patience};
+use crate::app::App;
+use crate::error::{Refused, failed, left, refused};
+use crate::http::body;
+use crate::http::body::Read;
+use crate::http::context::RequestContext;
+use crate::listen::Connection;
+use crate::transport::{Delivery, Ending, Failed, Source, stream_frame, tell_lens, wait_for_end};
+
+/// Serves a request of the dialect `D` that was posted to `path`. Every error is in the dialect's words.
+pub(super) async fn create<D: Dialect + 'static>(
+    app: &App,
+    context: Result<RequestContext, Refused>,
+    headers: &HeaderMap,
+    body: Body,
+    path: &'static str,
+) -> Response {
+    let served = match context {
+        Ok(context) => serve::<D>(app, context, headers, body, path).await,
+        Err(refused) => Err(refused),
+    };
+    served.unwrap_or_else(|Refused(fault)| refused::<D>(&fault))
+}
+
+async fn serve<D: Dialect + 'static>(
+    app: &App,
+    context: RequestContext,
+    headers: &HeaderMap,
+    body: Body,
+    path: &'static str,
+) -> Result<Response, Refused> {
+    let key = idempotency_key(headers)?;
+    let fingerprinted = key.as_ref().map(|_| path);
+    let Read { request, fingerprint, bytes } = body::json(app, &context.owner, headers, body, fingerprinted, D::read).await?;
+    let (create, dialect) = request;
+    let idempotency = key.zip(fingerprint).map(|(key, request)| Idempotency { key, request });
+    // The body may have taken its time.
+    context.grant.check()?;
+    let (stream, background) = (create.stream, create.background);
+    let terms = Terms { idempotency, trace: context.trace.clone(), bytes: Some(bytes), ..Terms::default() };
+    let started = app.engine.start(&context.owner, create, terms).await?;
+    let (id, ignored, mut feed) = (started.id, started.ignored, started.feed);
+    // What runs in the background is acknowledged at once.
+    let patience = if background { Duration::ZERO } else { patience(&app.config, headers) };
+    let frame = stream_frame(headers);
+    let may_stream = if stream { may_stream(app, &mut feed, &dialect, &context, (frame, patience)).await } else { Ok(false) };
+    let response = match may_stream {
+        Err(fault) => refused::<D>(&fault),
+        Ok(true) => Delivery::new(app, context, Source::Log(feed), Box::new(dialect), frame).respond(),
+        // An acknowledgement: it has output only by chance, so the lens does not count any of it as text.
+        Ok(false) if background => Json(app.engine.response(&context.owner, &id).await?).into_response(),
+        Ok(false) => wait(app, feed, &dialect, &context).await,
+    };
+    Ok(with_warning(with_response_id(response, &id), &ignored))
+}
+
+/// Whether the head of the stream may be sent: the response has not failed while its status could still tell.
+async fn may_stream<D: Dialect>(
+    app: &App,
+    feed: &mut Feed,
+    dialect: &D,
+    context: &RequestContext,
+    (frame, patience): (&'static dyn Frame, Duration),
+) -> Result<bool, Fault> {
+    let _counted = app.metrics.stream(frame.name(), dialect.description().name);
+    let held = hold(feed, dialect.first_output(), context.connection.as_ref(), patience).await?;
+    Ok(matches!(held, Held::Go))
+}
+
+/// Waits for the end and gives the response as one document.
+async fn wait<D: Dialect>(app: &App, feed: Feed, dialect: &D, context: &RequestContext) -> Response {
+    let _counted = app.metrics.stream(JsonFrame.name(), dialect.description().name);
+    match wait_for_end(feed, dialect, context, app.config.fin_leaves_json).await {
+        Ending::Answer(terminal) => whole(&terminal, dialect, context.connection.as_ref()),
+        Ending::Failed(ending) => part(&ending, dialect),
+        Ending::Left => refused::<D>(&left()),
+    }
+}
+
+/// A response as a document, or as an error where it did not end as one of its dialect can.
+fn whole<D: Dialect>(terminal: &Entry, dialect: &D, connection: Option<&Connection>) -> Response {
+    match dialect.whole(terminal) {
+        Ok(body) => {
+            let response = snapshot::response_json(terminal).map_or("", RawValue::get);
+            document(body, response.as_bytes(), connection)
+        }
+        Err(fault) => part(&Failed::at(fault, terminal.clone()), dialect),
+    }
+}
+
+/// The error of a response that failed, beside what there is of it if the model had made anything.
+pub(super) fn part<D: Dialect>(ending: &Failed, dialect: &D) -> Response {
+    let partial = ending.terminal().filter(|_| ending.has_output()).and_then(|terminal| dialect.partial(terminal));
+    failed(ending, D::error_body(ending.fault(), partial))
+}
+
+/// A JSON body that holds this response.
+pub(super) fn document(body: Bytes, response: &[u8], connection: Option<&Connection>) -> Response {
+    tell_lens(connection, response, &body);
+    json_body(body)
+}
+
+/// A JSON body.
+pub(super) fn json_body(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(JsonFrame.content_type()))], body).into_response()
+}
+
+#[cfg(test)]
+mod tests;
