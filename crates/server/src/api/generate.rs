@@ -20,7 +20,7 @@ use protocol::snapshot;
 use serde_json::value::RawValue;
 
 use super::headers::{idempotency_key, with_response_id, with_warning};
-use super::hold::{Held, hold, patience};
+use super::hold::{HoldOutcome, hold, patience};
 use crate::app::App;
 use crate::error::{Refused, failed, left, refused};
 use crate::http::body;
@@ -86,14 +86,14 @@ async fn may_stream<D: Dialect>(
 ) -> Result<bool, Fault> {
     let _counted = app.metrics.stream(frame.name(), dialect.description().name);
     let held = hold(feed, dialect.first_output(), context.connection.as_ref(), patience).await?;
-    Ok(matches!(held, Held::Go))
+    Ok(matches!(held, HoldOutcome::Stream))
 }
 
 /// Waits for the end and gives the response as one document.
 async fn wait<D: Dialect>(app: &App, feed: Feed, dialect: &D, context: &RequestContext) -> Response {
     let _counted = app.metrics.stream(JsonFrame.name(), dialect.description().name);
     match wait_for_end(feed, dialect, context, app.config.fin_leaves_json).await {
-        Ending::Answer(terminal) => whole(&terminal, dialect, context.connection.as_ref()),
+        Ending::Response(terminal) => whole(&terminal, dialect, context.connection.as_ref()),
         Ending::Failed(ending) => part(&ending, dialect),
         Ending::Left => refused::<D>(&left()),
     }

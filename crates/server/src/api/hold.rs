@@ -11,17 +11,23 @@ use protocol::fault::Fault;
 use crate::config::Config;
 use crate::listen::Connection;
 
-/// Whether the head of a stream may say 200.
-pub(super) enum Held {
-    Go,
-    /// The response has failed before any output: its status can still be right.
+/// Whether the head of a stream may have the status 200.
+pub(super) enum HoldOutcome {
+    /// It may.
+    Stream,
+    /// The response has failed before the model made anything: its status can still be true.
     Failed,
 }
 
-/// Holds the head until the entry at `first_output` exists, or `patience` is over, or the client half-closes: it then wants a sign.
-pub(super) async fn hold(feed: &mut Feed, first_output: u64, connection: Option<&Connection>, patience: Duration) -> Result<Held, Fault> {
+/// Holds the head until the entry at `first_output` exists, or `patience` is over, or the client half-closes, which only a sign of life tells from a leave.
+pub(super) async fn hold(
+    feed: &mut Feed,
+    first_output: u64,
+    connection: Option<&Connection>,
+    patience: Duration,
+) -> Result<HoldOutcome, Fault> {
     if patience.is_zero() {
-        return Ok(Held::Go);
+        return Ok(HoldOutcome::Stream);
     }
     let signal = async {
         match connection {
@@ -32,12 +38,12 @@ pub(super) async fn hold(feed: &mut Feed, first_output: u64, connection: Option<
     let first = tokio::select! {
         biased;
         first = feed.peek(first_output) => first,
-        _ = signal => return Ok(Held::Go),
-        () = tokio::time::sleep(patience) => return Ok(Held::Go),
+        _ = signal => return Ok(HoldOutcome::Stream),
+        () = tokio::time::sleep(patience) => return Ok(HoldOutcome::Stream),
     };
     match first.map_err(log_fault)? {
-        Some(entry) if entry.kind == EventKind::Error => Ok(Held::Failed),
-        Some(_) | None => Ok(Held::Go),
+        Some(entry) if entry.kind == EventKind::Error => Ok(HoldOutcome::Failed),
+        Some(_) | None => Ok(HoldOutcome::Stream),
     }
 }
 

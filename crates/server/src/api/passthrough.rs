@@ -89,7 +89,7 @@ async fn streamed(app: &App, context: RequestContext, call: PassthroughCall, hea
     Ok(respond_events(app, EventDelivery { events, first, frame, context, _counted: counted }))
 }
 
-/// Holds the head until the first event, `patience` is over, or the client half-closes and so waits for a sign of life.
+/// Holds the head until the first event, or `patience` is over, or the client half-closes, which only a sign of life tells from a leave.
 async fn hold(events: &mut Events, connection: Option<&Connection>, patience: Duration) -> Result<Option<Bytes>, Fault> {
     let signal = async {
         match connection {

@@ -127,7 +127,7 @@ pub(crate) async fn compact(State(app): State<App>, context: RequestContext, hea
     let Compacting { id, feed, kept } = app.engine.compact(&context.owner, request, context.trace.clone(), bytes).await?;
     let _counted = app.metrics.stream(JsonFrame.name(), responses::DESCRIPTION.name);
     let response = match wait_for_end(feed, &Responses, &context, app.config.fin_leaves_json).await {
-        Ending::Answer(terminal) => snapshot::response(&[terminal])
+        Ending::Response(terminal) => snapshot::response(&[terminal])
             .ok_or_else(snapshot::unreadable)
             .and_then(|response| kept.with_summary(&response))
             .map_or_else(|fault| Refused(fault).into_response(), |compacted| Json(compacted).into_response()),

@@ -19,7 +19,7 @@ use crate::listen::{Connection, Signal};
 /// How a response ended, for a client that waited for it.
 pub(crate) enum Ending {
     /// It ended as a response: the terminal entry.
-    Answer(Entry),
+    Response(Entry),
     /// It failed.
     Failed(Failed),
     /// The client has left; nobody waits any more.
@@ -79,7 +79,7 @@ pub(crate) async fn wait_for_end(mut feed: Feed, dialect: &dyn Dialect, context:
         [.., error, terminal] if terminal.kind == EventKind::Failed && error.kind == EventKind::Error => {
             Ending::Failed(Failed::at(fault(error), terminal.clone()))
         }
-        [.., terminal] => Ending::Answer(terminal.clone()),
+        [.., terminal] => Ending::Response(terminal.clone()),
         [] => Ending::Failed(Failed::unknown(LogError::Unavailable, feed.committed() > first_output)),
     }
 }
