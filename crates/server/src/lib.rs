@@ -11,6 +11,7 @@ pub mod live;
 
 mod classic;
 mod credential;
+mod delayed_feed;
 mod error;
 mod grants;
 mod metrics;
@@ -21,6 +22,7 @@ mod tickets;
 mod api;
 mod http;
 mod pages;
+mod router;
 mod transport;
 mod web;
 

@@ -8,8 +8,9 @@ use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::http::{label, paths, router};
+use crate::http::{label, paths};
 use crate::listen::{self, Label, Listening, ServiceFactory, Tls};
+use crate::router;
 
 /// The HTTP server under the settings in force. Cheap to clone.
 #[derive(Clone)]

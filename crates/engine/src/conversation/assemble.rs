@@ -14,15 +14,15 @@ use crate::store::{Most, Store, StoreError};
 pub(crate) struct AssembledContext {
     /// Everything the model reads, oldest first.
     pub(crate) context: Vec<Item>,
-    /// The index of the first item of this turn.
+    /// How many of them, at the end, are new in this turn.
     pub(crate) new: usize,
 }
 
 /// The items of a conversation that go into the tree with a stored turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoredInput {
-    /// Those from this index on.
-    From(usize),
+    /// This many, at the end. They are counted from there, since a window may cut the start off.
+    Last(usize),
     /// All of them, under new ids: they are in no tree yet.
     Copies,
 }
@@ -31,7 +31,7 @@ impl StoredInput {
     /// Copies the items.
     pub(crate) fn of(self, context: &[Item]) -> Vec<Item> {
         match self {
-            Self::From(new) => context.get(new..).unwrap_or_default().to_vec(),
+            Self::Last(new) => context.get(context.len().saturating_sub(new)..).unwrap_or_default().to_vec(),
             Self::Copies => context.iter().cloned().map(renamed).collect(),
         }
     }
@@ -94,7 +94,7 @@ impl<'a> Assembly<'a> {
 
     /// The conversation.
     pub(crate) fn finish(self) -> AssembledContext {
-        AssembledContext { context: self.context, new: self.before }
+        AssembledContext { new: self.context.len() - self.before, context: self.context }
     }
 
     async fn take_reference(&mut self, id: ItemId) -> Result<(), ConversationError> {

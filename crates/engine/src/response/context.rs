@@ -100,7 +100,7 @@ impl Engine {
         let conversation = assembly.finish();
         bytes.grow(conversation.context.iter().map(|item| item.weight() as u64).sum())?;
         // What only a socket remembers is in no tree: a stored turn that continues it stores all of it.
-        let stored = if is_remembered { StoredInput::Copies } else { StoredInput::From(conversation.new) };
+        let stored = if is_remembered { StoredInput::Copies } else { StoredInput::Last(conversation.new) };
         Ok(TurnInput { context: conversation.context, stored, head })
     }
 

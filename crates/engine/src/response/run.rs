@@ -121,7 +121,7 @@ impl Turn {
             Stop::Lost => return None,
         };
         if let End::Failed(fault) = &end {
-            tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), code = fault.code.as_str(), status = fault.status, "answer failed");
+            tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), code = fault.code.as_str(), status = fault.status, "response failed");
         }
         if let Some(Finish::Unknown(word)) = self.builder.finish() {
             let word: String = word.chars().take(64).collect();

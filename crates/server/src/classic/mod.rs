@@ -6,6 +6,7 @@ mod channels;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use engine::Engine;
 use engine::conversation::named::{Conversation, Window};
 use engine::response::options::Terms;
 use engine::response::start::Started;
@@ -18,9 +19,8 @@ use tokio::sync::OnceCell;
 pub(crate) use caller_uid::CallerUid;
 pub(crate) use channels::{Channels, Opened};
 
-use crate::app::App;
 use crate::config::ClassicConfig;
-use crate::transport::DelayedFeed;
+use crate::delayed_feed::DelayedFeed;
 
 /// The last messages of a conversation that the model gets, including the new one. The pages promise this number.
 const MESSAGES: usize = 10;
@@ -47,57 +47,58 @@ impl Classic {
             Arc::new(QuestionSettings { config, first_model: OnceCell::new() });
     }
 
+    /// The model for questions: the configured one, else the first that an upstream serves.
+    ///
+    /// # Errors
+    /// No upstream names a model.
+    pub(crate) async fn model(&self, engine: &Engine) -> Result<String, Fault> {
+        let settings = self.settings();
+        if let Some(model) = &settings.config.model {
+            return Ok(model.clone());
+        }
+        let first = || async {
+            let models = engine.models().await;
+            let of_upstream = models.iter().find(|model| model.owned_by != OURS);
+            of_upstream.map(|model| model.id.clone()).ok_or_else(|| {
+                let message = "No upstream says which models it serves: name the one that the classic API asks in classic.model.";
+                Fault::new(FaultKind::Upstream, "no_model", message).with_status(503)
+            })
+        };
+        settings.first_model.get_or_try_init(first).await.cloned()
+    }
+
+    /// Starts the question as the next turn of the asker's conversation.
+    ///
+    /// # Errors
+    /// Too many responses; a log or store that cannot write.
+    pub(crate) async fn start(
+        &self,
+        engine: &Engine,
+        asker: &CallerUid,
+        model: &str,
+        question: String,
+        trace: Option<TraceContext>,
+    ) -> Result<Started, Fault> {
+        engine.start(&asker.owner, dialect::create(model, question), self.terms(asker, trace)).await
+    }
+
+    /// How a turn of the asker's conversation starts. It stops when its reader leaves; a turn that stopped or failed leaves nothing in
+    /// the conversation.
+    pub(crate) fn terms(&self, asker: &CallerUid, trace: Option<TraceContext>) -> Terms {
+        let ClassicConfig { context_tokens: tokens, idle, .. } = self.settings().config;
+        let window = Window { messages: MESSAGES, tokens, idle };
+        // After a prefix, so that no other kind of named conversation can be reached by a uid.
+        let conversation = Conversation { name: format!("classic:{}", asker.uid), window };
+        Terms { conversation: Some(conversation), on_leave: Some(OnLeave::Cancel), trace, ..Terms::default() }
+    }
+
     fn settings(&self) -> Arc<QuestionSettings> {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// The model for questions: the configured one, else the first that an upstream serves.
-///
-/// # Errors
-/// No upstream names a model.
-pub(crate) async fn model(app: &App) -> Result<String, Fault> {
-    let settings = app.classic.settings();
-    if let Some(model) = &settings.config.model {
-        return Ok(model.clone());
-    }
-    let first = || async {
-        let models = app.engine.models().await;
-        let of_upstream = models.iter().find(|model| model.owned_by != OURS);
-        of_upstream.map(|model| model.id.clone()).ok_or_else(|| {
-            let message = "No upstream says which models it serves: name the one that the classic API asks in classic.model.";
-            Fault::new(FaultKind::Upstream, "no_model", message).with_status(503)
-        })
-    };
-    settings.first_model.get_or_try_init(first).await.cloned()
-}
-
 /// The owner of the built-in demo model, which is used only by name or where there is no other.
 const OURS: &str = "weir";
-
-/// Starts the question as the next turn of the asker's conversation.
-///
-/// # Errors
-/// No model; too many responses; a log or store that cannot write.
-pub(crate) async fn start(
-    app: &App,
-    asker: &CallerUid,
-    model: &str,
-    question: String,
-    trace: Option<TraceContext>,
-) -> Result<Started, Fault> {
-    app.engine.start(&asker.owner, dialect::create(model, question), terms(app, asker, trace)).await
-}
-
-/// How a turn of the asker's conversation starts. It stops when its reader leaves; a turn that stopped or failed leaves nothing in the
-/// conversation.
-pub(crate) fn terms(app: &App, asker: &CallerUid, trace: Option<TraceContext>) -> Terms {
-    let ClassicConfig { context_tokens: tokens, idle, .. } = app.classic.settings().config;
-    let window = Window { messages: MESSAGES, tokens, idle };
-    // After a prefix, so that no other kind of named conversation can be reached by a uid.
-    let conversation = Conversation { name: format!("classic:{}", asker.uid), window };
-    Terms { conversation: Some(conversation), on_leave: Some(OnLeave::Cancel), trace, ..Terms::default() }
-}
 
 /// The heartbeat of a stream of the classic API: its clients give up after 45 seconds without a byte.
 pub(crate) fn heartbeat(configured: Duration) -> Duration {

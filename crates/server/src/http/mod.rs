@@ -1,7 +1,5 @@
 //! HTTP: the routes, the layers around them, and what every handler reads of a request.
 
-pub(crate) mod router;
-
 pub(crate) mod middleware;
 
 pub(crate) mod auth;

@@ -14,4 +14,4 @@ pub(crate) use deliver::Delivery;
 pub(crate) use json::{Ending, Failed, client_left, tell_lens, wait_for_end};
 pub(crate) use negotiate::stream_frame;
 pub(crate) use passthrough::{EventDelivery, respond_events};
-pub(crate) use source::{DelayedFeed, Source};
+pub(crate) use source::Source;

@@ -2,15 +2,12 @@
 
 use engine::feed::Feed;
 use engine::response::fault::log_fault;
-use futures_util::future::BoxFuture;
 use protocol::event::Entry;
 use protocol::fault::Fault;
 use tokio::sync::oneshot;
 
 use super::client::WRITE;
-
-/// A reader of a response that is delivered once this resolves.
-pub(crate) type DelayedFeed = BoxFuture<'static, Feed>;
+use crate::delayed_feed::DelayedFeed;
 
 /// Where a response comes from. Dropping it is leaving.
 pub(crate) enum Source {

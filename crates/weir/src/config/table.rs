@@ -133,7 +133,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .advanced()
         .help("How much of engine.memory_bytes each API key may use."),
     setting("limits.stored_bytes", "4GiB", Kind::Bytes(1, |draft, value| draft.engine.shares.usual.stored_bytes = value))
-        .help("Its share of store.bytes: above it, its oldest finished answers go first. No key may have more than half of store.bytes\nwhile others need the room."),
+        .help("Its share of store.bytes: above it, its oldest finished responses go first. No key may have more than half of store.bytes\nwhile others need the room."),
     setting("limits.connections", "1000", Kind::Count(1, |draft, value| draft.engine.shares.usual.connections = value))
         .advanced()
         .help("How many connections each API key may have open."),

@@ -19,10 +19,10 @@ use tokio::time::sleep;
 
 use crate::api::headers::with_response_id;
 use crate::app::App;
-use crate::classic::{self, CallerUid};
+use crate::classic::CallerUid;
+use crate::delayed_feed::DelayedFeed;
 use crate::http::body;
 use crate::http::context::RequestContext;
-use crate::transport::DelayedFeed;
 
 /// Why a question was not taken.
 pub(super) enum Failure {
@@ -46,7 +46,7 @@ pub(super) async fn ask(
         }
         let read = body::json(app, &asker.owner, headers, body, None, read_question).await?;
         let question = read.request;
-        let model = classic::model(app).await?;
+        let model = app.classic.model(&app.engine).await?;
         let tokens = app.engine.count_question(&asker.owner, model.clone(), question.clone()).await?;
         Ok((question, model, tokens))
     };
@@ -55,7 +55,7 @@ pub(super) async fn ask(
     let place = app.classic.channels.pair(asker, app.config.classic.patience).await.map_err(Failure::Late)?;
     // The body, or the stream, may have taken its time.
     context.grant.check().map_err(Failure::Late)?;
-    let started = classic::start(app, asker, &model, question, context.trace.clone()).await.map_err(Failure::Late)?;
+    let started = app.classic.start(&app.engine, asker, &model, question, context.trace.clone()).await.map_err(Failure::Late)?;
     let (sending, sent) = oneshot::channel();
     place.give(&started.id, delayed(started.feed, sent, app.config.classic.grace)).map_err(Failure::Late)?;
     let tokens = json!({ "question_tokens": tokens }).to_string();

@@ -77,8 +77,8 @@ pub(crate) async fn ask_by_query(
     }
     let (uid, cookie) = uid::of_query(&headers, query)?;
     let asker = CallerUid { uid, owner: context.owner.clone() };
-    let model = classic::model(&app).await?;
-    let started = classic::start(&app, &asker, &model, question, context.trace.clone()).await?;
+    let model = app.classic.model(&app.engine).await?;
+    let started = app.classic.start(&app.engine, &asker, &model, question, context.trace.clone()).await?;
     let greeting = Some(greeting::connected(&asker.uid, engine::clock::now()));
     let delivery = stream(&app, context, Source::Log(started.feed), Transport::Query);
     let mut response = with_response_id(Delivery { greeting, ..delivery }.respond(), &started.id);

@@ -6,7 +6,7 @@ use protocol::fault::Fault;
 use protocol::request::Create;
 
 use crate::app::App;
-use crate::classic::{self, CallerUid};
+use crate::classic::CallerUid;
 use crate::transport::websocket::{SocketApi, SocketTurn};
 
 /// The classic API on a socket, whose questions name neither a model nor a conversation.
@@ -18,7 +18,7 @@ impl SocketApi for ClassicSocket {
     type Dialect = Classic;
 
     async fn terms(&self, app: &App, create: &mut Create, turn: SocketTurn) -> Result<Terms, Fault> {
-        create.model = classic::model(app).await?;
-        Ok(Terms { bytes: Some(turn.bytes), ..classic::terms(app, &self.asker, turn.trace) })
+        create.model = app.classic.model(&app.engine).await?;
+        Ok(Terms { bytes: Some(turn.bytes), ..app.classic.terms(&self.asker, turn.trace) })
     }
 }

@@ -4,11 +4,11 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
-use super::{auth, fallback, middleware};
 use crate::api::{
     chat_completions, classic, events, lens, metrics, models, operations, passthrough, responses, socket, tickets, upstreams,
 };
 use crate::app::App;
+use crate::http::{auth, fallback, middleware};
 use crate::{pages, web};
 
 /// Everything that the public listener serves.
